@@ -1,0 +1,85 @@
+//! The audit log: one JSON line for each thing that happens to a login link. It never sees a token.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A link was issued.
+    Issued,
+    /// A link was redeemed: its token is consumed and the login was sent to the hub.
+    Redeemed,
+    /// A link was not honoured.
+    Refused,
+    /// A link was taken back.
+    Revoked,
+    /// The session of another user was ended before a login.
+    Switched,
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+pub struct Record<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub event: Event,
+    /// The link, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a str>,
+    /// The app that issued it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<&'a str>,
+    /// Whom it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<&'a str>,
+    /// Who did it: the app's address for issue and revoke, the browser's otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<IpAddr>,
+    /// Why, in one word of the list in the README.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+}
+
+/// Where the lines go.
+pub struct Audit {
+    sink: Mutex<Box<dyn Write + Send>>,
+}
+
+impl Audit {
+    /// Writes to `sink`, one unbuffered write a line, so that a crash loses none that was written.
+    pub fn new(sink: Box<dyn Write + Send>) -> Self {
+        Self { sink: Mutex::new(sink) }
+    }
+
+    /// Writes one line. A sink that fails is told in the log: an audit that cannot be written must be noticed, but
+    /// must not lock every user out.
+    pub fn write(&self, record: &Record<'_>) {
+        let Ok(mut line) = serde_json::to_vec(&Line { audit: true, record }) else { return };
+        line.push(b'\n');
+        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = sink.write_all(&line).and_then(|()| sink.flush()) {
+            tracing::error!(%error, "write audit record");
+        }
+    }
+}
+
+impl std::fmt::Debug for Audit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Audit")
+    }
+}
+
+/// Tells an audit line from a log line where both go to stderr.
+#[derive(Serialize)]
+struct Line<'a> {
+    audit: bool,
+    #[serde(flatten)]
+    record: &'a Record<'a>,
+}

@@ -1,0 +1,256 @@
+//! The configuration as meant: validated values that the rest of the crate takes without checking again.
+//!
+//! `file.rs` is the TOML as written, `validate.rs` turns one into the other and collects every fault. Nothing here
+//! opens a socket or knows what a request is.
+
+mod file;
+mod limits;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::token::{KeyDigest, NamePattern, UsernameRule};
+
+pub use limits::Limits;
+pub use validate::{Fault, Faults, load};
+
+/// Everything that hublatch is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What browsers talk to.
+    pub public: Public,
+    /// Where the API, health and metrics answer.
+    pub management: Management,
+    /// The hub behind us.
+    pub hub: Hub,
+    /// Rules of redeeming.
+    pub login: Login,
+    /// How the login is proved to the hub; none: by the identity header alone.
+    pub assertion: Option<Assertion>,
+    /// Where live tokens are kept.
+    pub store: Store,
+    /// Who may issue links.
+    pub apps: Vec<Arc<App>>,
+    /// Every limit on time, size and count.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What is allowed but unwise: told once at start, by `/api/v1/info` and by `doctor`.
+    pub warnings: Vec<String>,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// `127.0.0.1:8000`, `[::1]:8000`; port 0 picks a free one.
+    Tcp(SocketAddr),
+    /// `unix:/run/hublatch/public.sock`.
+    Unix(PathBuf),
+}
+
+/// `[public]`.
+#[derive(Debug, Clone)]
+pub struct Public {
+    /// Where browsers connect; at least one.
+    pub listen: Vec<Listen>,
+    /// What browsers type.
+    pub url: PublicUrl,
+    /// Runtimes, one thread each; never 0.
+    pub threads: usize,
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The public origin (RFC 6454): scheme, host and port, without a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// `https://hub.example.org`, as a browser serialises an origin: no default port, no slash at the end.
+    pub origin: String,
+    /// Whether the scheme is https.
+    pub secure: bool,
+    /// `hub.example.org` or `hub.example.org:8443`: the value of a browser's Host header.
+    pub authority: String,
+    /// The port, also where it is the scheme's default.
+    pub port: u16,
+}
+
+/// `[management]`.
+#[derive(Debug, Clone)]
+pub struct Management {
+    /// Where the API answers.
+    pub listen: Listen,
+}
+
+/// Where the hub's public proxy answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upstream {
+    /// `http://127.0.0.1:8400`: host name or address, and port.
+    Tcp {
+        /// Host name or IP address (IPv6 without brackets).
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `unix:/run/hub.sock`.
+    Unix(PathBuf),
+}
+
+/// `[hub]`.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// JupyterHub's `base_url`: starts and ends with `/`.
+    pub base_url: String,
+}
+
+impl Hub {
+    /// The path at which tokens are redeemed: `{base}hub/login`.
+    pub fn login_path(&self) -> String {
+        format!("{}hub/login", self.base_url)
+    }
+}
+
+/// What a visitor gets at the login path without a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutToken {
+    /// Our page (403) if the hub does not know the visitor; others go on.
+    Page,
+    /// The hub's own login.
+    Forward,
+}
+
+/// When the confirm page is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirm {
+    /// When another user is logged in, the click comes from elsewhere, or no browser vouches for it.
+    Auto,
+    /// Before each login.
+    Always,
+    /// Only for links that ask for it.
+    Never,
+}
+
+/// `[login]`.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The query parameter that holds the token: lower-case letters, digits and `_`.
+    pub parameter: String,
+    /// The identity header.
+    pub user_header: HeaderName,
+    /// Life of a token that asks for none.
+    pub lifetime: Duration,
+    /// The longest life that a token can be given.
+    pub max_lifetime: Duration,
+    /// What may be a user name.
+    pub usernames: UsernameRule,
+    /// What a visitor without a token gets.
+    pub without_token: WithoutToken,
+    /// The app's own page, for "back to …".
+    pub app_url: Option<String>,
+    /// When to ask before a login.
+    pub confirm: Confirm,
+    /// How long a used link still leads its user on.
+    pub replay_grace: Duration,
+}
+
+/// `[assertion]`.
+#[derive(Clone)]
+pub struct Assertion {
+    /// The header that carries the signed proof.
+    pub header: HeaderName,
+    /// Ed25519 private key, PKCS#8 in PEM.
+    pub key_pem: zeroize::Zeroizing<Vec<u8>>,
+    /// Life of an assertion.
+    pub lifetime: Duration,
+    /// `aud`: who must accept it.
+    pub audience: String,
+}
+
+impl std::fmt::Debug for Assertion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assertion")
+            .field("header", &self.header)
+            .field("lifetime", &self.lifetime)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `[store]`.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The most live tokens; above it issuing answers 503.
+    pub max_tokens: usize,
+}
+
+/// What an app may do with its own links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Issue links.
+    Issue,
+    /// Read their status.
+    Read,
+    /// Revoke them.
+    Revoke,
+}
+
+/// `[[apps]]`: who may issue links, and which.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Unique name, for logs and metrics.
+    pub name: Arc<str>,
+    /// Digests of its keys: one, or two while they rotate.
+    pub keys: Vec<KeyDigest>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Whom it may log in, within `login.usernames`.
+    pub usernames: NamePattern,
+    /// Whom it may not, whatever `usernames` says.
+    pub deny_usernames: Vec<String>,
+    /// Prefixes of `next` that it may use; whole path segments.
+    pub next: Vec<String>,
+    /// The longest life of its links; at most `login.max_lifetime`.
+    pub max_lifetime: Duration,
+    /// The most links it may issue per second.
+    pub rate_per_second: std::num::NonZeroU32,
+    /// Where its clicks come from; empty: anywhere.
+    pub origins: Vec<HeaderValue>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a person at a terminal.
+    Text,
+}
+
+/// Where the audit lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSink {
+    /// Among the log lines.
+    Stderr,
+    /// Appended to a file of their own.
+    File(PathBuf),
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// JSON or text.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: tracing::Level,
+    /// Whether each request is one line.
+    pub access: bool,
+    /// Where the audit lines go.
+    pub audit: AuditSink,
+}

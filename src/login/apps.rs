@@ -1,0 +1,83 @@
+//! Who may issue what: the apps of the configuration, found by key, each with its rate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use super::next::Next;
+use crate::config::{App, Scope};
+use crate::token::{KeyDigest, Username};
+
+/// The apps in force.
+#[derive(Debug)]
+pub struct Apps {
+    apps: Vec<RatedApp>,
+}
+
+#[derive(Debug)]
+struct RatedApp {
+    app: Arc<App>,
+    limiter: DefaultDirectRateLimiter,
+}
+
+impl Apps {
+    /// The apps of the configuration, each with its full rate at hand.
+    pub fn new(apps: &[Arc<App>]) -> Self {
+        let rated = |app: &Arc<App>| RatedApp {
+            app: Arc::clone(app),
+            limiter: RateLimiter::direct(Quota::per_second(app.rate_per_second)),
+        };
+        Self { apps: apps.iter().map(rated).collect() }
+    }
+
+    /// The app whose key `key` is. The time taken does not depend on how much of a key is right.
+    pub fn authenticate(&self, key: &str) -> Option<Arc<App>> {
+        let digest = KeyDigest::of(key.as_bytes());
+        let mut found = None;
+        for RatedApp { app, .. } in &self.apps {
+            for known in &app.keys {
+                if known.matches(&digest) {
+                    found = Some(Arc::clone(app));
+                }
+            }
+        }
+        found
+    }
+
+    /// The app of that name, if it is still configured.
+    pub fn by_name(&self, name: &str) -> Option<&App> {
+        self.apps.iter().map(|rated| &*rated.app).find(|app| *app.name == *name)
+    }
+
+    /// Charges `links` to the rate of `app`; above it, how long to wait.
+    pub fn charge(&self, app: &App, links: u32) -> Result<(), Duration> {
+        let Some(rated) = self.apps.iter().find(|rated| rated.app.name == app.name) else { return Ok(()) };
+        let Some(links) = std::num::NonZeroU32::new(links) else { return Ok(()) };
+        match rated.limiter.check_n(links) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(not_until)) => Err(not_until.wait_time_from(DefaultClock::default().now())),
+            // More than a second's worth at once can never pass; the batch must be made smaller.
+            Err(_) => Err(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl App {
+    /// Whether the app has `scope`.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Whether the app may log `username` in.
+    pub fn allows_user(&self, username: &Username) -> bool {
+        self.usernames.matches(username.as_str())
+            && !self.deny_usernames.iter().any(|denied| denied == username.as_str())
+    }
+
+    /// Whether the app may lead a browser to `next`.
+    pub fn allows_next(&self, next: &Next) -> bool {
+        next.is_within(&self.next)
+    }
+}

@@ -1,0 +1,96 @@
+//! The proof to the hub: a short-lived JWT (RFC 7519), signed with Ed25519 (RFC 8037), that no client can make.
+
+use std::time::Duration;
+
+use hyper::header::{HeaderName, HeaderValue};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::VerifiedUser;
+use crate::clock::Moment;
+use crate::config::Assertion;
+
+/// `iss` of every assertion.
+const ISSUER: &str = "hublatch";
+
+/// The assertion cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AssertionError {
+    /// The key is no Ed25519 private key.
+    #[error("read the Ed25519 private key of [assertion]: {0}")]
+    Key(#[source] jsonwebtoken::errors::Error),
+    /// Signing failed.
+    #[error("sign the assertion: {0}")]
+    Sign(#[source] jsonwebtoken::errors::Error),
+    /// The text is no header value; base64url always is.
+    #[error("the assertion is no header value")]
+    Value(#[from] hyper::header::InvalidHeaderValue),
+}
+
+/// Signs assertions.
+pub struct Signer {
+    header: HeaderName,
+    key: EncodingKey,
+    lifetime: Duration,
+    audience: String,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'static str,
+    aud: &'a str,
+    sub: &'a str,
+    iat: i64,
+    exp: i64,
+    /// The link's id: a link is redeemed at most once, so it is unique, and the hub's log can be laid beside ours.
+    jti: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a Map<String, Value>>,
+}
+
+impl Signer {
+    /// A signer with the key of `[assertion]`.
+    pub fn new(config: &Assertion) -> Result<Self, AssertionError> {
+        Ok(Self {
+            header: config.header.clone(),
+            key: EncodingKey::from_ed_pem(&config.key_pem).map_err(AssertionError::Key)?,
+            lifetime: config.lifetime,
+            audience: config.audience.clone(),
+        })
+    }
+
+    /// The header in which the assertion travels.
+    pub fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
+    /// The assertion that says `user` is logged in at `now`.
+    pub fn sign(&self, user: &VerifiedUser, now: Moment) -> Result<HeaderValue, AssertionError> {
+        let issued = now.wall.as_second();
+        let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(0);
+        let claims = Claims {
+            iss: ISSUER,
+            aud: &self.audience,
+            sub: user.username().as_str(),
+            iat: issued,
+            exp: issued + lifetime,
+            jti: user.link().as_str(),
+            groups: user.groups(),
+            claims: user.claims(),
+        };
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &self.key)
+            .map_err(AssertionError::Sign)?;
+        let mut value = HeaderValue::try_from(token)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}

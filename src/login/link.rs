@@ -1,0 +1,268 @@
+//! Issuing: from an app's order to a login link.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::LoginService;
+use super::next::{Next, NextError, form_encode};
+use crate::audit::{Event, Record};
+use crate::config::App;
+use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError};
+use crate::token::{LinkId, LoginGrant, LoginToken, NoRandomness, Username, UsernameError};
+
+/// The most bytes that groups and claims of one grant may take as JSON: the assertion travels in a header, and
+/// configurable-http-proxy takes 16 KiB of headers in all.
+const CLAIMS_BYTES_MAX: usize = 4096;
+
+/// Where a link leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To the link's own query, or else where the hub decides.
+    HubDecides,
+    /// To a path on the public origin.
+    Next(String),
+    /// To a path inside the user's server, which is started if need be.
+    Path {
+        /// Path inside the server, with its query: `lab/tree/x.ipynb`.
+        path: String,
+        /// Name of the server; none: the default one.
+        server: Option<String>,
+    },
+}
+
+/// What an app asks for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Who is to be logged in.
+    pub username: String,
+    /// Where the browser goes.
+    pub destination: Destination,
+    /// Life of the token; none: the default.
+    pub expires_in: Option<Duration>,
+    /// Whether the link always asks first.
+    pub confirm: bool,
+    /// Hub groups of the user.
+    pub groups: Option<Vec<String>>,
+    /// Further claims for the hub's `auth_state`.
+    pub claims: Option<Map<String, Value>>,
+    /// The app's own remark.
+    pub note: Option<String>,
+}
+
+/// A link, just issued.
+#[derive(Debug)]
+pub struct IssuedLink {
+    /// Its public name.
+    pub id: LinkId,
+    /// The link itself.
+    pub url: String,
+    /// The secret in it.
+    pub login_token: LoginToken,
+    /// Who will be logged in.
+    pub username: Username,
+    /// Where the link leads.
+    pub next: Option<String>,
+    /// Life of the token.
+    pub expires_in: Duration,
+    /// End of its life.
+    pub expires_at: Timestamp,
+}
+
+/// Why no link was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The name is none.
+    #[error(transparent)]
+    Username(#[from] UsernameError),
+    /// The app may not log this user in.
+    #[error("the rules of app {app:?} do not allow the user {username}")]
+    UserNotAllowed {
+        /// The app.
+        app: String,
+        /// The user.
+        username: Username,
+    },
+    /// `next`, `path` or `server` is bad or not allowed.
+    #[error(transparent)]
+    Next(#[from] NextError),
+    /// The life asked for is zero or above the app's maximum.
+    #[error("expires_in must be from 1 to {max_seconds} seconds")]
+    Lifetime {
+        /// The app's maximum.
+        max_seconds: u64,
+    },
+    /// Groups and claims are too large for a header.
+    #[error("groups and claims take more than {CLAIMS_BYTES_MAX} bytes")]
+    ClaimsTooLarge,
+    /// The app issues faster than it may.
+    #[error("the app issues links faster than its rate")]
+    RateLimited {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The idempotency key's link was redeemed or revoked.
+    #[error("the link of this Idempotency-Key was redeemed or revoked")]
+    RepeatOfEnded,
+    /// The idempotency key came with another body before.
+    #[error("this Idempotency-Key was used with another request")]
+    RepeatDiffers,
+    /// The store is full.
+    #[error("there are too many live links (store.max_tokens)")]
+    Full,
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// An order that was refused, and which one of a batch it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct OrderError {
+    /// Its place in the batch, from 0; none: the batch as a whole.
+    pub index: Option<usize>,
+    /// Why.
+    #[source]
+    pub cause: IssueError,
+}
+
+impl LoginService {
+    /// Issues one link for each of `orders`, all or none.
+    ///
+    /// An idempotency key goes with exactly one order.
+    pub async fn issue(
+        &self,
+        app: &App,
+        orders: Vec<Order>,
+        key: Option<IdempotencyKey>,
+        client: Option<IpAddr>,
+    ) -> Result<Vec<IssuedLink>, OrderError> {
+        let whole = |cause: IssueError| OrderError { index: None, cause };
+        let count = u32::try_from(orders.len()).unwrap_or(u32::MAX);
+        self.apps
+            .charge(app, count)
+            .map_err(|retry_after| whole(IssueError::RateLimited { retry_after }))?;
+        let mut links = Vec::with_capacity(orders.len());
+        let mut issued = Vec::with_capacity(orders.len());
+        for (index, order) in orders.into_iter().enumerate() {
+            let (link, answer) =
+                self.draw_up(app, order).map_err(|cause| OrderError { index: Some(index), cause })?;
+            links.push(link);
+            issued.push(answer);
+        }
+        let inserted = self.store.insert(links, key, self.clock.now()).await;
+        match inserted.map_err(|error| whole(error.into()))? {
+            Inserted::New => {}
+            Inserted::Again(id) => issued.iter_mut().for_each(|link| link.id = id.clone()),
+            Inserted::Ended => return Err(whole(IssueError::RepeatOfEnded)),
+            Inserted::OtherBody => return Err(whole(IssueError::RepeatDiffers)),
+            Inserted::Full => return Err(whole(IssueError::Full)),
+        }
+        for link in &issued {
+            self.metrics.links_issued.inc();
+            self.audit.write(&Record {
+                time: self.clock.now().wall,
+                event: Event::Issued,
+                id: Some(link.id.as_str()),
+                app: Some(&app.name),
+                username: Some(link.username.as_str()),
+                client_ip: client,
+                reason: None,
+            });
+        }
+        Ok(issued)
+    }
+
+    /// Judges one order and makes its link and token; stores nothing.
+    fn draw_up(&self, app: &App, order: Order) -> Result<(Link, IssuedLink), IssueError> {
+        let username = self.rules.usernames.parse(&order.username)?;
+        if !app.allows_user(&username) {
+            return Err(IssueError::UserNotAllowed { app: app.name.to_string(), username });
+        }
+        let (next, judged) = self.destination(&username, &order.destination)?;
+        if judged.as_ref().or(next.as_ref()).is_some_and(|next| !app.allows_next(next)) {
+            return Err(NextError::NotAllowed.into());
+        }
+        let lifetime = order.expires_in.unwrap_or(self.rules.lifetime.min(app.max_lifetime));
+        if lifetime.is_zero() || lifetime > app.max_lifetime {
+            return Err(IssueError::Lifetime { max_seconds: app.max_lifetime.as_secs() });
+        }
+        if json_bytes(&order.groups) + json_bytes(&order.claims) > CLAIMS_BYTES_MAX {
+            return Err(IssueError::ClaimsTooLarge);
+        }
+        let login_token = LoginToken::generate(&*self.random)?;
+        let now = self.clock.now();
+        let expires = now.plus(lifetime);
+        let next = next.map(|next| next.as_str().to_owned());
+        let link = Link {
+            id: LinkId::generate(&*self.random)?,
+            digest: login_token.digest(),
+            grant: LoginGrant {
+                username: username.clone(),
+                app: app.name.clone(),
+                next: next.clone(),
+                judged_by: judged.map(|next| next.as_str().to_owned()),
+                groups: order.groups,
+                claims: order.claims,
+                confirm: order.confirm,
+            },
+            status: LinkStatus::Pending,
+            issued: now,
+            expires,
+            used_at: None,
+            note: order.note,
+        };
+        let issued = IssuedLink {
+            id: link.id.clone(),
+            url: self.url(&login_token, next.as_deref()),
+            login_token,
+            username,
+            next,
+            expires_in: lifetime,
+            expires_at: expires.wall,
+        };
+        Ok((link, issued))
+    }
+
+    /// The `next` of an order, and the inner path by which a `path` order is judged.
+    fn destination(
+        &self,
+        username: &Username,
+        destination: &Destination,
+    ) -> Result<(Option<Next>, Option<Next>), NextError> {
+        match destination {
+            Destination::HubDecides => Ok((None, None)),
+            Destination::Next(next) => Ok((Some(self.rules.next.check(next)?), None)),
+            Destination::Path { path, server } => {
+                let (outer, inner) = self.rules.next.spawn(username, server.as_deref(), path)?;
+                Ok((Some(outer), Some(inner)))
+            }
+        }
+    }
+
+    /// `https://hub.example.org/hub/login?login_token=…&next=…`
+    fn url(&self, token: &LoginToken, next: Option<&str>) -> String {
+        let mut url = format!(
+            "{}{}?{}={}",
+            self.rules.origin,
+            self.rules.login_path,
+            self.rules.parameter.name(),
+            token.expose()
+        );
+        if let Some(next) = next {
+            url.push_str("&next=");
+            url.push_str(&form_encode(next));
+        }
+        url
+    }
+}
+
+/// The size of a value as JSON, in bytes.
+fn json_bytes(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(CLAIMS_BYTES_MAX + 1, |json| json.len())
+}

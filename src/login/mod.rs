@@ -1,0 +1,391 @@
+//! The life of a login token: issue, offer, redeem, revoke; who may do which.
+//!
+//! Decides, and asks the store; knows nothing of connections, cookies or pages. The only place that can make a
+//! [`VerifiedUser`].
+
+pub mod apps;
+pub mod assertion;
+pub mod inflight;
+pub mod link;
+pub mod next;
+pub mod parameter;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::SecureRandom;
+use serde_json::{Map, Value};
+
+use crate::audit::{Audit, Event, Record};
+use crate::clock::Clock;
+use crate::config::{App, Confirm, Config};
+use crate::metrics::{Metrics, Reason, ReasonLabel};
+use crate::store::{Consumed, Link, LinkStatus, Revoked, StoreError, TokenStore};
+use crate::token::{LinkId, LoginGrant, LoginToken, TokenDigest, Username, UsernameRule};
+
+use apps::Apps;
+use inflight::InFlight;
+use next::{Next, NextError, NextRule};
+use parameter::Parameter;
+
+/// What redeeming and issuing obey, from the configuration.
+#[derive(Debug)]
+pub struct Rules {
+    /// `https://hub.example.org`.
+    pub origin: String,
+    /// `{base}hub/login`.
+    pub login_path: String,
+    /// The parameter of the token.
+    pub parameter: Parameter,
+    /// What a user name is.
+    pub usernames: UsernameRule,
+    /// Where a link may lead.
+    pub next: NextRule,
+    /// The default life of a token.
+    pub lifetime: Duration,
+    /// When to ask before a login.
+    pub confirm: Confirm,
+    /// How long a used link leads its user on.
+    pub replay_grace: Duration,
+}
+
+/// Issues, redeems and revokes login links.
+pub struct LoginService {
+    rules: Rules,
+    apps: Apps,
+    store: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom + Send + Sync>,
+    audit: Arc<Audit>,
+    metrics: Arc<Metrics>,
+    in_flight: InFlight,
+}
+
+impl std::fmt::Debug for LoginService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginService").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// Proof that one login token was consumed: for one identity header on one request.
+///
+/// It can be made only here, after the store's one success, and it is neither `Clone` nor rebuilt from a name:
+/// `proxy::identity::set` takes it by value.
+#[derive(Debug)]
+#[must_use = "a token was consumed for this user"]
+pub struct VerifiedUser {
+    link: LinkId,
+    grant: LoginGrant,
+}
+
+impl VerifiedUser {
+    /// Who.
+    pub fn username(&self) -> &Username {
+        &self.grant.username
+    }
+
+    /// Through which link.
+    pub fn link(&self) -> &LinkId {
+        &self.link
+    }
+
+    /// The hub groups of the grant.
+    pub fn groups(&self) -> Option<&[String]> {
+        self.grant.groups.as_deref()
+    }
+
+    /// The claims of the grant.
+    pub fn claims(&self) -> Option<&Map<String, Value>> {
+        self.grant.claims.as_ref()
+    }
+}
+
+/// A token that can be redeemed: looked up, judged, not consumed.
+#[derive(Debug)]
+pub struct Offer {
+    digest: TokenDigest,
+    link: Link,
+    next: Option<Next>,
+}
+
+impl Offer {
+    /// Who would be logged in.
+    pub fn username(&self) -> &Username {
+        &self.link.grant.username
+    }
+
+    /// Where the browser goes then.
+    pub fn next(&self) -> Option<&Next> {
+        self.next.as_ref()
+    }
+
+    /// Whether the link itself asks for the confirm page.
+    pub fn asks(&self) -> bool {
+        self.link.grant.confirm
+    }
+
+    /// The app that issued the link.
+    pub fn app(&self) -> &str {
+        &self.link.grant.app
+    }
+}
+
+/// Why a link is not honoured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// There is no such token.
+    Unknown,
+    /// It was not redeemed in time.
+    Expired,
+    /// It was redeemed before.
+    Used,
+    /// It was taken back.
+    Revoked,
+    /// The app is gone, or its rules no longer allow this login.
+    NotAllowed,
+}
+
+impl RefusalReason {
+    /// The word for logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Used => "used",
+            Self::Revoked => "revoked",
+            Self::NotAllowed => "not_allowed",
+        }
+    }
+}
+
+/// A token that leads to no login.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The link is not honoured.
+    #[error("the link is refused: {}", reason.word())]
+    Link {
+        /// Why.
+        reason: RefusalReason,
+        /// The link, where there is one.
+        link: Option<Box<Link>>,
+    },
+    /// `next` is bad. The token is not consumed.
+    #[error(transparent)]
+    Next(#[from] NextError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal {
+    fn link(reason: RefusalReason, link: Option<Box<Link>>) -> Self {
+        Self::Link { reason, link }
+    }
+
+    /// The word for logs and metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Link { reason, .. } => reason.word(),
+            Self::Next(_) => "bad_next",
+            Self::Store(_) => "store_unavailable",
+        }
+    }
+}
+
+/// What [`LoginService`] is made of.
+pub struct Parts {
+    /// Where links are kept.
+    pub store: Arc<dyn TokenStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub random: Arc<dyn SecureRandom + Send + Sync>,
+    /// The audit log.
+    pub audit: Arc<Audit>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+impl LoginService {
+    /// The service of `config`; `None` if its public URL is no URL, which validation has ruled out.
+    pub fn new(config: &Config, parts: Parts) -> Option<Self> {
+        let parameter = Parameter::new(&config.login.parameter);
+        let next = NextRule::new(&config.public.url.origin, &config.hub.base_url, parameter.clone())?;
+        let rules = Rules {
+            origin: config.public.url.origin.clone(),
+            login_path: config.hub.login_path(),
+            parameter,
+            usernames: config.login.usernames.clone(),
+            next,
+            lifetime: config.login.lifetime,
+            confirm: config.login.confirm,
+            replay_grace: config.login.replay_grace,
+        };
+        let Parts { store, clock, random, audit, metrics } = parts;
+        let apps = Apps::new(&config.apps);
+        Some(Self { rules, apps, store, clock, random, audit, metrics, in_flight: InFlight::default() })
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The apps in force.
+    pub fn apps(&self) -> &Apps {
+        &self.apps
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn TokenStore {
+        &*self.store
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The tokens that are being redeemed now.
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// Looks at the link of `token` and judges it, together with the `next` of the request; consumes nothing.
+    ///
+    /// The grant's own `next` goes before the request's, and so do the app's rules of today before those at issue.
+    pub async fn offer(&self, token: &LoginToken, asked: Option<&str>) -> Result<Offer, Refusal> {
+        let digest = token.digest();
+        let found = self.store.find(digest, self.clock.now()).await?;
+        let Some(link) = found else { return Err(Refusal::link(RefusalReason::Unknown, None)) };
+        if let Some(reason) = ended(link.status) {
+            return Err(Refusal::link(reason, Some(Box::new(link))));
+        }
+        let next = link.grant.next.as_deref().or(asked).map(|next| self.rules.next.check(next)).transpose()?;
+        let judged = link.grant.judged_by.as_deref().map(|path| self.rules.next.check(path)).transpose()?;
+        let Some(app) = self.apps.by_name(&link.grant.app).filter(|app| app.allows_user(&link.grant.username))
+        else {
+            return Err(Refusal::link(RefusalReason::NotAllowed, Some(Box::new(link))));
+        };
+        if judged.as_ref().or(next.as_ref()).is_some_and(|next| !app.allows_next(next)) {
+            return Err(NextError::NotAllowed.into());
+        }
+        Ok(Offer { digest, link, next })
+    }
+
+    /// Consumes the token of `offer`: the one success of its life makes the user a verified one.
+    pub async fn redeem(&self, offer: Offer, client: Option<IpAddr>) -> Result<VerifiedUser, Refusal> {
+        let begun = self.clock.now().monotonic;
+        let consumed = self.store.consume(offer.digest, self.clock.now()).await;
+        let spent = self.clock.now().monotonic.saturating_sub(begun);
+        self.metrics.consume_seconds.observe(spent.as_secs_f64());
+        let link = match consumed? {
+            Consumed::Granted(link) => link,
+            Consumed::Unknown => return Err(Refusal::link(RefusalReason::Unknown, None)),
+            Consumed::Ended(link) => {
+                let reason = ended(link.status).unwrap_or(RefusalReason::Used);
+                return Err(Refusal::link(reason, Some(link)));
+            }
+        };
+        self.metrics.links_redeemed.inc();
+        self.record(Event::Redeemed, Some(&link), client, None);
+        Ok(VerifiedUser { link: link.id, grant: link.grant })
+    }
+
+    /// Whether a used `link` may still lead its user on: refresh, back, double click.
+    pub fn is_within_grace(&self, link: &Link) -> bool {
+        let age = link.used_at.map(|used| self.clock.now().wall.duration_since(used));
+        let grace = jiff::SignedDuration::try_from(self.rules.replay_grace).unwrap_or_default();
+        age.is_some_and(|age| !age.is_negative() && age <= grace)
+    }
+
+    /// Counts and records that a redeeming was refused.
+    pub fn refused(&self, refusal: &Refusal, client: Option<IpAddr>) {
+        let link = match refusal {
+            Refusal::Link { link, .. } => link.as_deref(),
+            Refusal::Next(_) | Refusal::Store(_) => None,
+        };
+        self.refused_for(refusal.word(), link, client);
+    }
+
+    /// Counts and records a refusal for a reason outside the life of a token.
+    pub fn refused_for(&self, reason: &'static str, link: Option<&Link>, client: Option<IpAddr>) {
+        self.metrics.links_refused.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
+        self.record(Event::Refused, link, client, Some(reason));
+    }
+
+    /// Counts and records that another user's session was ended for the login of `offer`.
+    pub fn switched(&self, offer: &Offer, client: Option<IpAddr>) {
+        self.metrics.switches.inc();
+        self.record(Event::Switched, Some(&offer.link), client, None);
+    }
+
+    /// The link of this id, if it is `app`'s.
+    pub async fn status(&self, id: &LinkId, app: &App) -> Result<Option<Link>, StoreError> {
+        self.store.get(id, &app.name, self.clock.now()).await
+    }
+
+    /// Takes `app`'s link of this id back.
+    pub async fn revoke(
+        &self,
+        id: &LinkId,
+        app: &App,
+        client: Option<IpAddr>,
+    ) -> Result<Revoked, StoreError> {
+        let revoked = self.store.revoke(id, &app.name, self.clock.now()).await?;
+        if revoked == Revoked::Dead {
+            self.audit.write(&Record {
+                time: self.clock.now().wall,
+                event: Event::Revoked,
+                id: Some(id.as_str()),
+                app: Some(&app.name),
+                username: None,
+                client_ip: client,
+                reason: None,
+            });
+        }
+        Ok(revoked)
+    }
+
+    /// Takes all pending links of `app` for `username` back; answers how many there were.
+    pub async fn revoke_user(
+        &self,
+        username: &Username,
+        app: &App,
+        client: Option<IpAddr>,
+    ) -> Result<usize, StoreError> {
+        let revoked = self.store.revoke_user(username, &app.name, self.clock.now()).await?;
+        self.audit.write(&Record {
+            time: self.clock.now().wall,
+            event: Event::Revoked,
+            id: None,
+            app: Some(&app.name),
+            username: Some(username.as_str()),
+            client_ip: client,
+            reason: Some("all_of_user"),
+        });
+        Ok(revoked)
+    }
+
+    fn record(&self, event: Event, link: Option<&Link>, client: Option<IpAddr>, reason: Option<&str>) {
+        self.audit.write(&Record {
+            time: self.clock.now().wall,
+            event,
+            id: link.map(|link| link.id.as_str()),
+            app: link.map(|link| &*link.grant.app),
+            username: link.map(|link| link.grant.username.as_str()),
+            client_ip: client,
+            reason,
+        });
+    }
+}
+
+fn ended(status: LinkStatus) -> Option<RefusalReason> {
+    match status {
+        LinkStatus::Pending => None,
+        LinkStatus::Used => Some(RefusalReason::Used),
+        LinkStatus::Expired => Some(RefusalReason::Expired),
+        LinkStatus::Revoked => Some(RefusalReason::Revoked),
+    }
+}

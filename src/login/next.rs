@@ -1,0 +1,241 @@
+//! Where a login may lead: the rules of `next`, judged as a browser would read it (WHATWG URL), before any token is
+//! consumed.
+
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+use super::parameter::Parameter;
+use crate::token::Username;
+
+/// The longest `next`, in bytes.
+const NEXT_BYTES_MAX: usize = 2048;
+
+/// What JavaScript's `encodeURIComponent` leaves alone besides letters and digits, less the quotes.
+const COMPONENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'!').remove(b'*');
+
+/// What may not stand raw in a path or query and is encoded in the `path` of an order; `%` stays as it is.
+const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#');
+
+/// How the hub writes a user name in a path (`jupyterhub.utils.url_escape_path`: `@`, `~`, `-`, `_`, `.` stay).
+const PATH_SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@');
+
+/// Why a `next` is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NextError {
+    /// Longer than the limit.
+    #[error("next is longer than {NEXT_BYTES_MAX} bytes")]
+    TooLong,
+    /// It does not start with exactly one slash.
+    #[error("next must be a path that starts with one \"/\"")]
+    NotAPath,
+    /// It holds a control character.
+    #[error("next holds a control character")]
+    ControlCharacter,
+    /// A browser would leave the origin.
+    #[error("next leads to another origin")]
+    OtherOrigin,
+    /// It leaves the hub's base URL.
+    #[error("next lies outside the hub's base URL")]
+    OutsideBase,
+    /// It holds a login token's parameter.
+    #[error("next holds a login token")]
+    HoldsToken,
+    /// The app's `next` rule does not allow it.
+    #[error("the app's rules do not allow this next")]
+    NotAllowed,
+    /// The server name breaks the hub's rule.
+    #[error("a server name has 1 to 30 of a-z, 0-9 and -, starts with a letter, does not end in -, and has no --")]
+    ServerName,
+}
+
+/// A checked `next`: a path, and perhaps a query and fragment, on the public origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    text: String,
+    /// The path as a browser resolves it: without dot segments.
+    path: String,
+}
+
+impl Next {
+    /// As it was given, byte for byte.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether one of `prefixes` covers it, by whole path segments.
+    pub fn is_within(&self, prefixes: &[String]) -> bool {
+        prefixes.iter().any(|prefix| {
+            let stem = prefix.strip_suffix('/').unwrap_or(prefix);
+            self.path.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+}
+
+/// The rule that every `next` must pass.
+#[derive(Debug, Clone)]
+pub struct NextRule {
+    origin: Url,
+    base_url: String,
+    parameter: Parameter,
+}
+
+impl NextRule {
+    /// Paths below `base_url` on `origin`; `None` if `origin` is no URL.
+    pub fn new(origin: &str, base_url: &str, parameter: Parameter) -> Option<Self> {
+        let origin = Url::parse(origin).ok()?;
+        Some(Self { origin, base_url: base_url.to_owned(), parameter })
+    }
+
+    /// Judges `text`.
+    pub fn check(&self, text: &str) -> Result<Next, NextError> {
+        if text.len() > NEXT_BYTES_MAX {
+            return Err(NextError::TooLong);
+        }
+        // C0, DEL and C1: parsers drop some of them, and then see another URL than we do.
+        if text.chars().any(char::is_control) {
+            return Err(NextError::ControlCharacter);
+        }
+        let mut bytes = text.bytes();
+        if bytes.next() != Some(b'/') || matches!(bytes.next(), Some(b'/' | b'\\')) {
+            return Err(NextError::NotAPath);
+        }
+        let url = self.origin.join(text).map_err(|_| NextError::NotAPath)?;
+        if url.origin() != self.origin.origin() || !url.username().is_empty() || url.password().is_some() {
+            return Err(NextError::OtherOrigin);
+        }
+        let path = url.path();
+        // "/hub/..%2f.." stays one segment for a browser; "/.//evil" resolves to "//evil", which the hub would send
+        // on as it stands.
+        if path.starts_with("//") {
+            return Err(NextError::OtherOrigin);
+        }
+        let stem = self.base_url.trim_end_matches('/');
+        if !path.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Err(NextError::OutsideBase);
+        }
+        if self.parameter.mentions(text) {
+            return Err(NextError::HoldsToken);
+        }
+        Ok(Next { text: text.to_owned(), path: path.to_owned() })
+    }
+
+    /// The two paths of an order with `path` (and `server`): what the browser is sent to, through the hub's spawn
+    /// page, so that the server is started if need be, and the path inside by which the order is judged.
+    ///
+    /// `{base}hub/spawn/USER[/SERVER]?next=<{base}user/USER[/SERVER]/PATH>` (jupyterhub.md 3.2).
+    pub fn spawn(&self, user: &Username, server: Option<&str>, path: &str) -> Result<(Next, Next), NextError> {
+        let mut place = utf8_percent_encode(user.as_str(), PATH_SEGMENT).to_string();
+        if let Some(server) = server.filter(|server| !server.is_empty()) {
+            if !is_server_name(server) {
+                return Err(NextError::ServerName);
+            }
+            place.push('/');
+            place.push_str(server);
+        }
+        if path.chars().any(char::is_control) {
+            return Err(NextError::ControlCharacter);
+        }
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let home = format!("{}user/{place}/", self.base_url);
+        let inner = self.check(&format!("{home}{}", utf8_percent_encode(path, PATH)))?;
+        // "../bob/lab" must not name another user's server.
+        if !inner.path.starts_with(&home) {
+            return Err(NextError::NotAPath);
+        }
+        let encoded = utf8_percent_encode(inner.as_str(), COMPONENT);
+        let outer = self.check(&format!("{}hub/spawn/{place}?next={encoded}", self.base_url))?;
+        Ok((outer, inner))
+    }
+}
+
+/// The hub's `is_valid_safe_slug` (JupyterHub 5 and 6).
+fn is_server_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    (1..=30).contains(&bytes.len())
+        && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
+        && bytes[0].is_ascii_lowercase()
+        && !name.ends_with('-')
+        && !name.contains("--")
+}
+
+/// Decodes one form value: `+` is a space, and invalid UTF-8 or escapes are an error
+/// (WHATWG URL, application/x-www-form-urlencoded).
+pub fn form_decode(value: &str) -> Option<String> {
+    let spaced = value.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// Encodes one form value.
+pub fn form_encode(value: &str) -> String {
+    utf8_percent_encode(value, COMPONENT).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{NamePattern, UsernameCase, UsernameRule};
+
+    fn rule(base: &str) -> NextRule {
+        NextRule::new("http://hub.example:8000", base, Parameter::new("login_token")).unwrap()
+    }
+
+    fn user(name: &str) -> Username {
+        UsernameRule::new(NamePattern::new(".*").unwrap(), UsernameCase::Refuse).parse(name).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_kept_byte_for_byte() {
+        for text in ["/", "/hub/home", "/user/alice/lab/tree/a%20b%2Fc.ipynb?x=1&y=%20z&reset", "/user/é/lab#top"] {
+            assert_eq!(rule("/").check(text).map(|next| next.as_str().to_owned()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn whatever_leaves_the_origin_or_the_base_is_refused() {
+        for text in ["", "lab", "//evil", "/\\evil", "http://evil/", "javascript:x", "/.//evil", "/x/..//evil", "/\tx", "/a\u{85}", "/%2e//evil"] {
+            assert!(rule("/").check(text).is_err(), "{text:?}");
+        }
+        for text in ["/hub/home", "/jupyterx", "/jupyter/../hub", "/jupyter/%2e%2e/hub"] {
+            assert_eq!(rule("/jupyter/").check(text), Err(NextError::OutsideBase), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_next_with_a_token_is_refused_at_any_depth() {
+        for text in ["/x?login_token=a", "/x?a=1&LOGIN-TOKEN=a", "/x?next=%2Fhub%2Flogin%3Flogin%255Ftoken%3Da"] {
+            assert_eq!(rule("/").check(text), Err(NextError::HoldsToken), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_covers_whole_segments_only() {
+        let next = rule("/").check("/user/alice/lab").unwrap();
+        assert!(next.is_within(&["/user/alice".into()]) && next.is_within(&["/".into()]));
+        assert!(next.is_within(&["/user/alice/".into()]) && next.is_within(&["/user/alice/lab".into()]));
+        assert!(!next.is_within(&["/user/al".into()]) && !next.is_within(&[]));
+    }
+
+    #[test]
+    fn a_path_and_a_server_become_the_spawn_url() {
+        let (outer, inner) = rule("/").spawn(&user("olga"), Some("named1"), "lab/tree/a b%2Fc.ipynb?x=1").unwrap();
+        assert_eq!(inner.as_str(), "/user/olga/named1/lab/tree/a%20b%2Fc.ipynb?x=1");
+        assert_eq!(
+            outer.as_str(),
+            "/hub/spawn/olga/named1?next=%2Fuser%2Folga%2Fnamed1%2Flab%2Ftree%2Fa%2520b%252Fc.ipynb%3Fx%3D1"
+        );
+        let (outer, _) = rule("/jupyter/").spawn(&user("a+b"), None, "/lab").unwrap();
+        assert_eq!(outer.as_str(), "/jupyter/hub/spawn/a%2Bb?next=%2Fjupyter%2Fuser%2Fa%252Bb%2Flab");
+    }
+
+    #[test]
+    fn a_path_cannot_leave_the_users_server() {
+        for path in ["../bob/lab", "%2e%2e/bob", "/../../hub/admin", "..", "a/../../bob"] {
+            assert_eq!(rule("/").spawn(&user("alice"), None, path).map(|_| ()), Err(NextError::NotAPath), "{path}");
+        }
+        for server in ["Named", "1a", "a--b", "a-", "a/b", "..", "a234567890123456789012345678901"] {
+            assert_eq!(rule("/").spawn(&user("alice"), Some(server), "lab").map(|_| ()), Err(NextError::ServerName), "{server}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Finds and cuts the login parameter (`login_token`) in a query, in whatever spelling.
+//!
+//! A token that stays in a forwarded query ends in the hub's redirects and logs (jupyterhub.md 3.1). Queries are cut
+//! by byte slices and never re-serialised: what is not cut stays byte for byte.
+
+use std::borrow::Cow;
+
+/// How often a value may be percent-encoded and still be recognised.
+const NESTING_MAX: usize = 3;
+
+/// The name of the query parameter that holds a login token.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Folded: lower case, `-` as `_`.
+    name: String,
+}
+
+/// One byte of a decoded query and where it was written.
+#[derive(Debug, Clone, Copy)]
+struct Decoded {
+    byte: u8,
+    start: usize,
+    end: usize,
+}
+
+impl Parameter {
+    /// The parameter `name`, as `login.parameter` spells it.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.bytes().map(|byte| char::from(fold(byte))).collect() }
+    }
+
+    /// The exact spelling, the only one that redeems.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether `query` holds the parameter in any spelling, at any depth.
+    pub fn mentions(&self, query: &str) -> bool {
+        // The common query is short and decodes to itself; the map of spans is only built when something is found.
+        let mut level = Cow::Borrowed(query.as_bytes());
+        for _ in 0..=NESTING_MAX {
+            if find(&level, self.name.as_bytes(), |byte| *byte).is_some() {
+                return true;
+            }
+            if !level.contains(&b'%') {
+                return false;
+            }
+            level = Cow::Owned(percent_encoding::percent_decode(&level).collect());
+        }
+        false
+    }
+
+    /// `query` without the parameter; `None` if it does not hold it.
+    pub fn cut(&self, query: &str) -> Option<String> {
+        if !self.mentions(query) {
+            return None;
+        }
+        let mut rest = query.to_owned();
+        // Each turn removes at least one byte: it ends.
+        while let Some((start, end)) = self.span(&rest) {
+            rest.replace_range(start..end, "");
+        }
+        Some(rest)
+    }
+
+    /// Where the first occurrence stands in `query`, with one neighbouring delimiter.
+    fn span(&self, query: &str) -> Option<(usize, usize)> {
+        let mut level: Vec<Decoded> = query
+            .bytes()
+            .enumerate()
+            .map(|(at, byte)| Decoded { byte, start: at, end: at + 1 })
+            .collect();
+        for _ in 0..=NESTING_MAX {
+            if let Some((first, last)) = find(&level, self.name.as_bytes(), |decoded| decoded.byte) {
+                return widen(query, &level, first, last);
+            }
+            if !level.iter().any(|decoded| decoded.byte == b'%') {
+                return None;
+            }
+            level = decode(&level);
+        }
+        None
+    }
+}
+
+fn fold(byte: u8) -> u8 {
+    if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() }
+}
+
+fn separates(byte: u8) -> bool {
+    matches!(byte, b'&' | b';')
+}
+
+/// Whether a name that follows `byte` can be read as a parameter's name by some server, or by the next one that gets
+/// this value as a URL.
+fn introduces(byte: u8) -> bool {
+    separates(byte) || matches!(byte, b'?' | b'#' | b'=' | b'+' | b' ')
+}
+
+/// The first occurrence in `bytes`: from its name's first to behind its value's last byte.
+fn find<T>(bytes: &[T], name: &[u8], byte_of: impl Fn(&T) -> u8) -> Option<(usize, usize)> {
+    if bytes.len() < name.len() {
+        return None;
+    }
+    for start in 0..=bytes.len() - name.len() {
+        if fold(byte_of(&bytes[start])) != name[0] || (start > 0 && !introduces(byte_of(&bytes[start - 1]))) {
+            continue;
+        }
+        let matches = name.iter().zip(&bytes[start..]).all(|(want, have)| fold(byte_of(have)) == *want);
+        let behind = bytes.get(start + name.len()).map(&byte_of);
+        // "q=login_token" is a search for the word and not the parameter: it stays.
+        let after_value = start > 0 && matches!(byte_of(&bytes[start - 1]), b'=' | b'+' | b' ');
+        let named = match behind {
+            Some(b'=') => true,
+            Some(b'+' | b' ') => !after_value,
+            Some(byte) => separates(byte) && !after_value,
+            None => !after_value,
+        };
+        if matches && named {
+            let length = bytes[start..].iter().position(|byte| separates(byte_of(byte)));
+            return Some((start, length.map_or(bytes.len(), |length| start + length)));
+        }
+    }
+    None
+}
+
+fn decode(level: &[Decoded]) -> Vec<Decoded> {
+    let mut out = Vec::with_capacity(level.len());
+    let mut at = 0;
+    while at < level.len() {
+        let here = level[at];
+        let hex = |offset: usize| level.get(at + offset).and_then(|d| char::from(d.byte).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (here.byte, hex(1), hex(2)) {
+            let byte = u8::try_from(high * 16 + low).unwrap_or(b'%');
+            out.push(Decoded { byte, start: here.start, end: level[at + 2].end });
+            at += 3;
+        } else {
+            out.push(here);
+            at += 1;
+        }
+    }
+    out
+}
+
+/// The span in `query` of `level[first..last]` and of the delimiter behind it, or else the one before it.
+fn widen(query: &str, level: &[Decoded], first: usize, last: usize) -> Option<(usize, usize)> {
+    let mut start = level.get(first)?.start;
+    let mut end = level.get(last.checked_sub(1)?)?.end;
+    let before = first.checked_sub(1).and_then(|at| level.get(at));
+    let behind = level.get(last).filter(|decoded| separates(decoded.byte));
+    match (before, behind) {
+        // The head of another parameter's value: that parameter keeps its delimiter.
+        (Some(before), _) if !separates(before.byte) && before.byte != b'?' => {}
+        (_, Some(behind)) => end = behind.end,
+        (Some(before), None) if separates(before.byte) => start = before.start,
+        (_, None) => {}
+    }
+    // Bytes ≥ 0x80 are only ever values; a span that would split a character cannot arise from ASCII delimiters, and
+    // if it did, all from there on goes.
+    if query.is_char_boundary(start) && query.is_char_boundary(end) {
+        Some((start, end))
+    } else {
+        let start = (0..=start).rev().find(|at| query.is_char_boundary(*at))?;
+        Some((start, query.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_spelling_is_cut_and_the_rest_stays_byte_for_byte() {
+        let parameter = Parameter::new("login_token");
+        for (query, rest) in [
+            ("login_token=a", ""),
+            ("login_token=a&next=/x%20y", "next=/x%20y"),
+            ("next=/x&login_token=a", "next=/x"),
+            ("a=1&login_token=a&b=2", "a=1&b=2"),
+            ("LOGIN-Token=a;b=2", "b=2"),
+            ("login%5Ftoken=a&b", "b"),
+            ("%256Cogin_token=a&b", "b"),
+            ("login_token&b", "b"),
+            ("login_token=a&login_token=b", ""),
+            ("next=%2Fhub%2Flogin%3Flogin_token%3Dabc%26x%3D1&b", "next=%2Fhub%2Flogin%3Fx%3D1&b"),
+            ("next=%2Fa%3Fy%3D1%26login_token%3Dabc", "next=%2Fa%3Fy%3D1"),
+            ("next=/a?login_token=abc", "next=/a?"),
+            ("next=%252Fa%253Flogin%255Ftoken%253Dabc", "next=%252Fa%253F"),
+            ("x=login_token=abc&b", "x=&b"),
+        ] {
+            assert_eq!(parameter.cut(query).as_deref(), Some(rest), "{query}");
+        }
+    }
+
+    #[test]
+    fn other_queries_are_left_alone() {
+        let parameter = Parameter::new("login_token");
+        for query in ["", "a=1", "q=login_token", "my_login_token=1", "login_tokens=1", "token=hl_x", "a=%", "%zz=1", "a=100%25"] {
+            assert_eq!(parameter.cut(query), None, "{query}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_never_mentions_the_parameter(query in "(login_token|LOGIN-TOKEN|%6c|%25|%3D|%26|%3f|=|&|;|\\?|next|[a-z0-9%]|é){0,24}") {
+            let parameter = Parameter::new("login_token");
+            let rest = parameter.cut(&query).unwrap_or_else(|| query.clone());
+            prop_assert!(!parameter.mentions(&rest), "{query} -> {rest}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What is counted, under the names `hublatch_*` (OpenMetrics text format); handles are resolved once.
+//!
+//! No label ever holds a user name, a path or anything else that a client chooses.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// A counter with a `code` label: `1xx` to `5xx`, one pre-resolved handle each.
+#[derive(Debug)]
+pub struct ByStatusClass([Counter; 5]);
+
+impl ByStatusClass {
+    /// Counts one answer.
+    pub fn count(&self, status: hyper::StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.0[class].inc();
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+/// The reason of a refusal: a word of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// The word.
+    pub reason: Reason,
+}
+
+/// A word of a closed list, as a label value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Reason(pub &'static str);
+
+impl prometheus_client::encoding::EncodeLabelValue for Reason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        prometheus_client::encoding::EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Answers to browsers, by class of status code.
+    pub requests: ByStatusClass,
+    /// Requests that no answer of the hub could be had for.
+    pub upstream_errors: Counter,
+    /// Connections made to the hub.
+    pub upstream_connections: Counter,
+    /// Downstream connections that are open.
+    pub connections: Gauge,
+    /// Downstream connections that were closed at once because `limits.connections` was reached.
+    pub connections_refused: Counter,
+    /// Tunnels (WebSockets) that are open.
+    pub tunnels: Gauge,
+    /// Links issued.
+    pub links_issued: Counter,
+    /// Links redeemed.
+    pub links_redeemed: Counter,
+    /// Links refused, by reason.
+    pub links_refused: Family<ReasonLabel, Counter>,
+    /// Sessions of another user that were ended before a login.
+    pub switches: Counter,
+    /// Links that can still be redeemed; set when the metrics are read.
+    pub links_live: Gauge<i64, AtomicI64>,
+    /// How long the token store takes to consume, in seconds.
+    pub consume_seconds: Histogram,
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("hublatch");
+        registry.register("build", "What is running", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        let by_code = Family::<CodeLabel, Counter>::default();
+        registry.register("requests", "Answers to browsers", by_code.clone());
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+        let requests =
+            ByStatusClass(classes.map(|code| by_code.get_or_create(&CodeLabel { code }).clone()));
+        let consume_seconds = Histogram::new([0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0]);
+        registry.register_with_unit(
+            "store_consume",
+            "Time to consume a token",
+            Unit::Seconds,
+            consume_seconds.clone(),
+        );
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let upstream_errors = counter("upstream_errors", "Requests without an answer of the hub");
+        let upstream_connections = counter("upstream_connections", "Connections made to the hub");
+        let connections_refused = counter("connections_refused", "Connections closed at once, being too many");
+        let links_issued = counter("links_issued", "Links issued");
+        let links_redeemed = counter("links_redeemed", "Links redeemed");
+        let switches = counter("switches", "Sessions of another user ended before a login");
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let connections = gauge("connections", "Open downstream connections");
+        let tunnels = gauge("tunnels", "Open tunnels");
+        let links_live = gauge("links_live", "Links that can still be redeemed");
+        let links_refused = Family::default();
+        registry.register("links_refused", "Links refused, by reason", links_refused.clone());
+        Self {
+            registry,
+            requests,
+            upstream_errors,
+            upstream_connections,
+            connections,
+            connections_refused,
+            tunnels,
+            links_issued,
+            links_redeemed,
+            links_refused,
+            switches,
+            links_live,
+            consume_seconds,
+        }
+    }
+
+    /// The text that `/metrics` answers.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String fails only if a value's own encoder does; ours do not.
+        let _written = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Adds one to a gauge for as long as it lives.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    /// Counts from now on.
+    pub fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

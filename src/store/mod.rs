@@ -1,0 +1,138 @@
+//! Where login tokens live between issuing and redeeming: one trait, one contract for all stores.
+//!
+//! A store sees digests only, never a token, and knows nothing of HTTP. What it must promise is written at
+//! [`TokenStore`] and tested for each store by `tests/it/token_store.rs`.
+
+mod memory;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock::Moment;
+use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
+
+pub use memory::MemoryStore;
+
+/// How long the record of a link can be read after it has ended.
+pub const RETENTION: Duration = Duration::from_secs(600);
+
+/// What a store's method returns: a boxed future, because stores are used behind `Arc<dyn TokenStore>`.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Where a link stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkStatus {
+    /// It can be redeemed once.
+    Pending,
+    /// It was redeemed.
+    Used,
+    /// It was not redeemed in time.
+    Expired,
+    /// It was taken back.
+    Revoked,
+}
+
+/// One issued link: what is kept of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its public name.
+    pub id: LinkId,
+    /// The digest of its token.
+    pub digest: TokenDigest,
+    /// What the token is worth.
+    pub grant: LoginGrant,
+    /// Where it stands; [`LinkStatus::Expired`] is derived from the time at which it is read.
+    pub status: LinkStatus,
+    /// When it was issued.
+    pub issued: Moment,
+    /// When it expires.
+    pub expires: Moment,
+    /// When it was redeemed.
+    pub used_at: Option<Timestamp>,
+    /// The app's own remark.
+    pub note: Option<String>,
+}
+
+/// Marks a repeated request of an app (IETF draft "The Idempotency-Key HTTP Header Field").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The app whose key it is.
+    pub app: Arc<str>,
+    /// The header's value.
+    pub key: String,
+    /// The SHA-256 of the request's body: a repeat must have the same.
+    pub body: [u8; 32],
+}
+
+/// What became of an insertion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// The links are stored.
+    New,
+    /// The idempotency key was seen before with this body: the link now has the new token under this, its first, id.
+    Again(LinkId),
+    /// The idempotency key was seen before and its link was redeemed or revoked. Nothing was stored.
+    Ended,
+    /// The idempotency key was seen before with another body. Nothing was stored.
+    OtherBody,
+    /// The store is full. Nothing was stored and nothing was evicted.
+    Full,
+}
+
+/// What became of an attempt to consume.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Consumed {
+    /// The one success in the life of this token.
+    Granted(Box<Link>),
+    /// No success: unknown.
+    Unknown,
+    /// No success: the link as it stands (used, expired or revoked).
+    Ended(Box<Link>),
+}
+
+/// What became of a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoked {
+    /// The link is dead: by this call, by an earlier one, or by its age.
+    Dead,
+    /// It was redeemed before.
+    Used,
+    /// There is no such link of this app.
+    NotFound,
+}
+
+/// The store did not do what it was asked; nothing may be concluded about the token.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached or answered with an error.
+    #[error("the token store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Keeps links and hands each one out at most once.
+///
+/// - `consume` is one atomic take: of any number of callers, in any number of processes, at most one is granted.
+/// - A store that is full refuses; it never evicts a link that can still be redeemed.
+/// - A link that has ended (used, expired, revoked) can be read for [`RETENTION`]; under pressure for less.
+/// - Any error means: no identity.
+pub trait TokenStore: Send + Sync + std::fmt::Debug {
+    /// Stores `links`, all or none. An idempotency key goes with exactly one link.
+    fn insert(&self, links: Vec<Link>, key: Option<IdempotencyKey>, now: Moment) -> StoreFuture<'_, Inserted>;
+    /// The link of this token, unchanged.
+    fn find(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Option<Link>>;
+    /// Takes the token: see the trait's promise.
+    fn consume(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Consumed>;
+    /// The link of this id, if it is `app`'s.
+    fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>>;
+    /// Makes `app`'s link of this id dead.
+    fn revoke<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Revoked>;
+    /// Makes all pending links of `app` for `username` dead; answers how many there were.
+    fn revoke_user<'a>(&'a self, username: &'a Username, app: &'a str, now: Moment) -> StoreFuture<'a, usize>;
+    /// Whether the store would answer.
+    fn ping(&self) -> StoreFuture<'_, ()>;
+    /// How many links can still be redeemed.
+    fn live(&self, now: Moment) -> usize;
+}
