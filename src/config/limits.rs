@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::file::ConfigFile;
+use super::parse::{duration, size_within, some_duration};
+
 /// The bounds in force. Each field is the key of the same name in `[limits]`.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -45,13 +48,77 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(75),
             body_stall_timeout: Duration::from_secs(30),
             write_stall_timeout: Duration::from_secs(30),
-            tunnel_idle_timeout: Duration::from_secs(3600),
+            tunnel_idle_timeout: Duration::from_hours(1),
             drain_timeout: Duration::from_secs(10),
             upstream_connect_timeout: Duration::from_secs(3),
-            upstream_head_timeout: Duration::from_secs(300),
+            upstream_head_timeout: Duration::from_mins(5),
             upstream_idle_timeout: Duration::from_secs(4),
             upstream_idle_connections: 256,
             login_hub_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+/// hyper's smallest read buffer, and a head that no browser or hub needs.
+const HEAD_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=1024 * 1024;
+/// More than any kernel has descriptors for.
+const COUNT_MAX: usize = 10_000_000;
+
+impl Limits {
+    /// `[limits]`.
+    pub(super) fn read(file: &mut ConfigFile) -> Option<Self> {
+        let Self {
+            head_bytes,
+            head_count,
+            connections,
+            head_timeout,
+            idle_timeout,
+            body_stall_timeout,
+            write_stall_timeout,
+            tunnel_idle_timeout,
+            drain_timeout,
+            upstream_connect_timeout,
+            upstream_head_timeout,
+            upstream_idle_timeout,
+            upstream_idle_connections,
+            login_hub_timeout,
+        } = Self::default();
+        // All are read before one that is missing ends the function.
+        let head_bytes = file.value("limits.head_bytes", head_bytes, size_within(HEAD_BYTES));
+        let head_count = file.number("limits.head_count", head_count, 16..=10_000);
+        let connections = file.number("limits.connections", connections, 1..=COUNT_MAX);
+        let head_timeout = file.value("limits.head_timeout", head_timeout, some_duration);
+        let idle_timeout = file.value("limits.idle_timeout", idle_timeout, some_duration);
+        let body_stall_timeout = file.value("limits.body_stall_timeout", body_stall_timeout, some_duration);
+        let write_stall_timeout =
+            file.value("limits.write_stall_timeout", write_stall_timeout, some_duration);
+        let tunnel_idle_timeout =
+            file.value("limits.tunnel_idle_timeout", tunnel_idle_timeout, some_duration);
+        let drain_timeout = file.value("limits.drain_timeout", drain_timeout, duration);
+        let upstream_connect_timeout =
+            file.value("limits.upstream_connect_timeout", upstream_connect_timeout, some_duration);
+        let upstream_head_timeout =
+            file.value("limits.upstream_head_timeout", upstream_head_timeout, some_duration);
+        let upstream_idle_timeout =
+            file.value("limits.upstream_idle_timeout", upstream_idle_timeout, duration);
+        let upstream_idle_connections =
+            file.number("limits.upstream_idle_connections", upstream_idle_connections, 0..=COUNT_MAX);
+        let login_hub_timeout = file.value("limits.login_hub_timeout", login_hub_timeout, some_duration);
+        Some(Self {
+            head_bytes: head_bytes?,
+            head_count: head_count?,
+            connections: connections?,
+            head_timeout: head_timeout?,
+            idle_timeout: idle_timeout?,
+            body_stall_timeout: body_stall_timeout?,
+            write_stall_timeout: write_stall_timeout?,
+            tunnel_idle_timeout: tunnel_idle_timeout?,
+            drain_timeout: drain_timeout?,
+            upstream_connect_timeout: upstream_connect_timeout?,
+            upstream_head_timeout: upstream_head_timeout?,
+            upstream_idle_timeout: upstream_idle_timeout?,
+            upstream_idle_connections: upstream_idle_connections?,
+            login_hub_timeout: login_hub_timeout?,
+        })
     }
 }

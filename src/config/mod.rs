@@ -3,8 +3,17 @@
 //! `file.rs` is the TOML as written, `validate.rs` turns one into the other and collects every fault. Nothing here
 //! opens a socket or knows what a request is.
 
+mod address;
+mod apps;
+mod fault;
 mod file;
 mod limits;
+mod login;
+mod origin;
+mod parse;
+mod read;
+mod secret;
+mod unsupported;
 mod validate;
 
 use std::net::SocketAddr;
@@ -17,8 +26,9 @@ use ipnet::IpNet;
 
 use crate::token::{KeyDigest, NamePattern, UsernameRule};
 
+pub use fault::{Fault, Faults};
 pub use limits::Limits;
-pub use validate::{Fault, Faults, load};
+pub use validate::{load, load_str};
 
 /// Everything that hublatch is told.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ pub mod inflight;
 pub mod link;
 pub mod next;
 pub mod parameter;
+pub mod query;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -118,6 +119,11 @@ impl Offer {
     /// Where the browser goes then.
     pub fn next(&self) -> Option<&Next> {
         self.next.as_ref()
+    }
+
+    /// The `next` that the app gave the link: it goes before the browser's.
+    pub fn granted_next(&self) -> Option<&str> {
+        self.link.grant.next.as_deref()
     }
 
     /// Whether the link itself asks for the confirm page.
@@ -315,10 +321,18 @@ impl LoginService {
         self.record(Event::Refused, link, client, Some(reason));
     }
 
-    /// Counts and records that another user's session was ended for the login of `offer`.
-    pub fn switched(&self, offer: &Offer, client: Option<IpAddr>) {
+    /// Counts and records that another user's session was ended for the login of `user`.
+    pub fn switched(&self, user: &VerifiedUser, client: Option<IpAddr>) {
         self.metrics.switches.inc();
-        self.record(Event::Switched, Some(&offer.link), client, None);
+        self.audit.write(&Record {
+            time: self.clock.now().wall,
+            event: Event::Switched,
+            id: Some(user.link.as_str()),
+            app: Some(&user.grant.app),
+            username: Some(user.grant.username.as_str()),
+            client_ip: client,
+            reason: None,
+        });
     }
 
     /// The link of this id, if it is `app`'s.

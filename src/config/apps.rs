@@ -1,0 +1,191 @@
+//! `[[apps]]`: who may issue links, and which.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::file::ConfigFile;
+use super::origin::{click_origin, next_prefix};
+use super::parse::{app_name, duration_within, one_of, rate, written};
+use super::{App, Scope};
+use crate::token::{KeyDigest, NamePattern, UsernameCase, UsernameRule};
+
+/// Digests that everybody knows: of the example keys in our documentation, and of no text at all.
+///
+/// The documentation's keys are `hk_documentation-documentation-documentation-1` (`-2`, `-3`).
+const KNOWN_KEYS: [&str; 4] = [
+    "sha256:8016cef8741adceedfcd6b25f94cce71d7f6a8a91e78a7333df6aeb8c6826805",
+    "sha256:abf79e2bf0520eaed59eb8fad1b350519c20edb53028cd3edea4721da0e985d4",
+    "sha256:834a9c6fde81096a7eaedb34d9661ffad9ad482915f0d9050995ed094a6a1572",
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+];
+
+/// One key, or two while they rotate.
+const KEYS_MAX: usize = 2;
+/// Links a second, unless the app says otherwise.
+const RATE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
+
+/// What one app may not share with another: the keys where each name and each digest was first written.
+#[derive(Default)]
+struct Taken {
+    names: HashMap<String, String>,
+    digests: HashMap<KeyDigest, String>,
+}
+
+/// Every app. `longest` is `login.max_lifetime`, if that is known.
+pub(super) fn apps(file: &mut ConfigFile, longest: Option<Duration>) -> Option<Vec<Arc<App>>> {
+    let sections = file.sections("apps");
+    if sections.is_empty() && !file.is_withdrawn("apps") {
+        file.fault("apps", "nobody may issue links; write a section [[apps]] with a name and a key");
+    }
+    let mut taken = Taken::default();
+    // Every section is read before one that is bad ends the list.
+    let apps: Vec<Option<Arc<App>>> =
+        sections.iter().map(|section| app(file, section, longest, &mut taken).map(Arc::new)).collect();
+    apps.into_iter().collect()
+}
+
+fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &mut Taken) -> Option<App> {
+    let key = |name: &str| format!("{section}.{name}");
+    let name = name(file, &key("name"), taken);
+    let keys = keys(file, &key("keys"), taken);
+    let scopes = scopes(file, &key("scopes"));
+    let usernames = file.value(&key("usernames"), None, |text| pattern(text).map(Some));
+    let deny_usernames = file.list(&key("deny_usernames"), vec!["admin".to_owned()], denied_username);
+    let next = prefixes(file, &key("next"));
+    let max_lifetime = max_lifetime(file, &key("max_lifetime"), longest);
+    let rate_per_second = file.value(&key("rate"), RATE, rate);
+    let origins = file.list(&key("origins"), Vec::new(), click_origin);
+    let usernames = match usernames? {
+        Some(pattern) => pattern,
+        None => pattern("^.*$").ok()?,
+    };
+    Some(App {
+        name: name?,
+        keys: keys?,
+        scopes: scopes?,
+        usernames,
+        deny_usernames: deny_usernames?,
+        next: next?,
+        max_lifetime: max_lifetime?,
+        rate_per_second: rate_per_second?,
+        origins: origins?,
+    })
+}
+
+fn name(file: &mut ConfigFile, key: &str, taken: &mut Taken) -> Option<Arc<str>> {
+    let name = file.required(key, "portal", app_name)?;
+    if let Some(other) = taken.names.insert(name.clone(), key.to_owned()) {
+        let at = at_line(file, &other);
+        file.fault(key, format!("{name:?} is the name of another app{at}; write a name of its own"));
+        return None;
+    }
+    Some(name.into())
+}
+
+/// The digests. No fault repeats what was written: it might be a key.
+fn keys(file: &mut ConfigFile, key: &str, taken: &mut Taken) -> Option<Vec<KeyDigest>> {
+    let texts = file.list(key, Vec::new(), |text| Ok(text.to_owned()))?;
+    if texts.is_empty() {
+        file.fault(key, "the app has no key; run hublatch keygen and write its sha256: line here");
+        return None;
+    }
+    if texts.len() > KEYS_MAX {
+        file.fault(
+            key,
+            "has more than two keys; keep the one in use and, while it is replaced, its successor",
+        );
+    }
+    let mut digests = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let element = format!("{key}[{index}]");
+        let wrong = match KeyDigest::parse(text) {
+            _ if text.starts_with("hk_") => "is a key and not its digest, so whoever can read this file has it; run \
+                 hublatch keygen for a new one and write its sha256: line here"
+                .to_owned(),
+            None => "is not \"sha256:\" and 64 hex digits; run hublatch keygen and write its sha256: line here".to_owned(),
+            Some(digest) if KNOWN_KEYS.contains(&digest.to_string().as_str()) => {
+                "is the digest of a key that everybody knows from the documentation; run hublatch keygen and write \
+                 its sha256: line here"
+                    .to_owned()
+            }
+            Some(digest) => {
+                digests.push(digest);
+                match taken.digests.insert(digest, element.clone()) {
+                    Some(other) => format!("is the same key as {other}{}; give each app keys of its own", at_line(file, &other)),
+                    None => continue,
+                }
+            }
+        };
+        file.fault(&element, wrong);
+    }
+    Some(digests)
+}
+
+fn scopes(file: &mut ConfigFile, key: &str) -> Option<Vec<Scope>> {
+    const WORDS: [(&str, Scope); 3] =
+        [("issue", Scope::Issue), ("read", Scope::Read), ("revoke", Scope::Revoke)];
+    let all = WORDS.iter().map(|(_, scope)| *scope).collect();
+    let scopes = file.list(key, all, one_of(&WORDS))?;
+    if scopes.is_empty() {
+        file.fault(key, "is empty, so the app could do nothing; write for example [\"issue\"]");
+    }
+    Some(scopes)
+}
+
+fn prefixes(file: &mut ConfigFile, key: &str) -> Option<Vec<String>> {
+    let prefixes = file.list(key, vec!["/".to_owned()], next_prefix)?;
+    if prefixes.is_empty() {
+        file.fault(key, "is empty, so the app's links could lead nowhere; write [\"/\"] for anywhere");
+    }
+    Some(prefixes)
+}
+
+fn max_lifetime(file: &mut ConfigFile, key: &str, longest: Option<Duration>) -> Option<Duration> {
+    let range = Duration::from_secs(1)..=super::login::LIFETIME_MAX;
+    let lifetime = file.value(key, None, |text| duration_within(range)(text).map(Some))?;
+    match (lifetime, longest) {
+        (Some(lifetime), Some(longest)) if lifetime > longest => {
+            let longest = written(longest);
+            file.fault(
+                key,
+                format!(
+                    "\"{}\" is longer than login.max_lifetime; write at most \"{longest}\"",
+                    written(lifetime)
+                ),
+            );
+            None
+        }
+        (Some(lifetime), _) => Some(lifetime),
+        (None, longest) => longest,
+    }
+}
+
+/// A pattern of user names.
+pub(super) fn pattern(text: &str) -> Result<NamePattern, String> {
+    NamePattern::new(text).map_err(|error| {
+        let reason = error.to_string();
+        // The crate draws the place over several lines; the last one says what is wrong.
+        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("is not a regular expression ({reason}); write for example \"^[a-z0-9]+$\"")
+    })
+}
+
+/// A name that is really compared with something: user names are lower case when the deny list is consulted.
+fn denied_username(text: &str) -> Result<String, String> {
+    let anything = NamePattern::new(".*").map_err(|error| error.to_string())?;
+    let name = UsernameRule::new(anything, UsernameCase::Lower).parse(text);
+    let name = name.map_err(|_| "can never be a user name; write the whole name of one user".to_owned())?;
+    if name.as_str() != text {
+        return Err(format!(
+            "would never match, because user names are lower case here; write {:?}",
+            name.as_str()
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn at_line(file: &ConfigFile, key: &str) -> String {
+    file.line(key).map(|line| format!(" (line {line})")).unwrap_or_default()
+}

@@ -1,0 +1,203 @@
+//! URLs, origins and paths as they are written. An error is the rest of a sentence that begins with the value.
+
+use hyper::header::HeaderValue;
+use url::Url;
+
+use super::PublicUrl;
+
+/// What browsers type: scheme, host and port.
+pub(super) fn public_url(text: &str) -> Result<PublicUrl, String> {
+    let example = "write for example \"https://hub.example.org\"";
+    let url = web_url(text).ok_or_else(|| format!("is not a URL of http or https; {example}"))?;
+    origin_only(&url)
+        .map_err(|extra| format!("has {extra}; write scheme, host and port only: {:?}", origin(&url)))?;
+    let authority = url.host_str().unwrap_or_default();
+    let authority = url.port().map_or_else(|| authority.to_owned(), |port| format!("{authority}:{port}"));
+    let port =
+        url.port_or_known_default().filter(|port| *port != 0).ok_or("has the port 0; write the real one")?;
+    Ok(PublicUrl { origin: origin(&url), secure: url.scheme() == "https", authority, port })
+}
+
+/// A page of the app; none if empty.
+pub(super) fn page_url(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let url = web_url(text)
+        .filter(|url| url.username().is_empty() && url.password().is_none())
+        .ok_or("is not the URL of a page; write for example \"https://portal.example.org/\"")?;
+    Ok(Some(url.into()))
+}
+
+/// Where a click may come from, exactly as a browser writes it in `Origin` (RFC 6454 § 6.1).
+pub(super) fn click_origin(text: &str) -> Result<HeaderValue, String> {
+    let wrong = "is not an origin; write scheme, host and port, for example \"https://portal.example.org\"";
+    let origin = origin(&web_url(text).ok_or(wrong)?);
+    if origin != text {
+        return Err(format!("is not an origin as browsers write it; write {origin:?}"));
+    }
+    HeaderValue::try_from(origin).map_err(|_| wrong.to_owned())
+}
+
+/// An http(s) URL with a host, without the liberties that the WHATWG parser takes (no `//`, backslashes, spaces).
+pub(super) fn web_url(text: &str) -> Option<Url> {
+    let lower = text.to_ascii_lowercase();
+    let scheme = lower.starts_with("http://") || lower.starts_with("https://");
+    let odd = text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
+    if !scheme || odd { None } else { Url::parse(text).ok().filter(Url::has_host) }
+}
+
+/// Scheme, host and port as a browser serialises them.
+pub(super) fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// What `url` has beyond scheme, host and port, if anything. One slash at the end is no path.
+pub(super) fn origin_only(url: &Url) -> Result<(), &'static str> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user or password");
+    }
+    if url.query().is_some() {
+        return Err("a query");
+    }
+    if url.fragment().is_some() {
+        return Err("a fragment");
+    }
+    if url.path() == "/" { Ok(()) } else { Err("a path") }
+}
+
+/// The `base_url` of the hub.
+pub(super) fn base_url(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain);
+    let inner = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+    if text == "/" || inner.is_some_and(|inner| inner.split('/').all(segment)) {
+        return Ok(text.to_owned());
+    }
+    Err("is not a base_url; write a path that starts and ends with \"/\", of letters, digits and \"-._~\", for \
+         example \"/jupyter/\""
+        .to_owned())
+}
+
+/// A prefix of `next`: a path exactly as a browser writes it, because that is what it is compared with.
+pub(super) fn next_prefix(text: &str) -> Result<String, String> {
+    let as_browsers_write = Url::parse("http://localhost").and_then(|origin| origin.join(text));
+    match as_browsers_write {
+        Ok(url) if url.path() == text && !text.contains("//") => Ok(text.to_owned()),
+        Ok(_) | Err(_) => {
+            Err("is not a path as browsers write it; write for example \"/user\" or \"/\"".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (String, String, u16, bool) {
+        let url = public_url(text).expect("a URL");
+        (url.origin, url.authority, url.port, url.secure)
+    }
+
+    #[test]
+    fn the_public_url_is_an_origin_as_browsers_write_it() {
+        let plain = ("https://hub.example.org".to_owned(), "hub.example.org".to_owned(), 443, true);
+        assert_eq!(parts("https://hub.example.org"), plain);
+        assert_eq!(parts("HTTPS://Hub.Example.org:443/"), plain);
+        assert_eq!(
+            parts("http://[::1]:8000"),
+            ("http://[::1]:8000".to_owned(), "[::1]:8000".to_owned(), 8000, false)
+        );
+        assert_eq!(parts("https://bücher.example").1, "xn--bcher-kva.example");
+    }
+
+    #[test]
+    fn a_public_url_with_anything_else_is_refused() {
+        for text in [
+            "",
+            "hub.example.org",
+            "//hub",
+            "ftp://hub",
+            "http:hub",
+            "http://",
+            "http://a b",
+            "http://a\\b",
+            "http://hub/x",
+            "http://hub?x",
+            "http://hub/#x",
+            "http://u@hub",
+            "http://u:p@hub",
+            "http://hub:0",
+            "http://hub:99999",
+            "javascript:alert(1)",
+            " http://hub",
+            "http://hub\n",
+        ] {
+            assert!(public_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        assert!(click_origin("https://portal.example.org").is_ok());
+        assert!(click_origin("http://127.0.0.1:9000").is_ok());
+        for text in [
+            "",
+            "null",
+            "*",
+            "portal.example.org",
+            "https://Portal.example.org",
+            "https://portal.example.org/",
+            "https://portal.example.org:443",
+            "https://portal.example.org/x",
+            "https://u@portal.example.org",
+        ] {
+            assert!(click_origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_a_web_page() {
+        assert_eq!(page_url(""), Ok(None));
+        assert_eq!(page_url("https://a.example/x?y#z"), Ok(Some("https://a.example/x?y#z".to_owned())));
+        for text in ["a.example", "javascript:alert(1)", "data:text/html,x", "https://u:p@a.example", "/x"] {
+            assert!(page_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_is_plain_and_has_both_slashes() {
+        for text in ["/", "/jupyter/", "/a/b-c/~d.e_f/"] {
+            assert!(base_url(text).is_ok(), "{text}");
+        }
+        for text in [
+            "", "jupyter", "/jupyter", "jupyter/", "//", "/a//b/", "/../", "/./", "/a b/", "/a%20b/", "/é/",
+            "/a?/", "/a;b/",
+        ] {
+            assert!(base_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_a_path_as_browsers_write_it() {
+        for text in ["/", "/user", "/user/", "/hub/spawn", "/user/a%20b/"] {
+            assert!(next_prefix(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "user",
+            "//evil",
+            "/\\evil",
+            "/a//b",
+            "/a/../b",
+            "/a?x",
+            "/a#x",
+            "/a b",
+            "/é",
+            "http://localhost/",
+            "/a\tb",
+        ] {
+            assert!(next_prefix(text).is_err(), "{text}");
+        }
+    }
+}

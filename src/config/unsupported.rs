@@ -1,0 +1,67 @@
+//! Keys and values that a hublatch configuration may have but that this version cannot honour.
+//!
+//! They are refused rather than ignored: each of them changes who gets in, or how well a secret is kept.
+
+use super::file::{ConfigFile, Value, is_within};
+
+/// A key (`[]` stands for any index), the beginning of the values that are refused (empty: all), and what to do.
+const UNSUPPORTED: &[(&str, &str, &str)] = &[
+    ("public.tls", "", "leave it out and let nginx, Traefik or another front end TLS"),
+    ("public.redirect_listen", "", "leave it out and let the TLS front redirect"),
+    ("management.tls", "", "leave it out: the management listener is on loopback or a unix socket"),
+    ("hub.url", "https:", "write an http:// or unix: address of the hub's public proxy"),
+    ("hub.api_url", "", "leave it out"),
+    ("hub.api_token", "", "leave it out"),
+    ("hub.api_token_file", "", "leave it out"),
+    ("login.without_token", "redirect", "write \"page\" or \"forward\""),
+    ("login.require_state", "", "leave it out"),
+    ("login.after_logout_url", "", "leave it out"),
+    ("store.url", "redb:", "write \"memory:\""),
+    ("store.url", "redis:", "write \"memory:\""),
+    ("store.url", "rediss:", "write \"memory:\""),
+    ("store.url", "redis+", "write \"memory:\""),
+    ("apps[].jwt", "", "leave it out and let the app ask for links with its key"),
+    ("apps[].exchange_url", "", "leave it out and let the app ask for links with its key"),
+    ("apps[].hub_tokens", "", "leave it out"),
+    ("embed", "", "leave it out"),
+    ("hub_tokens", "", "leave it out and list who may issue links in [[apps]]"),
+];
+
+/// Notes a fault for each value that this version cannot honour, and withdraws it.
+pub(super) fn refuse(file: &mut ConfigFile) {
+    for (key, value) in file.values.clone() {
+        if !file.values.contains_key(&key) {
+            continue; // it lay within one that was withdrawn
+        }
+        let general = without_indices(&key);
+        let entry = UNSUPPORTED.iter().find(|(name, beginning, _)| {
+            is_within(&general, name)
+                && (beginning.is_empty() || text(&value).is_some_and(|text| text.starts_with(beginning)))
+        });
+        let Some((_, beginning, instead)) = entry else { continue };
+        let what = if beginning.is_empty() { String::new() } else { format!("{beginning:?} ") };
+        file.fault(&key, format!("{what}is not supported by this version of hublatch; {instead}"));
+        file.withdraw(&key);
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Text(text) | Value::Variable(text) => Some(text),
+        Value::Number(_) | Value::Flag(_) | Value::Other(_) | Value::List(_) | Value::Table => None,
+    }
+}
+
+/// `apps[12].jwt` as `apps[].jwt`.
+fn without_indices(key: &str) -> String {
+    let mut within = false;
+    let outside = |character: &char| {
+        within = match character {
+            '[' => true,
+            ']' => false,
+            _ => within,
+        };
+        !within || *character == '['
+    };
+    key.chars().filter(outside).collect()
+}

@@ -1,0 +1,277 @@
+//! What every page promises, whatever it says.
+
+use hyper::header::{self, HeaderName};
+
+use super::reading::{between, hidden_fields, unescape, visible};
+use super::*;
+
+const APP_URL: &str = "https://portal.example.edu/courses?term=2&lang=en";
+const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
+
+/// What needs no form: the page, its status and its code.
+const NOTICES: [(Page<'static>, u16, &str); 14] = [
+    (Page::Refused(Refused::Unknown), 403, "link_unknown"),
+    (Page::Refused(Refused::Expired), 403, "link_expired"),
+    (Page::Refused(Refused::Used), 403, "link_used"),
+    (Page::Refused(Refused::Revoked), 403, "link_revoked"),
+    (Page::Refused(Refused::NotAllowed), 403, "link_not_allowed"),
+    (Page::NoToken, 403, "link_required"),
+    (Page::HubDown, 503, "hub_unavailable"),
+    (Page::StoreDown, 503, "store_unavailable"),
+    (Page::LogoutFailed, 503, "logout_failed"),
+    (Page::LoginFailed, 503, "login_failed"),
+    (Page::BadGateway, 502, "bad_gateway"),
+    (Page::GatewayTimeout, 504, "gateway_timeout"),
+    (Page::Unavailable, 503, "unavailable"),
+    (
+        Page::Rejected {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "form_too_large",
+            message: "over 16 KiB",
+        },
+        413,
+        "form_too_large",
+    ),
+];
+
+fn confirm<'a>(username: &'a str, current: Option<&'a str>) -> Page<'a> {
+    Page::Confirm { username, current, action: "/hub/login", fields: FIELDS }
+}
+
+fn every_page() -> Vec<(Page<'static>, u16, &'static str)> {
+    let mut pages = Vec::from(NOTICES);
+    pages.push((confirm("alice", None), 200, "confirmation_required"));
+    pages.push((confirm("alice", Some("bob")), 200, "confirmation_required"));
+    pages
+}
+
+fn text(response: &Response<Bytes>) -> &str {
+    std::str::from_utf8(response.body()).unwrap()
+}
+
+fn html(page: &Page<'_>) -> String {
+    text(&Pages::new(Some(APP_URL.to_owned())).answer(page, Format::Html)).to_owned()
+}
+
+fn header<'a>(response: &'a Response<Bytes>, name: &HeaderName) -> &'a str {
+    let values = response.headers().get_all(name).iter().collect::<Vec<_>>();
+    assert_eq!(values.len(), 1, "{name} once");
+    values[0].to_str().unwrap()
+}
+
+#[test]
+fn every_page_has_its_status_and_code_as_html_and_as_json() {
+    for app_url in [None, Some(String::new()), Some(APP_URL.to_owned())] {
+        let pages = Pages::new(app_url);
+        for (page, status, code) in every_page() {
+            let html = pages.answer(&page, Format::Html);
+            assert_eq!(html.status(), status, "{code}");
+            let shown = visible(text(&html));
+            assert_eq!(shown.contains(&format!("Error {status}, {code}")), status != 200, "{code}");
+
+            let json = pages.answer(&page, Format::Json);
+            let told = serde_json::from_slice::<serde_json::Value>(json.body()).unwrap();
+            assert_eq!(told["status"], json.status().as_u16(), "{code}");
+            assert_eq!(told["code"], code);
+            assert!(told["message"].as_str().unwrap().len() > 10, "{code}");
+            assert_eq!(told.as_object().unwrap().len(), 3, "{code}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_has_to_confirm_is_not_told_200() {
+    let answer = Pages::new(None).answer(&confirm("alice", None), Format::Json);
+    assert_eq!(answer.status(), 403);
+    assert!(!text(&answer).contains(TOKEN));
+}
+
+#[test]
+fn every_answer_is_private_and_is_neither_stored_framed_nor_guessed_at() {
+    let pages = Pages::new(Some(APP_URL.to_owned()));
+    for (page, status, code) in every_page() {
+        for (format, media_type) in
+            [(Format::Html, "text/html; charset=utf-8"), (Format::Json, "application/json")]
+        {
+            let answer = pages.answer(&page, format);
+            let has_form = status == 200 && format == Format::Html;
+            let (referrer, form_action) =
+                if has_form { ("strict-origin", "'self'") } else { ("no-referrer", "'none'") };
+            assert_eq!(header(&answer, &header::CONTENT_TYPE), media_type, "{code}");
+            assert_eq!(header(&answer, &header::CONTENT_LENGTH), answer.body().len().to_string(), "{code}");
+            assert_eq!(header(&answer, &header::CACHE_CONTROL), "no-store", "{code}");
+            assert_eq!(header(&answer, &header::REFERRER_POLICY), referrer, "{code}");
+            assert_eq!(header(&answer, &header::X_CONTENT_TYPE_OPTIONS), "nosniff", "{code}");
+            assert_eq!(header(&answer, &header::X_FRAME_OPTIONS), "DENY", "{code}");
+            assert_eq!(header(&answer, &header::VARY), "Accept, Sec-Fetch-Mode", "{code}");
+            let policy = header(&answer, &header::CONTENT_SECURITY_POLICY);
+            let rules = policy.split("; ").filter(|rule| !rule.starts_with("style-src ")).collect::<Vec<_>>();
+            let form_action = format!("form-action {form_action}");
+            let expected = ["default-src 'none'", &form_action, "base-uri 'none'", "frame-ancestors 'none'"];
+            assert_eq!(rules, expected, "{code}");
+        }
+    }
+}
+
+#[test]
+fn the_policy_admits_the_style_of_the_page_and_no_other() {
+    for (page, _, code) in every_page() {
+        let answer = Pages::new(None).answer(&page, Format::Html);
+        let style = between(text(&answer), "<style>", "</style>");
+        let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+        let policy = header(&answer, &header::CONTENT_SECURITY_POLICY);
+        assert_eq!(between(policy, "style-src ", ";"), format!("'sha256-{hash}'"), "{code}");
+        assert_eq!(text(&answer).matches("<style").count(), 1, "{code}");
+        assert!(!text(&answer).contains(" style="), "an inline style would be refused: {code}");
+    }
+}
+
+#[test]
+fn no_page_has_a_script_or_loads_anything() {
+    for (page, _, code) in every_page() {
+        let page = html(&page).to_ascii_lowercase();
+        for forbidden in
+            ["<script", "<img", "<link", "<iframe", "<object", "<base", " src=", "url(", "@import"]
+        {
+            assert!(!page.contains(forbidden), "{code} has {forbidden}");
+        }
+        let tags = page.split('<').skip(1).map(|piece| piece.split_once('>').unwrap().0);
+        assert_eq!(tags.filter(|tag| tag.contains(" on")).count(), 0, "{code} has an event handler");
+    }
+}
+
+#[test]
+fn the_pages_are_read_by_machines_for_people() {
+    for (page, _, code) in every_page() {
+        let page = html(&page);
+        assert!(page.starts_with("<!doctype html>\n<html lang=\"en\">\n"), "{code}");
+        for once in
+            ["<main ", "<h1 id=\"title\">", "aria-labelledby=\"title\"", "<title>", "name=\"viewport\""]
+        {
+            assert_eq!(page.matches(once).count(), 1, "{code}: {once}");
+        }
+        assert!(page.contains("aria-hidden=\"true\""), "the sign is decoration: {code}");
+        assert!(!between(&page, "<title>", "</title>").is_empty(), "{code}");
+    }
+}
+
+#[test]
+fn the_way_back_to_the_app_is_there_exactly_if_the_app_has_a_page() {
+    for (page, _, code) in every_page() {
+        let with = html(&page);
+        let (before, _) =
+            with.split_once("\">Back to the app</a>").unwrap_or_else(|| panic!("{code}: no way back"));
+        let (_, href) = before.rsplit_once("href=\"").unwrap();
+        assert_eq!(unescape(href), APP_URL, "{code}");
+        for none in [None, Some(String::new())] {
+            let without = Pages::new(none).answer(&page, Format::Html);
+            assert!(!text(&without).contains("Back to the app"), "{code}");
+        }
+    }
+}
+
+#[test]
+fn only_a_gateway_error_offers_to_try_again() {
+    for (page, status, code) in every_page() {
+        let offers = html(&page).contains("href=\"\">Try again</a>");
+        assert_eq!(offers, status == 502 || status == 504, "{code}");
+    }
+}
+
+#[test]
+fn people_never_read_the_word_token_nor_the_token() {
+    for (page, _, code) in every_page() {
+        let shown = visible(&html(&page)).to_ascii_lowercase();
+        assert!(!shown.contains("token"), "{code}");
+        assert!(!shown.contains("hublatch"), "{code}");
+        let json = Pages::new(None).answer(&page, Format::Json);
+        assert!(!text(&json).to_ascii_lowercase().contains("token"), "{code}");
+    }
+}
+
+#[test]
+fn only_the_field_of_the_confirm_page_holds_the_token() {
+    for (page, status, code) in every_page() {
+        assert_eq!(html(&page).matches("login_token").count(), usize::from(status == 200), "{code}");
+        assert_eq!(html(&page).matches(TOKEN).count(), usize::from(status == 200), "{code}");
+        assert!(!format!("{page:?}").contains(TOKEN), "{code}");
+    }
+}
+
+#[test]
+fn the_confirm_page_names_both_users_and_posts_to_the_action() {
+    let page = html(&confirm("alice", Some("bob")));
+    assert!(visible(&page).contains("You are logged in as bob now."));
+    assert!(page.contains("<button type=\"submit\">Continue as <bdi>alice</bdi></button>"));
+    assert!(page.contains("<form class=\"actions\" method=\"post\" action=\"&#x2f;hub&#x2f;login\""));
+    assert!(!visible(&html(&confirm("alice", None))).contains("bob"));
+}
+
+#[test]
+fn no_button_has_the_focus_before_a_person_gives_it() {
+    // A page that makes a visitor hold down Enter must not press "Continue" by it.
+    assert!(!html(&confirm("alice", Some("bob"))).contains("autofocus"));
+}
+
+#[test]
+fn hidden_fields_come_back_as_they_were_given() {
+    let every_character =
+        ('\u{1}'..='\u{2ff}').chain(['\u{2028}', '\u{202e}', '\u{fffe}', '\u{1f642}']).collect::<String>();
+    let fields = [
+        ("login_token", TOKEN),
+        ("next", "/user/alice/lab/tree/a%20b%2Fc.ipynb?x=1&amp=2&y=%20z&reset"),
+        ("quotes", "\"'><script>alert(1)</script><input value=\"x\">"),
+        ("line ends", "\r\n\n\r\rend\n"),
+        ("looks escaped", "&amp; &#13; &quot; &lt; {{ 7*7 }} {% if %}"),
+        ("  spaces  ", "  kept  "),
+        ("a&b=\"c'd\r\n<e>", "the name is escaped too"),
+        ("", ""),
+        ("twice", "1"),
+        ("twice", "2"),
+        ("every character", every_character.as_str()),
+    ];
+    let page = Page::Confirm { username: "alice", current: None, action: "/hub/login", fields: &fields };
+    let read = hidden_fields(&html(&page));
+    let given = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(read, given);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_field_comes_back_as_it_was_given(name: String, value: String) {
+        let fields = [("login_token", TOKEN), (name.as_str(), value.as_str())];
+        let page = Page::Confirm { username: "alice", current: None, action: "/hub/login", fields: &fields };
+        let read = hidden_fields(&html(&page)).pop();
+        proptest::prop_assert_eq!(read, Some((name, value)));
+    }
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let hostile = "\"'></title></bdi><script>alert(1)</script>&amp;{{ 7*7 }}";
+    let harmless = html(&Page::Confirm { username: "a", current: Some("b"), action: "/", fields: &[] });
+    let app_url = Some(hostile.to_owned());
+    let page = Page::Confirm { username: hostile, current: Some(hostile), action: hostile, fields: &[] };
+    let rejected = Page::Rejected { status: StatusCode::BAD_REQUEST, code: "bad_request", message: hostile };
+
+    let confirm = Pages::new(app_url).answer(&page, Format::Html);
+    assert_eq!(text(&confirm).matches('<').count(), harmless.matches('<').count(), "no tag more");
+    assert_eq!(text(&confirm).matches('"').count(), harmless.matches('"').count(), "no attribute more");
+    assert!(visible(text(&confirm)).contains(hostile));
+    assert!(visible(&html(&rejected)).contains(hostile));
+    let json = Pages::new(None).answer(&rejected, Format::Json);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(json.body()).unwrap()["message"], hostile);
+}
+
+#[test]
+fn a_rejected_request_gets_the_status_the_code_and_the_sentence_it_is_given() {
+    let page = Page::Rejected {
+        status: StatusCode::BAD_REQUEST,
+        code: "bad_next",
+        message: "next leaves this origin",
+    };
+    let answer = Pages::new(None).answer(&page, Format::Json);
+    assert_eq!(text(&answer), r#"{"status":400,"message":"next leaves this origin","code":"bad_next"}"#);
+    assert!(visible(&html(&page)).contains("next leaves this origin"));
+}

@@ -1,0 +1,107 @@
+//! Which cookies go upstream: pairs are cut out by name, and what stays, stays byte for byte.
+//!
+//! The hub's values are quoted and hold `|`, `:` and `=` (jupyterhub.md 3.1), so a Cookie header is never parsed and
+//! written anew.
+
+use hyper::HeaderMap;
+use hyper::header::{COOKIE, HeaderValue};
+
+/// The hub's own login cookies. A fresh login must not carry them: the hub would keep the old session id, and any
+/// logged-in user would make it skip the login (jupyterhub.md 4).
+const HUB_LOGIN: [&str; 6] = [
+    "jupyterhub-hub-login",
+    "jupyterhub-session-id",
+    "_xsrf",
+    "__Host-jupyterhub-hub-login",
+    "__Host-jupyterhub-session-id",
+    "__Host-_xsrf",
+];
+
+/// The cookie that holds the id of a hub session.
+const SESSION: [&str; 2] = ["jupyterhub-session-id", "__Host-jupyterhub-session-id"];
+
+/// The cookie by which a token goes from a form post to the request that redeems it. Ours: never sent on.
+pub const HAND_OVER: &str = "hublatch-token";
+
+/// Cuts our own cookies out. Nothing is touched when there are none.
+pub fn strip_ours(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().any(|value| memchr::memmem::find(value.as_bytes(), HAND_OVER.as_bytes()).is_some()) {
+        cut(headers, |name| name == HAND_OVER.as_bytes());
+    }
+}
+
+/// Cuts the hub's login cookies out.
+pub fn strip_hub_login(headers: &mut HeaderMap) {
+    cut(headers, |name| HUB_LOGIN.iter().any(|cookie| cookie.as_bytes() == name));
+}
+
+/// The id of the browser's hub session.
+pub fn session_id(headers: &HeaderMap) -> Option<String> {
+    SESSION.iter().find_map(|name| value(headers, name))
+}
+
+/// The first value of the cookie `name`.
+pub fn value(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes())).find_map(|pair| {
+        let (key, value) = split(pair);
+        (key == name.as_bytes()).then(|| String::from_utf8_lossy(value.trim_ascii()).into_owned())
+    })
+}
+
+fn cut(headers: &mut HeaderMap, unwanted: impl Fn(&[u8]) -> bool) {
+    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
+    headers.remove(COOKIE);
+    for line in lines {
+        let kept: Vec<&[u8]> = pairs(line.as_bytes()).filter(|pair| !unwanted(split(pair).0)).collect();
+        let kept = kept.join(&b';');
+        let kept = kept.trim_ascii_start();
+        if !kept.is_empty()
+            && let Ok(value) = HeaderValue::from_bytes(kept)
+        {
+            headers.append(COOKIE, value);
+        }
+    }
+}
+
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b';')
+}
+
+fn split(pair: &[u8]) -> (&[u8], &[u8]) {
+    let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+    (pair[..end].trim_ascii(), pair.get(end + 1..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|line| (COOKIE, HeaderValue::from_str(line).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_hubs_login_cookies_go_and_all_else_stays_byte_for_byte() {
+        let mut map = headers(&[
+            "a=\"2|1:0|x=y\"; jupyterhub-session-id=0f; jupyterhub-user-alice=\"2|=\";_xsrf=x ; b",
+            "__Host-jupyterhub-hub-login=q",
+            "_xsrf-not=1;  jupyterhub-hub-login=\"a|b\";c=d=e",
+        ]);
+        strip_hub_login(&mut map);
+        let left: Vec<_> = map.get_all(COOKIE).iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(left, ["a=\"2|1:0|x=y\"; jupyterhub-user-alice=\"2|=\"; b", "_xsrf-not=1;c=d=e"]);
+    }
+
+    #[test]
+    fn our_own_cookie_goes_and_a_line_of_nothing_else_with_it() {
+        let mut map = headers(&["hublatch-token=hl_x"]);
+        strip_ours(&mut map);
+        assert!(!map.contains_key(COOKIE));
+    }
+
+    #[test]
+    fn the_session_is_found_by_its_whole_name() {
+        assert_eq!(session_id(&headers(&["x-jupyterhub-session-id=1; jupyterhub-session-id=2"])).as_deref(), Some("2"));
+        assert_eq!(session_id(&headers(&["a=jupyterhub-session-id"])), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! Headers on their way through: hop-by-hop ones end here, forwarding ones are ours, everything else stays.
+//!
+//! Order matters: hop-by-hop first, then identity, then ours are added. A client's `Connection: REMOTE_USER` must not
+//! remove what we add.
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::HeaderMap;
+use ipnet::IpNet;
+
+use super::identity::Identity;
+use crate::config::PublicUrl;
+use crate::login::parameter::Parameter;
+
+/// RFC 9110 § 7.6.1, and the older names that are still sent. `Trailer` goes because trailers are dropped.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
+
+/// What says where a request came from, folded (`-` for `_`): the hub believes it, so only ours may arrive.
+const FORWARDING: [&str; 7] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-real-ip",
+    "x-scheme",
+    "forwarded",
+];
+
+/// Where a request really came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The client: the peer, or what a trusted proxy says.
+    pub client: IpAddr,
+    /// Whether the client speaks https to us or to a trusted proxy.
+    pub secure: bool,
+}
+
+/// Whom to believe, and what to say otherwise.
+#[derive(Debug)]
+pub struct Forwarding {
+    trusted: Vec<IpNet>,
+    secure: bool,
+    port: HeaderValue,
+}
+
+impl Forwarding {
+    /// Believes `trusted` peers; says the scheme and port of `public` otherwise.
+    pub fn new(trusted: Vec<IpNet>, public: &PublicUrl) -> Self {
+        Self { trusted, secure: public.secure, port: HeaderValue::from(public.port) }
+    }
+
+    /// Where the request with `headers` came from: read before they are stripped.
+    pub fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> Origin {
+        if !self.trusts(peer) {
+            return Origin { client: peer, secure: self.secure };
+        }
+        // From the right, the first address that is not a trusted proxy's: what stands left of it, anybody may have
+        // written.
+        let mut client = peer;
+        let lines: Vec<&str> =
+            headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
+        for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+            let Some(address) = address(entry) else { break };
+            client = address;
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        let mut schemes = headers.get_all(X_FORWARDED_PROTO).iter();
+        let secure = match (schemes.next().map(HeaderValue::as_bytes), schemes.next()) {
+            (Some(b"https"), None) => true,
+            (Some(b"http"), None) => false,
+            _ => self.secure,
+        };
+        Origin { client, secure }
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&address))
+    }
+
+    /// Says where the request came from. `X-Scheme` because the hub's own proxy appends to `X-Forwarded-Proto`, of
+    /// which the hub believes the last (jupyterhub.md 6).
+    pub fn add(&self, headers: &mut HeaderMap, origin: Origin) {
+        // An address is always a header value.
+        let client = HeaderValue::from_str(&origin.client.to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("0.0.0.0"));
+        let scheme = HeaderValue::from_static(if origin.secure { "https" } else { "http" });
+        let port = match (origin.secure, self.secure) {
+            (true, false) => HeaderValue::from_static("443"),
+            (false, true) => HeaderValue::from_static("80"),
+            (true, true) | (false, false) => self.port.clone(),
+        };
+        headers.insert(X_REAL_IP, client.clone());
+        headers.insert(X_FORWARDED_FOR, client);
+        headers.insert(X_SCHEME, scheme.clone());
+        headers.insert(X_FORWARDED_PROTO, scheme);
+        headers.insert(X_FORWARDED_PORT, port);
+        if let Some(host) = headers.get(HOST).cloned() {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+    }
+}
+
+/// `192.0.2.1`, `2001:db8::1`, `[2001:db8::1]:443` or `192.0.2.1:443`.
+fn address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry.parse::<IpAddr>().ok();
+    let with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    bare.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
+}
+
+/// The upgrade that a request asks for: `Connection: upgrade` with `Upgrade: …`. Not h2c: the tunnel would carry
+/// requests that nobody has looked at.
+pub fn asked_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get(UPGRADE)?;
+    let asked = connection_names(headers).any(|name| name.eq_ignore_ascii_case("upgrade"));
+    (asked && !upgrade.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| upgrade.clone())
+}
+
+fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+/// Removes what must not go upstream from a request: hop-by-hop headers and what `Connection` names, every spelling of
+/// an identity, every forwarding header, a Referer with a token.
+pub fn strip_request(headers: &mut HeaderMap, identity: &Identity, parameter: &Parameter) {
+    strip_named_by_connection(headers);
+    let mut unwanted: Vec<HeaderName> = Vec::new();
+    for name in headers.keys() {
+        if HOP_BY_HOP.contains(name) || is_forwarding(name) || identity.is_reserved(name) {
+            unwanted.push(name.clone());
+        }
+    }
+    for name in unwanted {
+        headers.remove(name);
+    }
+    let leaks = headers.get_all(REFERER).iter().any(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        text.split_once('?').is_some_and(|(_, query)| parameter.mentions(query))
+    });
+    if leaks {
+        headers.remove(REFERER);
+    }
+}
+
+/// Removes hop-by-hop headers from an answer; trailers may follow it, so `Trailer` stays.
+pub fn strip_response(headers: &mut HeaderMap) {
+    strip_named_by_connection(headers);
+    for name in HOP_BY_HOP.iter().filter(|name| **name != TRAILER) {
+        headers.remove(name);
+    }
+}
+
+/// RFC 9110 § 7.6.1, but never what frames, routes or authenticates a request: a client must not make those
+/// disappear on the way.
+fn strip_named_by_connection(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = connection_names(headers)
+        .filter(|name| !name.eq_ignore_ascii_case("close") && !name.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|name| name.parse().ok())
+        .filter(|name: &HeaderName| !is_kept(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+fn is_kept(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "host" | "authorization" | "cookie" | "transfer-encoding" | "upgrade" | "sec-websocket-key")
+        || name.as_str().starts_with("content-")
+}
+
+fn is_forwarding(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    // Nearly every other header is told apart by its first byte.
+    matches!(name.first(), Some(b'x' | b'f'))
+        && FORWARDING.iter().any(|forwarding| {
+            forwarding.len() == name.len()
+                && forwarding.bytes().zip(name).all(|(want, have)| want == if *have == b'_' { b'-' } else { *have })
+        })
+}

@@ -1,0 +1,61 @@
+//! Who the hub is told that somebody is: always stripped, set only from a [`VerifiedUser`], no third branch.
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+
+use crate::clock::Moment;
+use crate::login::VerifiedUser;
+use crate::login::assertion::{AssertionError, Signer};
+
+/// Names under which some server between us and the hub might read an identity, folded.
+const WELL_KNOWN: [&str; 3] = ["remote_user", "http_remote_user", "x_remote_user"];
+
+/// The headers by which the hub knows a user.
+#[derive(Debug)]
+pub struct Identity {
+    user_header: HeaderName,
+    signer: Option<Signer>,
+    /// Folded names of all headers that no client may send.
+    reserved: Vec<String>,
+}
+
+impl Identity {
+    /// `user_header` alone, or with an assertion.
+    pub fn new(user_header: HeaderName, signer: Option<Signer>) -> Self {
+        let mut reserved: Vec<String> = WELL_KNOWN.iter().map(ToString::to_string).collect();
+        reserved.push(folded(user_header.as_str()));
+        reserved.extend(signer.as_ref().map(|signer| folded(signer.header().as_str())));
+        reserved.dedup();
+        Self { user_header, signer, reserved }
+    }
+
+    /// Whether a client must not send a header of this name: any case, `-` for `_`.
+    pub fn is_reserved(&self, name: &HeaderName) -> bool {
+        let name = name.as_str().as_bytes();
+        self.reserved.iter().any(|reserved| {
+            reserved.len() == name.len()
+                && reserved.bytes().zip(name).all(|(reserved, byte)| reserved == fold(*byte))
+        })
+    }
+
+    /// Sets the identity of `user` on a request from which every reserved header has been stripped.
+    ///
+    /// Exactly one header of each kind leaves this function, whatever came in.
+    pub fn set(&self, headers: &mut HeaderMap, user: VerifiedUser, now: Moment) -> Result<(), AssertionError> {
+        if let Some(signer) = &self.signer {
+            headers.insert(signer.header(), signer.sign(&user, now)?);
+        }
+        headers.insert(&self.user_header, HeaderValue::from_str(user.username().as_str())?);
+        // By value: this proof is spent.
+        drop(user);
+        Ok(())
+    }
+}
+
+fn folded(name: &str) -> String {
+    name.bytes().map(|byte| char::from(fold(byte))).collect()
+}
+
+fn fold(byte: u8) -> u8 {
+    if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() }
+}

@@ -1,0 +1,304 @@
+//! One request from the browser to the hub and back.
+//!
+//! [`Proxy::steps`] is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
+
+mod cookies;
+mod error;
+mod headers;
+mod identity;
+mod redeem;
+mod target;
+mod upgrade;
+mod upstream;
+mod visitor;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+
+use crate::body::{Progress, RequestBody, collect};
+use crate::config::{Config, WithoutToken};
+use crate::login::LoginService;
+use crate::login::assertion::Signer;
+use crate::metrics::Metrics;
+use crate::pages::{Format, Pages};
+use crate::server::{ConnectionInfo, Service};
+use crate::shutdown::Shutdown;
+
+use error::ProxyError;
+use headers::{Forwarding, Origin};
+use identity::Identity;
+use upgrade::Tunnels;
+use upstream::Upstream;
+
+pub use upstream::ResponseBody;
+
+/// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward
+/// such a body without framing.
+const UNFRAMED_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    upstream: Arc<Upstream>,
+}
+
+/// What all threads share.
+#[derive(Debug)]
+pub struct Shared {
+    login: Arc<LoginService>,
+    identity: Identity,
+    forwarding: Forwarding,
+    pages: Pages,
+    tunnels: Tunnels,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    rules: Rules,
+}
+
+/// What of the configuration decides about requests.
+#[derive(Debug)]
+struct Rules {
+    login_path: String,
+    base_url: String,
+    public_origin: String,
+    public_secure: bool,
+    public_authority: HeaderValue,
+    without_token: WithoutToken,
+    tunnel_idle: Duration,
+    login_hub_timeout: Duration,
+    access_log: bool,
+}
+
+impl Shared {
+    /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
+    pub fn new(
+        config: &Config,
+        login: Arc<LoginService>,
+        signer: Option<Signer>,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Result<Self, hyper::header::InvalidHeaderValue> {
+        let public = &config.public.url;
+        Ok(Self {
+            login,
+            identity: Identity::new(config.login.user_header.clone(), signer),
+            forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
+            pages: Pages::new(config.login.app_url.clone()),
+            tunnels: Tunnels::new(metrics.tunnels.clone()),
+            metrics,
+            shutdown,
+            rules: Rules {
+                login_path: config.hub.login_path(),
+                base_url: config.hub.base_url.clone(),
+                public_origin: public.origin.clone(),
+                public_secure: public.secure,
+                public_authority: HeaderValue::from_str(&public.authority)?,
+                without_token: config.login.without_token,
+                tunnel_idle: config.limits.tunnel_idle_timeout,
+                login_hub_timeout: config.limits.login_hub_timeout,
+                access_log: config.log.access,
+            },
+        })
+    }
+}
+
+/// A request on its way: stripped, with our forwarding headers, and what was learnt from what was stripped.
+struct Passing {
+    request: Request<Incoming>,
+    origin: Origin,
+    format: Format,
+    /// The upgrade it asks for.
+    upgrade: Option<HeaderValue>,
+}
+
+impl Service for Proxy {
+    type Body = ResponseBody;
+
+    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<ResponseBody> {
+        let begun = Instant::now();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let format = Format::preferred(request.headers());
+        let response = match self.steps(connection, request, format).await {
+            Ok(response) => response,
+            Err(error) => {
+                self.tell(&error, uri.path());
+                error.answer(&self.shared.pages, format)
+            }
+        };
+        self.shared.metrics.requests.count(response.status());
+        if self.shared.rules.access_log {
+            // The path and never the query: a query can hold a secret of the hub's.
+            tracing::info!(
+                target: "hublatch::access",
+                peer = %connection.peer,
+                method = method.as_str(),
+                path = uri.path(),
+                status = response.status().as_u16(),
+                micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+                "request"
+            );
+        }
+        response
+    }
+}
+
+impl Proxy {
+    /// The proxy of the present thread.
+    pub fn new(shared: Arc<Shared>, upstream: Arc<Upstream>) -> Self {
+        Self { shared, upstream }
+    }
+
+    /// An empty pool of connections for one thread.
+    pub fn pool(config: &Config, limits: Arc<crate::config::Limits>, shared: &Shared) -> Arc<Upstream> {
+        Arc::new(Upstream::new(config, limits, Arc::clone(&shared.metrics), shared.shutdown.clone()))
+    }
+
+    /// What every request goes through, in this order.
+    async fn steps(
+        &self,
+        connection: ConnectionInfo,
+        mut request: Request<Incoming>,
+        format: Format,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let shared = &*self.shared;
+        target::check(&mut request, &shared.rules.public_authority)?;
+        let upgrade = headers::asked_upgrade(request.headers());
+        let origin = shared.forwarding.origin(connection.peer, request.headers());
+        headers::strip_request(request.headers_mut(), &shared.identity, &shared.login.rules().parameter);
+        shared.forwarding.add(request.headers_mut(), origin);
+        let passing = Passing { request, origin, format, upgrade };
+        if passing.request.uri().path() == shared.rules.login_path {
+            return redeem::answer(self, passing).await;
+        }
+        self.pass(passing).await
+    }
+
+    /// An ordinary request: without any login parameter, and without cookies of ours.
+    async fn pass(&self, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
+        let Passing { mut request, upgrade, .. } = passing;
+        cookies::strip_ours(request.headers_mut());
+        self.strip_query(&mut request)?;
+        if upgrade.is_some() {
+            return self.upgrade(request, upgrade).await;
+        }
+        let request = framed(request).await?;
+        let mut response = self.upstream.send(request).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::UnaskedUpgrade);
+        }
+        headers::strip_response(response.headers_mut());
+        Ok(response)
+    }
+
+    /// A request that asks for another protocol: passed on as such, and followed if the hub agrees to just that.
+    async fn upgrade(
+        &self,
+        mut request: Request<Incoming>,
+        asked: Option<HeaderValue>,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let shared = &*self.shared;
+        // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
+        let registered = shared.tunnels.register(cookies::session_id(request.headers()));
+        let downstream = hyper::upgrade::on(&mut request);
+        let mut request = framed(request).await?;
+        if let Some(asked) = &asked {
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(UPGRADE, asked.clone());
+        }
+        let mut response = self.upstream.send(request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            headers::strip_response(response.headers_mut());
+            // What followed the request was not judged (server::framing), so nothing may follow it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return Ok(response);
+        }
+        let agreed = response.headers().get(UPGRADE).cloned();
+        let same = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().eq_ignore_ascii_case(b.as_bytes());
+        let Some(agreed) = agreed.filter(|agreed| asked.as_ref().is_some_and(|asked| same(asked, agreed))) else {
+            return Err(ProxyError::UnaskedUpgrade);
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        headers::strip_response(response.headers_mut());
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, agreed);
+        let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
+        self.shared.shutdown.spawn(async move {
+            let _counted = counted;
+            // Boxed: the halves of the handshake are large, and the tunnel outlives them.
+            let joined = Box::pin(async { tokio::try_join!(downstream, upstream) }).await;
+            let ended = match joined {
+                Ok((downstream, upstream)) => {
+                    let idle = shared.rules.tunnel_idle;
+                    upgrade::run(downstream, upstream, registered, idle, &shared.shutdown).await
+                }
+                Err(error) => Err(std::io::Error::other(error)),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "tunnel");
+            }
+        });
+        Ok(response)
+    }
+
+    /// Cuts the login parameter, in any spelling, out of the query.
+    fn strip_query<B>(&self, request: &mut Request<B>) -> Result<(), ProxyError> {
+        let parameter = &self.shared.login.rules().parameter;
+        let Some(rest) = request.uri().query().and_then(|query| parameter.cut(query)) else { return Ok(()) };
+        *request.uri_mut() = with_query(request.uri(), &rest)?;
+        Ok(())
+    }
+
+    fn tell(&self, error: &ProxyError, path: &str) {
+        match error {
+            ProxyError::Rejected(_) | ProxyError::Body(_) => tracing::debug!(%error, path, "request rejected"),
+            ProxyError::Upstream(_) | ProxyError::UnaskedUpgrade => {
+                self.shared.metrics.upstream_errors.inc();
+                tracing::warn!(%error, path, "no answer of the hub");
+            }
+            ProxyError::Assertion(_) | ProxyError::Assembly(_) => tracing::error!(%error, path, "request failed"),
+        }
+    }
+}
+
+/// `uri` with another query; an empty one is none.
+fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
+    let path = uri.path();
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    Ok(Uri::from(PathAndQuery::try_from(target)?))
+}
+
+/// The request as it goes upstream: its body streamed, or held whole where framing could be lost on the way.
+async fn framed(request: Request<Incoming>) -> Result<Request<RequestBody>, ProxyError> {
+    let (mut parts, incoming) = request.into_parts();
+    parts.version = hyper::Version::HTTP_11;
+    let body = if incoming.is_end_stream() {
+        RequestBody::Empty
+    } else if parts.headers.contains_key(CONTENT_LENGTH) {
+        RequestBody::Streamed(incoming, Progress::new())
+    } else if matches!(parts.method, Method::DELETE | Method::OPTIONS) {
+        let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX).await?;
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+        RequestBody::Whole(whole)
+    } else {
+        // Said in so many words, because hyper sends no body with a GET otherwise.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        RequestBody::Streamed(incoming, Progress::new())
+    };
+    Ok(Request::from_parts(parts, body))
+}
+
+/// The headers of a request of our own that stands for `headers`' one.
+fn without_body(headers: &HeaderMap) -> HeaderMap {
+    let described = |name: &str| name.starts_with("content-") || name == "origin" || name == "expect";
+    headers
+        .iter()
+        .filter(|(name, _)| !described(name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}

@@ -1,0 +1,273 @@
+//! The login path: from a link to a login at the hub (contract.md section 3, steps 1 to 8).
+//!
+//! Nothing is consumed until a person's browser asks for it, the hub is known to be alive, and the connection that
+//! carries the login stands. Whatever fails ends in a page and no identity.
+
+mod conclude;
+mod form;
+mod gate;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+
+use super::error::ProxyError;
+use super::headers::Origin;
+use super::target::Rejection;
+use super::upstream::{Lease, ResponseBody};
+use super::visitor::Visitor;
+use super::{Passing, Proxy, cookies, without_body};
+use crate::config::WithoutToken;
+use crate::login::inflight::{Redeeming, Turn};
+use crate::login::next::form_decode;
+use crate::login::query::LoginQuery;
+use crate::login::{Offer, Refusal, RefusalReason};
+use crate::pages::{Format, Page, Refused};
+use crate::store::Link;
+use crate::token::LoginToken;
+
+/// How long a second request for a token waits for the first.
+const DOUBLE_CLICK: Duration = Duration::from_secs(5);
+
+type Answer = Result<Response<ResponseBody>, ProxyError>;
+
+/// A request that wants to be logged in.
+struct Click {
+    /// The token's text; it may have any shape.
+    token: String,
+    /// `next`, still encoded.
+    next: Option<String>,
+    /// The other parameters, byte for byte.
+    others: String,
+    /// The browser's headers, stripped, without our cookies.
+    headers: HeaderMap,
+    origin: Origin,
+    format: Format,
+    /// A person pressed the button of our confirm page.
+    confirmed: bool,
+    /// The token came in our hand-over cookie, which is spent now.
+    handed_over: bool,
+}
+
+/// Answers a request for the login path.
+pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
+    let parameter = &proxy.shared.login.rules().parameter;
+    let query = passing.request.uri().query().unwrap_or_default().to_owned();
+    let parsed = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery);
+    let in_cookie = cookies::value(passing.request.headers(), cookies::HAND_OVER);
+    match *passing.request.method() {
+        // Link previews ask with HEAD. They learn nothing and cost nothing.
+        Method::HEAD if parsed.as_ref().map_or(true, |query| query.token.is_some()) => Ok(plain(StatusCode::OK)),
+        Method::POST if form::is_urlencoded(passing.request.headers()) => form::answer(proxy, passing).await,
+        Method::GET => {
+            let query = parsed?;
+            let handed_over = query.token.is_none() && in_cookie.is_some();
+            let Some(token) = query.token.map(str::to_owned).or(in_cookie) else {
+                return without_token(proxy, passing).await;
+            };
+            if passing.upgrade.is_some() {
+                return Err(Rejection::LoginUpgrade.into());
+            }
+            let mut headers = without_body(passing.request.headers());
+            cookies::strip_ours(&mut headers);
+            let click = Click {
+                token,
+                next: query.next.map(str::to_owned),
+                others: query.rest(parameter),
+                headers,
+                origin: passing.origin,
+                format: passing.format,
+                confirmed: false,
+                handed_over,
+            };
+            redeem(proxy, click).await
+        }
+        _ => proxy.pass(passing).await,
+    }
+}
+
+/// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
+async fn without_token(proxy: &Proxy, passing: Passing) -> Answer {
+    match proxy.shared.rules.without_token {
+        WithoutToken::Forward => proxy.pass(passing).await,
+        WithoutToken::Page => {
+            let mut headers = without_body(passing.request.headers());
+            cookies::strip_ours(&mut headers);
+            match visitor_of(proxy, &headers).await {
+                None => Ok(page(proxy, &Page::HubDown, passing.format)),
+                Some((_, None)) => Ok(page(proxy, &Page::NoToken, passing.format)),
+                Some((lease, Some(_))) => {
+                    lease.release();
+                    proxy.pass(passing).await
+                }
+            }
+        }
+    }
+}
+
+/// Steps 1 to 4, and the rule of the used link; then [`conclude`].
+async fn redeem(proxy: &Proxy, click: Click) -> Answer {
+    let shared = &*proxy.shared;
+    gate::check_navigation(&click.headers)?;
+    if gate::is_prefetch(&click.headers) {
+        return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+    }
+    let asked = match click.next.as_deref().map(form_decode) {
+        Some(None) => return Err(Rejection::Next.into()),
+        Some(Some(next)) => Some(next),
+        None => None,
+    };
+    let Some(token) = LoginToken::parse(&click.token) else {
+        let refusal = Refusal::Link { reason: RefusalReason::Unknown, link: None };
+        return refuse(proxy, &click, None, &refusal).await;
+    };
+    let Some(turn) = take_turn(proxy, &token).await else {
+        return Ok(page(proxy, &Page::HubDown, click.format));
+    };
+    let offer = match shared.login.offer(&token, asked.as_deref()).await {
+        Ok(offer) => offer,
+        Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
+    };
+    let Some((mut lease, current)) = visitor_of(proxy, &click.headers).await else {
+        return Ok(page(proxy, &Page::HubDown, click.format));
+    };
+    let other = current.as_deref().filter(|name| *name != offer.username().as_str());
+    if !click.confirmed && gate::asks(proxy, &click, &offer, other.is_some()) {
+        lease.release();
+        return Ok(confirm_page(proxy, &click, &token, &offer, other));
+    }
+    // The last thing that can fail before the token is taken.
+    if lease.ready().await.is_err() {
+        lease = match proxy.upstream.connect().await {
+            Ok(lease) => lease,
+            Err(error) => {
+                tracing::warn!(%error, "login: no connection to the hub");
+                return Ok(page(proxy, &Page::HubDown, click.format));
+            }
+        };
+    }
+    conclude::run(proxy, click, turn, offer, lease, current).await
+}
+
+/// Waits for another redeeming of the same token, at most [`DOUBLE_CLICK`].
+async fn take_turn(proxy: &Proxy, token: &LoginToken) -> Option<Redeeming> {
+    let deadline = tokio::time::Instant::now() + DOUBLE_CLICK;
+    loop {
+        match proxy.shared.login.in_flight().enter(token.digest()) {
+            Turn::Mine(turn) => return Some(turn),
+            Turn::Wait(other) => tokio::time::timeout_at(deadline, other.wait()).await.ok()?,
+        }
+    }
+}
+
+/// Asks the hub who the browser is. `None`: the hub is not to be had, and nothing may be consumed.
+async fn visitor_of(proxy: &Proxy, headers: &HeaderMap) -> Option<(Lease, Option<String>)> {
+    let rules = &proxy.shared.rules;
+    let visitor = Visitor { headers, base_url: &rules.base_url, limit: rules.login_hub_timeout };
+    let error = match proxy.upstream.lease().await {
+        Ok(mut lease) => match visitor.name(&mut lease).await {
+            Ok(name) => return Some((lease, name)),
+            // An idle connection may have been closed by the other side a moment ago: one more try on a new one.
+            Err(error) if lease.is_reused() => match proxy.upstream.connect().await {
+                Ok(mut lease) => match visitor.name(&mut lease).await {
+                    Ok(name) => return Some((lease, name)),
+                    Err(_) => error,
+                },
+                Err(_) => error,
+            },
+            Err(error) => error,
+        },
+        Err(error) => error.into(),
+    };
+    tracing::warn!(%error, "login: ask the hub who the visitor is");
+    None
+}
+
+/// The page of a link that is not honoured, or the way on for one whom it has served already.
+async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Refusal) -> Answer {
+    let login = &proxy.shared.login;
+    match refusal {
+        Refusal::Link { reason: RefusalReason::Used, link: Some(link) } if login.is_within_grace(link) => {
+            if let Some((lease, current)) = visitor_of(proxy, &click.headers).await {
+                lease.release();
+                if current.as_deref() == Some(link.grant.username.as_str()) {
+                    return go_on(proxy, link, asked);
+                }
+            }
+        }
+        Refusal::Link { .. } | Refusal::Next(_) | Refusal::Store(_) => {}
+    }
+    login.refused(refusal, Some(click.origin.client));
+    let refused = match refusal {
+        Refusal::Next(error) => {
+            tracing::debug!(%error, "login: next refused");
+            return Err(Rejection::Next.into());
+        }
+        Refusal::Store(error) => {
+            tracing::error!(%error, "login: token store");
+            return Ok(page(proxy, &Page::StoreDown, click.format));
+        }
+        Refusal::Link { reason, .. } => match reason {
+            RefusalReason::Unknown => Refused::Unknown,
+            RefusalReason::Expired => Refused::Expired,
+            RefusalReason::Used => Refused::Used,
+            RefusalReason::Revoked => Refused::Revoked,
+            RefusalReason::NotAllowed => Refused::NotAllowed,
+        },
+    };
+    Ok(page(proxy, &Page::Refused(refused), click.format))
+}
+
+/// Refresh, back, double click: the link has logged this very user in; she goes where it leads, without a login.
+fn go_on(proxy: &Proxy, link: &Link, asked: Option<&str>) -> Answer {
+    let home = format!("{}hub/", proxy.shared.rules.base_url);
+    let rule = &proxy.shared.login.rules().next;
+    let next = match link.grant.next.as_deref().or(asked) {
+        Some(next) => rule.check(next).map_err(|_| Rejection::Next)?.as_str().to_owned(),
+        None => home,
+    };
+    let mut answer = plain(StatusCode::SEE_OTHER);
+    answer.headers_mut().insert(LOCATION, location(&next)?);
+    Ok(answer)
+}
+
+/// "Continue as alice": the form carries the token and `next`; the other parameters stay in its address, byte for byte.
+fn confirm_page(
+    proxy: &Proxy,
+    click: &Click,
+    token: &LoginToken,
+    offer: &Offer,
+    other: Option<&str>,
+) -> Response<ResponseBody> {
+    let rules = proxy.shared.login.rules();
+    let action = if click.others.is_empty() {
+        rules.login_path.clone()
+    } else {
+        format!("{}?{}", rules.login_path, click.others)
+    };
+    let mut fields = vec![(rules.parameter.name(), token.expose())];
+    fields.extend(offer.next().map(|next| ("next", next.as_str())));
+    let username = offer.username().as_str();
+    page(proxy, &Page::Confirm { username, current: other, action: &action, fields: &fields }, click.format)
+}
+
+fn page(proxy: &Proxy, page: &Page<'_>, format: Format) -> Response<ResponseBody> {
+    proxy.shared.pages.answer(page, format).map(ResponseBody::Whole)
+}
+
+/// An answer without a body that nobody keeps.
+fn plain(status: StatusCode) -> Response<ResponseBody> {
+    let mut answer = Response::new(ResponseBody::Whole(Bytes::new()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    answer
+}
+
+/// `text` as a Location: characters outside ASCII are percent-encoded, as a browser would.
+fn location(text: &str) -> Result<HeaderValue, ProxyError> {
+    let encoded = percent_encoding::utf8_percent_encode(text, &percent_encoding::AsciiSet::EMPTY).to_string();
+    HeaderValue::try_from(encoded).map_err(|error| ProxyError::Assembly(error.into()))
+}

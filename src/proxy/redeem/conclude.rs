@@ -1,0 +1,135 @@
+//! Steps 5 to 8: consume, end another user's session, forward the login, pass the hub's answer on.
+//!
+//! Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
+
+use hyper::header::{CACHE_CONTROL, HeaderValue, REFERRER_POLICY};
+use hyper::{Request, Response, Uri};
+use tokio::sync::oneshot;
+
+use super::{Answer, Click, form, page, refuse};
+use crate::body::RequestBody;
+use crate::login::inflight::Redeeming;
+use crate::login::next::form_encode;
+use crate::login::{Offer, VerifiedUser};
+use crate::pages::Page;
+use crate::proxy::error::ProxyError;
+use crate::proxy::upstream::{Lease, ResponseBody, UpstreamError};
+use crate::proxy::visitor::Visitor;
+use crate::proxy::{Proxy, cookies, headers};
+
+/// What is needed from here on.
+struct Login {
+    proxy: Proxy,
+    click: Click,
+    lease: Lease,
+    /// Who is logged in.
+    current: Option<String>,
+    /// `next`, encoded for the hub's query.
+    next: Option<String>,
+}
+
+/// Redeems `offer` for the browser of `click`, over `lease`.
+pub async fn run(
+    proxy: &Proxy,
+    click: Click,
+    turn: Redeeming,
+    offer: Offer,
+    lease: Lease,
+    current: Option<String>,
+) -> Answer {
+    // The browser's own spelling where the browser's own `next` is taken: "value unchanged".
+    let granted = offer.granted_next().map(form_encode);
+    let next = granted.or_else(|| click.next.clone());
+    let login = Login { proxy: proxy.clone(), click, lease, current, next };
+    let (done, outcome) = oneshot::channel();
+    proxy.shared.shutdown.spawn(async move {
+        let answer = login.conclude(offer).await;
+        drop(turn);
+        // Nobody takes it if the browser has gone away meanwhile.
+        let _taken = done.send(answer);
+    });
+    outcome.await.unwrap_or_else(|_| Err(UpstreamError::Timeout.into()))
+}
+
+impl Login {
+    async fn conclude(mut self, offer: Offer) -> Answer {
+        let shared = self.proxy.shared.clone();
+        let client = Some(self.click.origin.client);
+        let user = match shared.login.redeem(offer, client).await {
+            Ok(user) => user,
+            Err(refusal) => return refuse(&self.proxy, &self.click, None, &refusal).await,
+        };
+        let same = self.current.as_deref() == Some(user.username().as_str());
+        if self.current.is_some() && !same {
+            if let Err(page) = self.switch(&user).await {
+                return Ok(page);
+            }
+        }
+        let request = self.request(user, same)?;
+        let sent = tokio::time::timeout(shared.rules.login_hub_timeout, self.lease.send_once(request)).await;
+        match sent.unwrap_or(Err(UpstreamError::Timeout)) {
+            Ok(answer) => {
+                let mut answer = self.lease.release_with(answer);
+                headers::strip_response(answer.headers_mut());
+                answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+                if self.click.handed_over {
+                    form::take_back(&self.proxy, &mut answer)?;
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                tracing::error!(%error, "login: the hub did not answer, the link is used up");
+                Ok(page(&self.proxy, &Page::LoginFailed, self.click.format))
+            }
+        }
+    }
+
+    /// Ends the session of whoever is logged in, at the hub and in every open tunnel.
+    async fn switch(&mut self, user: &VerifiedUser) -> Result<(), Response<ResponseBody>> {
+        let shared = self.proxy.shared.clone();
+        let client = Some(self.click.origin.client);
+        let visitor = Visitor {
+            headers: &self.click.headers,
+            base_url: &shared.rules.base_url,
+            limit: shared.rules.login_hub_timeout,
+        };
+        if let Err(error) = visitor.log_out(&mut self.lease).await {
+            tracing::error!(%error, "login: end the earlier user's session");
+            return Err(page(&self.proxy, &Page::LogoutFailed, self.click.format));
+        }
+        if let Some(session) = cookies::session_id(&self.click.headers) {
+            shared.tunnels.close_session(&session);
+        }
+        shared.login.switched(user, client);
+        if self.lease.ready().await.is_err() {
+            self.lease = self.proxy.upstream.connect().await.map_err(|error| {
+                tracing::error!(%error, "login: no connection to the hub, the link is used up");
+                page(&self.proxy, &Page::LoginFailed, self.click.format)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The login as the hub sees it.
+    fn request(&mut self, user: VerifiedUser, same: bool) -> Result<Request<RequestBody>, ProxyError> {
+        let shared = &self.proxy.shared;
+        let mut headers = std::mem::take(&mut self.click.headers);
+        if !same {
+            cookies::strip_hub_login(&mut headers);
+        }
+        shared.identity.set(&mut headers, user, shared.login.clock().now())?;
+        let next = self.next.as_ref().map(|next| format!("next={next}"));
+        let others = (!self.click.others.is_empty()).then(|| self.click.others.clone());
+        let query: Vec<String> = next.into_iter().chain(others).collect();
+        let target = if query.is_empty() {
+            shared.rules.login_path.clone()
+        } else {
+            format!("{}?{}", shared.rules.login_path, query.join("&"))
+        };
+        let mut request = Request::new(RequestBody::Empty);
+        *request.uri_mut() = Uri::try_from(target).map_err(hyper::http::Error::from)?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}

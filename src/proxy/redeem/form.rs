@@ -1,0 +1,122 @@
+//! A form with a token posted to the login path: the confirm page's button, or another site's form.
+
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+
+use super::{Answer, Click, gate, location, plain, redeem};
+use crate::body::{RequestBody, collect};
+use crate::login::query::LoginQuery;
+use crate::proxy::error::ProxyError;
+use crate::proxy::target::Rejection;
+use crate::proxy::upstream::ResponseBody;
+use crate::proxy::{Passing, Proxy, cookies, headers, without_body};
+
+/// The largest login form.
+const FORM_BYTES_MAX: usize = 16 * 1024;
+/// How long a token may lie in the hand-over cookie.
+const HAND_OVER_SECONDS: i64 = 30;
+
+/// Whether the body is a form as browsers post it by default.
+pub fn is_urlencoded(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let kind = value.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    })
+}
+
+/// Answers a form: without a token it is the hub's own, and passes untouched.
+pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
+    let Passing { request, origin, format, upgrade } = passing;
+    let (parts, incoming) = request.into_parts();
+    let body = collect(incoming, FORM_BYTES_MAX).await?;
+    let parameter = &proxy.shared.login.rules().parameter;
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    let text = std::str::from_utf8(&body).unwrap_or_default();
+    let form = LoginQuery::parse(text, parameter).map_err(|_| Rejection::LoginQuery)?;
+    let Some(token) = form.token else {
+        let mut request = Request::from_parts(parts, RequestBody::Whole(body.clone()));
+        request.headers_mut().remove(TRANSFER_ENCODING);
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        return pass_form(proxy, request).await;
+    };
+    if upgrade.is_some() {
+        return Err(Rejection::LoginUpgrade.into());
+    }
+    let address = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery)?;
+    if address.token.is_some() || (address.next.is_some() && form.next.is_some()) {
+        return Err(Rejection::LoginQuery.into());
+    }
+    let next = form.next.or(address.next);
+    let others = [address.rest(parameter), form.rest(parameter)];
+    let others: Vec<&str> = others.iter().map(String::as_str).filter(|rest| !rest.is_empty()).collect();
+    let others = others.join("&");
+    if !gate::is_from_this_origin(&parts.headers, &proxy.shared.rules.public_origin) {
+        return hand_over(proxy, token, next, &others);
+    }
+    let click = Click {
+        token: token.to_owned(),
+        next: next.map(str::to_owned),
+        others,
+        headers: {
+            let mut headers = without_body(&parts.headers);
+            cookies::strip_ours(&mut headers);
+            headers
+        },
+        origin,
+        format,
+        confirmed: true,
+        handed_over: false,
+    };
+    redeem(proxy, click).await
+}
+
+/// The hub's own login form.
+async fn pass_form(proxy: &Proxy, mut request: Request<RequestBody>) -> Answer {
+    cookies::strip_ours(request.headers_mut());
+    proxy.strip_query(&mut request)?;
+    *request.version_mut() = hyper::Version::HTTP_11;
+    let mut response = proxy.upstream.send(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ProxyError::UnaskedUpgrade);
+    }
+    headers::strip_response(response.headers_mut());
+    Ok(response)
+}
+
+/// Another site's form: the browser withholds its SameSite cookies from a cross-site POST, so who is logged in cannot
+/// be known. The token waits in a cookie for the GET that the 303 brings, which has the cookies.
+fn hand_over(proxy: &Proxy, token: &str, next: Option<&str>, others: &str) -> Answer {
+    let rules = proxy.shared.login.rules();
+    let next = next.map(|next| format!("next={next}"));
+    let query: Vec<&str> =
+        next.as_deref().into_iter().chain((!others.is_empty()).then_some(others)).collect();
+    let target = if query.is_empty() {
+        rules.login_path.clone()
+    } else {
+        format!("{}?{}", rules.login_path, query.join("&"))
+    };
+    // Only a token's own characters may enter a cookie.
+    if crate::token::LoginToken::parse(token).is_none() {
+        return Err(Rejection::LoginForm.into());
+    }
+    let mut answer = plain(StatusCode::SEE_OTHER);
+    answer.headers_mut().insert(LOCATION, location(&target)?);
+    answer.headers_mut().insert(SET_COOKIE, cookie(proxy, token, HAND_OVER_SECONDS)?);
+    Ok(answer)
+}
+
+/// Takes the hand-over cookie back: it has served.
+pub fn take_back(proxy: &Proxy, answer: &mut Response<ResponseBody>) -> Result<(), ProxyError> {
+    answer.headers_mut().append(SET_COOKIE, cookie(proxy, "", 0)?);
+    Ok(())
+}
+
+fn cookie(proxy: &Proxy, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {
+    let cookie = cookie::Cookie::build((cookies::HAND_OVER, value.to_owned()))
+        .path(proxy.shared.rules.login_path.clone())
+        .max_age(cookie::time::Duration::seconds(seconds))
+        .http_only(true)
+        .same_site(cookie::SameSite::Lax)
+        .secure(proxy.shared.rules.public_secure);
+    HeaderValue::try_from(cookie.build().to_string()).map_err(|error| ProxyError::Assembly(error.into()))
+}

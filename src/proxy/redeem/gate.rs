@@ -1,0 +1,153 @@
+//! What tells a person's click from a machine's, and when a person is asked first.
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderValue, ORIGIN, REFERER};
+
+use super::Click;
+use crate::config::Confirm;
+use crate::login::Offer;
+use crate::proxy::Proxy;
+use crate::proxy::target::Rejection;
+
+const MODE: &str = "sec-fetch-mode";
+const DEST: &str = "sec-fetch-dest";
+const SITE: &str = "sec-fetch-site";
+
+/// Fetch Metadata that speaks of anything but a navigation to a document is refused; none at all is an older browser,
+/// or a program, and passes (W3C Fetch Metadata § 2).
+pub fn check_navigation(headers: &HeaderMap) -> Result<(), Rejection> {
+    let says = |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value == wanted);
+    if says(MODE, "navigate") && says(DEST, "document") { Ok(()) } else { Err(Rejection::NotANavigation) }
+}
+
+/// Whether a browser or a scanner fetches ahead of a click that may never come.
+pub fn is_prefetch(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-moz"].iter().flat_map(|name| headers.get_all(*name)).any(|value| {
+        let value = value.as_bytes().to_ascii_lowercase();
+        memchr::memmem::find(&value, b"prefetch").is_some() || memchr::memmem::find(&value, b"preview").is_some()
+    })
+}
+
+/// Whether the person is asked before this login (step 4).
+pub fn asks(proxy: &Proxy, click: &Click, offer: &Offer, other_user: bool) -> bool {
+    let login = &proxy.shared.login;
+    if offer.asks() {
+        return true;
+    }
+    match login.rules().confirm {
+        Confirm::Always => true,
+        Confirm::Never => false,
+        Confirm::Auto => {
+            let origins = login.apps().by_name(offer.app()).map_or(&[][..], |app| &app.origins);
+            let strange = !origins.is_empty() && !comes_from(&click.headers, origins);
+            // Scanners of mail follow links, but most say nothing of Fetch Metadata, as every browser does on https.
+            let unvouched = proxy.shared.rules.public_secure
+                && !click.headers.contains_key(MODE)
+                && !click.headers.contains_key(SITE);
+            other_user || strange || unvouched
+        }
+    }
+}
+
+fn comes_from(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {
+    let known = |origin: &str| origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    text(ORIGIN).is_some_and(known) || text(REFERER).and_then(origin_of).is_some_and(|origin| known(&origin))
+}
+
+/// Whether a POST was sent by a page of this origin.
+///
+/// `Origin: null` is what browsers send under a strict Referrer-Policy; it counts only where Fetch Metadata, which no
+/// page can forge, says same-origin.
+pub fn is_from_this_origin(headers: &HeaderMap, public_origin: &str) -> bool {
+    let single = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        (values.next(), values.next())
+    };
+    let same_site = match single(SITE) {
+        (Some(site), None) => Some(site == "same-origin"),
+        (None, _) => None,
+        (Some(_), Some(_)) => return false,
+    };
+    match single(ORIGIN.as_str()) {
+        (Some(origin), None) if origin == public_origin => same_site.unwrap_or(true),
+        (Some(origin), None) if origin == "null" => same_site == Some(true),
+        (None, _) => same_site.unwrap_or_else(|| {
+            let referer = headers.get(REFERER).and_then(|value| value.to_str().ok()).and_then(origin_of);
+            referer.as_deref() == Some(public_origin)
+        }),
+        (Some(_), _) => false,
+    }
+}
+
+/// The origin of a URL, as a browser writes it.
+fn origin_of(url: &str) -> Option<String> {
+    let origin = url::Url::parse(url).ok()?.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let header = |(name, value): &(&str, &str)| {
+            (hyper::header::HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        pairs.iter().map(header).collect()
+    }
+
+    #[test]
+    fn only_a_navigation_to_a_document_passes() {
+        for pairs in [&[][..], &[(MODE, "navigate"), (DEST, "document")], &[(MODE, "navigate")]] {
+            assert_eq!(check_navigation(&headers(pairs)), Ok(()), "{pairs:?}");
+        }
+        for pairs in [
+            &[(MODE, "no-cors"), (DEST, "image")][..],
+            &[(MODE, "cors"), (DEST, "empty")],
+            &[(MODE, "navigate"), (DEST, "iframe")],
+            &[(MODE, "navigate"), (DEST, "embed")],
+            &[(MODE, "websocket")],
+            &[(MODE, "navigate"), (MODE, "cors")],
+            &[(DEST, "")],
+        ] {
+            assert_eq!(check_navigation(&headers(pairs)), Err(Rejection::NotANavigation), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_fetch_ahead_is_told_by_any_of_its_headers() {
+        for pair in [("sec-purpose", "prefetch;prerender"), ("purpose", "Prefetch"), ("x-moz", "prefetch"), ("purpose", "preview")] {
+            assert!(is_prefetch(&headers(&[pair])), "{pair:?}");
+        }
+        assert!(!is_prefetch(&headers(&[("purpose", "navigate")])));
+    }
+
+    #[test]
+    fn the_button_of_our_own_page_is_known_by_its_origin() {
+        let ours = "https://hub.example";
+        for pairs in [
+            &[("origin", ours), (SITE, "same-origin")][..],
+            &[("origin", ours)],
+            &[("origin", "null"), (SITE, "same-origin")],
+            &[(SITE, "same-origin")],
+            &[("referer", "https://hub.example/hub/login")],
+        ] {
+            assert!(is_from_this_origin(&headers(pairs), ours), "{pairs:?}");
+        }
+        for pairs in [
+            &[][..],
+            &[("origin", "null")],
+            &[("origin", "null"), (SITE, "cross-site")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "https://hub.example.evil")],
+            &[("origin", ours), (SITE, "cross-site")],
+            &[("origin", ours), ("origin", "https://evil.example")],
+            &[("origin", "https://evil.example"), (SITE, "same-origin")],
+            &[("referer", "https://evil.example/https://hub.example/")],
+            &[(SITE, "same-site")],
+        ] {
+            assert!(!is_from_this_origin(&headers(pairs), ours), "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Connections to the hub: a pool of their own for each thread, last in, first out (performance.md 1-2).
+//!
+//! A connection that served an answer goes back to the pool when that answer's body has ended, and not before; one
+//! whose body was cut short is closed.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio_util::task::TaskTracker;
+
+use crate::body::{Progress, RequestBody};
+use crate::config::{Config, Limits, Upstream as Address};
+use crate::metrics::Metrics;
+use crate::server::stream::Stream;
+use crate::shutdown::Shutdown;
+
+/// No answer of the hub.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection.
+    #[error("connect to upstream {address}: {source}")]
+    Connect {
+        /// Where to.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The connection failed in mid-exchange.
+    #[error("exchange with the upstream: {0}")]
+    Exchange(#[from] hyper::Error),
+    /// It took too long.
+    #[error("the upstream did not answer in time")]
+    Timeout,
+}
+
+/// The pool of one thread.
+#[derive(Debug)]
+pub struct Upstream {
+    address: Address,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    // One thread only ever takes it: the lock is for the type, and costs an uncontended exchange.
+    idle: Mutex<Vec<Idle>>,
+    connections: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// A connection, taken for one exchange or several in a row.
+#[derive(Debug)]
+pub struct Lease {
+    sender: SendRequest<RequestBody>,
+    pool: Arc<Upstream>,
+    reused: bool,
+    /// The body of the last request, if it was streamed.
+    sending: Option<Progress>,
+}
+
+impl Upstream {
+    /// An empty pool for the hub of `config`.
+    pub fn new(config: &Config, limits: Arc<Limits>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+        let address = config.hub.upstream.clone();
+        Self { address, limits, metrics, shutdown, idle: Mutex::default(), connections: TaskTracker::new() }
+    }
+
+    /// An unused connection, or else a new one.
+    pub async fn lease(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
+        match self.take_idle() {
+            Some(sender) => Ok(Lease { sender, pool: Arc::clone(self), reused: true, sending: None }),
+            None => self.connect().await,
+        }
+    }
+
+    /// Sends `request` and returns the answer; its connection goes back to the pool by itself.
+    ///
+    /// A connection that turns out to be stale is tried again, once and on a new one: if the request was not written,
+    /// or if it is one without body that may be repeated (RFC 9110 § 9.2.2).
+    pub async fn send(
+        self: &Arc<Self>,
+        request: Request<RequestBody>,
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        let mut lease = self.lease().await?;
+        let spare = (lease.reused && is_repeatable(&request)).then(|| copy(&request));
+        let again = match lease.attempt(request).await {
+            Ok(answer) => return Ok(lease.release_with(answer)),
+            Err(Attempt::Unsent(request)) => *request,
+            Err(Attempt::Failed(error)) => match spare {
+                Some(spare) if !matches!(error, UpstreamError::Timeout) => spare,
+                _ => return Err(error),
+            },
+        };
+        let mut lease = self.connect().await?;
+        match lease.attempt(again).await {
+            Ok(answer) => Ok(lease.release_with(answer)),
+            Err(Attempt::Unsent(_)) => Err(UpstreamError::Timeout),
+            Err(Attempt::Failed(error)) => Err(error),
+        }
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = Instant::now().checked_sub(self.limits.upstream_idle_timeout);
+        while let Some(Idle { sender, since }) = idle.pop() {
+            if oldest.is_some_and(|oldest| since < oldest) {
+                // The last to come back is too old, so all the others are.
+                idle.clear();
+                return None;
+            }
+            if !sender.is_closed() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// A new connection.
+    pub async fn connect(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
+        let connecting = async {
+            match &self.address {
+                Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await,
+                Address::Unix(path) => Stream::connect_unix(path).await,
+            }
+        };
+        let connected = tokio::time::timeout(self.limits.upstream_connect_timeout, connecting).await;
+        let stream = connected
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
+        self.metrics.upstream_connections.inc();
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+        let shutdown = self.shutdown.clone();
+        self.connections.spawn(async move {
+            let mut connection = connection.with_upgrades();
+            tokio::select! {
+                ended = &mut connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "upstream connection");
+                },
+                () = shutdown.deadline() => {}
+            }
+        });
+        Ok(Lease { sender, pool: Arc::clone(self), reused: false, sending: None })
+    }
+}
+
+/// How an attempt failed.
+enum Attempt {
+    /// Not a byte was written: the request is as good as new.
+    Unsent(Box<Request<RequestBody>>),
+    /// It was, perhaps in part.
+    Failed(UpstreamError),
+}
+
+impl Lease {
+    /// Sends `request`, once. Bounded by the time from the end of the request to the head of the answer.
+    pub async fn send_once(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, UpstreamError> {
+        match self.attempt(request).await {
+            Ok(answer) => Ok(answer),
+            Err(Attempt::Failed(error)) => Err(error),
+            Err(Attempt::Unsent(_)) => {
+                let source = io::ErrorKind::ConnectionAborted.into();
+                Err(UpstreamError::Connect { address: self.pool.address.to_string(), source })
+            }
+        }
+    }
+
+    /// Whether it served an exchange before: then it may be stale.
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Waits until the connection can take another request; an error if it never will.
+    pub async fn ready(&mut self) -> Result<(), UpstreamError> {
+        self.sender.ready().await.map_err(UpstreamError::from)
+    }
+
+    async fn attempt(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Attempt> {
+        let limit = self.pool.limits.upstream_head_timeout;
+        let progress = match request.body() {
+            RequestBody::Streamed(_, progress) => Some(progress.clone()),
+            RequestBody::Empty | RequestBody::Whole(_) => None,
+        };
+        self.sending.clone_from(&progress);
+        if self.sender.ready().await.is_err() {
+            return Err(Attempt::Unsent(Box::new(request)));
+        }
+        let answer = within(limit, progress, self.sender.try_send_request(request)).await;
+        match answer {
+            None => Err(Attempt::Failed(UpstreamError::Timeout)),
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => Attempt::Unsent(Box::new(request)),
+                None => Attempt::Failed(error.into_error().into()),
+            }),
+        }
+    }
+
+    /// Ties the connection to the body of its answer.
+    pub fn release_with(self, answer: Response<Incoming>) -> Response<ResponseBody> {
+        let status = answer.status();
+        answer.map(|incoming| {
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                // It is the tunnel's now.
+                ResponseBody::Whole(Bytes::new())
+            } else if incoming.is_end_stream() {
+                self.release();
+                ResponseBody::Whole(Bytes::new())
+            } else {
+                ResponseBody::Upstream { incoming, lease: Some(self) }
+            }
+        })
+    }
+
+    /// Gives the connection back; the answer of its last exchange has been read to the end.
+    pub fn release(self) {
+        let Self { sender, pool, sending, .. } = self;
+        // An answer can end before its request does (413, 403): such a connection is not fit for another.
+        let sent = sending.is_none_or(|body| body.has_ended());
+        if !sent || sender.is_closed() || pool.shutdown.is_draining() {
+            return;
+        }
+        let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < pool.limits.upstream_idle_connections {
+            idle.push(Idle { sender, since: Instant::now() });
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Waits for `future`, at most `limit` after the request's body has last moved.
+async fn within<F: Future>(limit: Duration, progress: Option<Progress>, future: F) -> Option<F::Output> {
+    let Some(progress) = progress else { return tokio::time::timeout(limit, future).await.ok() };
+    let mut future = std::pin::pin!(future);
+    loop {
+        let end = progress.last() + limit;
+        match tokio::time::timeout_at(end.into(), &mut future).await {
+            Ok(output) => return Some(output),
+            Err(_) if progress.last() + limit > end => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn is_repeatable(request: &Request<RequestBody>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && matches!(request.body(), RequestBody::Empty)
+}
+
+/// A second copy of a request without body.
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// The body of an answer: the hub's, as it comes, or one of ours.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// Ours, or none.
+    Whole(Bytes),
+    /// The hub's.
+    Upstream {
+        /// What comes.
+        incoming: Incoming,
+        /// The connection it comes over, until it has come.
+        lease: Option<Lease>,
+    },
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Upstream { incoming, lease } => {
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                // With an error the answer is aborted and the connection with it: the lease is dropped, not released.
+                if frame.is_none() || (matches!(frame, Some(Ok(_))) && incoming.is_end_stream()) {
+                    if let Some(lease) = lease.take() {
+                        lease.release();
+                    }
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Upstream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}

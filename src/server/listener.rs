@@ -1,0 +1,154 @@
+//! Bound sockets: one for each thread on the same address, so that no thread waits for another.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::stream::Stream;
+use crate::config::Listen;
+
+/// Connections that the kernel keeps ready for us.
+const BACKLOG: i32 = 4096;
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {address}: {source}")]
+pub struct BindError {
+    address: Address,
+    source: io::Error,
+}
+
+/// Where a listener is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// TCP, with the port that was picked for port 0.
+    Tcp(SocketAddr),
+    /// Unix domain socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The sockets of one address, not yet in a runtime.
+#[derive(Debug)]
+pub struct Bound {
+    address: Address,
+    sockets: Vec<Socket>,
+}
+
+impl Bound {
+    /// Binds `threads` sockets to `listen`.
+    pub fn new(listen: &Listen, threads: usize) -> Result<Self, BindError> {
+        let (address, sockets) = match listen {
+            Listen::Tcp(address) => (Address::Tcp(*address), bind_tcp(*address, threads)),
+            Listen::Unix(path) => (Address::Unix(path.clone()), bind_unix(path, threads)),
+        };
+        let sockets = sockets.map_err(|source| BindError { address: address.clone(), source })?;
+        let address = match (address, sockets.first().and_then(|socket| socket.local_addr().ok())) {
+            (Address::Tcp(asked), Some(bound)) => Address::Tcp(bound.as_socket().unwrap_or(asked)),
+            (address, _) => address,
+        };
+        Ok(Self { address, sockets })
+    }
+
+    /// Where it is bound.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The sockets, one for each thread.
+    pub fn into_sockets(self) -> Vec<Socket> {
+        self.sockets
+    }
+}
+
+fn bind_tcp(address: SocketAddr, threads: usize) -> io::Result<Vec<Socket>> {
+    // SO_REUSEPORT would let a second hublatch share the port in silence, and with it the logins. So the address is
+    // first taken without it, which fails if anybody listens there, and the sockets are made after that.
+    let probe = tcp_socket(address)?;
+    probe.bind(&address.into())?;
+    let taken = probe.local_addr()?;
+    drop(probe);
+    (0..threads)
+        .map(|_| {
+            let socket = tcp_socket(address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&taken)?;
+            socket.listen(BACKLOG)?;
+            Ok(socket)
+        })
+        .collect()
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // "[::]:8000" and "0.0.0.0:8000" are two addresses, as in nginx.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, threads: usize) -> io::Result<Vec<Socket>> {
+    // A socket file outlives its process. Nobody answers on a stale one; anything else at that path is not ours.
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        std::fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    (0..threads).map(|_| socket.try_clone()).collect()
+}
+
+/// A socket in a runtime.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix domain socket.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Enters `socket` into the present runtime.
+    pub fn new(socket: Socket) -> io::Result<Self> {
+        if socket.domain()? == Domain::UNIX {
+            let listener: std::os::unix::net::UnixListener = socket.into();
+            UnixListener::from_std(listener).map(Self::Unix)
+        } else {
+            TcpListener::from_std(socket.into()).map(Self::Tcp)
+        }
+    }
+
+    /// The next connection and the address of its peer; a unix peer counts as this machine.
+    pub async fn accept(&self) -> io::Result<(Stream, IpAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream::from_tcp(stream), peer.ip().to_canonical()))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Ipv4Addr::LOCALHOST.into()))
+            }
+        }
+    }
+}

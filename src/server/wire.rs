@@ -1,0 +1,201 @@
+//! The byte stream of one downstream connection: judged by [`Framing`], and never waited for without end.
+//!
+//! Timeouts live here and not in the parser because only here is known what is being waited for: the next request,
+//! the rest of a head, the rest of a body, or a peer that does not read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::framing::{Framing, Phase};
+use crate::config::Limits;
+
+/// How long each wait may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    idle: Duration,
+    head: Duration,
+    body: Duration,
+    write: Duration,
+}
+
+impl Patience {
+    /// The downstream timeouts of `[limits]`.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            idle: limits.idle_timeout,
+            head: limits.head_timeout,
+            body: limits.body_stall_timeout,
+            write: limits.write_stall_timeout,
+        }
+    }
+}
+
+/// Counts the exchanges (request and answer) that a connection is busy with.
+#[derive(Debug, Clone, Default)]
+pub struct Exchanges(Arc<AtomicUsize>);
+
+impl Exchanges {
+    /// Counts one until the guard is dropped.
+    pub fn begin(&self) -> Exchange {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Exchange(self.clone())
+    }
+
+    fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One exchange, until it is dropped.
+#[derive(Debug)]
+pub struct Exchange(Exchanges);
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A deadline that costs nothing while there is progress: the timer is only touched when it fires.
+#[derive(Debug, Default)]
+struct Deadline {
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    fn progress(&mut self) {
+        self.since = None;
+    }
+
+    /// Ready when nothing has happened for `limit`.
+    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+        let end = *self.since.get_or_insert_with(Instant::now) + limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        // A timer that is set too early is set anew when it fires; one that is set too late, now.
+        if timer.deadline() > end {
+            timer.as_mut().reset(end);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= end {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+/// A stream whose requests are judged and whose waits end.
+#[derive(Debug)]
+pub struct Wire<T> {
+    stream: T,
+    framing: Framing,
+    patience: Patience,
+    exchanges: Exchanges,
+    reading: Deadline,
+    writing: Deadline,
+    /// Whether the end of a head was fed to the parser after a refused request.
+    closed_head: bool,
+}
+
+impl<T> Wire<T> {
+    /// Wraps `stream`, of which nothing has been read.
+    pub fn new(stream: T, patience: Patience, exchanges: Exchanges) -> Self {
+        Self {
+            stream,
+            framing: Framing::new(),
+            patience,
+            exchanges,
+            reading: Deadline::default(),
+            writing: Deadline::default(),
+            closed_head: false,
+        }
+    }
+
+    /// The bare stream, for a tunnel.
+    pub fn into_inner(self) -> T {
+        self.stream
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let phase = this.framing.phase();
+        if phase == Phase::Refused {
+            // The parser looks at a head that came in pieces only when it sees its end.
+            if !this.closed_head && buf.remaining() >= 4 {
+                this.closed_head = true;
+                buf.put_slice(b"\r\n\r\n");
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if Pin::new(&mut this.stream).poll_read(cx, buf)?.is_ready() {
+            this.reading.progress();
+            this.framing.judge(&mut buf.filled_mut()[before..]);
+            return Poll::Ready(Ok(()));
+        }
+        let limit = match phase {
+            Phase::Head => this.patience.head,
+            Phase::Body => this.patience.body,
+            Phase::Idle if !this.exchanges.any() => this.patience.idle,
+            // While a request is answered its connection may be silent for as long as the answer takes.
+            Phase::Idle | Phase::Opaque | Phase::Refused => {
+                this.reading.progress();
+                return Poll::Pending;
+            }
+        };
+        ready!(this.reading.poll(cx, limit));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer sent nothing for too long")))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Wire<T> {
+    fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.writing.progress();
+            return written;
+        }
+        ready!(self.writing.poll(cx, self.patience.write));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer read nothing for too long")))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.written(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.written(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,173 @@
+//! `/health`, `/ready` and `/metrics`: what supervisors, load balancers and Prometheus ask.
+//!
+//! - `/health`: 200 for as long as the process answers at all.
+//! - `/ready`: 200 if a login can succeed now; 503 while the store or the hub is out of reach, and during a drain.
+//! - `/metrics`: everything counted, in the `OpenMetrics` text format.
+//!
+//! Says what is; changes nothing.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use crate::store::TokenStore;
+
+/// How long what was found out about the hub is believed: probes of several balancers cost the hub one request.
+const HUB_BELIEVED: Duration = Duration::from_secs(1);
+
+/// Asks the hub for a sign of life (`GET {base}hub/api/`); an error says what was tried.
+pub type HubProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+
+/// What an answer of [`Status::pages`] is.
+pub type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
+/// What the three endpoints look at.
+pub struct Status {
+    /// Where links are kept.
+    pub store: Arc<dyn TokenStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether a drain has begun.
+    pub shutdown: Shutdown,
+    /// Whether the hub is there.
+    pub probe: HubProbe,
+    /// How long the store and the hub may take to answer.
+    pub patience: Duration,
+    /// What the hub was last seen to be. Held across the probe, so that one probe at a time is under way.
+    pub hub: HubState,
+}
+
+/// What the hub was last seen to be.
+#[derive(Debug, Default)]
+pub struct HubState(Mutex<Option<Seen>>);
+
+#[derive(Debug, Clone)]
+struct Seen {
+    /// By the monotonic clock.
+    at: Duration,
+    state: Result<(), String>,
+}
+
+impl std::fmt::Debug for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Status").field("hub", &self.hub).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct HealthJson {
+    status: u16,
+    message: &'static str,
+}
+
+/// The answer of `/ready`: an error like the API's if it is one, and each part by itself.
+#[derive(Serialize)]
+struct ReadyJson {
+    status: u16,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    ready: bool,
+    store: String,
+    hub: String,
+    draining: bool,
+}
+
+impl Status {
+    /// The three endpoints as one function of the path.
+    pub fn pages(self: Arc<Self>) -> Arc<dyn Fn(&'static str) -> PageFuture + Send + Sync> {
+        Arc::new(move |path| {
+            let status = Arc::clone(&self);
+            Box::pin(async move { status.answer(path).await })
+        })
+    }
+
+    async fn answer(&self, path: &str) -> Response<Full<Bytes>> {
+        match path {
+            "/ready" => self.ready().await,
+            "/metrics" => self.metrics(),
+            // Whoever gets an answer has seen that the process lives.
+            _ => json(StatusCode::OK, &HealthJson { status: 200, message: "alive" }),
+        }
+    }
+
+    async fn ready(&self) -> Response<Full<Bytes>> {
+        let (store, hub) = tokio::join!(self.store_state(), self.hub_state());
+        let draining = self.shutdown.is_draining();
+        let reason = if draining {
+            Some("hublatch is shutting down".to_owned())
+        } else {
+            store.clone().err().or_else(|| hub.clone().err())
+        };
+        let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let word = |state: Result<(), String>| state.err().unwrap_or_else(|| "ok".to_owned());
+        json(
+            status,
+            &ReadyJson {
+                status: status.as_u16(),
+                ready: reason.is_none(),
+                code: reason.is_some().then_some("not_ready"),
+                message: reason.unwrap_or_else(|| "ready".to_owned()),
+                store: word(store),
+                hub: word(hub),
+                draining,
+            },
+        )
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let live = self.store.live(self.clock.now());
+        self.metrics.links_live.set(i64::try_from(live).unwrap_or(i64::MAX));
+        respond(
+            StatusCode::OK,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            self.metrics.text(),
+        )
+    }
+
+    async fn store_state(&self) -> Result<(), String> {
+        match tokio::time::timeout(self.patience, self.store.ping()).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_elapsed) => Err("the token store does not answer".to_owned()),
+        }
+    }
+
+    async fn hub_state(&self) -> Result<(), String> {
+        let mut seen = self.hub.0.lock().await;
+        let now = self.clock.now().monotonic;
+        if let Some(seen) = seen.as_ref().filter(|seen| now.saturating_sub(seen.at) < HUB_BELIEVED) {
+            return seen.state.clone();
+        }
+        let state = match tokio::time::timeout(self.patience, (self.probe)()).await {
+            Ok(state) => state,
+            Err(_elapsed) => Err("the hub does not answer".to_owned()),
+        };
+        *seen = Some(Seen { at: self.clock.now().monotonic, state: state.clone() });
+        state
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+    // Texts, numbers and flags: writing them cannot fail.
+    respond(status, "application/json", serde_json::to_vec(value).unwrap_or_default())
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
