@@ -3,7 +3,7 @@
 //! An error is the rest of a sentence that begins with the value.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -28,7 +28,7 @@ impl Listen {
     /// Whether only this machine can connect.
     pub(super) fn is_local(&self) -> bool {
         match self {
-            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Tcp(address) => address.ip().is_loopback(),
             Self::Unix(_) => true,
         }
     }
@@ -50,7 +50,7 @@ impl Listen {
     pub(super) fn is_reached_by(&self, upstream: &Upstream) -> bool {
         match (self, upstream) {
             (Self::Tcp(address), Upstream::Tcp { host, port }) => {
-                let own = address.ip().to_canonical();
+                let own = address.ip();
                 let takes = |ip: &IpAddr| own == *ip || (ip.is_loopback() && covers(own, *ip));
                 address.port() == *port && addresses(host).iter().any(takes)
             }
@@ -72,9 +72,9 @@ fn addresses(host: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Whether a listener on `wide` takes connections to `narrow`. `[::]` takes those of IPv4 as well (`bindv6only`, ipv6(7)).
+/// Whether a listener on `wide` takes connections to `narrow`. `[::]` takes no IPv4: the server binds it for IPv6 alone.
 fn covers(wide: IpAddr, narrow: IpAddr) -> bool {
-    wide == narrow || (wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4()))
+    wide == narrow || (wide.is_unspecified() && wide.is_ipv4() == narrow.is_ipv4())
 }
 
 /// An address to listen on.
@@ -82,11 +82,15 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Listen::Unix);
     }
-    text.parse().map(Listen::Tcp).map_err(|_| {
+    let address: SocketAddr = text.parse().map_err(|_| {
         "is not an address to listen on; write an IP address and a port, for example \"127.0.0.1:8000\" or \
          \"[::]:8000\", or a socket, for example \"unix:/run/hublatch/public.sock\""
-            .to_owned()
-    })
+    })?;
+    let (written, plain) = (address.ip(), address.ip().to_canonical());
+    if written != plain {
+        return Err(format!("is an IPv4 address in IPv6; write \"{plain}:{}\"", address.port()));
+    }
+    Ok(Listen::Tcp(address))
 }
 
 /// An address to listen on that only this machine reaches.
@@ -191,6 +195,7 @@ mod tests {
             "unix:/",
             "unix:/run/",
             "unix:/a\0b",
+            "[::ffff:127.0.0.1]:8000",
         ] {
             assert!(listen(text).is_err(), "{text}");
         }
@@ -200,12 +205,9 @@ mod tests {
 
     #[test]
     fn listeners_overlap_by_wildcard_but_not_on_port_zero() {
-        for (one, two) in [
-            ("127.0.0.1:1", "127.0.0.1:1"),
-            ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "127.0.0.1:1"),
-            ("[::]:1", "[::1]:1"),
-        ] {
+        for (one, two) in
+            [("127.0.0.1:1", "127.0.0.1:1"), ("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1")]
+        {
             assert!(tcp(one).overlaps(&tcp(two)) && tcp(two).overlaps(&tcp(one)), "{one} {two}");
         }
         for (one, two) in [
@@ -213,6 +215,7 @@ mod tests {
             ("127.0.0.1:1", "127.0.0.1:2"),
             ("127.0.0.1:1", "127.0.0.2:1"),
             ("0.0.0.0:1", "[::1]:1"),
+            ("[::]:1", "127.0.0.1:1"),
         ] {
             assert!(!tcp(one).overlaps(&tcp(two)) && !tcp(two).overlaps(&tcp(one)), "{one} {two}");
         }
@@ -224,7 +227,8 @@ mod tests {
         for (own, hub) in [
             ("127.0.0.1:1", "http://127.0.0.1:1"),
             ("0.0.0.0:1", "http://localhost:1"),
-            ("[::]:1", "http://127.0.0.9:1"),
+            ("0.0.0.0:1", "http://127.0.0.9:1"),
+            ("[::]:1", "http://localhost:1"),
             ("[::1]:80", "http://localhost"),
             ("10.0.0.5:1", "http://10.0.0.5:1"),
             ("0.0.0.0:1", "http://0.0.0.0:1"),
@@ -237,6 +241,7 @@ mod tests {
             ("10.0.0.5:1", "http://127.0.0.1:1"),
             ("127.0.0.1:1", "http://127.0.0.2:1"),
             ("0.0.0.0:1", "http://[::1]:1"),
+            ("[::]:1", "http://127.0.0.1:1"),
             ("127.0.0.1:1", "http://hub:1"),
             ("127.0.0.1:1", "unix:/run/hub.sock"),
         ] {

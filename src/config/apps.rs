@@ -13,11 +13,12 @@ use crate::token::{KeyDigest, NamePattern, UsernameCase, UsernameRule};
 
 /// Digests that everybody knows: of the example keys in our documentation, and of no text at all.
 ///
-/// The documentation's keys are `hk_documentation-documentation-documentation-1` (`-2`, `-3`).
-const KNOWN_KEYS: [&str; 4] = [
+/// The documentation's keys are `hk_documentation-documentation-documentation-1` (`-2`, `-3`, `-4`).
+const KNOWN_KEYS: [&str; 5] = [
     "sha256:8016cef8741adceedfcd6b25f94cce71d7f6a8a91e78a7333df6aeb8c6826805",
     "sha256:abf79e2bf0520eaed59eb8fad1b350519c20edb53028cd3edea4721da0e985d4",
     "sha256:834a9c6fde81096a7eaedb34d9661ffad9ad482915f0d9050995ed094a6a1572",
+    "sha256:e84183b77cc437b393cbd14f4bb390a7a64a51ef1a5d729bbcecf0b2bbec5e65",
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 ];
 

@@ -33,9 +33,12 @@ impl fmt::Display for Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// `faults` in the order of the file, then what has no line; `None` if there are none.
+    /// `faults` in the order of the file, then by key what has no line; `None` if there are none.
     pub(super) fn new(mut faults: Vec<Fault>) -> Option<Self> {
-        faults.sort_by_key(|fault| (fault.line.is_none(), fault.line));
+        faults.sort_by_cached_key(|fault| match fault.line {
+            Some(line) => (false, line, String::new()),
+            None => (true, 0, fault.key.clone()),
+        });
         (!faults.is_empty()).then_some(Self(faults))
     }
 

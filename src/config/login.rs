@@ -101,8 +101,8 @@ pub(super) fn user_header(file: &mut ConfigFile) -> Option<HeaderName> {
     }
 }
 
-/// Whether somebody could guess the name: it holds no run of letters and digits long enough for 128 random bits in
-/// base32, or that run is a word.
+/// Whether somebody could guess the name. 128 random bits are 26 letters and digits (base32) or more, and such a run
+/// without a few digits in it is a word.
 pub(super) fn is_guessable(header: &HeaderName) -> bool {
     let random = |run: &str| run.len() >= 26 && run.bytes().filter(u8::is_ascii_digit).count() >= 3;
     !header.as_str().split(['-', '_']).any(random)

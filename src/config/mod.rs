@@ -13,6 +13,7 @@ mod origin;
 mod parse;
 mod read;
 mod secret;
+mod unknown;
 mod unsupported;
 mod validate;
 
@@ -116,7 +117,7 @@ pub enum Upstream {
 pub struct Hub {
     /// Where requests go.
     pub upstream: Upstream,
-    /// JupyterHub's `base_url`: starts and ends with `/`.
+    /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
 }
 

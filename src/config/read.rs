@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::file::{ConfigFile, Value, is_within, variable_name};
+use super::file::{ConfigFile, Value, is_within};
 
 /// The most characters of a bad value that a fault repeats.
 const SHOWN_CHARS_MAX: usize = 80;
@@ -68,8 +68,9 @@ impl ConfigFile {
                     .collect();
                 elements.into_iter().collect()
             }
-            Some(Value::Text(text)) => {
-                self.fault(key, format!("{} is not a list; write [{}]", shown(&text), shown(&text)));
+            Some(Value::Text(_)) => {
+                // Not repeated: it might be an app's key.
+                self.fault(key, "one text is not a list; write brackets around it: [\"…\"]");
                 None
             }
             Some(other) => self.mismatch(key, &other, "a list of texts; write for example [\"…\"]"),
@@ -142,7 +143,10 @@ impl ConfigFile {
                     let section = format!("{key}[{index}]");
                     match self.take(&section) {
                         Some(Value::Table) => sections.push(section),
-                        Some(other) => _ = self.mismatch::<()>(&section, &other, &wanted),
+                        Some(other) => {
+                            _ = self.mismatch::<()>(&section, &other, &wanted);
+                            self.withdraw(key);
+                        }
                         None => {}
                     }
                 }
@@ -153,36 +157,6 @@ impl ConfigFile {
                 Vec::new()
             }
             None => Vec::new(),
-        }
-    }
-
-    /// Notes a fault for every value that nobody asked for. To be called last.
-    pub(super) fn refuse_unknown(&mut self) {
-        let mut reported: Vec<String> = Vec::new();
-        for (key, value) in std::mem::take(&mut self.values) {
-            if reported.iter().any(|outer| is_within(&key, outer)) {
-                continue;
-            }
-            let is_section = self.known.iter().any(|known| known.starts_with(&format!("{key}.")));
-            let message = match (&value, self.variable(&key)) {
-                (Value::Table, _) if is_section || self.known.contains(&key) => continue,
-                (_, Some(_)) if key.starts_with("apps.") => {
-                    "apps cannot be set by variables; write them in the file".to_owned()
-                }
-                (_, Some(_)) => {
-                    let meant = self.nearest(&key).map(|known| variable_name(&known));
-                    format!("the variable names no key{}", suggestion(meant))
-                }
-                _ if is_section || self.known.contains(&key) => {
-                    format!("is a section; write [{key}] and its keys below")
-                }
-                (Value::Table, None) => {
-                    format!("there is no such section{}", suggestion(self.nearest_section(&key)))
-                }
-                _ => format!("there is no such key{}", suggestion(self.nearest(&key))),
-            };
-            self.fault(&key, message);
-            reported.push(key);
         }
     }
 
@@ -223,81 +197,18 @@ impl ConfigFile {
         self.withdraw(key);
         None
     }
-
-    /// The known key that was probably meant by `key`.
-    fn nearest(&self, key: &str) -> Option<String> {
-        let close = nearest_of(key, self.known.iter().map(String::as_str));
-        // Or the right word in the wrong section, if only one section has it.
-        close.or_else(|| {
-            let word = last_part(key);
-            let mut homes =
-                self.known.iter().filter(|known| !known.contains('[') && last_part(known) == word);
-            homes.next().filter(|_| homes.next().is_none()).cloned()
-        })
-    }
-
-    fn nearest_section(&self, key: &str) -> Option<String> {
-        let sections = self.known.iter().map(|known| known.split(['.', '[']).next().unwrap_or(known));
-        nearest_of(key, sections)
-    }
 }
 
-/// The candidate that differs from `key` by the fewest slips, if they are few for a word of its length.
-fn nearest_of<'a>(key: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    candidates
-        .filter(|candidate| *candidate != key)
-        .map(|candidate| (slips(candidate, key), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + last_part(candidate).len() / 4)
-        .min()
-        .map(|(_, candidate)| candidate.to_owned())
-}
-
-/// How many characters must be added, dropped or replaced to make one word the other (Levenshtein).
-fn slips(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (index, left) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, right) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[row.len() - 1]
-}
-
-fn last_part(key: &str) -> &str {
-    key.rsplit('.').next().unwrap_or(key)
-}
-
-fn suggestion(meant: Option<String>) -> String {
-    meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
-}
-
-/// A value as a fault repeats it: in quotes, on one line, not too long.
+/// A value as a fault repeats it: in quotes, on one line, not too long, without the password of a URL.
 fn shown(text: &str) -> String {
+    let password = text.find("//").zip(text.rfind('@')).filter(|(begin, end)| begin < end);
+    let text = match password {
+        Some((begin, end)) => format!("{}…{}", &text[..begin + 2], &text[end..]),
+        None => text.to_owned(),
+    };
     let mut short: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     if short.len() < text.len() {
         short.push('…');
     }
     format!("{short:?}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slips_are_counted() {
-        for (one, other, count) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("", "ab", 2),
-            ("listen", "listen", 0),
-            ("lisen", "listen", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(slips(one, other), count, "{one} {other}");
-        }
-    }
 }

@@ -38,6 +38,11 @@ pub(super) fn secret(file: &mut ConfigFile, key: &str) -> Result<Option<Secret>,
             Err(Noted)
         }
         (Some(text), None) => Ok(Some(Secret { text, key: key.to_owned() })),
+        (None, Some(path)) if path.contains(['\n', '\r']) || path.starts_with("-----BEGIN") => {
+            // Not repeated: it is the secret.
+            file.fault(&twin, format!("is not the path of a file; write the text itself as {key}"));
+            Err(Noted)
+        }
         (None, Some(path)) => match read(&file.directory.join(path)) {
             Ok(text) => Ok(Some(Secret { text, key: twin })),
             Err(wrong) => {

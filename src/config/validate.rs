@@ -1,2 +1,236 @@
-//! From the file to the configuration.
-pub struct Fault; pub struct Faults; pub fn load() {}
+//! From the configuration as written to the configuration as meant, with every fault at once.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::address::{listen, management_listen, trusted_network, upstream};
+use super::fault::Faults;
+use super::file::ConfigFile;
+use super::login::{assertion, is_guessable, lifetimes, login, user_header};
+use super::origin::{base_url, public_url};
+use super::parse::one_of;
+use super::{
+    AuditSink, Config, Confirm, Hub, Limits, Listen, Log, LogFormat, Management, Public, Store, Upstream,
+    apps, secret,
+};
+
+/// No configuration is larger.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// More than any machine has cores.
+const THREADS_MAX: usize = 1024;
+/// Live tokens: more would not fit into the memory of any machine.
+const TOKENS_MAX: usize = 1_000_000_000;
+
+/// Reads the file at `path` and lays `environment` over it: variables `HUBLATCH_SECTION__KEY`, others are ignored.
+///
+/// Relative paths in the file begin at the directory of the file.
+pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, Faults> {
+    let cannot = |error: std::io::Error| {
+        Faults::of_file(path.display().to_string(), format!("cannot read the configuration: {error}"))
+    };
+    let file = File::open(path).map_err(cannot)?;
+    let exposed = secret::is_exposed(&file).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(cannot(std::io::Error::other("it is longer than 1 MiB")));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + memchr::memchr_iter(b'\n', valid).count();
+        cannot(std::io::Error::other(format!("line {line} is not UTF-8")))
+    })?;
+    read(&text, path, exposed, environment)
+}
+
+/// The same for `text`, as if it stood in the file at `path`, which only its owner could read.
+pub fn load_str(
+    text: &str,
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, Faults> {
+    read(text, path, false, environment)
+}
+
+fn read(
+    text: &str,
+    path: &Path,
+    exposed: bool,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, Faults> {
+    let mut file = ConfigFile::parse(path, text, exposed, environment)?;
+    let config = config(&mut file);
+    file.refuse_unknown();
+    match (config, file.into_faults()) {
+        (Some(config), None) => Ok(config),
+        (_, Some(faults)) => Err(faults),
+        // Cannot happen, because a reader that answers nothing notes why; but it must not end in a panic at start.
+        (None, None) => {
+            Err(Faults::of_file(path.display().to_string(), "is not a valid configuration".to_owned()))
+        }
+    }
+}
+
+/// Every section is read before one that is bad ends the function.
+fn config(file: &mut ConfigFile) -> Option<Config> {
+    let addresses = addresses(file);
+    let public = public(file, addresses.public);
+    let hub = hub(file, addresses.hub);
+    let lifetimes = lifetimes(file);
+    let user_header = user_header(file);
+    let assertion = assertion(file, user_header.as_ref());
+    let login = login(file, &lifetimes, user_header);
+    let store = store(file);
+    let apps = apps::apps(file, lifetimes.longest);
+    let limits = Limits::read(file);
+    let log = log(file);
+    let mut config = Config {
+        public: public?,
+        management: Management { listen: addresses.management? },
+        hub: hub?,
+        login: login?,
+        assertion: assertion?,
+        store: store?,
+        apps: apps?,
+        limits: limits?,
+        log: log?,
+        warnings: Vec::new(),
+    };
+    config.warnings = warnings(&config);
+    Some(config)
+}
+
+/// The addresses that must not be the same.
+struct Addresses {
+    public: Option<Vec<Listen>>,
+    management: Option<Listen>,
+    hub: Option<Upstream>,
+}
+
+fn addresses(file: &mut ConfigFile) -> Addresses {
+    let local = |port| Listen::Tcp(([127, 0, 0, 1], port).into());
+    let public = file.one_or_more("public.listen", vec![local(8000)], listen);
+    let management = file.value("management.listen", local(8001), management_listen);
+    let hub = file.required("hub.url", "http://127.0.0.1:8400", upstream);
+    for (index, own) in public.iter().flatten().enumerate() {
+        if public.iter().flatten().take(index).any(|other| other == own && other.overlaps(own)) {
+            file.fault("public.listen", format!("has \"{own}\" twice; write it once"));
+        }
+        if let Some(management) = management.as_ref().filter(|management| own.overlaps(management)) {
+            let (key, message) = if file.is_written("management.listen") {
+                ("management.listen", format!("\"{management}\" is also public (public.listen \"{own}\")"))
+            } else {
+                ("public.listen", format!("\"{own}\" is also management.listen (\"{management}\")"))
+            };
+            file.fault(key, format!("{message}; write another port"));
+        }
+    }
+    if let Some(hub) = &hub {
+        let own = public.iter().flatten().chain(&management);
+        if let Some(own) = own.clone().find(|own| own.is_reached_by(hub)) {
+            let message =
+                format!("is hublatch's own listener \"{own}\"; write the address of the hub's public proxy");
+            file.fault("hub.url", message);
+        }
+    }
+    Addresses { public, management, hub }
+}
+
+fn public(file: &mut ConfigFile, listen: Option<Vec<Listen>>) -> Option<Public> {
+    if listen.as_ref().is_some_and(Vec::is_empty) {
+        file.fault("public.listen", "is empty; write at least one address, for example \"127.0.0.1:8000\"");
+    }
+    let url = file.required("public.url", "https://hub.example.org", public_url);
+    let threads = file.number("public.threads", 0, 0..=THREADS_MAX);
+    let trusted_proxies = file.list("public.trusted_proxies", Vec::new(), trusted_network);
+    let threads = match threads? {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => some,
+    };
+    Some(Public { listen: listen?, url: url?, threads, trusted_proxies: trusted_proxies? })
+}
+
+fn hub(file: &mut ConfigFile, upstream: Option<Upstream>) -> Option<Hub> {
+    let base_url = file.value("hub.base_url", "/".to_owned(), base_url);
+    Some(Hub { upstream: upstream?, base_url: base_url? })
+}
+
+fn store(file: &mut ConfigFile) -> Option<Store> {
+    let url = file.value("store.url", (), one_of(&[("memory:", ())]));
+    let max_tokens = file.number("store.max_tokens", 1_000_000, 1..=TOKENS_MAX);
+    url?;
+    Some(Store { max_tokens: max_tokens? })
+}
+
+fn log(file: &mut ConfigFile) -> Option<Log> {
+    use tracing::Level;
+    let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+    let format = file.value("log.format", LogFormat::Json, one_of(&formats));
+    let levels = [
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+    let level = file.value("log.level", Level::INFO, one_of(&levels));
+    let access = file.flag("log.access", true);
+    let audit = file.value("log.audit", AuditSink::Stderr, |text| match text {
+        "stderr" => Ok(AuditSink::Stderr),
+        path if path.starts_with('/') && !path.contains('\0') => Ok(AuditSink::File(PathBuf::from(path))),
+        _ => Err("is neither \"stderr\" nor the absolute path of a file".to_owned()),
+    });
+    Some(Log { format: format?, level: level?, access: access?, audit: audit? })
+}
+
+/// What is allowed but unwise (security.md section 3). That hublatch runs as root, or with few descriptors, is for the
+/// process to see.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let header = &config.login.user_header;
+    if config.assertion.is_none() && is_guessable(header) {
+        warnings.push(format!(
+            "no [assertion]: whoever reaches the hub's port past hublatch, such as any notebook, can send the header \
+             \"{header}\" and be anybody; use HublatchAuthenticator with [assertion], or a secret login.user_header"
+        ));
+    }
+    let far = config.public.listen.iter().find(|listen| !listen.is_local());
+    if let Some(listen) = far.filter(|_| !config.public.url.secure) {
+        warnings.push(format!(
+            "public.url is http while \"{listen}\" can be reached from other machines: login links and sessions can \
+             be read on the way; put a TLS front before hublatch and write its https URL as public.url"
+        ));
+    }
+    if config.login.confirm == Confirm::Never {
+        warnings.push(
+            "login.confirm is \"never\": a link opened by mistake, or sent by somebody else, replaces the user who is \
+             logged in without a question"
+                .to_owned(),
+        );
+    }
+    warnings
+        .push("store.url is \"memory:\": links that were not used yet do not survive a restart".to_owned());
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The other half of the truth: `tests/it/config_files.rs` proves that what is written there is the default.
+    #[test]
+    fn the_reference_names_every_key() {
+        let text = include_str!("../../config/reference.toml");
+        let mut file = ConfigFile::parse(Path::new("reference.toml"), text, false, []).expect("TOML");
+        _ = config(&mut file);
+        let known = file.known.clone();
+        assert!(known.len() > 50, "{known:?}");
+        for key in known {
+            let name = key.rsplit('.').next().unwrap_or_default();
+            // Of a secret and its twin only one can be set; the other is shown as a comment.
+            let named = file.is_written(&key) || text.contains(&format!("\n# {name} = "));
+            assert!(named, "{key} is not in reference.toml");
+        }
+    }
+}

@@ -12,11 +12,12 @@ mod upgrade;
 mod upstream;
 mod visitor;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
@@ -36,6 +37,9 @@ use upgrade::Tunnels;
 use upstream::Upstream;
 
 pub use upstream::ResponseBody;
+
+/// Asks the hub for a sign of life; an error says what was tried.
+pub type HubProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward
 /// such a body without framing.
@@ -157,6 +161,21 @@ impl Proxy {
     /// An empty pool of connections for one thread.
     pub fn pool(config: &Config, limits: Arc<crate::config::Limits>, shared: &Shared) -> Arc<Upstream> {
         Arc::new(Upstream::new(config, limits, Arc::clone(&shared.metrics), shared.shutdown.clone()))
+    }
+
+    /// Asks the hub for its version, `GET {base}hub/api/`, which needs no credentials.
+    pub fn probe(self) -> HubProbe {
+        Arc::new(move || {
+            let proxy = self.clone();
+            Box::pin(async move {
+                let headers: HeaderMap = [(HOST, proxy.shared.rules.public_authority.clone())].into_iter().collect();
+                let visitor = visitor::Visitor::new(&proxy.shared.rules, &headers);
+                let mut lease = proxy.upstream.lease().await.map_err(|error| error.to_string())?;
+                visitor.version(&mut lease).await.map_err(|error| error.to_string())?;
+                lease.release();
+                Ok(())
+            })
+        })
     }
 
     /// What every request goes through, in this order.

@@ -164,8 +164,7 @@ async fn take_turn(proxy: &Proxy, token: &LoginToken) -> Option<Redeeming> {
 
 /// Asks the hub who the browser is. `None`: the hub is not to be had, and nothing may be consumed.
 async fn visitor_of(proxy: &Proxy, headers: &HeaderMap) -> Option<(Lease, Option<String>)> {
-    let rules = &proxy.shared.rules;
-    let visitor = Visitor { headers, base_url: &rules.base_url, limit: rules.login_hub_timeout };
+    let visitor = Visitor::new(&proxy.shared.rules, headers);
     let error = match proxy.upstream.lease().await {
         Ok(mut lease) => match visitor.name(&mut lease).await {
             Ok(name) => return Some((lease, name)),

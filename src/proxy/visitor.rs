@@ -7,6 +7,7 @@ use hyper::header::{ACCEPT, COOKIE, HOST, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde::Deserialize;
 
+use super::Rules;
 use super::upstream::{Lease, UpstreamError};
 use crate::body::{CollectError, RequestBody, collect};
 
@@ -20,7 +21,7 @@ pub enum VisitorError {
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// An answer that says nothing.
-    #[error("the hub answered {status} to {what}")]
+    #[error("the hub was asked for {what} and answered {status}")]
     Status {
         /// Its status.
         status: StatusCode,
@@ -49,15 +50,26 @@ struct UserModel {
 /// Asks the hub on behalf of one browser.
 #[derive(Debug)]
 pub struct Visitor<'a> {
-    /// The browser's headers, stripped and with our forwarding headers.
-    pub headers: &'a HeaderMap,
-    /// The hub's base URL.
-    pub base_url: &'a str,
+    headers: &'a HeaderMap,
+    base_url: &'a str,
     /// How long each answer may take.
-    pub limit: Duration,
+    limit: Duration,
 }
 
-impl Visitor<'_> {
+impl<'a> Visitor<'a> {
+    /// The visitor whose request had `headers`; they have been stripped and have our forwarding headers.
+    pub fn new(rules: &'a Rules, headers: &'a HeaderMap) -> Self {
+        Self { headers, base_url: &rules.base_url, limit: rules.login_hub_timeout }
+    }
+
+    /// Whether the hub lives: `GET {base}hub/api/`, its version, which anybody may ask.
+    pub async fn version(&self, lease: &mut Lease) -> Result<(), VisitorError> {
+        match self.ask(lease, "hub/api/").await? {
+            (StatusCode::OK, _) => Ok(()),
+            (status, _) => Err(VisitorError::Status { status, what: "its version" }),
+        }
+    }
+
     /// The name under which the hub knows the browser: `GET {base}hub/api/user`, without `Sec-Fetch-*`, or else the
     /// hub would want an XSRF token (jupyterhub.md 4). Also tells that the hub is alive.
     pub async fn name(&self, lease: &mut Lease) -> Result<Option<String>, VisitorError> {

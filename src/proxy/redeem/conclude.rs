@@ -89,11 +89,7 @@ impl Login {
     async fn switch(&mut self, user: &VerifiedUser) -> Result<(), Response<ResponseBody>> {
         let shared = self.proxy.shared.clone();
         let client = Some(self.click.origin.client);
-        let visitor = Visitor {
-            headers: &self.click.headers,
-            base_url: &shared.rules.base_url,
-            limit: shared.rules.login_hub_timeout,
-        };
+        let visitor = Visitor::new(&shared.rules, &self.click.headers);
         if let Err(error) = visitor.log_out(&mut self.lease).await {
             tracing::error!(%error, "login: end the earlier user's session");
             return Err(page(&self.proxy, &Page::LogoutFailed, self.click.format));

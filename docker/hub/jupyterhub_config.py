@@ -1,0 +1,42 @@
+"""A JupyterHub behind hublatch, for docker/demo.sh and docker/compose.yaml: ONE MACHINE, TO TRY IT OUT.
+
+Every user's server runs under the hub's own uid, so users are not kept apart. For a real hub take your own spawner, and
+from this file only the block "Login".
+"""
+# ruff: noqa: F821 (`c` comes from JupyterHub)
+import os
+import sys
+from pathlib import Path
+
+state = Path(os.environ["HUB_STATE_DIR"])
+
+# --- Login: what a hub needs to stand behind hublatch. `hublatch init` prints the same for your paths. ---
+sys.path.insert(0, os.environ["HUB_AUTHENTICATOR_DIR"])  # where hublatch_authenticator.py is
+c.JupyterHub.authenticator_class = "hublatch_authenticator.HublatchAuthenticator"
+c.HublatchAuthenticator.public_key_file = os.environ["HUB_ASSERTION_PUBLIC_KEY_FILE"]
+c.HublatchAuthenticator.audience = "jupyterhub"
+c.Authenticator.allow_all = True  # whom hublatch admits, the hub admits
+
+# --- Addresses: hublatch sends requests to the first; the other two stay inside. ---
+c.JupyterHub.bind_url = os.environ["HUB_BIND_URL"]
+c.JupyterHub.hub_bind_url = os.environ["HUB_INTERNAL_URL"]
+c.ConfigurableHTTPProxy.api_url = os.environ["HUB_PROXY_API_URL"]
+# The hub ends whatever process has the number in this file: it must not outlive the container that it was written in.
+c.ConfigurableHTTPProxy.pid_file = os.environ.get("HUB_PROXY_PID_FILE", str(state / "proxy.pid"))
+
+# --- State, all of it in one directory. ---
+c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
+c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")
+
+# --- Servers ---
+c.JupyterHub.allow_named_servers = True
+c.JupyterHub.spawner_class = "simple"  # see above: no isolation between users
+c.SimpleLocalProcessSpawner.home_dir_template = str(state / "users" / "{username}")
+# In the hub's process group, so that whoever ends the group ends the servers too, even if the hub has crashed.
+c.LocalProcessSpawner.popen_kwargs = {"start_new_session": False}
+c.Spawner.cmd = [str(Path(sys.executable).with_name("jupyterhub-singleuser"))]
+c.Spawner.default_url = "/lab"
+c.Spawner.http_timeout = 90  # seconds: a first start on a small machine is slow
+c.Spawner.start_timeout = 120
+if os.geteuid() == 0:
+    c.Spawner.args = ["--allow-root"]

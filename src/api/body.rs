@@ -1,0 +1,103 @@
+//! A request's body as JSON: its type, its size, its time, its members.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+
+use super::error::ApiError;
+use super::json::{self, Members};
+
+/// The largest body of an ordinary call.
+pub(super) const SMALL_BYTES_MAX: usize = 64 * 1024;
+/// The largest body of a batch.
+pub(super) const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// A body that is a JSON object.
+#[derive(Debug)]
+pub(super) struct JsonBody {
+    /// Its members.
+    pub(super) members: Members,
+    /// The SHA-256 of its bytes, by which a repeated request is known.
+    pub(super) digest: [u8; 32],
+}
+
+/// Reads `body`, which must be JSON, within `limit`.
+pub(super) async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    bytes_max: usize,
+    limit: Duration,
+) -> Result<JsonBody, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if !is_json(headers) {
+        return Err(ApiError::NotJson);
+    }
+    let too_large = ApiError::BodyTooLarge { bytes_max };
+    // A declared length is judged before the first byte is asked for.
+    if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
+        return Err(too_large);
+    }
+    let bytes = match tokio::time::timeout(limit, pin!(Limited::new(body, bytes_max)).collect()).await {
+        Err(_elapsed) => return Err(ApiError::BodyTimeout),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large),
+        Ok(Err(error)) => return Err(ApiError::BodyBroken(error)),
+        Ok(Ok(collected)) => collected.to_bytes(),
+    };
+    let members = json::object(&bytes)?;
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest(&SHA256, &bytes).as_ref());
+    Ok(JsonBody { members, digest: sum })
+}
+
+/// Whether the body is said to be JSON, in UTF-8 if a charset is named (RFC 8259 § 8.1 knows no other).
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+    let Ok(line) = line.to_str() else { return false };
+    let mut parts = line.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    is_json
+        && parts.all(|parameter| {
+            let charset = parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+            charset.is_none_or(|(_, value)| value.trim_matches('"').eq_ignore_ascii_case("utf-8"))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_in_utf_8_is_json_and_nothing_else_is() {
+        for kind in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=\"UTF-8\"",
+            "application/json;",
+        ] {
+            assert!(verdict(&[kind]), "{kind}");
+        }
+        for kinds in
+            [&["text/plain"] as &[_], &["application/jsonx"], &["application/json; charset=utf-16"], &[]]
+        {
+            assert!(!verdict(kinds), "{kinds:?}");
+        }
+        assert!(!verdict(&["application/json", "text/plain"]));
+    }
+
+    fn verdict(kinds: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for kind in kinds {
+            headers.append(CONTENT_TYPE, kind.parse().unwrap());
+        }
+        is_json(&headers)
+    }
+}

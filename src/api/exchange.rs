@@ -1,0 +1,45 @@
+//! `POST /login`: a token for a user name, as in `JupyterHub`'s forced-login example. The token itself is the secret.
+
+use std::net::IpAddr;
+
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::body::JsonBody;
+use super::error::{ApiError, Place};
+use super::json::{Fault, MemberError};
+use super::{Answer, json_answer};
+use crate::config::Confirm;
+use crate::login::{LoginService, Refusal, RefusalReason};
+use crate::token::LoginToken;
+
+#[derive(Serialize)]
+struct NameJson<'a> {
+    name: &'a str,
+}
+
+/// Consumes the token and answers whose it was, by the same rules as a redeeming browser.
+pub(super) async fn exchange(
+    login: &LoginService,
+    mut body: JsonBody,
+    client: Option<IpAddr>,
+) -> Result<Answer, ApiError> {
+    let at_body = |error| ApiError::member(Place::Body, error);
+    let text = body.members.text("token").map_err(at_body)?;
+    let text = text.ok_or_else(|| at_body(MemberError::new("token", Fault::Missing)))?;
+    body.members.end().map_err(at_body)?;
+    let unknown = || Refusal::Link { reason: RefusalReason::Unknown, link: None };
+    let refused = |refusal: Refusal| {
+        login.refused(&refusal, client);
+        ApiError::Refused(refusal)
+    };
+    let token = LoginToken::parse(&text).ok_or_else(|| refused(unknown()))?;
+    let offer = login.offer(&token, None).await.map_err(refused)?;
+    // Nobody can be asked here, and what the app or the operator wants asked is not skipped.
+    if offer.asks() || login.rules().confirm == Confirm::Always {
+        login.refused_for("confirm_required", None, client);
+        return Err(ApiError::ConfirmRequired);
+    }
+    let user = login.redeem(offer, client).await.map_err(refused)?;
+    Ok(json_answer(StatusCode::OK, &NameJson { name: user.username().as_str() }))
+}

@@ -1,0 +1,47 @@
+//! `GET /api/v1/info`: what a developer or an operator needs to know of this hublatch. No secrets.
+
+use serde::Serialize;
+
+use super::links::BATCH_MAX;
+use crate::config::Config;
+
+/// The answer, made once: nothing in it changes while a configuration is in force.
+#[derive(Debug, Serialize)]
+pub(super) struct Info {
+    version: &'static str,
+    /// What browsers type.
+    public_url: String,
+    /// Where tokens are redeemed.
+    login_url: String,
+    /// The query parameter of the token.
+    parameter: String,
+    /// The kind of store: whether links survive a restart.
+    store: &'static str,
+    /// Whether logins are proved to the hub by a signed assertion.
+    assertion: bool,
+    /// Seconds that a link lives if the app does not say.
+    lifetime: u64,
+    /// The most seconds that any app may ask for.
+    max_lifetime: u64,
+    /// The most links in one batch.
+    batch_max: usize,
+    /// What is allowed but unwise in this configuration.
+    warnings: Vec<String>,
+}
+
+impl Info {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            public_url: config.public.url.origin.clone(),
+            login_url: format!("{}{}", config.public.url.origin, config.hub.login_path()),
+            parameter: config.login.parameter.clone(),
+            store: "memory",
+            assertion: config.assertion.is_some(),
+            lifetime: config.login.lifetime.as_secs(),
+            max_lifetime: config.login.max_lifetime.as_secs(),
+            batch_max: BATCH_MAX,
+            warnings: config.warnings.clone(),
+        }
+    }
+}

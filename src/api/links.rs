@@ -1,0 +1,230 @@
+//! Links: issue one or many, read, revoke.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderValue, LOCATION};
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::body::JsonBody;
+use super::error::{ApiError, Place};
+use super::json::{Fault, MemberError, Members};
+use super::order::order;
+use super::{Answer, json_answer};
+use crate::config::App;
+use crate::login::LoginService;
+use crate::login::link::{Destination, IssuedLink, Order};
+use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
+use crate::token::LinkId;
+
+/// The most links in one batch.
+pub(super) const BATCH_MAX: usize = 1000;
+/// Draft "The Idempotency-Key HTTP Header Field" of the IETF's httpapi working group.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The longest idempotency key, in bytes.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// `POST /api/v1/links`
+pub(super) async fn issue(
+    login: &LoginService,
+    app: &App,
+    headers: &HeaderMap,
+    body: JsonBody,
+    client: Option<IpAddr>,
+) -> Result<Answer, ApiError> {
+    let key = idempotency_key(app, headers, body.digest)?;
+    let order = order(body.members).map_err(|error| ApiError::member(Place::Body, error))?;
+    let by_path = [is_by_path(&order)];
+    let issued = login
+        .issue(app, vec![order], key, client)
+        .await
+        .map_err(|error| ApiError::issue(Place::Body, error.cause, by_path[0]))?;
+    let Some(link) = issued.first() else { return Err(ApiError::NoSuchLink) };
+    let mut answer = json_answer(StatusCode::CREATED, &IssuedJson::of(link));
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/links/{}", link.id)) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    Ok(answer)
+}
+
+/// `POST /api/v1/links/batch`
+pub(super) async fn issue_batch(
+    login: &LoginService,
+    app: &App,
+    headers: &HeaderMap,
+    body: JsonBody,
+    client: Option<IpAddr>,
+) -> Result<Answer, ApiError> {
+    // A key stands for one link. To ignore it here would promise what is not kept.
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        return Err(ApiError::IdempotencyKeyOnBatch);
+    }
+    let orders = batch(body.members)?;
+    // More at once than the app's rate would be refused at any time, so "try again later" would be untrue.
+    let at_once_max = usize::try_from(app.rate_per_second.get()).unwrap_or(usize::MAX);
+    if orders.len() > at_once_max {
+        return Err(ApiError::BatchAboveRate { at_once_max });
+    }
+    let by_path: Vec<bool> = orders.iter().map(is_by_path).collect();
+    let issued = login.issue(app, orders, None, client).await.map_err(|error| {
+        let place = error.index.map_or(Place::Body, Place::Link);
+        let by_path = error.index.and_then(|index| by_path.get(index)).copied().unwrap_or(false);
+        ApiError::issue(place, error.cause, by_path)
+    })?;
+    let links = issued.iter().map(IssuedJson::of).collect();
+    Ok(json_answer(StatusCode::CREATED, &BatchJson { links }))
+}
+
+/// `GET /api/v1/links/{id}`
+pub(super) async fn read(login: &LoginService, app: &App, id: &str) -> Result<Answer, ApiError> {
+    let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
+    let link = login.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
+    Ok(json_answer(StatusCode::OK, &LinkJson::of(&link)))
+}
+
+/// `DELETE /api/v1/links/{id}`
+pub(super) async fn revoke(
+    login: &LoginService,
+    app: &App,
+    id: &str,
+    client: Option<IpAddr>,
+) -> Result<Answer, ApiError> {
+    let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
+    match login.revoke(&id, app, client).await? {
+        Revoked::Dead => {
+            let mut answer = Answer::new(Full::new(Bytes::new()));
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            Ok(answer)
+        }
+        Revoked::Used => Err(ApiError::LinkUsed),
+        Revoked::NotFound => Err(ApiError::NoSuchLink),
+    }
+}
+
+/// `DELETE /api/v1/users/{name}/links`
+pub(super) async fn revoke_user(
+    login: &LoginService,
+    app: &App,
+    name: &str,
+    client: Option<IpAddr>,
+) -> Result<Answer, ApiError> {
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
+    let username = login.rules().usernames.parse(&name).map_err(ApiError::Username)?;
+    let revoked = login.revoke_user(&username, app, client).await?;
+    Ok(json_answer(StatusCode::OK, &RevokedJson { revoked }))
+}
+
+fn idempotency_key(
+    app: &App,
+    headers: &HeaderMap,
+    body: [u8; 32],
+) -> Result<Option<IdempotencyKey>, ApiError> {
+    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    let key = line.to_str().ok().filter(|key| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()));
+    match (key, lines.next()) {
+        (Some(key), None) => Ok(Some(IdempotencyKey { app: app.name.clone(), key: key.to_owned(), body })),
+        _ => Err(ApiError::BadIdempotencyKey),
+    }
+}
+
+fn batch(mut members: Members) -> Result<Vec<Order>, ApiError> {
+    let whole = |fault| ApiError::member(Place::Body, MemberError::new("links", fault));
+    let expected = Fault::Invalid("a list of 1 to 1000 orders");
+    let links = members.take("links").ok_or_else(|| whole(Fault::Missing))?;
+    members.end().map_err(|error| ApiError::member(Place::Body, error))?;
+    let Value::Array(links) = links else { return Err(whole(expected)) };
+    if links.is_empty() || links.len() > BATCH_MAX {
+        return Err(whole(expected));
+    }
+    let one = |(index, value)| {
+        let members = Members::of(value).ok_or(ApiError::NotAnOrder { index })?;
+        order(members).map_err(|error| ApiError::member(Place::Link(index), error))
+    };
+    links.into_iter().enumerate().map(one).collect()
+}
+
+fn is_by_path(order: &Order) -> bool {
+    matches!(order.destination, Destination::Path { .. })
+}
+
+/// A link, just issued: the only answer that holds a token.
+#[derive(Serialize)]
+struct IssuedJson<'a> {
+    id: &'a str,
+    url: &'a str,
+    login_token: &'a str,
+    username: &'a str,
+    next: Option<&'a str>,
+    expires_in: u64,
+    expires_at: String,
+}
+
+impl<'a> IssuedJson<'a> {
+    fn of(link: &'a IssuedLink) -> Self {
+        Self {
+            id: link.id.as_str(),
+            url: &link.url,
+            login_token: link.login_token.expose(),
+            username: link.username.as_str(),
+            next: link.next.as_deref(),
+            expires_in: link.expires_in.as_secs(),
+            expires_at: rfc3339(link.expires_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct BatchJson<'a> {
+    links: Vec<IssuedJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct RevokedJson {
+    revoked: usize,
+}
+
+/// Where a link stands.
+#[derive(Serialize)]
+struct LinkJson<'a> {
+    id: &'a str,
+    username: &'a str,
+    next: Option<&'a str>,
+    status: &'static str,
+    issued_at: String,
+    expires_at: String,
+    used_at: Option<String>,
+    confirm: bool,
+    note: Option<&'a str>,
+}
+
+impl<'a> LinkJson<'a> {
+    fn of(link: &'a Link) -> Self {
+        Self {
+            id: link.id.as_str(),
+            username: link.grant.username.as_str(),
+            next: link.grant.next.as_deref(),
+            status: match link.status {
+                LinkStatus::Pending => "pending",
+                LinkStatus::Used => "used",
+                LinkStatus::Expired => "expired",
+                LinkStatus::Revoked => "revoked",
+            },
+            issued_at: rfc3339(link.issued.wall),
+            expires_at: rfc3339(link.expires.wall),
+            used_at: link.used_at.map(rfc3339),
+            confirm: link.grant.confirm,
+            note: link.note.as_deref(),
+        }
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond: finer digits are beyond what many a language's parser takes.
+fn rfc3339(time: Timestamp) -> String {
+    format!("{time:.3}")
+}

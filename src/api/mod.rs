@@ -1,0 +1,291 @@
+//! The management API: JSON over HTTP, by which apps issue, watch and revoke login links.
+//!
+//! | call | scope | success | meaning |
+//! | --- | --- | --- | --- |
+//! | `POST /api/v1/links` | issue | 201 | issues a link; `Idempotency-Key` makes a repeat safe |
+//! | `POST /api/v1/links/batch` | issue | 201 | issues 1 to 1000 links, all or none |
+//! | `GET /api/v1/links/{id}` | read | 200 | where the app's own link stands, never its token |
+//! | `DELETE /api/v1/links/{id}` | revoke | 204 | makes the app's own link dead |
+//! | `DELETE /api/v1/users/{name}/links` | revoke | 200 | makes all of the app's pending links for a user dead |
+//! | `POST /login` | none | 200 | consumes a token for a user name (`JupyterHub`'s forced-login example) |
+//! | `GET /api/v1/info` | none | 200 | what a developer needs to know of this hublatch |
+//! | `GET /api/v1/openapi.yaml` | none | 200 | this API, field by field |
+//! | `GET /health`, `/ready`, `/metrics` | none | 200 | see `status.rs` |
+//!
+//! `HEAD` is answered wherever `GET` is. Calls with a scope carry `Authorization: token KEY` or `Bearer KEY`.
+//! Every error is `{"status":400,"message":"…","code":"invalid_username"}`; `error.rs` lists the codes.
+//!
+//! A browser has no business here. Any `Origin`, and any `Sec-Fetch-Site` but `none` (an address typed by hand), is
+//! 403 everywhere. A page that has rebound its own host name to our address sends neither with a plain GET, so a GET
+//! without a key must also name a host that no such page can have; `auth.rs` says which those are.
+//!
+//! Knows nothing of connections, and nothing of the proxy.
+
+mod auth;
+mod body;
+mod error;
+mod exchange;
+mod info;
+mod json;
+mod links;
+mod order;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+
+use crate::config::{Config, Listen, Scope};
+use crate::login::LoginService;
+
+use error::ApiError;
+use info::Info;
+
+/// The API, field by field, as `/api/v1/openapi.yaml` answers it.
+pub const OPENAPI: &str = include_str!("openapi.yaml");
+
+/// An answer of the API.
+pub type Answer = Response<Full<Bytes>>;
+
+/// Answers `/health`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
+pub type StatusPages =
+    Arc<dyn Fn(&'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+
+/// One line of the endpoint table.
+#[derive(Debug)]
+pub struct Route {
+    /// The method; `GET` stands for `HEAD` too.
+    pub method: Method,
+    /// The path; a segment in braces stands for any one segment.
+    pub path: &'static str,
+    endpoint: Endpoint,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Endpoint {
+    Issue,
+    IssueBatch,
+    ReadLink,
+    RevokeLink,
+    RevokeUser,
+    Exchange,
+    Info,
+    OpenApi,
+    Status,
+}
+
+/// The endpoint table.
+pub const ROUTES: &[Route] = &[
+    Route { method: Method::POST, path: "/api/v1/links", endpoint: Endpoint::Issue },
+    Route { method: Method::POST, path: "/api/v1/links/batch", endpoint: Endpoint::IssueBatch },
+    Route { method: Method::GET, path: "/api/v1/links/{id}", endpoint: Endpoint::ReadLink },
+    Route { method: Method::DELETE, path: "/api/v1/links/{id}", endpoint: Endpoint::RevokeLink },
+    Route { method: Method::DELETE, path: "/api/v1/users/{name}/links", endpoint: Endpoint::RevokeUser },
+    Route { method: Method::POST, path: "/login", endpoint: Endpoint::Exchange },
+    Route { method: Method::GET, path: "/api/v1/info", endpoint: Endpoint::Info },
+    Route { method: Method::GET, path: "/api/v1/openapi.yaml", endpoint: Endpoint::OpenApi },
+    Route { method: Method::GET, path: "/health", endpoint: Endpoint::Status },
+    Route { method: Method::GET, path: "/ready", endpoint: Endpoint::Status },
+    Route { method: Method::GET, path: "/metrics", endpoint: Endpoint::Status },
+];
+
+/// The management API.
+pub struct Api {
+    login: Arc<LoginService>,
+    status: StatusPages,
+    info: Info,
+    /// The host of `public.url`, which may be ours as well.
+    public_host: String,
+    /// No browser reaches a unix socket, so there the host says nothing.
+    on_unix_socket: bool,
+    body_timeout: Duration,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// The API of `config` over `login`.
+    pub fn new(config: &Config, login: Arc<LoginService>, status: StatusPages) -> Self {
+        Self {
+            info: Info::of(config),
+            public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),
+            on_unix_socket: matches!(config.management.listen, Listen::Unix(_)),
+            body_timeout: config.limits.body_stall_timeout,
+            login,
+            status,
+        }
+    }
+
+    /// Answers one request. Whatever it holds, there is an answer.
+    pub async fn answer<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let head_only = request.method() == Method::HEAD;
+        let mut answer = match self.dispatch(client, request).await {
+            Ok(answer) => answer,
+            Err(error) => error.into_answer(),
+        };
+        // Links are credentials, and a cached status is a wrong one.
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if head_only { without_body(answer) } else { answer }
+    }
+
+    async fn dispatch<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Result<Answer, ApiError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        auth::refuse_browsers(request.headers())?;
+        let path = request.uri().path().to_owned();
+        let (route, segment) = find_route(request.method(), &path)?;
+        let (head, body) = request.into_parts();
+        match route.endpoint {
+            Endpoint::Issue => {
+                let app = self.app(&head.headers, Scope::Issue)?;
+                let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
+                links::issue(&self.login, &app, &head.headers, body, client).await
+            }
+            Endpoint::IssueBatch => {
+                let app = self.app(&head.headers, Scope::Issue)?;
+                let body = self.json(&head.headers, body, body::BATCH_BYTES_MAX).await?;
+                links::issue_batch(&self.login, &app, &head.headers, body, client).await
+            }
+            Endpoint::ReadLink => {
+                let app = self.app(&head.headers, Scope::Read)?;
+                links::read(&self.login, &app, segment).await
+            }
+            Endpoint::RevokeLink => {
+                let app = self.app(&head.headers, Scope::Revoke)?;
+                links::revoke(&self.login, &app, segment, client).await
+            }
+            Endpoint::RevokeUser => {
+                let app = self.app(&head.headers, Scope::Revoke)?;
+                links::revoke_user(&self.login, &app, segment, client).await
+            }
+            Endpoint::Exchange => {
+                let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
+                exchange::exchange(&self.login, body, client).await
+            }
+            Endpoint::Info => {
+                self.refuse_rebound_names(&head)?;
+                Ok(json_answer(StatusCode::OK, &self.info))
+            }
+            Endpoint::OpenApi => {
+                self.refuse_rebound_names(&head)?;
+                // RFC 9512.
+                Ok(answer(StatusCode::OK, "application/yaml", OPENAPI))
+            }
+            Endpoint::Status => {
+                self.refuse_rebound_names(&head)?;
+                Ok((self.status)(route.path).await)
+            }
+        }
+    }
+
+    fn app(&self, headers: &HeaderMap, scope: Scope) -> Result<Arc<crate::config::App>, ApiError> {
+        let app = auth::authenticate(self.login.apps(), headers)?;
+        if app.may(scope) { Ok(app) } else { Err(ApiError::Scope { app: app.name.to_string(), scope }) }
+    }
+
+    async fn json<B>(
+        &self,
+        headers: &HeaderMap,
+        body: B,
+        bytes_max: usize,
+    ) -> Result<body::JsonBody, ApiError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        body::read(headers, body, bytes_max, self.body_timeout).await
+    }
+
+    fn refuse_rebound_names(&self, head: &hyper::http::request::Parts) -> Result<(), ApiError> {
+        if self.on_unix_socket || auth::authenticate(self.login.apps(), &head.headers).is_ok() {
+            return Ok(());
+        }
+        auth::refuse_foreign_hosts(&head.uri, &head.headers, &self.public_host)
+    }
+}
+
+/// The route of a request, and the segment that its braces stand for.
+fn find_route<'p>(method: &Method, path: &'p str) -> Result<(&'static Route, &'p str), ApiError> {
+    // "/api/v1/links/batch" is a name of its own and no link's id.
+    let is_literal = |route: &&Route| route.path == path;
+    let literal: Vec<&Route> = ROUTES.iter().filter(is_literal).collect();
+    let candidates = if literal.is_empty() { ROUTES.iter().collect() } else { literal };
+    let matching: Vec<(&Route, &str)> = candidates
+        .into_iter()
+        .filter_map(|route| captured(route.path, path).map(|segment| (route, segment)))
+        .collect();
+    if matching.is_empty() {
+        return Err(ApiError::NoSuchPath);
+    }
+    let wanted = if method == Method::HEAD { &Method::GET } else { method };
+    matching.iter().find(|(route, _)| route.method == wanted).copied().ok_or_else(|| {
+        let methods = matching.iter().map(|(route, _)| match route.method {
+            Method::GET => "GET, HEAD",
+            ref other => other.as_str(),
+        });
+        ApiError::MethodNotAllowed { allow: methods.collect::<Vec<_>>().join(", ") }
+    })
+}
+
+/// What the braces of `template` stand for in `path` (empty without braces), if it matches.
+fn captured<'p>(template: &str, path: &'p str) -> Option<&'p str> {
+    let Some((before, rest)) = template.split_once('{') else {
+        return (template == path).then_some("");
+    };
+    let after = rest.split_once('}').map_or("", |(_, after)| after);
+    let segment = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// An answer with `value` as JSON. A value that cannot be written becomes 500; ours all can.
+fn json_answer(status: StatusCode, value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(json) => answer(status, "application/json", json),
+        Err(error) => {
+            tracing::error!(%error, "write an answer as JSON");
+            answer(StatusCode::INTERNAL_SERVER_ERROR, "application/json", "{}")
+        }
+    }
+}
+
+/// The same head, with the length that the body would have (RFC 9110 § 9.3.2).
+fn without_body(answer: Answer) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    let length = body.size_hint().exact().unwrap_or_default();
+    head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    Response::from_parts(head, Full::default())
+}
+
+fn allow(answer: &mut Answer, methods: &str) {
+    if let Ok(value) = HeaderValue::from_str(methods) {
+        answer.headers_mut().insert(ALLOW, value);
+    }
+}

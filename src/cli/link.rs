@@ -1,0 +1,146 @@
+//! `hublatch link`: asks a running hublatch for a login link, as an app does, and prints its URL alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::SignedDuration;
+use reqwest::{Client, ClientBuilder, RequestBuilder, redirect};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Exit, block_on, fail, print};
+
+/// Enough for a busy machine; a person is waiting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For the whole call.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What link is wanted.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The API is found by HUBLATCH_API_URL (http://…, https://… or unix:/…), and called with the key in \
+                        HUBLATCH_API_KEY or in the file HUBLATCH_API_KEY_FILE."
+)]
+pub struct LinkArgs {
+    /// Who is to be logged in
+    #[arg(value_name = "USER")]
+    username: String,
+    /// A path inside the user's server, such as lab/tree/x.ipynb
+    #[arg(long, conflicts_with = "next")]
+    path: Option<String>,
+    /// A path on the public address, such as /hub/home
+    #[arg(long, conflicts_with = "server")]
+    next: Option<String>,
+    /// The user's named server; the default one without
+    #[arg(long)]
+    server: Option<String>,
+    /// How long the link may wait, such as 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
+    expires_in: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Issued {
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    message: String,
+    code: String,
+}
+
+/// Prints the URL, or says why there is none.
+pub fn run(args: &LinkArgs) -> Exit {
+    let outcome = block_on(issue(args));
+    match outcome.map_err(|error| error.to_string()).and_then(|outcome| outcome) {
+        Ok(url) => print(&url),
+        Err(reason) => fail("link", &reason),
+    }
+}
+
+async fn issue(args: &LinkArgs) -> Result<String, String> {
+    let request = request()?;
+    let order = json!({
+        "username": args.username,
+        "path": args.path,
+        "next": args.next,
+        "server": args.server,
+        "expires_in": args.expires_in,
+    });
+    let answer = request.json(&order).send().await.map_err(|error| with_causes(&error))?;
+    let status = answer.status();
+    let body = answer.bytes().await.map_err(|error| with_causes(&error))?;
+    if status == reqwest::StatusCode::CREATED {
+        return serde_json::from_slice::<Issued>(&body)
+            .map(|issued| issued.url)
+            .map_err(|error| format!("the answer holds no link: {error}"));
+    }
+    // Something else than hublatch may be answering there.
+    let refused = serde_json::from_slice::<Refused>(&body);
+    Err(refused.map_or_else(
+        |_| format!("{status}, and no word of hublatch; is HUBLATCH_API_URL the management address?"),
+        |refused| format!("{} ({status}, {})", refused.message, refused.code),
+    ))
+}
+
+/// The call, with address and key from the environment.
+fn request() -> Result<RequestBuilder, String> {
+    let url = variable("HUBLATCH_API_URL")?
+        .ok_or("set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8001")?;
+    let key = match (variable("HUBLATCH_API_KEY")?, variable("HUBLATCH_API_KEY_FILE")?) {
+        (Some(key), _) => key,
+        (None, Some(file)) => {
+            std::fs::read_to_string(&file).map_err(|error| format!("read {file}: {error}"))?
+        }
+        (None, None) => {
+            return Err("set HUBLATCH_API_KEY, or HUBLATCH_API_KEY_FILE, to an app's key".to_owned());
+        }
+    };
+    let (client, base) = match url.strip_prefix("unix:") {
+        Some(path) => (builder().unix_socket(PathBuf::from(path)), "http://localhost"),
+        None => (builder(), url.trim_end_matches('/')),
+    };
+    let client: Client = client.build().map_err(|error| with_causes(&error))?;
+    Ok(client.post(format!("{base}/api/v1/links")).header("Authorization", format!("token {}", key.trim())))
+}
+
+/// Neither a redirect nor a proxy of the environment gets to see the key.
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+}
+
+/// The variable `name`, if it is set to more than nothing.
+fn variable(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not text")),
+    }
+}
+
+/// reqwest keeps "connection refused" two causes deep.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A duration as in the configuration; the API counts in seconds.
+fn whole_seconds(text: &str) -> Result<u64, String> {
+    let duration = text.parse::<SignedDuration>().ok().filter(|span| span.subsec_nanos() == 0);
+    let seconds = duration.and_then(|span| u64::try_from(span.as_secs()).ok());
+    seconds
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "write whole seconds or more, such as 30s or 5m".to_owned())
+}

@@ -1,0 +1,171 @@
+//! The command line: what can be typed, and one file for each command.
+//!
+//! What is loaded from where, and with which exit code a command ends, is the same for all of them.
+
+pub mod check;
+pub mod health;
+pub mod init;
+pub mod keygen;
+pub mod link;
+pub mod serve;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+/// A reverse proxy that performs forced login for `JupyterHub`.
+#[derive(Debug, Parser)]
+#[command(name = "hublatch", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArg {
+    /// The configuration
+    #[arg(long = "config", value_name = "FILE", env = "HUBLATCH_CONFIG")]
+    #[arg(default_value = "/etc/hublatch/hublatch.toml")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run (the default)
+    Serve(ConfigArg),
+    /// Read and validate the configuration; exit 78 with every fault
+    Check(ConfigArg),
+    /// Write a working configuration and keys into a directory
+    Init(init::InitArgs),
+    /// Print a new app key, and its digest for the configuration
+    Keygen,
+    /// Ask a running hublatch for a login link and print its URL
+    Link(link::LinkArgs),
+    /// Exit 0 if the running hublatch is ready (container probe)
+    Health(ConfigArg),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: it did what it was asked.
+    Done,
+    /// 1: it could not.
+    Failed,
+    /// 78: the configuration is bad (`EX_CONFIG` of sysexits.h).
+    BadConfig,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::BadConfig => Self::from(78),
+        }
+    }
+}
+
+impl std::process::Termination for Exit {
+    fn report(self) -> ExitCode {
+        self.into()
+    }
+}
+
+/// Does what was typed; `serve` runs the proxy with a configuration file.
+pub fn run(cli: Cli, serve: impl FnOnce(&Path) -> Exit) -> Exit {
+    match cli.command.unwrap_or(Command::Serve(cli.config)) {
+        Command::Serve(config) => serve(&config.file),
+        Command::Check(config) => check::run(&config.file),
+        Command::Init(args) => init::run(&args),
+        Command::Keygen => keygen::run(),
+        Command::Link(args) => link::run(&args),
+        Command::Health(config) => health::run(&config.file),
+    }
+}
+
+/// The configuration in `file` under the environment. Faults are printed, one a line.
+pub fn load(file: &Path) -> Result<Config, Exit> {
+    // Lossy: a value that is no text is a bad value, and its fault says so.
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    config::load(file, environment).map_err(|faults| {
+        for fault in &faults {
+            complain(&fault.to_string());
+        }
+        Exit::BadConfig
+    })
+}
+
+/// Writes `text` and a line end to stdout. A reader that has gone away makes a failure and no panic.
+fn print(text: &str) -> Exit {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Done,
+        Err(_) => Exit::Failed,
+    }
+}
+
+/// Writes one line to stderr.
+fn complain(line: &str) {
+    // Nobody is left to be told if stderr is gone.
+    let _written = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Says why a command failed.
+fn fail(command: &str, reason: &str) -> Exit {
+    complain(&format!("hublatch {command}: {reason}"));
+    Exit::Failed
+}
+
+/// Runs one command's future to its end.
+fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(future))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves() {
+        for words in [&["hublatch", "--config", "a.toml"][..], &["hublatch", "serve", "--config", "a.toml"]] {
+            let cli = Cli::try_parse_from(words).unwrap();
+            let mut served = None;
+            let exit = run(cli, |file| {
+                served = Some(file.to_owned());
+                Exit::Done
+            });
+            assert_eq!((exit, served), (Exit::Done, Some(PathBuf::from("a.toml"))), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_and_a_next_exclude_each_other() {
+        for words in [
+            &["link", "alice", "--path", "lab", "--next", "/hub/home"][..],
+            &["link", "alice", "--server", "named", "--next", "/hub/home"],
+            &["link"],
+            &["link", "alice", "--expires-in", "soon"],
+            &["link", "alice", "--expires-in", "0s"],
+            &["link", "alice", "--expires-in", "1500ms"],
+        ] {
+            let words = std::iter::once(&"hublatch").chain(words);
+            assert!(Cli::try_parse_from(words.clone()).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `hublatch serve`: the process around the parts: its log, its limits, its signals.
+
+use std::path::Path;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Exit, fail, load};
+use crate::app::{self, Running, Surroundings};
+use crate::config::{Config, LogFormat};
+use crate::logging;
+
+/// Runs until a signal ends it.
+pub fn run(file: &Path) -> Exit {
+    let config = match load(file) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    // No core file: it would hold live tokens.
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        return fail("serve", &format!("turn core files off: {error}"));
+    }
+    let log = logging::start(config.log.format == LogFormat::Json, config.log.level);
+    warn_about(&config);
+    let running = match app::start(&config, Surroundings::default()) {
+        Ok(running) => running,
+        Err(error) => return fail("serve", &error.to_string()),
+    };
+    for address in running.public() {
+        tracing::info!(listener = "public", %address, "listening");
+    }
+    tracing::info!(listener = "management", address = %running.management(), "listening");
+    let ended = until_signalled(running);
+    drop(log);
+    ended
+}
+
+/// Tells what is allowed but unwise, once.
+fn warn_about(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if rustix::process::geteuid().is_root() {
+        tracing::warn!("running as root: give hublatch a user of its own");
+    }
+    raise_descriptor_limit(config);
+}
+
+/// A connection of a browser takes two descriptors: its own and one to the hub.
+fn raise_descriptor_limit(config: &Config) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = u64::try_from(config.limits.connections).unwrap_or(u64::MAX).saturating_mul(2) + 256;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = Rlimit { current: Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted))), ..limit };
+    let possible = raised.current;
+    if setrlimit(Resource::Nofile, raised).is_err() || possible.is_some_and(|possible| possible < wanted) {
+        tracing::warn!(wanted, possible, "nofile is below twice limits.connections: raise it, or lower the limit");
+    }
+}
+
+/// The first signal drains, the second ends the process at once.
+fn until_signalled(running: Running) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail("serve", &format!("start a runtime: {error}")),
+    };
+    runtime.block_on(async {
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::hangup()),
+        ) else {
+            return fail("serve", "cannot listen to signals");
+        };
+        let shutdown = running.shutdown().clone();
+        let mut ended = tokio::task::spawn_blocking(move || running.join());
+        loop {
+            tokio::select! {
+                () = next(&mut terminate, &mut interrupt) => {
+                    if shutdown.is_draining() {
+                        tracing::warn!("second signal: ending at once");
+                        return Exit::Failed;
+                    }
+                    tracing::info!("draining");
+                    shutdown.drain();
+                }
+                _ = hangup.recv() => {
+                    tracing::warn!("this version reads its configuration at start only: restart it instead");
+                }
+                _ = &mut ended => {
+                    tracing::info!("ended");
+                    return Exit::Done;
+                }
+            }
+        }
+    })
+}
+
+async fn next(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,67 @@
+"""Servers for the tests, each started once for all that share it; a failed test shows their logs."""
+
+import pytest
+
+from hub import Hub
+from hublatch import Hublatch
+from processes import RUNNING
+
+LOG_LINES_SHOWN = 30
+
+
+@pytest.fixture(scope="session")
+def start_hub(tmp_path_factory):
+    """Starts hubs as `Hub` takes them; all are ended when the last test is over."""
+    hubs = []
+
+    def start(**options):
+        hub = Hub(tmp_path_factory.mktemp("hub"), **options)
+        hubs.append(hub)
+        return hub.start()
+
+    yield start
+    for hub in hubs:
+        hub.kill()
+
+
+@pytest.fixture(scope="session")
+def start_hublatch(tmp_path_factory):
+    """Starts hublatch before a hub; all are ended when the last test is over."""
+    latches = []
+
+    def start(hub, changes=None):
+        latch = Hublatch(tmp_path_factory.mktemp("hublatch"), hub, changes)
+        latches.append(latch)
+        return latch.start()
+
+    yield start
+    for latch in latches:
+        latch.stop()
+
+
+# One hub and one hublatch for most tests. Its users' servers go on running, so every module has users of its own.
+
+
+@pytest.fixture(scope="session")
+def hub(start_hub):
+    return start_hub(extra='c.Authenticator.admin_users = {{"admin"}}\nc.Authenticator.manage_groups = True\n')
+
+
+@pytest.fixture(scope="session")
+def latch(hub, start_hublatch):
+    return start_hublatch(hub)
+
+
+@pytest.fixture
+def browser(latch):
+    return latch.browser()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for process in RUNNING:
+            tail = "\n".join(process.log.splitlines()[-LOG_LINES_SHOWN:])
+            report.sections.append((f"log of {process.name} ({process.folder})", tail))

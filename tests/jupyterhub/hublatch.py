@@ -1,0 +1,123 @@
+"""The program under test, as an operator runs it: its configuration, its process, and its management API."""
+
+import base64
+import copy
+import hashlib
+import json
+import os
+import secrets
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from assertion import private_pem
+from browser import Browser
+from processes import ROOT, Process, free_port, wait_until
+
+BINARY = Path(os.environ.get("HUBLATCH_BIN", ROOT / "target/release/hublatch"))
+
+
+class Hublatch:
+    """`changes` are sections of hublatch.toml, laid over the ones below; None takes a section or a key away."""
+
+    def __init__(self, folder, hub, changes=None):
+        self.folder, self.base_url = folder, hub.base_url
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.key = "hk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+        self._config = merged(self._default_config(hub), changes or {})
+        self.url = self._config["public"]["url"]
+        self.process = None
+
+    def _default_config(self, hub):
+        key_file = self.folder / "assertion.key.pem"
+        key_file.touch(mode=0o600)
+        key_file.write_bytes(private_pem(hub.key))
+        return {
+            "public": {"listen": self.url.removeprefix("http://"), "url": self.url},
+            "management": {"listen": "127.0.0.1:0"},
+            "hub": {"url": hub.public_url, "base_url": hub.base_url},
+            "assertion": {"key_file": str(key_file)},
+            "apps": [
+                {
+                    "name": "portal",
+                    "keys": ["sha256:" + hashlib.sha256(self.key.encode()).hexdigest()],
+                    "scopes": ["issue", "read", "revoke"],
+                    "rate": "10000/s",
+                }
+            ],
+        }
+
+    def start(self):
+        assert BINARY.exists(), f"{BINARY} is missing: cargo build --release, or set HUBLATCH_BIN"
+        config = self.folder / "hublatch.toml"
+        config.write_text(toml(self._config))
+        config.chmod(0o600)
+        self.process = Process("hublatch", self.folder, [BINARY, "serve", "--config", config], {})
+        bound = wait_until(self._bound, 20, "hublatch to listen")
+        assert f"http://{bound['public']}" == self.url
+        self.management = f"http://{bound['management']}"
+        return self
+
+    def _bound(self):
+        assert self.process.exit_code() is None, f"hublatch ended at once:\n{self.process.log}"
+        lines = [json.loads(line) for line in self.process.log.splitlines() if line.startswith("{")]
+        bound = {line["listener"]: line["address"] for line in lines if line.get("message") == "listening"}
+        return bound if {"public", "management"} <= bound.keys() else None
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
+
+    def browser(self):
+        """A new one, that knows nobody."""
+        return Browser(self.url)
+
+    def hub_path(self, path):
+        """A path of the hub under its base_url: hub_path("hub/home")."""
+        return self.base_url + path
+
+    def issue(self, username, **fields):
+        """A link as an app asks for it; `path`, `server`, `next`, `expires_in`, `confirm`, `groups`, `claims`."""
+        status, link = self.manage("POST", "/api/v1/links", {"username": username, **fields})
+        assert status == 201, (status, link)
+        return link
+
+    def manage(self, method, path, body=None):
+        """Status and body of one call of the management API with the app's key."""
+        request = urllib.request.Request(
+            self.management + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"token {self.key}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or "null")
+
+    def status(self, link):
+        return self.manage("GET", f"/api/v1/links/{link['id']}")[1]["status"]
+
+
+def merged(base, changes):
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            result[key] = merged(result.get(key, {}), value)
+        else:
+            result[key] = value
+    return result
+
+
+def toml(config):
+    """Sections of scalars and lists, and lists of sections: all that a configuration here holds."""
+    lines = []
+    for name, section in config.items():
+        for table in section if isinstance(section, list) else [section]:
+            lines.append(f"[[{name}]]" if isinstance(section, list) else f"[{name}]")
+            # TOML's strings, booleans, numbers and arrays of them are JSON's.
+            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    return "\n".join(lines) + "\n"

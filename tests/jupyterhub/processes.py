@@ -1,0 +1,92 @@
+"""Starts a server as a process of its own, keeps its log, and ends it with everything that it started."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNING = []  # what conftest.py prints when a test fails
+
+# Notebook servers leave the hub's process group, so all that a server starts carries its folder in this variable.
+MARK = "HUBLATCH_TEST_DIR"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_until(condition, seconds, what):
+    """The first true value of `condition()`, or a failure that says what was waited for."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+
+
+class Process:
+    def __init__(self, name, folder, command, env):
+        self.name, self.folder = name, Path(folder)
+        self.log_path = self.folder / f"{name}.log"
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=self.folder,
+                env={**os.environ, **env, MARK: str(self.folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        RUNNING.append(self)
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def exit_code(self):
+        return self._process.poll()
+
+    def wait(self, seconds):
+        return self._process.wait(seconds)
+
+    def stop(self, seconds=15):
+        """Asks with SIGTERM, then ends what is left of it."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+
+    def kill(self):
+        """Ends it, and all that it started, without asking."""
+        for pid in [self.pid, *self._started_by_it()]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self._process.wait()
+        if self in RUNNING:
+            RUNNING.remove(self)
+
+    def _started_by_it(self):
+        mark = f"{MARK}={self.folder}\0".encode()
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark in environ.read_bytes() + b"\0":
+                    yield int(environ.parent.name)
+            except (PermissionError, FileNotFoundError, ProcessLookupError):
+                continue

@@ -1,0 +1,120 @@
+"""The demo, in a real browser: the button ends in JupyterLab, and the end of the demo ends all of it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from processes import ROOT, Process, free_port, wait_until
+
+
+class Demo:
+    """docker/demo.sh in a folder and on ports of its own."""
+
+    def __init__(self, folder):
+        ports = ["PORTAL", "PUBLIC", "MANAGEMENT", "HUB", "HUB_INTERNAL", "PROXY_API"]
+        self.ports = {f"DEMO_PORT_{name}": str(free_port()) for name in ports}
+        self.state = folder / "state"
+        env = {**self.ports, "DEMO_STATE": str(self.state), "HUBLATCH_BIN": str(binary())}
+        self.process = Process("demo", folder, [ROOT / "docker/demo.sh"], env)
+        self.url = wait_until(self._address, 180, "the demo to start")
+
+    def _address(self):
+        assert self.process.exit_code() is None, self.process.log
+        found = re.search(r"Open (\S+) and press", self.process.log)
+        return found and found[1]
+
+    def processes(self):
+        """Command lines of what runs on the demo's behalf."""
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                environment = (file.parent / "environ").read_bytes().decode(errors="replace")
+            except (PermissionError, FileNotFoundError, ProcessLookupError):
+                continue
+            if str(self.state) in line + environment:
+                yield line
+
+
+def binary():
+    """The hublatch to test: $HUBLATCH_BIN, else what `make demo` builds."""
+    file = Path(os.environ.get("HUBLATCH_BIN") or ROOT / "target/release/hublatch")
+    assert file.exists(), f"{file} is missing: run cargo build --release --locked"
+    return file
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+    yield demo
+    demo.process.stop(30)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        # --no-sandbox: Chromium refuses to run as root without it; only our own pages are opened.
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("server", ["", "second-1"], ids=["default server", "named server"])
+def test_a_press_of_the_button_ends_in_the_launcher_of_the_users_server(demo, chromium, server):
+    page = chromium.new_context().new_page()
+    page.goto(demo.url)
+    page.get_by_label("User name").fill("alice")
+    if server:
+        page.get_by_label("Named", exact=True).check()
+        page.get_by_label("Name of the server").fill(server)
+    page.get_by_role("button", name="Open notebook").click()
+    expect(page.locator(".jp-Launcher")).to_be_visible(timeout=120_000)
+    address = f"http://127.0.0.1:{demo.ports['DEMO_PORT_PUBLIC']}/user/alice/{server + '/' if server else ''}lab"
+    assert page.url.partition("?")[0] == address
+    config = json.loads(page.locator("#jupyter-config-data").text_content())
+    assert (config["hubUser"], config["hubServerName"]) == ("alice", server)
+    page.context.close()
+
+
+def test_an_error_is_shown_on_the_page_and_the_field_has_the_focus(demo, chromium):
+    page = chromium.new_context().new_page()
+    page.goto(demo.url)
+    page.get_by_label("User name").fill("../root")
+    page.get_by_role("button", name="Open notebook").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("User name")).to_be_focused()
+    expect(page.get_by_label("User name")).to_have_value("../root")
+    page.context.close()
+
+
+def test_ending_the_demo_ends_all_that_it_started(tmp_path, chromium):
+    demo = Demo(tmp_path)
+    page = chromium.new_context().new_page()
+    page.goto(demo.url)
+    page.get_by_label("User name").fill("bob")
+    page.get_by_role("button", name="Open notebook").click()
+    expect(page.locator(".jp-Launcher")).to_be_visible(timeout=120_000)
+    page.context.close()
+    running = list(demo.processes())
+    for part in ("jupyterhub --config", "jupyterhub-singleuser", "configurable-http-proxy", "hublatch", "portal.py"):
+        assert any(part in line for line in running), (part, running)
+    os.kill(demo.process.pid, signal.SIGINT)
+    assert demo.process.wait(30) == 0, demo.process.log
+    wait_until(lambda: not list(demo.processes()), 5, f"these to end: {list(demo.processes())}")
+
+
+def test_a_busy_port_is_named_in_one_line_before_anything_is_started(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        env = {**os.environ, "DEMO_PORT_PUBLIC": port, "DEMO_STATE": str(tmp_path / "state")}
+        ended = subprocess.run([ROOT / "docker/demo.sh", "--check"], env=env, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1 and port in ended.stderr and "DEMO_PORT_PUBLIC" in ended.stderr
+    assert not (tmp_path / "state").exists()

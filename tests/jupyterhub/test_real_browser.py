@@ -1,0 +1,106 @@
+"""Chromium follows links, as people do; what it shows is kept in target/screenshots."""
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from processes import ROOT
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCREENSHOTS = ROOT / "target/screenshots"
+PATIENCE = 60_000  # milliseconds, for a server that starts
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    context = chromium.new_context()
+    yield context.new_page()
+    context.close()
+
+
+def show(page, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def launcher(page):
+    return page.locator(".jp-Launcher").first
+
+
+def app_page(page, latch, link):
+    """A page of the app, on another origin than hublatch's, with the link to click on."""
+    page.route("http://app.localhost/", lambda route: route.fulfill(
+        content_type="text/html", body=f"<title>app</title><a href='{link['url']}'>Open my notebook</a>"
+    ))  # fmt: skip
+    page.goto("http://app.localhost/")
+
+
+def test_a_click_on_a_link_ends_in_the_launcher(latch, page):
+    app_page(page, latch, latch.issue("chris", path="lab"))
+    page.get_by_text("Open my notebook").click()
+    expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+    assert page.url.startswith(f"{latch.url}/user/chris/lab")
+    show(page, "launcher")
+
+    page.reload()
+    expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+
+    page.goto("about:blank")
+    page.go_back()
+    expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_used_link_typed_again_goes_on_in_the_same_browser_only(latch, page, chromium):
+    link = latch.issue("chris", path="lab")
+    page.goto(link["url"])
+    expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+    page.goto(link["url"])
+    expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+
+    for scheme in ("light", "dark"):
+        other = chromium.new_context(color_scheme=scheme).new_page()
+        assert other.goto(link["url"]).status == 403
+        expect(other.locator("body")).to_contain_text("link")
+        show(other, f"used-link-{scheme}")
+        other.context.close()
+
+
+def test_the_button_of_the_confirm_page_switches_the_user(latch, page):
+    page.goto(latch.issue("chris", next="/hub/home")["url"])
+    page.goto(latch.issue("dana", next="/hub/home")["url"])
+    expect(page.locator("body")).to_contain_text("dana")
+    show(page, "confirm")
+    page.locator("form button, form input[type=submit]").first.click()
+    page.wait_for_url("**/hub/home")
+    expect(page.locator("body")).to_contain_text("dana")
+
+
+def test_a_notebook_in_the_browser_computes(latch, page):
+    page.goto(latch.issue("chris", path="lab")["url"])
+    expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+    page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+    # The page takes the focus back until the notebook is there and its kernel is ready.
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("Idle", timeout=PATIENCE)
+    cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
+    cell.click()
+    page.keyboard.type("6*7")
+    expect(cell).to_contain_text("6*7")
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".jp-OutputArea-output").first).to_contain_text("42", timeout=PATIENCE)
+    show(page, "notebook")
