@@ -125,9 +125,11 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     for (number, sockets) in by_thread(public_bound, config.public.threads).into_iter().enumerate() {
         let pool = Proxy::pool(config, Arc::clone(&limits), &shared);
         let proxy = Proxy::new(Arc::clone(&shared), pool);
-        let thread = PublicThread { server: server.clone(), limits: Arc::clone(&limits), shutdown: shutdown.clone() };
+        let thread =
+            PublicThread { server: server.clone(), limits: Arc::clone(&limits), shutdown: shutdown.clone() };
         let name = format!("hublatch-{number}");
-        public_threads.push(spawn(name, sockets, move |runtime, listeners| thread.run(&runtime, listeners, proxy))?);
+        public_threads
+            .push(spawn(name, sockets, move |runtime, listeners| thread.run(&runtime, listeners, &proxy))?);
     }
 
     let management_shutdown = Shutdown::new();
@@ -148,16 +150,23 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     let api = Management(Arc::new(Api::new(config, login, Arc::new(status).pages())));
     let ended = management_shutdown.clone();
     let sockets = management_bound.into_sockets();
-    let management_thread =
-        spawn("hublatch-management".to_owned(), sockets, move |runtime, listeners| {
-            runtime.block_on(async {
-                for listener in listeners {
-                    management_server.serve(listener, api.clone()).await;
-                }
-                ended.finish(Duration::from_secs(1)).await;
-            });
-        })?;
-    Ok(Running { public, management, shutdown, management_shutdown, public_threads, management_thread, metrics })
+    let management_thread = spawn("hublatch-management".to_owned(), sockets, move |runtime, listeners| {
+        runtime.block_on(async {
+            for listener in listeners {
+                management_server.serve(listener, api.clone()).await;
+            }
+            ended.finish(Duration::from_secs(1)).await;
+        });
+    })?;
+    Ok(Running {
+        public,
+        management,
+        shutdown,
+        management_shutdown,
+        public_threads,
+        management_thread,
+        metrics,
+    })
 }
 
 impl Running {
@@ -205,7 +214,7 @@ struct PublicThread {
 }
 
 impl PublicThread {
-    fn run(&self, runtime: &Runtime, listeners: Vec<Listener>, proxy: Proxy) {
+    fn run(&self, runtime: &Runtime, listeners: Vec<Listener>, proxy: &Proxy) {
         runtime.block_on(async {
             let accepting: Vec<_> =
                 listeners.into_iter().map(|listener| self.server.serve(listener, proxy.clone())).collect();
@@ -245,7 +254,8 @@ fn audit_sink(sink: &AuditSink) -> Result<Box<dyn io::Write + Send>, StartError>
         AuditSink::Stderr => Ok(Box::new(io::stderr())),
         AuditSink::File(path) => {
             let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            let file = open.map_err(|source| StartError::Audit { path: path.display().to_string(), source })?;
+            let file =
+                open.map_err(|source| StartError::Audit { path: path.display().to_string(), source })?;
             Ok(Box::new(file))
         }
     }

@@ -1,4 +1,48 @@
 //! hublatch: a reverse proxy that performs forced login for JupyterHub.
+//!
+//! An application issues a login link by one call of the management API; a browser opens the link; hublatch consumes
+//! the token in it, at most once, and logs its user in at the hub by an identity header and a signed assertion.
+//! Everything else passes to the hub untouched.
+//!
+//! # The map
+//!
+//! | floor | rooms | what is in them |
+//! | --- | --- | --- |
+//! | 7 | `main.rs` | the process: arguments in, exit code out |
+//! | 6 | [`cli`] | one file a command: serve, check, init, keygen, link, health |
+//! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, drains |
+//! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
+//! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
+//! | 2 | [`store`] [`pages`] | where tokens live; the few pages we show |
+//! | 1 | [`config`] | the TOML as written and as meant |
+//! | 0 | [`token`] [`clock`] [`body`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
+//!
+//! Imports go down only, never up or sideways (`tests/it/floors.rs`).
+//!
+//! # Walkthrough: a link is issued
+//!
+//! `POST /api/v1/links` arrives at the management listener ([`server`]), is authenticated by its key and read strictly
+//! ([`api`]), judged by the app's rules and given a token and a digest (`login::link`), and kept as the digest alone
+//! ([`store`]). The answer is the only place where the token is ever written.
+//!
+//! # Walkthrough: a link is clicked
+//!
+//! 1. `server::framing` judges the raw bytes, `proxy::target` the request; what is ambiguous is refused.
+//! 2. `proxy::headers` and `proxy::identity` strip what no client may say, then add where the request came from.
+//! 3. `proxy::redeem`: is this a person's navigation? Is the link good (`LoginService::offer`)? Is the hub alive, and
+//!    who is this browser (`proxy::visitor`)? Must she be asked first?
+//! 4. `proxy::redeem::conclude`: consume (`LoginService::redeem`, the only maker of a `VerifiedUser`), end another
+//!    user's session, set the identity (`Identity::set` takes the `VerifiedUser` by value), send the login, once.
+//!
+//! # Invariants
+//!
+//! - The identity header reaches the hub only on the request whose token was consumed.
+//! - A plain token never reaches a store, a log, a metric or the hub.
+//! - Consuming is atomic, comes after the connection to the hub stands, and is never retried.
+//! - No event carries a query string. Every wait, size and count has a limit. Nothing a peer can send panics.
+//! - Bodies stream; the proxy holds none but forms at the login path and chunked bodies of `DELETE` and `OPTIONS`.
+//! - Every tunnel is tracked; a drain has an end.
+//! - Any failure ends in *no identity*.
 
 pub mod api;
 pub mod app;

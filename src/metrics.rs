@@ -81,12 +81,15 @@ impl Metrics {
     /// All metrics, at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("hublatch");
-        registry.register("build", "What is running", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register(
+            "build",
+            "What is running",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
         let by_code = Family::<CodeLabel, Counter>::default();
         registry.register("requests", "Answers to browsers", by_code.clone());
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-        let requests =
-            ByStatusClass(classes.map(|code| by_code.get_or_create(&CodeLabel { code }).clone()));
+        let requests = ByStatusClass(classes.map(|code| by_code.get_or_create(&CodeLabel { code }).clone()));
         let consume_seconds = Histogram::new([0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0]);
         registry.register_with_unit(
             "store_consume",
@@ -101,7 +104,8 @@ impl Metrics {
         };
         let upstream_errors = counter("upstream_errors", "Requests without an answer of the hub");
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
-        let connections_refused = counter("connections_refused", "Connections closed at once, being too many");
+        let connections_refused =
+            counter("connections_refused", "Connections closed at once, being too many");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
         let switches = counter("switches", "Sessions of another user ended before a login");

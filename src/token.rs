@@ -309,7 +309,8 @@ impl UsernameRule {
             return Err(UsernameError::TooLong);
         }
         let separates = |byte: u8| matches!(byte, b'/' | b'\\' | b'%' | b',' | b';' | b'"' | b'?' | b'#');
-        if text == "." || text == ".." || text.bytes().any(|byte| !byte.is_ascii_graphic() || separates(byte)) {
+        if text == "." || text == ".." || text.bytes().any(|byte| !byte.is_ascii_graphic() || separates(byte))
+        {
             return Err(UsernameError::Character);
         }
         let name = match self.case {

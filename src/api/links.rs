@@ -126,7 +126,11 @@ fn idempotency_key(
 ) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(line) = lines.next() else { return Ok(None) };
-    let key = line.to_str().ok().filter(|key| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()));
+    let fits = |key: &&str| {
+        (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let key = line.to_str().ok().filter(fits);
     match (key, lines.next()) {
         (Some(key), None) => Ok(Some(IdempotencyKey { app: app.name.clone(), key: key.to_owned(), body })),
         _ => Err(ApiError::BadIdempotencyKey),

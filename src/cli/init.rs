@@ -242,3 +242,44 @@ Then restart the hub and run
     hublatch serve --config {dir}/hublatch.toml"#
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_takes_the_others_back() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("mine"), "mine").unwrap();
+        let file = |name| NewFile { name, mode: 0o600, content: b"x" };
+        let outcome = create_all(dir.path(), &[file("one"), file("two"), file("no such directory/three")]);
+        assert!(outcome.unwrap_err().contains("three"), "the file is named");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_hub_url_with_a_path_is_a_hub_with_a_base_url() {
+        for (text, hub, base) in [
+            ("http://127.0.0.1:8400", "http://127.0.0.1:8400", "/"),
+            ("http://127.0.0.1:8400/", "http://127.0.0.1:8400/", "/"),
+            ("http://hub:8400/jupyter", "http://hub:8400", "/jupyter/"),
+            ("http://hub/a/b/", "http://hub", "/a/b/"),
+            ("unix:/run/hub.sock", "unix:/run/hub.sock", "/"),
+        ] {
+            assert_eq!(hub_and_base(text), (hub.to_owned(), base.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_listens_on_loopback_unless_browsers_come_without_a_tls_front() {
+        for (url, listen) in [
+            ("http://127.0.0.1:9000", "127.0.0.1:9000"),
+            ("http://localhost:9000", "127.0.0.1:9000"),
+            ("http://[::1]:9000", "[::1]:9000"),
+            ("https://hub.example.org", "127.0.0.1:8000"),
+            ("http://hub.example.org", "0.0.0.0:80"),
+        ] {
+            assert_eq!(public_listen(url), listen.parse().unwrap(), "{url}");
+        }
+    }
+}

@@ -16,7 +16,8 @@ pub fn run(file: &Path) -> Exit {
         Err(exit) => return exit,
     };
     // No core file: it would hold live tokens.
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
         return fail("serve", &format!("turn core files off: {error}"));
     }
     let log = logging::start(config.log.format == LogFormat::Json, config.log.level);
@@ -53,10 +54,15 @@ fn raise_descriptor_limit(config: &Config) {
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
     }
-    let raised = Rlimit { current: Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted))), ..limit };
+    let raised =
+        Rlimit { current: Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted))), ..limit };
     let possible = raised.current;
     if setrlimit(Resource::Nofile, raised).is_err() || possible.is_some_and(|possible| possible < wanted) {
-        tracing::warn!(wanted, possible, "nofile is below twice limits.connections: raise it, or lower the limit");
+        tracing::warn!(
+            wanted,
+            possible,
+            "nofile is below twice limits.connections: raise it, or lower the limit"
+        );
     }
 }
 
@@ -67,11 +73,9 @@ fn until_signalled(running: Running) -> Exit {
         Err(error) => return fail("serve", &format!("start a runtime: {error}")),
     };
     runtime.block_on(async {
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::hangup()),
-        ) else {
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+        else {
             return fail("serve", "cannot listen to signals");
         };
         let shutdown = running.shutdown().clone();

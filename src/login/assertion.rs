@@ -43,7 +43,7 @@ impl std::fmt::Debug for Signer {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct Payload<'a> {
     iss: &'static str,
     aud: &'a str,
     sub: &'a str,
@@ -77,7 +77,7 @@ impl Signer {
     pub fn sign(&self, user: &VerifiedUser, now: Moment) -> Result<HeaderValue, AssertionError> {
         let issued = now.wall.as_second();
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(0);
-        let claims = Claims {
+        let payload = Payload {
             iss: ISSUER,
             aud: &self.audience,
             sub: user.username().as_str(),
@@ -87,7 +87,7 @@ impl Signer {
             groups: user.groups(),
             claims: user.claims(),
         };
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &self.key)
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &payload, &self.key)
             .map_err(AssertionError::Sign)?;
         let mut value = HeaderValue::try_from(token)?;
         value.set_sensitive(true);

@@ -144,9 +144,7 @@ impl LoginService {
     ) -> Result<Vec<IssuedLink>, OrderError> {
         let whole = |cause: IssueError| OrderError { index: None, cause };
         let count = u32::try_from(orders.len()).unwrap_or(u32::MAX);
-        self.apps
-            .charge(app, count)
-            .map_err(|retry_after| whole(IssueError::RateLimited { retry_after }))?;
+        self.apps.charge(app, count).map_err(|retry_after| whole(IssueError::RateLimited { retry_after }))?;
         let mut links = Vec::with_capacity(orders.len());
         let mut issued = Vec::with_capacity(orders.len());
         for (index, order) in orders.into_iter().enumerate() {

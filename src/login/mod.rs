@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::audit::{Audit, Event, Record};
 use crate::clock::Clock;
-use crate::config::{App, Confirm, Config};
+use crate::config::{App, Config, Confirm};
 use crate::metrics::{Metrics, Reason, ReasonLabel};
 use crate::store::{Consumed, Link, LinkStatus, Revoked, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, LoginToken, TokenDigest, Username, UsernameRule};
@@ -268,9 +268,11 @@ impl LoginService {
         if let Some(reason) = ended(link.status) {
             return Err(Refusal::link(reason, Some(Box::new(link))));
         }
-        let next = link.grant.next.as_deref().or(asked).map(|next| self.rules.next.check(next)).transpose()?;
+        let next =
+            link.grant.next.as_deref().or(asked).map(|next| self.rules.next.check(next)).transpose()?;
         let judged = link.grant.judged_by.as_deref().map(|path| self.rules.next.check(path)).transpose()?;
-        let Some(app) = self.apps.by_name(&link.grant.app).filter(|app| app.allows_user(&link.grant.username))
+        let Some(app) =
+            self.apps.by_name(&link.grant.app).filter(|app| app.allows_user(&link.grant.username))
         else {
             return Err(Refusal::link(RefusalReason::NotAllowed, Some(Box::new(link))));
         };

@@ -46,7 +46,9 @@ pub enum NextError {
     #[error("the app's rules do not allow this next")]
     NotAllowed,
     /// The server name breaks the hub's rule.
-    #[error("a server name has 1 to 30 of a-z, 0-9 and -, starts with a letter, does not end in -, and has no --")]
+    #[error(
+        "a server name has 1 to 30 of a-z, 0-9 and -, starts with a letter, does not end in -, and has no --"
+    )]
     ServerName,
 }
 
@@ -125,7 +127,12 @@ impl NextRule {
     /// page, so that the server is started if need be, and the path inside by which the order is judged.
     ///
     /// `{base}hub/spawn/USER[/SERVER]?next=<{base}user/USER[/SERVER]/PATH>` (jupyterhub.md 3.2).
-    pub fn spawn(&self, user: &Username, server: Option<&str>, path: &str) -> Result<(Next, Next), NextError> {
+    pub fn spawn(
+        &self,
+        user: &Username,
+        server: Option<&str>,
+        path: &str,
+    ) -> Result<(Next, Next), NextError> {
         let mut place = utf8_percent_encode(user.as_str(), PATH_SEGMENT).to_string();
         if let Some(server) = server.filter(|server| !server.is_empty()) {
             if !is_server_name(server) {
@@ -187,14 +194,28 @@ mod tests {
 
     #[test]
     fn a_path_is_kept_byte_for_byte() {
-        for text in ["/", "/hub/home", "/user/alice/lab/tree/a%20b%2Fc.ipynb?x=1&y=%20z&reset", "/user/é/lab#top"] {
+        for text in
+            ["/", "/hub/home", "/user/alice/lab/tree/a%20b%2Fc.ipynb?x=1&y=%20z&reset", "/user/é/lab#top"]
+        {
             assert_eq!(rule("/").check(text).map(|next| next.as_str().to_owned()).as_deref(), Ok(text));
         }
     }
 
     #[test]
     fn whatever_leaves_the_origin_or_the_base_is_refused() {
-        for text in ["", "lab", "//evil", "/\\evil", "http://evil/", "javascript:x", "/.//evil", "/x/..//evil", "/\tx", "/a\u{85}", "/%2e//evil"] {
+        for text in [
+            "",
+            "lab",
+            "//evil",
+            "/\\evil",
+            "http://evil/",
+            "javascript:x",
+            "/.//evil",
+            "/x/..//evil",
+            "/\tx",
+            "/a\u{85}",
+            "/%2e//evil",
+        ] {
             assert!(rule("/").check(text).is_err(), "{text:?}");
         }
         for text in ["/hub/home", "/jupyterx", "/jupyter/../hub", "/jupyter/%2e%2e/hub"] {
@@ -204,7 +225,9 @@ mod tests {
 
     #[test]
     fn a_next_with_a_token_is_refused_at_any_depth() {
-        for text in ["/x?login_token=a", "/x?a=1&LOGIN-TOKEN=a", "/x?next=%2Fhub%2Flogin%3Flogin%255Ftoken%3Da"] {
+        for text in
+            ["/x?login_token=a", "/x?a=1&LOGIN-TOKEN=a", "/x?next=%2Fhub%2Flogin%3Flogin%255Ftoken%3Da"]
+        {
             assert_eq!(rule("/").check(text), Err(NextError::HoldsToken), "{text}");
         }
     }
@@ -219,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_path_and_a_server_become_the_spawn_url() {
-        let (outer, inner) = rule("/").spawn(&user("olga"), Some("named1"), "lab/tree/a b%2Fc.ipynb?x=1").unwrap();
+        let (outer, inner) =
+            rule("/").spawn(&user("olga"), Some("named1"), "lab/tree/a b%2Fc.ipynb?x=1").unwrap();
         assert_eq!(inner.as_str(), "/user/olga/named1/lab/tree/a%20b%2Fc.ipynb?x=1");
         assert_eq!(
             outer.as_str(),
@@ -232,10 +256,18 @@ mod tests {
     #[test]
     fn a_path_cannot_leave_the_users_server() {
         for path in ["../bob/lab", "%2e%2e/bob", "/../../hub/admin", "..", "a/../../bob"] {
-            assert_eq!(rule("/").spawn(&user("alice"), None, path).map(|_| ()), Err(NextError::NotAPath), "{path}");
+            assert_eq!(
+                rule("/").spawn(&user("alice"), None, path).map(|_| ()),
+                Err(NextError::NotAPath),
+                "{path}"
+            );
         }
         for server in ["Named", "1a", "a--b", "a-", "a/b", "..", "a234567890123456789012345678901"] {
-            assert_eq!(rule("/").spawn(&user("alice"), Some(server), "lab").map(|_| ()), Err(NextError::ServerName), "{server}");
+            assert_eq!(
+                rule("/").spawn(&user("alice"), Some(server), "lab").map(|_| ()),
+                Err(NextError::ServerName),
+                "{server}"
+            );
         }
     }
 }

@@ -65,11 +65,8 @@ impl Parameter {
 
     /// Where the first occurrence stands in `query`, with one neighbouring delimiter.
     fn span(&self, query: &str) -> Option<(usize, usize)> {
-        let mut level: Vec<Decoded> = query
-            .bytes()
-            .enumerate()
-            .map(|(at, byte)| Decoded { byte, start: at, end: at + 1 })
-            .collect();
+        let mut level: Vec<Decoded> =
+            query.bytes().enumerate().map(|(at, byte)| Decoded { byte, start: at, end: at + 1 }).collect();
         for _ in 0..=NESTING_MAX {
             if let Some((first, last)) = find(&level, self.name.as_bytes(), |decoded| decoded.byte) {
                 return widen(query, &level, first, last);
@@ -112,8 +109,7 @@ fn find<T>(bytes: &[T], name: &[u8], byte_of: impl Fn(&T) -> u8) -> Option<(usiz
         let after_value = start > 0 && matches!(byte_of(&bytes[start - 1]), b'=' | b'+' | b' ');
         let named = match behind {
             Some(b'=') => true,
-            Some(b'+' | b' ') => !after_value,
-            Some(byte) => separates(byte) && !after_value,
+            Some(byte) => (separates(byte) || matches!(byte, b'+' | b' ')) && !after_value,
             None => !after_value,
         };
         if matches && named {
@@ -196,7 +192,17 @@ mod tests {
     #[test]
     fn other_queries_are_left_alone() {
         let parameter = Parameter::new("login_token");
-        for query in ["", "a=1", "q=login_token", "my_login_token=1", "login_tokens=1", "token=hl_x", "a=%", "%zz=1", "a=100%25"] {
+        for query in [
+            "",
+            "a=1",
+            "q=login_token",
+            "my_login_token=1",
+            "login_tokens=1",
+            "token=hl_x",
+            "a=%",
+            "%zz=1",
+            "a=100%25",
+        ] {
             assert_eq!(parameter.cut(query), None, "{query}");
         }
     }

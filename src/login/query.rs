@@ -30,7 +30,8 @@ impl<'a> LoginQuery<'a> {
                 if parsed.token.replace(value).is_some() {
                     return Err(Ambiguous);
                 }
-            } else if parameter.mentions(name) || pair.split(';').skip(1).any(|part| parameter.mentions(part)) {
+            } else if parameter.mentions(name) || pair.split(';').skip(1).any(|part| parameter.mentions(part))
+            {
                 return Err(Ambiguous);
             } else if form_decode(name).as_deref() == Some("next") {
                 nexts += 1;
@@ -62,7 +63,10 @@ mod tests {
     #[test]
     fn a_link_is_taken_apart_byte_for_byte() {
         let query = parse("a=%20+&login_token=hl_x&next=%2Fa%2520b&b").unwrap();
-        assert_eq!((query.token, query.next, query.others.join("&").as_str()), (Some("hl_x"), Some("%2Fa%2520b"), "a=%20+&b"));
+        assert_eq!(
+            (query.token, query.next, query.others.join("&").as_str()),
+            (Some("hl_x"), Some("%2Fa%2520b"), "a=%20+&b")
+        );
         assert_eq!(parse("").unwrap(), LoginQuery::default());
         assert_eq!(parse("next=").unwrap().next, None);
     }

@@ -25,7 +25,11 @@ pub const HAND_OVER: &str = "hublatch-token";
 
 /// Cuts our own cookies out. Nothing is touched when there are none.
 pub fn strip_ours(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().any(|value| memchr::memmem::find(value.as_bytes(), HAND_OVER.as_bytes()).is_some()) {
+    if headers
+        .get_all(COOKIE)
+        .iter()
+        .any(|value| memchr::memmem::find(value.as_bytes(), HAND_OVER.as_bytes()).is_some())
+    {
         cut(headers, |name| name == HAND_OVER.as_bytes());
     }
 }
@@ -101,7 +105,10 @@ mod tests {
 
     #[test]
     fn the_session_is_found_by_its_whole_name() {
-        assert_eq!(session_id(&headers(&["x-jupyterhub-session-id=1; jupyterhub-session-id=2"])).as_deref(), Some("2"));
+        assert_eq!(
+            session_id(&headers(&["x-jupyterhub-session-id=1; jupyterhub-session-id=2"])).as_deref(),
+            Some("2")
+        );
         assert_eq!(session_id(&headers(&["a=jupyterhub-session-id"])), None);
     }
 }

@@ -5,11 +5,11 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
 use hyper::HeaderMap;
+use hyper::header::{
+    CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use ipnet::IpNet;
 
 use super::identity::Identity;
@@ -189,8 +189,10 @@ fn strip_named_by_connection(headers: &mut HeaderMap) {
 }
 
 fn is_kept(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "host" | "authorization" | "cookie" | "transfer-encoding" | "upgrade" | "sec-websocket-key")
-        || name.as_str().starts_with("content-")
+    matches!(
+        name.as_str(),
+        "host" | "authorization" | "cookie" | "transfer-encoding" | "upgrade" | "sec-websocket-key"
+    ) || name.as_str().starts_with("content-")
 }
 
 fn is_forwarding(name: &HeaderName) -> bool {
@@ -199,6 +201,9 @@ fn is_forwarding(name: &HeaderName) -> bool {
     matches!(name.first(), Some(b'x' | b'f'))
         && FORWARDING.iter().any(|forwarding| {
             forwarding.len() == name.len()
-                && forwarding.bytes().zip(name).all(|(want, have)| want == if *have == b'_' { b'-' } else { *have })
+                && forwarding
+                    .bytes()
+                    .zip(name)
+                    .all(|(want, have)| want == if *have == b'_' { b'-' } else { *have })
         })
 }

@@ -41,7 +41,12 @@ impl Identity {
     /// Sets the identity of `user` on a request from which every reserved header has been stripped.
     ///
     /// Exactly one header of each kind leaves this function, whatever came in.
-    pub fn set(&self, headers: &mut HeaderMap, user: VerifiedUser, now: Moment) -> Result<(), AssertionError> {
+    pub fn set(
+        &self,
+        headers: &mut HeaderMap,
+        user: VerifiedUser,
+        now: Moment,
+    ) -> Result<(), AssertionError> {
         if let Some(signer) = &self.signer {
             headers.insert(signer.header(), signer.sign(&user, now)?);
         }

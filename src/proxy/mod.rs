@@ -168,7 +168,8 @@ impl Proxy {
         Arc::new(move || {
             let proxy = self.clone();
             Box::pin(async move {
-                let headers: HeaderMap = [(HOST, proxy.shared.rules.public_authority.clone())].into_iter().collect();
+                let headers: HeaderMap =
+                    [(HOST, proxy.shared.rules.public_authority.clone())].into_iter().collect();
                 let visitor = visitor::Visitor::new(&proxy.shared.rules, &headers);
                 let mut lease = proxy.upstream.lease().await.map_err(|error| error.to_string())?;
                 visitor.version(&mut lease).await.map_err(|error| error.to_string())?;
@@ -239,7 +240,8 @@ impl Proxy {
         }
         let agreed = response.headers().get(UPGRADE).cloned();
         let same = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().eq_ignore_ascii_case(b.as_bytes());
-        let Some(agreed) = agreed.filter(|agreed| asked.as_ref().is_some_and(|asked| same(asked, agreed))) else {
+        let Some(agreed) = agreed.filter(|agreed| asked.as_ref().is_some_and(|asked| same(asked, agreed)))
+        else {
             return Err(ProxyError::UnaskedUpgrade);
         };
         let upstream = hyper::upgrade::on(&mut response);
@@ -275,12 +277,16 @@ impl Proxy {
 
     fn tell(&self, error: &ProxyError, path: &str) {
         match error {
-            ProxyError::Rejected(_) | ProxyError::Body(_) => tracing::debug!(%error, path, "request rejected"),
+            ProxyError::Rejected(_) | ProxyError::Body(_) => {
+                tracing::debug!(%error, path, "request rejected");
+            }
             ProxyError::Upstream(_) | ProxyError::UnaskedUpgrade => {
                 self.shared.metrics.upstream_errors.inc();
                 tracing::warn!(%error, path, "no answer of the hub");
             }
-            ProxyError::Assertion(_) | ProxyError::Assembly(_) => tracing::error!(%error, path, "request failed"),
+            ProxyError::Assertion(_) | ProxyError::Assembly(_) => {
+                tracing::error!(%error, path, "request failed");
+            }
         }
     }
 }

@@ -59,7 +59,9 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
     let in_cookie = cookies::value(passing.request.headers(), cookies::HAND_OVER);
     match *passing.request.method() {
         // Link previews ask with HEAD. They learn nothing and cost nothing.
-        Method::HEAD if parsed.as_ref().map_or(true, |query| query.token.is_some()) => Ok(plain(StatusCode::OK)),
+        Method::HEAD if parsed.as_ref().map_or(true, |query| query.token.is_some()) => {
+            Ok(plain(StatusCode::OK))
+        }
         Method::POST if form::is_urlencoded(passing.request.headers()) => form::answer(proxy, passing).await,
         Method::GET => {
             let query = parsed?;

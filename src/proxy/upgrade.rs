@@ -102,8 +102,8 @@ pub async fn run(
     let (downstream, early) = split_downstream(downstream)?;
     let (upstream, answered) = split_upstream(upstream)?;
     let tunnel = Tunnel {
-        up: Flow::new(early),
-        down: Flow::new(answered),
+        up: Flow::new(&early),
+        down: Flow::new(&answered),
         downstream,
         upstream,
         idle,
@@ -143,9 +143,9 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(kept: Bytes) -> Self {
+    fn new(kept: &Bytes) -> Self {
         // A copy, so that hyper's whole read buffer is not kept for it.
-        Self { kept: Bytes::copy_from_slice(&kept), ended: false, closed: false }
+        Self { kept: Bytes::copy_from_slice(kept), ended: false, closed: false }
     }
 
     /// Moves what can be moved. Ready when the direction is closed; `moved` tells whether a byte was.

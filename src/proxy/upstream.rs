@@ -164,7 +164,10 @@ enum Attempt {
 
 impl Lease {
     /// Sends `request`, once. Bounded by the time from the end of the request to the head of the answer.
-    pub async fn send_once(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, UpstreamError> {
+    pub async fn send_once(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
         match self.attempt(request).await {
             Ok(answer) => Ok(answer),
             Err(Attempt::Failed(error)) => Err(error),
@@ -303,10 +306,9 @@ impl Body for ResponseBody {
             Self::Upstream { incoming, lease } => {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 // With an error the answer is aborted and the connection with it: the lease is dropped, not released.
-                if frame.is_none() || (matches!(frame, Some(Ok(_))) && incoming.is_end_stream()) {
-                    if let Some(lease) = lease.take() {
-                        lease.release();
-                    }
+                let ended = frame.is_none() || (matches!(frame, Some(Ok(_))) && incoming.is_end_stream());
+                if ended && let Some(lease) = lease.take() {
+                    lease.release();
                 }
                 Poll::Ready(frame)
             }

@@ -97,7 +97,8 @@ impl<'a> Visitor<'a> {
     async fn ask(&self, lease: &mut Lease, path: &str) -> Result<(StatusCode, bytes::Bytes), VisitorError> {
         let asking = async {
             let mut request = Request::new(RequestBody::Empty);
-            *request.uri_mut() = Uri::try_from(format!("{}{path}", self.base_url)).map_err(hyper::http::Error::from)?;
+            *request.uri_mut() =
+                Uri::try_from(format!("{}{path}", self.base_url)).map_err(hyper::http::Error::from)?;
             *request.headers_mut() = self.request_headers();
             let answer = lease.send_once(request).await?;
             let status = answer.status();

@@ -276,7 +276,7 @@ fn next_in_chunk(chunk: Chunk, byte: u8) -> Place {
         (Chunk::Size(size, true) | Chunk::Extension(size), b'\r', _) => Chunk::SizeLf(size),
         (Chunk::Size(size, true), b';' | b' ' | b'\t', _) => Chunk::Extension(size),
         (Chunk::Extension(size), _, _) if !byte.is_ascii_control() || byte == b'\t' => Chunk::Extension(size),
-        (Chunk::SizeLf(0), b'\n', _) | (Chunk::TrailerLf(true), b'\n', _) => Chunk::Trailer(false),
+        (Chunk::SizeLf(0) | Chunk::TrailerLf(true), b'\n', _) => Chunk::Trailer(false),
         (Chunk::SizeLf(size), b'\n', _) => Chunk::Data(size),
         (Chunk::DataCr, b'\r', _) => Chunk::DataLf,
         (Chunk::DataLf, b'\n', _) => Chunk::Size(0, false),
@@ -364,7 +364,11 @@ mod tests {
     fn an_ambiguous_request_is_refused_however_it_is_cut() {
         for text in BAD {
             for step in 1..=text.len() {
-                assert_eq!(phase_after(text.as_bytes(), step), Phase::Refused, "{text:?} in pieces of {step}");
+                assert_eq!(
+                    phase_after(text.as_bytes(), step),
+                    Phase::Refused,
+                    "{text:?} in pieces of {step}"
+                );
             }
         }
     }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Revoked, StoreError, StoreFuture, TokenStore,
+    Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Revoked, StoreError, StoreFuture,
+    TokenStore,
 };
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest, Username};
@@ -101,7 +102,12 @@ impl TokenStore for MemoryStore {
         }
     }
 
-    fn revoke_user<'a>(&'a self, username: &'a Username, app: &'a str, now: Moment) -> StoreFuture<'a, usize> {
+    fn revoke_user<'a>(
+        &'a self,
+        username: &'a Username,
+        app: &'a str,
+        now: Moment,
+    ) -> StoreFuture<'a, usize> {
         let mut links = self.lock();
         // A walk over all links: revoking a user is rare, and an index would cost each issue and redeem.
         let pending: Vec<LinkId> = links
@@ -160,7 +166,8 @@ impl Links {
                 None => {}
             }
         }
-        let replaced_live = again.as_ref().and_then(|id| self.by_id.get(id)).is_some_and(Link::counts_as_live);
+        let replaced_live =
+            again.as_ref().and_then(|id| self.by_id.get(id)).is_some_and(Link::counts_as_live);
         if self.live - usize::from(replaced_live) + new.len() > max_tokens {
             return Inserted::Full;
         }

@@ -120,7 +120,8 @@ pub enum StoreError {
 /// - Any error means: no identity.
 pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// Stores `links`, all or none. An idempotency key goes with exactly one link.
-    fn insert(&self, links: Vec<Link>, key: Option<IdempotencyKey>, now: Moment) -> StoreFuture<'_, Inserted>;
+    fn insert(&self, links: Vec<Link>, key: Option<IdempotencyKey>, now: Moment)
+    -> StoreFuture<'_, Inserted>;
     /// The link of this token, unchanged.
     fn find(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Option<Link>>;
     /// Takes the token: see the trait's promise.
@@ -130,7 +131,8 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// Makes `app`'s link of this id dead.
     fn revoke<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Revoked>;
     /// Makes all pending links of `app` for `username` dead; answers how many there were.
-    fn revoke_user<'a>(&'a self, username: &'a Username, app: &'a str, now: Moment) -> StoreFuture<'a, usize>;
+    fn revoke_user<'a>(&'a self, username: &'a Username, app: &'a str, now: Moment)
+    -> StoreFuture<'a, usize>;
     /// Whether the store would answer.
     fn ping(&self) -> StoreFuture<'_, ()>;
     /// How many links can still be redeemed.

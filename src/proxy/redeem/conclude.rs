@@ -60,10 +60,11 @@ impl Login {
             Err(refusal) => return refuse(&self.proxy, &self.click, None, &refusal).await,
         };
         let same = self.current.as_deref() == Some(user.username().as_str());
-        if self.current.is_some() && !same {
-            if let Err(page) = self.switch(&user).await {
-                return Ok(page);
-            }
+        if self.current.is_some()
+            && !same
+            && let Err(page) = self.switch(&user).await
+        {
+            return Ok(page);
         }
         let request = self.request(user, same)?;
         let sent = tokio::time::timeout(shared.rules.login_hub_timeout, self.lease.send_once(request)).await;

@@ -24,7 +24,8 @@ pub fn check_navigation(headers: &HeaderMap) -> Result<(), Rejection> {
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-moz"].iter().flat_map(|name| headers.get_all(*name)).any(|value| {
         let value = value.as_bytes().to_ascii_lowercase();
-        memchr::memmem::find(&value, b"prefetch").is_some() || memchr::memmem::find(&value, b"preview").is_some()
+        memchr::memmem::find(&value, b"prefetch").is_some()
+            || memchr::memmem::find(&value, b"preview").is_some()
     })
 }
 
@@ -117,7 +118,12 @@ mod tests {
 
     #[test]
     fn a_fetch_ahead_is_told_by_any_of_its_headers() {
-        for pair in [("sec-purpose", "prefetch;prerender"), ("purpose", "Prefetch"), ("x-moz", "prefetch"), ("purpose", "preview")] {
+        for pair in [
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "Prefetch"),
+            ("x-moz", "prefetch"),
+            ("purpose", "preview"),
+        ] {
             assert!(is_prefetch(&headers(&[pair])), "{pair:?}");
         }
         assert!(!is_prefetch(&headers(&[("purpose", "navigate")])));

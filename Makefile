@@ -1,0 +1,35 @@
+# Two commands do everything: `make demo` and `make test`. What they need they install into target/.
+
+CARGO := cargo
+HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
+
+.PHONY: help demo test lint in-process hub-tests build
+
+help:
+	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
+	@echo "make test   all tests: lints, in-process tests, and tests against a real JupyterHub and a real browser"
+
+demo:
+	docker/demo.sh
+
+test: lint in-process hub-tests
+
+# Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
+# database, `cargo deny check advisories` is worth running too.
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny
+	$(CARGO) deny --config .deny.toml check bans licenses sources
+
+in-process:
+	$(CARGO) test --locked
+
+build:
+	$(CARGO) build --release --locked
+
+hub-tests: build
+	docker/install.sh tests
+	docker/install.sh hub41
+	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub

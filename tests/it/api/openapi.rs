@@ -1,0 +1,190 @@
+//! `openapi.yaml` tells the truth. Every answer of the other tests is held against it by `document.rs`; here it is held
+//! against the table of routes, and every status that it promises is brought about.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hublatch::api::{OPENAPI, ROUTES};
+use hublatch::store::MemoryStore;
+use serde_json::{Value, json};
+
+use super::broken_store::BrokenStore;
+use super::call::{Call, StrangeBody, call, delete, get, order, post};
+use super::client::{NARROW, PORTAL, TestApi, Variant, config};
+use super::document::{DOCUMENT, METHODS, operation, resolve, violations};
+
+#[test]
+fn the_document_and_the_table_name_the_same_endpoints() {
+    let routed: BTreeSet<String> =
+        ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    let mut documented = BTreeSet::new();
+    for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
+        for method in METHODS.iter().filter(|method| item.get(**method).is_some()) {
+            documented.insert(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    assert_eq!(routed, documented);
+}
+
+#[test]
+fn every_example_fits_its_schema() {
+    let mut examples = 0;
+    check_examples(&DOCUMENT, "", &mut examples);
+    assert!(examples > 25, "only {examples} examples were found");
+}
+
+fn check_examples(value: &'static Value, place: &str, examples: &mut usize) {
+    if let (Some(schema), Some(named)) = (value.get("schema"), value.get("examples")) {
+        for (name, example) in named.as_object().unwrap() {
+            *examples += 1;
+            let wrong = violations(schema, &example["value"], name);
+            assert!(wrong.is_empty(), "{place}: {wrong:?}");
+        }
+    }
+    for (name, member) in value.as_object().into_iter().flatten() {
+        check_examples(member, &format!("{place}/{name}"), examples);
+    }
+    for element in value.as_array().into_iter().flatten() {
+        check_examples(element, place, examples);
+    }
+}
+
+#[tokio::test]
+async fn every_example_of_an_order_is_taken() {
+    let api = TestApi::new();
+    for path in ["/api/v1/links", "/api/v1/links/batch"] {
+        let media = &DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"];
+        for (name, example) in media["examples"].as_object().unwrap() {
+            let reply = post(path).key(PORTAL).json(&example["value"]).send(&api).await;
+            assert_eq!(reply.status, 201, "{path} {name}: {}", reply.json);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_served_as_it_is() {
+    let reply = get("/api/v1/openapi.yaml").send(&TestApi::new()).await;
+    assert_eq!((reply.header("content-type"), &reply.body[..]), ("application/yaml", OPENAPI.as_bytes()));
+}
+
+#[tokio::test]
+async fn every_documented_status_can_be_seen() {
+    let mut unseen: BTreeSet<String> = BTreeSet::new();
+    for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
+        for method in METHODS.iter().filter(|method| item.get(**method).is_some()) {
+            let responses = item[*method]["responses"].as_object().unwrap();
+            for (status, response) in responses {
+                assert!(
+                    resolve(response)["description"].is_string(),
+                    "{method} {path} {status} is not described"
+                );
+                unseen.insert(format!("{method} {path} {status}"));
+            }
+        }
+    }
+    let api = TestApi::new();
+    for case in cases(&api).await {
+        see(&mut unseen, &api, case).await;
+    }
+    let broken = TestApi::with(Variant { store: Arc::new(BrokenStore), ..Variant::default() });
+    for case in full_or_down() {
+        see(&mut unseen, &broken, case).await;
+    }
+    let mut impatient = config();
+    impatient.limits.body_stall_timeout = Duration::from_millis(2);
+    let impatient = TestApi::with(Variant { config: impatient, ..Variant::default() });
+    for path in ["/api/v1/links", "/api/v1/links/batch", "/login"] {
+        see(
+            &mut unseen,
+            &impatient,
+            ("post", path, post(path).key(PORTAL).strange_body(StrangeBody::NeverEnds)),
+        )
+        .await;
+    }
+    for path in ["/api/v1/links", "/api/v1/links/batch"] {
+        let limited = TestApi::with(Variant { store: Arc::new(MemoryStore::new(9)), ..Variant::default() });
+        let body =
+            if path.ends_with("batch") { json!({"links": [order(), order(), order()]}) } else { order() };
+        for _ in 0..5 {
+            see(&mut unseen, &limited, ("post", path, post(path).key(NARROW).json(&body))).await;
+        }
+    }
+    assert!(unseen.is_empty(), "documented, and never seen: {unseen:#?}");
+}
+
+type Case = (&'static str, &'static str, Call);
+
+async fn see(unseen: &mut BTreeSet<String>, api: &TestApi, (method, path, call): Case) {
+    let reply = call.send(api).await;
+    unseen.remove(&format!("{method} {path} {}", reply.status));
+}
+
+/// Calls that between them bring about every status but those of a bad store, a slow body and a fast app.
+async fn cases(api: &TestApi) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let (one, user) = ("/api/v1/links/{id}", "/api/v1/users/{name}/links");
+    for path in ["/api/v1/links", "/api/v1/links/batch", "/login"] {
+        cases.push(("post", path, post(path).json(&order())));
+        cases.push(("post", path, post(path).key(PORTAL).header("origin", "null")));
+        cases.push(("post", path, post(path).key(PORTAL).text("{")));
+        cases.push(("post", path, post(path).key(PORTAL).text("{}")));
+        cases.push(("post", path, post(path).key(PORTAL).body("{}".into())));
+        cases.push(("post", path, post(path).key(PORTAL).strange_body(StrangeBody::Zeros(2_000_000))));
+    }
+    cases.push((
+        "post",
+        "/api/v1/links/batch",
+        post("/api/v1/links/batch").key(PORTAL).json(&json!({"links": [order()]})),
+    ));
+    let keyed = |body: Value| post("/api/v1/links").key(PORTAL).header("idempotency-key", "k").json(&body);
+    let first = keyed(order()).send(api).await;
+    assert_eq!(first.status, 201);
+    api.redeem(&first.json).await;
+    cases.push(("post", "/api/v1/links", keyed(order())));
+    cases.push(("post", "/api/v1/links", post("/api/v1/links").key(PORTAL).json(&order())));
+    cases.push(("post", "/login", post("/login").json(&json!({"token": first.json["login_token"]}))));
+    let second = api.issue(order()).await;
+    cases.push(("post", "/login", post("/login").json(&json!({"token": second["login_token"]}))));
+    let spent = format!("/api/v1/links/{}", first.json["id"].as_str().unwrap());
+    let pending = api.issue(order()).await;
+    let pending = format!("/api/v1/links/{}", pending["id"].as_str().unwrap());
+    for (method, target) in [("get", &spent), ("delete", &spent), ("delete", &pending)] {
+        let upper = method.to_uppercase();
+        cases.push((method, one, call(&upper, target).key(PORTAL)));
+        cases.push((method, one, call(&upper, target)));
+        cases.push((method, one, call(&upper, target).header("origin", "null")));
+        cases.push((method, one, call(&upper, "/api/v1/links/x").key(PORTAL)));
+    }
+    cases.push(("delete", user, delete("/api/v1/users/alice/links").key(PORTAL)));
+    cases.push(("delete", user, delete("/api/v1/users/Alice/links").key(PORTAL)));
+    cases.push(("delete", user, delete("/api/v1/users/alice/links")));
+    cases.push(("delete", user, delete("/api/v1/users/alice/links").header("origin", "null")));
+    for path in ["/api/v1/info", "/api/v1/openapi.yaml", "/health", "/ready", "/metrics"] {
+        cases.push(("get", path, get(path)));
+        cases.push(("get", path, get(path).header("host", "evil.example")));
+    }
+    for (method, template, _) in &cases {
+        assert!(operation(method, template).is_some(), "{method} {template} is not documented");
+    }
+    cases
+}
+
+fn full_or_down() -> Vec<Case> {
+    let (one, user) = ("/api/v1/links/{id}", "/api/v1/users/{name}/links");
+    let id = "/api/v1/links/7rU1cG0m6j1q0QfZ8pQ2Xw";
+    let token = json!({"token": format!("hl_{}", "A".repeat(43))});
+    vec![
+        ("post", "/api/v1/links", post("/api/v1/links").key(PORTAL).json(&order())),
+        (
+            "post",
+            "/api/v1/links/batch",
+            post("/api/v1/links/batch").key(PORTAL).json(&json!({"links": [order()]})),
+        ),
+        ("get", one, get(id).key(PORTAL)),
+        ("delete", one, delete(id).key(PORTAL)),
+        ("delete", user, delete("/api/v1/users/alice/links").key(PORTAL)),
+        ("post", "/login", post("/login").json(&token)),
+        ("get", "/ready", get("/ready")),
+    ]
+}

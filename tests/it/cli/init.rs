@@ -1,0 +1,148 @@
+//! `hublatch init`: what it writes, and what it never touches.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use hublatch::token::KeyDigest;
+use tempfile::TempDir;
+
+use super::{Outcome, hublatch, run};
+
+fn init(dir: &Path, public_url: &str, hub_url: &str) -> Outcome {
+    run(hublatch(&["init", "--dir", dir.to_str().unwrap(), "--public-url", public_url, "--hub-url", hub_url]))
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn init_writes_what_check_accepts_and_nobody_else_reads_the_secrets() {
+    let parent = TempDir::new().unwrap();
+    let dir = parent.path().join("a new \"one\"");
+    let outcome = init(&dir, "http://127.0.0.1:9000", "http://127.0.0.1:8400/jupyter");
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    let names: std::collections::BTreeMap<String, u32> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), mode(&path) & 0o077))
+        .collect();
+    let expected =
+        ["app.key", "assertion.key.pem", "assertion.pub.pem", "hublatch.toml", "hublatch_authenticator.py"];
+    assert!(names.keys().eq(expected), "{names:?}");
+    assert_eq!((names["app.key"], names["assertion.key.pem"]), (0, 0));
+    let config = fs::read_to_string(dir.join("hublatch.toml")).unwrap();
+    assert!(
+        config.contains("base_url = \"/jupyter/\"") && config.contains("listen = \"127.0.0.1:9000\""),
+        "{config}"
+    );
+    let checked = run(hublatch(&["check", "--config", dir.join("hublatch.toml").to_str().unwrap()]));
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    assert!(!checked.stdout.contains("no [assertion]"), "{}", checked.stdout);
+}
+
+#[test]
+fn init_shows_the_key_once_and_the_file_and_the_digest_agree_with_it() {
+    let dir = TempDir::new().unwrap();
+    let outcome = init(dir.path(), "http://127.0.0.1:8000", "http://127.0.0.1:8400");
+    let key = fs::read_to_string(dir.path().join("app.key")).unwrap();
+    let key = key.trim_end();
+    assert_eq!(outcome.stdout.matches("hk_").count(), 1);
+    assert!(outcome.stdout.contains(key));
+    let config = fs::read_to_string(dir.path().join("hublatch.toml")).unwrap();
+    assert!(config.contains(&KeyDigest::of(key.as_bytes()).to_string()) && !config.contains(key));
+}
+
+#[test]
+fn init_prints_the_block_for_the_hub() {
+    let dir = TempDir::new().unwrap();
+    let outcome = init(dir.path(), "http://127.0.0.1:8000", "http://127.0.0.1:8400");
+    let here = dir.path().canonicalize().unwrap();
+    for line in [
+        "c.JupyterHub.authenticator_class = \"hublatch_authenticator.HublatchAuthenticator\"".to_owned(),
+        format!("c.HublatchAuthenticator.public_key_file = \"{}/assertion.pub.pem\"", here.display()),
+        "c.HublatchAuthenticator.audience = \"jupyterhub\"".to_owned(),
+        format!("sys.path.insert(0, \"{}\")", here.display()),
+    ] {
+        assert!(outcome.stdout.contains(&line), "{line} in {}", outcome.stdout);
+    }
+}
+
+#[test]
+fn the_two_halves_of_the_assertion_key_belong_together() {
+    use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+    let dir = TempDir::new().unwrap();
+    init(dir.path(), "http://127.0.0.1:8000", "http://127.0.0.1:8400");
+    let der = |name: &str, label: &str| {
+        use base64::Engine as _;
+        let pem = fs::read_to_string(dir.path().join(name)).unwrap();
+        let body = pem.strip_prefix(&format!("-----BEGIN {label}-----\n")).unwrap();
+        let body = body.strip_suffix(&format!("-----END {label}-----\n")).unwrap();
+        assert!(body.lines().all(|line| line.len() <= 64), "{body}");
+        base64::engine::general_purpose::STANDARD.decode(body.replace('\n', "")).unwrap()
+    };
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der("assertion.key.pem", "PRIVATE KEY")).unwrap();
+    let spki = der("assertion.pub.pem", "PUBLIC KEY");
+    // RFC 8410 § 4: a header of 12 bytes, then the key.
+    assert_eq!(spki[12..], *pair.public_key().as_ref());
+    assert_eq!(spki[..12], [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0]);
+    let signature = pair.sign(b"hello");
+    UnparsedPublicKey::new(&ED25519, &spki[12..]).verify(b"hello", signature.as_ref()).unwrap();
+}
+
+#[test]
+fn init_never_overwrites_and_leaves_no_half() {
+    let names =
+        ["app.key", "assertion.key.pem", "assertion.pub.pem", "hublatch.toml", "hublatch_authenticator.py"];
+    for name in names {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join(name), "mine").unwrap();
+        let outcome = init(dir.path(), "http://127.0.0.1:8000", "http://127.0.0.1:8400");
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{name}");
+        assert!(outcome.stderr.contains(&format!("{name} is there already")), "{}", outcome.stderr);
+        assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "mine");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "{name}");
+    }
+    let dir = TempDir::new().unwrap();
+    std::os::unix::fs::symlink("/nowhere/x", dir.path().join("app.key")).unwrap();
+    let outcome = init(dir.path(), "http://127.0.0.1:8000", "http://127.0.0.1:8400");
+    assert_eq!((outcome.code, fs::read_dir(dir.path()).unwrap().count()), (Some(1), 1), "a dangling link");
+}
+
+#[test]
+fn init_refuses_urls_that_check_would_refuse_and_writes_nothing() {
+    for (public, hub, blamed) in [
+        ("https://hub.example.org/path", "http://127.0.0.1:8400", "--public-url"),
+        ("hub.example.org", "http://127.0.0.1:8400", "--public-url"),
+        ("http://127.0.0.1:8000", "ftp://127.0.0.1", "--hub-url"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8400/?x", "--hub-url"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000", "--hub-url"),
+    ] {
+        let parent = TempDir::new().unwrap();
+        let dir = parent.path().join("new");
+        let outcome = init(&dir, public, hub);
+        assert_eq!(outcome.code, Some(1), "{public} {hub}");
+        assert!(outcome.stderr.starts_with(&format!("hublatch init: {blamed}: ")), "{}", outcome.stderr);
+        assert!(!dir.exists(), "{public} {hub}");
+    }
+}
+
+#[test]
+fn init_finds_ports_that_do_not_collide() {
+    for (public, hub) in [
+        ("http://127.0.0.1:8001", "http://127.0.0.1:8400"),
+        ("http://127.0.0.1:8001", "http://127.0.0.1:8002"),
+        ("http://localhost:8000", "http://localhost:8001"),
+        ("https://hub.example.org", "http://127.0.0.1:8400"),
+        ("http://hub.example.org", "http://hub:8400"),
+        ("http://[::1]:8000", "unix:/run/hub.sock"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let outcome = init(dir.path(), public, hub);
+        assert_eq!(outcome.code, Some(0), "{public} {hub}: {}", outcome.stderr);
+        let checked =
+            run(hublatch(&["check", "--config", dir.path().join("hublatch.toml").to_str().unwrap()]));
+        assert_eq!(checked.code, Some(0), "{public} {hub}: {}", checked.stderr);
+    }
+}
