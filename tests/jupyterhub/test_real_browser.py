@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from processes import ROOT
+from processes import ROOT, wait_until
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
@@ -36,7 +36,7 @@ def page(chromium):
 
 def show(page, name):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
 
 
 def launcher(page):
@@ -73,12 +73,23 @@ def test_a_used_link_typed_again_goes_on_in_the_same_browser_only(latch, page, c
     page.goto(link["url"])
     expect(launcher(page)).to_be_visible(timeout=PATIENCE)
 
+    assert_refused_page(chromium, link, "used")
+
+
+def test_an_expired_link_shows_a_page_that_says_so(latch, chromium):
+    link = latch.issue("chris", expires_in=1)
+    wait_until(lambda: latch.status(link) == "expired", 5, "the link to expire")
+    assert_refused_page(chromium, link, "expired")
+
+
+def assert_refused_page(chromium, link, word):
     for scheme in ("light", "dark"):
-        other = chromium.new_context(color_scheme=scheme).new_page()
-        assert other.goto(link["url"]).status == 403
-        expect(other.locator("body")).to_contain_text("link")
-        show(other, f"used-link-{scheme}")
-        other.context.close()
+        context = chromium.new_context(color_scheme=scheme)
+        page = context.new_page()
+        assert page.goto(link["url"]).status == 403
+        expect(page.locator("body")).to_contain_text(word)
+        show(page, f"{word}-link-{scheme}")
+        context.close()
 
 
 def test_the_button_of_the_confirm_page_switches_the_user(latch, page):

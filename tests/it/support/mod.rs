@@ -1,0 +1,33 @@
+//! The house of the in-process tests: a hublatch in this process, a hub that answers by script, a browser of raw bytes.
+//!
+//! Everything runs on threads and blocking sockets, so that a test says in order what happens. Every wait ends after
+//! [`PATIENCE`]; nothing sleeps.
+
+// A test topic uses what it needs; what only one of them needs is not dead.
+#![allow(dead_code, unused_imports)]
+
+pub mod browser;
+pub mod form;
+pub mod gate;
+pub mod hub;
+pub mod hub_pages;
+pub mod links;
+pub mod message;
+pub mod proxy;
+pub mod script;
+pub mod tables;
+pub mod wire;
+
+use std::time::Duration;
+
+pub use browser::Browser;
+pub use gate::Gate;
+pub use hub::FakeHub;
+pub use links::{Issued, Links};
+pub use message::{Answer, Headers};
+pub use proxy::TestProxy;
+pub use script::{Exchange, Seen, Then};
+pub use wire::Wire;
+
+/// The longest that any wait of a test may be. Nothing waits that long unless a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(10);
