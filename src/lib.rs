@@ -15,7 +15,7 @@
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`pages`] | where tokens live; the few pages we show |
 //! | 1 | [`config`] | the TOML as written and as meant |
-//! | 0 | [`token`] [`clock`] [`body`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`body`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -51,6 +51,7 @@ pub mod body;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod logging;
 pub mod login;
 pub mod metrics;

@@ -1,13 +1,13 @@
 //! A request's body as JSON: its type, its size, its time, its members.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_TYPE, EXPECT, HeaderMap};
 
 use super::error::ApiError;
 use super::json::{self, Members};
@@ -16,6 +16,11 @@ use super::json::{self, Members};
 pub(super) const SMALL_BYTES_MAX: usize = 64 * 1024;
 /// The largest body of a batch.
 pub(super) const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much of a body that nobody wants is read all the same.
+const DISCARDED_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
+/// How long.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A body that is a JSON object.
 #[derive(Debug)]
@@ -55,6 +60,29 @@ where
     let mut sum = [0; 32];
     sum.copy_from_slice(digest(&SHA256, &bytes).as_ref());
     Ok(JsonBody { members, digest: sum })
+}
+
+/// Reads what is left of `body` and forgets it, within bounds. Many clients send all of a request before they look for
+/// the answer; if the connection were closed on them, they would see a broken pipe in place of 413 (RFC 9112 § 9.6).
+pub(super) async fn discard<B>(headers: &HeaderMap, mut body: Pin<&mut B>, limit: Duration)
+where
+    B: Body<Data = Bytes>,
+{
+    // A client that waits for 100 (Continue) has sent nothing, and must not be asked to.
+    if body.is_end_stream() || headers.contains_key(EXPECT) {
+        return;
+    }
+    let mut left = DISCARDED_BYTES_MAX;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(1, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Either it was short enough, or the client is one that cannot be helped.
+    let _outcome = tokio::time::timeout(limit.min(DISCARD_TIMEOUT), read).await;
 }
 
 /// Whether the body is said to be JSON, in UTF-8 if a charset is named (RFC 8259 § 8.1 knows no other).

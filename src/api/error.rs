@@ -213,8 +213,8 @@ fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode, &'static str) {
             RefusalReason::Expired => (StatusCode::BAD_REQUEST, "expired"),
             RefusalReason::NotAllowed => (StatusCode::FORBIDDEN, "not_allowed"),
         },
-        Refusal::Next(NextError::NotAllowed) => (StatusCode::FORBIDDEN, "not_allowed"),
-        Refusal::Next(_) => (StatusCode::BAD_REQUEST, "invalid_next"),
+        Refusal::Next { error: NextError::NotAllowed, .. } => (StatusCode::FORBIDDEN, "not_allowed"),
+        Refusal::Next { .. } => (StatusCode::BAD_REQUEST, "invalid_next"),
         Refusal::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
     }
 }

@@ -32,7 +32,7 @@ mod order;
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ use hyper::body::Body;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
@@ -136,26 +137,31 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let head_only = request.method() == Method::HEAD;
-        let mut answer = match self.dispatch(client, request).await {
+        let (head, body) = request.into_parts();
+        let mut body = pin!(body);
+        let mut answer = match self.dispatch(client, &head, body.as_mut()).await {
             Ok(answer) => answer,
             Err(error) => error.into_answer(),
         };
+        body::discard(&head.headers, body, self.body_timeout).await;
         // Links are credentials, and a cached status is a wrong one.
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if head_only { without_body(answer) } else { answer }
+        if head.method == Method::HEAD { without_body(answer) } else { answer }
     }
 
-    async fn dispatch<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Result<Answer, ApiError>
+    async fn dispatch<B>(
+        &self,
+        client: Option<IpAddr>,
+        head: &Parts,
+        body: Pin<&mut B>,
+    ) -> Result<Answer, ApiError>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        auth::refuse_browsers(request.headers())?;
-        let path = request.uri().path().to_owned();
-        let (route, segment) = find_route(request.method(), &path)?;
-        let (head, body) = request.into_parts();
+        auth::refuse_browsers(&head.headers)?;
+        let (route, segment) = find_route(&head.method, head.uri.path())?;
         match route.endpoint {
             Endpoint::Issue => {
                 let app = self.app(&head.headers, Scope::Issue)?;
@@ -184,16 +190,16 @@ impl Api {
                 exchange::exchange(&self.login, body, client).await
             }
             Endpoint::Info => {
-                self.refuse_rebound_names(&head)?;
+                self.refuse_rebound_names(head)?;
                 Ok(json_answer(StatusCode::OK, &self.info))
             }
             Endpoint::OpenApi => {
-                self.refuse_rebound_names(&head)?;
+                self.refuse_rebound_names(head)?;
                 // RFC 9512.
                 Ok(answer(StatusCode::OK, "application/yaml", OPENAPI))
             }
             Endpoint::Status => {
-                self.refuse_rebound_names(&head)?;
+                self.refuse_rebound_names(head)?;
                 Ok((self.status)(route.path).await)
             }
         }
@@ -217,7 +223,7 @@ impl Api {
         body::read(headers, body, bytes_max, self.body_timeout).await
     }
 
-    fn refuse_rebound_names(&self, head: &hyper::http::request::Parts) -> Result<(), ApiError> {
+    fn refuse_rebound_names(&self, head: &Parts) -> Result<(), ApiError> {
         if self.on_unix_socket || auth::authenticate(self.login.apps(), &head.headers).is_ok() {
             return Ok(());
         }

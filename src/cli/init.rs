@@ -258,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_appears_in_the_meantime_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.key");
+        fs::write(&path, "mine").unwrap();
+        let mut created = Vec::new();
+        let outcome = create(&path, &NewFile { name: "app.key", mode: 0o600, content: b"x" }, &mut created);
+        assert_eq!(outcome.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), created.len()), ("mine", 0));
+    }
+
+    #[test]
     fn a_hub_url_with_a_path_is_a_hub_with_a_base_url() {
         for (text, hub, base) in [
             ("http://127.0.0.1:8400", "http://127.0.0.1:8400", "/"),

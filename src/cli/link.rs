@@ -102,6 +102,9 @@ fn request() -> Result<RequestBuilder, String> {
         Some(path) => (builder().unix_socket(PathBuf::from(path)), "http://localhost"),
         None => (builder(), url.trim_end_matches('/')),
     };
+    // Without TLS no certificates are needed, and a small container has none to load.
+    let is_tls = base.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+    let client = if is_tls { client } else { client.tls_certs_only([]) };
     let client: Client = client.build().map_err(|error| with_causes(&error))?;
     Ok(client.post(format!("{base}/api/v1/links")).header("Authorization", format!("token {}", key.trim())))
 }

@@ -154,9 +154,13 @@ impl LoginService {
             issued.push(answer);
         }
         let inserted = self.store.insert(links, key, self.clock.now()).await;
+        let mut reason = None;
         match inserted.map_err(|error| whole(error.into()))? {
             Inserted::New => {}
-            Inserted::Again(id) => issued.iter_mut().for_each(|link| link.id = id.clone()),
+            Inserted::Again(id) => {
+                reason = Some("repeat");
+                issued.iter_mut().for_each(|link| link.id = id.clone());
+            }
             Inserted::Ended => return Err(whole(IssueError::RepeatOfEnded)),
             Inserted::OtherBody => return Err(whole(IssueError::RepeatDiffers)),
             Inserted::Full => return Err(whole(IssueError::Full)),
@@ -170,7 +174,7 @@ impl LoginService {
                 app: Some(&app.name),
                 username: Some(link.username.as_str()),
                 client_ip: client,
-                reason: None,
+                reason,
             });
         }
         Ok(issued)

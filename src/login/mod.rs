@@ -177,8 +177,14 @@ pub enum Refusal {
         link: Option<Box<Link>>,
     },
     /// `next` is bad. The token is not consumed.
-    #[error(transparent)]
-    Next(#[from] NextError),
+    #[error("{error}")]
+    Next {
+        /// Why.
+        #[source]
+        error: NextError,
+        /// The link.
+        link: Box<Link>,
+    },
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -193,7 +199,7 @@ impl Refusal {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Link { reason, .. } => reason.word(),
-            Self::Next(_) => "bad_next",
+            Self::Next { .. } => "bad_next",
             Self::Store(_) => "store_unavailable",
         }
     }
@@ -268,18 +274,34 @@ impl LoginService {
         if let Some(reason) = ended(link.status) {
             return Err(Refusal::link(reason, Some(Box::new(link))));
         }
-        let next =
-            link.grant.next.as_deref().or(asked).map(|next| self.rules.next.check(next)).transpose()?;
-        let judged = link.grant.judged_by.as_deref().map(|path| self.rules.next.check(path)).transpose()?;
-        let Some(app) =
-            self.apps.by_name(&link.grant.app).filter(|app| app.allows_user(&link.grant.username))
-        else {
+        if !self.still_allows(&link) {
             return Err(Refusal::link(RefusalReason::NotAllowed, Some(Box::new(link))));
-        };
-        if judged.as_ref().or(next.as_ref()).is_some_and(|next| !app.allows_next(next)) {
-            return Err(NextError::NotAllowed.into());
         }
-        Ok(Offer { digest, link, next })
+        match self.destination_of(&link, asked) {
+            Ok(next) => Ok(Offer { digest, link, next }),
+            Err(error) => Err(Refusal::Next { error, link: Box::new(link) }),
+        }
+    }
+
+    /// Where a login by `link` leads: the grant's own `next` goes before the browser's, and either is judged by the
+    /// app's rule as it is now.
+    pub fn destination_of(&self, link: &Link, asked: Option<&str>) -> Result<Option<Next>, NextError> {
+        let check = |next: &str| self.rules.next.check(next);
+        let next = link.grant.next.as_deref().or(asked).map(check).transpose()?;
+        let inner = link.grant.judged_by.as_deref().map(check).transpose()?;
+        let allowed = |next| self.apps.by_name(&link.grant.app).is_some_and(|app| app.allows_next(next));
+        if inner.as_ref().or(next.as_ref()).is_none_or(allowed) {
+            Ok(next)
+        } else {
+            Err(NextError::NotAllowed)
+        }
+    }
+
+    /// Whether the link could still be issued for its user today.
+    fn still_allows(&self, link: &Link) -> bool {
+        let username = &link.grant.username;
+        self.rules.usernames.parse(username.as_str()).is_ok_and(|name| name == *username)
+            && self.apps.by_name(&link.grant.app).is_some_and(|app| app.allows_user(username))
     }
 
     /// Consumes the token of `offer`: the one success of its life makes the user a verified one.
@@ -312,7 +334,8 @@ impl LoginService {
     pub fn refused(&self, refusal: &Refusal, client: Option<IpAddr>) {
         let link = match refusal {
             Refusal::Link { link, .. } => link.as_deref(),
-            Refusal::Next(_) | Refusal::Store(_) => None,
+            Refusal::Next { link, .. } => Some(&**link),
+            Refusal::Store(_) => None,
         };
         self.refused_for(refusal.word(), link, client);
     }
@@ -349,8 +372,10 @@ impl LoginService {
         app: &App,
         client: Option<IpAddr>,
     ) -> Result<Revoked, StoreError> {
+        let before = self.store.get(id, &app.name, self.clock.now()).await?;
         let revoked = self.store.revoke(id, &app.name, self.clock.now()).await?;
-        if revoked == Revoked::Dead {
+        // A link that was dead already is not revoked a second time.
+        if revoked == Revoked::Dead && before.is_some_and(|link| link.status == LinkStatus::Pending) {
             self.audit.write(&Record {
                 time: self.clock.now().wall,
                 event: Event::Revoked,

@@ -26,12 +26,14 @@ impl<'a> LoginQuery<'a> {
         let mut nexts = 0;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if pair.split(';').skip(1).any(|part| is_ours(part, parameter)) {
+                return Err(Ambiguous);
+            }
             if name == parameter.name() {
                 if parsed.token.replace(value).is_some() {
                     return Err(Ambiguous);
                 }
-            } else if parameter.mentions(name) || pair.split(';').skip(1).any(|part| parameter.mentions(part))
-            {
+            } else if parameter.mentions(name) {
                 return Err(Ambiguous);
             } else if form_decode(name).as_deref() == Some("next") {
                 nexts += 1;
@@ -50,6 +52,12 @@ impl<'a> LoginQuery<'a> {
         let rest = self.others.join("&");
         parameter.cut(&rest).unwrap_or(rest)
     }
+}
+
+/// Whether a server that takes `;` for a delimiter would see a token or a `next` in `part`.
+fn is_ours(part: &str, parameter: &Parameter) -> bool {
+    let name = part.split('=').next().unwrap_or_default();
+    parameter.mentions(part) || form_decode(name).as_deref() == Some("next")
 }
 
 #[cfg(test)]
@@ -86,6 +94,7 @@ mod tests {
             "next=/a&next=/b",
             "next=/a&n%65xt=/b",
             "next=&next=/b",
+            "a=1;next=/b",
         ] {
             assert_eq!(parse(query), Err(Ambiguous), "{query}");
         }

@@ -39,14 +39,20 @@ pub fn strip_hub_login(headers: &mut HeaderMap) {
     cut(headers, |name| HUB_LOGIN.iter().any(|cookie| cookie.as_bytes() == name));
 }
 
-/// The id of the browser's hub session.
-pub fn session_id(headers: &HeaderMap) -> Option<String> {
-    SESSION.iter().find_map(|name| value(headers, name))
+/// The ids of the browser's hub sessions. A page of one server can set a second cookie of the same name for its own
+/// path, so every value counts.
+pub fn session_ids(headers: &HeaderMap) -> Vec<String> {
+    SESSION.iter().flat_map(|name| values(headers, name)).collect()
 }
 
-/// The first value of the cookie `name`.
-pub fn value(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes())).find_map(|pair| {
+/// The value of our hand-over cookie.
+pub fn handed_over(headers: &HeaderMap) -> Option<String> {
+    values(headers, HAND_OVER).next()
+}
+
+/// Every value of the cookie `name`.
+fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes())).filter_map(move |pair| {
         let (key, value) = split(pair);
         (key == name.as_bytes()).then(|| String::from_utf8_lossy(value.trim_ascii()).into_owned())
     })
@@ -104,11 +110,9 @@ mod tests {
     }
 
     #[test]
-    fn the_session_is_found_by_its_whole_name() {
-        assert_eq!(
-            session_id(&headers(&["x-jupyterhub-session-id=1; jupyterhub-session-id=2"])).as_deref(),
-            Some("2")
-        );
-        assert_eq!(session_id(&headers(&["a=jupyterhub-session-id"])), None);
+    fn every_session_is_found_by_its_whole_name() {
+        let map = headers(&["x-jupyterhub-session-id=1; jupyterhub-session-id=2", "jupyterhub-session-id=3"]);
+        assert_eq!(session_ids(&map), ["2", "3"]);
+        assert!(session_ids(&headers(&["a=jupyterhub-session-id"])).is_empty());
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE, TRAILER,
+    CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use ipnet::IpNet;
@@ -31,7 +31,6 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
@@ -102,10 +101,14 @@ impl Forwarding {
 
     /// Says where the request came from. `X-Scheme` because the hub's own proxy appends to `X-Forwarded-Proto`, of
     /// which the hub believes the last (jupyterhub.md 6).
-    pub fn add(&self, headers: &mut HeaderMap, origin: Origin) {
+    ///
+    /// `client`: the client's address as a header value, where there is one already.
+    pub fn add(&self, headers: &mut HeaderMap, origin: Origin, client: Option<HeaderValue>) {
         // An address is always a header value.
-        let client = HeaderValue::from_str(&origin.client.to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("0.0.0.0"));
+        let client = client.unwrap_or_else(|| {
+            HeaderValue::from_str(&origin.client.to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("0.0.0.0"))
+        });
         let scheme = HeaderValue::from_static(if origin.secure { "https" } else { "http" });
         let port = match (origin.secure, self.secure) {
             (true, false) => HeaderValue::from_static("443"),
@@ -117,9 +120,6 @@ impl Forwarding {
         headers.insert(X_SCHEME, scheme.clone());
         headers.insert(X_FORWARDED_PROTO, scheme);
         headers.insert(X_FORWARDED_PORT, port);
-        if let Some(host) = headers.get(HOST).cloned() {
-            headers.insert(X_FORWARDED_HOST, host);
-        }
     }
 }
 
@@ -149,18 +149,10 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// an identity, every forwarding header, a Referer with a token.
 pub fn strip_request(headers: &mut HeaderMap, identity: &Identity, parameter: &Parameter) {
     strip_named_by_connection(headers);
-    let mut unwanted: Vec<HeaderName> = Vec::new();
-    for name in headers.keys() {
-        if HOP_BY_HOP.contains(name) || is_forwarding(name) || identity.is_reserved(name) {
-            unwanted.push(name.clone());
-        }
-    }
-    for name in unwanted {
-        headers.remove(name);
-    }
+    remove(headers, |name| HOP_BY_HOP.contains(name) || is_forwarding(name) || identity.is_reserved(name));
     let leaks = headers.get_all(REFERER).iter().any(|value| {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        text.split_once('?').is_some_and(|(_, query)| parameter.mentions(query))
+        memchr::memchr2(b'?', b'%', value.as_bytes())
+            .is_some_and(|at| parameter.mentions(&String::from_utf8_lossy(&value.as_bytes()[at..])))
     });
     if leaks {
         headers.remove(REFERER);
@@ -170,7 +162,13 @@ pub fn strip_request(headers: &mut HeaderMap, identity: &Identity, parameter: &P
 /// Removes hop-by-hop headers from an answer; trailers may follow it, so `Trailer` stays.
 pub fn strip_response(headers: &mut HeaderMap) {
     strip_named_by_connection(headers);
-    for name in HOP_BY_HOP.iter().filter(|name| **name != TRAILER) {
+    remove(headers, |name| *name != TRAILER && HOP_BY_HOP.contains(name));
+}
+
+/// Removes every header that is `unwanted`, in one pass over the names: mostly there is none.
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{
+    ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
@@ -44,6 +46,8 @@ pub type HubProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Strin
 /// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward
 /// such a body without framing.
 const UNFRAMED_BODY_BYTES_MAX: usize = 64 * 1024;
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
 #[derive(Debug, Clone)]
@@ -116,9 +120,35 @@ impl Shared {
 struct Passing {
     request: Request<Incoming>,
     origin: Origin,
-    format: Format,
-    /// The upgrade it asks for.
+    /// It has an `Upgrade` header.
+    has_upgrade: bool,
+    /// The upgrade it asks for and may have.
     upgrade: Option<HeaderValue>,
+}
+
+impl Passing {
+    fn format(&self) -> Format {
+        Format::preferred(self.request.headers())
+    }
+}
+
+/// What an error page must know of a request that is gone by then: kept instead of judged, because nearly no request
+/// ends in one.
+struct Wishes {
+    accept: Option<HeaderValue>,
+    mode: Option<HeaderValue>,
+}
+
+impl Wishes {
+    fn of(headers: &HeaderMap) -> Self {
+        Self { accept: headers.get(ACCEPT).cloned(), mode: headers.get(SEC_FETCH_MODE).cloned() }
+    }
+
+    fn format(self) -> Format {
+        let accept = self.accept.map(|value| (ACCEPT, value));
+        let mode = self.mode.map(|value| (SEC_FETCH_MODE, value));
+        Format::preferred(&accept.into_iter().chain(mode).collect())
+    }
 }
 
 impl Service for Proxy {
@@ -127,12 +157,13 @@ impl Service for Proxy {
     async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<ResponseBody> {
         let begun = Instant::now();
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let format = Format::preferred(request.headers());
-        let response = match self.steps(connection, request, format).await {
+        let wishes = Wishes::of(request.headers());
+        let peer = connection.peer;
+        let response = match self.steps(connection, request).await {
             Ok(response) => response,
             Err(error) => {
-                self.tell(&error, uri.path());
-                error.answer(&self.shared.pages, format)
+                self.tell(&error, self.loggable(&uri));
+                error.answer(&self.shared.pages, wishes.format())
             }
         };
         self.shared.metrics.requests.count(response.status());
@@ -140,9 +171,9 @@ impl Service for Proxy {
             // The path and never the query: a query can hold a secret of the hub's.
             tracing::info!(
                 target: "hublatch::access",
-                peer = %connection.peer,
+                %peer,
                 method = method.as_str(),
-                path = uri.path(),
+                path = self.loggable(&uri),
                 status = response.status().as_u16(),
                 micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
                 "request"
@@ -184,15 +215,19 @@ impl Proxy {
         &self,
         connection: ConnectionInfo,
         mut request: Request<Incoming>,
-        format: Format,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
         target::check(&mut request, &shared.rules.public_authority)?;
+        if self.holds_token(request.uri().path()) {
+            return Err(target::Rejection::TokenInPath.into());
+        }
+        let has_upgrade = request.headers().contains_key(UPGRADE);
         let upgrade = headers::asked_upgrade(request.headers());
         let origin = shared.forwarding.origin(connection.peer, request.headers());
         headers::strip_request(request.headers_mut(), &shared.identity, &shared.login.rules().parameter);
-        shared.forwarding.add(request.headers_mut(), origin);
-        let passing = Passing { request, origin, format, upgrade };
+        let client = (origin.client == connection.peer).then_some(connection.peer_value);
+        shared.forwarding.add(request.headers_mut(), origin, client);
+        let passing = Passing { request, origin, has_upgrade, upgrade };
         if passing.request.uri().path() == shared.rules.login_path {
             return redeem::answer(self, passing).await;
         }
@@ -224,7 +259,7 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
         // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
-        let registered = shared.tunnels.register(cookies::session_id(request.headers()));
+        let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
         let downstream = hyper::upgrade::on(&mut request);
         let mut request = framed(request).await?;
         if let Some(asked) = &asked {
@@ -234,8 +269,6 @@ impl Proxy {
         let mut response = self.upstream.send(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             headers::strip_response(response.headers_mut());
-            // What followed the request was not judged (server::framing), so nothing may follow it.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return Ok(response);
         }
         let agreed = response.headers().get(UPGRADE).cloned();
@@ -273,6 +306,17 @@ impl Proxy {
         let Some(rest) = request.uri().query().and_then(|query| parameter.cut(query)) else { return Ok(()) };
         *request.uri_mut() = with_query(request.uri(), &rest)?;
         Ok(())
+    }
+
+    /// Whether a path holds the login parameter: some mail and chat clients write the `?` of a link as `%3F`.
+    fn holds_token(&self, path: &str) -> bool {
+        memchr::memchr(b'%', path.as_bytes()).is_some() && self.shared.login.rules().parameter.mentions(path)
+    }
+
+    /// The path as far as it may be logged.
+    fn loggable<'a>(&self, uri: &'a Uri) -> &'a str {
+        let path = uri.path();
+        if self.holds_token(path) { path.split('%').next().unwrap_or_default() } else { path }
     }
 
     fn tell(&self, error: &ProxyError, path: &str) {

@@ -45,9 +45,11 @@ struct Click {
     headers: HeaderMap,
     origin: Origin,
     format: Format,
+    /// The request asks for another protocol.
+    upgrade: bool,
     /// A person pressed the button of our confirm page.
     confirmed: bool,
-    /// The token came in our hand-over cookie, which is spent now.
+    /// The request carried our hand-over cookie.
     handed_over: bool,
 }
 
@@ -56,7 +58,6 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
     let parameter = &proxy.shared.login.rules().parameter;
     let query = passing.request.uri().query().unwrap_or_default().to_owned();
     let parsed = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery);
-    let in_cookie = cookies::value(passing.request.headers(), cookies::HAND_OVER);
     match *passing.request.method() {
         // Link previews ask with HEAD. They learn nothing and cost nothing.
         Method::HEAD if parsed.as_ref().map_or(true, |query| query.token.is_some()) => {
@@ -65,22 +66,19 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         Method::POST if form::is_urlencoded(passing.request.headers()) => form::answer(proxy, passing).await,
         Method::GET => {
             let query = parsed?;
-            let handed_over = query.token.is_none() && in_cookie.is_some();
+            let in_cookie = cookies::handed_over(passing.request.headers());
+            let handed_over = in_cookie.is_some();
             let Some(token) = query.token.map(str::to_owned).or(in_cookie) else {
                 return without_token(proxy, passing).await;
             };
-            if passing.upgrade.is_some() {
-                return Err(Rejection::LoginUpgrade.into());
-            }
-            let mut headers = without_body(passing.request.headers());
-            cookies::strip_ours(&mut headers);
             let click = Click {
                 token,
                 next: query.next.map(str::to_owned),
                 others: query.rest(parameter),
-                headers,
+                headers: own_headers(passing.request.headers()),
                 origin: passing.origin,
-                format: passing.format,
+                format: passing.format(),
+                upgrade: passing.has_upgrade,
                 confirmed: false,
                 handed_over,
             };
@@ -94,27 +92,33 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
 async fn without_token(proxy: &Proxy, passing: Passing) -> Answer {
     match proxy.shared.rules.without_token {
         WithoutToken::Forward => proxy.pass(passing).await,
-        WithoutToken::Page => {
-            let mut headers = without_body(passing.request.headers());
-            cookies::strip_ours(&mut headers);
-            match visitor_of(proxy, &headers).await {
-                None => Ok(page(proxy, &Page::HubDown, passing.format)),
-                Some((_, None)) => Ok(page(proxy, &Page::NoToken, passing.format)),
-                Some((lease, Some(_))) => {
-                    lease.release();
-                    proxy.pass(passing).await
-                }
+        WithoutToken::Page => match visitor_of(proxy, &own_headers(passing.request.headers())).await {
+            None => Ok(page(proxy, &Page::HubDown, passing.format())),
+            Some((_, None)) => Ok(page(proxy, &Page::NoToken, passing.format())),
+            Some((lease, Some(_))) => {
+                lease.release();
+                proxy.pass(passing).await
             }
-        }
+        },
     }
+}
+
+/// The headers of `headers` for requests of our own that stand for the browser's.
+fn own_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut own = without_body(headers);
+    cookies::strip_ours(&mut own);
+    own
 }
 
 /// Steps 1 to 4, and the rule of the used link; then [`conclude`].
 async fn redeem(proxy: &Proxy, click: Click) -> Answer {
-    let shared = &*proxy.shared;
-    gate::check_navigation(&click.headers)?;
+    let login = &proxy.shared.login;
     if gate::is_prefetch(&click.headers) {
         return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+    }
+    gate::check_navigation(&click.headers)?;
+    if click.upgrade {
+        return Err(Rejection::LoginUpgrade.into());
     }
     let asked = match click.next.as_deref().map(form_decode) {
         Some(None) => return Err(Rejection::Next.into()),
@@ -125,13 +129,15 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         let refusal = Refusal::Link { reason: RefusalReason::Unknown, link: None };
         return refuse(proxy, &click, None, &refusal).await;
     };
-    let Some(turn) = take_turn(proxy, &token).await else {
-        return Ok(page(proxy, &Page::HubDown, click.format));
-    };
-    let offer = match shared.login.offer(&token, asked.as_deref()).await {
+    let turn = take_turn(proxy, &token).await;
+    let offer = match login.offer(&token, asked.as_deref()).await {
         Ok(offer) => offer,
         Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
     };
+    // The other redeeming has not ended, and has not consumed the token either: the hub must be very slow.
+    let Some(turn) = turn else { return Ok(page(proxy, &Page::HubDown, click.format)) };
+    // Put together before anything is consumed: what cannot be sent must cost nobody a link.
+    let target = conclude::target(proxy, &click, &offer)?;
     let Some((mut lease, current)) = visitor_of(proxy, &click.headers).await else {
         return Ok(page(proxy, &Page::HubDown, click.format));
     };
@@ -150,7 +156,8 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
             }
         };
     }
-    conclude::run(proxy, click, turn, offer, lease, current).await
+    let login = conclude::Login { proxy: proxy.clone(), click, asked, target, lease, current };
+    login.run(turn, offer).await
 }
 
 /// Waits for another redeeming of the same token, at most [`DOUBLE_CLICK`].
@@ -194,15 +201,15 @@ async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Ref
             if let Some((lease, current)) = visitor_of(proxy, &click.headers).await {
                 lease.release();
                 if current.as_deref() == Some(link.grant.username.as_str()) {
-                    return go_on(proxy, link, asked);
+                    return go_on(proxy, click, link, asked);
                 }
             }
         }
-        Refusal::Link { .. } | Refusal::Next(_) | Refusal::Store(_) => {}
+        Refusal::Link { .. } | Refusal::Next { .. } | Refusal::Store(_) => {}
     }
     login.refused(refusal, Some(click.origin.client));
     let refused = match refusal {
-        Refusal::Next(error) => {
+        Refusal::Next { error, .. } => {
             tracing::debug!(%error, "login: next refused");
             return Err(Rejection::Next.into());
         }
@@ -218,20 +225,16 @@ async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Ref
             RefusalReason::NotAllowed => Refused::NotAllowed,
         },
     };
-    Ok(page(proxy, &Page::Refused(refused), click.format))
+    form::take_back(proxy, click, page(proxy, &Page::Refused(refused), click.format))
 }
 
 /// Refresh, back, double click: the link has logged this very user in; she goes where it leads, without a login.
-fn go_on(proxy: &Proxy, link: &Link, asked: Option<&str>) -> Answer {
+fn go_on(proxy: &Proxy, click: &Click, link: &Link, asked: Option<&str>) -> Answer {
+    let next = proxy.shared.login.destination_of(link, asked).map_err(|_| Rejection::Next)?;
     let home = format!("{}hub/", proxy.shared.rules.base_url);
-    let rule = &proxy.shared.login.rules().next;
-    let next = match link.grant.next.as_deref().or(asked) {
-        Some(next) => rule.check(next).map_err(|_| Rejection::Next)?.as_str().to_owned(),
-        None => home,
-    };
     let mut answer = plain(StatusCode::SEE_OTHER);
-    answer.headers_mut().insert(LOCATION, location(&next)?);
-    Ok(answer)
+    answer.headers_mut().insert(LOCATION, location(next.as_ref().map_or(&home, |next| next.as_str()))?);
+    form::take_back(proxy, click, answer)
 }
 
 /// "Continue as alice": the form carries the token and `next`; the other parameters stay in its address, byte for byte.

@@ -21,6 +21,8 @@ pub enum Rejection {
     Form,
     /// A dot segment, a raw backslash or a control byte.
     Path,
+    /// The path holds a login token.
+    TokenInPath,
     /// More than one login token, another spelling of its name, or two `next`.
     LoginQuery,
     /// A `next` that leads elsewhere.
@@ -45,6 +47,7 @@ impl Rejection {
             | Self::Authority
             | Self::Form
             | Self::Path
+            | Self::TokenInPath
             | Self::LoginQuery
             | Self::Next
             | Self::LoginUpgrade
@@ -61,6 +64,7 @@ impl Rejection {
             Self::Authority => "authority_is_not_host",
             Self::Form => "bad_target",
             Self::Path => "bad_path",
+            Self::TokenInPath => "link_damaged",
             Self::LoginQuery => "bad_login_query",
             Self::Next => "bad_next",
             Self::NotANavigation => "not_a_navigation",
@@ -78,6 +82,7 @@ impl Rejection {
             Self::Authority => "The request's target and its Host header name different hosts.",
             Self::Form => "The request's target is not a path.",
             Self::Path => "The path holds a dot segment, a backslash or a control character.",
+            Self::TokenInPath => "The link was damaged on its way: open it from the application itself.",
             Self::LoginQuery => "The link holds more than one login or more than one destination.",
             Self::Next => "The destination of this link is not allowed.",
             Self::NotANavigation => "A login link must be opened as a page of its own.",

@@ -42,7 +42,7 @@ type Sessions = HashMap<String, Vec<CancellationToken>>;
 #[derive(Debug)]
 pub struct Registered {
     sessions: Arc<Mutex<Sessions>>,
-    session: Option<String>,
+    of: Vec<String>,
     closed: CancellationToken,
 }
 
@@ -52,14 +52,14 @@ impl Tunnels {
         Self { sessions: Arc::default(), open }
     }
 
-    /// Registers a tunnel that a request with this hub session asks for.
-    pub fn register(&self, session: Option<String>) -> Registered {
+    /// Registers a tunnel that a request with these hub sessions asks for.
+    pub fn register(&self, of: Vec<String>) -> Registered {
         let closed = CancellationToken::new();
-        if let Some(session) = &session {
-            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        for session in &of {
             sessions.entry(session.clone()).or_default().push(closed.clone());
         }
-        Registered { sessions: Arc::clone(&self.sessions), session, closed }
+        Registered { sessions: Arc::clone(&self.sessions), of, closed }
     }
 
     /// Closes every tunnel of `session`, and those whose handshake is under way.
@@ -78,13 +78,14 @@ impl Tunnels {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let Some(session) = self.session.take() else { return };
         self.closed.cancel();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tunnels) = sessions.get_mut(&session) {
-            tunnels.retain(|tunnel| !tunnel.is_cancelled());
-            if tunnels.is_empty() {
-                sessions.remove(&session);
+        for session in &self.of {
+            if let Some(tunnels) = sessions.get_mut(session) {
+                tunnels.retain(|tunnel| !tunnel.is_cancelled());
+                if tunnels.is_empty() {
+                    sessions.remove(session);
+                }
             }
         }
     }

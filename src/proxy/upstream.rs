@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::body::{Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
+use crate::deadline::Deadline;
 use crate::metrics::Metrics;
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
@@ -56,17 +57,24 @@ pub struct Upstream {
 #[derive(Debug)]
 struct Idle {
     sender: SendRequest<RequestBody>,
+    deadline: Deadline,
     since: Instant,
 }
+
+/// A connection that came back this recently is not taken for stale: the hub's side closes only what has been idle.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A connection, taken for one exchange or several in a row.
 #[derive(Debug)]
 pub struct Lease {
     sender: SendRequest<RequestBody>,
     pool: Arc<Upstream>,
-    reused: bool,
+    /// When it came back from its last exchange; none: it is new.
+    idle_since: Option<Instant>,
     /// The body of the last request, if it was streamed.
     sending: Option<Progress>,
+    /// Bounds each wait for a head, with one timer for the whole life of the connection.
+    deadline: Deadline,
 }
 
 impl Upstream {
@@ -79,7 +87,9 @@ impl Upstream {
     /// An unused connection, or else a new one.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
         match self.take_idle() {
-            Some(sender) => Ok(Lease { sender, pool: Arc::clone(self), reused: true, sending: None }),
+            Some(Idle { sender, deadline, since }) => {
+                Ok(Lease { sender, pool: Arc::clone(self), idle_since: Some(since), sending: None, deadline })
+            }
             None => self.connect().await,
         }
     }
@@ -93,7 +103,8 @@ impl Upstream {
         request: Request<RequestBody>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let mut lease = self.lease().await?;
-        let spare = (lease.reused && is_repeatable(&request)).then(|| copy(&request));
+        let stale = lease.idle_since.is_some_and(|since| since.elapsed() > FRESH);
+        let spare = (stale && is_repeatable(&request)).then(|| copy(&request));
         let again = match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
             Err(Attempt::Unsent(request)) => *request,
@@ -110,17 +121,16 @@ impl Upstream {
         }
     }
 
-    fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
+    fn take_idle(&self) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = Instant::now().checked_sub(self.limits.upstream_idle_timeout);
-        while let Some(Idle { sender, since }) = idle.pop() {
-            if oldest.is_some_and(|oldest| since < oldest) {
+        while let Some(last) = idle.pop() {
+            if last.since.elapsed() > self.limits.upstream_idle_timeout {
                 // The last to come back is too old, so all the others are.
                 idle.clear();
                 return None;
             }
-            if !sender.is_closed() {
-                return Some(sender);
+            if !last.sender.is_closed() {
+                return Some(last);
             }
         }
         None
@@ -150,7 +160,8 @@ impl Upstream {
                 () = shutdown.deadline() => {}
             }
         });
-        Ok(Lease { sender, pool: Arc::clone(self), reused: false, sending: None })
+        let pool = Arc::clone(self);
+        Ok(Lease { sender, pool, idle_since: None, sending: None, deadline: Deadline::default() })
     }
 }
 
@@ -180,7 +191,7 @@ impl Lease {
 
     /// Whether it served an exchange before: then it may be stale.
     pub fn is_reused(&self) -> bool {
-        self.reused
+        self.idle_since.is_some()
     }
 
     /// Waits until the connection can take another request; an error if it never will.
@@ -198,8 +209,8 @@ impl Lease {
         if self.sender.ready().await.is_err() {
             return Err(Attempt::Unsent(Box::new(request)));
         }
-        let answer = within(limit, progress, self.sender.try_send_request(request)).await;
-        match answer {
+        let Self { sender, deadline, .. } = self;
+        match within(deadline, limit, progress, sender.try_send_request(request)).await {
             None => Err(Attempt::Failed(UpstreamError::Timeout)),
             Some(Ok(answer)) => Ok(answer),
             Some(Err(mut error)) => Err(match error.take_message() {
@@ -227,7 +238,7 @@ impl Lease {
 
     /// Gives the connection back; the answer of its last exchange has been read to the end.
     pub fn release(self) {
-        let Self { sender, pool, sending, .. } = self;
+        let Self { sender, pool, sending, deadline, .. } = self;
         // An answer can end before its request does (413, 403): such a connection is not fit for another.
         let sent = sending.is_none_or(|body| body.has_ended());
         if !sent || sender.is_closed() || pool.shutdown.is_draining() {
@@ -235,7 +246,7 @@ impl Lease {
         }
         let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < pool.limits.upstream_idle_connections {
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { sender, deadline, since: Instant::now() });
         }
     }
 }
@@ -249,18 +260,26 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Waits for `future`, at most `limit` after the request's body has last moved.
-async fn within<F: Future>(limit: Duration, progress: Option<Progress>, future: F) -> Option<F::Output> {
-    let Some(progress) = progress else { return tokio::time::timeout(limit, future).await.ok() };
+/// Waits for `future`, at most `limit` after it was begun or the request's body has last moved.
+async fn within<F: Future>(
+    deadline: &mut Deadline,
+    limit: Duration,
+    progress: Option<Progress>,
+    future: F,
+) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
-    loop {
-        let end = progress.last() + limit;
-        match tokio::time::timeout_at(end.into(), &mut future).await {
-            Ok(output) => return Some(output),
-            Err(_) if progress.last() + limit > end => {}
-            Err(_) => return None,
+    deadline.progress();
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
         }
-    }
+        let over = match &progress {
+            None => deadline.poll(cx, limit),
+            Some(progress) => deadline.poll_until(cx, (progress.last() + limit).into()),
+        };
+        over.map(|()| None)
+    })
+    .await
 }
 
 fn is_repeatable(request: &Request<RequestBody>) -> bool {

@@ -217,7 +217,7 @@ impl Framing {
         let upgrade = std::mem::take(&mut self.upgrade);
         self.first_line = true;
         match length {
-            // What follows may be another protocol. If the upgrade does not come about, the connection is closed.
+            // What follows may be another protocol. If the upgrade does not come about, `Server` closes the connection.
             _ if upgrade => self.place = Place::Opaque,
             Length::None => self.place = Place::Between,
             Length::Sized(length) => self.enter_sized(length),

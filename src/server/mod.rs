@@ -16,8 +16,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use crate::config::Limits;
@@ -35,10 +36,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub type DownstreamIo = TokioIo<Wire<Stream>>;
 
 /// What a request may ask of its connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ConnectionInfo {
     /// Who is at the other end; a unix peer counts as 127.0.0.1.
     pub peer: IpAddr,
+    /// The same as a header value, made once for all requests.
+    pub peer_value: HeaderValue,
+}
+
+impl ConnectionInfo {
+    fn new(peer: IpAddr) -> Self {
+        let text = HeaderValue::from_str(&peer.to_string());
+        // An address is always a header value.
+        let peer_value = text.unwrap_or_else(|_| HeaderValue::from_static("0.0.0.0"));
+        Self { peer, peer_value }
+    }
 }
 
 /// Answers requests.
@@ -100,7 +112,7 @@ impl Server {
         let counted = Counted::new(&self.metrics.connections);
         let server = self.clone();
         self.shutdown.spawn(async move {
-            server.converse(stream, ConnectionInfo { peer }, service).await;
+            server.converse(stream, ConnectionInfo::new(peer), service).await;
             drop((place, counted));
         });
     }
@@ -109,10 +121,17 @@ impl Server {
     async fn converse(&self, stream: Stream, info: ConnectionInfo, service: impl Service) {
         let exchanges = Exchanges::default();
         let io = TokioIo::new(Wire::new(stream, Patience::new(&self.limits), exchanges.clone()));
-        let answer = service_fn(move |request| {
-            let (service, exchange) = (service.clone(), exchanges.begin());
+        let peer = info.peer;
+        let answer = service_fn(move |request: Request<Incoming>| {
+            let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
             async move {
-                let response = service.answer(info, request).await;
+                let asks_upgrade = request.headers().contains_key(UPGRADE);
+                let mut response = service.answer(info, request).await;
+                // What follows such a request is not judged (framing.rs), so unless the protocol changes nothing may
+                // follow it.
+                if asks_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response.map(|body| Attended { body, _exchange: exchange }))
             }
         });
@@ -136,7 +155,7 @@ impl Server {
         };
         if let Err(error) = ended {
             // The peer's doing, mostly; counted by nobody and of interest only when looked for.
-            tracing::debug!(%error, peer = %info.peer, "connection");
+            tracing::debug!(%error, %peer, "connection");
         }
     }
 }

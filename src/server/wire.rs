@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
 
 use super::framing::{Framing, Phase};
 use crate::config::Limits;
+use crate::deadline::Deadline;
 
 /// How long each wait may be.
 #[derive(Debug, Clone, Copy)]
@@ -60,36 +60,6 @@ pub struct Exchange(Exchanges);
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A deadline that costs nothing while there is progress: the timer is only touched when it fires.
-#[derive(Debug, Default)]
-struct Deadline {
-    since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Deadline {
-    fn progress(&mut self) {
-        self.since = None;
-    }
-
-    /// Ready when nothing has happened for `limit`.
-    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
-        let end = *self.since.get_or_insert_with(Instant::now) + limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
-        // A timer that is set too early is set anew when it fires; one that is set too late, now.
-        if timer.deadline() > end {
-            timer.as_mut().reset(end);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= end {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(end);
-        }
-        Poll::Pending
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up. A room may import rooms of lower floors, and itself.
 const FLOORS: [&[&str]; 8] = [
-    &["audit", "body", "clock", "logging", "metrics", "shutdown", "token"],
+    &["audit", "body", "clock", "deadline", "logging", "metrics", "shutdown", "token"],
     &["config"],
     &["hub", "pages", "store", "tls"],
     &["login", "server"],

@@ -3,7 +3,7 @@
 //! Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
 
 use hyper::header::{CACHE_CONTROL, HeaderValue, REFERRER_POLICY};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
 use super::{Answer, Click, form, page, refuse};
@@ -13,77 +13,88 @@ use crate::login::next::form_encode;
 use crate::login::{Offer, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::error::ProxyError;
+use crate::proxy::target::Rejection;
 use crate::proxy::upstream::{Lease, ResponseBody, UpstreamError};
 use crate::proxy::visitor::Visitor;
 use crate::proxy::{Proxy, cookies, headers};
 
-/// What is needed from here on.
-struct Login {
-    proxy: Proxy,
-    click: Click,
-    lease: Lease,
+/// A login that nothing stands against any more.
+pub struct Login {
+    /// The proxy of this thread.
+    pub proxy: Proxy,
+    /// What the browser sent.
+    pub click: Click,
+    /// The browser's `next`, decoded.
+    pub asked: Option<String>,
+    /// What the hub is asked for.
+    pub target: Uri,
+    /// The connection over which it is asked.
+    pub lease: Lease,
     /// Who is logged in.
-    current: Option<String>,
-    /// `next`, encoded for the hub's query.
-    next: Option<String>,
+    pub current: Option<String>,
 }
 
-/// Redeems `offer` for the browser of `click`, over `lease`.
-pub async fn run(
-    proxy: &Proxy,
-    click: Click,
-    turn: Redeeming,
-    offer: Offer,
-    lease: Lease,
-    current: Option<String>,
-) -> Answer {
-    // The browser's own spelling where the browser's own `next` is taken: "value unchanged".
+/// The login's target at the hub: `next` and the other parameters. The browser's own spelling where its own `next` is
+/// taken: "value unchanged".
+pub fn target(proxy: &Proxy, click: &Click, offer: &Offer) -> Result<Uri, Rejection> {
     let granted = offer.granted_next().map(form_encode);
-    let next = granted.or_else(|| click.next.clone());
-    let login = Login { proxy: proxy.clone(), click, lease, current, next };
-    let (done, outcome) = oneshot::channel();
-    proxy.shared.shutdown.spawn(async move {
-        let answer = login.conclude(offer).await;
-        drop(turn);
-        // Nobody takes it if the browser has gone away meanwhile.
-        let _taken = done.send(answer);
-    });
-    outcome.await.unwrap_or_else(|_| Err(UpstreamError::Timeout.into()))
+    let next = granted.or_else(|| click.next.clone()).map(|next| format!("next={next}"));
+    let others = (!click.others.is_empty()).then(|| click.others.clone());
+    let query: Vec<String> = next.into_iter().chain(others).collect();
+    let path = &proxy.shared.login.rules().login_path;
+    let target = if query.is_empty() { path.clone() } else { format!("{path}?{}", query.join("&")) };
+    Uri::try_from(target).map_err(|_| Rejection::LoginQuery)
 }
 
 impl Login {
+    /// Redeems `offer`; the turn ends with the login.
+    pub async fn run(self, turn: Redeeming, offer: Offer) -> Answer {
+        let (done, outcome) = oneshot::channel();
+        let shutdown = self.proxy.shared.shutdown.clone();
+        shutdown.spawn(async move {
+            let answer = self.conclude(offer).await;
+            drop(turn);
+            // Nobody takes it if the browser has gone away meanwhile.
+            let _taken = done.send(answer);
+        });
+        outcome.await.unwrap_or_else(|_| Err(UpstreamError::Timeout.into()))
+    }
+
     async fn conclude(mut self, offer: Offer) -> Answer {
         let shared = self.proxy.shared.clone();
         let client = Some(self.click.origin.client);
         let user = match shared.login.redeem(offer, client).await {
             Ok(user) => user,
-            Err(refusal) => return refuse(&self.proxy, &self.click, None, &refusal).await,
+            Err(refusal) => {
+                return refuse(&self.proxy, &self.click, self.asked.as_deref(), &refusal).await;
+            }
         };
         let same = self.current.as_deref() == Some(user.username().as_str());
         if self.current.is_some()
             && !same
             && let Err(page) = self.switch(&user).await
         {
-            return Ok(page);
+            return form::take_back(&self.proxy, &self.click, page);
         }
         let request = self.request(user, same)?;
         let sent = tokio::time::timeout(shared.rules.login_hub_timeout, self.lease.send_once(request)).await;
-        match sent.unwrap_or(Err(UpstreamError::Timeout)) {
+        let answer = match sent.unwrap_or(Err(UpstreamError::Timeout)) {
+            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(ProxyError::UnaskedUpgrade);
+            }
             Ok(answer) => {
                 let mut answer = self.lease.release_with(answer);
                 headers::strip_response(answer.headers_mut());
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-                if self.click.handed_over {
-                    form::take_back(&self.proxy, &mut answer)?;
-                }
-                Ok(answer)
+                answer
             }
             Err(error) => {
                 tracing::error!(%error, "login: the hub did not answer, the link is used up");
-                Ok(page(&self.proxy, &Page::LoginFailed, self.click.format))
+                page(&self.proxy, &Page::LoginFailed, self.click.format)
             }
-        }
+        };
+        form::take_back(&self.proxy, &self.click, answer)
     }
 
     /// Ends the session of whoever is logged in, at the hub and in every open tunnel.
@@ -95,7 +106,7 @@ impl Login {
             tracing::error!(%error, "login: end the earlier user's session");
             return Err(page(&self.proxy, &Page::LogoutFailed, self.click.format));
         }
-        if let Some(session) = cookies::session_id(&self.click.headers) {
+        for session in cookies::session_ids(&self.click.headers) {
             shared.tunnels.close_session(&session);
         }
         shared.login.switched(user, client);
@@ -116,16 +127,8 @@ impl Login {
             cookies::strip_hub_login(&mut headers);
         }
         shared.identity.set(&mut headers, user, shared.login.clock().now())?;
-        let next = self.next.as_ref().map(|next| format!("next={next}"));
-        let others = (!self.click.others.is_empty()).then(|| self.click.others.clone());
-        let query: Vec<String> = next.into_iter().chain(others).collect();
-        let target = if query.is_empty() {
-            shared.rules.login_path.clone()
-        } else {
-            format!("{}?{}", shared.rules.login_path, query.join("&"))
-        };
         let mut request = Request::new(RequestBody::Empty);
-        *request.uri_mut() = Uri::try_from(target).map_err(hyper::http::Error::from)?;
+        *request.uri_mut() = std::mem::take(&mut self.target);
         *request.headers_mut() = headers;
         Ok(request)
     }

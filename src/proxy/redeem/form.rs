@@ -3,13 +3,13 @@
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
-use super::{Answer, Click, gate, location, plain, redeem};
+use super::{Answer, Click, gate, location, own_headers, plain, redeem};
 use crate::body::{RequestBody, collect};
 use crate::login::query::LoginQuery;
 use crate::proxy::error::ProxyError;
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::ResponseBody;
-use crate::proxy::{Passing, Proxy, cookies, headers, without_body};
+use crate::proxy::{Passing, Proxy, cookies, headers};
 
 /// The largest login form.
 const FORM_BYTES_MAX: usize = 16 * 1024;
@@ -26,21 +26,22 @@ pub fn is_urlencoded(headers: &HeaderMap) -> bool {
 
 /// Answers a form: without a token it is the hub's own, and passes untouched.
 pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
-    let Passing { request, origin, format, upgrade } = passing;
-    let (parts, incoming) = request.into_parts();
+    let (format, upgrade, origin) = (passing.format(), passing.has_upgrade, passing.origin);
+    let (parts, incoming) = passing.request.into_parts();
     let body = collect(incoming, FORM_BYTES_MAX).await?;
     let parameter = &proxy.shared.login.rules().parameter;
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let text = std::str::from_utf8(&body).unwrap_or_default();
-    let form = LoginQuery::parse(text, parameter).map_err(|_| Rejection::LoginQuery)?;
+    let text = String::from_utf8_lossy(&body);
+    let form = LoginQuery::parse(&text, parameter).map_err(|_| Rejection::LoginQuery)?;
     let Some(token) = form.token else {
         let mut request = Request::from_parts(parts, RequestBody::Whole(body.clone()));
         request.headers_mut().remove(TRANSFER_ENCODING);
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         return pass_form(proxy, request).await;
     };
-    if upgrade.is_some() {
-        return Err(Rejection::LoginUpgrade.into());
+    // The form becomes a query. What a browser encodes may not stand raw in it: it would end or break the query.
+    if !body.iter().all(|byte| byte.is_ascii_graphic() && !br##"#<>"\"##.contains(byte)) {
+        return Err(Rejection::LoginForm.into());
     }
     let address = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery)?;
     if address.token.is_some() || (address.next.is_some() && form.next.is_some()) {
@@ -57,15 +58,12 @@ pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         token: token.to_owned(),
         next: next.map(str::to_owned),
         others,
-        headers: {
-            let mut headers = without_body(&parts.headers);
-            cookies::strip_ours(&mut headers);
-            headers
-        },
+        headers: own_headers(&parts.headers),
         origin,
         format,
+        upgrade,
         confirmed: true,
-        handed_over: false,
+        handed_over: cookies::handed_over(&parts.headers).is_some(),
     };
     redeem(proxy, click).await
 }
@@ -105,10 +103,12 @@ fn hand_over(proxy: &Proxy, token: &str, next: Option<&str>, others: &str) -> An
     Ok(answer)
 }
 
-/// Takes the hand-over cookie back: it has served.
-pub fn take_back(proxy: &Proxy, answer: &mut Response<ResponseBody>) -> Result<(), ProxyError> {
-    answer.headers_mut().append(SET_COOKIE, cookie(proxy, "", 0)?);
-    Ok(())
+/// Takes the hand-over cookie back with the `answer` to a click that carried it: it has served.
+pub fn take_back(proxy: &Proxy, click: &Click, mut answer: Response<ResponseBody>) -> Answer {
+    if click.handed_over {
+        answer.headers_mut().append(SET_COOKIE, cookie(proxy, "", 0)?);
+    }
+    Ok(answer)
 }
 
 fn cookie(proxy: &Proxy, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {

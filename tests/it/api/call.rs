@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -144,6 +146,8 @@ pub enum StrangeBody {
     BreaksOff,
     /// So many zeros, of no declared length.
     Zeros(usize),
+    /// Zeros without end, of a declared length that no limit admits; how many were read is told.
+    Endless(Arc<AtomicUsize>),
 }
 
 impl Body for StrangeBody {
@@ -156,6 +160,10 @@ impl Body for StrangeBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut *self {
             Self::NeverEnds => Poll::Pending,
+            Self::Endless(read) => {
+                read.fetch_add(1000, Ordering::Relaxed);
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'0'; 1000])))))
+            }
             Self::BreaksOff => Poll::Ready(Some(Err("connection reset".into()))),
             Self::Zeros(0) => Poll::Ready(None),
             Self::Zeros(left) => {
@@ -163,6 +171,13 @@ impl Body for StrangeBody {
                 *left -= now;
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'0'; now])))))
             }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Endless(_) => SizeHint::with_exact(u64::MAX),
+            Self::NeverEnds | Self::BreaksOff | Self::Zeros(_) => SizeHint::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Who is refused before anything is read: browsers, strangers, foreign hosts; and bodies that are not wanted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hublatch::config::Listen;
@@ -142,8 +143,25 @@ async fn a_key_comes_in_one_header_and_by_one_of_two_schemes() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused_before_his_body_is_read() {
+async fn a_body_that_nobody_wants_is_read_within_bounds_so_that_the_answer_is_seen() {
     let api = TestApi::new();
+    let read = Arc::new(AtomicUsize::new(0));
+    let call = || post("/api/v1/links").strange_body(StrangeBody::Endless(Arc::clone(&read)));
+    assert_eq!(call().send(&api).await.status, 401);
+    assert_eq!(read.swap(0, Ordering::Relaxed), 4_195_000, "a little above 4 MiB");
+    assert_eq!(call().key(PORTAL).send(&api).await.status, 413);
+    assert!(read.swap(0, Ordering::Relaxed) > 4_000_000);
+    let waiting = || call().header("expect", "100-continue");
+    assert_eq!(waiting().send(&api).await.status, 401);
+    assert_eq!(waiting().key(PORTAL).send(&api).await.status, 413);
+    assert_eq!(read.load(Ordering::Relaxed), 0, "a client that waits to be asked is not asked");
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_hold_the_answer_back() {
+    let mut config = config();
+    config.limits.body_stall_timeout = Duration::from_millis(5);
+    let api = TestApi::with(Variant { config, ..Variant::default() });
     let reply = post("/api/v1/links").strange_body(StrangeBody::NeverEnds).send(&api).await;
     assert_eq!(reply.status, 401);
 }

@@ -123,6 +123,16 @@ fn link_reads_its_key_from_a_file() {
 }
 
 #[test]
+fn link_needs_no_certificates_where_there_is_no_tls() {
+    let management = Management::start(Variant::default);
+    let mut command = hublatch(&["link", "alice"]);
+    command.env("HUBLATCH_API_URL", management.url()).env("HUBLATCH_API_KEY", PORTAL);
+    command.env("SSL_CERT_FILE", "/nowhere/certificates.pem").env("SSL_CERT_DIR", "/nowhere");
+    let outcome = run(command);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn link_says_what_is_missing() {
     let none = run(hublatch(&["link", "alice"]));
     assert_eq!((none.code, none.stdout.as_str()), (Some(1), ""));

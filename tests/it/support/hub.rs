@@ -209,19 +209,14 @@ impl Shared {
             let seen = Seen::new(number, &head);
             let (script, earlier, index) = self.take_down(&seen);
             self.changed.notify_all();
-            let mut exchange = Exchange { seen, wire, earlier, length: head.request_length(), read: false };
+            let record = |seen: &Seen| self.record(index, seen);
+            let length = head.request_length();
+            let mut exchange = Exchange { seen, wire, earlier, length, read: false, record: &record };
             let then = match script {
                 Some(script) => script(&mut exchange),
                 None => exchange.answer("200 OK\r\nContent-Type: text/plain", &head.line),
             };
-            let Exchange { seen, .. } = exchange;
             self.note(number, wire);
-            let mut state = self.lock();
-            // Unless the test has forgotten it meanwhile.
-            if let Some(old) = state.seen.get_mut(index).filter(|old| old.head == seen.head) {
-                *old = seen;
-            }
-            drop(state);
             self.changed.notify_all();
             if then == Then::Close {
                 return;
@@ -248,6 +243,16 @@ impl Shared {
             None => state.otherwise.clone(),
         };
         (script, earlier, index)
+    }
+
+    fn record(&self, index: usize, seen: &Seen) {
+        let mut state = self.lock();
+        // Unless the test has forgotten it meanwhile.
+        if let Some(old) = state.seen.get_mut(index).filter(|old| old.head == seen.head) {
+            seen.clone_into(old);
+        }
+        drop(state);
+        self.changed.notify_all();
     }
 
     fn note(&self, number: usize, wire: &mut Wire) {

@@ -14,6 +14,7 @@ pub mod hub_pages;
 pub mod links;
 pub mod message;
 pub mod proxy;
+pub mod requests;
 pub mod script;
 pub mod tables;
 pub mod wire;

@@ -75,7 +75,6 @@ pub enum Then {
 }
 
 /// One request in the hands of a script.
-#[derive(Debug)]
 pub struct Exchange<'a> {
     /// The request; its body is not read yet.
     pub seen: Seen,
@@ -87,6 +86,8 @@ pub struct Exchange<'a> {
     pub length: Length,
     /// Whether the body is read.
     pub read: bool,
+    /// Takes down what was read of the body, before it is answered.
+    pub record: &'a dyn Fn(&Seen),
 }
 
 impl Exchange<'_> {
@@ -96,6 +97,7 @@ impl Exchange<'_> {
             self.read = true;
             let body = self.wire.body(self.length);
             self.seen = self.seen.clone().with_body(body);
+            (self.record)(&self.seen);
         }
         &self.seen.body
     }
