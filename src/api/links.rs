@@ -65,8 +65,8 @@ pub(super) async fn issue_batch(
         return Err(ApiError::IdempotencyKeyOnBatch);
     }
     let orders = batch(body.members)?;
-    // More at once than the app's rate would be refused at any time, so "try again later" would be untrue.
-    let at_once_max = usize::try_from(app.rate_per_second.get()).unwrap_or(usize::MAX);
+    // More at once than a burst would be refused at any time, so "try again later" would be untrue.
+    let at_once_max = usize::try_from(app.burst().get()).unwrap_or(usize::MAX);
     if orders.len() > at_once_max {
         return Err(ApiError::BatchAboveRate { at_once_max });
     }

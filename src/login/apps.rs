@@ -1,5 +1,6 @@
 //! Who may issue what: the apps of the configuration, found by key, each with its rate.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ impl Apps {
     pub fn new(apps: &[Arc<App>]) -> Self {
         let rated = |app: &Arc<App>| RatedApp {
             app: Arc::clone(app),
-            limiter: RateLimiter::direct(Quota::per_second(app.rate_per_second)),
+            limiter: RateLimiter::direct(Quota::per_second(app.rate_per_second).allow_burst(app.burst())),
         };
         Self { apps: apps.iter().map(rated).collect() }
     }
@@ -54,17 +55,22 @@ impl Apps {
     /// Charges `links` to the rate of `app`; above it, how long to wait.
     pub fn charge(&self, app: &App, links: u32) -> Result<(), Duration> {
         let Some(rated) = self.apps.iter().find(|rated| rated.app.name == app.name) else { return Ok(()) };
-        let Some(links) = std::num::NonZeroU32::new(links) else { return Ok(()) };
+        let Some(links) = NonZeroU32::new(links) else { return Ok(()) };
         match rated.limiter.check_n(links) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(not_until)) => Err(not_until.wait_time_from(DefaultClock::default().now())),
-            // More than a second's worth at once can never pass; the batch must be made smaller.
+            // More than a burst can never pass: the API refuses such a batch before it is charged.
             Err(_) => Err(Duration::from_secs(1)),
         }
     }
 }
 
 impl App {
+    /// The most links at once: ten seconds' worth, so that a class of students fits into one batch.
+    pub fn burst(&self) -> NonZeroU32 {
+        self.rate_per_second.saturating_mul(const { NonZeroU32::new(10).expect("10 is not 0") })
+    }
+
     /// Whether the app has `scope`.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)

@@ -159,7 +159,9 @@ impl LoginService {
             Inserted::New => {}
             Inserted::Again(id) => {
                 reason = Some("repeat");
-                issued.iter_mut().for_each(|link| link.id = id.clone());
+                for link in &mut issued {
+                    link.id = id.clone();
+                }
             }
             Inserted::Ended => return Err(whole(IssueError::RepeatOfEnded)),
             Inserted::OtherBody => return Err(whole(IssueError::RepeatDiffers)),

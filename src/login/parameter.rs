@@ -144,10 +144,14 @@ fn widen(query: &str, level: &[Decoded], first: usize, last: usize) -> Option<(u
     let mut end = level.get(last.checked_sub(1)?)?.end;
     let before = first.checked_sub(1).and_then(|at| level.get(at));
     let behind = level.get(last).filter(|decoded| separates(decoded.byte));
-    match (before, behind) {
-        // The head of another parameter's value: that parameter keeps its delimiter.
-        (Some(before), _) if !separates(before.byte) && before.byte != b'?' => {}
-        (_, Some(behind)) => end = behind.end,
+    // Only a delimiter that is written at the same depth is the parameter's own: in "next=%3Flogin_token%3Dx&b" the "&"
+    // ends `next`.
+    let written = |decoded: &Decoded| decoded.end - decoded.start;
+    let own = behind.filter(|behind| before.is_none_or(|before| written(before) == written(behind)));
+    match (before, own) {
+        // The head of another parameter's value: that parameter keeps its delimiter. A raw "?" is such a value's, too.
+        (Some(before), _) if !separates(before.byte) && (before.byte != b'?' || written(before) == 1) => {}
+        (_, Some(own)) => end = own.end,
         (Some(before), None) if separates(before.byte) => start = before.start,
         (_, None) => {}
     }

@@ -150,10 +150,10 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 pub fn strip_request(headers: &mut HeaderMap, identity: &Identity, parameter: &Parameter) {
     strip_named_by_connection(headers);
     remove(headers, |name| HOP_BY_HOP.contains(name) || is_forwarding(name) || identity.is_reserved(name));
-    let leaks = headers.get_all(REFERER).iter().any(|value| {
-        memchr::memchr2(b'?', b'%', value.as_bytes())
-            .is_some_and(|at| parameter.mentions(&String::from_utf8_lossy(&value.as_bytes()[at..])))
-    });
+    let leaks = headers
+        .get_all(REFERER)
+        .iter()
+        .any(|value| parameter.mentions(&String::from_utf8_lossy(value.as_bytes())));
     if leaks {
         headers.remove(REFERER);
     }

@@ -40,7 +40,7 @@ pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         return pass_form(proxy, request).await;
     };
     // The form becomes a query. What a browser encodes may not stand raw in it: it would end or break the query.
-    if !body.iter().all(|byte| byte.is_ascii_graphic() && !br##"#<>"\"##.contains(byte)) {
+    if !body.iter().all(|byte| byte.is_ascii_graphic() && !br#"#<>"\"#.contains(byte)) {
         return Err(Rejection::LoginForm.into());
     }
     let address = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery)?;

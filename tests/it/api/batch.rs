@@ -100,18 +100,18 @@ async fn a_batch_that_does_not_fit_into_the_store_issues_nothing() {
 #[tokio::test]
 async fn a_batch_above_the_apps_rate_is_told_how_many_it_may_ask_for() {
     let api = TestApi::new();
-    let reply = issue(&api, NARROW, class(4)).await;
+    let reply = issue(&api, NARROW, class(31)).await;
     assert_eq!((reply.status, reply.code()), (422, "batch_above_rate"));
-    assert!(reply.message().contains("at most 3 links"), "{}", reply.message());
-    assert_eq!(issue(&api, NARROW, class(3)).await.status, 201);
+    assert!(reply.message().contains("at most 30 links"), "{}", reply.message());
+    assert_eq!(issue(&api, NARROW, class(30)).await.status, 201);
 }
 
 #[tokio::test]
 async fn a_batch_counts_by_its_links() {
     let api = TestApi::new();
-    assert_eq!(issue(&api, OTHER, class(90)).await.status, 201);
-    let reply = issue(&api, OTHER, class(90)).await;
-    assert_eq!((reply.status, reply.code(), reply.header("retry-after")), (429, "rate_limited", "1"));
+    assert_eq!(issue(&api, OTHER, class(900)).await.status, 201);
+    let reply = issue(&api, OTHER, class(900)).await;
+    assert_eq!((reply.status, reply.code(), reply.header("retry-after")), (429, "rate_limited", "8"));
 }
 
 #[tokio::test]

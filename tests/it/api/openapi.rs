@@ -103,10 +103,10 @@ async fn every_documented_status_can_be_seen() {
         .await;
     }
     for path in ["/api/v1/links", "/api/v1/links/batch"] {
-        let limited = TestApi::with(Variant { store: Arc::new(MemoryStore::new(9)), ..Variant::default() });
+        let limited = TestApi::with(Variant { store: Arc::new(MemoryStore::new(25)), ..Variant::default() });
         let body =
             if path.ends_with("batch") { json!({"links": [order(), order(), order()]}) } else { order() };
-        for _ in 0..5 {
+        for _ in 0..40 {
             see(&mut unseen, &limited, ("post", path, post(path).key(NARROW).json(&body))).await;
         }
     }
