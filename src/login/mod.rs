@@ -5,7 +5,6 @@
 
 pub mod apps;
 pub mod assertion;
-pub mod inflight;
 pub mod link;
 pub mod next;
 pub mod parameter;
@@ -26,7 +25,6 @@ use crate::store::{Consumed, Link, LinkStatus, Revoked, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, LoginToken, TokenDigest, Username, UsernameRule};
 
 use apps::Apps;
-use inflight::InFlight;
 use next::{Next, NextError, NextRule};
 use parameter::Parameter;
 
@@ -60,7 +58,6 @@ pub struct LoginService {
     random: Arc<dyn SecureRandom + Send + Sync>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
-    in_flight: InFlight,
 }
 
 impl std::fmt::Debug for LoginService {
@@ -236,7 +233,7 @@ impl LoginService {
         };
         let Parts { store, clock, random, audit, metrics } = parts;
         let apps = Apps::new(&config.apps);
-        Some(Self { rules, apps, store, clock, random, audit, metrics, in_flight: InFlight::default() })
+        Some(Self { rules, apps, store, clock, random, audit, metrics })
     }
 
     /// The rules in force.
@@ -257,11 +254,6 @@ impl LoginService {
     /// The time.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
-    }
-
-    /// The tokens that are being redeemed now.
-    pub fn in_flight(&self) -> &InFlight {
-        &self.in_flight
     }
 
     /// Looks at the link of `token` and judges it, together with the `next` of the request; consumes nothing.

@@ -35,6 +35,7 @@ use crate::shutdown::Shutdown;
 use error::ProxyError;
 use headers::{Forwarding, Origin};
 use identity::Identity;
+use redeem::Turns;
 use upgrade::Tunnels;
 use upstream::Upstream;
 
@@ -64,6 +65,7 @@ pub struct Shared {
     forwarding: Forwarding,
     pages: Pages,
     tunnels: Tunnels,
+    turns: Turns,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     rules: Rules,
@@ -99,6 +101,7 @@ impl Shared {
             forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
             pages: Pages::new(config.login.app_url.clone()),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
+            turns: Turns::default(),
             metrics,
             shutdown,
             rules: Rules {
@@ -364,7 +367,7 @@ async fn framed(request: Request<Incoming>) -> Result<Request<RequestBody>, Prox
 
 /// The headers of a request of our own that stands for `headers`' one.
 fn without_body(headers: &HeaderMap) -> HeaderMap {
-    let described = |name: &str| name.starts_with("content-") || name == "origin" || name == "expect";
+    let described = |name: &str| name.starts_with("content-") || name == "expect";
     headers
         .iter()
         .filter(|(name, _)| !described(name.as_str()))

@@ -6,6 +6,7 @@
 mod conclude;
 mod form;
 mod gate;
+mod turns;
 
 use std::time::Duration;
 
@@ -20,7 +21,6 @@ use super::upstream::{Lease, ResponseBody};
 use super::visitor::Visitor;
 use super::{Passing, Proxy, cookies, without_body};
 use crate::config::WithoutToken;
-use crate::login::inflight::{Redeeming, Turn};
 use crate::login::next::form_decode;
 use crate::login::query::LoginQuery;
 use crate::login::{Offer, Refusal, RefusalReason};
@@ -30,6 +30,9 @@ use crate::token::LoginToken;
 
 /// How long a second request for a token waits for the first.
 const DOUBLE_CLICK: Duration = Duration::from_secs(5);
+
+pub use turns::Turns;
+use turns::{Browser, Redeeming, Turn};
 
 type Answer = Result<Response<ResponseBody>, ProxyError>;
 
@@ -129,7 +132,11 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         let refusal = Refusal::Link { reason: RefusalReason::Unknown, link: None };
         return refuse(proxy, &click, None, &refusal).await;
     };
-    let turn = take_turn(proxy, &token).await;
+    let turn = match take_turn(proxy, &click, &token).await {
+        Taken::Turn(turn) => Some(turn),
+        Taken::Answer(answer) => return Ok(answer),
+        Taken::TooLate => None,
+    };
     let offer = match login.offer(&token, asked.as_deref()).await {
         Ok(offer) => offer,
         Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
@@ -160,13 +167,27 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
     login.run(turn, offer).await
 }
 
+/// What came of waiting for a token's turn.
+enum Taken {
+    Turn(Redeeming),
+    /// The same browser's earlier request has brought the login about, and could not take the answer.
+    Answer(Response<ResponseBody>),
+    TooLate,
+}
+
 /// Waits for another redeeming of the same token, at most [`DOUBLE_CLICK`].
-async fn take_turn(proxy: &Proxy, token: &LoginToken) -> Option<Redeeming> {
+async fn take_turn(proxy: &Proxy, click: &Click, token: &LoginToken) -> Taken {
     let deadline = tokio::time::Instant::now() + DOUBLE_CLICK;
     loop {
-        match proxy.shared.login.in_flight().enter(token.digest()) {
-            Turn::Mine(turn) => return Some(turn),
-            Turn::Wait(other) => tokio::time::timeout_at(deadline, other.wait()).await.ok()?,
+        match proxy.shared.turns.enter(token.digest()) {
+            Turn::Mine(turn) => return Taken::Turn(turn),
+            Turn::Wait(other) => {
+                match tokio::time::timeout_at(deadline, other.wait(&Browser::of(click))).await {
+                    Ok(Some(answer)) => return Taken::Answer(answer),
+                    Ok(None) => {}
+                    Err(_) => return Taken::TooLate,
+                }
+            }
         }
     }
 }

@@ -103,7 +103,12 @@ impl Framing {
         while at < bytes.len() {
             let rest = &mut bytes[at..];
             at += match self.place {
-                Place::Opaque | Place::Refused => return,
+                Place::Opaque => return,
+                // Nothing behind it may be taken for a request.
+                Place::Refused => {
+                    rest.fill(0);
+                    return;
+                }
                 Place::Between | Place::Head => self.judge_line(rest),
                 Place::Sized(left) => {
                     let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -120,7 +125,8 @@ impl Framing {
                 Place::Chunked(chunk) => {
                     self.place = next_in_chunk(chunk, rest[0]);
                     if self.place == Place::Refused {
-                        rest[0] = 0;
+                        // In an extension hyper takes any byte but a bare LF.
+                        rest[0] = if matches!(chunk, Chunk::Extension(_)) { b'\n' } else { 0 };
                     }
                     1
                 }

@@ -20,8 +20,9 @@ fn assert_forwarding(seen: &Seen, expected: &[(&str, &str)]) {
         assert_eq!(seen.headers.get(name), Some(*value), "{name}");
         assert_eq!(seen.headers.count_folded(name), 1, "{name} in any spelling");
     }
-    for absent in ["forwarded", "x-forwarded-host"] {
-        assert_eq!(seen.headers.count_folded(absent), 0, "{absent}");
+    for name in ["forwarded", "x-forwarded-host"] {
+        // The Host header itself is untouched, so there is no other to tell of.
+        assert_eq!(seen.headers.count_folded(name), 0, "{name}");
     }
 }
 

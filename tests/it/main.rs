@@ -3,8 +3,13 @@
 mod api;
 mod cli;
 mod config_files;
+mod double_click;
 mod floors;
 mod forwarding;
+mod framing;
 mod identity;
+mod login_query;
+mod next;
+mod redeem;
 mod support;
 mod targets;

@@ -589,8 +589,8 @@ fn a_browser_that_goes_away_during_the_login_leaves_a_used_link_and_one_whole_lo
     hub.wait_for_path("/hub/login");
     gone.reset();
     assert_eq!(proxy.links().status(&link.id), "used");
-    // Comes while the login is under way, and waits for its end.
-    let mut second = begin(&proxy, &link);
+    // Comes while the login is under way, and waits for its end. It is another browser's: see double_click.rs.
+    let mut second = proxy.browser().navigate(&link.target()).header("User-Agent", "another").begin();
     gate.open();
     let answer = second.answer_to("GET").unwrap();
     assert_eq!(answer.status, 403, "{}", answer.text());

@@ -160,7 +160,7 @@ fn a_request_has_exactly_one_readable_host_which_stays_byte_for_byte() {
         let request = format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_eq!(proxy.connect().ask(request).status, 200, "{host}");
         let seen = hub.only("/x");
-        assert_eq!(seen.headers.all("host"), vec![host]);
+        assert_eq!(seen.headers.all("host"), [host]);
     }
     hub.forget();
     for lines in [

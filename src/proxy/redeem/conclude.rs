@@ -2,13 +2,13 @@
 //!
 //! Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
 
-use hyper::header::{CACHE_CONTROL, HeaderValue, REFERRER_POLICY};
+use hyper::header::{CACHE_CONTROL, HeaderValue, ORIGIN, REFERRER_POLICY};
 use hyper::{Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
+use super::turns::{Browser, Redeeming};
 use super::{Answer, Click, form, page, refuse};
 use crate::body::RequestBody;
-use crate::login::inflight::Redeeming;
 use crate::login::next::form_encode;
 use crate::login::{Offer, VerifiedUser};
 use crate::pages::Page;
@@ -51,11 +51,12 @@ impl Login {
     pub async fn run(self, turn: Redeeming, offer: Offer) -> Answer {
         let (done, outcome) = oneshot::channel();
         let shutdown = self.proxy.shared.shutdown.clone();
+        let browser = Browser::of(&self.click);
         shutdown.spawn(async move {
-            let answer = self.conclude(offer).await;
-            drop(turn);
-            // Nobody takes it if the browser has gone away meanwhile.
-            let _taken = done.send(answer);
+            // It comes back if the browser has gone away meanwhile.
+            if let Err(Ok(answer)) = done.send(self.conclude(offer).await) {
+                turn.leave(browser, answer);
+            }
         });
         outcome.await.unwrap_or_else(|_| Err(UpstreamError::Timeout.into()))
     }
@@ -123,6 +124,8 @@ impl Login {
     fn request(&mut self, user: VerifiedUser, same: bool) -> Result<Request<RequestBody>, ProxyError> {
         let shared = &self.proxy.shared;
         let mut headers = std::mem::take(&mut self.click.headers);
+        // A form of ours that was posted becomes a GET, and a GET that navigates has no Origin.
+        headers.remove(ORIGIN);
         if !same {
             cookies::strip_hub_login(&mut headers);
         }
