@@ -161,8 +161,8 @@ impl Service for Proxy {
         let begun = Instant::now();
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let wishes = Wishes::of(request.headers());
-        let peer = connection.peer;
-        let response = match self.steps(connection, request).await {
+        let origin = self.shared.forwarding.origin(connection.peer, request.headers());
+        let response = match self.steps(connection, origin, request).await {
             Ok(response) => response,
             Err(error) => {
                 self.tell(&error, self.loggable(&uri));
@@ -174,7 +174,7 @@ impl Service for Proxy {
             // The path and never the query: a query can hold a secret of the hub's.
             tracing::info!(
                 target: "hublatch::access",
-                %peer,
+                client = %origin.client,
                 method = method.as_str(),
                 path = self.loggable(&uri),
                 status = response.status().as_u16(),
@@ -217,6 +217,7 @@ impl Proxy {
     async fn steps(
         &self,
         connection: ConnectionInfo,
+        origin: Origin,
         mut request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
@@ -226,7 +227,6 @@ impl Proxy {
         }
         let has_upgrade = request.headers().contains_key(UPGRADE);
         let upgrade = headers::asked_upgrade(request.headers());
-        let origin = shared.forwarding.origin(connection.peer, request.headers());
         headers::strip_request(request.headers_mut(), &shared.identity, &shared.login.rules().parameter);
         let client = (origin.client == connection.peer).then_some(connection.peer_value);
         shared.forwarding.add(request.headers_mut(), origin, client);

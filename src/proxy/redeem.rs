@@ -199,7 +199,7 @@ async fn visitor_of(proxy: &Proxy, headers: &HeaderMap) -> Option<(Lease, Option
         Ok(mut lease) => match visitor.name(&mut lease).await {
             Ok(name) => return Some((lease, name)),
             // An idle connection may have been closed by the other side a moment ago: one more try on a new one.
-            Err(error) if lease.is_reused() => match proxy.upstream.connect().await {
+            Err(error) if lease.is_reused() && !error.is_timeout() => match proxy.upstream.connect().await {
                 Ok(mut lease) => match visitor.name(&mut lease).await {
                     Ok(name) => return Some((lease, name)),
                     Err(_) => error,

@@ -42,6 +42,13 @@ pub enum VisitorError {
     Timeout,
 }
 
+impl VisitorError {
+    /// Whether the hub was given all the time there is.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Upstream(UpstreamError::Timeout))
+    }
+}
+
 #[derive(Deserialize)]
 struct UserModel {
     name: String,

@@ -111,14 +111,15 @@ impl Wire {
         self.pending.drain(..count.min(self.pending.len())).collect()
     }
 
-    /// Reads and forgets `count` bytes, in constant memory; how many there were.
-    pub fn discard(&mut self, count: u64) -> u64 {
+    /// Shows the next `count` bytes piece by piece, in constant memory; how many there were before the end.
+    pub fn each(&mut self, count: u64, mut look: impl FnMut(&[u8])) -> u64 {
         let mut left = count;
         while left > 0 {
             if self.pending.is_empty() && !self.fill() {
                 break;
             }
             let taken = self.pending.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            look(&self.pending[..taken]);
             self.pending.drain(..taken);
             left -= taken as u64;
         }
