@@ -1,6 +1,6 @@
 //! One request from the browser to the hub and back.
 //!
-//! [`Proxy::steps`] is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
+//! `Proxy::steps` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
 
 mod cookies;
 mod error;

@@ -59,7 +59,7 @@ impl TokenStore for MemoryStore {
     fn insert(&self, new: Vec<Link>, key: Option<IdempotencyKey>, now: Moment) -> StoreFuture<'_, Inserted> {
         let mut links = self.lock();
         links.purge(now);
-        let outcome = links.insert(new, key, now, self.max_tokens);
+        let outcome = links.insert(new, key.as_ref(), now, self.max_tokens);
         done(outcome)
     }
 
@@ -149,13 +149,13 @@ impl Links {
     fn insert(
         &mut self,
         new: Vec<Link>,
-        key: Option<IdempotencyKey>,
+        key: Option<&IdempotencyKey>,
         now: Moment,
         max_tokens: usize,
     ) -> Inserted {
-        let earlier = key.as_ref().and_then(|key| self.repeats.get(&(key.app.clone(), key.key.clone())));
+        let earlier = key.and_then(|key| self.repeats.get(&(key.app.clone(), key.key.clone())));
         let mut again = None;
-        if let (Some(key), Some(earlier)) = (&key, earlier) {
+        if let (Some(key), Some(earlier)) = (key, earlier) {
             if earlier.body != key.body {
                 return Inserted::OtherBody;
             }
@@ -179,7 +179,7 @@ impl Links {
             if let Some(id) = &again {
                 link.id = id.clone();
             }
-            if let Some(key) = &key {
+            if let Some(key) = key {
                 let repeat = Repeat { body: key.body, id: link.id.clone() };
                 self.repeats.insert((key.app.clone(), key.key.clone()), repeat);
             }

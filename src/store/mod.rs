@@ -17,7 +17,7 @@ use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
 pub use memory::MemoryStore;
 
 /// How long the record of a link can be read after it has ended.
-pub const RETENTION: Duration = Duration::from_secs(600);
+pub const RETENTION: Duration = Duration::from_mins(10);
 
 /// What a store's method returns: a boxed future, because stores are used behind `Arc<dyn TokenStore>`.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

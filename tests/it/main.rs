@@ -1,5 +1,8 @@
 //! The in-process tests: one binary, a file a topic. No outside help, real sockets on port 0.
 
+// Pedantry and the ban on unwrap are for code that runs unattended. A test that panics has done its work.
+#![allow(clippy::pedantic, clippy::unwrap_used)]
+
 mod api;
 mod cli;
 mod config_files;

@@ -77,10 +77,9 @@ impl Wire {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("set linger");
     }
 
-    /// Bounds the kernel's buffer of what was received and not read.
-    pub fn small_receive_buffer(self) -> Self {
-        socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096).expect("set the buffer");
-        self
+    /// Bounds the kernel's buffer of what was received and not read: it grows to many megabytes by itself.
+    pub fn bound_receive_buffer(&self, bytes: usize) {
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(bytes).expect("set the buffer");
     }
 
     /// Reads once more. False at the end; a reset is an end too.
@@ -103,6 +102,11 @@ impl Wire {
             Err(_) => self.ended = true,
         }
         !self.ended
+    }
+
+    /// What was read and not taken yet.
+    pub fn pending(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
     }
 
     /// The next `count` bytes, or fewer at the end.
