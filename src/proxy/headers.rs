@@ -5,11 +5,11 @@
 
 use std::net::IpAddr;
 
-use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::{HeaderMap, Version};
 use ipnet::IpNet;
 
 use super::identity::Identity;
@@ -132,12 +132,16 @@ fn address(entry: &str) -> Option<IpAddr> {
     bare.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
 
-/// The upgrade that a request asks for: `Connection: upgrade` with `Upgrade: …`. Not h2c: the tunnel would carry
-/// requests that nobody has looked at.
-pub fn asked_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let upgrade = headers.get(UPGRADE)?;
+/// The upgrade that a request asks for: `Connection: upgrade` with one protocol in `Upgrade`, and not by HTTP/1.0
+/// (RFC 9110 § 7.8). Not h2c: the tunnel would carry requests that nobody has looked at.
+pub fn asked_upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get(UPGRADE).filter(|_| version == Version::HTTP_11)?;
     let asked = connection_names(headers).any(|name| name.eq_ignore_ascii_case("upgrade"));
-    (asked && !upgrade.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| upgrade.clone())
+    let value = upgrade.as_bytes();
+    let is_one = value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+/".contains(byte));
+    let name = value.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_http = ["h2c", "h2", "http"].iter().any(|http| name.eq_ignore_ascii_case(http.as_bytes()));
+    (asked && is_one && !is_http).then(|| upgrade.clone())
 }
 
 fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -162,6 +166,10 @@ pub fn strip_request(headers: &mut HeaderMap, identity: &Identity, parameter: &P
 /// Removes hop-by-hop headers from an answer; trailers may follow it, so `Trailer` stays.
 pub fn strip_response(headers: &mut HeaderMap) {
     strip_named_by_connection(headers);
+    // RFC 9112 § 6.3: Transfer-Encoding goes before Content-Length, which must not be passed on then.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     remove(headers, |name| *name != TRAILER && HOP_BY_HOP.contains(name));
 }
 

@@ -226,7 +226,7 @@ impl Proxy {
             return Err(target::Rejection::TokenInPath.into());
         }
         let has_upgrade = request.headers().contains_key(UPGRADE);
-        let upgrade = headers::asked_upgrade(request.headers());
+        let upgrade = headers::asked_upgrade(request.version(), request.headers());
         headers::strip_request(request.headers_mut(), &shared.identity, &shared.login.rules().parameter);
         let client = (origin.client == connection.peer).then_some(connection.peer_value);
         shared.forwarding.add(request.headers_mut(), origin, client);

@@ -112,9 +112,11 @@ pub async fn run(
         timer: Box::pin(tokio::time::sleep(idle)),
     };
     tokio::select! {
-        ended = tunnel => ended,
+        // In this order: a session that ended during the handshake must not have a byte tunnelled.
+        biased;
         () = registered.closed.cancelled() => Ok(()),
         () = shutdown.deadline() => Ok(()),
+        ended = tunnel => ended,
     }
 }
 

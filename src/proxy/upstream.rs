@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
@@ -221,7 +221,9 @@ impl Lease {
     }
 
     /// Ties the connection to the body of its answer.
-    pub fn release_with(self, answer: Response<Incoming>) -> Response<ResponseBody> {
+    pub fn release_with(self, mut answer: Response<Incoming>) -> Response<ResponseBody> {
+        // The version is each hop's own (RFC 9110 § 2.5).
+        *answer.version_mut() = Version::HTTP_11;
         let status = answer.status();
         answer.map(|incoming| {
             if status == StatusCode::SWITCHING_PROTOCOLS {

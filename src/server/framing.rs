@@ -178,7 +178,10 @@ impl Framing {
         } else if !empty {
             self.place = Place::Head;
             self.first_line = false;
-        } else if !self.first_line {
+        } else if self.first_line {
+            // An empty line before a request is passed over (RFC 9112 § 2.2).
+            self.place = Place::Between;
+        } else {
             self.end_head();
         }
         end + 1

@@ -182,7 +182,8 @@ int main(int argc, char **argv) {
   mode = !strcmp(argv[1], "ws") ? WS : !strcmp(argv[1], "events") ? EVENTS : HTTP;
   port = atoi(argv[2]);
   int wanted = atoi(argv[3]), at = 5;
-  if (wanted < 1 || wanted > CONNECTIONS_MAX) return fprintf(stderr, "load: 1 to %d connections\n", CONNECTIONS_MAX), 2;
+  if (wanted < 1 || wanted > CONNECTIONS_MAX)
+    return fprintf(stderr, "load: 1 to %d connections\n", CONNECTIONS_MAX), 2;
   if (mode == HTTP) read_requests(argv[at++]);
   for (; at < argc; at++) {
     if (!strncmp(argv[at], "count=", 6)) count_max = strtoull(argv[at] + 6, NULL, 10);
@@ -196,10 +197,11 @@ int main(int argc, char **argv) {
 
   poller = epoll_create1(0);
   connections = calloc(wanted, sizeof *connections);
+  const char *listen = "GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n";
   for (int i = 0; i < wanted; i++) {
     dial(&connections[i]);
     if (mode == WS) upgrade(&connections[i]);
-    if (mode == EVENTS) put(&connections[i], "GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n", 70);
+    if (mode == EVENTS) put(&connections[i], listen, strlen(listen));
   }
   begun = now();
   ends = begun + (uint64_t)(atof(argv[4]) * 1e9);

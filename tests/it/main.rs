@@ -4,15 +4,26 @@
 #![allow(clippy::pedantic, clippy::unwrap_used)]
 
 mod api;
+mod audit;
+mod canary;
 mod cli;
 mod config_files;
+mod confirm;
 mod double_click;
 mod floors;
 mod forwarding;
 mod framing;
 mod identity;
+mod invariants;
 mod login_query;
 mod next;
+mod races;
 mod redeem;
 mod support;
+mod switch;
 mod targets;
+mod transparency;
+mod upgrades;
+mod upstream_failures;
+mod used_links;
+mod without_token;

@@ -197,7 +197,7 @@ fn the_tunnels_of_the_ended_session_are_closed_and_no_others() {
     carol.set_cookie("jupyterhub-session-id", "s-carol", "/");
     let mut closed: Vec<Wire> =
         (0..4).map(|_| tunnel(&mut bob, "/user/bob/api/kernels/1/channels")).collect();
-    let mut open = vec![
+    let mut open = [
         tunnel(&mut bob_elsewhere, "/user/bob/ws"),
         tunnel(&mut carol, "/user/carol/ws"),
         tunnel(&mut nobody, "/services/x/ws"),

@@ -1,5 +1,7 @@
 //! Links that log nobody in: used, expired, revoked, not allowed any more; and the way on for whom they have served.
 
+pub mod rules;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -300,116 +302,4 @@ fn a_page_leads_back_to_the_app_if_there_is_one() {
     assert!(page.contains("href=\"https:&#x2f;&#x2f;portal.example&#x2f;go?a=1&amp;b\""), "{page}");
     let without = TestProxy::start(&hub);
     assert!(!without.browser().get("/hub/login?login_token=x").text().contains("Back to the app"));
-}
-
-/// A login service under other rules, over the same store and clock: what a restart with another file would be, were
-/// the store a lasting one.
-fn service(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, app: &str, login: &str) -> LoginService {
-    let digits = "ab".repeat(32);
-    let text = format!(
-        "[public]\nurl = \"http://hub.test\"\n[hub]\nurl = \"http://127.0.0.1:8400\"\n[login]\n{login}\n\
-         [[apps]]\nkeys = [\"sha256:{digits}\"]\n{app}\n"
-    );
-    let config =
-        config::load_str(&text, Path::new("hublatch.toml"), []).unwrap_or_else(|faults| panic!("{faults}"));
-    let parts = Parts {
-        store: Arc::clone(store) as Arc<dyn TokenStore>,
-        clock: Arc::clone(clock) as Arc<dyn hublatch::clock::Clock>,
-        random: Arc::new(SystemRandom::new()),
-        audit: Arc::new(Audit::new(Box::new(std::io::sink()))),
-        metrics: Arc::new(Metrics::new()),
-    };
-    LoginService::new(&config, parts).expect("a URL")
-}
-
-/// Runs `future` to its end on this thread.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
-}
-
-fn issue(login: &LoginService, username: &str, next: Option<&str>) -> LoginToken {
-    let app = login.apps().by_name("portal").expect("the app").clone();
-    let order = Order {
-        username: username.to_owned(),
-        destination: next.map_or(Destination::HubDecides, |next| Destination::Next(next.to_owned())),
-        expires_in: None,
-        confirm: false,
-        groups: None,
-        claims: None,
-        note: None,
-    };
-    block_on(login.issue(&app, vec![order], None, None)).expect("a link").remove(0).login_token
-}
-
-#[test]
-fn the_rules_of_today_decide_and_not_those_at_issue() {
-    let (store, clock) = (Arc::new(MemoryStore::new(100)), standing_clock());
-    let before = service(&store, &clock, "name = \"portal\"", "");
-    for (app, login, allowed) in [
-        ("name = \"portal\"", "", true),
-        ("name = \"other\"", "", false),
-        ("name = \"portal\"\nusernames = \"bob|carol\"", "", false),
-        ("name = \"portal\"\nusernames = \"alic\"", "", false),
-        ("name = \"portal\"\ndeny_usernames = [\"alice\"]", "", false),
-        ("name = \"portal\"", "usernames = \"[b-z]+\"", false),
-        ("name = \"portal\"\nusernames = \"a.*\"", "usernames = \"[a-z]+\"", true),
-    ] {
-        let token = issue(&before, "alice", None);
-        let after = service(&store, &clock, app, login);
-        match block_on(after.offer(&token, None)) {
-            Ok(_) => assert!(allowed, "{app} {login}"),
-            Err(Refusal::Link { reason: RefusalReason::NotAllowed, .. }) => {
-                assert!(!allowed, "{app} {login}")
-            }
-            Err(other) => panic!("{app} {login}: {other}"),
-        }
-        // Looking costs nothing.
-        let offer = block_on(before.offer(&token, None)).expect("it is still pending");
-        assert_eq!(
-            block_on(before.redeem(offer, None)).expect("its one success").username().as_str(),
-            "alice"
-        );
-    }
-}
-
-#[test]
-fn a_next_that_the_rules_of_today_do_not_allow_is_refused_and_uses_nothing_up() {
-    let (store, clock) = (Arc::new(MemoryStore::new(100)), standing_clock());
-    let before = service(&store, &clock, "name = \"portal\"", "");
-    let after = service(&store, &clock, "name = \"portal\"\nnext = [\"/user\"]", "");
-    for (granted, asked, allowed) in [
-        (Some("/user/alice"), None, true),
-        (Some("/hub/admin"), None, false),
-        (Some("/hub/admin"), Some("/user/alice"), false),
-        (Some("/user/alice"), Some("/hub/admin"), true),
-        (None, Some("/hub/admin"), false),
-        (None, Some("/user"), true),
-        (None, None, true),
-    ] {
-        let token = issue(&before, "alice", granted);
-        match block_on(after.offer(&token, asked)) {
-            Ok(_) => assert!(allowed, "{granted:?} {asked:?}"),
-            Err(Refusal::Next { .. }) => assert!(!allowed, "{granted:?} {asked:?}"),
-            Err(other) => panic!("{granted:?} {asked:?}: {other}"),
-        }
-        assert!(block_on(before.offer(&token, None)).is_ok(), "{granted:?} {asked:?}: used up");
-    }
-}
-
-#[test]
-fn an_offer_that_outlives_its_link_is_worth_nothing() {
-    let (store, clock) = (Arc::new(MemoryStore::new(100)), standing_clock());
-    let login = service(&store, &clock, "name = \"portal\"", "");
-    let token = issue(&login, "alice", None);
-    let offers: Vec<_> = (0..3).map(|_| block_on(login.offer(&token, None)).expect("pending")).collect();
-    let outcomes: Vec<_> = offers.into_iter().map(|offer| block_on(login.redeem(offer, None))).collect();
-    assert!(outcomes[0].is_ok());
-    for outcome in &outcomes[1..] {
-        assert!(matches!(outcome, Err(Refusal::Link { reason: RefusalReason::Used, .. })), "{outcome:?}");
-    }
-    let late = issue(&login, "alice", None);
-    let offer = block_on(login.offer(&late, None)).expect("pending");
-    clock.advance(Duration::from_secs(30));
-    let outcome = block_on(login.redeem(offer, None));
-    assert!(matches!(outcome, Err(Refusal::Link { reason: RefusalReason::Expired, .. })), "{outcome:?}");
 }

@@ -85,6 +85,10 @@ async fn pass_form(proxy: &Proxy, mut request: Request<RequestBody>) -> Answer {
 /// be known. The token waits in a cookie for the GET that the 303 brings, which has the cookies.
 fn hand_over(proxy: &Proxy, token: &str, next: Option<&str>, others: &str) -> Answer {
     let rules = proxy.shared.login.rules();
+    // The GET would refuse it; and no token may stand in a redirect.
+    if next.is_some_and(|next| rules.parameter.mentions(next)) {
+        return Err(Rejection::Next.into());
+    }
     let next = next.map(|next| format!("next={next}"));
     let query: Vec<&str> =
         next.as_deref().into_iter().chain((!others.is_empty()).then_some(others)).collect();

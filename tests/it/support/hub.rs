@@ -44,7 +44,12 @@ struct State {
 impl FakeHub {
     /// A hub under base URL `/`.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        Self::start_at(([127, 0, 0, 1], 0).into())
+    }
+
+    /// The same at an address of the test's choice.
+    pub fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("bind");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
@@ -198,8 +203,8 @@ impl Shared {
         let conversing = std::panic::AssertUnwindSafe(|| self.converse(number, &mut wire));
         let _panicked = std::panic::catch_unwind(conversing);
         self.note(number, &mut wire);
+        drop(self.lock().streams.remove(&number));
         wire.close();
-        self.lock().streams.remove(&number);
         self.changed.notify_all();
     }
 

@@ -15,6 +15,7 @@ pub struct Wire {
     /// Every byte that was ever read, if somebody wants to know.
     all: Option<Vec<u8>>,
     ended: bool,
+    resets: bool,
 }
 
 impl Wire {
@@ -28,7 +29,7 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("set a timeout");
         stream.set_nodelay(true).expect("set nodelay");
-        Self { stream, pending: Vec::new(), all: None, ended: false }
+        Self { stream, pending: Vec::new(), all: None, ended: false, resets: false }
     }
 
     /// Keeps every byte that is read from now on.
@@ -69,11 +70,19 @@ impl Wire {
 
     /// Ends the connection both ways.
     pub fn close(self) {
-        let _gone = self.stream.shutdown(Shutdown::Both);
+        if !self.resets {
+            let _gone = self.stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Ends the connection as a process that dies does: with a reset.
-    pub fn reset(self) {
+    pub fn reset(mut self) {
+        self.reset_at_close();
+    }
+
+    /// Makes the end of the connection a reset, when its last handle is dropped.
+    pub fn reset_at_close(&mut self) {
+        self.resets = true;
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("set linger");
     }
 
@@ -151,6 +160,20 @@ impl Wire {
     /// Whether the peer ends the connection without another byte.
     pub fn is_ended(&mut self) -> bool {
         self.pending.is_empty() && !self.fill()
+    }
+
+    /// Whether nothing comes for `span`, and the connection does not end either.
+    pub fn is_silent_for(&mut self, span: Duration) -> bool {
+        if !self.pending.is_empty() || self.ended {
+            return false;
+        }
+        self.stream.set_read_timeout(Some(span)).expect("set a timeout");
+        let silent = self
+            .stream
+            .peek(&mut [0])
+            .is_err_and(|error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        silent
     }
 
     /// The next head, of a request or an answer; `None` if the connection ends before it is whole.
