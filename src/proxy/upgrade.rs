@@ -103,8 +103,8 @@ pub async fn run(
     let (downstream, early) = split_downstream(downstream)?;
     let (upstream, answered) = split_upstream(upstream)?;
     let tunnel = Tunnel {
-        up: Flow::new(&early),
-        down: Flow::new(&answered),
+        up: Flow::new(early),
+        down: Flow::new(answered),
         downstream,
         upstream,
         idle,
@@ -146,9 +146,12 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(kept: &Bytes) -> Self {
-        // A copy, so that hyper's whole read buffer is not kept for it.
-        Self { kept: Bytes::copy_from_slice(kept), ended: false, closed: false }
+    /// Begins with what hyper has read already. That is copied, and its large buffer is gone with the tunnel's first
+    /// idle moment.
+    fn new(read: Bytes) -> Self {
+        let kept = Bytes::copy_from_slice(&read);
+        drop(read);
+        Self { kept, ended: false, closed: false }
     }
 
     /// Moves what can be moved. Ready when the direction is closed; `moved` tells whether a byte was.

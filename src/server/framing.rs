@@ -56,6 +56,8 @@ pub struct Framing {
     carried_length: usize,
     length: Length,
     upgrade: bool,
+    /// Heads that have ended.
+    heads: u64,
 }
 
 /// Where a connection stands between two reads: decides which timeout runs.
@@ -83,7 +85,13 @@ impl Framing {
             carried_length: 0,
             length: Length::None,
             upgrade: false,
+            heads: 0,
         }
+    }
+
+    /// How many request heads have ended.
+    pub fn heads(&self) -> u64 {
+        self.heads
     }
 
     /// Where the connection stands.
@@ -225,6 +233,7 @@ impl Framing {
         let length = std::mem::replace(&mut self.length, Length::None);
         let upgrade = std::mem::take(&mut self.upgrade);
         self.first_line = true;
+        self.heads += 1;
         match length {
             // What follows may be another protocol. If the upgrade does not come about, `Server` closes the connection.
             _ if upgrade => self.place = Place::Opaque,

@@ -110,8 +110,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         }
         let before = buf.filled().len();
         if Pin::new(&mut this.stream).poll_read(cx, buf)?.is_ready() {
-            this.reading.progress();
+            let heads = this.framing.heads();
             this.framing.judge(&mut buf.filled_mut()[before..]);
+            // A head is one wait, from its first byte to its last: who sends it drop by drop gains no time.
+            let same_head = phase == Phase::Head && this.framing.heads() == heads;
+            if !same_head {
+                this.reading.progress();
+            }
             return Poll::Ready(Ok(()));
         }
         let limit = match phase {
@@ -162,7 +167,15 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        // The parser read last while the answer was under way, and no timer was set. Now that the answer is out, the
+        // wait for the next request begins.
+        if this.framing.phase() == Phase::Idle && !this.exchanges.any() {
+            this.reading.progress();
+            let _not_yet = this.reading.poll(cx, this.patience.idle);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -214,8 +214,8 @@ int main(int argc, char **argv) {
       if (connections[i].waiting) busy++;
       else idle = i;
     }
-    // A count ends when its last answer is there, at the latest at the end of SECONDS; answers under way get a second.
-    if (mode == EVENTS ? time >= ends : is_over() && (!busy || time >= ends + 1000000000ULL)) break;
+    // A count ends when its last answer is there, at the latest at the end of SECONDS; answers under way get ten seconds.
+    if (mode == EVENTS ? time >= ends : is_over() && (!busy || time >= ends + 10000000000ULL)) break;
     if (count_max && time >= ends) break;
     if (rate && idle >= 0 && time >= due()) {
       next(&connections[idle]);

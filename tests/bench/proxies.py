@@ -192,7 +192,7 @@ def chp(folder, origin_port, **_options):
     return Proxy("CHP", version, plain, port, tls_port, tls)
 
 
-def hublatch(folder, origin_port, binary=None, name="hublatch", access_log=False, with_tls=False):
+def hublatch(folder, origin_port, binary=None, name="hublatch", access_log=False, with_tls=False, wrapper=()):
     """One process for http and, where it can, another for https: it speaks one of the two on a public listener."""
     version = tools.first_line([binary, "--version"]).rpartition(" ")[2]
     key = "hk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
@@ -210,8 +210,8 @@ def hublatch(folder, origin_port, binary=None, name="hublatch", access_log=False
         config = home / "hublatch.toml"
         config.write_text(text)
         config.chmod(0o600)
-        process = Process(name, [binary, "serve", "--config", config], home / "log")
-        return process.wait_for_port(port), port, management
+        process = Process(name, [*wrapper, binary, "serve", "--config", config], home / "log")
+        return process.wait_for_port(port, 60), port, management
 
     process, port, management = start(name, tls=False)
     tls_process, tls_port, _ = start(f"{name}-tls", tls=True) if with_tls else (None, None, None)

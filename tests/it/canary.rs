@@ -66,6 +66,8 @@ fn no_refusal_repeats_the_token() {
         ("a longer token", 403, format!("/hub/login?login_token={token}x")),
         ("a dot segment", 400, format!("/x/../hub/login?login_token={token}")),
         ("a mangled link", 400, format!("/hub/login%3Flogin_token%3D{token}")),
+        ("a link with & for ?", 400, format!("/hub/login&login_token={token}")),
+        ("a link with ; for ?", 400, format!("/hub/login;login_token={token}")),
         ("a link mangled twice", 400, format!("/hub/login%253Flogin_token={token}")),
         ("another path", 200, format!("/user/alice/lab?login_token={token}&a=1")),
         ("a nested token", 200, format!("/hub/x?next=%2Fhub%2Flogin%3Flogin_token%3D{token}")),

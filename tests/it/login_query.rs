@@ -1,5 +1,7 @@
 //! The query of the login path: the one spelling that logs in, and no other; what goes on to the hub, byte for byte.
 
+use std::time::Duration;
+
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -135,5 +137,28 @@ fn a_referer_with_a_token_does_not_reach_the_hub_with_the_login() {
         hub.forget();
         assert_eq!(proxy.browser().navigate(&link.target()).header("Referer", referer).send().status, 302);
         assert_eq!(hub.only("/hub/login").headers.get("referer"), arrives.then_some(referer), "{referer}");
+    }
+}
+
+#[test]
+fn a_query_of_nothing_but_tokens_costs_no_more_than_another() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).set("limits", "head_bytes = \"64KiB\"").start();
+    for piece in [
+        "login_token&",
+        "%25256cogin_token&",
+        "x=%26login_token&",
+        "x=%2526login%255Ftoken%253D1&",
+        ";login-token=",
+    ] {
+        hub.forget();
+        let query = piece.repeat(60_000 / piece.len());
+        let begun = std::time::Instant::now();
+        proxy
+            .connect()
+            .ask(format!("GET /x?{query} HTTP/1.1\r\nHost: hub.test\r\nConnection: close\r\n\r\n"));
+        // Cutting them out one by one would take minutes.
+        assert!(begun.elapsed() < Duration::from_secs(2), "{piece}: {:?}", begun.elapsed());
+        assert_eq!(hub.only("/x").target, "/x", "{piece}");
     }
 }

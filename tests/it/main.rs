@@ -10,6 +10,7 @@ mod cli;
 mod config_files;
 mod confirm;
 mod double_click;
+mod drain;
 mod floors;
 mod forwarding;
 mod framing;

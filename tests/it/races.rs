@@ -1,14 +1,20 @@
 //! One token, many who want it: at most one login, whatever races, threads and failing stores do (contract.md section 3,
 //! step 5).
 
-use std::collections::HashMap;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod failing_store;
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+
+use hublatch::login::{Refusal, RefusalReason};
+use hublatch::store::MemoryStore;
 use serde_json::{Value, json};
 
 use crate::redeem::logins;
+use crate::support::proxy::standing_clock;
 use crate::support::{FakeHub, TestProxy, Wire};
+use crate::used_links::rules::{block_on, issue, service};
 
 const TOKENS: usize = 1000;
 const BROWSERS: usize = 8;
@@ -139,4 +145,37 @@ fn a_revocation_that_races_with_a_click_either_comes_first_or_is_told_that_it_di
             other => panic!("click and revocation: {other:?}"),
         }
     }
+}
+
+#[test]
+fn of_eight_threads_with_an_offer_each_one_makes_a_verified_user() {
+    let login = service(
+        &Arc::new(MemoryStore::new(10_000)),
+        &standing_clock(),
+        "name = \"portal\"\nrate = \"100000/s\"",
+        "",
+    );
+    let tokens: Vec<_> = (0..2_000).map(|_| issue(&login, "alice", None)).collect();
+    let start = Barrier::new(BROWSERS);
+    let won: Vec<AtomicUsize> = tokens.iter().map(|_| AtomicUsize::new(0)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..BROWSERS {
+            scope.spawn(|| {
+                // All offers first: between offer and take, anything may have happened.
+                let look = |token| block_on(login.offer(token, None)).expect("a pending link");
+                let offers: Vec<_> = tokens.iter().map(look).collect();
+                start.wait();
+                for (offer, won) in offers.into_iter().zip(&won) {
+                    match block_on(login.redeem(offer, None)) {
+                        Ok(user) => {
+                            won.fetch_add(usize::from(user.username().as_str() == "alice"), Ordering::SeqCst)
+                        }
+                        Err(Refusal::Link { reason: RefusalReason::Used, .. }) => 0,
+                        Err(other) => panic!("{other}"),
+                    };
+                }
+            });
+        }
+    });
+    assert!(won.iter().all(|won| won.load(Ordering::SeqCst) == 1));
 }

@@ -4,7 +4,12 @@ use super::*;
 
 /// A login service under other rules, over the same store and clock: what a restart with another file would be, were
 /// the store a lasting one.
-pub fn service(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, app: &str, login: &str) -> LoginService {
+pub fn service(
+    store: &Arc<impl TokenStore + 'static>,
+    clock: &Arc<ManualClock>,
+    app: &str,
+    login: &str,
+) -> LoginService {
     let digits = "ab".repeat(32);
     let text = format!(
         "[public]\nurl = \"http://hub.test\"\n[hub]\nurl = \"http://127.0.0.1:8400\"\n[login]\n{login}\n\

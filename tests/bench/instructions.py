@@ -1,0 +1,66 @@
+"""Counts the instructions that hublatch spends on a request, by callgrind: the same on every run, so fit for a gate.
+
+    target/venv/bin/python tests/bench/instructions.py [--gate BARE BROWSER] [--binary PATH]
+
+The count of a request is the difference of two runs with few and many requests over one connection, so that starting and
+stopping cost nothing. Kernel time does not count. The two profiles stay in target/bench/callgrind.*.
+"""
+
+import argparse
+import re
+import sys
+
+import proxies
+import scenarios
+import tools
+
+FEW, MANY = 500, 2500
+KINDS = {"bare": "", "browser": scenarios.BROWSER}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gate", nargs=2, type=int, metavar=("BARE", "BROWSER"), help="exit 1 if a count is above")
+    parser.add_argument("--binary", help="the hublatch to measure (target/release/hublatch)")
+    options = parser.parse_args()
+    tools.install(["valgrind", "cc", "taskset"])
+    binary = tools.hublatch(options.binary)
+    folder = proxies.made(tools.ROOT / "target/bench")
+    work = proxies.made(folder / "work")
+    origin = proxies.origin(work)
+    try:
+        counts = {kind: per_request(binary, folder, work, origin, kind) for kind in KINDS}
+    finally:
+        origin.stop()
+    failed = False
+    for (kind, count), limit in zip(counts.items(), options.gate or (None, None)):
+        above = limit is not None and count > limit
+        failed |= above
+        print(f"{kind}: {count:,.0f} instructions per request" + (f", above the gate of {limit:,}" if above else ""))
+    return 1 if failed else 0
+
+
+def per_request(binary, folder, work, origin, kind):
+    few, many = (total(binary, folder, work, origin, kind, count) for count in (FEW, MANY))
+    return (many - few) / (MANY - FEW)
+
+
+def total(binary, folder, work, origin, kind, count):
+    profile = folder / f"callgrind.{kind}.{count}"
+    profile.unlink(missing_ok=True)
+    wrapper = [tools.path("valgrind"), "--tool=callgrind", f"--callgrind-out-file={profile}"]
+    proxy = proxies.hublatch(work, origin.port, binary=binary, wrapper=wrapper)
+    try:
+        of = scenarios.Slice(work, seconds=120, bulk_bytes=0, redeems=0)
+        requests = scenarios.heads(scenarios.TARGET, KINDS[kind])
+        scenarios.load(of, "http", proxy.port, 1, of.seconds, requests, f"count={count}")
+    finally:
+        proxy.stop()
+    found = re.search(r"^(?:summary|totals): (\d+)", profile.read_text(), re.M)
+    if not found:
+        tools.fail(f"no profile in {profile}")
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
