@@ -72,6 +72,7 @@ pub(super) fn login(
     let confirm = file.value("login.confirm", Confirm::Auto, one_of(&times));
     let grace = duration_within(Duration::ZERO..=REPLAY_GRACE_MAX);
     let replay_grace = file.value("login.replay_grace", Duration::from_secs(30), grace);
+    let after_logout_url = file.value("login.after_logout_url", None, page_url);
     let usernames = match usernames? {
         Some(pattern) => pattern,
         None => pattern("^[a-z0-9][a-z0-9._@+-]{0,63}$").ok()?,
@@ -86,6 +87,7 @@ pub(super) fn login(
         app_url: app_url?,
         confirm: confirm?,
         replay_grace: replay_grace?,
+        after_logout_url: after_logout_url?,
     })
 }
 

@@ -169,6 +169,8 @@ pub struct Login {
     pub confirm: Confirm,
     /// How long a used link still leads its user on.
     pub replay_grace: Duration,
+    /// Where a browser goes that has logged out; none: the hub's own page.
+    pub after_logout_url: Option<String>,
 }
 
 /// `[assertion]`.

@@ -6,6 +6,7 @@ mod cookies;
 mod error;
 mod headers;
 mod identity;
+mod logout;
 mod redeem;
 mod target;
 mod upgrade;
@@ -75,6 +76,9 @@ pub struct Shared {
 #[derive(Debug)]
 struct Rules {
     login_path: String,
+    logout_path: String,
+    /// Where a browser goes that has logged out.
+    after_logout_url: Option<HeaderValue>,
     base_url: String,
     public_origin: String,
     public_secure: bool,
@@ -106,6 +110,13 @@ impl Shared {
             shutdown,
             rules: Rules {
                 login_path: config.hub.login_path(),
+                logout_path: format!("{}hub/logout", config.hub.base_url),
+                after_logout_url: config
+                    .login
+                    .after_logout_url
+                    .as_deref()
+                    .map(HeaderValue::from_str)
+                    .transpose()?,
                 base_url: config.hub.base_url.clone(),
                 public_origin: public.origin.clone(),
                 public_secure: public.secure,
@@ -233,6 +244,9 @@ impl Proxy {
         let passing = Passing { request, origin, has_upgrade, upgrade };
         if passing.request.uri().path() == shared.rules.login_path {
             return redeem::answer(self, passing).await;
+        }
+        if passing.request.uri().path() == shared.rules.logout_path {
+            return logout::answer(self, passing).await;
         }
         self.pass(passing).await
     }

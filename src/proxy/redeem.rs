@@ -106,6 +106,11 @@ async fn without_token(proxy: &Proxy, passing: Passing) -> Answer {
     }
 }
 
+/// Whether a person's browser is to show the answer, as far as can be told.
+pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
+    gate::check_navigation(headers).is_ok()
+}
+
 /// The headers of `headers` for requests of our own that stand for the browser's.
 fn own_headers(headers: &HeaderMap) -> HeaderMap {
     let mut own = without_body(headers);

@@ -9,6 +9,7 @@ mod forwarding;
 mod framing;
 mod identity;
 mod login_query;
+mod logout;
 mod next;
 mod redeem;
 mod support;
