@@ -13,8 +13,6 @@ const UNSUPPORTED: &[(&str, &str, &str)] = &[
     ("hub.api_url", "", "leave it out"),
     ("hub.api_token", "", "leave it out"),
     ("hub.api_token_file", "", "leave it out"),
-    ("login.without_token", "redirect", "write \"page\" or \"forward\""),
-    ("login.require_state", "", "leave it out"),
     ("store.url", "redb:", "write \"memory:\""),
     ("store.url", "redis:", "write \"memory:\""),
     ("store.url", "rediss:", "write \"memory:\""),

@@ -25,7 +25,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::body::{Progress, RequestBody, collect};
-use crate::config::{Config, WithoutToken};
+use crate::config::{Config, Login, WithoutToken};
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
 use crate::metrics::Metrics;
@@ -84,6 +84,8 @@ struct Rules {
     public_secure: bool,
     public_authority: HeaderValue,
     without_token: WithoutToken,
+    /// The app's page, with `WithoutToken::Redirect`.
+    redirect_to: Option<url::Url>,
     tunnel_idle: Duration,
     login_hub_timeout: Duration,
     access_log: bool,
@@ -122,6 +124,7 @@ impl Shared {
                 public_secure: public.secure,
                 public_authority: HeaderValue::from_str(&public.authority)?,
                 without_token: config.login.without_token,
+                redirect_to: redirect_to(&config.login),
                 tunnel_idle: config.limits.tunnel_idle_timeout,
                 login_hub_timeout: config.limits.login_hub_timeout,
                 access_log: config.log.access,
@@ -350,6 +353,11 @@ impl Proxy {
             }
         }
     }
+}
+
+fn redirect_to(login: &Login) -> Option<url::Url> {
+    let app_url = login.app_url.as_deref().filter(|_| login.without_token == WithoutToken::Redirect)?;
+    url::Url::parse(app_url).ok()
 }
 
 /// `uri` with another query; an empty one is none.

@@ -12,5 +12,6 @@ mod login_query;
 mod logout;
 mod next;
 mod redeem;
+mod state;
 mod support;
 mod targets;
