@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of stores, requests or the hub.
 
+mod state;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use regex::Regex;
 use serde::Serialize;
 use zeroize::Zeroizing;
+
+pub use state::{BrowserSecret, State};
 
 /// The prefix of every login token, so that a secret scanner can recognise one.
 const TOKEN_PREFIX: &str = "hl_";
@@ -344,4 +348,6 @@ pub struct LoginGrant {
     pub claims: Option<serde_json::Map<String, serde_json::Value>>,
     /// Whether the link always asks "Continue as …?".
     pub confirm: bool,
+    /// The browser that the link is bound to; none: it works in any.
+    pub state: Option<State>,
 }

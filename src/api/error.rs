@@ -193,6 +193,7 @@ fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (StatusCode, &'st
         IssueError::Next(_) if by_path => (StatusCode::BAD_REQUEST, "invalid_path"),
         IssueError::Next(_) => (StatusCode::BAD_REQUEST, "invalid_next"),
         IssueError::Lifetime { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_expires_in"),
+        IssueError::StateRequired => (StatusCode::UNPROCESSABLE_ENTITY, "state_required"),
         IssueError::ClaimsTooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "claims_too_large"),
         IssueError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         IssueError::RepeatOfEnded => (StatusCode::CONFLICT, "idempotency_key_ended"),
@@ -212,6 +213,8 @@ fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode, &'static str) {
             RefusalReason::Revoked => (StatusCode::NOT_FOUND, "revoked"),
             RefusalReason::Expired => (StatusCode::BAD_REQUEST, "expired"),
             RefusalReason::NotAllowed => (StatusCode::FORBIDDEN, "not_allowed"),
+            RefusalReason::Bound => (StatusCode::FORBIDDEN, "bound"),
+            RefusalReason::NeedsState => (StatusCode::FORBIDDEN, "needs_state"),
         },
         Refusal::Next { error: NextError::NotAllowed, .. } => (StatusCode::FORBIDDEN, "not_allowed"),
         Refusal::Next { .. } => (StatusCode::BAD_REQUEST, "invalid_next"),
@@ -227,6 +230,7 @@ fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> String {
         IssueError::Next(_) if by_path => "path",
         IssueError::Next(_) => "next",
         IssueError::Lifetime { .. } => "expires_in",
+        IssueError::StateRequired => "state",
         IssueError::ClaimsTooLarge => "claims",
         IssueError::RateLimited { .. }
         | IssueError::RepeatOfEnded

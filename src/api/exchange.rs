@@ -10,7 +10,7 @@ use super::error::{ApiError, Place};
 use super::json::{Fault, MemberError};
 use super::{Answer, json_answer};
 use crate::config::Confirm;
-use crate::login::{LoginService, Refusal, RefusalReason};
+use crate::login::{Asked, LoginService, Refusal, RefusalReason};
 use crate::token::LoginToken;
 
 #[derive(Serialize)]
@@ -34,7 +34,8 @@ pub(super) async fn exchange(
         ApiError::Refused(refusal)
     };
     let token = LoginToken::parse(&text).ok_or_else(|| refused(unknown()))?;
-    let offer = login.offer(&token, None).await.map_err(refused)?;
+    let offer = login.offer(&token, Asked::default()).await.map_err(refused)?;
+    // No browser is here, so a link that is bound to one has been refused above.
     // Nobody can be asked here, and what the app or the operator wants asked is not skipped.
     if offer.asks() || login.rules().confirm == Confirm::Always {
         login.refused_for("confirm_required", None, client);

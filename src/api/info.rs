@@ -23,6 +23,8 @@ pub(super) struct Info {
     lifetime: u64,
     /// The most seconds that any app may ask for.
     max_lifetime: u64,
+    /// Whether each link must have a `state`.
+    require_state: bool,
     /// The most links in one batch.
     batch_max: usize,
     /// What is allowed but unwise in this configuration.
@@ -40,6 +42,7 @@ impl Info {
             assertion: config.assertion.is_some(),
             lifetime: config.login.lifetime.as_secs(),
             max_lifetime: config.login.max_lifetime.as_secs(),
+            require_state: config.login.require_state,
             batch_max: BATCH_MAX,
             warnings: config.warnings.clone(),
         }

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::json::{Fault, MemberError, Members};
 use crate::login::link::{Destination, Order};
+use crate::token::State;
 
 /// The longest remark of an app, in bytes.
 const NOTE_BYTES_MAX: usize = 1024;
 /// Fields that a later version understands. To ignore one would drop a protection or a service that was asked for.
-const UNSUPPORTED: [&str; 2] = ["state", "launch"];
+const UNSUPPORTED: [&str; 1] = ["launch"];
 
 /// The order that `members` spell.
 pub(super) fn order(mut members: Members) -> Result<Order, MemberError> {
@@ -38,8 +39,14 @@ pub(super) fn order(mut members: Members) -> Result<Order, MemberError> {
     if note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES_MAX) {
         return Err(MemberError::new("note", Fault::Invalid("at most 1024 bytes long")));
     }
+    let state = match members.text("state")? {
+        None => None,
+        Some(text) => Some(State::parse(&text).ok_or_else(|| {
+            MemberError::new("state", Fault::Invalid("the state that came to the app's page, unchanged"))
+        })?),
+    };
     members.end()?;
-    Ok(Order { username, destination, expires_in, confirm, groups, claims, note })
+    Ok(Order { username, destination, expires_in, confirm, groups, claims, note, state })
 }
 
 /// `next` is a path on the public origin; `path` one inside the user's server, and `server` alone opens that server's

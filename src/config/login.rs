@@ -65,13 +65,19 @@ pub(super) fn login(
     let usernames = file.value("login.usernames", None, |text| pattern(text).map(Some));
     let cases = [("refuse", UsernameCase::Refuse), ("lower", UsernameCase::Lower)];
     let case = file.value("login.username_case", UsernameCase::Refuse, one_of(&cases));
-    let answers = [("page", WithoutToken::Page), ("forward", WithoutToken::Forward)];
+    let answers = [
+        ("page", WithoutToken::Page),
+        ("forward", WithoutToken::Forward),
+        ("redirect", WithoutToken::Redirect),
+    ];
     let without_token = file.value("login.without_token", WithoutToken::Page, one_of(&answers));
     let app_url = file.value("login.app_url", None, page_url);
     let times = [("auto", Confirm::Auto), ("always", Confirm::Always), ("never", Confirm::Never)];
     let confirm = file.value("login.confirm", Confirm::Auto, one_of(&times));
     let grace = duration_within(Duration::ZERO..=REPLAY_GRACE_MAX);
     let replay_grace = file.value("login.replay_grace", Duration::from_secs(30), grace);
+    let require_state = require_state(file, without_token, app_url.as_ref());
+    let after_logout_url = file.value("login.after_logout_url", None, page_url);
     let usernames = match usernames? {
         Some(pattern) => pattern,
         None => pattern("^[a-z0-9][a-z0-9._@+-]{0,63}$").ok()?,
@@ -86,7 +92,31 @@ pub(super) fn login(
         app_url: app_url?,
         confirm: confirm?,
         replay_grace: replay_grace?,
+        require_state: require_state?,
+        after_logout_url: after_logout_url?,
     })
+}
+
+/// `login.require_state`; and what the redirect needs, without which no browser gets a state.
+fn require_state(
+    file: &mut ConfigFile,
+    without_token: Option<WithoutToken>,
+    app_url: Option<&Option<String>>,
+) -> Option<bool> {
+    let required = file.flag("login.require_state", false);
+    if without_token == Some(WithoutToken::Redirect) && app_url == Some(&None) {
+        file.fault(
+            "login.without_token",
+            "\"redirect\" needs login.app_url; write where the app asks its users in",
+        );
+    }
+    if required == Some(true) && without_token.is_some_and(|answer| answer != WithoutToken::Redirect) {
+        file.fault(
+            "login.require_state",
+            "needs login.without_token = \"redirect\": no browser would ever get a state",
+        );
+    }
+    required
 }
 
 /// The identity header. Its name may be a secret: with an authenticator that believes the header alone, whoever knows

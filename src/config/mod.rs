@@ -135,6 +135,8 @@ pub enum WithoutToken {
     Page,
     /// The hub's own login.
     Forward,
+    /// The app's page if the hub does not know the visitor, with a `state` that binds the link to come to her browser.
+    Redirect,
 }
 
 /// When the confirm page is shown.
@@ -169,6 +171,10 @@ pub struct Login {
     pub confirm: Confirm,
     /// How long a used link still leads its user on.
     pub replay_grace: Duration,
+    /// Whether only links that are bound to a browser work.
+    pub require_state: bool,
+    /// Where a browser goes that has logged out; none: the hub's own page.
+    pub after_logout_url: Option<String>,
 }
 
 /// `[assertion]`.

@@ -11,7 +11,7 @@ use super::next::{Next, NextError, form_encode};
 use crate::audit::{Event, Record};
 use crate::config::App;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError};
-use crate::token::{LinkId, LoginGrant, LoginToken, NoRandomness, Username, UsernameError};
+use crate::token::{LinkId, LoginGrant, LoginToken, NoRandomness, State, Username, UsernameError};
 
 /// The most bytes that groups and claims of one grant may take as JSON: the assertion travels in a header, and
 /// configurable-http-proxy takes 16 KiB of headers in all.
@@ -50,6 +50,8 @@ pub struct Order {
     pub claims: Option<Map<String, Value>>,
     /// The app's own remark.
     pub note: Option<String>,
+    /// The browser in which alone the link will work.
+    pub state: Option<State>,
 }
 
 /// A link, just issued.
@@ -94,6 +96,9 @@ pub enum IssueError {
         /// The app's maximum.
         max_seconds: u64,
     },
+    /// Only links with a `state` work here.
+    #[error("state is required: links without one do not work here (login.require_state)")]
+    StateRequired,
     /// Groups and claims are too large for a header.
     #[error("groups and claims take more than {CLAIMS_BYTES_MAX} bytes")]
     ClaimsTooLarge,
@@ -199,6 +204,9 @@ impl LoginService {
         if json_bytes(&order.groups) + json_bytes(&order.claims) > CLAIMS_BYTES_MAX {
             return Err(IssueError::ClaimsTooLarge);
         }
+        if self.rules.require_state && order.state.is_none() {
+            return Err(IssueError::StateRequired);
+        }
         let login_token = LoginToken::generate(&*self.random)?;
         let now = self.clock.now();
         let expires = now.plus(lifetime);
@@ -214,6 +222,7 @@ impl LoginService {
                 groups: order.groups,
                 claims: order.claims,
                 confirm: order.confirm,
+                state: order.state,
             },
             status: LinkStatus::Pending,
             issued: now,

@@ -22,7 +22,9 @@ use crate::clock::Clock;
 use crate::config::{App, Config, Confirm};
 use crate::metrics::{Metrics, Reason, ReasonLabel};
 use crate::store::{Consumed, Link, LinkStatus, Revoked, StoreError, TokenStore};
-use crate::token::{LinkId, LoginGrant, LoginToken, TokenDigest, Username, UsernameRule};
+use crate::token::{
+    BrowserSecret, LinkId, LoginGrant, LoginToken, NoRandomness, State, TokenDigest, Username, UsernameRule,
+};
 
 use apps::Apps;
 use next::{Next, NextError, NextRule};
@@ -47,6 +49,8 @@ pub struct Rules {
     pub confirm: Confirm,
     /// How long a used link leads its user on.
     pub replay_grace: Duration,
+    /// Whether only links that are bound to a browser work.
+    pub require_state: bool,
 }
 
 /// Issues, redeems and revokes login links.
@@ -128,10 +132,24 @@ impl Offer {
         self.link.grant.confirm
     }
 
+    /// Whether the link is bound to a browser.
+    pub fn is_bound(&self) -> bool {
+        self.link.grant.state.is_some()
+    }
+
     /// The app that issued the link.
     pub fn app(&self) -> &str {
         &self.link.grant.app
     }
+}
+
+/// What a request says beside its token.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// Its own `next`, decoded.
+    pub next: Option<&'a str>,
+    /// The states of the browser's secrets.
+    pub states: &'a [State],
 }
 
 /// Why a link is not honoured.
@@ -147,6 +165,10 @@ pub enum RefusalReason {
     Revoked,
     /// The app is gone, or its rules no longer allow this login.
     NotAllowed,
+    /// It is bound to another browser.
+    Bound,
+    /// It is bound to no browser, and only such links work.
+    NeedsState,
 }
 
 impl RefusalReason {
@@ -158,6 +180,8 @@ impl RefusalReason {
             Self::Used => "used",
             Self::Revoked => "revoked",
             Self::NotAllowed => "not_allowed",
+            Self::Bound => "bound",
+            Self::NeedsState => "needs_state",
         }
     }
 }
@@ -230,6 +254,7 @@ impl LoginService {
             lifetime: config.login.lifetime,
             confirm: config.login.confirm,
             replay_grace: config.login.replay_grace,
+            require_state: config.login.require_state,
         };
         let Parts { store, clock, random, audit, metrics } = parts;
         let apps = Apps::new(&config.apps);
@@ -256,10 +281,15 @@ impl LoginService {
         &*self.clock
     }
 
+    /// A new secret for a browser.
+    pub fn browser_secret(&self) -> Result<BrowserSecret, NoRandomness> {
+        BrowserSecret::generate(&*self.random)
+    }
+
     /// Looks at the link of `token` and judges it, together with the `next` of the request; consumes nothing.
     ///
     /// The grant's own `next` goes before the request's, and so do the app's rules of today before those at issue.
-    pub async fn offer(&self, token: &LoginToken, asked: Option<&str>) -> Result<Offer, Refusal> {
+    pub async fn offer(&self, token: &LoginToken, asked: Asked<'_>) -> Result<Offer, Refusal> {
         let digest = token.digest();
         let found = self.store.find(digest, self.clock.now()).await?;
         let Some(link) = found else { return Err(Refusal::link(RefusalReason::Unknown, None)) };
@@ -269,7 +299,10 @@ impl LoginService {
         if !self.still_allows(&link) {
             return Err(Refusal::link(RefusalReason::NotAllowed, Some(Box::new(link))));
         }
-        match self.destination_of(&link, asked) {
+        if let Some(reason) = self.unbound(&link, asked.states) {
+            return Err(Refusal::link(reason, Some(Box::new(link))));
+        }
+        match self.destination_of(&link, asked.next) {
             Ok(next) => Ok(Offer { digest, link, next }),
             Err(error) => Err(Refusal::Next { error, link: Box::new(link) }),
         }
@@ -286,6 +319,14 @@ impl LoginService {
             Ok(next)
         } else {
             Err(NextError::NotAllowed)
+        }
+    }
+
+    /// Why the link does not work in a browser with these states, if it does not.
+    fn unbound(&self, link: &Link, states: &[State]) -> Option<RefusalReason> {
+        match link.grant.state {
+            Some(state) => (!states.contains(&state)).then_some(RefusalReason::Bound),
+            None => self.rules.require_state.then_some(RefusalReason::NeedsState),
         }
     }
 

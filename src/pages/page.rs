@@ -7,6 +7,8 @@
 //! | `link_used` | 403 | has logged somebody in |
 //! | `link_revoked` | 403 | the app or an operator called it back |
 //! | `link_not_allowed` | 403 | the rules of the app no longer cover it |
+//! | `link_bound` | 403 | made for another browser; the link is not used up |
+//! | `link_needs_state` | 403 | made for no browser in particular, and only such links work (`login.require_state`) |
 //! | `link_required` | 403 | the login page without a link, and nobody is logged in |
 //! | `confirmation_required` | 200, as JSON 403 | a person has to press the button first |
 //! | `hub_unavailable` | 503 | the hub does not answer; the link is not used up |
@@ -88,6 +90,10 @@ pub enum Refused {
     Revoked,
     /// The rules of the app no longer cover it.
     NotAllowed,
+    /// It is bound to another browser.
+    Bound,
+    /// It is bound to no browser, and only such links work.
+    NeedsState,
 }
 
 /// The sign at the head of a page.
@@ -243,6 +249,19 @@ impl Refused {
                 "This link is not allowed",
                 "The application that made it may not, or may no longer, open this for you.",
                 "Ask the people who run the application.",
+            ),
+            Self::Bound => refusal(
+                "link_bound",
+                "This link belongs to another browser",
+                "It works only in the browser in which it was asked for, and there it still does.",
+                "Open the address of the notebooks in this browser: the application then makes a link for it. \
+                 If this page comes back, allow cookies for this address.",
+            ),
+            Self::NeedsState => refusal(
+                "link_needs_state",
+                "This link cannot be used here",
+                "Links work here only in the browser that has asked for them, and this one was made for none.",
+                "Open the address of the notebooks in this browser: the application then makes a link for it.",
             ),
         }
     }

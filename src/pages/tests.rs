@@ -10,12 +10,14 @@ const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
 
 /// What needs no form: the page, its status and its code.
-const NOTICES: [(Page<'static>, u16, &str); 14] = [
+const NOTICES: [(Page<'static>, u16, &str); 16] = [
     (Page::Refused(Refused::Unknown), 403, "link_unknown"),
     (Page::Refused(Refused::Expired), 403, "link_expired"),
     (Page::Refused(Refused::Used), 403, "link_used"),
     (Page::Refused(Refused::Revoked), 403, "link_revoked"),
     (Page::Refused(Refused::NotAllowed), 403, "link_not_allowed"),
+    (Page::Refused(Refused::Bound), 403, "link_bound"),
+    (Page::Refused(Refused::NeedsState), 403, "link_needs_state"),
     (Page::NoToken, 403, "link_required"),
     (Page::HubDown, 503, "hub_unavailable"),
     (Page::StoreDown, 503, "store_unavailable"),

@@ -23,15 +23,30 @@ const SESSION: [&str; 2] = ["jupyterhub-session-id", "__Host-jupyterhub-session-
 /// The cookie by which a token goes from a form post to the request that redeems it. Ours: never sent on.
 pub const HAND_OVER: &str = "hublatch-token";
 
+/// The cookie that holds a browser's secret, on http and on https. Ours: never sent on.
+const STATE: [&str; 2] = ["hublatch-state", "__Host-hublatch-state"];
+
+/// What is in the name of every cookie of ours.
+const OURS: &[u8] = b"hublatch-";
+
 /// Cuts our own cookies out. Nothing is touched when there are none.
 pub fn strip_ours(headers: &mut HeaderMap) {
-    if headers
-        .get_all(COOKIE)
-        .iter()
-        .any(|value| memchr::memmem::find(value.as_bytes(), HAND_OVER.as_bytes()).is_some())
-    {
-        cut(headers, |name| name == HAND_OVER.as_bytes());
+    if headers.get_all(COOKIE).iter().any(|value| memchr::memmem::find(value.as_bytes(), OURS).is_some()) {
+        cut(headers, |name| {
+            name == HAND_OVER.as_bytes() || STATE.iter().any(|state| state.as_bytes() == name)
+        });
     }
+}
+
+/// The name of the cookie with a browser's secret. No other site can set one with the prefix `__Host-`, not even a
+/// sibling domain (RFC 6265bis § 4.1.3.2); it needs https.
+pub fn state_name(secure: bool) -> &'static str {
+    STATE[usize::from(secure)]
+}
+
+/// The values of the cookie with a browser's secret.
+pub fn states(headers: &HeaderMap, secure: bool) -> Vec<String> {
+    values(headers, state_name(secure)).collect()
 }
 
 /// Cuts the hub's login cookies out.

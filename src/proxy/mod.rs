@@ -6,6 +6,7 @@ mod cookies;
 mod error;
 mod headers;
 mod identity;
+mod logout;
 mod redeem;
 mod target;
 mod upgrade;
@@ -24,7 +25,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::body::{Progress, RequestBody, collect};
-use crate::config::{Config, WithoutToken};
+use crate::config::{Config, Login, WithoutToken};
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
 use crate::metrics::Metrics;
@@ -75,11 +76,16 @@ pub struct Shared {
 #[derive(Debug)]
 struct Rules {
     login_path: String,
+    logout_path: String,
+    /// Where a browser goes that has logged out.
+    after_logout_url: Option<HeaderValue>,
     base_url: String,
     public_origin: String,
     public_secure: bool,
     public_authority: HeaderValue,
     without_token: WithoutToken,
+    /// The app's page, with `WithoutToken::Redirect`.
+    redirect_to: Option<url::Url>,
     tunnel_idle: Duration,
     login_hub_timeout: Duration,
     access_log: bool,
@@ -106,11 +112,19 @@ impl Shared {
             shutdown,
             rules: Rules {
                 login_path: config.hub.login_path(),
+                logout_path: format!("{}hub/logout", config.hub.base_url),
+                after_logout_url: config
+                    .login
+                    .after_logout_url
+                    .as_deref()
+                    .map(HeaderValue::from_str)
+                    .transpose()?,
                 base_url: config.hub.base_url.clone(),
                 public_origin: public.origin.clone(),
                 public_secure: public.secure,
                 public_authority: HeaderValue::from_str(&public.authority)?,
                 without_token: config.login.without_token,
+                redirect_to: redirect_to(&config.login),
                 tunnel_idle: config.limits.tunnel_idle_timeout,
                 login_hub_timeout: config.limits.login_hub_timeout,
                 access_log: config.log.access,
@@ -234,6 +248,9 @@ impl Proxy {
         if passing.request.uri().path() == shared.rules.login_path {
             return redeem::answer(self, passing).await;
         }
+        if passing.request.uri().path() == shared.rules.logout_path {
+            return logout::answer(self, passing).await;
+        }
         self.pass(passing).await
     }
 
@@ -336,6 +353,11 @@ impl Proxy {
             }
         }
     }
+}
+
+fn redirect_to(login: &Login) -> Option<url::Url> {
+    let app_url = login.app_url.as_deref().filter(|_| login.without_token == WithoutToken::Redirect)?;
+    url::Url::parse(app_url).ok()
 }
 
 /// `uri` with another query; an empty one is none.

@@ -6,6 +6,7 @@
 mod conclude;
 mod form;
 mod gate;
+mod state;
 mod turns;
 
 use std::time::Duration;
@@ -23,10 +24,10 @@ use super::{Passing, Proxy, cookies, without_body};
 use crate::config::WithoutToken;
 use crate::login::next::form_decode;
 use crate::login::query::LoginQuery;
-use crate::login::{Offer, Refusal, RefusalReason};
+use crate::login::{Asked, Offer, Refusal, RefusalReason};
 use crate::pages::{Format, Page, Refused};
 use crate::store::Link;
-use crate::token::LoginToken;
+use crate::token::{LoginToken, State};
 
 /// How long a second request for a token waits for the first.
 const DOUBLE_CLICK: Duration = Duration::from_secs(5);
@@ -54,6 +55,8 @@ struct Click {
     confirmed: bool,
     /// The request carried our hand-over cookie.
     handed_over: bool,
+    /// The states that the browser can prove.
+    states: Vec<State>,
 }
 
 /// Answers a request for the login path.
@@ -72,7 +75,7 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
             let in_cookie = cookies::handed_over(passing.request.headers());
             let handed_over = in_cookie.is_some();
             let Some(token) = query.token.map(str::to_owned).or(in_cookie) else {
-                return without_token(proxy, passing).await;
+                return without_token(proxy, passing, query.next).await;
             };
             let click = Click {
                 token,
@@ -84,6 +87,7 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
                 upgrade: passing.has_upgrade,
                 confirmed: false,
                 handed_over,
+                states: state::of(proxy, passing.request.headers()),
             };
             redeem(proxy, click).await
         }
@@ -92,18 +96,35 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
 }
 
 /// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
-async fn without_token(proxy: &Proxy, passing: Passing) -> Answer {
+///
+/// `next` is the query's, still encoded.
+async fn without_token(proxy: &Proxy, passing: Passing, next: Option<&str>) -> Answer {
+    let headers = passing.request.headers();
     match proxy.shared.rules.without_token {
         WithoutToken::Forward => proxy.pass(passing).await,
-        WithoutToken::Page => match visitor_of(proxy, &own_headers(passing.request.headers())).await {
+        WithoutToken::Page | WithoutToken::Redirect => match visitor_of(proxy, &own_headers(headers)).await {
             None => Ok(page(proxy, &Page::HubDown, passing.format())),
-            Some((_, None)) => Ok(page(proxy, &Page::NoToken, passing.format())),
+            Some((_, None)) => match &proxy.shared.rules.redirect_to {
+                // A script could not follow to another site; it is told what is the matter.
+                Some(app_url) if is_navigation(headers) && !gate::is_prefetch(headers) => {
+                    let next = next.and_then(form_decode);
+                    // A bad one would only be refused when the app asks for the link.
+                    let next = next.filter(|next| proxy.shared.login.rules().next.check(next).is_ok());
+                    state::send_to_app(proxy, app_url, headers, next.as_deref())
+                }
+                Some(_) | None => Ok(page(proxy, &Page::NoToken, passing.format())),
+            },
             Some((lease, Some(_))) => {
                 lease.release();
                 proxy.pass(passing).await
             }
         },
     }
+}
+
+/// Whether a person's browser is to show the answer, as far as can be told.
+pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
+    gate::check_navigation(headers).is_ok()
 }
 
 /// The headers of `headers` for requests of our own that stand for the browser's.
@@ -137,7 +158,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Taken::Answer(answer) => return Ok(answer),
         Taken::TooLate => None,
     };
-    let offer = match login.offer(&token, asked.as_deref()).await {
+    let offer = match login.offer(&token, Asked { next: asked.as_deref(), states: &click.states }).await {
         Ok(offer) => offer,
         Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
     };
@@ -218,7 +239,10 @@ async fn visitor_of(proxy: &Proxy, headers: &HeaderMap) -> Option<(Lease, Option
 async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Refusal) -> Answer {
     let login = &proxy.shared.login;
     match refusal {
-        Refusal::Link { reason: RefusalReason::Used, link: Some(link) } if login.is_within_grace(link) => {
+        Refusal::Link { reason, link: Some(link) }
+            if (*reason == RefusalReason::Used && login.is_within_grace(link))
+                || *reason == RefusalReason::Bound =>
+        {
             if let Some((lease, current)) = visitor_of(proxy, &click.headers).await {
                 lease.release();
                 if current.as_deref() == Some(link.grant.username.as_str()) {
@@ -244,12 +268,15 @@ async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Ref
             RefusalReason::Used => Refused::Used,
             RefusalReason::Revoked => Refused::Revoked,
             RefusalReason::NotAllowed => Refused::NotAllowed,
+            RefusalReason::Bound => Refused::Bound,
+            RefusalReason::NeedsState => Refused::NeedsState,
         },
     };
     form::take_back(proxy, click, page(proxy, &Page::Refused(refused), click.format))
 }
 
-/// Refresh, back, double click: the link has logged this very user in; she goes where it leads, without a login.
+/// Refresh, back, double click, another tab: this very user is logged in; she goes where the link leads, without a
+/// login.
 fn go_on(proxy: &Proxy, click: &Click, link: &Link, asked: Option<&str>) -> Answer {
     let next = proxy.shared.login.destination_of(link, asked).map_err(|_| Rejection::Next)?;
     let home = format!("{}hub/", proxy.shared.rules.base_url);

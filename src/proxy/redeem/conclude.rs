@@ -7,7 +7,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
 use super::turns::{Browser, Redeeming};
-use super::{Answer, Click, form, page, refuse};
+use super::{Answer, Click, form, page, refuse, state};
 use crate::body::RequestBody;
 use crate::login::next::form_encode;
 use crate::login::{Offer, VerifiedUser};
@@ -64,6 +64,7 @@ impl Login {
     async fn conclude(mut self, offer: Offer) -> Answer {
         let shared = self.proxy.shared.clone();
         let client = Some(self.click.origin.client);
+        let bound = offer.is_bound();
         let user = match shared.login.redeem(offer, client).await {
             Ok(user) => user,
             Err(refusal) => {
@@ -88,7 +89,7 @@ impl Login {
                 headers::strip_response(answer.headers_mut());
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-                answer
+                if bound { state::take_back(&self.proxy, answer)? } else { answer }
             }
             Err(error) => {
                 tracing::error!(%error, "login: the hub did not answer, the link is used up");

@@ -3,7 +3,7 @@
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
-use super::{Answer, Click, gate, location, own_headers, plain, redeem};
+use super::{Answer, Click, gate, location, own_headers, plain, redeem, state};
 use crate::body::{RequestBody, collect};
 use crate::login::query::LoginQuery;
 use crate::proxy::error::ProxyError;
@@ -64,6 +64,7 @@ pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         upgrade,
         confirmed: true,
         handed_over: cookies::handed_over(&parts.headers).is_some(),
+        states: state::of(proxy, &parts.headers),
     };
     redeem(proxy, click).await
 }
@@ -103,21 +104,32 @@ fn hand_over(proxy: &Proxy, token: &str, next: Option<&str>, others: &str) -> An
     }
     let mut answer = plain(StatusCode::SEE_OTHER);
     answer.headers_mut().insert(LOCATION, location(&target)?);
-    answer.headers_mut().insert(SET_COOKIE, cookie(proxy, token, HAND_OVER_SECONDS)?);
+    answer.headers_mut().insert(SET_COOKIE, hand_over_cookie(proxy, token, HAND_OVER_SECONDS)?);
     Ok(answer)
 }
 
 /// Takes the hand-over cookie back with the `answer` to a click that carried it: it has served.
 pub fn take_back(proxy: &Proxy, click: &Click, mut answer: Response<ResponseBody>) -> Answer {
     if click.handed_over {
-        answer.headers_mut().append(SET_COOKIE, cookie(proxy, "", 0)?);
+        answer.headers_mut().append(SET_COOKIE, hand_over_cookie(proxy, "", 0)?);
     }
     Ok(answer)
 }
 
-fn cookie(proxy: &Proxy, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {
-    let cookie = cookie::Cookie::build((cookies::HAND_OVER, value.to_owned()))
-        .path(proxy.shared.rules.login_path.clone())
+fn hand_over_cookie(proxy: &Proxy, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {
+    cookie(proxy, cookies::HAND_OVER, &proxy.shared.rules.login_path, value, seconds)
+}
+
+/// A cookie of ours: no script sees it, and it comes with no request of another site but a navigation.
+pub fn cookie(
+    proxy: &Proxy,
+    name: &'static str,
+    path: &str,
+    value: &str,
+    seconds: i64,
+) -> Result<HeaderValue, ProxyError> {
+    let cookie = cookie::Cookie::build((name, value.to_owned()))
+        .path(path.to_owned())
         .max_age(cookie::time::Duration::seconds(seconds))
         .http_only(true)
         .same_site(cookie::SameSite::Lax)

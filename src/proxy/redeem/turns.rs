@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Click;
 use crate::proxy::upstream::ResponseBody;
-use crate::token::TokenDigest;
+use crate::token::{State, TokenDigest};
 
 /// The tokens that are being redeemed by this process.
 #[derive(Debug, Default)]
@@ -47,6 +47,7 @@ pub struct Browser {
     user_agent: Option<HeaderValue>,
     next: Option<String>,
     others: String,
+    states: Vec<State>,
 }
 
 impl Browser {
@@ -59,6 +60,7 @@ impl Browser {
             user_agent: headers.get(USER_AGENT).cloned(),
             next: click.next.clone(),
             others: click.others.clone(),
+            states: click.states.clone(),
         }
     }
 }

@@ -11,7 +11,7 @@ use hublatch::api::Api;
 use hublatch::audit::Audit;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{self, Config};
-use hublatch::login::{LoginService, Parts};
+use hublatch::login::{Asked, LoginService, Parts};
 use hublatch::metrics::Metrics;
 use hublatch::shutdown::Shutdown;
 use hublatch::status::{HubProbe, HubState, Status};
@@ -151,7 +151,7 @@ impl TestApi {
     /// Redeems the link's token as the proxy does.
     pub async fn redeem(&self, link: &Value) {
         let token = LoginToken::parse(link["login_token"].as_str().unwrap()).unwrap();
-        let offer = self.login.offer(&token, None).await.unwrap();
+        let offer = self.login.offer(&token, Asked::default()).await.unwrap();
         let _user = self.login.redeem(offer, None).await.unwrap();
     }
 
