@@ -328,15 +328,16 @@ impl Proxy {
         Ok(())
     }
 
-    /// Whether a path holds the login parameter: some mail and chat clients write the `?` of a link as `%3F`.
+    /// Whether a path holds the login parameter: some mail and chat clients damage the `?` of a link.
     fn holds_token(&self, path: &str) -> bool {
-        memchr::memchr(b'%', path.as_bytes()).is_some() && self.shared.login.rules().parameter.mentions(path)
+        memchr::memchr3(b'%', b'&', b';', path.as_bytes()).is_some()
+            && self.shared.login.rules().parameter.mentions(path)
     }
 
     /// The path as far as it may be logged.
     fn loggable<'a>(&self, uri: &'a Uri) -> &'a str {
         let path = uri.path();
-        if self.holds_token(path) { path.split('%').next().unwrap_or_default() } else { path }
+        if self.holds_token(path) { path.split(['%', '&', ';']).next().unwrap_or_default() } else { path }
     }
 
     fn tell(&self, error: &ProxyError, path: &str) {

@@ -217,7 +217,7 @@ def tool(command, of):
 
 ALL = [
     Scenario("get", "HTTP/1.1, small GET", get),
-    Scenario("browser", "… with a browser's headers", browser),
+    Scenario("browser", "HTTP/1.1, with a browser's headers", browser),
     Scenario("tls", "HTTP/1.1 over TLS 1.3", tls, "tls"),
     Scenario("h2", "HTTP/2 over TLS 1.3", http2, "h2"),
     Scenario("connection", "new plain connection", connection),

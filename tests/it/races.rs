@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use hublatch::login::{Refusal, RefusalReason};
+use hublatch::login::{Asked, Refusal, RefusalReason};
 use hublatch::store::MemoryStore;
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ fn of_eight_threads_with_an_offer_each_one_makes_a_verified_user() {
         for _ in 0..BROWSERS {
             scope.spawn(|| {
                 // All offers first: between offer and take, anything may have happened.
-                let look = |token| block_on(login.offer(token, None)).expect("a pending link");
+                let look = |token| block_on(login.offer(token, Asked::default())).expect("a pending link");
                 let offers: Vec<_> = tokens.iter().map(look).collect();
                 start.wait();
                 for (offer, won) in offers.into_iter().zip(&won) {

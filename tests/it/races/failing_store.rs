@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hublatch::clock::Moment;
-use hublatch::login::Refusal;
+use hublatch::login::{Asked, Refusal};
 use hublatch::store::{
     Consumed, IdempotencyKey, Inserted, Link, MemoryStore, Revoked, StoreError, StoreFuture, TokenStore,
 };
@@ -98,7 +98,7 @@ fn a_store_that_fails_never_makes_anybody_a_verified_user() {
         let login = service(&store, &standing_clock(), "name = \"portal\"", "");
         let token = issue(&login, "alice", None);
         let outcome = block_on(async {
-            let offer = login.offer(&token, None).await?;
+            let offer = login.offer(&token, Asked::default()).await?;
             login.redeem(offer, None).await
         });
         match fault {
@@ -119,7 +119,7 @@ fn a_token_whose_take_was_not_answered_is_gone_if_it_was_taken_and_good_if_it_wa
             let failing = Arc::new(store);
             let login = service(&failing, &clock, "name = \"portal\"", "");
             let token = issue(&login, "alice", None);
-            let offer = block_on(login.offer(&token, None)).expect("a pending link");
+            let offer = block_on(login.offer(&token, Asked::default())).expect("a pending link");
             assert!(block_on(login.redeem(offer, None)).is_err(), "{fault:?}");
             drop(login);
             store = Arc::into_inner(failing).expect("nobody else has it");
@@ -127,7 +127,7 @@ fn a_token_whose_take_was_not_answered_is_gone_if_it_was_taken_and_good_if_it_wa
         };
         store.fault = None;
         let login = service(&Arc::new(store), &clock, "name = \"portal\"", "");
-        let outcome = block_on(login.offer(&token, None));
+        let outcome = block_on(login.offer(&token, Asked::default()));
         assert_eq!(outcome.is_ok(), good, "{fault:?}: {outcome:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! The rules of today, over links that were issued under others: by the login service itself.
 
 use super::*;
+use hublatch::login::Asked;
 
 /// A login service under other rules, over the same store and clock: what a restart with another file would be, were
 /// the store a lasting one.
@@ -42,6 +43,7 @@ pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> LoginT
         groups: None,
         claims: None,
         note: None,
+        state: None,
     };
     block_on(login.issue(&app, vec![order], None, None)).expect("a link").remove(0).login_token
 }
@@ -61,7 +63,7 @@ fn the_rules_of_today_decide_and_not_those_at_issue() {
     ] {
         let token = issue(&before, "alice", None);
         let after = service(&store, &clock, app, login);
-        match block_on(after.offer(&token, None)) {
+        match block_on(after.offer(&token, Asked::default())) {
             Ok(_) => assert!(allowed, "{app} {login}"),
             Err(Refusal::Link { reason: RefusalReason::NotAllowed, .. }) => {
                 assert!(!allowed, "{app} {login}")
@@ -69,7 +71,7 @@ fn the_rules_of_today_decide_and_not_those_at_issue() {
             Err(other) => panic!("{app} {login}: {other}"),
         }
         // Looking costs nothing.
-        let offer = block_on(before.offer(&token, None)).expect("it is still pending");
+        let offer = block_on(before.offer(&token, Asked::default())).expect("it is still pending");
         assert_eq!(
             block_on(before.redeem(offer, None)).expect("its one success").username().as_str(),
             "alice"
@@ -92,12 +94,12 @@ fn a_next_that_the_rules_of_today_do_not_allow_is_refused_and_uses_nothing_up() 
         (None, None, true),
     ] {
         let token = issue(&before, "alice", granted);
-        match block_on(after.offer(&token, asked)) {
+        match block_on(after.offer(&token, Asked { next: asked, ..Asked::default() })) {
             Ok(_) => assert!(allowed, "{granted:?} {asked:?}"),
             Err(Refusal::Next { .. }) => assert!(!allowed, "{granted:?} {asked:?}"),
             Err(other) => panic!("{granted:?} {asked:?}: {other}"),
         }
-        assert!(block_on(before.offer(&token, None)).is_ok(), "{granted:?} {asked:?}: used up");
+        assert!(block_on(before.offer(&token, Asked::default())).is_ok(), "{granted:?} {asked:?}: used up");
     }
 }
 
@@ -106,14 +108,15 @@ fn an_offer_that_outlives_its_link_is_worth_nothing() {
     let (store, clock) = (Arc::new(MemoryStore::new(100)), standing_clock());
     let login = service(&store, &clock, "name = \"portal\"", "");
     let token = issue(&login, "alice", None);
-    let offers: Vec<_> = (0..3).map(|_| block_on(login.offer(&token, None)).expect("pending")).collect();
+    let offers: Vec<_> =
+        (0..3).map(|_| block_on(login.offer(&token, Asked::default())).expect("pending")).collect();
     let outcomes: Vec<_> = offers.into_iter().map(|offer| block_on(login.redeem(offer, None))).collect();
     assert!(outcomes[0].is_ok());
     for outcome in &outcomes[1..] {
         assert!(matches!(outcome, Err(Refusal::Link { reason: RefusalReason::Used, .. })), "{outcome:?}");
     }
     let late = issue(&login, "alice", None);
-    let offer = block_on(login.offer(&late, None)).expect("pending");
+    let offer = block_on(login.offer(&late, Asked::default())).expect("pending");
     clock.advance(Duration::from_secs(30));
     let outcome = block_on(login.redeem(offer, None));
     assert!(matches!(outcome, Err(Refusal::Link { reason: RefusalReason::Expired, .. })), "{outcome:?}");
