@@ -41,9 +41,14 @@ fn each_outcome_of_a_click_is_one_line_with_its_reason() {
     let hub = FakeHub::start();
     let clock = standing_clock();
     let proxy = TestProxy::before(&hub).clock(&clock).portal("next = [\"/user\"]").start();
-    for reason in ["unknown", "expired", "used", "revoked", "bad_next", "outside the app's next", "misspelt"]
+    for reason in
+        ["unknown", "expired", "used", "revoked", "bad_next", "outside the app's next", "misspelt", "bound"]
     {
-        let link = proxy.link("alice");
+        let mut order = json!({ "username": "alice" });
+        if reason == "bound" {
+            order["state"] = json!("A".repeat(43));
+        }
+        let link = proxy.links().issue(&order);
         let mut target = link.target();
         match reason {
             "unknown" => target = format!("/hub/login?login_token=hl_{}", "A".repeat(43)),
@@ -51,6 +56,7 @@ fn each_outcome_of_a_click_is_one_line_with_its_reason() {
             "expired" => clock.advance(Duration::from_secs(30)),
             "used" => drop(click(&proxy, &link)),
             "revoked" => drop(proxy.links().call("DELETE", &format!("/api/v1/links/{}", link.id), &[], "")),
+            "bound" => {}
             "bad_next" => target += "&next=//evil.example",
             _ => target += "&next=/hub/admin",
         }

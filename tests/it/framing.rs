@@ -223,3 +223,63 @@ fn a_head_that_comes_byte_by_byte_is_judged_like_a_whole_one() {
     }
     assert_eq!(hub.seen().len(), 1);
 }
+
+#[test]
+fn the_extensions_and_trailers_of_a_chunked_body_have_a_limit() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    let extension = "x".repeat(200);
+    for body in [
+        format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(40_000)),
+        format!("{}0\r\n\r\n", format!("1;{extension}\r\na\r\n").repeat(200)),
+        format!("5\r\nhello\r\n0\r\n{}\r\n", format!("X: {extension}\r\n").repeat(400)),
+    ] {
+        hub.forget();
+        let head = request("POST", "/x", &["Transfer-Encoding: chunked"]);
+        let answer = raw(proxy.address(), [head.as_slice(), body.as_bytes(), SMUGGLED.as_bytes()].concat());
+        assert!(!latin1(&answer).contains("HTTP/1.1 2"), "{:.40}: {}", body, latin1(&answer));
+        assert!(hub.seen().iter().all(|seen| seen.path() == "/x" && !seen.complete), "{body:.40}");
+    }
+}
+
+#[test]
+fn a_login_with_a_body_sends_none_of_it_to_the_hub() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    for chunks in [false, true] {
+        hub.forget();
+        let target = proxy.link("alice").target();
+        let request = if chunks {
+            chunked("GET", &target, &[], &[SMUGGLED.as_bytes()], &[])
+        } else {
+            sized("GET", &target, &[], SMUGGLED)
+        };
+        let mut wire = proxy.connect();
+        assert_eq!(wire.ask(request).status, 302);
+        let login = hub.only("/hub/login");
+        for name in ["content-length", "transfer-encoding", "content-type"] {
+            assert!(!login.headers.has(name), "{name}");
+        }
+        assert_eq!((login.body.len(), hub.seen_at("/smuggled").len()), (0, 0));
+        // The connection is in step, or closed.
+        if wire.try_send(get("/next", &["Connection: close"])).is_ok() {
+            let rest = latin1(&wire.rest());
+            assert!(rest.is_empty() || rest.ends_with("GET /next HTTP/1.1"), "{rest}");
+        }
+        assert_eq!(hub.seen_at("/smuggled").len(), 0);
+    }
+}
+
+#[test]
+fn a_broken_body_before_an_upgrade_is_refused_too() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    for line in lines("chunks_refused.txt") {
+        let upgrade = ["Connection: upgrade", "Upgrade: websocket", "Transfer-Encoding: chunked"];
+        let head = request("POST", "/x", &upgrade);
+        let answer = raw(proxy.address(), [&head, unescaped(&line).as_slice(), SMUGGLED.as_bytes()].concat());
+        let text = latin1(&answer);
+        assert!(!text.contains("HTTP/1.1 2"), "{line}: {text}");
+        assert!(hub.seen().iter().all(|seen| seen.path() == "/x" && !seen.complete), "{line}");
+    }
+}

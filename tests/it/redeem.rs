@@ -154,3 +154,43 @@ fn a_hub_under_a_base_url_logs_in_at_its_own_login_path_only() {
     let paths: Vec<String> = hub.seen().iter().map(|seen| seen.path().to_owned()).collect();
     assert_eq!(paths, ["/hub/login", "/jupyter/hub/api/user", "/jupyter/hub/login"]);
 }
+
+#[test]
+fn a_link_in_absolute_form_and_one_of_http_1_0_log_in_too() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    for request in ["GET http://hub.test{} HTTP/1.1\r\nHost: hub.test\r\n\r\n", "GET {} HTTP/1.0\r\n\r\n"] {
+        hub.forget();
+        let link = proxy.link("alice");
+        let answer = proxy.connect().ask(request.replace("{}", &link.target()));
+        assert_eq!(answer.status, 302, "{request}");
+        let login = hub.only("/hub/login");
+        assert_eq!((login.target.as_str(), login.version.as_str()), ("/hub/login", "HTTP/1.1"), "{request}");
+        assert_eq!(login.headers.get("host"), Some("hub.test"), "{request}");
+    }
+}
+
+#[test]
+fn several_logins_over_one_connection_do_not_mix() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    let links: Vec<Issued> = ["alice", "bob", "carol"].iter().map(|name| proxy.link(name)).collect();
+    let mut wire = proxy.connect();
+    // Sent at once: the answers come in order, each for its own link.
+    let requests: String = links
+        .iter()
+        .map(|link| format!("GET {} HTTP/1.1\r\nHost: hub.test\r\n\r\n", link.target()))
+        .collect();
+    wire.send(requests);
+    for name in ["alice", "bob", "carol"] {
+        let answer = wire.answer_to("GET").expect("an answer");
+        assert_eq!(answer.status, 302, "{name}");
+        let cookies = answer.headers.all("set-cookie");
+        assert!(cookies.iter().any(|cookie| cookie.contains(&format!("|{name}|"))), "{name}: {cookies:?}");
+    }
+    let names: Vec<String> = logins(&hub)
+        .iter()
+        .map(|login| login.headers.get("remote_user").unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(names, ["alice", "bob", "carol"]);
+}

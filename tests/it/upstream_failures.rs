@@ -4,20 +4,15 @@ mod broken;
 mod pool;
 mod silence;
 
-use std::net::{SocketAddr, TcpListener};
-
+use crate::support::hub::absent;
 use crate::support::message::latin1;
 use crate::support::requests::{get, sized, websocket};
 use crate::support::{FakeHub, TestProxy, Then};
 
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("an address")
-}
-
 #[test]
 fn a_hub_that_is_not_there_is_a_bad_gateway_and_the_browser_may_ask_again() {
-    let proxy = TestProxy::before_url(&format!("http://{}", nobody())).start();
+    let (_held, url) = absent();
+    let proxy = TestProxy::before_url(&url).start();
     let mut wire = proxy.connect();
     for request in [get("/x", &[]), sized("POST", "/x", &[], "body"), sized("DELETE", "/x", &[], "body")] {
         let answer = wire.ask(request);
@@ -33,7 +28,8 @@ fn a_hub_that_is_not_there_is_a_bad_gateway_and_the_browser_may_ask_again() {
 
 #[test]
 fn a_program_gets_the_failure_as_json() {
-    let proxy = TestProxy::before_url(&format!("http://{}", nobody())).start();
+    let (_held, url) = absent();
+    let proxy = TestProxy::before_url(&url).start();
     for line in ["Accept: application/json", "Sec-Fetch-Mode: cors"] {
         let answer = proxy.connect().ask(get("/user/alice/api/contents", &[line]));
         let json = answer.json();
@@ -44,11 +40,12 @@ fn a_program_gets_the_failure_as_json() {
 
 #[test]
 fn a_hub_that_comes_back_is_found_at_once() {
-    let address = nobody();
-    let proxy = TestProxy::before_url(&format!("http://{address}")).start();
+    let (socket, url) = absent();
+    let proxy = TestProxy::before_url(&url).start();
     let mut wire = proxy.connect();
     assert_eq!(wire.ask(get("/x", &[])).status, 502);
-    let hub = FakeHub::start_at(address);
+    socket.listen(128).expect("listen");
+    let hub = FakeHub::on_listener(socket.into());
     assert_eq!(wire.ask(get("/x", &[])).status, 200);
     drop(hub);
 }

@@ -172,3 +172,23 @@ fn a_browser_that_does_not_read_is_cut_off() {
     let answer = wire.answer_to("GET").expect("a head");
     assert!(!answer.complete && answer.body.len() < 100_000_000, "{} bytes", answer.body.len());
 }
+
+#[test]
+fn a_body_before_an_upgrade_is_held_to_the_same_limits() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).set("limits", "body_stall_timeout = \"200ms\"").start();
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    for (method, path) in
+        [("POST", "/hub/login"), ("DELETE", "/x"), ("OPTIONS", "/x"), ("POST", "/x"), ("GET", "/x")]
+    {
+        for upgrade in [&["Upgrade: websocket", "Connection: upgrade"][..], &["Upgrade: foo"]] {
+            let lines = [upgrade, &["Transfer-Encoding: chunked", form]].concat();
+            let mut wire = proxy.connect();
+            wire.send([request(method, path, &lines), chunk("login_token=")].concat());
+            // It ends, and not by the test's patience.
+            let text = latin1(&wire.rest());
+            assert!(!text.starts_with("HTTP/1.1 2"), "{method} {path} {upgrade:?}: {text}");
+        }
+    }
+    wait_until("the connections' end", || proxy.metric("hublatch_connections") == 0);
+}

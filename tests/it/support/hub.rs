@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use socket2::{Domain, Socket, Type};
+
 use super::hub_pages::Accounts;
 use super::script::Script;
 use super::{Exchange, PATIENCE, Seen, Then, Wire};
@@ -41,15 +43,22 @@ struct State {
     stopped: bool,
 }
 
+/// The URL of a hub that is not there, and a socket that keeps its port from everybody else for as long as it is held.
+pub fn absent() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
+    let address = socket.local_addr().expect("an address").as_socket().expect("TCP");
+    (socket, format!("http://{address}"))
+}
+
 impl FakeHub {
     /// A hub under base URL `/`.
     pub fn start() -> Self {
-        Self::start_at(([127, 0, 0, 1], 0).into())
+        Self::on_listener(TcpListener::bind("127.0.0.1:0").expect("bind"))
     }
 
-    /// The same at an address of the test's choice.
-    pub fn start_at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).expect("bind");
+    /// The same on a listener of the test's own.
+    pub fn on_listener(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
