@@ -23,6 +23,7 @@ use super::visitor::Visitor;
 use super::{Passing, Proxy, cookies, without_body};
 use crate::config::WithoutToken;
 use crate::login::next::form_decode;
+use crate::login::presented::Presented;
 use crate::login::query::LoginQuery;
 use crate::login::{Asked, Offer, Refusal, RefusalReason};
 use crate::pages::{Format, Page, Refused};
@@ -74,7 +75,7 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
             let query = parsed?;
             let in_cookie = cookies::handed_over(passing.request.headers());
             let handed_over = in_cookie.is_some();
-            let Some(token) = query.token.map(str::to_owned).or(in_cookie) else {
+            let Some(token) = query.token.map(token_text).or(in_cookie) else {
                 return without_token(proxy, passing, query.next).await;
             };
             let click = Click {
@@ -93,6 +94,14 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         }
         _ => proxy.pass(passing).await,
     }
+}
+
+/// The token that a parameter's value spells. Ours is written as it is; an app may have made one that is not, or that
+/// its library has encoded.
+fn token_text(value: &str) -> String {
+    form_decode(value)
+        .filter(|decoded| LoginToken::parse(decoded).is_none())
+        .unwrap_or_else(|| value.to_owned())
 }
 
 /// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
@@ -149,7 +158,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Some(Some(next)) => Some(next),
         None => None,
     };
-    let Some(token) = LoginToken::parse(&click.token) else {
+    let Some(token) = login.present(&click.token) else {
         let refusal = Refusal::Link { reason: RefusalReason::Unknown, link: None };
         return refuse(proxy, &click, None, &refusal).await;
     };
@@ -158,10 +167,11 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Taken::Answer(answer) => return Ok(answer),
         Taken::TooLate => None,
     };
-    let offer = match login.offer(&token, Asked { next: asked.as_deref(), states: &click.states }).await {
-        Ok(offer) => offer,
-        Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
-    };
+    let offer =
+        match login.offer_presented(&token, Asked { next: asked.as_deref(), states: &click.states }).await {
+            Ok(offer) => offer,
+            Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
+        };
     // The other redeeming has not ended, and has not consumed the token either: the hub must be very slow.
     let Some(turn) = turn else { return Ok(page(proxy, &Page::HubDown, click.format)) };
     // Put together before anything is consumed: what cannot be sent must cost nobody a link.
@@ -197,7 +207,7 @@ enum Taken {
 }
 
 /// Waits for another redeeming of the same token, at most [`DOUBLE_CLICK`].
-async fn take_turn(proxy: &Proxy, click: &Click, token: &LoginToken) -> Taken {
+async fn take_turn(proxy: &Proxy, click: &Click, token: &Presented) -> Taken {
     let deadline = tokio::time::Instant::now() + DOUBLE_CLICK;
     loop {
         match proxy.shared.turns.enter(token.digest()) {
@@ -289,7 +299,7 @@ fn go_on(proxy: &Proxy, click: &Click, link: &Link, asked: Option<&str>) -> Answ
 fn confirm_page(
     proxy: &Proxy,
     click: &Click,
-    token: &LoginToken,
+    token: &Presented,
     offer: &Offer,
     other: Option<&str>,
 ) -> Response<ResponseBody> {

@@ -16,6 +16,7 @@ mod forwarding;
 mod framing;
 mod identity;
 mod invariants;
+mod jwt;
 mod login_query;
 mod logout;
 mod next;
