@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::ConfigFile;
-use super::jwt::jwt;
+use super::jwt::{jwt, service_url};
 use super::origin::{click_origin, next_prefix};
 use super::parse::{app_name, duration_within, one_of, rate, written};
 use super::{App, Scope};
@@ -53,8 +53,9 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
     let key = |name: &str| format!("{section}.{name}");
     let name = name(file, &key("name"), taken);
     let jwt = jwt(file, &key("jwt"), &mut taken.issuers);
-    let signs = !matches!(jwt, Some(None));
-    let keys = keys(file, &key("keys"), signs, taken);
+    let exchange_url = file.value(&key("exchange_url"), None, |text| service_url(text).map(Some));
+    let makes_tokens = !matches!((&jwt, &exchange_url), (Some(None), Some(None)));
+    let keys = keys(file, &key("keys"), makes_tokens, taken);
     let scopes = scopes(file, &key("scopes"));
     let usernames = file.value(&key("usernames"), None, |text| pattern(text).map(Some));
     let deny_usernames = file.list(&key("deny_usernames"), vec!["admin".to_owned()], denied_username);
@@ -77,6 +78,7 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
         rate_per_second: rate_per_second?,
         origins: origins?,
         jwt: jwt?,
+        exchange_url: exchange_url?,
     })
 }
 
@@ -90,10 +92,10 @@ fn name(file: &mut ConfigFile, key: &str, taken: &mut Taken) -> Option<Arc<str>>
     Some(name.into())
 }
 
-/// The digests; an app that signs its own tokens needs none. No fault repeats what was written: it might be a key.
-fn keys(file: &mut ConfigFile, key: &str, signs: bool, taken: &mut Taken) -> Option<Vec<KeyDigest>> {
+/// The digests; an app that makes its own tokens needs none. No fault repeats what was written: it might be a key.
+fn keys(file: &mut ConfigFile, key: &str, makes_tokens: bool, taken: &mut Taken) -> Option<Vec<KeyDigest>> {
     let texts = file.list(key, Vec::new(), |text| Ok(text.to_owned()))?;
-    if texts.is_empty() && !signs {
+    if texts.is_empty() && !makes_tokens {
         file.fault(key, "the app has no key; run hublatch keygen and write its sha256: line here");
         return None;
     }

@@ -242,6 +242,8 @@ pub struct App {
     pub origins: Vec<HeaderValue>,
     /// How it signs tokens of its own, if it does.
     pub jwt: Option<Jwt>,
+    /// Where it turns tokens of its own into names, if it does.
+    pub exchange_url: Option<url::Url>,
 }
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).

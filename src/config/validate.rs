@@ -12,7 +12,7 @@ use super::login::{assertion, is_guessable, lifetimes, login, user_header};
 use super::origin::{base_url, public_url};
 use super::parse::one_of;
 use super::{
-    AuditSink, Config, Confirm, Hub, Jwt, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public, Store,
+    AuditSink, Config, Confirm, Hub, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public, Store,
     Upstream, apps, secret,
 };
 
@@ -211,14 +211,18 @@ fn warnings(config: &Config) -> Vec<String> {
         );
     }
     for app in &config.apps {
-        if let Some(Jwt { keys: JwtKeys::Url(url), .. }) = &app.jwt
-            && is_unprotected(url)
-        {
-            warnings.push(format!(
-                "the jwks_url of app {:?} is http: whoever stands on the way can put keys of his own into the answer \
-                 and be anybody whom the app may log in",
-                app.name
-            ));
+        let jwks = app.jwt.as_ref().and_then(|jwt| match &jwt.keys {
+            JwtKeys::Url(url) => Some(url),
+            JwtKeys::Pem(_) => None,
+        });
+        for (key, url) in [("jwks_url", jwks), ("exchange_url", app.exchange_url.as_ref())] {
+            if url.is_some_and(is_unprotected) {
+                warnings.push(format!(
+                    "the {key} of app {:?} is http: whoever stands on the way can answer in its place and be anybody \
+                     whom the app may log in",
+                    app.name
+                ));
+            }
         }
     }
     warnings

@@ -5,6 +5,7 @@
 
 pub mod apps;
 pub mod assertion;
+mod exchange;
 mod jwks;
 mod jwt;
 pub mod link;
@@ -28,7 +29,7 @@ use crate::config::{App, Config, Confirm};
 use crate::metrics::{Metrics, Reason, ReasonLabel};
 use crate::store::{Consumed, Link, LinkStatus, Revoked, StoreError, TokenStore};
 use crate::token::{
-    BrowserSecret, LinkId, LoginGrant, LoginToken, NoRandomness, State, Username, UsernameRule,
+    BrowserSecret, LinkId, LoginGrant, LoginToken, NoRandomness, State, TokenDigest, Username, UsernameRule,
 };
 
 use apps::Apps;
@@ -70,6 +71,7 @@ pub struct LoginService {
     random: Arc<dyn SecureRandom + Send + Sync>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
+    services: Arc<Services>,
     signatories: Signatories,
     /// When this service began to remember.
     started: Moment,
@@ -279,9 +281,9 @@ impl LoginService {
         let Parts { store, clock, random, audit, metrics } = parts;
         let apps = Apps::new(&config.apps);
         let services = Arc::new(Services::default());
-        let signatories = Signatories::new(&config.apps, services);
+        let signatories = Signatories::new(&config.apps, Arc::clone(&services));
         let started = clock.now();
-        Some(Self { rules, apps, store, clock, random, audit, metrics, signatories, started })
+        Some(Self { rules, apps, store, clock, random, audit, metrics, services, signatories, started })
     }
 
     /// The rules in force.
@@ -312,24 +314,32 @@ impl LoginService {
     /// The token that `text` spells, if any token here has such a shape.
     pub fn present(&self, text: &str) -> Option<Presented> {
         Presented::parse(text).filter(|token| match token.kind() {
-            Kind::Ours(_) => true,
+            Kind::Ours => true,
             Kind::Signed => !self.signatories.is_empty(),
+            Kind::Foreign => self.exchanging_apps().next().is_some(),
         })
     }
 
-    /// [`LoginService::offer`] for a token of whatever making.
+    /// Looks at the link of `token` and judges it, together with what the request asks; consumes nothing.
     pub async fn offer_presented(&self, token: &Presented, asked: Asked<'_>) -> Result<Offer, Refusal> {
-        match token.kind() {
-            Kind::Ours(token) => self.offer(token, asked).await,
-            Kind::Signed => self.judge(self.signed(token.expose()).await?, Taken::Burnt, asked),
-        }
+        let (link, taken) = match token.kind() {
+            Kind::Ours => (self.find(token.digest()).await?, Taken::Consumed),
+            Kind::Signed => (Some(self.signed(token.expose()).await?), Taken::Burnt),
+            Kind::Foreign => (self.exchanged(token).await?, Taken::Consumed),
+        };
+        let link = link.ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?;
+        self.judge(link, taken, asked)
     }
 
-    /// Looks at the link of `token` and judges it, together with what the request asks; consumes nothing.
+    /// The same for a token that is known to be ours.
     pub async fn offer(&self, token: &LoginToken, asked: Asked<'_>) -> Result<Offer, Refusal> {
-        let found = self.store.find(token.digest(), self.clock.now()).await?;
-        let Some(link) = found else { return Err(Refusal::link(RefusalReason::Unknown, None)) };
+        let found = self.find(token.digest()).await?;
+        let link = found.ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?;
         self.judge(link, Taken::Consumed, asked)
+    }
+
+    async fn find(&self, digest: TokenDigest) -> Result<Option<Link>, StoreError> {
+        self.store.find(digest, self.clock.now()).await
     }
 
     /// The grant's own `next` goes before the request's, and so do the app's rules of today before those at issue.

@@ -10,37 +10,44 @@ use crate::token::{LoginToken, TokenDigest};
 const FOREIGN_BYTES_MAX: usize = 3800;
 
 /// A login token, of whatever making.
+#[derive(Clone)]
 pub struct Presented {
     text: Zeroizing<String>,
     kind: Kind,
 }
 
 /// Who has made a token, as its shape tells.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// We have.
-    Ours(LoginToken),
+    Ours,
     /// An app has signed it: a JWT in compact form (RFC 7519 § 3).
     Signed,
+    /// An app has made it, and only that app can say what it is.
+    Foreign,
 }
 
 impl Presented {
     /// The token that `text` spells, if it has the shape of one.
     pub fn parse(text: &str) -> Option<Self> {
-        let kind = match LoginToken::parse(text) {
-            Some(token) => Kind::Ours(token),
-            None if is_jwt(text) => Kind::Signed,
-            None => return None,
+        let kind = if LoginToken::parse(text).is_some() {
+            Kind::Ours
+        } else if is_jwt(text) {
+            Kind::Signed
+        } else if is_foreign(text) {
+            Kind::Foreign
+        } else {
+            return None;
         };
         Some(Self { text: Zeroizing::new(text.to_owned()), kind })
     }
 
     /// Who has made it.
-    pub fn kind(&self) -> &Kind {
-        &self.kind
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
-    /// The secret itself: for the confirm page and the hand-over cookie, nowhere else.
+    /// The secret itself: for the confirm page, the hand-over cookie and the app's own service, nowhere else.
     pub fn expose(&self) -> &str {
         &self.text
     }
@@ -64,21 +71,28 @@ fn is_jwt(text: &str) -> bool {
     text.len() <= FOREIGN_BYTES_MAX && text.split('.').count() == 3 && text.split('.').all(part)
 }
 
+/// What a cookie can hold (RFC 6265 § 4.1.1), but for what begins like a token of ours.
+fn is_foreign(text: &str) -> bool {
+    let octet = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\');
+    (1..=FOREIGN_BYTES_MAX).contains(&text.len()) && !text.starts_with("hl_") && text.bytes().all(octet)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_shape_tells_who_has_made_a_token() {
-        let ours = format!("hl_{}", "A".repeat(43));
-        assert!(matches!(Presented::parse(&ours).unwrap().kind(), Kind::Ours(_)));
-        assert!(matches!(Presented::parse("eyJ.e30.c2ln").unwrap().kind(), Kind::Signed));
-        for text in
-            ["", "x", "hl_x", "a.b", "a.b.", ".b.c", "a..c", "a.b.c.d", "a.b.c=", "a.b.c d", "a.b.\u{e9}"]
-        {
-            assert!(Presented::parse(text).is_none(), "{text}");
+        let kind = |text: &str| Presented::parse(text).map(|token| token.kind());
+        assert_eq!(kind(&format!("hl_{}", "A".repeat(43))), Some(Kind::Ours));
+        assert_eq!(kind("eyJ.e30.c2ln"), Some(Kind::Signed));
+        for text in ["x", "a.b", "a.b.", ".b.c", "a..c", "a.b.c.d", "a.b.c=", "hk_x", "{a:1}"] {
+            assert_eq!(kind(text), Some(Kind::Foreign), "{text}");
         }
-        assert!(Presented::parse(&format!("a.{}.c", "b".repeat(FOREIGN_BYTES_MAX))).is_none());
-        assert!(!format!("{:?}", Presented::parse("eyJ.e30.c2ln").unwrap()).contains("e30"));
+        for text in ["", "hl_x", "hl_", "a b", "a\"", "a,b", "a;b", "a\\", "a\r", "a.b.\u{e9}"] {
+            assert_eq!(kind(text), None, "{text}");
+        }
+        assert_eq!(kind(&format!("a.{}.c", "b".repeat(FOREIGN_BYTES_MAX))), None);
+        assert!(!format!("{:?}", Presented::parse("eyJ.e30.c2ln")).contains("e30"));
     }
 }

@@ -47,6 +47,15 @@ impl Services {
         whole(self.client()?.get(url.clone())).await
     }
 
+    /// What a POST of `json` to `url` answers.
+    pub async fn post_json(
+        &self,
+        url: &Url,
+        json: &(impl serde::Serialize + Sync),
+    ) -> Result<(StatusCode, BytesMut), ServiceError> {
+        whole(self.client()?.post(url.clone()).json(json)).await
+    }
+
     fn client(&self) -> Result<&Client, ServiceError> {
         if let Some(client) = self.client.get() {
             return Ok(client);

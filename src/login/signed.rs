@@ -102,7 +102,14 @@ impl LoginService {
         Ok(())
     }
 
-    async fn burn_record(&self, link: &Link) -> Result<(), Refusal> {
+    /// Lets the record of a burnt token go that no app owns up to.
+    pub(super) async fn forget_burnt(&self, link: &Link) -> Result<(), StoreError> {
+        let kept_by = format!("{BURNT}{}", link.grant.app);
+        self.store.revoke(&link.id, &kept_by, self.clock.now()).await.map(|_| ())
+    }
+
+    /// Makes the record by which the token of `link` is known to be burnt; refuses if there is one.
+    pub(super) async fn burn_record(&self, link: &Link) -> Result<(), Refusal> {
         let mut body = [0; 32];
         self.random.fill(&mut body).map_err(|_| StoreError::Unavailable("no random bytes".to_owned()))?;
         let kept_by: std::sync::Arc<str> = format!("{BURNT}{}", link.grant.app).into();
@@ -114,10 +121,7 @@ impl LoginService {
             Inserted::Again(_) | Inserted::Ended | Inserted::OtherBody => {
                 Err(Refusal::link(RefusalReason::Used, Some(Box::new(self.used_now(link)))))
             }
-            Inserted::Full => {
-                Err(StoreError::Unavailable("there are too many live links (store.max_tokens)".to_owned())
-                    .into())
-            }
+            Inserted::Full => Err(full().into()),
         }
     }
 
@@ -126,4 +130,9 @@ impl LoginService {
         let now: Timestamp = self.clock.now().wall;
         Link { status: LinkStatus::Used, used_at: Some(now), ..link.clone() }
     }
+}
+
+/// The store has no room: nobody is logged in.
+pub(super) fn full() -> StoreError {
+    StoreError::Unavailable("there are too many live links (store.max_tokens)".to_owned())
 }

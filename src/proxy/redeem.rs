@@ -4,6 +4,7 @@
 //! carries the login stands. Whatever fails ends in a page and no identity.
 
 mod conclude;
+mod exchange;
 mod form;
 mod gate;
 mod state;
@@ -21,11 +22,11 @@ use super::target::Rejection;
 use super::upstream::{Lease, ResponseBody};
 use super::visitor::Visitor;
 use super::{Passing, Proxy, cookies, without_body};
-use crate::config::WithoutToken;
-use crate::login::next::form_decode;
+use crate::config::{Confirm, WithoutToken};
+use crate::login::next::{Next, form_decode};
 use crate::login::presented::Presented;
 use crate::login::query::LoginQuery;
-use crate::login::{Asked, Offer, Refusal, RefusalReason};
+use crate::login::{Asked, Refusal, RefusalReason};
 use crate::pages::{Format, Page, Refused};
 use crate::store::Link;
 use crate::token::{LoginToken, State};
@@ -167,11 +168,19 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Taken::Answer(answer) => return Ok(answer),
         Taken::TooLate => None,
     };
-    let offer =
-        match login.offer_presented(&token, Asked { next: asked.as_deref(), states: &click.states }).await {
-            Ok(offer) => offer,
-            Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
-        };
+    let asks = Asked { next: asked.as_deref(), states: &click.states };
+    let (turn, unnamed) = match turn {
+        None => (None, false),
+        Some(turn) => match exchange::run(proxy, &click, &token, asks, turn).await {
+            // Whoever pressed a button for this did not see a name on it.
+            Ok((turn, exchanged)) => (Some(turn), exchanged && click.confirmed),
+            Err(answer) => return answer,
+        },
+    };
+    let offer = match login.offer_presented(&token, asks).await {
+        Ok(offer) => offer,
+        Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
+    };
     // The other redeeming has not ended, and has not consumed the token either: the hub must be very slow.
     let Some(turn) = turn else { return Ok(page(proxy, &Page::HubDown, click.format)) };
     // Put together before anything is consumed: what cannot be sent must cost nobody a link.
@@ -180,9 +189,11 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         return Ok(page(proxy, &Page::HubDown, click.format));
     };
     let other = current.as_deref().filter(|name| *name != offer.username().as_str());
-    if !click.confirmed && gate::asks(proxy, &click, &offer, other.is_some()) {
+    let another = other.is_some() && login.rules().confirm != Confirm::Never;
+    if (!click.confirmed && gate::asks(proxy, &click, &offer, another)) || (unnamed && another) {
         lease.release();
-        return Ok(confirm_page(proxy, &click, &token, &offer, other));
+        let (name, next) = (offer.username().as_str(), offer.next().map(Next::as_str));
+        return Ok(confirm_page(proxy, &click, &token, Some(name), next, other));
     }
     // The last thing that can fail before the token is taken.
     if lease.ready().await.is_err() {
@@ -295,12 +306,13 @@ fn go_on(proxy: &Proxy, click: &Click, link: &Link, asked: Option<&str>) -> Answ
     form::take_back(proxy, click, answer)
 }
 
-/// "Continue as alice": the form carries the token and `next`; the other parameters stay in its address, byte for byte.
+/// "Continue as alice", or only "Continue" before the name is known: the form carries the token and `next`; the other parameters stay in its address, byte for byte.
 fn confirm_page(
     proxy: &Proxy,
     click: &Click,
     token: &Presented,
-    offer: &Offer,
+    username: Option<&str>,
+    next: Option<&str>,
     other: Option<&str>,
 ) -> Response<ResponseBody> {
     let rules = proxy.shared.login.rules();
@@ -310,8 +322,7 @@ fn confirm_page(
         format!("{}?{}", rules.login_path, click.others)
     };
     let mut fields = vec![(rules.parameter.name(), token.expose())];
-    fields.extend(offer.next().map(|next| ("next", next.as_str())));
-    let username = offer.username().as_str();
+    fields.extend(next.map(|next| ("next", next)));
     page(proxy, &Page::Confirm { username, current: other, action: &action, fields: &fields }, click.format)
 }
 
