@@ -85,15 +85,32 @@ impl fmt::Debug for LoginToken {
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    fn of(bytes: &[u8]) -> Self {
+    /// The digest of a text.
+    pub fn of(bytes: &[u8]) -> Self {
         let mut out = [0; 32];
         out.copy_from_slice(digest(&SHA256, bytes).as_ref());
         Self(out)
     }
 
+    /// The digest of several texts, each behind its length, so that no two lists have one digest; and none of a token's,
+    /// because no length begins as a token does.
+    pub fn of_parts(parts: &[&str]) -> Self {
+        let mut bytes = Zeroizing::new(Vec::new());
+        for part in parts {
+            bytes.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        Self::of(&bytes)
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// All of it in base64url.
+    pub fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
     }
 }
 

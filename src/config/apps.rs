@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::ConfigFile;
+use super::jwt::{jwt, service_url};
 use super::origin::{click_origin, next_prefix};
 use super::parse::{app_name, duration_within, one_of, rate, written};
 use super::{App, Scope};
@@ -32,6 +33,7 @@ const RATE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
 struct Taken {
     names: HashMap<String, String>,
     digests: HashMap<KeyDigest, String>,
+    issuers: HashMap<String, String>,
 }
 
 /// Every app. `longest` is `login.max_lifetime`, if that is known.
@@ -50,7 +52,10 @@ pub(super) fn apps(file: &mut ConfigFile, longest: Option<Duration>) -> Option<V
 fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &mut Taken) -> Option<App> {
     let key = |name: &str| format!("{section}.{name}");
     let name = name(file, &key("name"), taken);
-    let keys = keys(file, &key("keys"), taken);
+    let jwt = jwt(file, &key("jwt"), &mut taken.issuers);
+    let exchange_url = file.value(&key("exchange_url"), None, |text| service_url(text).map(Some));
+    let makes_tokens = !matches!((&jwt, &exchange_url), (Some(None), Some(None)));
+    let keys = keys(file, &key("keys"), makes_tokens, taken);
     let scopes = scopes(file, &key("scopes"));
     let usernames = file.value(&key("usernames"), None, |text| pattern(text).map(Some));
     let deny_usernames = file.list(&key("deny_usernames"), vec!["admin".to_owned()], denied_username);
@@ -72,6 +77,8 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
         max_lifetime: max_lifetime?,
         rate_per_second: rate_per_second?,
         origins: origins?,
+        jwt: jwt?,
+        exchange_url: exchange_url?,
     })
 }
 
@@ -85,10 +92,10 @@ fn name(file: &mut ConfigFile, key: &str, taken: &mut Taken) -> Option<Arc<str>>
     Some(name.into())
 }
 
-/// The digests. No fault repeats what was written: it might be a key.
-fn keys(file: &mut ConfigFile, key: &str, taken: &mut Taken) -> Option<Vec<KeyDigest>> {
+/// The digests; an app that makes its own tokens needs none. No fault repeats what was written: it might be a key.
+fn keys(file: &mut ConfigFile, key: &str, makes_tokens: bool, taken: &mut Taken) -> Option<Vec<KeyDigest>> {
     let texts = file.list(key, Vec::new(), |text| Ok(text.to_owned()))?;
-    if texts.is_empty() {
+    if texts.is_empty() && !makes_tokens {
         file.fault(key, "the app has no key; run hublatch keygen and write its sha256: line here");
         return None;
     }
@@ -187,6 +194,6 @@ fn denied_username(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn at_line(file: &ConfigFile, key: &str) -> String {
+pub(super) fn at_line(file: &ConfigFile, key: &str) -> String {
     file.line(key).map(|line| format!(" (line {line})")).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ mod address;
 mod apps;
 mod fault;
 mod file;
+mod jwt;
 mod limits;
 mod login;
 mod origin;
@@ -239,6 +240,43 @@ pub struct App {
     pub rate_per_second: std::num::NonZeroU32,
     /// Where its clicks come from; empty: anywhere.
     pub origins: Vec<HeaderValue>,
+    /// How it signs tokens of its own, if it does.
+    pub jwt: Option<Jwt>,
+    /// Where it turns tokens of its own into names, if it does.
+    pub exchange_url: Option<url::Url>,
+}
+
+/// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).
+#[derive(Debug, Clone)]
+pub struct Jwt {
+    /// `iss`; no other app has the same.
+    pub issuer: String,
+    /// `aud` must be this or hold it.
+    pub audience: String,
+    /// What verifies the signatures.
+    pub keys: JwtKeys,
+    /// How they may be made.
+    pub algorithms: Vec<JwtAlgorithm>,
+}
+
+/// Where the public keys of an app are.
+#[derive(Debug, Clone)]
+pub enum JwtKeys {
+    /// One key, in PEM.
+    Pem(String),
+    /// A JWK Set (RFC 7517 § 5) at this URL.
+    Url(url::Url),
+}
+
+/// How a token is signed (RFC 7518 § 3.1, RFC 8037 § 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JwtAlgorithm {
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 to 8192 bits.
+    Rs256,
 }
 
 /// How log lines are written.

@@ -72,7 +72,16 @@ pub(super) fn is_exposed(file: &File) -> std::io::Result<bool> {
     file.metadata().map(|metadata| metadata.mode() & OTHERS != 0)
 }
 
+/// The text in the file at `path`, which is no secret.
+pub(super) fn public_text(path: &Path) -> Result<String, String> {
+    read_if(path, false).map(|text| text.to_string())
+}
+
 fn read(path: &Path) -> Result<Zeroizing<String>, String> {
+    read_if(path, true)
+}
+
+fn read_if(path: &Path, private: bool) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
     // Before it is opened: a pipe without a writer would block for ever.
@@ -80,13 +89,13 @@ fn read(path: &Path) -> Result<Zeroizing<String>, String> {
         return Err(format!("cannot read {shown}: it is not a file"));
     }
     let file = File::open(path).map_err(cannot)?;
-    if is_exposed(&file).map_err(cannot)? {
+    if private && is_exposed(&file).map_err(cannot)? {
         return Err(format!("{shown} can be read by others than its owner; run chmod 600 {shown}"));
     }
     let mut text = Zeroizing::new(String::new());
     file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
     if text.len() as u64 > SECRET_BYTES_MAX {
-        return Err(format!("{shown} is longer than 64 KiB: it is not a secret"));
+        return Err(format!("{shown} is longer than 64 KiB: it is not a secret or a key"));
     }
     let end = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(end);

@@ -17,8 +17,6 @@ const UNSUPPORTED: &[(&str, &str, &str)] = &[
     ("store.url", "redis:", "write \"memory:\""),
     ("store.url", "rediss:", "write \"memory:\""),
     ("store.url", "redis+", "write \"memory:\""),
-    ("apps[].jwt", "", "leave it out and let the app ask for links with its key"),
-    ("apps[].exchange_url", "", "leave it out and let the app ask for links with its key"),
     ("apps[].hub_tokens", "", "leave it out"),
     ("embed", "", "leave it out"),
     ("hub_tokens", "", "leave it out and list who may issue links in [[apps]]"),

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use super::address::{listen, management_listen, trusted_network, upstream};
 use super::fault::Faults;
 use super::file::ConfigFile;
+use super::jwt::is_unprotected;
 use super::login::{assertion, is_guessable, lifetimes, login, user_header};
 use super::origin::{base_url, public_url};
 use super::parse::one_of;
 use super::{
-    AuditSink, Config, Confirm, Hub, Limits, Listen, Log, LogFormat, Management, Public, Store, Upstream,
-    apps, secret,
+    AuditSink, Config, Confirm, Hub, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public, Store,
+    Upstream, apps, secret,
 };
 
 /// No configuration is larger.
@@ -208,6 +209,21 @@ fn warnings(config: &Config) -> Vec<String> {
              logged in without a question"
                 .to_owned(),
         );
+    }
+    for app in &config.apps {
+        let jwks = app.jwt.as_ref().and_then(|jwt| match &jwt.keys {
+            JwtKeys::Url(url) => Some(url),
+            JwtKeys::Pem(_) => None,
+        });
+        for (key, url) in [("jwks_url", jwks), ("exchange_url", app.exchange_url.as_ref())] {
+            if url.is_some_and(is_unprotected) {
+                warnings.push(format!(
+                    "the {key} of app {:?} is http: whoever stands on the way can answer in its place and be anybody \
+                     whom the app may log in",
+                    app.name
+                ));
+            }
+        }
     }
     warnings
         .push("store.url is \"memory:\": links that were not used yet do not survive a restart".to_owned());

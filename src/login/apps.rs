@@ -47,6 +47,11 @@ impl Apps {
         found
     }
 
+    /// All of them, in the order of the configuration.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.apps.iter().map(|rated| &rated.app)
+    }
+
     /// The app of that name, if it is still configured.
     pub fn by_name(&self, name: &str) -> Option<&App> {
         self.apps.iter().map(|rated| &*rated.app).find(|app| *app.name == *name)

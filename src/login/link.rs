@@ -201,7 +201,7 @@ impl LoginService {
         if lifetime.is_zero() || lifetime > app.max_lifetime {
             return Err(IssueError::Lifetime { max_seconds: app.max_lifetime.as_secs() });
         }
-        if json_bytes(&order.groups) + json_bytes(&order.claims) > CLAIMS_BYTES_MAX {
+        if !fits_a_header(order.groups.as_deref(), order.claims.as_ref()) {
             return Err(IssueError::ClaimsTooLarge);
         }
         if self.rules.require_state && order.state.is_none() {
@@ -273,6 +273,11 @@ impl LoginService {
         }
         url
     }
+}
+
+/// Whether groups and claims are small enough for the assertion.
+pub(super) fn fits_a_header(groups: Option<&[String]>, claims: Option<&Map<String, Value>>) -> bool {
+    json_bytes(&groups) + json_bytes(&claims) <= CLAIMS_BYTES_MAX
 }
 
 /// The size of a value as JSON, in bytes.

@@ -5,10 +5,16 @@
 
 pub mod apps;
 pub mod assertion;
+mod exchange;
+mod jwks;
+mod jwt;
 pub mod link;
 pub mod next;
 pub mod parameter;
+pub mod presented;
 pub mod query;
+mod service;
+mod signed;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +24,7 @@ use aws_lc_rs::rand::SecureRandom;
 use serde_json::{Map, Value};
 
 use crate::audit::{Audit, Event, Record};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::{App, Config, Confirm};
 use crate::metrics::{Metrics, Reason, ReasonLabel};
 use crate::store::{Consumed, Link, LinkStatus, Revoked, StoreError, TokenStore};
@@ -27,8 +33,11 @@ use crate::token::{
 };
 
 use apps::Apps;
+use jwt::Signatories;
 use next::{Next, NextError, NextRule};
 use parameter::Parameter;
+use presented::{Kind, Presented};
+use service::Services;
 
 /// What redeeming and issuing obey, from the configuration.
 #[derive(Debug)]
@@ -62,6 +71,10 @@ pub struct LoginService {
     random: Arc<dyn SecureRandom + Send + Sync>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
+    services: Arc<Services>,
+    signatories: Signatories,
+    /// When this service began to remember.
+    started: Moment,
 }
 
 impl std::fmt::Debug for LoginService {
@@ -106,9 +119,18 @@ impl VerifiedUser {
 /// A token that can be redeemed: looked up, judged, not consumed.
 #[derive(Debug)]
 pub struct Offer {
-    digest: TokenDigest,
+    taken: Taken,
     link: Link,
     next: Option<Next>,
+}
+
+/// How a token is made to admit once.
+#[derive(Debug, Clone, Copy)]
+enum Taken {
+    /// The store holds its link and hands it out.
+    Consumed,
+    /// An app has signed it, and the store only learns of it by its end.
+    Burnt,
 }
 
 impl Offer {
@@ -258,7 +280,10 @@ impl LoginService {
         };
         let Parts { store, clock, random, audit, metrics } = parts;
         let apps = Apps::new(&config.apps);
-        Some(Self { rules, apps, store, clock, random, audit, metrics })
+        let services = Arc::new(Services::default());
+        let signatories = Signatories::new(&config.apps, Arc::clone(&services));
+        let started = clock.now();
+        Some(Self { rules, apps, store, clock, random, audit, metrics, services, signatories, started })
     }
 
     /// The rules in force.
@@ -286,13 +311,39 @@ impl LoginService {
         BrowserSecret::generate(&*self.random)
     }
 
-    /// Looks at the link of `token` and judges it, together with the `next` of the request; consumes nothing.
-    ///
-    /// The grant's own `next` goes before the request's, and so do the app's rules of today before those at issue.
+    /// The token that `text` spells, if any token here has such a shape.
+    pub fn present(&self, text: &str) -> Option<Presented> {
+        Presented::parse(text).filter(|token| match token.kind() {
+            Kind::Ours => true,
+            Kind::Signed => !self.signatories.is_empty(),
+            Kind::Foreign => self.exchanging_apps().next().is_some(),
+        })
+    }
+
+    /// Looks at the link of `token` and judges it, together with what the request asks; consumes nothing.
+    pub async fn offer_presented(&self, token: &Presented, asked: Asked<'_>) -> Result<Offer, Refusal> {
+        let (link, taken) = match token.kind() {
+            Kind::Ours => (self.find(token.digest()).await?, Taken::Consumed),
+            Kind::Signed => (Some(self.signed(token.expose()).await?), Taken::Burnt),
+            Kind::Foreign => (self.exchanged(token).await?, Taken::Consumed),
+        };
+        let link = link.ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?;
+        self.judge(link, taken, asked)
+    }
+
+    /// The same for a token that is known to be ours.
     pub async fn offer(&self, token: &LoginToken, asked: Asked<'_>) -> Result<Offer, Refusal> {
-        let digest = token.digest();
-        let found = self.store.find(digest, self.clock.now()).await?;
-        let Some(link) = found else { return Err(Refusal::link(RefusalReason::Unknown, None)) };
+        let found = self.find(token.digest()).await?;
+        let link = found.ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?;
+        self.judge(link, Taken::Consumed, asked)
+    }
+
+    async fn find(&self, digest: TokenDigest) -> Result<Option<Link>, StoreError> {
+        self.store.find(digest, self.clock.now()).await
+    }
+
+    /// The grant's own `next` goes before the request's, and so do the app's rules of today before those at issue.
+    fn judge(&self, link: Link, taken: Taken, asked: Asked<'_>) -> Result<Offer, Refusal> {
         if let Some(reason) = ended(link.status) {
             return Err(Refusal::link(reason, Some(Box::new(link))));
         }
@@ -303,7 +354,7 @@ impl LoginService {
             return Err(Refusal::link(reason, Some(Box::new(link))));
         }
         match self.destination_of(&link, asked.next) {
-            Ok(next) => Ok(Offer { digest, link, next }),
+            Ok(next) => Ok(Offer { taken, link, next }),
             Err(error) => Err(Refusal::Next { error, link: Box::new(link) }),
         }
     }
@@ -340,20 +391,29 @@ impl LoginService {
     /// Consumes the token of `offer`: the one success of its life makes the user a verified one.
     pub async fn redeem(&self, offer: Offer, client: Option<IpAddr>) -> Result<VerifiedUser, Refusal> {
         let begun = self.clock.now().monotonic;
-        let consumed = self.store.consume(offer.digest, self.clock.now()).await;
+        let taken = self.take(offer, client).await;
         let spent = self.clock.now().monotonic.saturating_sub(begun);
         self.metrics.consume_seconds.observe(spent.as_secs_f64());
-        let link = match consumed? {
-            Consumed::Granted(link) => link,
-            Consumed::Unknown => return Err(Refusal::link(RefusalReason::Unknown, None)),
-            Consumed::Ended(link) => {
-                let reason = ended(link.status).unwrap_or(RefusalReason::Used);
-                return Err(Refusal::link(reason, Some(link)));
-            }
-        };
+        let link = taken?;
         self.metrics.links_redeemed.inc();
         self.record(Event::Redeemed, Some(&link), client, None);
         Ok(VerifiedUser { link: link.id, grant: link.grant })
+    }
+
+    /// The link of `offer`, taken from everybody else.
+    async fn take(&self, offer: Offer, client: Option<IpAddr>) -> Result<Box<Link>, Refusal> {
+        let link = offer.link;
+        match offer.taken {
+            Taken::Burnt => self.burn(&link, client).await.map(|()| Box::new(link)),
+            Taken::Consumed => match self.store.consume(link.digest, self.clock.now()).await? {
+                Consumed::Granted(link) => Ok(link),
+                Consumed::Unknown => Err(Refusal::link(RefusalReason::Unknown, None)),
+                Consumed::Ended(link) => {
+                    let reason = ended(link.status).unwrap_or(RefusalReason::Used);
+                    Err(Refusal::link(reason, Some(link)))
+                }
+            },
+        }
     }
 
     /// Whether a used `link` may still lead its user on: refresh, back, double click.

@@ -36,8 +36,8 @@ pub enum Page<'a> {
     /// a name is left out, the value of one named `_charset_` becomes `UTF-8` (HTML, "constructing the entry list" and
     /// "converting an entry list to a list of name-value pairs"), and U+0000 becomes U+FFFD (HTML, "tokenization").
     Confirm {
-        /// Whom the link logs in.
-        username: &'a str,
+        /// Whom the link logs in, if that is known yet.
+        username: Option<&'a str>,
         /// Who is logged in now, if that is somebody else.
         current: Option<&'a str>,
         /// Where the form is posted: a path on this origin.

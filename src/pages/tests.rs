@@ -38,12 +38,14 @@ const NOTICES: [(Page<'static>, u16, &str); 16] = [
 ];
 
 fn confirm<'a>(username: &'a str, current: Option<&'a str>) -> Page<'a> {
-    Page::Confirm { username, current, action: "/hub/login", fields: FIELDS }
+    Page::Confirm { username: Some(username), current, action: "/hub/login", fields: FIELDS }
 }
 
 fn every_page() -> Vec<(Page<'static>, u16, &'static str)> {
     let mut pages = Vec::from(NOTICES);
     pages.push((confirm("alice", None), 200, "confirmation_required"));
+    let unnamed = Page::Confirm { username: None, current: None, action: "/hub/login", fields: FIELDS };
+    pages.push((unnamed, 200, "confirmation_required"));
     pages.push((confirm("alice", Some("bob")), 200, "confirmation_required"));
     pages
 }
@@ -233,7 +235,8 @@ fn hidden_fields_come_back_as_they_were_given() {
         ("twice", "2"),
         ("every character", every_character.as_str()),
     ];
-    let page = Page::Confirm { username: "alice", current: None, action: "/hub/login", fields: &fields };
+    let page =
+        Page::Confirm { username: Some("alice"), current: None, action: "/hub/login", fields: &fields };
     let read = hidden_fields(&html(&page));
     let given = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(read, given);
@@ -243,7 +246,7 @@ proptest::proptest! {
     #[test]
     fn any_field_comes_back_as_it_was_given(name: String, value: String) {
         let fields = [("login_token", TOKEN), (name.as_str(), value.as_str())];
-        let page = Page::Confirm { username: "alice", current: None, action: "/hub/login", fields: &fields };
+        let page = Page::Confirm { username: Some("alice"), current: None, action: "/hub/login", fields: &fields };
         let read = hidden_fields(&html(&page)).pop();
         proptest::prop_assert_eq!(read, Some((name, value)));
     }
@@ -252,9 +255,10 @@ proptest::proptest! {
 #[test]
 fn hostile_names_stay_text() {
     let hostile = "\"'></title></bdi><script>alert(1)</script>&amp;{{ 7*7 }}";
-    let harmless = html(&Page::Confirm { username: "a", current: Some("b"), action: "/", fields: &[] });
+    let harmless = html(&Page::Confirm { username: Some("a"), current: Some("b"), action: "/", fields: &[] });
     let app_url = Some(hostile.to_owned());
-    let page = Page::Confirm { username: hostile, current: Some(hostile), action: hostile, fields: &[] };
+    let page =
+        Page::Confirm { username: Some(hostile), current: Some(hostile), action: hostile, fields: &[] };
     let rejected = Page::Rejected { status: StatusCode::BAD_REQUEST, code: "bad_request", message: hostile };
 
     let confirm = Pages::new(app_url).answer(&page, Format::Html);

@@ -4,6 +4,7 @@
 //! carries the login stands. Whatever fails ends in a page and no identity.
 
 mod conclude;
+mod exchange;
 mod form;
 mod gate;
 mod state;
@@ -21,10 +22,11 @@ use super::target::Rejection;
 use super::upstream::{Lease, ResponseBody};
 use super::visitor::Visitor;
 use super::{Passing, Proxy, cookies, without_body};
-use crate::config::WithoutToken;
-use crate::login::next::form_decode;
+use crate::config::{Confirm, WithoutToken};
+use crate::login::next::{Next, form_decode};
+use crate::login::presented::Presented;
 use crate::login::query::LoginQuery;
-use crate::login::{Asked, Offer, Refusal, RefusalReason};
+use crate::login::{Asked, Refusal, RefusalReason};
 use crate::pages::{Format, Page, Refused};
 use crate::store::Link;
 use crate::token::{LoginToken, State};
@@ -74,7 +76,7 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
             let query = parsed?;
             let in_cookie = cookies::handed_over(passing.request.headers());
             let handed_over = in_cookie.is_some();
-            let Some(token) = query.token.map(str::to_owned).or(in_cookie) else {
+            let Some(token) = query.token.map(token_text).or(in_cookie) else {
                 return without_token(proxy, passing, query.next).await;
             };
             let click = Click {
@@ -93,6 +95,14 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         }
         _ => proxy.pass(passing).await,
     }
+}
+
+/// The token that a parameter's value spells. Ours is written as it is; an app may have made one that is not, or that
+/// its library has encoded.
+fn token_text(value: &str) -> String {
+    form_decode(value)
+        .filter(|decoded| LoginToken::parse(decoded).is_none())
+        .unwrap_or_else(|| value.to_owned())
 }
 
 /// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
@@ -149,7 +159,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Some(Some(next)) => Some(next),
         None => None,
     };
-    let Some(token) = LoginToken::parse(&click.token) else {
+    let Some(token) = login.present(&click.token) else {
         let refusal = Refusal::Link { reason: RefusalReason::Unknown, link: None };
         return refuse(proxy, &click, None, &refusal).await;
     };
@@ -158,7 +168,16 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Taken::Answer(answer) => return Ok(answer),
         Taken::TooLate => None,
     };
-    let offer = match login.offer(&token, Asked { next: asked.as_deref(), states: &click.states }).await {
+    let asks = Asked { next: asked.as_deref(), states: &click.states };
+    let (turn, unnamed) = match turn {
+        None => (None, false),
+        Some(turn) => match exchange::run(proxy, &click, &token, asks, turn).await {
+            // Whoever pressed a button for this did not see a name on it.
+            Ok((turn, exchanged)) => (Some(turn), exchanged && click.confirmed),
+            Err(answer) => return answer,
+        },
+    };
+    let offer = match login.offer_presented(&token, asks).await {
         Ok(offer) => offer,
         Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
     };
@@ -170,9 +189,11 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         return Ok(page(proxy, &Page::HubDown, click.format));
     };
     let other = current.as_deref().filter(|name| *name != offer.username().as_str());
-    if !click.confirmed && gate::asks(proxy, &click, &offer, other.is_some()) {
+    let another = other.is_some() && login.rules().confirm != Confirm::Never;
+    if (!click.confirmed && gate::asks(proxy, &click, &offer, another)) || (unnamed && another) {
         lease.release();
-        return Ok(confirm_page(proxy, &click, &token, &offer, other));
+        let (name, next) = (offer.username().as_str(), offer.next().map(Next::as_str));
+        return Ok(confirm_page(proxy, &click, &token, Some(name), next, other));
     }
     // The last thing that can fail before the token is taken.
     if lease.ready().await.is_err() {
@@ -197,7 +218,7 @@ enum Taken {
 }
 
 /// Waits for another redeeming of the same token, at most [`DOUBLE_CLICK`].
-async fn take_turn(proxy: &Proxy, click: &Click, token: &LoginToken) -> Taken {
+async fn take_turn(proxy: &Proxy, click: &Click, token: &Presented) -> Taken {
     let deadline = tokio::time::Instant::now() + DOUBLE_CLICK;
     loop {
         match proxy.shared.turns.enter(token.digest()) {
@@ -285,12 +306,13 @@ fn go_on(proxy: &Proxy, click: &Click, link: &Link, asked: Option<&str>) -> Answ
     form::take_back(proxy, click, answer)
 }
 
-/// "Continue as alice": the form carries the token and `next`; the other parameters stay in its address, byte for byte.
+/// "Continue as alice", or only "Continue" before the name is known: the form carries the token and `next`; the other parameters stay in its address, byte for byte.
 fn confirm_page(
     proxy: &Proxy,
     click: &Click,
-    token: &LoginToken,
-    offer: &Offer,
+    token: &Presented,
+    username: Option<&str>,
+    next: Option<&str>,
     other: Option<&str>,
 ) -> Response<ResponseBody> {
     let rules = proxy.shared.login.rules();
@@ -300,8 +322,7 @@ fn confirm_page(
         format!("{}?{}", rules.login_path, click.others)
     };
     let mut fields = vec![(rules.parameter.name(), token.expose())];
-    fields.extend(offer.next().map(|next| ("next", next.as_str())));
-    let username = offer.username().as_str();
+    fields.extend(next.map(|next| ("next", next)));
     page(proxy, &Page::Confirm { username, current: other, action: &action, fields: &fields }, click.format)
 }
 

@@ -3,7 +3,7 @@
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
-use super::{Answer, Click, gate, location, own_headers, plain, redeem, state};
+use super::{Answer, Click, gate, location, own_headers, plain, redeem, state, token_text};
 use crate::body::{RequestBody, collect};
 use crate::login::query::LoginQuery;
 use crate::proxy::error::ProxyError;
@@ -48,14 +48,15 @@ pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         return Err(Rejection::LoginQuery.into());
     }
     let next = form.next.or(address.next);
+    let token = token_text(token);
     let others = [address.rest(parameter), form.rest(parameter)];
     let others: Vec<&str> = others.iter().map(String::as_str).filter(|rest| !rest.is_empty()).collect();
     let others = others.join("&");
     if !gate::is_from_this_origin(&parts.headers, &proxy.shared.rules.public_origin) {
-        return hand_over(proxy, token, next, &others);
+        return hand_over(proxy, &token, next, &others);
     }
     let click = Click {
-        token: token.to_owned(),
+        token,
         next: next.map(str::to_owned),
         others,
         headers: own_headers(&parts.headers),
@@ -99,7 +100,7 @@ fn hand_over(proxy: &Proxy, token: &str, next: Option<&str>, others: &str) -> An
         format!("{}?{}", rules.login_path, query.join("&"))
     };
     // Only a token's own characters may enter a cookie.
-    if crate::token::LoginToken::parse(token).is_none() {
+    if proxy.shared.login.present(token).is_none() {
         return Err(Rejection::LoginForm.into());
     }
     let mut answer = plain(StatusCode::SEE_OTHER);

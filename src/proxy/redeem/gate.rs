@@ -41,13 +41,28 @@ pub fn asks(proxy: &Proxy, click: &Click, offer: &Offer, other_user: bool) -> bo
         Confirm::Auto => {
             let origins = login.apps().by_name(offer.app()).map_or(&[][..], |app| &app.origins);
             let strange = !origins.is_empty() && !comes_from(&click.headers, origins);
-            // Scanners of mail follow links, but most say nothing of Fetch Metadata, as every browser does on https.
-            let unvouched = proxy.shared.rules.public_secure
-                && !click.headers.contains_key(MODE)
-                && !click.headers.contains_key(SITE);
-            other_user || strange || unvouched
+            other_user || strange || is_unvouched(proxy, click)
         }
     }
+}
+
+/// Whether the person is asked before a token is exchanged, when it is not known yet whose it is.
+pub fn asks_unnamed(proxy: &Proxy, click: &Click) -> bool {
+    let login = &proxy.shared.login;
+    match login.rules().confirm {
+        Confirm::Always => true,
+        Confirm::Never => false,
+        Confirm::Auto => {
+            let fits = |origins: &[HeaderValue]| origins.is_empty() || comes_from(&click.headers, origins);
+            !login.exchanging_apps().any(|app| fits(&app.origins)) || is_unvouched(proxy, click)
+        }
+    }
+}
+
+/// Whether no browser vouches for the click: scanners of mail follow links, but most say nothing of Fetch Metadata, as
+/// every browser does on https.
+fn is_unvouched(proxy: &Proxy, click: &Click) -> bool {
+    proxy.shared.rules.public_secure && !click.headers.contains_key(MODE) && !click.headers.contains_key(SITE)
 }
 
 fn comes_from(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {

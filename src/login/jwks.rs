@@ -1,0 +1,213 @@
+//! The public keys of an app that signs its own tokens: one from a file, or a JWK Set (RFC 7517 § 5) from its server.
+//!
+//! The set is asked for when a token names a key that is not known, and when it has grown old; in both cases at most
+//! every ten seconds. A server that does not answer stops no key that is known.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use url::Url;
+
+use super::service::{ServiceError, Services};
+use crate::config::{Jwt, JwtAlgorithm, JwtKeys};
+
+/// The shortest time between two questions.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// After which the set is asked for again, although it has the key: keys are taken back, too.
+const OLD_AFTER: Duration = Duration::from_mins(10);
+/// The most keys of one set that are kept.
+const KEYS_MAX: usize = 64;
+
+/// There is no telling whether the key exists.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The server does not answer.
+    #[error("ask for the keys of the app: {0}")]
+    Service(#[from] ServiceError),
+    /// It answers something else.
+    #[error("the answer is no JWK Set, but {0}")]
+    NoSet(String),
+    /// It did not answer a moment ago.
+    #[error("the keys of the app could not be had a moment ago")]
+    Lately,
+}
+
+/// The keys of one app.
+#[derive(Debug)]
+pub enum Keys {
+    /// One, for each of the app's algorithms.
+    Fixed(Vec<Key>),
+    /// Those of a server.
+    Fetched(Box<KeySet>),
+}
+
+/// A public key, for one algorithm.
+#[derive(Debug, Clone)]
+pub struct Key {
+    id: Option<String>,
+    algorithm: JwtAlgorithm,
+    verifies: Arc<DecodingKey>,
+}
+
+/// The keys of a server.
+#[derive(Debug)]
+pub struct KeySet {
+    url: Url,
+    known: Mutex<Known>,
+    /// Held by whoever asks.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// What is known of a server, by the monotonic clock.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    keys: Arc<[Key]>,
+    learnt: Option<Duration>,
+    asked: Option<Duration>,
+}
+
+impl Keys {
+    /// The keys of `jwt`, which validation has tried.
+    pub fn new(jwt: &Jwt) -> Self {
+        match &jwt.keys {
+            JwtKeys::Pem(pem) => {
+                let key = |algorithm: &JwtAlgorithm| {
+                    let key = algorithm.public_key(pem.as_bytes()).ok()?;
+                    Some(Key { id: None, algorithm: *algorithm, verifies: Arc::new(key) })
+                };
+                Self::Fixed(jwt.algorithms.iter().filter_map(key).collect())
+            }
+            JwtKeys::Url(url) => Self::Fetched(Box::new(KeySet {
+                url: url.clone(),
+                known: Mutex::default(),
+                asking: tokio::sync::Mutex::default(),
+            })),
+        }
+    }
+
+    /// The key `id` for `algorithm`; without an id, the only one. `now` is the monotonic clock's.
+    pub async fn find(
+        &self,
+        services: &Services,
+        id: Option<&str>,
+        algorithm: JwtAlgorithm,
+        now: Duration,
+    ) -> Result<Option<Arc<DecodingKey>>, KeysError> {
+        match self {
+            // The file has no id: whatever a token says, there is but one key.
+            Self::Fixed(keys) => Ok(pick(keys, None, algorithm)),
+            Self::Fetched(set) => set.find(services, id, algorithm, now).await,
+        }
+    }
+}
+
+fn pick(keys: &[Key], id: Option<&str>, algorithm: JwtAlgorithm) -> Option<Arc<DecodingKey>> {
+    let fits = |key: &&Key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id);
+    let mut fitting = keys.iter().filter(fits);
+    // Two that fit are an ambiguity, which is not ours to resolve.
+    fitting.next().filter(|_| fitting.next().is_none()).map(|key| Arc::clone(&key.verifies))
+}
+
+impl KeySet {
+    async fn find(
+        &self,
+        services: &Services,
+        id: Option<&str>,
+        algorithm: JwtAlgorithm,
+        now: Duration,
+    ) -> Result<Option<Arc<DecodingKey>>, KeysError> {
+        let known = self.known();
+        let found = pick(&known.keys, id, algorithm);
+        if found.is_some() && !known.is_old(now) {
+            return Ok(found);
+        }
+        let _asking = self.asking.lock().await;
+        // Somebody else may have asked meanwhile.
+        let known = self.known();
+        let found = pick(&known.keys, id, algorithm);
+        if found.is_some() && !known.is_old(now) {
+            return Ok(found);
+        }
+        if known.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_EVERY) {
+            let answered = known.learnt.is_some() && known.learnt == known.asked;
+            return if found.is_some() || answered { Ok(found) } else { Err(KeysError::Lately) };
+        }
+        self.lock().asked = Some(now);
+        match self.ask(services).await {
+            Ok(keys) => {
+                let found = pick(&keys, id, algorithm);
+                *self.lock() = Known { keys, learnt: Some(now), asked: Some(now) };
+                Ok(found)
+            }
+            Err(error) if found.is_some() => {
+                tracing::warn!(%error, "login: the keys of an app are old, and cannot be had anew");
+                Ok(found)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(&self, services: &Services) -> Result<Arc<[Key]>, KeysError> {
+        let (status, body) = services.get(&self.url).await?;
+        if status != reqwest::StatusCode::OK {
+            return Err(KeysError::NoSet(format!("status {status}")));
+        }
+        let set: JwkSet = serde_json::from_slice(&body)
+            .map_err(|error| KeysError::NoSet(format!("something else: {error}")))?;
+        Ok(set.keys.iter().filter_map(Key::of).take(KEYS_MAX).collect())
+    }
+
+    fn known(&self) -> Known {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn is_old(&self, now: Duration) -> bool {
+        self.learnt.is_none_or(|learnt| now.saturating_sub(learnt) >= OLD_AFTER)
+    }
+}
+
+impl Key {
+    /// The key of `jwk`, if it is one that signs and that we take. What it is for is told by its kind, and must not be
+    /// contradicted by what it says of itself (RFC 7517 § 4.2, § 4.4).
+    fn of(jwk: &Jwk) -> Option<Self> {
+        let kind = &jwk.algorithm;
+        let algorithm = if let AlgorithmParameters::RSA(_) = kind {
+            JwtAlgorithm::Rs256
+        } else if matches!(kind, AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519)
+        {
+            JwtAlgorithm::EdDsa
+        } else if matches!(kind, AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256)
+        {
+            JwtAlgorithm::Es256
+        } else {
+            return None;
+        };
+        let said = match algorithm {
+            JwtAlgorithm::EdDsa => KeyAlgorithm::EdDSA,
+            JwtAlgorithm::Es256 => KeyAlgorithm::ES256,
+            JwtAlgorithm::Rs256 => KeyAlgorithm::RS256,
+        };
+        let common = &jwk.common;
+        let fits = common.key_algorithm.as_ref().is_none_or(|algorithm| *algorithm == said)
+            && common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+        let key = DecodingKey::from_jwk(jwk).ok().filter(|_| fits)?;
+        Some(Self { id: common.key_id.clone(), algorithm, verifies: Arc::new(key) })
+    }
+}
+
+/// The name of `algorithm` in a token's header.
+pub fn as_written(algorithm: JwtAlgorithm) -> Algorithm {
+    match algorithm {
+        JwtAlgorithm::EdDsa => Algorithm::EdDSA,
+        JwtAlgorithm::Es256 => Algorithm::ES256,
+        JwtAlgorithm::Rs256 => Algorithm::RS256,
+    }
+}

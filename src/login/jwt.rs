@@ -1,0 +1,176 @@
+//! Tokens that an app has signed itself (JWT, RFC 7519): from a text to what it claims, once all of it is checked.
+//!
+//! Which key and which algorithms count is the app's configuration alone: of the header, only `alg` and `kid` are
+//! looked at, to choose among them (RFC 8725 § 3.1).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jsonwebtoken::Validation;
+use serde::Deserialize;
+
+use super::jwks::{Keys, KeysError, as_written};
+use super::service::Services;
+use crate::clock::Moment;
+use crate::config::{App, Jwt};
+
+/// The longest life of a token: `exp - iat`.
+const LIFETIME_MAX: Duration = Duration::from_mins(2);
+/// By how much the clocks of the app and of hublatch may differ.
+pub const LEEWAY: Duration = Duration::from_secs(5);
+/// The longest `jti`, in bytes.
+const ID_BYTES_MAX: usize = 255;
+
+/// One app that signs its own tokens.
+#[derive(Debug)]
+pub struct Signatory {
+    /// The app.
+    pub app: Arc<App>,
+    jwt: Jwt,
+    keys: Keys,
+}
+
+/// What a token says, its signature verified.
+#[derive(Debug, Deserialize)]
+pub struct Claims {
+    /// Who has signed it.
+    pub iss: String,
+    aud: Audience,
+    /// Who is to be logged in.
+    pub sub: String,
+    iat: f64,
+    exp: f64,
+    nbf: Option<f64>,
+    /// Its own name: no two tokens of an app have the same.
+    pub jti: String,
+    /// Where the browser goes.
+    pub next: Option<String>,
+    /// Hub groups of the user.
+    pub groups: Option<Vec<String>>,
+    /// The browser that it is bound to.
+    pub state: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Deserialize)]
+struct Issuer {
+    iss: String,
+}
+
+/// Why a token counts for nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Unverified {
+    /// It is malformed, of no known app, badly signed, or says what it may not.
+    #[error("{0}")]
+    Bad(&'static str),
+    /// There is no telling.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+/// The apps that sign their own tokens.
+#[derive(Debug)]
+pub struct Signatories {
+    apps: Vec<Signatory>,
+    services: Arc<Services>,
+}
+
+impl Signatories {
+    /// Those among `apps`.
+    pub fn new(apps: &[Arc<App>], services: Arc<Services>) -> Self {
+        let signatory = |app: &Arc<App>| {
+            let jwt = app.jwt.clone()?;
+            Some(Signatory { app: Arc::clone(app), keys: Keys::new(&jwt), jwt })
+        };
+        Self { apps: apps.iter().filter_map(signatory).collect(), services }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.apps.is_empty()
+    }
+
+    /// The claims of `token` and the app that has signed it. Its times are for the caller to judge.
+    pub async fn verify(&self, token: &str, now: Moment) -> Result<(&Signatory, Claims), Unverified> {
+        // Says which key is to be asked; believed only when that one has signed it.
+        let issuer = jsonwebtoken::dangerous::insecure_decode_claims::<Issuer>(token)
+            .map_err(|_| Unverified::Bad("no JWT"))?;
+        let header = jsonwebtoken::decode_header(token)
+            .map_err(|_| Unverified::Bad("no header that we understand"))?;
+        if header.crit.is_some() {
+            // RFC 7515 § 4.1.11: we understand no extension.
+            return Err(Unverified::Bad("a critical extension"));
+        }
+        let signatory = self.apps.iter().find(|signatory| signatory.jwt.issuer == issuer.iss);
+        let signatory = signatory.ok_or(Unverified::Bad("the issuer of no app"))?;
+        let jwt = &signatory.jwt;
+        let algorithm = jwt.algorithms.iter().copied().find(|algorithm| as_written(*algorithm) == header.alg);
+        let algorithm = algorithm.ok_or(Unverified::Bad("not an algorithm of the app"))?;
+        let found =
+            signatory.keys.find(&self.services, header.kid.as_deref(), algorithm, now.monotonic).await?;
+        let key = found.ok_or(Unverified::Bad("not a key of the app"))?;
+        let claims = jsonwebtoken::decode::<Claims>(token, &key, &signature_only(header.alg))
+            .map_err(|_| Unverified::Bad("not the app's signature, or not the claims that are required"))?
+            .claims;
+        let audience = match &claims.aud {
+            Audience::One(audience) => *audience == jwt.audience,
+            Audience::Several(several) => several.contains(&jwt.audience),
+        };
+        if claims.iss != jwt.issuer || !audience {
+            return Err(Unverified::Bad("not meant for us"));
+        }
+        if claims.jti.is_empty() || claims.jti.len() > ID_BYTES_MAX {
+            return Err(Unverified::Bad("a jti that is empty or too long"));
+        }
+        let (life, longest) = (claims.exp - claims.iat, LIFETIME_MAX.min(signatory.app.max_lifetime));
+        if !(life > 0.0 && life <= longest.as_secs_f64()) {
+            return Err(Unverified::Bad("a life that is too long, or none"));
+        }
+        Ok((signatory, claims))
+    }
+}
+
+/// All claims are judged here, by our clock: `jsonwebtoken` checks the signature alone.
+fn signature_only(algorithm: jsonwebtoken::Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation
+}
+
+impl Claims {
+    /// Whether the token's time has not come yet: issued in the future, or to be used later.
+    pub fn is_early(&self, now: Timestamp) -> bool {
+        let latest = seconds(now) + LEEWAY.as_secs_f64();
+        self.iat > latest || self.nbf.is_some_and(|nbf| nbf > latest)
+    }
+
+    /// Whether its time is over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.time_left(now).is_zero()
+    }
+
+    /// What is left of its time, the leeway included.
+    pub fn time_left(&self, now: Timestamp) -> Duration {
+        let left = self.exp + LEEWAY.as_secs_f64() - seconds(now);
+        Duration::try_from_secs_f64(left).unwrap_or(Duration::ZERO)
+    }
+
+    /// Whether it may have been issued before `moment`, by clocks that differ by as much as they may.
+    pub fn may_precede(&self, moment: Timestamp) -> bool {
+        self.iat <= seconds(moment) + LEEWAY.as_secs_f64()
+    }
+}
+
+fn seconds(time: Timestamp) -> f64 {
+    time.as_duration().as_secs_f64()
+}

@@ -1,0 +1,65 @@
+//! Before a token that only an app can read is judged: what can be checked without its meaning, then the exchange.
+
+use tokio::sync::oneshot;
+
+use super::turns::Redeeming;
+use super::{Answer, Click, confirm_page, gate, page, refuse, visitor_of};
+use crate::login::presented::Presented;
+use crate::login::{Asked, Refusal, RefusalReason};
+use crate::pages::Page;
+use crate::proxy::Proxy;
+use crate::proxy::target::Rejection;
+
+/// Exchanges `token`, if need be and if nothing stands against it; gives the turn back, or the answer that ends the
+/// request. Nothing is burnt before a person wants it and the hub is known to be alive.
+pub async fn run(
+    proxy: &Proxy,
+    click: &Click,
+    token: &Presented,
+    asked: Asked<'_>,
+    turn: Redeeming,
+) -> Result<(Redeeming, bool), Answer> {
+    let login = &proxy.shared.login;
+    match login.must_exchange(token).await {
+        Ok(true) => {}
+        Ok(false) => return Ok((turn, false)),
+        Err(error) => return Err(refuse(proxy, click, asked.next, &error.into()).await),
+    }
+    if login.rules().require_state {
+        let refusal = Refusal::Link { reason: RefusalReason::NeedsState, link: None };
+        return Err(refuse(proxy, click, asked.next, &refusal).await);
+    }
+    if asked.next.is_some_and(|next| login.rules().next.check(next).is_err()) {
+        return Err(Err(Rejection::Next.into()));
+    }
+    let Some((lease, _)) = visitor_of(proxy, &click.headers).await else {
+        return Err(Ok(page(proxy, &Page::HubDown, click.format)));
+    };
+    lease.release();
+    if !click.confirmed && gate::asks_unnamed(proxy, click) {
+        return Err(Ok(confirm_page(proxy, click, token, None, asked.next, None)));
+    }
+    match exchanged(proxy, click, token, turn).await {
+        Ok(turn) => Ok((turn, true)),
+        Err(refusal) => Err(refuse(proxy, click, asked.next, &refusal).await),
+    }
+}
+
+/// Runs as a task of its own: a browser that is clicked twice gives its first request up, and the second must find the
+/// token exchanged and not lost.
+async fn exchanged(
+    proxy: &Proxy,
+    click: &Click,
+    token: &Presented,
+    turn: Redeeming,
+) -> Result<Redeeming, Refusal> {
+    let (done, outcome) = oneshot::channel();
+    let (proxy, token, client) = (proxy.clone(), token.clone(), click.origin.client);
+    let shutdown = proxy.shared.shutdown.clone();
+    shutdown.spawn(async move {
+        let exchanged = proxy.shared.login.exchange(&token, Some(client)).await;
+        // The turn ends here if nobody takes it.
+        let _taken = done.send(exchanged.map(|()| turn));
+    });
+    outcome.await.unwrap_or_else(|_| Err(Refusal::Link { reason: RefusalReason::Unknown, link: None }))
+}

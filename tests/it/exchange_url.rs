@@ -1,0 +1,327 @@
+//! Tokens that only an app can read: it is asked for the name, once, and then the token is redeemed like any other
+//! (contract.md section 4). The app answers as JupyterHub's forced-login example does.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::redeem::logins;
+use crate::support::proxy::{Builder, standing_clock};
+use crate::support::{Answer, Browser, FakeHub, Gate, TestProxy, Then};
+
+/// As `secrets.token_urlsafe(32)` makes them.
+const TOKEN: &str = "fCpXVWZ1n5m2r0XQ3uYbqk9m0Jt-_8a7Zb1sV4c6D2E";
+
+/// An application that exchanges its tokens: each for its name, once.
+struct Portal {
+    server: FakeHub,
+    names: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Portal {
+    fn start() -> Self {
+        let (server, names) = (FakeHub::start(), Arc::<Mutex<HashMap<String, String>>>::default());
+        let known = Arc::clone(&names);
+        server.on("/login", move |exchange| {
+            let question: Value = serde_json::from_slice(exchange.read_body()).expect("JSON");
+            let token = question["token"].as_str().expect("a token");
+            match known.lock().unwrap().remove(token) {
+                Some(name) => exchange.answer("200 OK", json!({ "name": name }).to_string()),
+                None => exchange.answer("404 Not Found", json!({ "message": "invalid token" }).to_string()),
+            }
+        });
+        Self { server, names }
+    }
+
+    fn token_for(&self, name: &str) -> String {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let token = format!("{}{:06}", &TOKEN[..37], MADE.fetch_add(1, Ordering::Relaxed));
+        self.names.lock().unwrap().insert(token.clone(), name.to_owned());
+        token
+    }
+
+    fn asked(&self) -> usize {
+        self.server.seen_at("/login").len()
+    }
+
+    fn key(&self) -> String {
+        format!("exchange_url = \"{}/login\"", self.server.url())
+    }
+}
+
+struct House {
+    hub: FakeHub,
+    portal: Portal,
+    proxy: TestProxy,
+}
+
+impl House {
+    fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let (hub, portal) = (FakeHub::start(), Portal::start());
+        let proxy = change(TestProxy::before(&hub).portal(&portal.key())).start();
+        Self { hub, portal, proxy }
+    }
+
+    fn click(&self, token: &str) -> Answer {
+        self.proxy.browser().get(&target(token))
+    }
+}
+
+fn target(token: &str) -> String {
+    format!("/hub/login?login_token={token}&next=%2Fhub%2Fuser-redirect%2Flab")
+}
+
+#[track_caller]
+fn assert_page(answer: &Answer, status: u16, code: &str) {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert!(answer.text().contains(&format!("Error {status}, {code}")), "{}", answer.text());
+}
+
+#[test]
+fn a_token_of_the_forced_login_example_logs_its_user_in() {
+    let house = House::new();
+    let token = house.portal.token_for("alice");
+    let answer = house.click(&token);
+    assert_eq!((answer.status, answer.location()), (302, "/hub/user-redirect/lab"));
+    let login = house.hub.only("/hub/login");
+    assert_eq!(
+        (login.query(), login.headers.get("remote_user")),
+        ("next=%2Fhub%2Fuser-redirect%2Flab", Some("alice"))
+    );
+    house.hub.accounts(|accounts| assert!(accounts.refused.is_empty(), "{:?}", accounts.refused));
+    let asked = house.portal.server.only("/login");
+    assert_eq!(
+        (asked.method.as_str(), asked.headers.get("content-type")),
+        ("POST", Some("application/json"))
+    );
+    assert_eq!(asked.body, json!({ "token": token }).to_string().into_bytes());
+    let received: Vec<u8> = house.hub.received().concat();
+    assert!(!String::from_utf8_lossy(&received).contains(&token));
+}
+
+#[test]
+fn a_token_is_asked_for_once_and_admits_once() {
+    let house = House::new();
+    let token = house.portal.token_for("alice");
+    let mut browser = house.proxy.browser();
+    assert_eq!(browser.get(&target(&token)).status, 302);
+    // Even if the app would give the name again.
+    house.portal.names.lock().unwrap().insert(token.clone(), "mallory".to_owned());
+    assert_page(&house.click(&token), 403, "link_used");
+    let refresh = browser.get(&target(&token));
+    assert_eq!((refresh.status, refresh.location()), (303, "/hub/user-redirect/lab"));
+    assert_eq!((house.portal.asked(), logins(&house.hub).len()), (1, 1));
+}
+
+#[test]
+fn a_token_stays_burnt_when_its_link_is_forgotten() {
+    let clock = standing_clock();
+    let house = House::with(|builder| builder.clock(&clock));
+    let token = house.portal.token_for("alice");
+    assert_eq!(house.click(&token).status, 302);
+    clock.advance(Duration::from_mins(30));
+    house.proxy.link("somebody");
+    house.portal.names.lock().unwrap().insert(token.clone(), "mallory".to_owned());
+    assert_page(&house.click(&token), 403, "link_unknown");
+    assert_eq!(house.portal.asked(), 1);
+}
+
+#[test]
+fn a_token_that_no_app_knows_is_refused_and_not_asked_for_again() {
+    for status in ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found", "410 Gone"] {
+        let house = House::new();
+        house.portal.server.on("/login", move |exchange| exchange.answer(status, "{}"));
+        for _ in 0..2 {
+            assert_page(&house.click(TOKEN), 403, "link_unknown");
+        }
+        assert_eq!((house.portal.asked(), logins(&house.hub).len()), (1, 0), "{status}");
+    }
+}
+
+#[test]
+fn an_app_that_does_not_answer_as_it_should_logs_nobody_in() {
+    for reply in [
+        "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalice",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"name\":7}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"name\":\"alice\"}",
+        "",
+    ] {
+        let house = House::new();
+        house.portal.server.on("/login", move |exchange| {
+            exchange.read_body();
+            exchange.send(reply);
+            Then::Close
+        });
+        assert_page(&house.click(TOKEN), 503, "store_unavailable");
+        assert_eq!(logins(&house.hub).len(), 0, "{reply:?}");
+        // It may have used its token up: it is not asked again.
+        assert_page(&house.click(TOKEN), 403, "link_unknown");
+        assert_eq!(house.portal.asked(), 1, "{reply:?}");
+    }
+}
+
+#[test]
+fn apps_are_asked_in_their_order_until_one_knows_the_token() {
+    let (hub, first, second) = (FakeHub::start(), Portal::start(), Portal::start());
+    let another = format!("[[apps]]\nname = \"second\"\nusernames = \"b.*\"\n{}", second.key());
+    let proxy = TestProxy::before(&hub).portal(&first.key()).toml(&another).start();
+    let known_to_second = second.token_for("bob");
+    assert_eq!(proxy.browser().get(&target(&known_to_second)).status, 302);
+    assert_eq!((first.asked(), second.asked()), (1, 1));
+    let known_to_first = first.token_for("alice");
+    assert_eq!(proxy.browser().get(&target(&known_to_first)).status, 302);
+    assert_eq!((first.asked(), second.asked()), (2, 1));
+    // The rules are those of the app that has answered.
+    let not_hers = second.token_for("carol");
+    assert_page(&proxy.browser().get(&target(&not_hers)), 403, "link_not_allowed");
+    let issued: Vec<Value> = proxy.audit().into_iter().filter(|line| line["event"] == "issued").collect();
+    assert_eq!((&issued[0]["app"], &issued[1]["app"]), (&json!("second"), &json!("portal")));
+}
+
+#[test]
+fn a_name_that_is_none_logs_nobody_in() {
+    for name in ["", "admin", "Alice", "../x", "a, b", "a\r\nb"] {
+        let house = House::new();
+        let token = house.portal.token_for(name);
+        assert_page(&house.click(&token), 403, "link_not_allowed");
+        assert_eq!(logins(&house.hub).len(), 0, "{name:?}");
+    }
+}
+
+#[test]
+fn nothing_is_asked_before_a_person_wants_it_and_the_hub_is_there() {
+    let house = House::new();
+    let token = house.portal.token_for("alice");
+    let target = target(&token);
+    let mut browser = house.proxy.browser();
+    assert_eq!(browser.request("HEAD", &target).send().status, 200);
+    assert_eq!(browser.navigate(&target).header("Sec-Purpose", "prefetch").send().status, 503);
+    assert_eq!(browser.request("GET", &target).header("Sec-Fetch-Mode", "no-cors").send().status, 403);
+    assert_eq!(browser.get(&format!("/hub/login?login_token={token}&next=%2F%2Fevil")).status, 400);
+    house.hub.on("/hub/api/user", |exchange| exchange.answer("502 Bad Gateway", ""));
+    assert_page(&house.click(&token), 503, "hub_unavailable");
+    house.hub.on("/hub/api/user", crate::redeem::nobody);
+    assert_eq!(house.portal.asked(), 0);
+    assert_eq!(house.click(&token).status, 302);
+}
+
+#[test]
+fn a_scanner_does_not_press_the_button_and_a_person_does() {
+    let house = House::with(|builder| builder.public_url("https://hub.test"));
+    let token = house.portal.token_for("alice");
+    let mut browser = house.proxy.browser();
+    let page = browser.navigate(&target(&token)).without_fetch_metadata().send();
+    assert_eq!((page.status, house.portal.asked()), (200, 0), "{}", page.text());
+    assert!(page.text().contains("<button type=\"submit\">Continue</button>"), "{}", page.text());
+    let answer = browser.press(&page);
+    assert_eq!((answer.status, answer.location()), (302, "/hub/user-redirect/lab"));
+}
+
+#[test]
+fn whoever_is_somebody_else_is_asked_by_name() {
+    let bob = |proxy: &TestProxy| -> Browser {
+        let mut browser = proxy.browser();
+        browser.set_cookie("jupyterhub-hub-login", "bob", "/hub/");
+        browser
+    };
+    for confirm in ["auto", "always"] {
+        let house = House::with(|builder| builder.set("login", &format!("confirm = {confirm:?}")));
+        let token = house.portal.token_for("alice");
+        let mut browser = bob(&house.proxy);
+        let mut page = browser.get(&target(&token));
+        if confirm == "always" {
+            assert!(!page.text().contains("alice"), "her name is not known yet");
+            page = browser.press(&page);
+        }
+        assert_eq!((page.status, logins(&house.hub).len()), (200, 0), "{}", page.text());
+        assert!(page.text().contains("Continue as <bdi>alice</bdi>") && page.text().contains("bob"));
+        assert_eq!(browser.press(&page).status, 302, "{confirm}");
+        assert_eq!((house.portal.asked(), house.hub.seen_at("/hub/logout").len()), (1, 1), "{confirm}");
+    }
+}
+
+#[test]
+fn the_origins_of_an_app_count_before_its_token_is_read() {
+    let house = House::with(|builder| builder.portal("origins = [\"https://portal.example\"]"));
+    let token = house.portal.token_for("alice");
+    assert_eq!((house.click(&token).status, house.portal.asked()), (200, 0));
+    let from_portal =
+        house.proxy.browser().navigate(&target(&token)).header("Referer", "https://portal.example/").send();
+    assert_eq!(from_portal.status, 302);
+}
+
+#[test]
+fn a_browser_that_goes_away_meanwhile_loses_nothing() {
+    let house = House::new();
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    house.portal.server.on("/login", move |exchange| {
+        exchange.read_body();
+        waits.pass();
+        exchange.answer("200 OK", json!({ "name": "alice" }).to_string())
+    });
+    let mut browser = house.proxy.browser();
+    let first = browser.navigate(&target(TOKEN)).begin();
+    house.portal.server.wait_for_path("/login");
+    first.close();
+    gate.open();
+    assert_eq!(browser.get(&target(TOKEN)).status, 302);
+    assert_eq!((house.portal.asked(), logins(&house.hub).len()), (1, 1));
+}
+
+#[test]
+fn where_links_must_be_bound_no_such_token_works() {
+    let redirect =
+        "without_token = \"redirect\"\napp_url = \"https://portal.example/\"\nrequire_state = true";
+    let house = House::with(|builder| builder.set("login", redirect));
+    let token = house.portal.token_for("alice");
+    assert_page(&house.click(&token), 403, "link_needs_state");
+    assert_eq!(house.portal.asked(), 0);
+}
+
+#[test]
+fn what_begins_like_a_token_of_ours_is_no_other_apps() {
+    let house = House::new();
+    for token in [format!("hl_{}", "A".repeat(43)), "hl_x".to_owned(), "a%20b".to_owned(), "a%22".to_owned()]
+    {
+        assert_page(&house.click(&token), 403, "link_unknown");
+    }
+    assert_eq!(house.portal.asked(), 0);
+    // What the app's library has encoded is decoded once.
+    house.portal.names.lock().unwrap().insert("a+b/c=%".to_owned(), "alice".to_owned());
+    assert_eq!(house.click("a%2Bb%2Fc%3D%25").status, 302);
+}
+
+#[test]
+fn tokens_that_nobody_knows_do_not_fill_the_store() {
+    let house = House::with(|builder| builder.set("store", "max_tokens = 20"));
+    for number in 0..60 {
+        assert_page(&house.click(&format!("garbage-{number}")), 403, "link_unknown");
+    }
+    house.proxy.link("alice");
+}
+
+#[test]
+fn each_redeem_in_the_audit_has_one_issue() {
+    let house = House::new();
+    let token = house.portal.token_for("alice");
+    house.click(&token);
+    house.click(&token);
+    let audit = house.proxy.audit();
+    let events: Vec<&str> = audit.iter().filter_map(|line| line["event"].as_str()).collect();
+    assert_eq!(events, ["issued", "redeemed", "refused"]);
+    assert!(audit.iter().all(|line| line["id"] == audit[0]["id"] && line["app"] == "portal"), "{audit:?}");
+    assert_eq!(audit[0]["reason"], "exchanged");
+    assert!(audit.iter().all(|line| !line.to_string().contains(&token)));
+}
