@@ -74,7 +74,9 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         Method::POST if form::is_urlencoded(passing.request.headers()) => form::answer(proxy, passing).await,
         Method::GET => {
             let query = parsed?;
-            let in_cookie = cookies::handed_over(passing.request.headers());
+            // What no token looks like is not ours: somebody planted it, and it must not stand before the hub's login.
+            let in_cookie = cookies::handed_over(passing.request.headers())
+                .filter(|text| proxy.shared.login.present(text).is_some());
             let handed_over = in_cookie.is_some();
             let Some(token) = query.token.map(token_text).or(in_cookie) else {
                 return without_token(proxy, passing, query.next).await;

@@ -56,6 +56,8 @@ pub struct Framing {
     carried_length: usize,
     length: Length,
     upgrade: bool,
+    /// The request whose body is being read asks for an upgrade.
+    then_opaque: bool,
     /// Heads that have ended.
     heads: u64,
 }
@@ -85,6 +87,7 @@ impl Framing {
             carried_length: 0,
             length: Length::None,
             upgrade: false,
+            then_opaque: false,
             heads: 0,
         }
     }
@@ -131,7 +134,10 @@ impl Framing {
                     taken
                 }
                 Place::Chunked(chunk) => {
-                    self.place = next_in_chunk(chunk, rest[0]);
+                    match next_in_chunk(chunk, rest[0]) {
+                        Place::Between => self.end_body(),
+                        place => self.place = place,
+                    }
                     if self.place == Place::Refused {
                         // In an extension hyper takes any byte but a bare LF.
                         rest[0] = if matches!(chunk, Chunk::Extension(_)) { b'\n' } else { 0 };
@@ -234,17 +240,24 @@ impl Framing {
         let upgrade = std::mem::take(&mut self.upgrade);
         self.first_line = true;
         self.heads += 1;
+        self.then_opaque = upgrade;
         match length {
-            // What follows may be another protocol. If the upgrade does not come about, `Server` closes the connection.
-            _ if upgrade => self.place = Place::Opaque,
-            Length::None => self.place = Place::Between,
+            Length::None => self.end_body(),
             Length::Sized(length) => self.enter_sized(length),
             Length::Chunked => self.place = Place::Chunked(Chunk::Size(0, false)),
         }
     }
 
     fn enter_sized(&mut self, left: u64) {
-        self.place = if left == 0 { Place::Between } else { Place::Sized(left) };
+        self.place = Place::Sized(left);
+        if left == 0 {
+            self.end_body();
+        }
+    }
+
+    /// What follows an upgrade may be another protocol. If it does not come about, `Server` closes the connection.
+    fn end_body(&mut self) {
+        self.place = if self.then_opaque { Place::Opaque } else { Place::Between };
     }
 }
 

@@ -13,6 +13,7 @@ import sys
 import proxies
 import scenarios
 import tools
+from process import exit_on_sigterm, stop_all
 
 FEW, MANY = 500, 2500
 KINDS = {"bare": "", "browser": scenarios.BROWSER}
@@ -27,11 +28,12 @@ def main():
     binary = tools.hublatch(options.binary)
     folder = proxies.made(tools.ROOT / "target/bench")
     work = proxies.made(folder / "work")
-    origin = proxies.origin(work)
+    exit_on_sigterm()
     try:
+        origin = proxies.origin(work)
         counts = {kind: per_request(binary, folder, work, origin, kind) for kind in KINDS}
     finally:
-        origin.stop()
+        stop_all()
     failed = False
     for (kind, count), limit in zip(counts.items(), options.gate or (None, None)):
         above = limit is not None and count > limit

@@ -4,10 +4,12 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 PROXY_CORE, LOAD_CORE = 0, 1
+RUNNING = []  # what must be ended, however the measurement ends
 
 
 def free_port():
@@ -32,6 +34,7 @@ class Process:
                 start_new_session=True,
             )
         self._pids = None
+        RUNNING.append(self)
 
     @property
     def pid(self):
@@ -76,6 +79,18 @@ class Process:
             except ProcessLookupError:
                 pass
         self._process.wait()
+        if self in RUNNING:
+            RUNNING.remove(self)
+
+
+def stop_all():
+    for process in list(RUNNING):
+        process.stop()
+
+
+def exit_on_sigterm():
+    """So that `stop_all` in a `finally` is reached."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def family(pid):

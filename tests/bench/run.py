@@ -17,7 +17,7 @@ import proxies
 import report
 import scenarios
 import tools
-from process import LOAD_CORE, PROXY_CORE
+from process import LOAD_CORE, PROXY_CORE, exit_on_sigterm, stop_all
 
 FACTORIES = {"direct": proxies.direct, "nginx": proxies.nginx, "HAProxy": proxies.haproxy, "CHP": proxies.chp,
              "hublatch": proxies.hublatch}
@@ -31,6 +31,7 @@ def main():
     if "CHP" in options.proxies:
         tools.install_chp()
     os.sched_setaffinity(0, {LOAD_CORE})
+    exit_on_sigterm()
     folder = tools.ROOT / "target/bench"
     work = proxies.made(folder / "work")
     tools.certificate(work)
@@ -40,7 +41,7 @@ def main():
         bench.start()
         bench.run()
     finally:
-        bench.stop()
+        stop_all()
     run = {
         "date": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "machine": tools.machine(),
@@ -110,10 +111,6 @@ class Bench:
         if factory is proxies.hublatch:
             more = {"name": name, "binary": binary, "with_tls": self._tls, **more}
         return factory(self._work, self._origin.port, **more)
-
-    def stop(self):
-        for proxy in filter(None, [*self._running.values(), self._log, self._origin]):
-            proxy.stop()
 
     def run(self):
         chosen = [scenario for scenario in scenarios.ALL if scenario.name in self._options.scenarios]
