@@ -322,13 +322,13 @@ impl LoginService {
 
     /// Looks at the link of `token` and judges it, together with what the request asks; consumes nothing.
     pub async fn offer_presented(&self, token: &Presented, asked: Asked<'_>) -> Result<Offer, Refusal> {
-        let (link, taken) = match token.kind() {
+        let (link, ending) = match token.kind() {
             Kind::Ours => (self.find(token.digest()).await?, Taken::Consumed),
             Kind::Signed => (Some(self.signed(token.expose()).await?), Taken::Burnt),
             Kind::Foreign => (self.exchanged(token).await?, Taken::Consumed),
         };
         let link = link.ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?;
-        self.judge(link, taken, asked)
+        self.judge(link, ending, asked)
     }
 
     /// The same for a token that is known to be ours.

@@ -134,9 +134,9 @@ impl Framing {
                     taken
                 }
                 Place::Chunked(chunk) => {
-                    match next_in_chunk(chunk, rest[0]) {
-                        Place::Between => self.end_body(),
-                        place => self.place = place,
+                    self.place = next_in_chunk(chunk, rest[0]);
+                    if self.place == Place::Between {
+                        self.end_body();
                     }
                     if self.place == Place::Refused {
                         // In an extension hyper takes any byte but a bare LF.
