@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -19,12 +20,13 @@ use tokio::runtime::Runtime;
 use crate::api::Api;
 use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AuditSink, Config, Limits};
+use crate::config::{AuditSink, Config, Limits, Listen};
 use crate::login::assertion::{AssertionError, Signer};
 use crate::login::{LoginService, Parts};
 use crate::metrics::Metrics;
 use crate::proxy::{HubProbe, Proxy, Shared};
 use crate::server::listener::{Address, BindError, Bound, Listener};
+use crate::server::redirect::Redirect;
 use crate::server::{ConnectionInfo, Server, Service};
 use crate::shutdown::Shutdown;
 use crate::status::{HubState, Status};
@@ -78,6 +80,7 @@ impl Default for Surroundings {
 #[derive(Debug)]
 pub struct Running {
     public: Vec<Address>,
+    redirect: Vec<Address>,
     management: Address,
     shutdown: Shutdown,
     management_shutdown: Shutdown,
@@ -110,24 +113,31 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     let shared = Arc::new(shared);
 
     let management_bound = Bound::new(&config.management.listen, 1)?;
-    let public_bound = config
-        .public
-        .listen
-        .iter()
-        .map(|listen| Bound::new(listen, config.public.threads))
-        .collect::<Result<Vec<_>, _>>()?;
+    let bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
+        listen.iter().map(|listen| Bound::new(listen, config.public.threads)).collect()
+    };
+    let public_bound = bind(&config.public.listen)?;
+    let redirect_bound = bind(&config.public.redirect_listen)?;
     let management = management_bound.address().clone();
-    let public: Vec<Address> = public_bound.iter().map(|bound| bound.address().clone()).collect();
+    let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address().clone()).collect();
+    let (public, redirect) = (addresses(&public_bound), addresses(&redirect_bound));
 
     let limits = Arc::new(config.limits.clone());
     let server = Server::new(Arc::clone(&limits), Arc::clone(&metrics), shutdown.clone());
     let mut public_threads = Vec::with_capacity(config.public.threads);
+    let mut redirects = by_thread(redirect_bound, config.public.threads);
     for (number, sockets) in by_thread(public_bound, config.public.threads).into_iter().enumerate() {
         let pool = Proxy::pool(config, Arc::clone(&limits), &shared);
         let proxy = Proxy::new(Arc::clone(&shared), pool);
-        let thread =
-            PublicThread { server: server.clone(), limits: Arc::clone(&limits), shutdown: shutdown.clone() };
+        let thread = PublicThread {
+            server: server.secured(config.public.tls.clone()),
+            redirecting: server.clone(),
+            redirect: Redirect::to(&config.public.url.origin),
+            limits: Arc::clone(&limits),
+            shutdown: shutdown.clone(),
+        };
         let name = format!("hublatch-{number}");
+        let sockets = [sockets, std::mem::take(&mut redirects[number])];
         public_threads
             .push(spawn(name, sockets, move |runtime, listeners| thread.run(&runtime, listeners, &proxy))?);
     }
@@ -135,7 +145,8 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     let management_shutdown = Shutdown::new();
     // Its connections count for nothing on the public side, and find room when that one is full.
     let management_server =
-        Server::new(Arc::clone(&limits), Arc::new(Metrics::new()), management_shutdown.clone());
+        Server::new(Arc::clone(&limits), Arc::new(Metrics::new()), management_shutdown.clone())
+            .secured(config.management.tls.clone());
     let probe_pool = Proxy::pool(config, limits, &shared);
     let probe: HubProbe = Proxy::new(shared, probe_pool).probe();
     let status = Status {
@@ -149,8 +160,8 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     };
     let api = Management(Arc::new(Api::new(config, login, Arc::new(status).pages())));
     let ended = management_shutdown.clone();
-    let sockets = management_bound.into_sockets();
-    let management_thread = spawn("hublatch-management".to_owned(), sockets, move |runtime, listeners| {
+    let sockets = [management_bound.into_sockets()];
+    let management_thread = spawn("hublatch-management".to_owned(), sockets, move |runtime, [listeners]| {
         runtime.block_on(async {
             for listener in listeners {
                 management_server.serve(listener, api.clone()).await;
@@ -160,6 +171,7 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     })?;
     Ok(Running {
         public,
+        redirect,
         management,
         shutdown,
         management_shutdown,
@@ -173,6 +185,11 @@ impl Running {
     /// Where browsers are answered.
     pub fn public(&self) -> &[Address] {
         &self.public
+    }
+
+    /// Where browsers are sent to the public URL.
+    pub fn redirect(&self) -> &[Address] {
+        &self.redirect
     }
 
     /// Where the API is answered.
@@ -209,32 +226,39 @@ impl Running {
 
 struct PublicThread {
     server: Server,
+    redirecting: Server,
+    redirect: Redirect,
     limits: Arc<Limits>,
     shutdown: Shutdown,
 }
 
 impl PublicThread {
-    fn run(&self, runtime: &Runtime, listeners: Vec<Listener>, proxy: &Proxy) {
+    fn run(&self, runtime: &Runtime, [public, redirect]: [Vec<Listener>; 2], proxy: &Proxy) {
         runtime.block_on(async {
-            let accepting: Vec<_> =
-                listeners.into_iter().map(|listener| self.server.serve(listener, proxy.clone())).collect();
-            futures_util::future::join_all(accepting).await;
+            let public = public.into_iter().map(|listener| self.server.serve(listener, proxy.clone()));
+            let redirect =
+                redirect.into_iter().map(|listener| self.redirecting.serve(listener, self.redirect.clone()));
+            tokio::join!(join_all(public), join_all(redirect));
             self.shutdown.finish(self.limits.drain_timeout).await;
         });
     }
 }
 
-/// Starts a thread with a runtime and `sockets` in it. An error of the runtime is the caller's to tell.
-fn spawn(
+/// Starts a thread with a runtime and `sockets` in it, which are of one kind or several. An error of the runtime is the
+/// caller's to tell.
+fn spawn<const KINDS: usize>(
     name: String,
-    sockets: Vec<Socket>,
-    run: impl FnOnce(Runtime, Vec<Listener>) + Send + 'static,
+    sockets: [Vec<Socket>; KINDS],
+    run: impl FnOnce(Runtime, [Vec<Listener>; KINDS]) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listeners = {
+    let mut listeners = [const { Vec::new() }; KINDS];
+    {
         let _entered = runtime.enter();
-        sockets.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()?
-    };
+        for (sockets, listeners) in sockets.into_iter().zip(&mut listeners) {
+            *listeners = sockets.into_iter().map(Listener::new).collect::<io::Result<_>>()?;
+        }
+    }
     std::thread::Builder::new().name(name).spawn(move || run(runtime, listeners))
 }
 

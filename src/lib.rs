@@ -15,7 +15,7 @@
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`pages`] | where tokens live; the few pages we show |
 //! | 1 | [`config`] | the TOML as written and as meant |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`body`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`body`] [`tls`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -61,4 +61,5 @@ pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod store;
+pub mod tls;
 pub mod token;

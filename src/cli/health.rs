@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Exit, block_on, fail, load};
-use crate::config::Listen;
+use crate::config::{Listen, Management};
+use crate::tls::{Acceptor, Connector};
 
 /// Longer than `/ready` itself takes when the hub is silent.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ pub fn run(file: &Path) -> Exit {
         Err(exit) => return exit,
     };
     let asked = block_on(async {
-        let answered = tokio::time::timeout(TIMEOUT, ask(&config.management.listen)).await;
+        let answered = tokio::time::timeout(TIMEOUT, ask(&config.management)).await;
         answered.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs())))
     });
     match asked.map_err(|error| error.to_string()).and_then(|outcome| outcome) {
@@ -37,18 +38,34 @@ pub fn run(file: &Path) -> Exit {
     }
 }
 
-async fn ask(listen: &Listen) -> Result<(), String> {
-    match listen {
+async fn ask(management: &Management) -> Result<(), String> {
+    match &management.listen {
         Listen::Tcp(address) => {
             let address = reachable(*address)?;
             let stream = TcpStream::connect(address).await;
-            ready(stream.map_err(|error| format!("connect to {address}: {error}"))?).await
+            let stream = stream.map_err(|error| format!("connect to {address}: {error}"))?;
+            through(stream, management.tls.as_ref()).await
         }
         Listen::Unix(path) => {
             let stream = UnixStream::connect(path).await;
-            ready(stream.map_err(|error| format!("connect to {}: {error}", path.display()))?).await
+            let stream = stream.map_err(|error| format!("connect to {}: {error}", path.display()))?;
+            through(stream, management.tls.as_ref()).await
         }
     }
+}
+
+/// Asks in the clear, or over TLS. The name of the certificate is not that of a loopback address, so what counts is
+/// that the listener proves the key of the very certificate in the configuration. Nothing secret is asked or told.
+async fn through<IO>(stream: IO, tls: Option<&Acceptor>) -> Result<(), String>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(listener) = tls else { return ready(stream).await };
+    let connector = Connector::to_own(listener).map_err(|error| error.to_string())?;
+    let stream = connector.connect(stream).await.map_err(|error| {
+        format!("TLS handshake: {error} (does hublatch still run with an older management.tls.certificate?)")
+    })?;
+    ready(stream).await
 }
 
 /// Where to call what listens on `address`.

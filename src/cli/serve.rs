@@ -29,6 +29,9 @@ pub fn run(file: &Path) -> Exit {
     for address in running.public() {
         tracing::info!(listener = "public", %address, "listening");
     }
+    for address in running.redirect() {
+        tracing::info!(listener = "redirect", %address, "listening");
+    }
     tracing::info!(listener = "management", address = %running.management(), "listening");
     let ended = until_signalled(running);
     drop(log);

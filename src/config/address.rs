@@ -93,17 +93,6 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     Ok(Listen::Tcp(address))
 }
 
-/// An address to listen on that only this machine reaches.
-pub(super) fn management_listen(text: &str) -> Result<Listen, String> {
-    let listen = listen(text)?;
-    if !listen.is_local() {
-        return Err("can be reached from other machines, and this version of hublatch has no TLS for it; write a \
-                    loopback address, for example \"127.0.0.1:8001\", or \"unix:/run/hublatch/management.sock\""
-            .to_owned());
-    }
-    Ok(listen)
-}
-
 fn socket_path(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         return Err(
@@ -125,9 +114,7 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Upstream::Unix);
     }
-    let url = web_url(text)
-        .filter(|url| url.scheme() == "http")
-        .ok_or_else(|| format!("is not the address of a hub; {example}"))?;
+    let url = web_url(text).ok_or_else(|| format!("is not the address of a hub; {example}"))?;
     origin_only(&url).map_err(|extra| {
         format!("has {extra}; write {:?} (and a path, if any, as hub.base_url)", origin(&url))
     })?;
@@ -257,6 +244,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(host("http://hub"), ("hub".to_owned(), 80));
+        assert_eq!(host("https://hub"), ("hub".to_owned(), 443));
         assert_eq!(host("http://[::1]:8400/"), ("::1".to_owned(), 8400));
         assert_eq!(upstream("unix:/run/hub.sock"), Ok(Upstream::Unix("/run/hub.sock".into())));
         for text in [
@@ -266,6 +254,7 @@ mod tests {
             "http://hub/jupyter/",
             "http://hub:0",
             "ws://hub",
+            "https://hub/jupyter/",
             "unix:hub.sock",
         ] {
             assert!(upstream(text).is_err(), "{text}");

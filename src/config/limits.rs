@@ -14,6 +14,12 @@ pub struct Limits {
     pub head_count: usize,
     /// The most downstream connections at once, all public listeners together.
     pub connections: usize,
+    /// The most requests at once on an HTTP/2 connection.
+    pub streams: u32,
+    /// The most frames that are no part of a request, in ten seconds, on an HTTP/2 connection.
+    pub control_frames: u32,
+    /// From the first byte of a TLS connection to the first of its requests.
+    pub handshake_timeout: Duration,
     /// From the first byte of a request head to its last.
     pub head_timeout: Duration,
     /// Between two requests on a connection.
@@ -44,6 +50,9 @@ impl Default for Limits {
             head_bytes: 32 * 1024,
             head_count: 100,
             connections: 20_000,
+            streams: 100,
+            control_frames: 1000,
+            handshake_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_stall_timeout: Duration::from_secs(30),
@@ -71,6 +80,9 @@ impl Limits {
             head_bytes,
             head_count,
             connections,
+            streams,
+            control_frames,
+            handshake_timeout,
             head_timeout,
             idle_timeout,
             body_stall_timeout,
@@ -87,6 +99,9 @@ impl Limits {
         let head_bytes = file.value("limits.head_bytes", head_bytes, size_within(HEAD_BYTES));
         let head_count = file.number("limits.head_count", head_count, 16..=10_000);
         let connections = file.number("limits.connections", connections, 1..=COUNT_MAX);
+        let streams = file.number("limits.streams", streams, 1..=10_000);
+        let control_frames = file.number("limits.control_frames", control_frames, 100..=1_000_000);
+        let handshake_timeout = file.value("limits.handshake_timeout", handshake_timeout, some_duration);
         let head_timeout = file.value("limits.head_timeout", head_timeout, some_duration);
         let idle_timeout = file.value("limits.idle_timeout", idle_timeout, some_duration);
         let body_stall_timeout = file.value("limits.body_stall_timeout", body_stall_timeout, some_duration);
@@ -108,6 +123,9 @@ impl Limits {
             head_bytes: head_bytes?,
             head_count: head_count?,
             connections: connections?,
+            streams: streams?,
+            control_frames: control_frames?,
+            handshake_timeout: handshake_timeout?,
             head_timeout: head_timeout?,
             idle_timeout: idle_timeout?,
             body_stall_timeout: body_stall_timeout?,

@@ -14,6 +14,7 @@ mod origin;
 mod parse;
 mod read;
 mod secret;
+mod tls;
 mod unknown;
 mod unsupported;
 mod validate;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::tls::{Acceptor, Connector};
 use crate::token::{KeyDigest, NamePattern, UsernameRule};
 
 pub use fault::{Fault, Faults};
@@ -71,6 +73,10 @@ pub enum Listen {
 pub struct Public {
     /// Where browsers connect; at least one.
     pub listen: Vec<Listen>,
+    /// With what they are answered on all of these; none: in the clear.
+    pub tls: Option<Acceptor>,
+    /// Where they are only sent to `url`, in the clear.
+    pub redirect_listen: Vec<Listen>,
     /// What browsers type.
     pub url: PublicUrl,
     /// Runtimes, one thread each; never 0.
@@ -97,12 +103,14 @@ pub struct PublicUrl {
 pub struct Management {
     /// Where the API answers.
     pub listen: Listen,
+    /// With what; none: in the clear.
+    pub tls: Option<Acceptor>,
 }
 
 /// Where the hub's public proxy answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upstream {
-    /// `http://127.0.0.1:8400`: host name or address, and port.
+    /// `http://127.0.0.1:8400`, `https://hub.internal`: host name or address, and port.
     Tcp {
         /// Host name or IP address (IPv6 without brackets).
         host: String,
@@ -118,6 +126,8 @@ pub enum Upstream {
 pub struct Hub {
     /// Where requests go.
     pub upstream: Upstream,
+    /// How its certificate is verified; none: in the clear.
+    pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
 }

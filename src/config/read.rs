@@ -3,7 +3,9 @@
 //! Every reader answers `None` only after it has noted a fault (or one was noted before), so that a caller goes on to
 //! the next key and all faults are found in one run.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use super::file::{ConfigFile, Value, is_within};
 
@@ -92,12 +94,12 @@ impl ConfigFile {
     }
 
     /// The number at `key`, or `default`.
-    pub(super) fn number(
+    pub(super) fn number<N: Copy + Display + FromStr + PartialOrd>(
         &mut self,
         key: &str,
-        default: usize,
-        range: RangeInclusive<usize>,
-    ) -> Option<usize> {
+        default: N,
+        range: RangeInclusive<N>,
+    ) -> Option<N> {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         match self.take(key) {
             Some(Value::Number(text) | Value::Variable(text)) => {

@@ -77,7 +77,8 @@ pub(super) fn public_text(path: &Path) -> Result<String, String> {
     read_if(path, false).map(|text| text.to_string())
 }
 
-fn read(path: &Path) -> Result<Zeroizing<String>, String> {
+/// The text in the file at `path`, which only its owner may read.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     read_if(path, true)
 }
 

@@ -6,10 +6,6 @@ use super::file::{ConfigFile, Value, is_within};
 
 /// A key (`[]` stands for any index), the beginning of the values that are refused (empty: all), and what to do.
 const UNSUPPORTED: &[(&str, &str, &str)] = &[
-    ("public.tls", "", "leave it out and let nginx, Traefik or another front end TLS"),
-    ("public.redirect_listen", "", "leave it out and let the TLS front redirect"),
-    ("management.tls", "", "leave it out: the management listener is on loopback or a unix socket"),
-    ("hub.url", "https:", "write an http:// or unix: address of the hub's public proxy"),
     ("hub.api_url", "", "leave it out"),
     ("hub.api_token", "", "leave it out"),
     ("hub.api_token_file", "", "leave it out"),

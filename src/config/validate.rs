@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::address::{listen, management_listen, trusted_network, upstream};
+use super::address::{listen, trusted_network, upstream};
 use super::fault::Faults;
 use super::file::ConfigFile;
 use super::jwt::is_unprotected;
@@ -13,7 +13,7 @@ use super::origin::{base_url, public_url};
 use super::parse::one_of;
 use super::{
     AuditSink, Config, Confirm, Hub, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public, Store,
-    Upstream, apps, secret,
+    Upstream, apps, secret, tls,
 };
 
 /// No configuration is larger.
@@ -76,7 +76,8 @@ fn read(
 /// Every section is read before one that is bad ends the function.
 fn config(file: &mut ConfigFile) -> Option<Config> {
     let addresses = addresses(file);
-    let public = public(file, addresses.public);
+    let public = public(file, addresses.public, addresses.redirect);
+    let management = management(file, addresses.management);
     let hub = hub(file, addresses.hub);
     let lifetimes = lifetimes(file);
     let user_header = user_header(file);
@@ -88,7 +89,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
     let log = log(file);
     let mut config = Config {
         public: public?,
-        management: Management { listen: addresses.management? },
+        management: management?,
         hub: hub?,
         login: login?,
         assertion: assertion?,
@@ -105,56 +106,121 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
 /// The addresses that must not be the same.
 struct Addresses {
     public: Option<Vec<Listen>>,
+    redirect: Option<Vec<Listen>>,
     management: Option<Listen>,
-    hub: Option<Upstream>,
+    hub: Option<HubAddress>,
+}
+
+/// Where the hub is, and whether it is to be spoken to over TLS.
+struct HubAddress {
+    upstream: Upstream,
+    secure: bool,
 }
 
 fn addresses(file: &mut ConfigFile) -> Addresses {
     let local = |port| Listen::Tcp(([127, 0, 0, 1], port).into());
     let public = file.one_or_more("public.listen", vec![local(8000)], listen);
-    let management = file.value("management.listen", local(8001), management_listen);
-    let hub = file.required("hub.url", "http://127.0.0.1:8400", upstream);
-    for (index, own) in public.iter().flatten().enumerate() {
-        if public.iter().flatten().take(index).any(|other| other == own && other.overlaps(own)) {
-            file.fault("public.listen", format!("has \"{own}\" twice; write it once"));
+    let redirect = file.one_or_more("public.redirect_listen", Vec::new(), listen);
+    let management = file.value("management.listen", local(8001), listen);
+    let mut secure = false;
+    let upstream = file.required("hub.url", "http://127.0.0.1:8400", |text| {
+        secure = text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        upstream(text)
+    });
+    let of_browsers = |key: &'static str, own: &Option<Vec<Listen>>| {
+        own.iter().flatten().map(|own| (key, own.clone())).collect::<Vec<_>>()
+    };
+    let mut browsers = of_browsers("public.listen", &public);
+    browsers.extend(of_browsers("public.redirect_listen", &redirect));
+    for (index, (key, own)) in browsers.iter().enumerate() {
+        if let Some((other, _)) = browsers[..index].iter().find(|(_, other)| other.overlaps(own)) {
+            if other == key && browsers[..index].iter().any(|(_, other)| other == own) {
+                file.fault(key, format!("has \"{own}\" twice; write it once"));
+            } else if other != key {
+                file.fault(key, format!("\"{own}\" is also {other}; write another port"));
+            }
         }
         if let Some(management) = management.as_ref().filter(|management| own.overlaps(management)) {
             let (key, message) = if file.is_written("management.listen") {
-                ("management.listen", format!("\"{management}\" is also public (public.listen \"{own}\")"))
+                ("management.listen", format!("\"{management}\" is also public ({key} \"{own}\")"))
             } else {
-                ("public.listen", format!("\"{own}\" is also management.listen (\"{management}\")"))
+                (*key, format!("\"{own}\" is also management.listen (\"{management}\")"))
             };
             file.fault(key, format!("{message}; write another port"));
         }
     }
-    if let Some(hub) = &hub {
-        let own = public.iter().flatten().chain(&management);
-        if let Some(own) = own.clone().find(|own| own.is_reached_by(hub)) {
+    if let Some(hub) = &upstream {
+        let mut own = browsers.iter().map(|(_, own)| own).chain(&management);
+        if let Some(own) = own.find(|own| own.is_reached_by(hub)) {
             let message =
                 format!("is hublatch's own listener \"{own}\"; write the address of the hub's public proxy");
             file.fault("hub.url", message);
         }
     }
-    Addresses { public, management, hub }
+    let hub = upstream.map(|upstream| HubAddress { upstream, secure });
+    Addresses { public, redirect, management, hub }
 }
 
-fn public(file: &mut ConfigFile, listen: Option<Vec<Listen>>) -> Option<Public> {
+fn public(
+    file: &mut ConfigFile,
+    listen: Option<Vec<Listen>>,
+    redirect_listen: Option<Vec<Listen>>,
+) -> Option<Public> {
     if listen.as_ref().is_some_and(Vec::is_empty) {
         file.fault("public.listen", "is empty; write at least one address, for example \"127.0.0.1:8000\"");
     }
     let url = file.required("public.url", "https://hub.example.org", public_url);
+    let tls = tls::of_public(file);
     let threads = file.number("public.threads", 0, 0..=THREADS_MAX);
     let trusted_proxies = file.list("public.trusted_proxies", Vec::new(), trusted_network);
+    if let Some(url) = url.as_ref().filter(|url| !url.secure) {
+        let instead = format!("write \"{}\"", url.origin.replacen("http:", "https:", 1));
+        if matches!(tls, Some(Some(_))) {
+            file.fault("public.url", format!("is http, but public.tls answers https only; {instead}"));
+        } else if redirect_listen.as_ref().is_some_and(|listen| !listen.is_empty()) {
+            file.fault("public.url", format!("is http, so public.redirect_listen leads nowhere; {instead}"));
+        }
+    }
     let threads = match threads? {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,
     };
-    Some(Public { listen: listen?, url: url?, threads, trusted_proxies: trusted_proxies? })
+    Some(Public {
+        listen: listen?,
+        tls: tls?,
+        redirect_listen: redirect_listen?,
+        url: url?,
+        threads,
+        trusted_proxies: trusted_proxies?,
+    })
 }
 
-fn hub(file: &mut ConfigFile, upstream: Option<Upstream>) -> Option<Hub> {
+fn management(file: &mut ConfigFile, listen: Option<Listen>) -> Option<Management> {
+    let tls = tls::of_management(file)?;
+    let listen = listen?;
+    if tls.is_none() && !listen.is_local() {
+        let message = format!(
+            "\"{listen}\" can be reached from other machines, and an app's key could be read on the way; write \
+             management.tls, or a loopback address, for example \"127.0.0.1:8001\", or \
+             \"unix:/run/hublatch/management.sock\""
+        );
+        file.fault("management.listen", message);
+        return None;
+    }
+    Some(Management { listen, tls })
+}
+
+fn hub(file: &mut ConfigFile, address: Option<HubAddress>) -> Option<Hub> {
     let base_url = file.value("hub.base_url", "/".to_owned(), base_url);
-    Some(Hub { upstream: upstream?, base_url: base_url? })
+    let HubAddress { upstream, secure } = address?;
+    let tls = match &upstream {
+        Upstream::Tcp { host, .. } if secure => Some(tls::of_hub(file, host)?),
+        Upstream::Tcp { .. } | Upstream::Unix(_) => {
+            tls::of_plain_hub(file);
+            None
+        }
+    };
+    Some(Hub { upstream, tls, base_url: base_url? })
 }
 
 fn store(file: &mut ConfigFile) -> Option<Store> {
@@ -225,6 +291,7 @@ fn warnings(config: &Config) -> Vec<String> {
             }
         }
     }
+    warnings.extend(tls::warnings(&config.public, &config.management));
     warnings
         .push("store.url is \"memory:\": links that were not used yet do not survive a restart".to_owned());
     warnings
@@ -238,14 +305,20 @@ mod tests {
     #[test]
     fn the_reference_names_every_key() {
         let text = include_str!("../../config/reference.toml");
-        let mut file = ConfigFile::parse(Path::new("reference.toml"), text, false, []).expect("TOML");
+        // Sections that the reference cannot switch on, because they need files.
+        let sections =
+            [("HUBLATCH_PUBLIC__TLS__PRIVATE_KEY", "x"), ("HUBLATCH_MANAGEMENT__TLS__CERTIFICATE", "x")];
+        let sections = sections.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut file = ConfigFile::parse(Path::new("reference.toml"), text, false, sections).expect("TOML");
         _ = config(&mut file);
         let known = file.known.clone();
         assert!(known.len() > 50, "{known:?}");
         for key in known {
             let name = key.rsplit('.').next().unwrap_or_default();
-            // Of a secret and its twin only one can be set; the other is shown as a comment.
-            let named = file.is_written(&key) || text.contains(&format!("\n# {name} = "));
+            // Of a secret and its twin only one can be set, and files that are not there cannot be named; these are
+            // shown in a comment.
+            let shown = |line: &str| line.starts_with("# ") && line.contains(&format!(" {name} = "));
+            let named = file.is_written(&key) || text.lines().any(shown);
             assert!(named, "{key} is not in reference.toml");
         }
     }

@@ -187,7 +187,11 @@ impl Flow {
             }
             match self.fill(cx, from, to)? {
                 Poll::Ready(()) => *moved = true,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // A TLS stream may have taken bytes that its socket did not: they must not wait for the next ones.
+                    let _flushed = Pin::new(&mut *to).poll_flush(cx)?;
+                    return Poll::Pending;
+                }
             }
         }
     }

@@ -22,6 +22,7 @@ use crate::deadline::Deadline;
 use crate::metrics::Metrics;
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
+use crate::tls::Connector;
 
 /// No answer of the hub.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,7 @@ pub enum UpstreamError {
 #[derive(Debug)]
 pub struct Upstream {
     address: Address,
+    tls: Option<Connector>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
@@ -81,7 +83,16 @@ impl Upstream {
     /// An empty pool for the hub of `config`.
     pub fn new(config: &Config, limits: Arc<Limits>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
         let address = config.hub.upstream.clone();
-        Self { address, limits, metrics, shutdown, idle: Mutex::default(), connections: TaskTracker::new() }
+        let tls = config.hub.tls.clone();
+        Self {
+            address,
+            tls,
+            limits,
+            metrics,
+            shutdown,
+            idle: Mutex::default(),
+            connections: TaskTracker::new(),
+        }
     }
 
     /// An unused connection, or else a new one.
@@ -139,9 +150,13 @@ impl Upstream {
     /// A new connection.
     pub async fn connect(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
         let connecting = async {
-            match &self.address {
-                Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await,
-                Address::Unix(path) => Stream::connect_unix(path).await,
+            let stream = match &self.address {
+                Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await?,
+                Address::Unix(path) => Stream::connect_unix(path).await?,
+            };
+            match &self.tls {
+                None => Ok(stream),
+                Some(connector) => stream.connect_tls(connector).await,
             }
         };
         let connected = tokio::time::timeout(self.limits.upstream_connect_timeout, connecting).await;

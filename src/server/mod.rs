@@ -1,39 +1,40 @@
-//! The accept side, for any service: sockets, limits, HTTP/1.1, drain.
+//! The accept side, for any service: sockets, TLS, limits, HTTP/1.1 and HTTP/2, drain.
 //!
 //! Knows nothing of logins or of the hub. The public listeners and the management listener are both of this kind.
 
+mod attended;
+mod frames;
 pub mod framing;
+mod http1;
+mod http2;
 pub mod listener;
+pub mod redirect;
 pub mod stream;
 pub mod wire;
 
-use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::body::{Body, Incoming};
+use hyper::header::HeaderValue;
+use hyper::{Request, Response};
 
 use crate::config::Limits;
 use crate::metrics::{Counted, Metrics};
 use crate::shutdown::Shutdown;
+use crate::tls::Acceptor;
 
 use listener::Listener;
 use stream::Stream;
-use wire::{Exchange, Exchanges, Patience, Wire};
+
+pub use http1::DownstreamIo;
 
 /// How long accepting rests when the process is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// A downstream connection as hyper holds it: what an upgrade gives back.
-pub type DownstreamIo = TokioIo<Wire<Stream>>;
 
 /// What a request may ask of its connection.
 #[derive(Debug, Clone)]
@@ -76,12 +77,19 @@ pub struct Server {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     open: Arc<AtomicUsize>,
+    tls: Option<Acceptor>,
 }
 
 impl Server {
     /// A server that ends with `shutdown`.
     pub fn new(limits: Arc<Limits>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
-        Self { limits, metrics, shutdown, open: Arc::default() }
+        Self { limits, metrics, shutdown, open: Arc::default(), tls: None }
+    }
+
+    /// The same server, within the same limits, for listeners that speak TLS if there is an `acceptor`.
+    #[must_use]
+    pub fn secured(&self, acceptor: Option<Acceptor>) -> Self {
+        Self { tls: acceptor, ..self.clone() }
     }
 
     /// Accepts on `listener` until the drain begins; connections go on as tasks of their own.
@@ -119,43 +127,37 @@ impl Server {
 
     /// Serves one connection to its end.
     async fn converse(&self, stream: Stream, info: ConnectionInfo, service: impl Service) {
-        let exchanges = Exchanges::default();
-        let io = TokioIo::new(Wire::new(stream, Patience::new(&self.limits), exchanges.clone()));
         let peer = info.peer;
-        let answer = service_fn(move |request: Request<Incoming>| {
-            let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
-            async move {
-                let asks_upgrade = request.headers().contains_key(UPGRADE);
-                let mut response = service.answer(info, request).await;
-                // What follows such a request is not judged (framing.rs), so unless the protocol changes nothing may
-                // follow it.
-                if asks_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let stream = match &self.tls {
+            None => stream,
+            Some(acceptor) => match self.secure(stream, acceptor).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, %peer, "TLS handshake");
+                    return;
                 }
-                Ok::<_, Infallible>(response.map(|body| Attended { body, _exchange: exchange }))
-            }
-        });
-        let mut http = hyper::server::conn::http1::Builder::new();
-        http.max_header_size(self.limits.head_bytes);
-        if self.limits.head_count != Limits::default().head_count {
-            // hyper keeps its own default (100) on the stack.
-            http.max_headers(self.limits.head_count);
-        }
-        let mut connection = pin!(http.serve_connection(io, answer).with_upgrades());
-        let mut draining = pin!(self.shutdown.draining());
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = &mut draining => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = &mut connection => ended,
-                    () = self.shutdown.deadline() => return,
-                }
-            }
+            },
+        };
+        let (limits, shutdown) = (&self.limits, &self.shutdown);
+        let ended = if stream.speaks_http2() {
+            // Boxed, so that a connection of HTTP/1.1 stays as small as it is.
+            Box::pin(http2::converse(stream, info, service, limits, shutdown)).await
+        } else {
+            http1::converse(stream, info, service, limits, shutdown).await
         };
         if let Err(error) = ended {
             // The peer's doing, mostly; counted by nobody and of interest only when looked for.
             tracing::debug!(%error, %peer, "connection");
+        }
+    }
+
+    /// Shakes hands, for as long as the limit and the drain allow.
+    async fn secure(&self, stream: Stream, acceptor: &Acceptor) -> io::Result<Stream> {
+        tokio::select! {
+            shaken = tokio::time::timeout(self.limits.handshake_timeout, stream.accept_tls(acceptor)) => {
+                shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            () = self.shutdown.draining() => Err(io::ErrorKind::Interrupted.into()),
         }
     }
 }
@@ -177,31 +179,5 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A body that keeps its exchange open until it has been sent or dropped.
-struct Attended<B> {
-    body: B,
-    _exchange: Exchange,
-}
-
-impl<B: Body + Unpin> Body for Attended<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

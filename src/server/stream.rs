@@ -1,4 +1,4 @@
-//! A connected byte stream, TCP or unix, downstream or upstream.
+//! A connected byte stream, TCP or unix, plain or encrypted, downstream or upstream.
 
 use std::io;
 use std::path::Path;
@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::{Acceptor, Connector, Secured, speaks_http2};
+
 /// One connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -15,6 +17,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Unix domain socket.
     Unix(UnixStream),
+    /// One of the two, encrypted. Boxed, so that a plain one stays as small as it is.
+    Tls(Box<Secured<Stream>>),
 }
 
 impl Stream {
@@ -27,6 +31,24 @@ impl Stream {
     /// Connects to a unix socket.
     pub async fn connect_unix(path: &Path) -> io::Result<Self> {
         UnixStream::connect(path).await.map(Self::Unix)
+    }
+
+    /// Shakes hands as the server. Boxed, as the connection waits here for its peer alone.
+    pub async fn accept_tls(self, acceptor: &Acceptor) -> io::Result<Self> {
+        Box::pin(acceptor.accept(self)).await.map(|stream| Self::Tls(Box::new(stream)))
+    }
+
+    /// Shakes hands as the client.
+    pub async fn connect_tls(self, connector: &Connector) -> io::Result<Self> {
+        Box::pin(connector.connect(self)).await.map(|stream| Self::Tls(Box::new(stream)))
+    }
+
+    /// Whether HTTP/2 was agreed on.
+    pub fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Tls(stream) => speaks_http2(stream),
+            Self::Tcp(_) | Self::Unix(_) => false,
+        }
     }
 
     /// Takes over a TCP connection. Small writes must not wait: kernel messages are small.
@@ -42,6 +64,10 @@ macro_rules! each {
         match $self.get_mut() {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Tls($stream) => {
+                let $stream = &mut **$stream;
+                $call
+            }
         }
     };
 }

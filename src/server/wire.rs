@@ -48,7 +48,8 @@ impl Exchanges {
         Exchange(self.clone())
     }
 
-    fn any(&self) -> bool {
+    /// Whether it is busy with any.
+    pub fn any(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
 }
@@ -135,7 +136,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Wire<T> {
-    fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn written<N>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<N>>) -> Poll<io::Result<N>> {
         if written.is_ready() {
             self.writing.progress();
             return written;
@@ -168,7 +169,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        ready!(this.written(cx, flushed))?;
         // The parser read last while the answer was under way, and no timer was set. Now that the answer is out, the
         // wait for the next request begins.
         if this.framing.phase() == Phase::Idle && !this.exchanges.any() {
@@ -179,6 +181,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        let ended = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.written(cx, ended)
     }
 }

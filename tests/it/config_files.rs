@@ -4,6 +4,7 @@ mod bad_files;
 mod environment;
 mod secrets;
 mod shipped;
+mod tls;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

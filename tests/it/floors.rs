@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up. A room may import rooms of lower floors, and itself.
 const FLOORS: [&[&str]; 8] = [
-    &["audit", "body", "clock", "deadline", "logging", "metrics", "shutdown", "token"],
+    &["audit", "body", "clock", "deadline", "logging", "metrics", "shutdown", "tls", "token"],
     &["config"],
-    &["hub", "pages", "store", "tls"],
+    &["hub", "pages", "store"],
     &["login", "server"],
     &["api", "proxy", "status"],
     &["app"],

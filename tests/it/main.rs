@@ -27,6 +27,7 @@ mod state;
 mod support;
 mod switch;
 mod targets;
+mod tls;
 mod transparency;
 mod upgrades;
 mod upstream_failures;

@@ -1,0 +1,210 @@
+//! TLS, in both directions, and the only room that names rustls: certificates in, encrypted byte streams out.
+//!
+//! Knows nothing of configuration keys or of HTTP beyond the two names of ALPN. There is no early data (0-RTT): it can
+//! be replayed, and a login must not be.
+
+mod identity;
+mod pinned;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use pinned::{OrOwn, Pinned};
+
+pub use identity::{Identity, IdentityError};
+
+/// 1.0 and 1.1 are out of use (RFC 8996), and rustls does not have them.
+const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+
+/// An encrypted stream over `IO`.
+pub type Secured<IO> = TlsStream<IO>;
+
+/// Certificates or a name that TLS cannot be made of.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Nothing to trust.
+    #[error("no certificate was found in it")]
+    NoRoots,
+    /// A certificate that cannot be read.
+    #[error("a certificate in it cannot be read: {0}")]
+    Root(String),
+    /// A host that is neither a DNS name nor an address.
+    #[error("is not a host name that a certificate can bear")]
+    Name,
+    /// rustls will not have it.
+    #[error("set TLS up: {0}")]
+    Setup(String),
+}
+
+fn setup(error: impl fmt::Display) -> TlsError {
+    TlsError::Setup(error.to_string())
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(default_provider())
+}
+
+/// Certificates of authorities that are trusted.
+#[derive(Debug, Clone)]
+pub struct Roots(Arc<RootCertStore>);
+
+impl Roots {
+    /// Those in `pem`, one or more.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| TlsError::Root(error.to_string()))?;
+            roots.add(certificate).map_err(|error| TlsError::Root(error.to_string()))?;
+        }
+        Self::some(roots)
+    }
+
+    /// Those that the system trusts. A certificate among them that cannot be read is left out, as everywhere.
+    pub fn of_system() -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self::some(roots)
+    }
+
+    fn some(roots: RootCertStore) -> Result<Self, TlsError> {
+        if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(Self(Arc::new(roots))) }
+    }
+}
+
+/// The accepting side.
+#[derive(Clone)]
+pub struct Acceptor {
+    config: Arc<ServerConfig>,
+    identity: Identity,
+    proves_clients: bool,
+}
+
+impl Acceptor {
+    /// For browsers: HTTP/2 or HTTP/1.1, as they like.
+    pub fn for_browsers(identity: Identity) -> Result<Self, TlsError> {
+        Self::new(identity, None, &[b"h2", b"http/1.1"])
+    }
+
+    /// For programs, which do well with HTTP/1.1. With `clients`, only those that prove a certificate from there, or
+    /// that have this listener's own key: that is how `hublatch health` gets in.
+    pub fn for_programs(identity: Identity, clients: Option<Roots>) -> Result<Self, TlsError> {
+        Self::new(identity, clients, &[b"http/1.1"])
+    }
+
+    fn new(identity: Identity, clients: Option<Roots>, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(setup)?;
+        let proves_clients = clients.is_some();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(Roots(roots)) => {
+                let by_authority = WebPkiClientVerifier::builder_with_provider(roots, provider());
+                let by_authority = by_authority.build().map_err(setup)?;
+                let own = identity.certificate().clone();
+                builder.with_client_cert_verifier(Arc::new(OrOwn { by_authority, own }))
+            }
+        };
+        let mut config = builder.with_cert_resolver(identity.resolver());
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        // Sessions are resumed by ticket, whichever thread takes the connection, and cost no memory here.
+        config.ticketer = Ticketer::new().map_err(setup)?;
+        Ok(Self { config: Arc::new(config), identity, proves_clients })
+    }
+
+    /// How long the certificate is valid from now on.
+    pub fn left(&self) -> Duration {
+        self.identity.left()
+    }
+
+    /// Whether clients must prove a certificate.
+    pub fn proves_clients(&self) -> bool {
+        self.proves_clients
+    }
+
+    /// Shakes hands over `io`. Takes as long as the peer likes.
+    pub async fn accept<IO>(&self, io: IO) -> io::Result<Secured<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        TlsAcceptor::from(Arc::clone(&self.config)).accept(io).await.map(TlsStream::Server)
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Whether the peer chose HTTP/2.
+pub fn speaks_http2<IO>(stream: &Secured<IO>) -> bool {
+    let (_, connection) = stream.get_ref();
+    connection.alpn_protocol() == Some(b"h2")
+}
+
+/// The connecting side, to one host.
+#[derive(Clone)]
+pub struct Connector {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Connector {
+    /// To `host`, a DNS name or an address, which must prove a certificate of that name from one of `roots`.
+    pub fn to(host: &str, roots: Roots) -> Result<Self, TlsError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name)?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.0, provider()).build();
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(setup)?
+            .with_webpki_verifier(verifier.map_err(setup)?)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { config: Arc::new(config), name })
+    }
+
+    /// To a listener of our own, whatever name its certificate bears. Instead of the name, the certificate itself must
+    /// be the very one that the listener is configured with, and the listener must prove its key; we prove the same.
+    pub fn to_own(listener: &Acceptor) -> Result<Self, TlsError> {
+        let own = Pinned { certificate: listener.identity.certificate().clone(), provider: provider() };
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(setup)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(own))
+            .with_client_cert_resolver(listener.identity.resolver());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.enable_sni = false;
+        let name = ServerName::try_from("localhost").map_err(|_| TlsError::Name)?;
+        Ok(Self { config: Arc::new(config), name })
+    }
+
+    /// Shakes hands over `io`.
+    pub async fn connect<IO>(&self, io: IO) -> io::Result<Secured<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(self.name.clone(), io).await.map(TlsStream::Client)
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("name", &self.name).finish_non_exhaustive()
+    }
+}
