@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::address::{listen, management_listen, trusted_network, upstream};
+use super::embed::embed;
 use super::fault::Faults;
 use super::file::ConfigFile;
 use super::jwt::is_unprotected;
@@ -82,6 +83,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
     let user_header = user_header(file);
     let assertion = assertion(file, user_header.as_ref());
     let login = login(file, &lifetimes, user_header);
+    let embed = embed(file, public.as_ref().map(|public| &public.url));
     let store = store(file);
     let apps = apps::apps(file, lifetimes.longest);
     let limits = Limits::read(file);
@@ -94,6 +96,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
         assertion: assertion?,
         store: store?,
         apps: apps?,
+        embed: embed?,
         limits: limits?,
         log: log?,
         warnings: Vec::new(),
@@ -245,7 +248,8 @@ mod tests {
         for key in known {
             let name = key.rsplit('.').next().unwrap_or_default();
             // Of a secret and its twin only one can be set; the other is shown as a comment.
-            let named = file.is_written(&key) || text.contains(&format!("\n# {name} = "));
+            let shown = [format!("\n# {name} = "), format!("\n# [{name}]\n")];
+            let named = file.is_written(&key) || shown.iter().any(|shown| text.contains(shown));
             assert!(named, "{key} is not in reference.toml");
         }
     }

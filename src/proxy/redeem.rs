@@ -118,7 +118,7 @@ async fn without_token(proxy: &Proxy, passing: Passing, next: Option<&str>) -> A
             None => Ok(page(proxy, &Page::HubDown, passing.format())),
             Some((_, None)) => match &proxy.shared.rules.redirect_to {
                 // A script could not follow to another site; it is told what is the matter.
-                Some(app_url) if is_navigation(headers) && !gate::is_prefetch(headers) => {
+                Some(app_url) if is_navigation(proxy, headers) && !gate::is_prefetch(headers) => {
                     let next = next.and_then(form_decode);
                     // A bad one would only be refused when the app asks for the link.
                     let next = next.filter(|next| proxy.shared.login.rules().next.check(next).is_ok());
@@ -135,8 +135,8 @@ async fn without_token(proxy: &Proxy, passing: Passing, next: Option<&str>) -> A
 }
 
 /// Whether a person's browser is to show the answer, as far as can be told.
-pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
-    gate::check_navigation(headers).is_ok()
+pub(super) fn is_navigation(proxy: &Proxy, headers: &HeaderMap) -> bool {
+    gate::check_navigation(headers, proxy.shared.embed.is_some()).is_ok()
 }
 
 /// The headers of `headers` for requests of our own that stand for the browser's.
@@ -152,7 +152,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
     if gate::is_prefetch(&click.headers) {
         return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
     }
-    gate::check_navigation(&click.headers)?;
+    gate::check_navigation(&click.headers, proxy.shared.embed.is_some())?;
     if click.upgrade {
         return Err(Rejection::LoginUpgrade.into());
     }

@@ -11,6 +11,7 @@ mod config_files;
 mod confirm;
 mod double_click;
 mod drain;
+mod embed;
 mod exchange_url;
 mod floors;
 mod forwarding;
