@@ -241,6 +241,8 @@ pub struct App {
     pub max_lifetime: Duration,
     /// The most links it may issue per second.
     pub rate_per_second: std::num::NonZeroU32,
+    /// The most links of its that wait to be used.
+    pub max_live_links: usize,
     /// Where its clicks come from; empty: anywhere.
     pub origins: Vec<HeaderValue>,
     /// How it signs tokens of its own, if it does.

@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// More than any machine has cores.
 const THREADS_MAX: usize = 1024;
 /// Live tokens: more would not fit into the memory of any machine.
-const TOKENS_MAX: usize = 1_000_000_000;
+pub(super) const TOKENS_MAX: usize = 1_000_000_000;
 
 /// Reads the file at `path` and lays `environment` over it: variables `HUBLATCH_SECTION__KEY`, others are ignored.
 ///

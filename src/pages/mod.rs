@@ -122,6 +122,7 @@ impl Pages {
             | Page::LoginFailed
             | Page::BadGateway
             | Page::GatewayTimeout
+            | Page::TooManyTries
             | Page::Unavailable
             | Page::Rejected { .. } => Value::UNDEFINED,
         };

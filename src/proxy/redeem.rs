@@ -13,7 +13,7 @@ mod turns;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
+use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::error::ProxyError;
@@ -275,6 +275,12 @@ async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Ref
         }
         Refusal::Link { .. } | Refusal::Next { .. } | Refusal::Store(_) => {}
     }
+    if matches!(refusal, Refusal::Link { reason: RefusalReason::Unknown, .. }) {
+        login.unknown_from(click.origin.client);
+        if let Some(wait) = login.must_wait(click.origin.client) {
+            return form::take_back(proxy, click, too_many_tries(proxy, click, wait));
+        }
+    }
     login.refused(refusal, Some(click.origin.client));
     let refused = match refusal {
         Refusal::Next { error, .. } => {
@@ -296,6 +302,15 @@ async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Ref
         },
     };
     form::take_back(proxy, click, page(proxy, &Page::Refused(refused), click.format))
+}
+
+/// An address that has brought too many unknown tokens waits.
+fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<ResponseBody> {
+    proxy.shared.login.refused_for("too_many_tries", None, Some(click.origin.client));
+    let mut answer = page(proxy, &Page::TooManyTries, click.format);
+    // Whole seconds, and none too few (RFC 9110 § 10.2.3).
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    answer
 }
 
 /// Refresh, back, double click, another tab: this very user is logged in; she goes where the link leads, without a

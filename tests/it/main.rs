@@ -19,6 +19,7 @@ mod framing;
 mod identity;
 mod invariants;
 mod jwt;
+mod limits;
 mod login_query;
 mod logout;
 mod next;
