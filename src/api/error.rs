@@ -133,7 +133,11 @@ impl ApiError {
             };
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if let Self::Issue { cause: IssueError::RateLimited { retry_after }, .. } = &self {
+        if let Self::Issue {
+            cause: IssueError::RateLimited { retry_after } | IssueError::TooManyLive { retry_after },
+            ..
+        } = &self
+        {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
         }
         answer
@@ -196,6 +200,7 @@ fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (StatusCode, &'st
         IssueError::StateRequired => (StatusCode::UNPROCESSABLE_ENTITY, "state_required"),
         IssueError::ClaimsTooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "claims_too_large"),
         IssueError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+        IssueError::TooManyLive { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_live_links"),
         IssueError::RepeatOfEnded => (StatusCode::CONFLICT, "idempotency_key_ended"),
         IssueError::RepeatDiffers => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         IssueError::Full => (StatusCode::SERVICE_UNAVAILABLE, "store_full"),
@@ -233,6 +238,7 @@ fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> String {
         IssueError::StateRequired => "state",
         IssueError::ClaimsTooLarge => "claims",
         IssueError::RateLimited { .. }
+        | IssueError::TooManyLive { .. }
         | IssueError::RepeatOfEnded
         | IssueError::RepeatDiffers
         | IssueError::Full

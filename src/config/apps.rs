@@ -28,6 +28,9 @@ const KEYS_MAX: usize = 2;
 /// Links a second, unless the app says otherwise.
 const RATE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
 
+/// Live links, unless the app says otherwise.
+const LIVE_LINKS: usize = 10_000;
+
 /// What one app may not share with another: the keys where each name and each digest was first written.
 #[derive(Default)]
 struct Taken {
@@ -62,6 +65,7 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
     let next = prefixes(file, &key("next"));
     let max_lifetime = max_lifetime(file, &key("max_lifetime"), longest);
     let rate_per_second = file.value(&key("rate"), RATE, rate);
+    let max_live_links = file.number(&key("max_live_links"), LIVE_LINKS, 1..=super::validate::TOKENS_MAX);
     let origins = file.list(&key("origins"), Vec::new(), click_origin);
     let usernames = match usernames? {
         Some(pattern) => pattern,
@@ -76,6 +80,7 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
         next: next?,
         max_lifetime: max_lifetime?,
         rate_per_second: rate_per_second?,
+        max_live_links: max_live_links?,
         origins: origins?,
         jwt: jwt?,
         exchange_url: exchange_url?,

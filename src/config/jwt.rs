@@ -114,11 +114,15 @@ pub(super) fn service_url(text: &str) -> Result<Url, String> {
 
 /// Whether somebody on the way could change what `url` answers.
 pub(super) fn is_unprotected(url: &Url) -> bool {
-    let loopback = match url.host() {
+    url.scheme() == "http" && !is_loopback(url)
+}
+
+/// Whether `url` is this machine's.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    url.scheme() == "http" && !loopback
+    }
 }

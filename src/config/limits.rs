@@ -42,6 +42,8 @@ pub struct Limits {
     pub upstream_idle_connections: usize,
     /// Each request of our own to the hub during a login.
     pub login_hub_timeout: Duration,
+    /// Unknown tokens a minute from one address, before it is told to wait; 0: never.
+    pub unknown_tokens_per_minute: usize,
 }
 
 impl Default for Limits {
@@ -64,6 +66,7 @@ impl Default for Limits {
             upstream_idle_timeout: Duration::from_secs(4),
             upstream_idle_connections: 256,
             login_hub_timeout: Duration::from_secs(10),
+            unknown_tokens_per_minute: 100,
         }
     }
 }
@@ -94,6 +97,7 @@ impl Limits {
             upstream_idle_timeout,
             upstream_idle_connections,
             login_hub_timeout,
+            unknown_tokens_per_minute,
         } = Self::default();
         // All are read before one that is missing ends the function.
         let head_bytes = file.value("limits.head_bytes", head_bytes, size_within(HEAD_BYTES));
@@ -119,6 +123,8 @@ impl Limits {
         let upstream_idle_connections =
             file.number("limits.upstream_idle_connections", upstream_idle_connections, 0..=COUNT_MAX);
         let login_hub_timeout = file.value("limits.login_hub_timeout", login_hub_timeout, some_duration);
+        let unknown_tokens_per_minute =
+            file.number("limits.unknown_tokens_per_minute", unknown_tokens_per_minute, 0..=COUNT_MAX);
         Some(Self {
             head_bytes: head_bytes?,
             head_count: head_count?,
@@ -137,6 +143,7 @@ impl Limits {
             upstream_idle_timeout: upstream_idle_timeout?,
             upstream_idle_connections: upstream_idle_connections?,
             login_hub_timeout: login_hub_timeout?,
+            unknown_tokens_per_minute: unknown_tokens_per_minute?,
         })
     }
 }

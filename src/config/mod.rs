@@ -5,6 +5,7 @@
 
 mod address;
 mod apps;
+mod embed;
 mod fault;
 mod file;
 mod jwt;
@@ -51,6 +52,8 @@ pub struct Config {
     pub store: Store,
     /// Who may issue links.
     pub apps: Vec<Arc<App>>,
+    /// Who may show the notebooks in frames; none: what the hub says.
+    pub embed: Option<Embed>,
     /// Every limit on time, size and count.
     pub limits: Limits,
     /// What is logged, and how.
@@ -248,6 +251,8 @@ pub struct App {
     pub max_lifetime: Duration,
     /// The most links it may issue per second.
     pub rate_per_second: std::num::NonZeroU32,
+    /// The most links of its that wait to be used.
+    pub max_live_links: usize,
     /// Where its clicks come from; empty: anywhere.
     pub origins: Vec<HeaderValue>,
     /// How it signs tokens of its own, if it does.
@@ -287,6 +292,26 @@ pub enum JwtAlgorithm {
     Es256,
     /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 to 8192 bits.
     Rs256,
+}
+
+/// `[embed]`.
+#[derive(Debug, Clone)]
+pub struct Embed {
+    /// Origins of the pages that may have frames with the hub and its servers in them.
+    pub frame_ancestors: Vec<String>,
+    /// How cookies are made to work there.
+    pub cookies: EmbedCookies,
+}
+
+/// What is done to cookies for frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbedCookies {
+    /// Nothing: frames of the same site.
+    Lax,
+    /// `SameSite=None; Secure`: frames of any site.
+    None,
+    /// And `Partitioned`: another login for each site with a frame.
+    Partitioned,
 }
 
 /// How log lines are written.

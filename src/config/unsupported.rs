@@ -14,7 +14,6 @@ const UNSUPPORTED: &[(&str, &str, &str)] = &[
     ("store.url", "rediss:", "write \"memory:\""),
     ("store.url", "redis+", "write \"memory:\""),
     ("apps[].hub_tokens", "", "leave it out"),
-    ("embed", "", "leave it out"),
     ("hub_tokens", "", "leave it out and list who may issue links in [[apps]]"),
 ];
 

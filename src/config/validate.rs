@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::address::{listen, trusted_network, upstream};
+use super::embed::embed;
 use super::fault::Faults;
 use super::file::ConfigFile;
 use super::jwt::is_unprotected;
@@ -21,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// More than any machine has cores.
 const THREADS_MAX: usize = 1024;
 /// Live tokens: more would not fit into the memory of any machine.
-const TOKENS_MAX: usize = 1_000_000_000;
+pub(super) const TOKENS_MAX: usize = 1_000_000_000;
 
 /// Reads the file at `path` and lays `environment` over it: variables `HUBLATCH_SECTION__KEY`, others are ignored.
 ///
@@ -83,6 +84,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
     let user_header = user_header(file);
     let assertion = assertion(file, user_header.as_ref());
     let login = login(file, &lifetimes, user_header);
+    let embed = embed(file, public.as_ref().map(|public| &public.url));
     let store = store(file);
     let apps = apps::apps(file, lifetimes.longest);
     let limits = Limits::read(file);
@@ -95,6 +97,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
         assertion: assertion?,
         store: store?,
         apps: apps?,
+        embed: embed?,
         limits: limits?,
         log: log?,
         warnings: Vec::new(),
@@ -316,8 +319,11 @@ mod tests {
         for key in known {
             let name = key.rsplit('.').next().unwrap_or_default();
             // Of a secret and its twin only one can be set, and files that are not there cannot be named; these are
-            // shown in a comment.
-            let shown = |line: &str| line.starts_with("# ") && line.contains(&format!(" {name} = "));
+            // shown in a comment, as are sections whose presence alone says something.
+            let section = format!("# [{name}]");
+            let shown = |line: &str| {
+                (line.starts_with("# ") && line.contains(&format!(" {name} = "))) || line == section
+            };
             let named = file.is_written(&key) || text.lines().any(shown);
             assert!(named, "{key} is not in reference.toml");
         }

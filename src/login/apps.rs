@@ -7,7 +7,9 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
+use super::live::Live;
 use super::next::Next;
+use crate::clock::Moment;
 use crate::config::{App, Scope};
 use crate::token::{KeyDigest, Username};
 
@@ -21,6 +23,7 @@ pub struct Apps {
 struct RatedApp {
     app: Arc<App>,
     limiter: DefaultDirectRateLimiter,
+    live: Live,
 }
 
 impl Apps {
@@ -29,6 +32,7 @@ impl Apps {
         let rated = |app: &Arc<App>| RatedApp {
             app: Arc::clone(app),
             limiter: RateLimiter::direct(Quota::per_second(app.rate_per_second).allow_burst(app.burst())),
+            live: Live::default(),
         };
         Self { apps: apps.iter().map(rated).collect() }
     }
@@ -55,6 +59,19 @@ impl Apps {
     /// The app of that name, if it is still configured.
     pub fn by_name(&self, name: &str) -> Option<&App> {
         self.apps.iter().map(|rated| &*rated.app).find(|app| *app.name == *name)
+    }
+
+    /// Counts links that expire in these seconds among the live ones of `app`; if those are too many, how long to wait.
+    pub fn count(&self, app: &App, seconds: &[u64], now: Moment) -> Result<(), Duration> {
+        let rated = self.apps.iter().find(|rated| rated.app.name == app.name);
+        rated.map_or(Ok(()), |rated| rated.live.add(seconds, app.max_live_links, now))
+    }
+
+    /// Counts a link that expires in `second` among the live ones of `app` no more.
+    pub fn discount(&self, app: &str, second: u64) {
+        if let Some(rated) = self.apps.iter().find(|rated| *rated.app.name == *app) {
+            rated.live.remove(second);
+        }
     }
 
     /// Charges `links` to the rate of `app`; above it, how long to wait.

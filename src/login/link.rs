@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::LoginService;
+use super::live::second_of;
 use super::next::{Next, NextError, form_encode};
 use crate::audit::{Event, Record};
 use crate::config::App;
@@ -108,6 +109,12 @@ pub enum IssueError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Too many links of the app wait to be used.
+    #[error("too many of the app's links wait to be used (max_live_links)")]
+    TooManyLive {
+        /// When one of them expires.
+        retry_after: Duration,
+    },
     /// The idempotency key's link was redeemed or revoked.
     #[error("the link of this Idempotency-Key was redeemed or revoked")]
     RepeatOfEnded,
@@ -158,7 +165,15 @@ impl LoginService {
             links.push(link);
             issued.push(answer);
         }
+        let seconds: Vec<u64> = links.iter().map(second_of).collect();
+        let waits = self.apps.count(app, &seconds, self.clock.now());
+        waits.map_err(|retry_after| whole(IssueError::TooManyLive { retry_after }))?;
         let inserted = self.store.insert(links, key, self.clock.now()).await;
+        if !matches!(inserted, Ok(Inserted::New | Inserted::Again(_))) {
+            for second in seconds {
+                self.apps.discount(&app.name, second);
+            }
+        }
         let mut reason = None;
         match inserted.map_err(|error| whole(error.into()))? {
             Inserted::New => {}

@@ -9,12 +9,14 @@ mod exchange;
 mod jwks;
 mod jwt;
 pub mod link;
+mod live;
 pub mod next;
 pub mod parameter;
 pub mod presented;
 pub mod query;
 mod service;
 mod signed;
+mod tries;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use next::{Next, NextError, NextRule};
 use parameter::Parameter;
 use presented::{Kind, Presented};
 use service::Services;
+use tries::Tries;
 
 /// What redeeming and issuing obey, from the configuration.
 #[derive(Debug)]
@@ -73,6 +76,7 @@ pub struct LoginService {
     metrics: Arc<Metrics>,
     services: Arc<Services>,
     signatories: Signatories,
+    tries: Tries,
     /// When this service began to remember.
     started: Moment,
 }
@@ -282,8 +286,21 @@ impl LoginService {
         let apps = Apps::new(&config.apps);
         let services = Arc::new(Services::default());
         let signatories = Signatories::new(&config.apps, Arc::clone(&services));
+        let tries = Tries::new(config.limits.unknown_tokens_per_minute);
         let started = clock.now();
-        Some(Self { rules, apps, store, clock, random, audit, metrics, services, signatories, started })
+        Some(Self {
+            rules,
+            apps,
+            store,
+            clock,
+            random,
+            audit,
+            metrics,
+            services,
+            signatories,
+            tries,
+            started,
+        })
     }
 
     /// The rules in force.
@@ -406,7 +423,10 @@ impl LoginService {
         match offer.taken {
             Taken::Burnt => self.burn(&link, client).await.map(|()| Box::new(link)),
             Taken::Consumed => match self.store.consume(link.digest, self.clock.now()).await? {
-                Consumed::Granted(link) => Ok(link),
+                Consumed::Granted(link) => {
+                    self.apps.discount(&link.grant.app, live::second_of(&link));
+                    Ok(link)
+                }
                 Consumed::Unknown => Err(Refusal::link(RefusalReason::Unknown, None)),
                 Consumed::Ended(link) => {
                     let reason = ended(link.status).unwrap_or(RefusalReason::Used);
@@ -421,6 +441,16 @@ impl LoginService {
         let age = link.used_at.map(|used| self.clock.now().wall.duration_since(used));
         let grace = jiff::SignedDuration::try_from(self.rules.replay_grace).unwrap_or_default();
         age.is_some_and(|age| !age.is_negative() && age <= grace)
+    }
+
+    /// If `client` has come with too many unknown tokens: how long it must wait.
+    pub fn must_wait(&self, client: IpAddr) -> Option<Duration> {
+        self.tries.wait(client, self.clock.now().monotonic)
+    }
+
+    /// Counts an unknown token of `client`'s.
+    pub fn unknown_from(&self, client: IpAddr) {
+        self.tries.failed(client, self.clock.now().monotonic);
     }
 
     /// Counts and records that a redeeming was refused.
@@ -468,7 +498,11 @@ impl LoginService {
         let before = self.store.get(id, &app.name, self.clock.now()).await?;
         let revoked = self.store.revoke(id, &app.name, self.clock.now()).await?;
         // A link that was dead already is not revoked a second time.
-        if revoked == Revoked::Dead && before.is_some_and(|link| link.status == LinkStatus::Pending) {
+        let pending = before.filter(|link| link.status == LinkStatus::Pending);
+        if revoked == Revoked::Dead
+            && let Some(link) = pending
+        {
+            self.apps.discount(&link.grant.app, live::second_of(&link));
             self.audit.write(&Record {
                 time: self.clock.now().wall,
                 event: Event::Revoked,

@@ -37,6 +37,8 @@ pub struct Pages {
     /// The policy of a page without a form, and of one with a form.
     policy: HeaderValue,
     form_policy: HeaderValue,
+    /// Whether pages of other sites may show them.
+    embedded: bool,
 }
 
 /// The JSON of an answer, in the order and with the words of the management API's errors.
@@ -53,9 +55,18 @@ impl Pages {
         Self {
             templates: templates(),
             app_url: app_url.filter(|url| !url.is_empty()),
-            policy: content_security_policy("'none'"),
-            form_policy: content_security_policy("'self'"),
+            policy: content_security_policy("'none'", "'none'"),
+            form_policy: content_security_policy("'self'", "'none'"),
+            embedded: false,
         }
+    }
+
+    /// The same for frames in pages of `ancestors`, origins with spaces between them.
+    #[must_use]
+    pub fn embedded_in(self, ancestors: &str) -> Self {
+        let policy = content_security_policy("'none'", ancestors);
+        let form_policy = content_security_policy("'self'", ancestors);
+        Self { policy, form_policy, embedded: true, ..self }
     }
 
     /// The whole answer: status, headers and body.
@@ -90,7 +101,9 @@ impl Pages {
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
         headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        if !self.embedded {
+            headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        }
         headers.insert(header::VARY, HeaderValue::from_static("Accept, Sec-Fetch-Mode"));
     }
 
@@ -109,6 +122,7 @@ impl Pages {
             | Page::LoginFailed
             | Page::BadGateway
             | Page::GatewayTimeout
+            | Page::TooManyTries
             | Page::Unavailable
             | Page::Rejected { .. } => Value::UNDEFINED,
         };
@@ -164,11 +178,11 @@ fn exact(text: &str) -> Value {
 ///
 /// Chromium holds the redirects that follow a post to `form-action` as well: 'self' is right for a hub on one origin,
 /// and stops one that sends users to subdomains.
-fn content_security_policy(form_action: &str) -> HeaderValue {
+fn content_security_policy(form_action: &str, ancestors: &str) -> HeaderValue {
     let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; form-action {form_action}; base-uri 'none'; \
-         frame-ancestors 'none'"
+         frame-ancestors {ancestors}"
     );
-    HeaderValue::try_from(policy).expect("base64 and keywords are visible ASCII")
+    HeaderValue::try_from(policy).expect("base64, keywords and origins are visible ASCII")
 }

@@ -17,6 +17,7 @@
 //! | `login_failed` | 503 | the hub did not answer the login; the link is used up |
 //! | `bad_gateway` | 502 | the upstream cannot be reached |
 //! | `gateway_timeout` | 504 | the upstream does not answer in time |
+//! | `too_many_tries` | 429 | too many unknown links from one address |
 //! | `unavailable` | 503 | at a limit, or draining |
 //! | the caller's | the caller's | [`Page::Rejected`]: the request itself is at fault |
 
@@ -57,6 +58,8 @@ pub enum Page<'a> {
     BadGateway,
     /// 504, the upstream of an ordinary request does not answer in time.
     GatewayTimeout,
+    /// 429, too many unknown tokens from one address.
+    TooManyTries,
     /// 503, too many connections or requests, or draining.
     Unavailable,
     /// 4xx, with a sentence for a developer.
@@ -194,6 +197,15 @@ impl Page<'_> {
                     "The notebooks take too long to answer",
                     "The server behind this address was asked, and no answer came in time.",
                     TRY_AGAIN,
+                )
+            },
+            Self::TooManyTries => Notice {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                ..delay(
+                    "too_many_tries",
+                    "Too many links that are not known",
+                    "Many links that nobody knows have been opened from your network, and this one is not known either.",
+                    "Wait a minute, then go back to the application and open the notebook again.",
                 )
             },
             Self::Unavailable => delay(

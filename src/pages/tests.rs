@@ -10,7 +10,7 @@ const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
 
 /// What needs no form: the page, its status and its code.
-const NOTICES: [(Page<'static>, u16, &str); 16] = [
+const NOTICES: [(Page<'static>, u16, &str); 17] = [
     (Page::Refused(Refused::Unknown), 403, "link_unknown"),
     (Page::Refused(Refused::Expired), 403, "link_expired"),
     (Page::Refused(Refused::Used), 403, "link_used"),
@@ -25,6 +25,7 @@ const NOTICES: [(Page<'static>, u16, &str); 16] = [
     (Page::LoginFailed, 503, "login_failed"),
     (Page::BadGateway, 502, "bad_gateway"),
     (Page::GatewayTimeout, 504, "gateway_timeout"),
+    (Page::TooManyTries, 429, "too_many_tries"),
     (Page::Unavailable, 503, "unavailable"),
     (
         Page::Rejected {

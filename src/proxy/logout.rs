@@ -18,8 +18,9 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Result<Response<R
     let shared = &proxy.shared;
     let headers = passing.request.headers();
     let sessions = cookies::session_ids(headers);
-    let leads_on =
-        *passing.request.method() == Method::GET && passing.upgrade.is_none() && is_navigation(headers);
+    let leads_on = *passing.request.method() == Method::GET
+        && passing.upgrade.is_none()
+        && is_navigation(proxy, headers);
     let answer = proxy.pass(passing).await;
     let status = answer.as_ref().map_or(StatusCode::OK, Response::status);
     // No answer is no refusal: the hub may have ended the session.

@@ -3,6 +3,7 @@
 //! `Proxy::steps` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
 
 mod cookies;
+mod embed;
 mod error;
 mod headers;
 mod identity;
@@ -33,6 +34,7 @@ use crate::pages::{Format, Pages};
 use crate::server::{ConnectionInfo, Service};
 use crate::shutdown::Shutdown;
 
+use embed::Embed;
 use error::ProxyError;
 use headers::{Forwarding, Origin};
 use identity::Identity;
@@ -64,6 +66,7 @@ pub struct Shared {
     login: Arc<LoginService>,
     identity: Identity,
     forwarding: Forwarding,
+    embed: Option<Embed>,
     pages: Pages,
     tunnels: Tunnels,
     turns: Turns,
@@ -101,11 +104,16 @@ impl Shared {
         shutdown: Shutdown,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let public = &config.public.url;
+        let embed = config.embed.as_ref().map(Embed::new);
         Ok(Self {
             login,
             identity: Identity::new(config.login.user_header.clone(), signer),
             forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
-            pages: Pages::new(config.login.app_url.clone()),
+            pages: match &embed {
+                Some(embed) => Pages::new(config.login.app_url.clone()).embedded_in(embed.ancestors()),
+                None => Pages::new(config.login.app_url.clone()),
+            },
+            embed,
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             turns: Turns::default(),
             metrics,
@@ -130,6 +138,16 @@ impl Shared {
                 access_log: config.log.access,
             },
         })
+    }
+}
+
+impl Shared {
+    /// What becomes of the headers of every answer of the hub.
+    fn finish(&self, headers: &mut HeaderMap) {
+        headers::strip_response(headers);
+        if let Some(embed) = &self.embed {
+            embed.amend(headers);
+        }
     }
 }
 
@@ -267,7 +285,7 @@ impl Proxy {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::UnaskedUpgrade);
         }
-        headers::strip_response(response.headers_mut());
+        self.shared.finish(response.headers_mut());
         Ok(response)
     }
 
@@ -288,7 +306,7 @@ impl Proxy {
         }
         let mut response = self.upstream.send(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            headers::strip_response(response.headers_mut());
+            self.shared.finish(response.headers_mut());
             return Ok(response);
         }
         let agreed = response.headers().get(UPGRADE).cloned();
@@ -298,7 +316,7 @@ impl Proxy {
             return Err(ProxyError::UnaskedUpgrade);
         };
         let upstream = hyper::upgrade::on(&mut response);
-        headers::strip_response(response.headers_mut());
+        self.shared.finish(response.headers_mut());
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, agreed);
         let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());

@@ -13,7 +13,7 @@ mod turns;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
+use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::error::ProxyError;
@@ -118,7 +118,7 @@ async fn without_token(proxy: &Proxy, passing: Passing, next: Option<&str>) -> A
             None => Ok(page(proxy, &Page::HubDown, passing.format())),
             Some((_, None)) => match &proxy.shared.rules.redirect_to {
                 // A script could not follow to another site; it is told what is the matter.
-                Some(app_url) if is_navigation(headers) && !gate::is_prefetch(headers) => {
+                Some(app_url) if is_navigation(proxy, headers) && !gate::is_prefetch(headers) => {
                     let next = next.and_then(form_decode);
                     // A bad one would only be refused when the app asks for the link.
                     let next = next.filter(|next| proxy.shared.login.rules().next.check(next).is_ok());
@@ -135,8 +135,8 @@ async fn without_token(proxy: &Proxy, passing: Passing, next: Option<&str>) -> A
 }
 
 /// Whether a person's browser is to show the answer, as far as can be told.
-pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
-    gate::check_navigation(headers).is_ok()
+pub(super) fn is_navigation(proxy: &Proxy, headers: &HeaderMap) -> bool {
+    gate::check_navigation(headers, proxy.shared.embed.is_some()).is_ok()
 }
 
 /// The headers of `headers` for requests of our own that stand for the browser's.
@@ -152,7 +152,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
     if gate::is_prefetch(&click.headers) {
         return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
     }
-    gate::check_navigation(&click.headers)?;
+    gate::check_navigation(&click.headers, proxy.shared.embed.is_some())?;
     if click.upgrade {
         return Err(Rejection::LoginUpgrade.into());
     }
@@ -275,6 +275,12 @@ async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Ref
         }
         Refusal::Link { .. } | Refusal::Next { .. } | Refusal::Store(_) => {}
     }
+    if matches!(refusal, Refusal::Link { reason: RefusalReason::Unknown, .. }) {
+        login.unknown_from(click.origin.client);
+        if let Some(wait) = login.must_wait(click.origin.client) {
+            return form::take_back(proxy, click, too_many_tries(proxy, click, wait));
+        }
+    }
     login.refused(refusal, Some(click.origin.client));
     let refused = match refusal {
         Refusal::Next { error, .. } => {
@@ -296,6 +302,15 @@ async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Ref
         },
     };
     form::take_back(proxy, click, page(proxy, &Page::Refused(refused), click.format))
+}
+
+/// An address that has brought too many unknown tokens waits.
+fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<ResponseBody> {
+    proxy.shared.login.refused_for("too_many_tries", None, Some(click.origin.client));
+    let mut answer = page(proxy, &Page::TooManyTries, click.format);
+    // Whole seconds, and none too few (RFC 9110 § 10.2.3).
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    answer
 }
 
 /// Refresh, back, double click, another tab: this very user is logged in; she goes where the link leads, without a

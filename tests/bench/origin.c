@@ -136,7 +136,10 @@ static void answer(struct connection *c, const char *head) {
     else
       say_text(c, "HTTP/1.1 403 Forbidden\r\n" DATE "Content-Length: 0\r\n\r\n");
   } else {
-    say_text(c, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" DATE "Content-Length: 13\r\n\r\nHello, world!");
+    // To close without saying so would let a proxy send its next request into the closing connection.
+    say_text(c, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" DATE);
+    say_text(c, c->closing ? "Connection: close\r\n" : "");
+    say_text(c, "Content-Length: 13\r\n\r\nHello, world!");
   }
 }
 

@@ -153,7 +153,7 @@ class Bench:
             return scenario.measure(proxy, self._slice)
         except Exception as error:  # one that fails is told of, and the others are measured
             self.failed = True
-            return {"error": f"{type(error).__name__}: {error}"}
+            return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
         finally:
             if fresh:
                 fresh.stop()

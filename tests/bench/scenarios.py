@@ -172,16 +172,24 @@ def tls(proxy, of):
                      "--latency", f"https://127.0.0.1:{proxy.tls_port}{TARGET}"], of)
         if "Non-2xx" in text or "Socket errors" in text:
             raise RuntimeError(f"wrk: {text}")
-        count, seconds, unit = re.search(r"(\d+) requests in ([\d.]+)(m?s)", text).groups()
-        return {"count": int(count), "seconds": float(seconds) / (1000 if unit == "ms" else 1),
+        count = int(found(r"(\d+) requests in", text))
+        return {"count": count, "seconds": count / float(found(r"^Requests/sec: +([\d.]+)", text)),
                 "p50_us": wrk_time(text, "50%"), "p99_us": wrk_time(text, "99%")}
 
     return per_request(proxy.tls_process, run)
 
 
 def wrk_time(text, of):
-    number, unit = re.search(rf"^\s+{re.escape(of)}\s+([\d.]+)(us|ms|s)$", text, re.M).groups()
-    return float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+    value = found(rf"^\s+{of}\s+([\d.]+(?:us|ms|s))$", text)
+    unit = value.lstrip("0123456789.")
+    return float(value.removesuffix(unit)) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+
+
+def found(pattern, text):
+    match = re.search(pattern, text, re.M)
+    if not match:
+        raise RuntimeError(f"no {pattern} in {text}")
+    return match[1]
 
 
 def http2(proxy, of):

@@ -16,7 +16,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::{Lease, ResponseBody, UpstreamError};
 use crate::proxy::visitor::Visitor;
-use crate::proxy::{Proxy, cookies, headers};
+use crate::proxy::{Proxy, cookies};
 
 /// A login that nothing stands against any more.
 pub struct Login {
@@ -86,7 +86,7 @@ impl Login {
             }
             Ok(answer) => {
                 let mut answer = self.lease.release_with(answer);
-                headers::strip_response(answer.headers_mut());
+                shared.finish(answer.headers_mut());
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
                 if bound { state::take_back(&self.proxy, answer)? } else { answer }

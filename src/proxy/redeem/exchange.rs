@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::turns::Redeeming;
-use super::{Answer, Click, confirm_page, gate, page, refuse, visitor_of};
+use super::{Answer, Click, confirm_page, gate, page, refuse, too_many_tries, visitor_of};
 use crate::login::presented::Presented;
 use crate::login::{Asked, Refusal, RefusalReason};
 use crate::pages::Page;
@@ -24,6 +24,10 @@ pub async fn run(
         Ok(true) => {}
         Ok(false) => return Ok((turn, false)),
         Err(error) => return Err(refuse(proxy, click, asked.next, &error.into()).await),
+    }
+    // Each exchange costs an app a question.
+    if let Some(wait) = login.must_wait(click.origin.client) {
+        return Err(Ok(too_many_tries(proxy, click, wait)));
     }
     if login.rules().require_state {
         let refusal = Refusal::Link { reason: RefusalReason::NeedsState, link: None };

@@ -9,7 +9,7 @@ use crate::login::query::LoginQuery;
 use crate::proxy::error::ProxyError;
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::ResponseBody;
-use crate::proxy::{Passing, Proxy, cookies, headers};
+use crate::proxy::{Passing, Proxy, cookies};
 
 /// The largest login form.
 const FORM_BYTES_MAX: usize = 16 * 1024;
@@ -79,7 +79,7 @@ async fn pass_form(proxy: &Proxy, mut request: Request<RequestBody>) -> Answer {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnaskedUpgrade);
     }
-    headers::strip_response(response.headers_mut());
+    proxy.shared.finish(response.headers_mut());
     Ok(response)
 }
 
@@ -135,5 +135,10 @@ pub fn cookie(
         .http_only(true)
         .same_site(cookie::SameSite::Lax)
         .secure(proxy.shared.rules.public_secure);
-    HeaderValue::try_from(cookie.build().to_string()).map_err(|error| ProxyError::Assembly(error.into()))
+    let cookie = cookie.build().to_string();
+    let text = match &proxy.shared.embed {
+        Some(embed) => embed.cookie(cookie),
+        None => cookie,
+    };
+    HeaderValue::try_from(text).map_err(|error| ProxyError::Assembly(error.into()))
 }

@@ -14,10 +14,15 @@ const DEST: &str = "sec-fetch-dest";
 const SITE: &str = "sec-fetch-site";
 
 /// Fetch Metadata that speaks of anything but a navigation to a document is refused; none at all is an older browser,
-/// or a program, and passes (W3C Fetch Metadata § 2).
-pub fn check_navigation(headers: &HeaderMap) -> Result<(), Rejection> {
-    let says = |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value == wanted);
-    if says(MODE, "navigate") && says(DEST, "document") { Ok(()) } else { Err(Rejection::NotANavigation) }
+/// or a program, and passes (W3C Fetch Metadata § 2). `framed`: a frame is as good as a document.
+pub fn check_navigation(headers: &HeaderMap, framed: bool) -> Result<(), Rejection> {
+    let all = |name: &str, fits: &dyn Fn(&HeaderValue) -> bool| headers.get_all(name).iter().all(fits);
+    let navigates = all(MODE, &|mode| mode == "navigate");
+    if navigates && all(DEST, &|dest| dest == "document" || (framed && dest == "iframe")) {
+        Ok(())
+    } else {
+        Err(Rejection::NotANavigation)
+    }
 }
 
 /// Whether a browser or a scanner fetches ahead of a click that may never come.
@@ -116,7 +121,7 @@ mod tests {
     #[test]
     fn only_a_navigation_to_a_document_passes() {
         for pairs in [&[][..], &[(MODE, "navigate"), (DEST, "document")], &[(MODE, "navigate")]] {
-            assert_eq!(check_navigation(&headers(pairs)), Ok(()), "{pairs:?}");
+            assert_eq!(check_navigation(&headers(pairs), false), Ok(()), "{pairs:?}");
         }
         for pairs in [
             &[(MODE, "no-cors"), (DEST, "image")][..],
@@ -127,7 +132,18 @@ mod tests {
             &[(MODE, "navigate"), (MODE, "cors")],
             &[(DEST, "")],
         ] {
-            assert_eq!(check_navigation(&headers(pairs)), Err(Rejection::NotANavigation), "{pairs:?}");
+            assert_eq!(check_navigation(&headers(pairs), false), Err(Rejection::NotANavigation), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_passes_where_frames_are_allowed() {
+        let framed = headers(&[(MODE, "navigate"), (DEST, "iframe")]);
+        assert_eq!(check_navigation(&framed, true), Ok(()));
+        assert_eq!(check_navigation(&framed, false), Err(Rejection::NotANavigation));
+        assert!(check_navigation(&headers(&[(MODE, "navigate"), (DEST, "document")]), true).is_ok());
+        for pairs in [&[(MODE, "navigate"), (DEST, "embed")][..], &[(MODE, "no-cors"), (DEST, "iframe")]] {
+            assert!(check_navigation(&headers(pairs), true).is_err(), "{pairs:?}");
         }
     }
 

@@ -41,6 +41,39 @@ fn half_a_head_is_no_answer() {
 }
 
 #[test]
+fn interim_answers_without_end_are_no_answer() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).set("limits", SHORT).start();
+    hub.on("/x", |exchange| {
+        // One after the other until the proxy hangs up, which ends the silence.
+        while exchange.wire.is_silent_for(Duration::from_millis(20)) {
+            exchange.send("HTTP/1.1 102 Processing\r\n\r\n");
+        }
+        Then::Close
+    });
+    assert_eq!(proxy.connect().ask(get("/x", &[])).status, 504);
+    hub.wait_for_open(0);
+}
+
+#[test]
+fn a_hub_is_not_waited_for_when_the_browser_is_gone() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    hub.on("/x", |exchange| {
+        exchange.read_body();
+        exchange.wire.rest();
+        Then::Close
+    });
+    for (number, request) in [get("/x", &[]), sized("POST", "/x", &[], "body")].into_iter().enumerate() {
+        let mut wire = proxy.connect();
+        wire.send(request);
+        hub.wait_for(|seen| seen.len() == number + 1 && seen[number].complete);
+        wire.close();
+        hub.wait_for_open(0);
+    }
+}
+
+#[test]
 fn a_hub_that_takes_no_upload_is_a_gateway_timeout() {
     let hub = FakeHub::start();
     let proxy = TestProxy::before(&hub).set("limits", SHORT).start();

@@ -1,0 +1,171 @@
+//! Notebooks in frames of other sites: what the hub, its servers and our own pages say about it, and who may log in
+//! there.
+
+use serde_json::json;
+
+use crate::redeem::logins;
+use crate::support::{Answer, Browser, FakeHub, TestProxy};
+
+const LMS: &str = "https://lms.example";
+
+fn embedded(hub: &FakeHub, cookies: &str) -> TestProxy {
+    let section = format!("frame_ancestors = [{LMS:?}]\ncookies = {cookies:?}");
+    TestProxy::before(hub).public_url("https://hub.test").set("embed", &section).start()
+}
+
+/// A hub that answers as JupyterHub and Jupyter Server do.
+fn hub() -> FakeHub {
+    let hub = FakeHub::start();
+    hub.on("/user/alice/lab", |exchange| {
+        let head = "200 OK\r\nContent-Type: text/html\r\nX-Frame-Options: SAMEORIGIN\r\n\
+                    Content-Security-Policy: frame-ancestors 'self'; report-uri /api/security/csp-report\r\n\
+                    Set-Cookie: jupyterhub-user-alice=\"2|1:0|x=|s\"; HttpOnly; Path=/user/alice/\r\n\
+                    Set-Cookie: _xsrf=2; Path=/user/alice/; SameSite=Strict\r\nX-Other: a, b";
+        exchange.answer(head, "<p>Lab</p>")
+    });
+    hub
+}
+
+/// A navigation in a frame of the LMS.
+fn framed(browser: &mut Browser, target: &str) -> Answer {
+    browser.navigate(target).header("Sec-Fetch-Dest", "iframe").header("Sec-Fetch-Site", "cross-site").send()
+}
+
+#[test]
+fn without_the_section_every_answer_is_the_hubs_and_our_pages_forbid_frames() {
+    let hub = hub();
+    let proxy = TestProxy::start(&hub);
+    let answer = proxy.browser().get("/user/alice/lab");
+    assert_eq!(answer.headers.get("x-frame-options"), Some("SAMEORIGIN"));
+    let policy = "frame-ancestors 'self'; report-uri /api/security/csp-report";
+    assert_eq!(answer.headers.get("content-security-policy"), Some(policy));
+    let cookies = [
+        "jupyterhub-user-alice=\"2|1:0|x=|s\"; HttpOnly; Path=/user/alice/",
+        "_xsrf=2; Path=/user/alice/; SameSite=Strict",
+    ];
+    assert_eq!(answer.headers.all("set-cookie"), cookies);
+    let page = proxy.browser().get("/hub/login");
+    assert_eq!(page.headers.get("x-frame-options"), Some("DENY"));
+    let link = proxy.link("alice");
+    assert_eq!(framed(&mut proxy.browser(), &link.target()).status, 403);
+    assert_eq!(proxy.links().status(&link.id), "pending");
+}
+
+#[test]
+fn the_answers_of_servers_may_be_framed_by_the_listed_pages_and_their_cookies_work_there() {
+    for (cookies, attributes) in
+        [("none", "; SameSite=None; Secure"), ("partitioned", "; SameSite=None; Secure; Partitioned")]
+    {
+        let hub = hub();
+        let proxy = embedded(&hub, cookies);
+        let answer = framed(&mut proxy.browser(), "/user/alice/lab");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "<p>Lab</p>"));
+        assert!(!answer.headers.has("x-frame-options"));
+        let policy = "frame-ancestors 'self' https://lms.example; report-uri /api/security/csp-report";
+        assert_eq!(answer.headers.get("content-security-policy"), Some(policy));
+        assert_eq!(answer.headers.get("x-other"), Some("a, b"));
+        let wanted = [
+            format!("jupyterhub-user-alice=\"2|1:0|x=|s\"; HttpOnly; Path=/user/alice/{attributes}"),
+            format!("_xsrf=2; Path=/user/alice/{attributes}"),
+        ];
+        assert_eq!(answer.headers.all("set-cookie"), wanted);
+    }
+}
+
+#[test]
+fn with_lax_cookies_stay_as_they_are() {
+    let hub = hub();
+    let proxy = embedded(&hub, "lax");
+    let answer = framed(&mut proxy.browser(), "/user/alice/lab");
+    assert!(!answer.headers.has("x-frame-options"));
+    assert_eq!(answer.headers.all("set-cookie")[1], "_xsrf=2; Path=/user/alice/; SameSite=Strict");
+}
+
+#[test]
+fn a_link_logs_in_in_a_frame() {
+    let hub = hub();
+    let proxy = embedded(&hub, "partitioned");
+    let link = proxy.links().issue(&json!({ "username": "alice", "next": "/user/alice/lab" }));
+    let mut browser = proxy.browser();
+    let answer = framed(&mut browser, &link.target());
+    assert_eq!((answer.status, answer.location()), (302, "/user/alice/lab"), "{}", answer.text());
+    let cookies = answer.headers.all("set-cookie");
+    assert_eq!(cookies.len(), 3);
+    assert!(
+        cookies.iter().all(|cookie| cookie.ends_with("; SameSite=None; Secure; Partitioned")),
+        "{cookies:?}"
+    );
+    assert_eq!(logins(&hub).len(), 1);
+}
+
+#[test]
+fn only_a_frame_or_a_document_logs_in() {
+    let hub = hub();
+    let proxy = embedded(&hub, "none");
+    let link = proxy.link("alice");
+    for (mode, dest) in
+        [("no-cors", "iframe"), ("navigate", "embed"), ("navigate", "object"), ("cors", "empty")]
+    {
+        let answer = proxy
+            .browser()
+            .navigate(&link.target())
+            .header("Sec-Fetch-Mode", mode)
+            .header("Sec-Fetch-Dest", dest)
+            .send();
+        assert_eq!(answer.status, 403, "{mode} {dest}");
+    }
+    assert_eq!(proxy.links().status(&link.id), "pending");
+    assert_eq!(proxy.browser().get(&link.target()).status, 302);
+}
+
+#[test]
+fn our_own_pages_and_cookies_work_in_a_frame_of_the_listed_pages_and_no_others() {
+    let hub = hub();
+    let proxy = embedded(&hub, "partitioned");
+    let mut browser = proxy.browser();
+    let link = proxy.links().issue(&json!({ "username": "alice", "confirm": true }));
+    let page = framed(&mut browser, &link.target());
+    assert_eq!((page.status, page.headers.has("x-frame-options")), (200, false));
+    let policy = page.headers.get("content-security-policy").expect("a policy");
+    assert!(policy.ends_with("; frame-ancestors https://lms.example"), "{policy}");
+    let form = crate::support::form::Form::on(&page.text());
+    let pressed = browser.post(&form).header("Sec-Fetch-Dest", "iframe").send();
+    assert_eq!(pressed.status, 302, "{}", pressed.text());
+    let posted = proxy
+        .browser()
+        .request("POST", "/hub/login")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .header("Origin", LMS)
+        .header("Sec-Fetch-Site", "cross-site")
+        .body(format!("login_token={}", proxy.link("alice").token))
+        .send();
+    let cookie = posted.headers.get("set-cookie").expect("the token");
+    assert!(cookie.starts_with("hublatch-token=hl_"), "{cookie}");
+    assert!(
+        cookie.ends_with("; SameSite=None; Secure; Partitioned") && cookie.contains("HttpOnly"),
+        "{cookie}"
+    );
+    assert_eq!(cookie.matches("SameSite").count(), 1, "{cookie}");
+}
+
+#[test]
+fn a_state_is_given_to_a_frame_too() {
+    let hub = hub();
+    let section = format!("frame_ancestors = [{LMS:?}]\ncookies = \"none\"");
+    let proxy = TestProxy::before(&hub)
+        .public_url("https://hub.test")
+        .set("embed", &section)
+        .set("login", "without_token = \"redirect\"\napp_url = \"https://lms.example/in\"")
+        .start();
+    let mut browser = proxy.browser();
+    let sent = framed(&mut browser, "/hub/login");
+    let state =
+        sent.location().split("state=").nth(1).and_then(|rest| rest.split('&').next()).expect("a state");
+    let cookie = sent.headers.get("set-cookie").expect("the secret");
+    assert!(
+        cookie.starts_with("__Host-hublatch-state=") && cookie.ends_with("; SameSite=None; Secure"),
+        "{cookie}"
+    );
+    let link = proxy.links().issue(&json!({ "username": "alice", "state": state }));
+    assert_eq!(framed(&mut browser, &link.target()).status, 302);
+}
