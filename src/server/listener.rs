@@ -6,12 +6,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::stream::Stream;
 use crate::config::Listen;
 
+/// What may lie unsent in the kernel for one connection before it takes more: else a browser on a slow line would look
+/// like one that does not read (`limits.write_stall_timeout`), while megabytes wait for it.
+const UNSENT_BYTES: u32 = 128 * 1024;
 /// Connections that the kernel keeps ready for us.
 const BACKLOG: i32 = 4096;
 
@@ -143,6 +146,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
+                // Without it, only slow browsers fare worse.
+                let _set = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
                 Ok((Stream::from_tcp(stream), peer.ip().to_canonical()))
             }
             Self::Unix(listener) => {

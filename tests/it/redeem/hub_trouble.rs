@@ -1,6 +1,7 @@
 //! A hub that fails, is silent or is gone; a browser that goes away: no half login, and none that is tried again.
 
 use super::*;
+use crate::support::hub::absent;
 
 /// Ways in which a hub does not say who a browser is.
 fn no_answer(way: &'static str) -> impl Fn(&mut Exchange<'_>) -> Then + Send + Sync + 'static {
@@ -108,10 +109,8 @@ fn a_hub_that_is_silent_means_503_in_time_and_the_link_stays_good() {
 
 #[test]
 fn a_hub_that_is_not_there_means_503_and_the_link_stays_good() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
-    let proxy = TestProxy::before_url(&format!("http://{address}")).start();
+    let (_held, url) = absent();
+    let proxy = TestProxy::before_url(&url).start();
     let link = proxy.link("alice");
     let answer = click(&proxy, &link);
     assert_eq!((answer.status, proxy.links().status(&link.id).as_str()), (503, "pending"));
