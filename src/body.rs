@@ -3,12 +3,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use crate::deadline::Deadline;
 
 /// When a body last moved, and whether it has ended.
 #[derive(Debug, Clone)]
@@ -51,6 +53,38 @@ impl Default for Progress {
     }
 }
 
+/// A body on its way, without its trailers: an identity header must not come in behind the head.
+#[derive(Debug)]
+pub struct Streamed {
+    incoming: Incoming,
+    progress: Progress,
+    waiting: Deadline,
+    stall: Duration,
+}
+
+impl Streamed {
+    /// `incoming`, whose sender may be silent for `stall` at most.
+    pub fn new(incoming: Incoming, stall: Duration) -> Self {
+        Self { incoming, progress: Progress::new(), waiting: Deadline::default(), stall }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
+/// A body that does not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection, or the stream, failed.
+    #[error(transparent)]
+    Broken(#[from] hyper::Error),
+    /// Its sender was silent for too long.
+    #[error("nothing of the body came for too long")]
+    Stalled,
+}
+
 /// A request's body.
 #[derive(Debug)]
 pub enum RequestBody {
@@ -58,33 +92,36 @@ pub enum RequestBody {
     Empty,
     /// Held whole.
     Whole(Bytes),
-    /// Streamed from the client, without its trailers: an identity header must not come in behind the head.
-    Streamed(Incoming, Progress),
+    /// Streamed from the client.
+    Streamed(Streamed),
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Streamed(incoming, progress) => loop {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+            Self::Streamed(Streamed { incoming, progress, waiting, stall }) => loop {
+                let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+                    return waiting.poll(cx, *stall).map(|()| Some(Err(BodyError::Stalled)));
+                };
+                waiting.progress();
                 progress.mark();
                 if frame.is_none() || incoming.is_end_stream() {
                     progress.shared.ended.store(true, Ordering::Relaxed);
                 }
                 match frame {
                     Some(Ok(frame)) if frame.is_trailers() => {}
-                    frame => return Poll::Ready(frame),
+                    frame => return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from))),
                 }
             },
         }
@@ -94,7 +131,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Streamed(incoming, _) => incoming.is_end_stream(),
+            Self::Streamed(Streamed { incoming, .. }) => incoming.is_end_stream(),
         }
     }
 
@@ -102,7 +139,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Streamed(incoming, _) => incoming.size_hint(),
+            Self::Streamed(Streamed { incoming, .. }) => incoming.size_hint(),
         }
     }
 }
@@ -119,16 +156,27 @@ pub enum CollectError {
     /// It broke off.
     #[error("the body broke off: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Its sender was silent for too long.
+    #[error("nothing of the body came for too long")]
+    Stalled,
 }
 
-/// Reads the whole of `body`, at most `limit` bytes; trailers are dropped.
-pub async fn collect<B>(body: B, limit: usize) -> Result<Bytes, CollectError>
+/// Reads the whole of `body`, at most `limit` bytes, each part of it within `stall`; trailers are dropped.
+pub async fn collect<B>(mut body: B, limit: usize, stall: Duration) -> Result<Bytes, CollectError>
 where
-    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
 {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(CollectError::TooLarge { limit }),
-        Err(error) => Err(CollectError::Broken(error)),
+    let mut whole = BytesMut::new();
+    while let Some(frame) =
+        tokio::time::timeout(stall, body.frame()).await.map_err(|_| CollectError::Stalled)?
+    {
+        let Ok(data) = frame.map_err(|error| CollectError::Broken(error.into()))?.into_data() else {
+            continue;
+        };
+        if whole.len() + data.len() > limit {
+            return Err(CollectError::TooLarge { limit });
+        }
+        whole.extend_from_slice(&data);
     }
+    Ok(whole.freeze())
 }

@@ -14,8 +14,8 @@
 //! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`pages`] | where tokens live; the few pages we show |
-//! | 1 | [`config`] | the TOML as written and as meant |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`body`] [`tls`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
+//! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`tls`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!

@@ -16,7 +16,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -122,6 +122,7 @@ impl Acceptor {
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         // Sessions are resumed by ticket, whichever thread takes the connection, and cost no memory here.
         config.ticketer = Ticketer::new().map_err(setup)?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self { config: Arc::new(config), identity, proves_clients })
     }
 

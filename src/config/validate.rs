@@ -269,7 +269,7 @@ fn warnings(config: &Config) -> Vec<String> {
     if let Some(listen) = far.filter(|_| !config.public.url.secure) {
         warnings.push(format!(
             "public.url is http while \"{listen}\" can be reached from other machines: login links and sessions can \
-             be read on the way; put a TLS front before hublatch and write its https URL as public.url"
+             be read on the way; write public.tls, or put a TLS front before hublatch, and the https URL as public.url"
         ));
     }
     if config.login.confirm == Confirm::Never {

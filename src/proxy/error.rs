@@ -20,7 +20,7 @@ pub enum ProxyError {
     Body(#[from] CollectError),
     /// Upstream: no answer of the hub.
     #[error(transparent)]
-    Upstream(#[from] UpstreamError),
+    Upstream(UpstreamError),
     /// Upstream: it switched to a protocol that was not asked for.
     #[error("the upstream switched protocols unasked")]
     UnaskedUpgrade,
@@ -30,6 +30,17 @@ pub enum ProxyError {
     /// Internal: a part of the outgoing request cannot be put together.
     #[error("put the outgoing request together: {0}")]
     Assembly(#[from] hyper::http::Error),
+}
+
+impl From<UpstreamError> for ProxyError {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::RequestStalled => Self::Body(CollectError::Stalled),
+            UpstreamError::Connect { .. } | UpstreamError::Exchange(_) | UpstreamError::Timeout => {
+                Self::Upstream(error)
+            }
+        }
+    }
 }
 
 impl ProxyError {
@@ -54,6 +65,13 @@ impl ProxyError {
                 code: "body_too_large",
                 message: "The body of this request is too large.",
             },
+            Self::Body(CollectError::Stalled) | Self::Upstream(UpstreamError::RequestStalled) => {
+                Page::Rejected {
+                    status: StatusCode::REQUEST_TIMEOUT,
+                    code: "body_stalled",
+                    message: "Nothing of the body of this request came for too long.",
+                }
+            }
             Self::Body(CollectError::Broken(_)) => Page::Rejected {
                 status: StatusCode::BAD_REQUEST,
                 code: "body_incomplete",

@@ -25,7 +25,7 @@ use hyper::header::{
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
-use crate::body::{Progress, RequestBody, collect};
+use crate::body::{RequestBody, Streamed, collect};
 use crate::config::{Config, Login, WithoutToken};
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
@@ -89,6 +89,7 @@ struct Rules {
     without_token: WithoutToken,
     /// The app's page, with `WithoutToken::Redirect`.
     redirect_to: Option<url::Url>,
+    body_stall: Duration,
     tunnel_idle: Duration,
     login_hub_timeout: Duration,
     access_log: bool,
@@ -133,6 +134,7 @@ impl Shared {
                 public_authority: HeaderValue::from_str(&public.authority)?,
                 without_token: config.login.without_token,
                 redirect_to: redirect_to(&config.login),
+                body_stall: config.limits.body_stall_timeout,
                 tunnel_idle: config.limits.tunnel_idle_timeout,
                 login_hub_timeout: config.limits.login_hub_timeout,
                 access_log: config.log.access,
@@ -280,7 +282,7 @@ impl Proxy {
         if upgrade.is_some() {
             return self.upgrade(request, upgrade).await;
         }
-        let request = framed(request).await?;
+        let request = framed(request, self.shared.rules.body_stall).await?;
         let mut response = self.upstream.send(request).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::UnaskedUpgrade);
@@ -299,7 +301,7 @@ impl Proxy {
         // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
         let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
         let downstream = hyper::upgrade::on(&mut request);
-        let mut request = framed(request).await?;
+        let mut request = framed(request, shared.rules.body_stall).await?;
         if let Some(asked) = &asked {
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(UPGRADE, asked.clone());
@@ -387,21 +389,21 @@ fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
 }
 
 /// The request as it goes upstream: its body streamed, or held whole where framing could be lost on the way.
-async fn framed(request: Request<Incoming>) -> Result<Request<RequestBody>, ProxyError> {
+async fn framed(request: Request<Incoming>, stall: Duration) -> Result<Request<RequestBody>, ProxyError> {
     let (mut parts, incoming) = request.into_parts();
     parts.version = hyper::Version::HTTP_11;
     let body = if incoming.is_end_stream() {
         RequestBody::Empty
     } else if parts.headers.contains_key(CONTENT_LENGTH) {
-        RequestBody::Streamed(incoming, Progress::new())
+        RequestBody::Streamed(Streamed::new(incoming, stall))
     } else if matches!(parts.method, Method::DELETE | Method::OPTIONS) {
-        let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX).await?;
+        let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX, stall).await?;
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
         RequestBody::Whole(whole)
     } else {
         // Said in so many words, because hyper sends no body with a GET otherwise.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        RequestBody::Streamed(incoming, Progress::new())
+        RequestBody::Streamed(Streamed::new(incoming, stall))
     };
     Ok(Request::from_parts(parts, body))
 }

@@ -16,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
-use crate::body::{Progress, RequestBody};
+use crate::body::{BodyError, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
@@ -37,10 +37,23 @@ pub enum UpstreamError {
     },
     /// The connection failed in mid-exchange.
     #[error("exchange with the upstream: {0}")]
-    Exchange(#[from] hyper::Error),
+    Exchange(#[source] hyper::Error),
+    /// The client stopped sending the body of its request.
+    #[error("nothing of the request's body came for too long")]
+    RequestStalled,
     /// It took too long.
     #[error("the upstream did not answer in time")]
     Timeout,
+}
+
+impl From<hyper::Error> for UpstreamError {
+    fn from(error: hyper::Error) -> Self {
+        let of_body = std::error::Error::source(&error).and_then(|source| source.downcast_ref());
+        match of_body {
+            Some(BodyError::Stalled) => Self::RequestStalled,
+            Some(BodyError::Broken(_)) | None => Self::Exchange(error),
+        }
+    }
 }
 
 /// The pool of one thread.
@@ -217,7 +230,7 @@ impl Lease {
     async fn attempt(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Attempt> {
         let limit = self.pool.limits.upstream_head_timeout;
         let progress = match request.body() {
-            RequestBody::Streamed(_, progress) => Some(progress.clone()),
+            RequestBody::Streamed(body) => Some(body.progress().clone()),
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         self.sending.clone_from(&progress);

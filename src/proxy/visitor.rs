@@ -109,7 +109,7 @@ impl<'a> Visitor<'a> {
             *request.headers_mut() = self.request_headers();
             let answer = lease.send_once(request).await?;
             let status = answer.status();
-            let body = collect(answer.into_body(), ANSWER_BYTES_MAX).await?;
+            let body = collect(answer.into_body(), ANSWER_BYTES_MAX, self.limit).await?;
             Ok((status, body))
         };
         tokio::time::timeout(self.limit, asking).await.unwrap_or(Err(VisitorError::Timeout))

@@ -109,7 +109,8 @@ class Bench:
         factory = FACTORIES.get(name, proxies.hublatch)
         binary = tools.hublatch(self._options.baseline) if name == "baseline" else self._options.binary
         if factory is proxies.hublatch:
-            more = {"name": name, "binary": binary, "with_tls": self._tls, **more}
+            with_tls = proxies.hublatch_has_tls(binary, self._work)
+            more = {"name": name, "binary": binary, "with_tls": with_tls, **more}
         return factory(self._work, self._origin.port, **more)
 
     def run(self):

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up. A room may import rooms of lower floors, and itself.
 const FLOORS: [&[&str]; 8] = [
-    &["audit", "body", "clock", "deadline", "logging", "metrics", "shutdown", "tls", "token"],
-    &["config"],
+    &["audit", "clock", "deadline", "logging", "metrics", "shutdown", "tls", "token"],
+    &["body", "config"],
     &["hub", "pages", "store"],
     &["login", "server"],
     &["api", "proxy", "status"],

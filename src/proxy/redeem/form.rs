@@ -28,7 +28,7 @@ pub fn is_urlencoded(headers: &HeaderMap) -> bool {
 pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
     let (format, upgrade, origin) = (passing.format(), passing.has_upgrade, passing.origin);
     let (parts, incoming) = passing.request.into_parts();
-    let body = collect(incoming, FORM_BYTES_MAX).await?;
+    let body = collect(incoming, FORM_BYTES_MAX, proxy.shared.rules.body_stall).await?;
     let parameter = &proxy.shared.login.rules().parameter;
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let text = String::from_utf8_lossy(&body);

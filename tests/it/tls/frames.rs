@@ -222,9 +222,9 @@ fn an_idle_connection_is_told_to_go_and_then_closed() {
     let hub = FakeHub::start();
     let secure = Secure::with(&hub, |builder| builder.set("limits", "idle_timeout = \"300ms\""));
     let (mut wire, _) = open(&secure);
+    let begun = Instant::now();
     wire.send(head(1, &GET));
     assert_eq!(outcome(&mut wire, 1), Some(Ok(STATUS_200)));
-    let begun = Instant::now();
     // First a warning, so that a request under way is still taken; then the last stream that was (RFC 9113 § 6.8).
     assert_eq!(goaway(&mut wire), Some((0x7fff_ffff, 0)));
     assert!(begun.elapsed() >= Duration::from_millis(250), "{:?}", begun.elapsed());
@@ -273,4 +273,23 @@ fn a_head_in_endless_pieces_is_cut_off() {
     }
     wire.rest();
     assert_eq!(hub.seen().len(), 0);
+}
+
+#[test]
+fn a_head_that_unpacks_to_megabytes_is_refused() {
+    let hub = FakeHub::start();
+    let secure = Secure::start(&hub);
+    let (mut wire, _) = open(&secure);
+    let mut block: Vec<u8> = GET.iter().flat_map(|(name, value)| literal(name, value)).collect();
+    // A field that goes into the dynamic table (RFC 7541 § 6.2.1), and 12,000 references to it, a byte each.
+    block.extend([0x40, 6]);
+    block.extend(b"x-bomb");
+    block.extend([0x7f, 0x81, 0x1d]); // 127 + 1 + 29 * 128 = 3840 bytes
+    block.extend([b'x'; 3840]);
+    block.extend([0x80 | 62; 12_000]);
+    wire.send(frame(HEADERS, 0x5, 1, &block));
+    let outcome = outcome(&mut wire, 1);
+    assert!(!matches!(outcome, Some(Ok(STATUS_200))), "{outcome:?}");
+    assert_eq!(hub.seen().len(), 0);
+    assert_eq!(secure.http2().ask(super::http2::get("/x", &[])).status, 200);
 }

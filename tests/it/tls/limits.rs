@@ -86,11 +86,11 @@ fn an_answer_that_nobody_takes_is_given_up_and_the_others_go_on() {
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(64 * 1024).initial_connection_window_size(16 * 1024 * 1024);
     let mut http2 = Http2::with(secure.proxy.address(), &secure.client(H2), &builder);
+    let begun = Instant::now();
     http2.run(async |sender| {
         let (stalled, _) = sender.clone().send_request(get("/large", &[]), true).unwrap();
         // Its window is never opened again; meanwhile others are answered.
         let mut body = stalled.await.unwrap().into_body();
-        let begun = Instant::now();
         let mut taken = 0;
         let error = loop {
             let (other, _) =
@@ -180,4 +180,38 @@ fn a_head_that_is_too_large_is_refused_and_the_connection_kept() {
     }
     assert_eq!(hub.seen().len(), 0);
     assert_eq!(http2.ask(get("/y", &[])).status, 200);
+}
+
+#[test]
+fn a_body_that_stalls_is_given_up_and_the_others_go_on() {
+    let hub = FakeHub::start();
+    let secure = Secure::with(&hub, |builder| builder.set("limits", "body_stall_timeout = \"300ms\""));
+    let mut http2 = secure.http2();
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    for (method, path) in [("PUT", "/x"), ("DELETE", "/y"), ("OPTIONS", "/y"), ("POST", "/hub/login")] {
+        http2.run(async |sender| {
+            let stalled = request(method, path, &[form]);
+            let (stalled, mut stream) =
+                sender.clone().ready().await.unwrap().send_request(stalled, false).unwrap();
+            let begun = Instant::now();
+            stream.send_data("login_token=".into(), false).unwrap();
+            let mut stalled = std::pin::pin!(read(stalled));
+            let answer = loop {
+                let (other, _) =
+                    sender.clone().ready().await.unwrap().send_request(get("/z", &[]), true).unwrap();
+                assert_eq!(read(other).await.unwrap().status, 200);
+                match futures_util::poll!(stalled.as_mut()) {
+                    std::task::Poll::Ready(answer) => break answer.unwrap(),
+                    std::task::Poll::Pending => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            };
+            assert_eq!(answer.status, 408, "{method}: {}", answer.text());
+            assert!(begun.elapsed() >= Duration::from_millis(250), "{method}: {:?}", begun.elapsed());
+        });
+    }
+    // The hub does not take it for a whole one.
+    hub.wait_for(|seen| seen.iter().any(|seen| seen.path() == "/x" && !seen.body.is_empty()));
+    assert!(!hub.only("/x").complete);
+    assert_eq!((hub.seen_at("/y").len(), hub.seen_at("/hub/login").len()), (0, 0));
+    assert_eq!(secure.proxy.metric("hublatch_upstream_errors_total"), 0);
 }
