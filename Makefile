@@ -3,7 +3,7 @@
 CARGO := cargo
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint in-process hub-tests build
+.PHONY: help demo test lint in-process store-tests hub-tests build
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -12,7 +12,7 @@ help:
 demo:
 	docker/demo.sh
 
-test: lint in-process hub-tests
+test: lint in-process store-tests hub-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -25,6 +25,10 @@ lint:
 
 in-process:
 	$(CARGO) test --locked
+
+# The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), a full disk.
+store-tests:
+	$(CARGO) test --locked --test store -- --ignored --skip measure
 
 build:
 	$(CARGO) build --release --locked

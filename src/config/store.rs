@@ -15,7 +15,7 @@ use super::secret::{Noted, Secret, refuse_exposed, secret};
 use super::{Redis, RedisAddress, Store, StoreUrl};
 
 /// Live tokens: more would not fit into the memory of any machine, and twice as many are counted by 32 bits.
-const TOKENS_MAX: usize = 1_000_000_000;
+pub(super) const TOKENS_MAX: usize = 1_000_000_000;
 /// No bundle of certificates is larger.
 const CA_BYTES_MAX: u64 = 1024 * 1024;
 /// Redis's own port.
