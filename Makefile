@@ -7,7 +7,7 @@ HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
-	@echo "make test   all tests: lints, in-process tests, and tests against a real JupyterHub and a real browser"
+	@echo "make test   all tests: lints, in-process, token stores on a real Redis, a real JupyterHub, a real browser"
 
 demo:
 	docker/demo.sh
@@ -28,6 +28,7 @@ in-process:
 
 # The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), a full disk.
 store-tests:
+	docker/install.sh redis
 	$(CARGO) test --locked --test store -- --ignored --skip measure
 
 build:
