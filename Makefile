@@ -3,16 +3,16 @@
 CARGO := cargo
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint in-process hub-tests build
+.PHONY: help demo test lint in-process store-tests hub-tests build
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
-	@echo "make test   all tests: lints, in-process tests, and tests against a real JupyterHub and a real browser"
+	@echo "make test   all tests: lints, in-process, token stores on a real Redis, a real JupyterHub, a real browser"
 
 demo:
 	docker/demo.sh
 
-test: lint in-process hub-tests
+test: lint in-process store-tests hub-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -25,6 +25,11 @@ lint:
 
 in-process:
 	$(CARGO) test --locked
+
+# The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), a full disk.
+store-tests:
+	docker/install.sh redis
+	$(CARGO) test --locked --test store -- --ignored --skip measure
 
 build:
 	$(CARGO) build --release --locked

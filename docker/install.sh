@@ -3,6 +3,7 @@
 #
 #   docker/install.sh hub     target/venv (JupyterHub, JupyterLab, Node) and target/node (configurable-http-proxy)
 #   docker/install.sh tests   the same, the tests' own Python packages, and Chromium
+#   docker/install.sh redis   Redis, for the tests of the stores
 #   docker/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
 #
 # Afterwards target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
@@ -14,7 +15,8 @@ main() {
     hub) install_hub ;;
     tests) install_hub; install_tests ;;
     hub41) install_hub41 ;;
-    *) fail "usage: docker/install.sh hub | tests | hub41" ;;
+    redis) command -v redis-server >/dev/null || debian_package redis-server ;;
+    *) fail "usage: docker/install.sh hub | tests | hub41 | redis" ;;
   esac
 }
 

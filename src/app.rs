@@ -30,7 +30,7 @@ use crate::server::redirect::Redirect;
 use crate::server::{ConnectionInfo, Server, Service};
 use crate::shutdown::Shutdown;
 use crate::status::{HubState, Status};
-use crate::store::{MemoryStore, TokenStore};
+use crate::store::{self, OpenError};
 
 /// How long `/ready` waits for the store and the hub.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
@@ -41,6 +41,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The token store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
     /// The assertion's key is bad.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
@@ -94,7 +97,7 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     let Surroundings { clock, random, audit } = surroundings;
     let metrics = Arc::new(Metrics::new());
     let shutdown = Shutdown::new();
-    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::new(config.store.max_tokens));
+    let store = store::open(&config.store, &clock)?;
     let audit = Arc::new(Audit::new(match audit {
         Some(sink) => sink,
         None => audit_sink(&config.log.audit)?,

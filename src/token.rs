@@ -103,6 +103,11 @@ impl TokenDigest {
         Self::of(&bytes)
     }
 
+    /// The digest of these bytes, as a store has kept them.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -244,6 +249,13 @@ impl Username {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name as a store has kept it. It passed the rule when the link was issued; here only the floor of all rules
+    /// is held to, so whoever redeems asks today's rule again.
+    pub fn from_store(text: &str) -> Option<Self> {
+        let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        (lower && is_above_floor(text)).then(|| Self(text.into()))
+    }
 }
 
 impl fmt::Display for Username {
@@ -305,6 +317,13 @@ impl NamePattern {
     }
 }
 
+/// Whether `text` can be sent in a header and used in a path as it is.
+fn is_above_floor(text: &str) -> bool {
+    let separates = |byte: u8| matches!(byte, b'/' | b'\\' | b'%' | b',' | b';' | b'"' | b'?' | b'#');
+    let plain = |byte: u8| byte.is_ascii_graphic() && !separates(byte);
+    (1..=USERNAME_BYTES_MAX).contains(&text.len()) && text != "." && text != ".." && text.bytes().all(plain)
+}
+
 /// What may be a user name: the configured pattern, above a floor that no configuration can lower.
 #[derive(Debug, Clone)]
 pub struct UsernameRule {
@@ -329,9 +348,7 @@ impl UsernameRule {
         if text.len() > USERNAME_BYTES_MAX {
             return Err(UsernameError::TooLong);
         }
-        let separates = |byte: u8| matches!(byte, b'/' | b'\\' | b'%' | b',' | b';' | b'"' | b'?' | b'#');
-        if text == "." || text == ".." || text.bytes().any(|byte| !byte.is_ascii_graphic() || separates(byte))
-        {
+        if !is_above_floor(text) {
             return Err(UsernameError::Character);
         }
         let name = match self.case {

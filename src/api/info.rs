@@ -38,7 +38,7 @@ impl Info {
             public_url: config.public.url.origin.clone(),
             login_url: format!("{}{}", config.public.url.origin, config.hub.login_path()),
             parameter: config.login.parameter.clone(),
-            store: "memory",
+            store: config.store.url.kind(),
             assertion: config.assertion.is_some(),
             lifetime: config.login.lifetime.as_secs(),
             max_lifetime: config.login.max_lifetime.as_secs(),

@@ -65,7 +65,7 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
     let next = prefixes(file, &key("next"));
     let max_lifetime = max_lifetime(file, &key("max_lifetime"), longest);
     let rate_per_second = file.value(&key("rate"), RATE, rate);
-    let max_live_links = file.number(&key("max_live_links"), LIVE_LINKS, 1..=super::validate::TOKENS_MAX);
+    let max_live_links = file.number(&key("max_live_links"), LIVE_LINKS, 1..=super::store::TOKENS_MAX);
     let origins = file.list(&key("origins"), Vec::new(), click_origin);
     let usernames = match usernames? {
         Some(pattern) => pattern,

@@ -15,6 +15,7 @@ mod origin;
 mod parse;
 mod read;
 mod secret;
+mod store;
 mod tls;
 mod unknown;
 mod unsupported;
@@ -217,8 +218,72 @@ impl std::fmt::Debug for Assertion {
 /// `[store]`.
 #[derive(Debug, Clone)]
 pub struct Store {
+    /// Which kind, and where.
+    pub url: StoreUrl,
     /// The most live tokens; above it issuing answers 503.
     pub max_tokens: usize,
+}
+
+/// Where live tokens are kept.
+#[derive(Debug, Clone)]
+pub enum StoreUrl {
+    /// `memory:`: in this process; they do not survive it.
+    Memory,
+    /// `redb:///var/lib/hublatch/tokens.redb`: in a file of this process.
+    Redb(PathBuf),
+    /// `redis://`, `rediss://`, `redis+unix://`: in a server that replicas share.
+    Redis(Redis),
+}
+
+/// A Redis or Valkey server.
+#[derive(Clone)]
+pub struct Redis {
+    /// Where it answers.
+    pub address: RedisAddress,
+    /// The number of the database.
+    pub database: i64,
+    /// The ACL user; none: the default user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<zeroize::Zeroizing<String>>,
+    /// Certificates that sign the server's, in PEM; none: the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// What the names of all keys begin with.
+    pub prefix: String,
+    /// The longest wait for a connection and for an answer.
+    pub timeout: Duration,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis")
+            .field("address", &self.address)
+            .field("database", &self.database)
+            .field("username", &self.username)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where Redis answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisAddress {
+    /// `redis://127.0.0.1:6379`.
+    Tcp {
+        /// Host name or address (IPv6 without brackets).
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `rediss://redis.example.org:6379`.
+    Tls {
+        /// The host name that its certificate must have.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `redis+unix:///run/redis/redis.sock`.
+    Unix(PathBuf),
 }
 
 /// What an app may do with its own links.

@@ -13,16 +13,14 @@ use super::login::{assertion, is_guessable, lifetimes, login, user_header};
 use super::origin::{base_url, public_url};
 use super::parse::one_of;
 use super::{
-    AuditSink, Config, Confirm, Hub, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public, Store,
-    Upstream, apps, secret, tls,
+    AuditSink, Config, Confirm, Hub, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public, Upstream,
+    apps, secret, store, tls,
 };
 
 /// No configuration is larger.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// More than any machine has cores.
 const THREADS_MAX: usize = 1024;
-/// Live tokens: more would not fit into the memory of any machine.
-pub(super) const TOKENS_MAX: usize = 1_000_000_000;
 
 /// Reads the file at `path` and lays `environment` over it: variables `HUBLATCH_SECTION__KEY`, others are ignored.
 ///
@@ -85,7 +83,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
     let assertion = assertion(file, user_header.as_ref());
     let login = login(file, &lifetimes, user_header);
     let embed = embed(file, public.as_ref().map(|public| &public.url));
-    let store = store(file);
+    let store = store::store(file);
     let apps = apps::apps(file, lifetimes.longest);
     let limits = Limits::read(file);
     let log = log(file);
@@ -226,13 +224,6 @@ fn hub(file: &mut ConfigFile, address: Option<HubAddress>) -> Option<Hub> {
     Some(Hub { upstream, tls, base_url: base_url? })
 }
 
-fn store(file: &mut ConfigFile) -> Option<Store> {
-    let url = file.value("store.url", (), one_of(&[("memory:", ())]));
-    let max_tokens = file.number("store.max_tokens", 1_000_000, 1..=TOKENS_MAX);
-    url?;
-    Some(Store { max_tokens: max_tokens? })
-}
-
 fn log(file: &mut ConfigFile) -> Option<Log> {
     use tracing::Level;
     let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
@@ -295,8 +286,7 @@ fn warnings(config: &Config) -> Vec<String> {
         }
     }
     warnings.extend(tls::warnings(&config.public, &config.management));
-    warnings
-        .push("store.url is \"memory:\": links that were not used yet do not survive a restart".to_owned());
+    warnings.extend(config.store.url.warning());
     warnings
 }
 

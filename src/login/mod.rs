@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::audit::{Audit, Event, Record};
@@ -133,8 +134,8 @@ pub struct Offer {
 enum Taken {
     /// The store holds its link and hands it out.
     Consumed,
-    /// An app has signed it, and the store only learns of it by its end.
-    Burnt,
+    /// An app has signed it, and the store only learns of it by its end. Judged by a memory that goes back to this time.
+    Burnt { since: Timestamp },
 }
 
 impl Offer {
@@ -341,7 +342,10 @@ impl LoginService {
     pub async fn offer_presented(&self, token: &Presented, asked: Asked<'_>) -> Result<Offer, Refusal> {
         let (link, ending) = match token.kind() {
             Kind::Ours => (self.find(token.digest()).await?, Taken::Consumed),
-            Kind::Signed => (Some(self.signed(token.expose()).await?), Taken::Burnt),
+            Kind::Signed => {
+                let since = self.remembers_since();
+                (Some(self.signed(token.expose()).await?), Taken::Burnt { since })
+            }
             Kind::Foreign => (self.exchanged(token).await?, Taken::Consumed),
         };
         let link = link.ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?;
@@ -421,7 +425,7 @@ impl LoginService {
     async fn take(&self, offer: Offer, client: Option<IpAddr>) -> Result<Box<Link>, Refusal> {
         let link = offer.link;
         match offer.taken {
-            Taken::Burnt => self.burn(&link, client).await.map(|()| Box::new(link)),
+            Taken::Burnt { since } => self.burn(&link, since, client).await.map(|()| Box::new(link)),
             Taken::Consumed => match self.store.consume(link.digest, self.clock.now()).await? {
                 Consumed::Granted(link) => {
                     self.apps.discount(&link.grant.app, live::second_of(&link));

@@ -5,8 +5,8 @@
 //! until the token's time is over, and a store drops nothing that waits; so the memory of a burnt token outlives it. It
 //! is kept under a name that no app can have: the API neither shows nor revokes it.
 //!
-//! A memory that a restart has emptied knows nothing of what was burnt before, so a token that may be older than this
-//! process is refused.
+//! A memory that a restart or a failover has emptied knows nothing of what was burnt before, so a token that may be
+//! older than the store's memory is refused, also when that memory was lost while it was being burnt.
 
 use std::net::IpAddr;
 
@@ -41,12 +41,17 @@ impl LoginService {
             link.id = burnt.id;
             link.status = LinkStatus::Used;
             link.used_at = Some(burnt.issued.wall);
-        } else if self.is_over(&claims, now) || claims.may_precede(self.started.wall) {
+        } else if self.is_over(&claims, now) || claims.may_precede(self.remembers_since()) {
             link.status = LinkStatus::Expired;
         } else if claims.is_early(now.wall) {
             return Err(unknown());
         }
         Ok(link)
+    }
+
+    /// From when on it is known which tokens were burnt: the start of this process, or what the store says of itself.
+    pub(super) fn remembers_since(&self) -> Timestamp {
+        self.store.remembers_since().unwrap_or(self.started.wall)
     }
 
     /// Whether the token's time is over, by the wall clock or by the time that has passed since the start: a clock that
@@ -94,8 +99,19 @@ impl LoginService {
     }
 
     /// Burns the token of `link`: of all callers everywhere, one succeeds.
-    pub(super) async fn burn(&self, link: &Link, client: Option<IpAddr>) -> Result<(), Refusal> {
+    ///
+    /// `since`: how far the store's memory went back when the token was judged.
+    pub(super) async fn burn(
+        &self,
+        link: &Link,
+        since: Timestamp,
+        client: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
         self.burn_record(link).await?;
+        if self.remembers_since() != since {
+            // Another server stands in its place by now, and may not know of an earlier burning.
+            return Err(StoreError::Unavailable("its memory was lost in a failover".to_owned()).into());
+        }
         self.metrics.links_issued.inc();
         // Each redeem in the audit has one issue: that of this token is known only now.
         self.record(Event::Issued, Some(link), client, Some("signed_by_app"));

@@ -4,6 +4,11 @@
 //! [`TokenStore`] and tested for each store by `tests/it/token_store.rs`.
 
 mod memory;
+mod packed;
+mod record;
+mod redb;
+mod redis;
+mod slab;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,13 +16,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
+use crate::config::{self, StoreUrl};
 use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
 
 pub use memory::MemoryStore;
+pub use redb::{FileError, RedbStore};
+pub use redis::{RedisError, RedisStore, ServerError};
 
 /// How long the record of a link can be read after it has ended.
 pub const RETENTION: Duration = Duration::from_mins(10);
+
+/// A wall clock may be stepped back this far before its tokens are refused.
+const STEP_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// What a store's method returns: a boxed future, because stores are used behind `Arc<dyn TokenStore>`.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -104,6 +115,36 @@ pub enum Revoked {
     NotFound,
 }
 
+/// Why the store of the configuration cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file.
+    #[error("open the token store {path}: {cause}")]
+    File {
+        /// Which one.
+        path: String,
+        /// Why.
+        #[source]
+        cause: FileError,
+    },
+    /// The server.
+    #[error("open the token store: {0}")]
+    Redis(#[from] RedisError),
+}
+
+/// Opens the store that `store` names. Waits: for the disk, or for Redis at most its timeout.
+pub fn open(store: &config::Store, clock: &Arc<dyn Clock>) -> Result<Arc<dyn TokenStore>, OpenError> {
+    let max_tokens = store.max_tokens;
+    Ok(match &store.url {
+        StoreUrl::Memory => Arc::new(MemoryStore::new(max_tokens)),
+        StoreUrl::Redb(path) => {
+            let opened = RedbStore::open(path, max_tokens, Arc::clone(clock));
+            Arc::new(opened.map_err(|cause| OpenError::File { path: path.display().to_string(), cause })?)
+        }
+        StoreUrl::Redis(redis) => Arc::new(RedisStore::open(redis, max_tokens)?),
+    })
+}
+
 /// The store did not do what it was asked; nothing may be concluded about the token.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -135,6 +176,20 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     -> StoreFuture<'a, usize>;
     /// Whether the store would answer.
     fn ping(&self) -> StoreFuture<'_, ()>;
-    /// How many links can still be redeemed.
+    /// How many links can still be redeemed; of a shared store, as last heard.
     fn live(&self, now: Moment) -> usize;
+    /// From when on the store remembers all that it was told, as last heard; none: from the start of this process.
+    ///
+    /// What was burnt before may have been forgotten, so a token of another's making that may be older is refused.
+    /// Asked after the burning: a server that was put in another's place in between has forgotten as well.
+    fn remembers_since(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// The status at `now` of a link that is stored as `status`: a pending one is expired once either clock says so, and
+/// also when the wall clock was stepped to before it was issued, because then its age cannot be known.
+fn as_of(status: LinkStatus, issued: Moment, expires: Moment, now: Moment) -> LinkStatus {
+    let over = now.reached(expires) || now.precedes(issued, STEP_TOLERANCE);
+    if status == LinkStatus::Pending && over { LinkStatus::Expired } else { status }
 }

@@ -30,6 +30,7 @@ mod support;
 mod switch;
 mod targets;
 mod tls;
+mod token_store;
 mod transparency;
 mod upgrades;
 mod upstream_failures;

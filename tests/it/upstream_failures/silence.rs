@@ -101,11 +101,11 @@ fn a_hub_that_takes_no_upload_is_a_gateway_timeout() {
 #[test]
 fn an_upload_that_moves_may_take_longer_than_the_wait_for_its_answer() {
     let hub = FakeHub::start();
-    let proxy = TestProxy::before(&hub).set("limits", SHORT).start();
+    let proxy = TestProxy::before(&hub).set("limits", "upstream_head_timeout = \"1s\"").start();
     let mut wire = proxy.connect();
     wire.send(request("POST", "/x", &["Transfer-Encoding: chunked"]));
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(500) {
+    while begun.elapsed() < Duration::from_millis(2500) {
         wire.send(chunk("x"));
         assert!(wire.is_silent_for(Duration::from_millis(20)), "no answer yet");
     }

@@ -1,0 +1,308 @@
+//! The file of the redb store and its marker: opened with care, created once, never recreated in silence.
+//!
+//! Beside `tokens.redb` lies `tokens.redb.marker` with the number of the last commit. A file that has seen fewer
+//! commits than its marker was put back from a copy, and a token that was taken since would live again: it is refused.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use jiff::Timestamp;
+use redb::backends::FileBackend;
+use redb::{Builder, Database, ReadableDatabase as _, StorageBackend, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+/// The version of the tables. A change that an older hublatch cannot read raises it; `upgrade` leads up to it.
+const SCHEMA: u32 = 1;
+/// One row, `state`: a [`State`] as JSON.
+const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+/// Pages kept in memory: all live links of a busy hub.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// A file that is smaller is not worth compacting.
+const COMPACTED_ABOVE_BYTES: u64 = 64 * 1024 * 1024;
+/// Permissions of group and others.
+const OTHERS: u32 = 0o077;
+
+/// Why the file of a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refuses.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is a directory or a device.
+    #[error("it is not a file")]
+    NotAFile,
+    /// Group or others may do something with it.
+    #[error("others than its owner can use it; run chmod 600 on it")]
+    Exposed,
+    /// Another process, or another hublatch in this one, holds it.
+    #[error("another process uses it; several replicas need a Redis")]
+    InUse,
+    /// It is no store, or was damaged.
+    #[error(
+        "it is damaged ({0}); to begin with an empty store, remove it and its marker: links not used yet are lost"
+    )]
+    Corrupt(String),
+    /// It was put back from a copy.
+    #[error(
+        "it is older than its marker (commit {file} of {marker}): it was put back from a copy, and used links would \
+         work again; to begin with an empty store, remove it and its marker"
+    )]
+    Older {
+        /// The last commit in the file.
+        file: u64,
+        /// The last commit that was told to the marker.
+        marker: u64,
+    },
+    /// The marker belongs to another file.
+    #[error("its marker belongs to another store; to begin with an empty store, remove it and its marker")]
+    OtherStore,
+    /// The marker is gone, or unreadable.
+    #[error(
+        "its marker is missing or damaged, so it may be an old copy; to begin with an empty store, remove both"
+    )]
+    NoMarker,
+    /// The file is gone, the marker is there.
+    #[error("it is gone but its marker is there; to begin with an empty store, remove the marker")]
+    Vanished,
+    /// A newer hublatch wrote it.
+    #[error("a newer hublatch wrote it (schema {0}, this one knows {SCHEMA})")]
+    Newer(u32),
+}
+
+impl From<redb::Error> for FileError {
+    // The library may add errors; what is not told apart here is damage.
+    #[allow(clippy::wildcard_enum_match_arm)]
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Self::InUse,
+            redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => Self::Io(error),
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
+}
+
+/// What the file knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    schema: u32,
+    /// Which store it is, in hex digits; its marker says the same.
+    store: String,
+    /// How many commits it has seen.
+    pub(super) commits: u64,
+    /// How many times it was opened.
+    pub(super) sessions: u64,
+    /// When it was created.
+    pub(super) created: Timestamp,
+    /// The time of day of the last commit.
+    pub(super) written: Timestamp,
+}
+
+impl State {
+    fn new(now: Timestamp) -> io::Result<Self> {
+        let mut bytes = [0_u8; 16];
+        let random = SystemRandom::new();
+        random.fill(&mut bytes).map_err(|_| io::Error::other("the operating system gave no random bytes"))?;
+        let store = format!("{:032x}", u128::from_be_bytes(bytes));
+        Ok(Self { schema: SCHEMA, store, commits: 0, sessions: 0, created: now, written: now })
+    }
+
+    /// The state after one more commit.
+    pub(super) fn next(&self, now: Timestamp) -> Self {
+        Self { commits: self.commits + 1, written: now, ..self.clone() }
+    }
+
+    /// Goes into the transaction whose commit it counts.
+    pub(super) fn write(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        transaction.open_table(STATE)?.insert("state", json.as_slice())?;
+        Ok(())
+    }
+
+    pub(super) fn read(database: &Database) -> Result<Self, FileError> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let transaction = database.begin_read()?;
+            let table = transaction.open_table(STATE)?;
+            Ok(table.get("state")?.map(|json| json.value().to_vec()))
+        };
+        let json = read()?.ok_or_else(|| FileError::Corrupt("it has no state".to_owned()))?;
+        let state: Self =
+            serde_json::from_slice(&json).map_err(|error| FileError::Corrupt(error.to_string()))?;
+        if state.schema > SCHEMA {
+            return Err(FileError::Newer(state.schema));
+        }
+        Ok(state)
+    }
+}
+
+/// An open file and its marker.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) marker: Marker,
+    pub(super) state: State,
+}
+
+/// Opens the store at `path`, or creates it if neither it nor its marker is there.
+pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, FileError> {
+    let marker_path = marker_path(path);
+    match (exists(path)?, exists(&marker_path)?) {
+        (false, true) => return Err(FileError::Vanished),
+        (false, false) => create(path, now)?,
+        (true, _) => {}
+    }
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    refuse_exposed(&file)?;
+    if file.metadata()?.len() == 0 {
+        // redb would take it for a new one.
+        return Err(FileError::Corrupt("it is empty".to_owned()));
+    }
+    let mut database =
+        database(FileBackend::new(file).map_err(|error| FileError::from(redb::Error::from(error)))?)?;
+    let state = State::read(&database)?;
+    let marker = if exists(&marker_path)? {
+        Marker::open(&marker_path, &state)?
+    } else if state.commits == 0 {
+        // Created, and interrupted before the marker was.
+        Marker::create(&marker_path, &state)?
+    } else {
+        return Err(FileError::NoMarker);
+    };
+    if std::fs::metadata(path)?.len() > COMPACTED_ABOVE_BYTES {
+        database.compact().map_err(|error| FileError::from(redb::Error::from(error)))?;
+    }
+    Ok(Opened { database, marker, state })
+}
+
+/// The database in `backend`, every page of it checked: redb trusts a file that was closed in good order, and this
+/// one could log somebody in.
+pub(super) fn database(backend: impl StorageBackend) -> Result<Database, FileError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(backend)));
+    // A damaged file must end in an error, whatever it makes the library do.
+    let opened = opened.map_err(|_| FileError::Corrupt("its structure makes no sense".to_owned()))?;
+    opened.map_err(|error| redb::Error::from(error).into())
+}
+
+/// The first state of an empty database.
+pub(super) fn initialise(database: &Database, now: Timestamp) -> Result<State, FileError> {
+    let state = State::new(now)?;
+    let write = || -> Result<(), redb::Error> {
+        let transaction = database.begin_write()?;
+        state.write(&transaction)?;
+        Ok(transaction.commit()?)
+    };
+    write()?;
+    Ok(state)
+}
+
+fn create(path: &Path, now: Timestamp) -> Result<(), FileError> {
+    // Under another name until it is whole: a crash leaves no half store.
+    let unfinished = beside(path, ".new");
+    match std::fs::remove_file(&unfinished) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let database =
+        database(FileBackend::new(file).map_err(|error| FileError::from(redb::Error::from(error)))?)?;
+    initialise(&database, now)?;
+    drop(database);
+    // A link and not a renaming: it never replaces what another process made meanwhile.
+    std::fs::hard_link(&unfinished, path)?;
+    std::fs::remove_file(&unfinished)?;
+    sync_directory(path)?;
+    Ok(())
+}
+
+/// The number of the last commit, outside the file.
+#[derive(Debug)]
+pub(super) struct Marker {
+    file: File,
+    store: String,
+}
+
+impl Marker {
+    fn create(path: &Path, state: &State) -> Result<Self, FileError> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        let marker = Self { file, store: state.store.clone() };
+        marker.write(state.commits)?;
+        marker.sync()?;
+        sync_directory(path)?;
+        Ok(marker)
+    }
+
+    fn open(path: &Path, state: &State) -> Result<Self, FileError> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        refuse_exposed(&file)?;
+        let mut text = String::new();
+        // No marker is longer than a line.
+        (&file).take(256).read_to_string(&mut text).map_err(|_| FileError::NoMarker)?;
+        let mut words = text.split_ascii_whitespace();
+        let (Some(MARKER_HEAD), Some(store), Some(commits), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(FileError::NoMarker);
+        };
+        let commits: u64 = commits.parse().map_err(|_| FileError::NoMarker)?;
+        if store != state.store {
+            return Err(FileError::OtherStore);
+        }
+        if state.commits < commits {
+            return Err(FileError::Older { file: state.commits, marker: commits });
+        }
+        Ok(Self { file, store: store.to_owned() })
+    }
+
+    /// Says that the file has seen `commits`. After the commit, so that the marker is never ahead; not synced, so
+    /// that a commit costs one wait for the disk: after a power cut it may lag, after a mere crash it does not.
+    pub(super) fn write(&self, commits: u64) -> io::Result<()> {
+        let line = format!("{MARKER_HEAD} {} {commits:020}\n", self.store);
+        self.file.write_all_at(line.as_bytes(), 0)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+const MARKER_HEAD: &str = "hublatch-store-marker-1";
+
+fn marker_path(path: &Path) -> PathBuf {
+    beside(path, ".marker")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn exists(path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn refuse_exposed(file: &File) -> Result<(), FileError> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(FileError::NotAFile);
+    }
+    if metadata.mode() & OTHERS != 0 {
+        return Err(FileError::Exposed);
+    }
+    Ok(())
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}

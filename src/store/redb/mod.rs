@@ -1,0 +1,94 @@
+//! The store of a single process whose links survive a restart: one redb file, one writer.
+//!
+//! What it promises beyond the trait: an insertion is answered after it is durable, and so is a login. All writes go
+//! through one thread that commits whatever has queued up at once (group commit), so the disk is waited for once for
+//! many callers; reads have a thread of their own, so that a slow disk never holds up a connection.
+//!
+//! After a restart only the time of day can tell how old a link is, so an older session's link ends by the wall clock
+//! (and by the monotonic clock counted from the start of this session); it is refused if the wall clock stands before
+//! its issue, and all older links are if it stands before the last commit.
+
+mod file;
+#[cfg(test)]
+mod power_cut;
+mod read;
+mod row;
+mod tables;
+mod threads;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, TokenStore};
+use crate::clock::{Clock, Moment};
+use crate::token::{LinkId, TokenDigest, Username};
+
+pub use file::FileError;
+use threads::Threads;
+
+/// Keeps links in a file.
+#[derive(Debug)]
+pub struct RedbStore {
+    threads: Threads,
+}
+
+impl RedbStore {
+    /// Opens the store at `path`, or creates it, for at most `max_tokens` live links.
+    pub fn open(path: &Path, max_tokens: usize, clock: Arc<dyn Clock>) -> Result<Self, FileError> {
+        Ok(Self { threads: Threads::start(path, max_tokens, clock)? })
+    }
+}
+
+impl TokenStore for RedbStore {
+    fn insert(
+        &self,
+        links: Vec<Link>,
+        key: Option<IdempotencyKey>,
+        now: Moment,
+    ) -> StoreFuture<'_, Inserted> {
+        self.threads.write(move |tables| tables.insert(links, key.as_ref(), now))
+    }
+
+    fn find(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Option<Link>> {
+        self.threads.read(move |transaction, session| read::find(transaction, session, digest, now))
+    }
+
+    fn consume(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Consumed> {
+        self.threads.write(move |tables| tables.consume(digest, now))
+    }
+
+    fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {
+        let (id, app) = (id.clone(), app.to_owned());
+        self.threads.read(move |transaction, session| read::get(transaction, session, &id, &app, now))
+    }
+
+    fn revoke<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Revoked> {
+        let (id, app) = (id.clone(), app.to_owned());
+        self.threads.write(move |tables| tables.revoke(&id, &app, now))
+    }
+
+    fn revoke_user<'a>(
+        &'a self,
+        username: &'a Username,
+        app: &'a str,
+        now: Moment,
+    ) -> StoreFuture<'a, usize> {
+        let (username, app) = (username.clone(), app.to_owned());
+        self.threads.write(move |tables| tables.revoke_user(&username, &app, now))
+    }
+
+    /// A commit of its own: whoever answers `/ready` knows that the disk takes one.
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        self.threads.ping()
+    }
+
+    fn live(&self, _now: Moment) -> usize {
+        self.threads.live()
+    }
+
+    fn remembers_since(&self) -> Option<Timestamp> {
+        Some(self.threads.created())
+    }
+}

@@ -1,0 +1,176 @@
+//! One link as it lies in the file: its record, where it stands, and the clocks of the process that issued it.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::super::record::{Record, RecordError};
+use super::super::{Link, LinkStatus, STEP_TOLERANCE, as_of};
+use crate::clock::Moment;
+use crate::token::{LinkId, TokenDigest};
+
+/// The first bytes of the SHA-256 of id and row: a flipped bit must not log in another user.
+const CHECKSUM_BYTES: usize = 16;
+
+/// One run of hublatch on this file. Monotonic times mean something only within the session that wrote them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Session {
+    /// Counted in the file.
+    pub(super) number: u64,
+    /// When it began.
+    pub(super) opened: Moment,
+    /// Whether the wall clock stands before the last thing that an earlier session wrote: then the age of what it
+    /// issued cannot be known.
+    pub(super) clock_went_back: bool,
+}
+
+impl Session {
+    pub(super) fn new(number: u64, opened: Moment, last_written: Timestamp) -> Self {
+        let last_written = Moment { wall: last_written, monotonic: Duration::ZERO };
+        Self { number, opened, clock_went_back: opened.precedes(last_written, STEP_TOLERANCE) }
+    }
+
+    /// A moment that an earlier session wrote, by the clocks of this one.
+    ///
+    /// Time of day is all that a restart leaves. From the start of this session on, the monotonic clock counts too: a
+    /// step of the wall clock does not prolong a life.
+    fn translate(&self, wall: Timestamp) -> Moment {
+        let since_opened = wall.duration_since(self.opened.wall);
+        let offset = Duration::try_from(since_opened.abs()).unwrap_or(Duration::MAX);
+        let monotonic = if since_opened.is_negative() {
+            self.opened.monotonic.saturating_sub(offset)
+        } else {
+            self.opened.monotonic.saturating_add(offset)
+        };
+        Moment { wall, monotonic }
+    }
+}
+
+/// What is stored under a link's id.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    status: Standing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used_at: Option<Timestamp>,
+    digest: String,
+    /// The session that issued it, and its monotonic clock at issue and at expiry, in nanoseconds.
+    session: u64,
+    monotonic: [u64; 2],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) repeat: Option<String>,
+    pub(super) link: Record,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Standing {
+    Pending,
+    Used,
+    Revoked,
+}
+
+impl Row {
+    pub(super) fn new(link: &Link, session: &Session, repeat: Option<String>) -> Self {
+        let nanos = |at: Moment| u64::try_from(at.monotonic.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            status: Standing::Pending,
+            used_at: None,
+            digest: URL_SAFE_NO_PAD.encode(link.digest.as_bytes()),
+            session: session.number,
+            monotonic: [nanos(link.issued), nanos(link.expires)],
+            repeat,
+            link: Record::of(link),
+        }
+    }
+
+    pub(super) fn encode(&self, id: &str) -> Vec<u8> {
+        // Texts, numbers and maps with text keys: writing them cannot fail.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        let mut bytes = checksum(id, &json).to_vec();
+        bytes.extend_from_slice(&json);
+        bytes
+    }
+
+    pub(super) fn decode(id: &str, bytes: &[u8]) -> Result<Self, RecordError> {
+        let (sum, json) = bytes.split_at_checked(CHECKSUM_BYTES).ok_or(RecordError::Damaged)?;
+        if sum != checksum(id, json) {
+            return Err(RecordError::Damaged);
+        }
+        let row: Self = serde_json::from_slice(json).map_err(|_| RecordError::Damaged)?;
+        row.link.refuse_other_version()?;
+        Ok(row)
+    }
+
+    pub(super) fn digest(&self) -> Result<TokenDigest, RecordError> {
+        let mut bytes = [0; 32];
+        match URL_SAFE_NO_PAD.decode_slice(&self.digest, &mut bytes) {
+            Ok(32) => Ok(TokenDigest::from_bytes(bytes)),
+            Ok(_) | Err(_) => Err(RecordError::Damaged),
+        }
+    }
+
+    pub(super) fn status(&self, session: &Session, now: Moment) -> LinkStatus {
+        let stored = match self.status {
+            Standing::Pending => LinkStatus::Pending,
+            Standing::Used => LinkStatus::Used,
+            Standing::Revoked => LinkStatus::Revoked,
+        };
+        let [issued, expires] = self.life(session);
+        let lost = self.session != session.number && session.clock_went_back;
+        if stored == LinkStatus::Pending && lost {
+            return LinkStatus::Expired;
+        }
+        as_of(stored, issued, expires, now)
+    }
+
+    /// Ends a pending link.
+    pub(super) fn end(&mut self, used_at: Option<Timestamp>) {
+        self.status = if used_at.is_some() { Standing::Used } else { Standing::Revoked };
+        self.used_at = used_at;
+    }
+
+    pub(super) fn into_link(self, id: &str, session: &Session, now: Moment) -> Result<Link, RecordError> {
+        let [issued, expires] = self.life(session);
+        let (status, digest, used_at) = (self.status(session, now), self.digest()?, self.used_at);
+        let id = LinkId::parse(id).ok_or(RecordError::Damaged)?;
+        let (grant, note) = self.link.into_grant()?;
+        Ok(Link { id, digest, grant, status, issued, expires, used_at, note })
+    }
+
+    fn life(&self, session: &Session) -> [Moment; 2] {
+        let walls = [self.link.issued, self.link.expires];
+        if self.session != session.number {
+            return walls.map(|wall| session.translate(wall));
+        }
+        let moment = |which: usize| Moment {
+            wall: walls[which],
+            monotonic: Duration::from_nanos(self.monotonic[which]),
+        };
+        [moment(0), moment(1)]
+    }
+}
+
+fn checksum(id: &str, json: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut bytes = Vec::with_capacity(id.len() + json.len() + 1);
+    bytes.extend_from_slice(id.as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(json);
+    let mut sum = [0; CHECKSUM_BYTES];
+    sum.copy_from_slice(&digest(&SHA256, &bytes).as_ref()[..CHECKSUM_BYTES]);
+    sum
+}
+
+/// The time of day in milliseconds, by which the file is tidied up.
+pub(super) fn millis(wall: Timestamp) -> i64 {
+    wall.as_millisecond()
+}
+
+/// `span` later.
+pub(super) fn millis_after(wall: Timestamp, span: Duration) -> i64 {
+    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    wall.checked_add(span).map_or(i64::MAX, Timestamp::as_millisecond)
+}

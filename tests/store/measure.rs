@@ -1,0 +1,146 @@
+//! What each store takes and gives, in numbers. For release builds: `cargo test --release --test store measure -- --ignored --nocapture --test-threads 1`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hublatch::clock::{Clock, Moment, SystemClock};
+use hublatch::store::{Consumed, Inserted, Link, MemoryStore, RedbStore, RedisStore, TokenStore};
+
+use crate::contract::{link, race, wait};
+use crate::server::RedisServer;
+
+/// Callers at once: what two busy public threads could have in flight.
+const THREADS: usize = 2;
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let kib: usize = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
+    kib * 1024
+}
+
+fn links(now: Moment, count: usize) -> Vec<Link> {
+    (0..count).map(|_| link(now, Duration::from_hours(1))).collect()
+}
+
+/// Inserts and consumes `count` links, by `threads` threads with `in_flight` calls each; prints both rates.
+pub fn rates(name: &str, store: &dyn TokenStore, clock: &dyn Clock, count: usize, in_flight: usize) {
+    let links = links(clock.now(), count);
+    let inserted = each(&links, in_flight, |link| async move {
+        let inserted = store.insert(vec![link.clone()], None, clock.now()).await;
+        matches!(inserted, Ok(Inserted::New))
+    });
+    println!("{name}: insert {inserted:.0}/s");
+    let consumed = each(&links, in_flight, |link| async move {
+        matches!(store.consume(link.digest, clock.now()).await, Ok(Consumed::Granted(_)))
+    });
+    println!("{name}: consume {consumed:.0}/s, {in_flight} in flight on each of {THREADS} threads");
+}
+
+/// Does `act` once for each link; answers how often a second. Each must succeed.
+fn each<'a, F: Future<Output = bool>>(
+    links: &'a [Link],
+    in_flight: usize,
+    act: impl Fn(&'a Link) -> F + Sync,
+) -> f64 {
+    let next = AtomicUsize::new(0);
+    let begun = Instant::now();
+    race(THREADS, |_| {
+        wait(async {
+            let worker = || async {
+                while let Some(link) = links.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    assert!(act(link).await, "each call succeeds");
+                }
+            };
+            futures_util::future::join_all((0..in_flight).map(|_| worker())).await;
+        });
+    });
+    #[allow(clippy::cast_precision_loss, reason = "a rate for a reader")]
+    let rate = links.len() as f64 / begun.elapsed().as_secs_f64();
+    rate
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn a_million_live_tokens_in_memory_fit_into_300_megabytes() {
+    let clock = SystemClock::new();
+    let before = resident();
+    let store = MemoryStore::new(1_000_000);
+    let mut slowest = Duration::ZERO;
+    let begun = Instant::now();
+    for _ in 0..1_000_000 {
+        let link = link(clock.now(), Duration::from_hours(1));
+        let at = Instant::now();
+        assert_eq!(wait_now(store.insert(vec![link], None, clock.now())).expect("room"), Inserted::New);
+        slowest = slowest.max(at.elapsed());
+    }
+    let taken = resident() - before;
+    println!("memory: 1,000,000 live tokens take {} MB; made in {:?}", taken / 1_000_000, begun.elapsed());
+    println!("memory: slowest insertion {slowest:?}");
+    let nobody = crate::contract::user("nobody");
+    let at = Instant::now();
+    assert_eq!(wait_now(store.revoke_user(&nobody, "portal", clock.now())).expect("an answer"), 0);
+    println!("memory: revoking a user among them takes {:?}", at.elapsed());
+    assert!(taken <= 300_000_000, "{taken} bytes");
+}
+
+/// The memory store answers at once.
+fn wait_now<T: std::fmt::Debug>(future: impl Future<Output = T>) -> T {
+    futures_util::FutureExt::now_or_never(future).expect("an answer at once")
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn rates_of_the_memory_store() {
+    let clock = SystemClock::new();
+    for (live, count) in [(1_000, 300_000), (700_000, 300_000)] {
+        let store = MemoryStore::new(1_000_000);
+        wait(store.insert(links(clock.now(), live), None, clock.now())).expect("room");
+        rates(&format!("memory with {live} live tokens"), &store, &clock, count, 1);
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn rates_of_the_redb_store() {
+    // Not in memory: the directory of the build is on a disk.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let path = directory.path().join("tokens.redb");
+    let store = RedbStore::open(&path, 1_000_000, Arc::clone(&clock)).expect("a store");
+    for in_flight in [1, 16, 128] {
+        rates("redb", &store, &*clock, 100 * in_flight.max(8), in_flight);
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn the_redb_store_with_many_live_links() {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let path = directory.path().join("tokens.redb");
+    let store = RedbStore::open(&path, 1_000_000, Arc::clone(&clock)).expect("a store");
+    for _ in 0..100 {
+        wait(store.insert(links(clock.now(), 1000), None, clock.now())).expect("room");
+    }
+    rates("redb with 100,000 live links", &store, &*clock, 10_000, 128);
+    drop(store);
+    let begun = Instant::now();
+    let size = std::fs::metadata(&path).expect("the file").len();
+    let store = RedbStore::open(&path, 1_000_000, clock).expect("a store");
+    println!("redb: {} MB are checked and opened in {:?}", size / 1_000_000, begun.elapsed());
+    drop(store);
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn rates_of_the_redis_store() {
+    let server = RedisServer::start();
+    let store = RedisStore::open(&server.config(), 1_000_000).expect("Redis");
+    let clock = SystemClock::new();
+    for in_flight in [1, 16, 128] {
+        rates("redis", &store, &clock, 5_000 * in_flight.min(8), in_flight);
+    }
+}

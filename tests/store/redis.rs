@@ -1,0 +1,333 @@
+//! The Redis store: the contract, and servers that are gone, unfit or changed by others.
+
+use std::time::Duration;
+
+use hublatch::clock::{Clock as _, Moment, SystemClock};
+use hublatch::config::{Redis, RedisAddress};
+use hublatch::store::{
+    Consumed, Inserted, Link, LinkStatus, RedisError, RedisStore, Revoked, ServerError, TokenStore,
+};
+
+use crate::contract::{self, Calls as _, LIFE, Rig, contract, digest, key, link, race, wait};
+use crate::server::{RedisServer, until};
+
+/// A Redis and a store on it, in real time.
+pub struct Remote {
+    pub store: RedisStore,
+    clock: SystemClock,
+    pub server: RedisServer,
+}
+
+impl Rig for Remote {
+    fn new(max_tokens: usize) -> Self {
+        Self::on(RedisServer::start(), max_tokens)
+    }
+
+    fn store(&self) -> &dyn TokenStore {
+        &self.store
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// The server's time is nobody's to set.
+    fn pass(&self, span: Duration) {
+        std::thread::sleep(span + Duration::from_millis(10));
+    }
+
+    fn short_life(&self) -> Duration {
+        Duration::from_millis(400)
+    }
+}
+
+impl Remote {
+    pub fn on(server: RedisServer, max_tokens: usize) -> Self {
+        Self { store: open(&server.config(), max_tokens), clock: SystemClock::new(), server }
+    }
+
+    /// What another replica of hublatch on the same server does.
+    pub fn another(&self) -> RedisStore {
+        open(&self.server.config(), 1000)
+    }
+
+    pub fn answers(&self) -> bool {
+        wait(self.store.ping()).is_ok()
+    }
+}
+
+pub fn open(redis: &Redis, max_tokens: usize) -> RedisStore {
+    RedisStore::open(redis, max_tokens).expect("Redis is taken")
+}
+
+pub fn refusal(redis: &Redis) -> RedisError {
+    RedisStore::open(redis, 10).expect_err("Redis is refused")
+}
+
+pub fn grants(store: &RedisStore, link: &Link) -> bool {
+    matches!(wait(store.consume(link.digest, SystemClock::new().now())), Ok(Consumed::Granted(_)))
+}
+
+contract!(keeps_the_contract, Remote, #[ignore = "needs redis-server"]);
+
+#[test]
+#[ignore = "needs redis-server"]
+fn replicas_share_links_revocations_and_keys() {
+    let rig = Remote::new(1000);
+    let (second, third) = (rig.another(), rig.another());
+    let (first, other) = (rig.link(), rig.link());
+    rig.insert(&[&first, &other]);
+    assert!(grants(&second, &first));
+    assert!(!grants(&rig.store, &first) && !grants(&third, &first));
+    assert_eq!(wait(third.revoke(&other.id, "portal", rig.now())).expect("an answer"), Revoked::Dead);
+    assert!(!grants(&rig.store, &other) && !grants(&second, &other));
+
+    let repeated = rig.link();
+    rig.insert_with_key(&repeated, &key("portal", "k1", 1));
+    let again = wait(second.insert(vec![rig.link()], Some(key("portal", "k1", 1)), rig.now()));
+    assert_eq!(again.expect("an answer"), Inserted::Again(repeated.id.clone()));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn of_racing_replicas_one_is_granted() {
+    let rig = Remote::new(1000);
+    let stores = [rig.another(), rig.another(), rig.another(), rig.another()];
+    let links: Vec<Link> = (0..200).map(|_| rig.link()).collect();
+    rig.insert(&links.iter().collect::<Vec<_>>());
+    let granted =
+        race(8, |racer| links.iter().map(|link| grants(&stores[racer % 4], link)).collect::<Vec<_>>());
+    for number in 0..links.len() {
+        assert_eq!(granted.iter().filter(|racer| racer[number]).count(), 1, "token {number}");
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_is_gone_is_an_error_and_the_store_returns_with_it() {
+    let mut rig = Remote::new(1000);
+    let link = rig.link();
+    rig.insert(&[&link]);
+    rig.server.kill();
+    for _ in 0..3 {
+        assert!(wait(rig.store.consume(link.digest, rig.now())).is_err());
+        assert!(wait(rig.store.insert(vec![rig.link()], None, rig.now())).is_err());
+        assert!(!rig.answers());
+    }
+    rig.server.start_again();
+    until("the store is back", || rig.answers());
+    assert!(!rig.admits(&link), "it kept nothing");
+    let new = rig.link();
+    rig.insert(&[&new]);
+    assert!(rig.admits(&new));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_stands_still_is_an_error_in_time() {
+    let server = RedisServer::start();
+    let mut redis = server.config();
+    redis.timeout = Duration::from_millis(300);
+    let rig = Remote { store: open(&redis, 10), clock: SystemClock::new(), server };
+    let link = rig.link();
+    rig.insert(&[&link]);
+    rig.server.stand_still(true);
+    let begun = rig.now();
+    assert!(wait(rig.store.consume(link.digest, begun)).is_err());
+    assert!(
+        rig.now().monotonic < begun.monotonic + Duration::from_secs(2),
+        "it waits no longer than its timeout"
+    );
+    rig.server.stand_still(false);
+    until("the store is back", || rig.answers());
+    // Whether the take that was not answered has happened is not known: at most one has.
+    let granted = (0..3).filter(|_| rig.admits(&link)).count();
+    assert!(granted <= 1);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_evicts_is_refused_at_the_start_and_later() {
+    for policy in ["allkeys-lru", "volatile-ttl", "allkeys-random"] {
+        let server = RedisServer::with(&["--maxmemory-policy", policy]);
+        let refused = refusal(&server.config());
+        assert!(matches!(&refused, RedisError::Server(ServerError::Evicts(_))), "{refused}");
+    }
+    let rig = Remote::new(10);
+    rig.server.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    until("the store refuses", || wait(rig.store.insert(vec![rig.link()], None, rig.now())).is_err());
+    rig.server.run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    until("the store is back", || rig.answers());
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_full_server_refuses_and_evicts_nothing() {
+    let rig = Remote::on(RedisServer::with(&["--maxmemory", "8mb"]), 1_000_000);
+    let mut kept = Vec::new();
+    loop {
+        let link = link(rig.now(), LIFE * 10);
+        match wait(rig.store.insert(vec![link.clone()], None, rig.now())) {
+            Ok(Inserted::New) => kept.push(link),
+            Ok(other) => panic!("{other:?}"),
+            Err(_full) => break,
+        }
+        assert!(kept.len() < 100_000, "8 MB are full some time");
+    }
+    assert!(kept.len() > 100);
+    // A take needs no memory to speak of, but Redis may refuse it as well: then nobody is logged in.
+    until("the store is back", || wait(rig.store.find(kept[0].digest, rig.now())).is_ok());
+    for link in kept.iter().step_by(97) {
+        assert_eq!(rig.status(link), Some(LinkStatus::Pending));
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_replica_is_refused() {
+    let (primary, replica) = (RedisServer::start(), RedisServer::start());
+    replica.follow(&primary);
+    let refused = refusal(&replica.config());
+    assert!(matches!(refused, RedisError::Server(ServerError::Replica)), "{refused}");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_is_not_there_is_an_error_in_time() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let refused = refusal(&server.config());
+    assert!(matches!(refused, RedisError::Connect(_)), "{refused}");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_user_with_no_more_than_the_commands_of_the_scripts_is_enough() {
+    let server = RedisServer::with(&["--requirepass", "admin-password"]);
+    let mut redis = server.config();
+    assert!(matches!(refusal(&redis), RedisError::Connect(_)), "without a password");
+    let rules = "on >secret ~{hublatch}:* -@all +eval +evalsha +script|load +info +time +ping +select +get +set +del \
+                 +hset +hmget +zadd +zrem +zcount +zscore +zrange +zrangebyscore +zremrangebyscore +pexpire +pttl";
+    let mut command = vec!["--no-auth-warning", "-a", "admin-password", "ACL", "SETUSER", "hublatch"];
+    command.extend(rules.split_whitespace());
+    server.run(&command);
+    redis.username = Some("hublatch".to_owned());
+    redis.password = Some("wrong".to_owned().into());
+    assert!(matches!(refusal(&redis), RedisError::Connect(_)));
+    redis.password = Some("secret".to_owned().into());
+    let rig = Remote { store: open(&redis, 1), clock: SystemClock::new(), server };
+    let key = key("portal", "k1", 1);
+    let (first, second) = (rig.link(), rig.link());
+    assert_eq!(rig.insert_with_key(&first, &key), Inserted::New);
+    assert_eq!(rig.insert_with_key(&second, &key), Inserted::Again(first.id.clone()));
+    assert_eq!(rig.insert(&[&rig.link()]), Inserted::Full);
+    assert!(rig.admits(&second));
+    assert_eq!(rig.revoke_user("alice", "portal"), 0);
+    let third = rig.link();
+    rig.insert(&[&third]);
+    assert_eq!(rig.revoke(&third), Revoked::Dead);
+    assert!(rig.answers());
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_unix_socket_will_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("redis.sock");
+    let server = RedisServer::with(&["--unixsocket", socket.to_str().expect("a path")]);
+    let redis = Redis { address: RedisAddress::Unix(socket), database: 3, ..server.config() };
+    let rig = Remote { store: open(&redis, 10), clock: SystemClock::new(), server };
+    let link = rig.link();
+    rig.insert(&[&link]);
+    assert!(rig.admits(&link));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn tls_is_spoken_to_a_server_whose_certificate_is_good() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(&certificate, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let text = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
+    let port = RedisServer::another_port();
+    let server = RedisServer::with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        &text(&certificate),
+        "--tls-key-file",
+        &text(&key),
+        "--tls-ca-cert-file",
+        &text(&certificate),
+    ]);
+    let tls = |host: &str, ca_pem| Redis {
+        address: RedisAddress::Tls { host: host.to_owned(), port },
+        ca_pem,
+        ..server.config()
+    };
+    let pem = Some(made.cert.pem().into_bytes());
+    for unknown in [tls("localhost", None), tls("127.0.0.1", pem.clone())] {
+        assert!(matches!(refusal(&unknown), RedisError::Connect(_)), "{unknown:?}");
+    }
+    let store = open(&tls("localhost", pem), 10);
+    let link = link(SystemClock::new().now(), LIFE);
+    let inserted = wait(store.insert(vec![link.clone()], None, SystemClock::new().now()));
+    assert_eq!(inserted.expect("an answer"), Inserted::New);
+    assert!(grants(&store, &link) && !grants(&store, &link));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn every_key_that_a_link_leaves_ends_after_ten_minutes_but_the_index() {
+    let rig = Remote::new(10);
+    let (used, pending) = (rig.link(), rig.link());
+    rig.insert_with_key(&used, &key("portal", "k1", 1));
+    rig.insert(&[&pending]);
+    rig.admits(&used);
+    let keys = rig.server.run(&["KEYS", "*"]);
+    assert!(keys.lines().count() >= 7, "{keys}");
+    for name in keys.lines() {
+        assert!(name.starts_with("{hublatch}:"), "{name}");
+        let left: i64 = rig.server.run(&["PTTL", name]).parse().expect("a number");
+        let is_read_later = ["l:", "t:", "k:"].iter().any(|kind| name.contains(&format!("}}:{kind}")));
+        match name.strip_prefix("{hublatch}:") {
+            Some("n" | "e") => assert_eq!(left, -1),
+            Some(_) if is_read_later => assert!((610_000..=630_000).contains(&left), "{name}: {left}"),
+            Some(_) | None => assert!((1..=30_000).contains(&left), "{name}: {left}"),
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_record_that_was_tampered_with_logs_nobody_in() {
+    let rig = Remote::new(100);
+    let prefix = rig.server.config().prefix;
+    let records = [
+        "",
+        "{}",
+        "null",
+        r#"{"v":2,"username":"admin","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z"}"#,
+        r#"{"v":1,"username":"a,b","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z"}"#,
+        r#"{"v":1,"username":"","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z"}"#,
+        r#"{"v":1,"username":"admin","app":"portal"}"#,
+    ];
+    for record in records {
+        let link = rig.link();
+        rig.insert(&[&link]);
+        rig.server.run(&["HSET", &format!("{prefix}l:{}", link.id), "rec", record]);
+        assert!(wait(rig.store.consume(link.digest, rig.now())).is_err(), "{record}");
+    }
+    // Another token made to lead to a link: the link knows its own.
+    let (link, stray) = (rig.link(), digest());
+    rig.insert(&[&link]);
+    let stray_text =
+        base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, stray.as_bytes());
+    rig.server.run(&["SET", &format!("{prefix}t:{stray_text}"), link.id.as_str()]);
+    assert_eq!(rig.consume(stray), Consumed::Unknown);
+    assert!(rig.admits(&link));
+}

@@ -1,0 +1,172 @@
+//! A real `redis-server` on a free port, in a directory of its own; stopped when it is dropped.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hublatch::config::{Redis, RedisAddress};
+
+/// How long a server may take to start, or a state to be reached.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+    options: Vec<String>,
+    directory: tempfile::TempDir,
+}
+
+impl RedisServer {
+    /// Nothing is kept on disk.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With further options of the command line.
+    pub fn with(options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        for _ in 0..10 {
+            let port = free_port();
+            let mut child = launch(directory.path(), port, &options);
+            if answers(&mut child, port, &options) {
+                return Self { child, port, options, directory };
+            }
+            // Another process was faster at the port.
+            end(&mut child);
+        }
+        panic!("redis-server does not start: {}", read_log(directory.path()));
+    }
+
+    /// What hublatch is told of it.
+    pub fn config(&self) -> Redis {
+        Redis {
+            address: RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port: self.port },
+            database: 0,
+            username: None,
+            password: None,
+            ca_pem: None,
+            prefix: "{hublatch}:".to_owned(),
+            timeout: Duration::from_secs(2),
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A port on which nothing listens.
+    pub fn another_port() -> u16 {
+        free_port()
+    }
+
+    /// Runs a command; an error of the server is a failure of the test.
+    pub fn run(&self, command: &[&str]) -> String {
+        let output = cli(self.port).arg("-e").args(command).output().expect("redis-cli");
+        let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+        assert!(output.status.success(), "{command:?}: {text}");
+        text
+    }
+
+    /// Ends it without warning, as a power cut does.
+    pub fn kill(&mut self) {
+        end(&mut self.child);
+    }
+
+    /// Starts it again on the same port and directory.
+    pub fn start_again(&mut self) {
+        self.child = launch(self.directory.path(), self.port, &self.options);
+        assert!(answers(&mut self.child, self.port, &self.options), "{}", read_log(self.directory.path()));
+    }
+
+    /// Makes it stand still, or go on.
+    pub fn stand_still(&self, still: bool) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let signal = if still { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
+        rustix::process::kill_process(pid, signal).expect("a signal");
+    }
+
+    /// Makes it a replica of `primary` and waits until it has all its data.
+    pub fn follow(&self, primary: &Self) {
+        self.run(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
+        until("the replica has its primary's data", || {
+            self.run(&["INFO", "replication"]).contains("master_link_status:up")
+        });
+    }
+
+    /// Cuts it off from its primary: it keeps what it has.
+    pub fn cut_off(&self) {
+        // Nothing listens on port 1.
+        self.run(&["REPLICAOF", "127.0.0.1", "1"]);
+    }
+
+    /// Makes it a primary.
+    pub fn promote(&self) {
+        self.run(&["REPLICAOF", "NO", "ONE"]);
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Waits until `reached`.
+pub fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn launch(directory: &Path, port: u16, options: &[String]) -> Child {
+    let log = File::create(directory.join("log")).expect("a log");
+    Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"])
+        .arg(directory)
+        .args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .spawn()
+        .expect("redis-server is on the path (Debian: apt-get install redis-server)")
+}
+
+fn answers(child: &mut Child, port: u16, options: &[String]) -> bool {
+    let begun = Instant::now();
+    let protected = options.iter().any(|option| option == "--requirepass" || option == "--user");
+    while begun.elapsed() < PATIENCE && child.try_wait().expect("a child").is_none() {
+        let output = cli(port).arg("PING").output().expect("redis-cli");
+        let text = String::from_utf8_lossy(&output.stdout);
+        if text.starts_with("PONG") || (protected && text.starts_with("NOAUTH")) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+fn cli(port: u16) -> Command {
+    let mut command = Command::new("redis-cli");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+    command
+}
+
+fn end(child: &mut Child) {
+    let _dead_already = child.kill();
+    let _reaped = child.wait();
+}
+
+fn read_log(directory: &Path) -> String {
+    std::fs::read_to_string(directory.join("log")).unwrap_or_default()
+}
