@@ -307,7 +307,7 @@ fn a_large_upload_over_http2_is_intact_and_so_is_a_large_download() {
     let mut http2 = secure.http2();
     let size = sent.len().to_string();
     // Unoptimised, and beside other tests, this many bytes take their time.
-    let long = 6 * PATIENCE;
+    let long = 12 * PATIENCE;
     let status = http2.run_within(long, async |sender| {
         let request = request("PUT", "/upload", &[("content-length", &size)]);
         let (response, mut stream) = sender.ready().await.unwrap().send_request(request, false).unwrap();
