@@ -12,6 +12,7 @@ import json
 import os
 import sys
 
+import clients
 import picture
 import proxies
 import report
@@ -99,8 +100,16 @@ class Bench:
         for name in self._names():
             self._running[name] = self._new(name)
             self.versions[name] = self._running[name].version
+        if "CHP" in self._running:
+            self._warm(self._running["CHP"])
         if "log" in self._options.scenarios and "hublatch" in self._running:
             self._log = self._new("hublatch with log", access_log=True)
+
+    def _warm(self, proxy):
+        """What is compiled while it runs would cost several times as much in the first rounds."""
+        requests = scenarios.heads(scenarios.TARGET)
+        scenarios.load(self._slice, "http", proxy.port, scenarios.CONNECTIONS, 3, requests)
+        clients.handshakes(proxy.tls_port, 3)
 
     def _names(self):
         return [*self._options.proxies, *(["baseline"] if self._options.baseline else [])]
