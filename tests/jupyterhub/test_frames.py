@@ -1,0 +1,127 @@
+"""Chromium shows JupyterLab in a frame of another site's page, kernel and all, if hublatch is told to allow it."""
+
+import http.server
+import json
+import threading
+from html import escape
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from test_real_browser import CHROMIUM, PATIENCE, QUIET, show
+
+
+# Third-party cookies and storage, as the user allows them.
+ALLOWED = {"block_third_party_cookies": False, "cookie_controls_mode": 0}
+
+
+class CoursePage:
+    """A page with a frame, at localhost: another site than hublatch's 127.0.0.1, so that cookies in the frame are
+    third-party ones. A real server, because Chromium lets no page of nowhere frame one of this machine."""
+
+    def __init__(self):
+        self.framed = "about:blank"
+        course = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                frame = f"<iframe id='lab' src='{escape(course.framed)}' width='1200' height='600'></iframe>"
+                data = f"<!doctype html><title>course</title><h1>Week 3</h1>{frame}".encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://localhost:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def open(self, page, url):
+        """The frame on the page, when it has loaded `url` or Chromium's own page in its place."""
+        self.framed = url
+        page.goto(f"{self.origin}/")
+        return page.frame_locator("#lab")
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """With a profile of its own that allows them: JupyterLab does not run where a frame has no storage."""
+    with sync_playwright() as playwright:
+        folder = tmp_path_factory.mktemp("profile")
+        (folder / "Default").mkdir()
+        (folder / "Default/Preferences").write_text(json.dumps({"profile": ALLOWED}))
+        browser = playwright.chromium.launch_persistent_context(
+            folder, executable_path=CHROMIUM, headless=True, args=QUIET
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    chromium.clear_cookies()
+    page = chromium.new_page()
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def course():
+    course = CoursePage()
+    yield course
+    course.stop()
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    stranger = CoursePage()
+    yield stranger
+    stranger.stop()
+
+
+@pytest.fixture(scope="module", params=["none", "partitioned"])
+def embedding(request, course, hub, start_hublatch):
+    changes = {"embed": {"frame_ancestors": [course.origin], "cookies": request.param}}
+    return request.param, start_hublatch(hub, changes)
+
+
+def test_a_notebook_computes_in_a_frame_of_another_site(embedding, course, page):
+    cookies, latch = embedding
+    frame = course.open(page, latch.issue(f"frida-{cookies}", path="lab")["url"])
+    expect(frame.locator(".jp-Launcher").first).to_be_visible(timeout=PATIENCE)
+    frame.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+    expect(frame.locator("#jp-main-statusbar")).to_contain_text("Idle", timeout=PATIENCE)
+    cell = frame.locator(".jp-Notebook .jp-CodeCell .cm-content").first
+    cell.click()
+    page.keyboard.type("6*7")
+    expect(cell).to_contain_text("6*7")
+    page.keyboard.press("Shift+Enter")
+    expect(frame.locator(".jp-OutputArea-output").first).to_contain_text("42", timeout=PATIENCE)
+    show(page, f"frame-{cookies}")
+
+
+def test_only_a_listed_page_gets_the_frame(embedding, course, stranger, page):
+    _, latch = embedding
+    ours = course.open(page, f"{latch.url}/hub/login").locator("main.card")
+    expect(ours).to_be_visible()
+    refused = stranger.open(page, f"{latch.url}/hub/login")
+    # Chromium's own page says that the frame cannot be shown.
+    expect(refused.locator("#main-frame-error, .interstitial-wrapper").first).to_be_attached()
+    expect(refused.locator("main.card")).to_have_count(0)
+
+
+def test_without_the_section_a_frame_shows_nothing_and_uses_nothing_up(latch, course, page):
+    link = latch.issue("frida", path="lab")
+    refused = course.open(page, link["url"])
+    expect(refused.locator("#main-frame-error, .interstitial-wrapper").first).to_be_attached()
+    assert latch.status(link) == "pending"
