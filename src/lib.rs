@@ -15,7 +15,7 @@
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`pages`] | where tokens live; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`tls`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`tls`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -52,6 +52,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deadline;
+pub mod dormant;
 pub mod logging;
 pub mod login;
 pub mod metrics;

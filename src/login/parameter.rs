@@ -37,9 +37,9 @@ impl Parameter {
     }
 
     /// Whether `query` holds the parameter in any spelling, at any depth.
-    pub fn mentions(&self, query: &str) -> bool {
+    pub fn mentions(&self, query: impl AsRef<[u8]>) -> bool {
         // The common query is short and decodes to itself; the map of spans is only built when something is found.
-        let mut level = Cow::Borrowed(query.as_bytes());
+        let mut level = Cow::Borrowed(query.as_ref());
         for _ in 0..=NESTING_MAX {
             if find(&level, self.name.as_bytes(), |byte| *byte).is_some() {
                 return true;

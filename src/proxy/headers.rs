@@ -153,24 +153,24 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// an identity, every forwarding header, a Referer with a token.
 pub fn strip_request(headers: &mut HeaderMap, identity: &Identity, parameter: &Parameter) {
     strip_named_by_connection(headers);
-    remove(headers, |name| HOP_BY_HOP.contains(name) || is_forwarding(name) || identity.is_reserved(name));
-    let leaks = headers
-        .get_all(REFERER)
-        .iter()
-        .any(|value| parameter.mentions(&String::from_utf8_lossy(value.as_bytes())));
-    if leaks {
+    remove(headers, |name| is_hop_by_hop(name) || is_forwarding(name) || identity.is_reserved(name));
+    if headers.get_all(REFERER).iter().any(|value| parameter.mentions(value)) {
         headers.remove(REFERER);
     }
 }
 
 /// Removes hop-by-hop headers from an answer; trailers may follow it, so `Trailer` stays.
 pub fn strip_response(headers: &mut HeaderMap) {
+    // Nearly every answer has none of them, nor then a `Connection` that names others.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     strip_named_by_connection(headers);
     // RFC 9112 § 6.3: Transfer-Encoding goes before Content-Length, which must not be passed on then.
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
-    remove(headers, |name| *name != TRAILER && HOP_BY_HOP.contains(name));
+    remove(headers, |name| is_hop_by_hop(name) && *name != TRAILER);
 }
 
 /// Removes every header that is `unwanted`, in one pass over the names: mostly there is none.
@@ -184,6 +184,10 @@ fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
 /// RFC 9110 § 7.6.1, but never what frames, routes or authenticates a request: a client must not make those
 /// disappear on the way.
 fn strip_named_by_connection(headers: &mut HeaderMap) {
+    // What nearly every request says, or nothing at all.
+    if headers.get_all(CONNECTION).iter().all(|value| value == "keep-alive" || value == "close") {
+        return;
+    }
     let named: Vec<HeaderName> = connection_names(headers)
         .filter(|name| !name.eq_ignore_ascii_case("close") && !name.eq_ignore_ascii_case("keep-alive"))
         .filter_map(|name| name.parse().ok())
@@ -192,6 +196,12 @@ fn strip_named_by_connection(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // Nearly every other header is told apart by its first byte.
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u'))
+        && HOP_BY_HOP.contains(name)
 }
 
 fn is_kept(name: &HeaderName) -> bool {

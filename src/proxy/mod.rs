@@ -1,6 +1,6 @@
 //! One request from the browser to the hub and back.
 //!
-//! `Proxy::steps` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
+//! `Proxy::prepare` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
 
 mod cookies;
 mod embed;
@@ -178,7 +178,16 @@ struct Wishes {
 
 impl Wishes {
     fn of(headers: &HeaderMap) -> Self {
-        Self { accept: headers.get(ACCEPT).cloned(), mode: headers.get(SEC_FETCH_MODE).cloned() }
+        // One walk past all headers costs less than two lookups by name.
+        let mut wishes = Self { accept: None, mode: None };
+        for (name, value) in headers {
+            if *name == ACCEPT {
+                wishes.accept.get_or_insert_with(|| value.clone());
+            } else if *name == SEC_FETCH_MODE {
+                wishes.mode.get_or_insert_with(|| value.clone());
+            }
+        }
+        wishes
     }
 
     fn format(self) -> Format {
@@ -191,12 +200,32 @@ impl Wishes {
 impl Service for Proxy {
     type Body = ResponseBody;
 
-    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<ResponseBody> {
-        let begun = Instant::now();
+    async fn answer(
+        &self,
+        connection: ConnectionInfo,
+        mut request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
+        let begun = self.shared.rules.access_log.then(Instant::now);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let wishes = Wishes::of(request.headers());
         let origin = self.shared.forwarding.origin(connection.peer, request.headers());
-        let response = match self.steps(connection, origin, request).await {
+        let answered = match self.prepare(connection, origin, &mut request) {
+            Err(error) => Err(error),
+            Ok((has_upgrade, upgrade)) => {
+                let passing = Passing { request, origin, has_upgrade, upgrade };
+                // Boxed: a login must not make the state of every ordinary request larger.
+                match passing.request.uri().path() {
+                    path if path == self.shared.rules.login_path => {
+                        Box::pin(redeem::answer(self, passing)).await
+                    }
+                    path if path == self.shared.rules.logout_path => {
+                        Box::pin(logout::answer(self, passing)).await
+                    }
+                    _ => self.pass(passing).await,
+                }
+            }
+        };
+        let response = match answered {
             Ok(response) => response,
             Err(error) => {
                 self.tell(&error, self.loggable(&uri));
@@ -204,7 +233,7 @@ impl Service for Proxy {
             }
         };
         self.shared.metrics.requests.count(response.status());
-        if self.shared.rules.access_log {
+        if let Some(begun) = begun {
             // The path and never the query: a query can hold a secret of the hub's.
             tracing::info!(
                 target: "hublatch::access",
@@ -247,31 +276,26 @@ impl Proxy {
         })
     }
 
-    /// What every request goes through, in this order.
-    async fn steps(
+    /// What every request goes through, in this order: whether it has an `Upgrade` header, and the upgrade that it asks
+    /// for and may have. By reference, because a request is large and each move of it is a copy.
+    fn prepare(
         &self,
         connection: ConnectionInfo,
         origin: Origin,
-        mut request: Request<Incoming>,
-    ) -> Result<Response<ResponseBody>, ProxyError> {
+        request: &mut Request<Incoming>,
+    ) -> Result<(bool, Option<HeaderValue>), ProxyError> {
         let shared = &*self.shared;
-        target::check(&mut request, &shared.rules.public_authority)?;
+        target::check(request, &shared.rules.public_authority)?;
         if self.holds_token(request.uri().path()) {
             return Err(target::Rejection::TokenInPath.into());
         }
         let has_upgrade = request.headers().contains_key(UPGRADE);
-        let upgrade = headers::asked_upgrade(request.version(), request.headers());
+        let upgrade =
+            has_upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
         headers::strip_request(request.headers_mut(), &shared.identity, &shared.login.rules().parameter);
         let client = (origin.client == connection.peer).then_some(connection.peer_value);
         shared.forwarding.add(request.headers_mut(), origin, client);
-        let passing = Passing { request, origin, has_upgrade, upgrade };
-        if passing.request.uri().path() == shared.rules.login_path {
-            return redeem::answer(self, passing).await;
-        }
-        if passing.request.uri().path() == shared.rules.logout_path {
-            return logout::answer(self, passing).await;
-        }
-        self.pass(passing).await
+        Ok((has_upgrade, upgrade))
     }
 
     /// An ordinary request: without any login parameter, and without cookies of ours.
@@ -280,7 +304,7 @@ impl Proxy {
         cookies::strip_ours(request.headers_mut());
         self.strip_query(&mut request)?;
         if upgrade.is_some() {
-            return self.upgrade(request, upgrade).await;
+            return Box::pin(self.upgrade(request, upgrade)).await;
         }
         let request = framed(request, self.shared.rules.body_stall).await?;
         let mut response = self.upstream.send(request).await?;

@@ -3,7 +3,7 @@
 //! Ambiguous framing is refused even earlier, in `server::framing`, where the bytes are still to be seen.
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue, TE, TRANSFER_ENCODING};
+use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode, Uri, Version};
 
@@ -107,7 +107,6 @@ pub fn check(request: &mut Request<Incoming>, public_authority: &HeaderValue) ->
     if request.version() != Version::HTTP_11 && request.headers().contains_key(TRANSFER_ENCODING) {
         return Err(Rejection::Framing);
     }
-    request.headers_mut().remove(TE);
     Ok(())
 }
 
@@ -116,9 +115,9 @@ pub fn check(request: &mut Request<Incoming>, public_authority: &HeaderValue) ->
 fn check_host(request: &mut Request<Incoming>, public_authority: &HeaderValue) -> Result<(), Rejection> {
     let version = request.version();
     let mut hosts = request.headers().get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host,
-        (None, _) if version == Version::HTTP_10 => public_authority,
+    let (host, is_there) = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => (host, true),
+        (None, _) if version == Version::HTTP_10 => (public_authority, false),
         _ => return Err(Rejection::Host),
     };
     let readable = !host.is_empty()
@@ -137,7 +136,7 @@ fn check_host(request: &mut Request<Incoming>, public_authority: &HeaderValue) -
         let target = request.uri().path_and_query().cloned().ok_or(Rejection::Form)?;
         *request.uri_mut() = Uri::from(target);
         request.headers_mut().insert(HOST, host);
-    } else if !request.headers().contains_key(HOST) {
+    } else if !is_there {
         request.headers_mut().insert(HOST, public_authority.clone());
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::dormant::Dormant;
 use crate::metrics::Counted;
 use crate::server::DownstreamIo;
 use crate::server::stream::Stream;
@@ -111,11 +112,12 @@ pub async fn run(
         moved: Instant::now(),
         timer: Box::pin(tokio::time::sleep(idle)),
     };
+    let (closed, over) = (pin!(registered.closed.cancelled()), pin!(shutdown.deadline()));
     tokio::select! {
         // In this order: a session that ended during the handshake must not have a byte tunnelled.
         biased;
-        () = registered.closed.cancelled() => Ok(()),
-        () = shutdown.deadline() => Ok(()),
+        () = Dormant::new(closed) => Ok(()),
+        () = Dormant::new(over) => Ok(()),
         ended = tunnel => ended,
     }
 }

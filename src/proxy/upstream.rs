@@ -84,8 +84,8 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct Lease {
     sender: SendRequest<RequestBody>,
     pool: Arc<Upstream>,
-    /// When it came back from its last exchange; none: it is new.
-    idle_since: Option<Instant>,
+    /// How long it had been unused; none: it is new.
+    unused: Option<Duration>,
     /// The body of the last request, if it was streamed.
     sending: Option<Progress>,
     /// Bounds each wait for a head, with one timer for the whole life of the connection.
@@ -111,10 +111,9 @@ impl Upstream {
     /// An unused connection, or else a new one.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
         match self.take_idle() {
-            Some(Idle { sender, deadline, since }) => {
-                Ok(Lease { sender, pool: Arc::clone(self), idle_since: Some(since), sending: None, deadline })
-            }
-            None => self.connect().await,
+            Some(lease) => Ok(lease),
+            // Boxed: it is rare, and must not make the state of every request larger.
+            None => Box::pin(self.connect()).await,
         }
     }
 
@@ -127,7 +126,7 @@ impl Upstream {
         request: Request<RequestBody>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let mut lease = self.lease().await?;
-        let stale = lease.idle_since.is_some_and(|since| since.elapsed() > FRESH);
+        let stale = lease.unused.is_some_and(|unused| unused > FRESH);
         let spare = (stale && is_repeatable(&request)).then(|| copy(&request));
         let again = match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
@@ -137,7 +136,7 @@ impl Upstream {
                 _ => return Err(error),
             },
         };
-        let mut lease = self.connect().await?;
+        let mut lease = Box::pin(self.connect()).await?;
         match lease.attempt(again).await {
             Ok(answer) => Ok(lease.release_with(answer)),
             Err(Attempt::Unsent(_)) => Err(UpstreamError::Timeout),
@@ -145,16 +144,25 @@ impl Upstream {
         }
     }
 
-    fn take_idle(&self) -> Option<Idle> {
+    /// The connection that was used last.
+    fn take_idle(self: &Arc<Self>) -> Option<Lease> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(last) = idle.pop() {
-            if last.since.elapsed() > self.limits.upstream_idle_timeout {
+            let unused = last.since.elapsed();
+            if unused > self.limits.upstream_idle_timeout {
                 // The last to come back is too old, so all the others are.
                 idle.clear();
                 return None;
             }
             if !last.sender.is_closed() {
-                return Some(last);
+                let Idle { sender, deadline, .. } = last;
+                return Some(Lease {
+                    sender,
+                    pool: Arc::clone(self),
+                    unused: Some(unused),
+                    sending: None,
+                    deadline,
+                });
             }
         }
         None
@@ -178,18 +186,14 @@ impl Upstream {
             .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
         self.metrics.upstream_connections.inc();
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
-        let shutdown = self.shutdown.clone();
+        // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
-            let mut connection = connection.with_upgrades();
-            tokio::select! {
-                ended = &mut connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "upstream connection");
-                },
-                () = shutdown.deadline() => {}
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "upstream connection");
             }
         });
         let pool = Arc::clone(self);
-        Ok(Lease { sender, pool, idle_since: None, sending: None, deadline: Deadline::default() })
+        Ok(Lease { sender, pool, unused: None, sending: None, deadline: Deadline::default() })
     }
 }
 
@@ -219,7 +223,7 @@ impl Lease {
 
     /// Whether it served an exchange before: then it may be stale.
     pub fn is_reused(&self) -> bool {
-        self.idle_since.is_some()
+        self.unused.is_some()
     }
 
     /// Waits until the connection can take another request; an error if it never will.

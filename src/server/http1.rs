@@ -13,6 +13,7 @@ use super::stream::Stream;
 use super::wire::{Exchanges, Patience, Wire};
 use super::{ConnectionInfo, Service};
 use crate::config::Limits;
+use crate::dormant::Dormant;
 use crate::shutdown::Shutdown;
 
 /// A downstream connection as hyper holds it: what an upgrade gives back.
@@ -48,8 +49,10 @@ pub async fn converse(
         http.max_headers(limits.head_count);
     }
     let mut connection = pin!(http.serve_connection(io, answer).with_upgrades());
-    let mut draining = pin!(shutdown.draining());
+    let draining = pin!(shutdown.draining());
+    let mut draining = Dormant::new(draining);
     tokio::select! {
+        biased;
         ended = &mut connection => ended,
         () = &mut draining => {
             connection.as_mut().graceful_shutdown();

@@ -25,6 +25,7 @@ use super::wire::Exchanges;
 use super::{ConnectionInfo, Service};
 use crate::config::Limits;
 use crate::deadline::Deadline;
+use crate::dormant::Dormant;
 use crate::shutdown::Shutdown;
 
 /// What a peer may send of one body before it is taken: enough for 80 Mbit/s over 100 ms.
@@ -71,7 +72,8 @@ pub async fn converse(
     });
     let mut connection = pin!(builder(streams, limits).serve_connection(io, answer));
     let mut idle = Idle::new(limits.idle_timeout, busy);
-    let (mut begins, mut ends) = (pin!(shutdown.draining()), pin!(shutdown.deadline()));
+    let (begins, mut ends) = (pin!(shutdown.draining()), pin!(shutdown.deadline()));
+    let mut begins = Dormant::new(begins);
     let mut draining = false;
     std::future::poll_fn(|cx| {
         loop {
@@ -81,7 +83,7 @@ pub async fn converse(
             if draining {
                 return ends.as_mut().poll(cx).map(Ok);
             }
-            draining = begins.as_mut().poll(cx).is_ready();
+            draining = Pin::new(&mut begins).poll(cx).is_ready();
             if !draining && ready!(idle.poll(cx)) == Over::ForGood {
                 return Poll::Ready(Ok(()));
             }
@@ -235,8 +237,9 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let pace = Arc::clone(&self.next.lock().unwrap_or_else(PoisonError::into_inner));
         let limit = self.stall;
+        // Boxed out here: an async block would hold it twice, and it is 5 KB large.
+        let mut stream = Box::pin(stream);
         self.shutdown.spawn(async move {
-            let mut stream = pin!(stream);
             let (mut stalled, mut part) = (Deadline::default(), 0);
             std::future::poll_fn(|cx| {
                 if stream.as_mut().poll(cx).is_ready() {
