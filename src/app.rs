@@ -21,6 +21,7 @@ use crate::api::Api;
 use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuditSink, Config, Limits, Listen};
+use crate::hub::{HubClient, SetupError};
 use crate::login::assertion::{AssertionError, Signer};
 use crate::login::{LoginService, Parts};
 use crate::metrics::Metrics;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The assertion's key is bad.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
+    /// The client of the Hub API cannot be made.
+    #[error(transparent)]
+    Hub(#[from] SetupError),
     /// The audit log cannot be written.
     #[error("open the audit log {path}: {source}")]
     Audit {
@@ -108,6 +112,7 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
         random,
         audit,
         metrics: Arc::clone(&metrics),
+        hub: Arc::new(HubClient::new(config, Arc::clone(&metrics))?),
     };
     let login = Arc::new(LoginService::new(config, parts).ok_or(StartError::PublicUrl)?);
     let signer = config.assertion.as_ref().map(Signer::new).transpose()?;

@@ -6,11 +6,13 @@
 pub mod apps;
 pub mod assertion;
 mod exchange;
+pub mod hub_tokens;
 mod jwks;
 mod jwt;
 pub mod link;
 mod live;
 pub mod next;
+pub mod owners;
 pub mod parameter;
 pub mod presented;
 pub mod query;
@@ -29,6 +31,7 @@ use serde_json::{Map, Value};
 use crate::audit::{Audit, Event, Record};
 use crate::clock::{Clock, Moment};
 use crate::config::{App, Config, Confirm};
+use crate::hub::{HubClient, HubError, Kind as OwnerKind, TokenChecks};
 use crate::metrics::{Metrics, Reason, ReasonLabel};
 use crate::store::{Consumed, Link, LinkStatus, Revoked, StoreError, TokenStore};
 use crate::token::{
@@ -75,6 +78,9 @@ pub struct LoginService {
     random: Arc<dyn SecureRandom + Send + Sync>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
+    hub: Arc<HubClient>,
+    /// None: no `[hub_tokens]`.
+    checks: Option<TokenChecks>,
     services: Arc<Services>,
     signatories: Signatories,
     tries: Tries,
@@ -139,6 +145,11 @@ enum Taken {
 }
 
 impl Offer {
+    /// The link's public name.
+    pub fn id(&self) -> &LinkId {
+        &self.link.id
+    }
+
     /// Who would be logged in.
     pub fn username(&self) -> &Username {
         &self.link.grant.username
@@ -177,6 +188,8 @@ pub struct Asked<'a> {
     pub next: Option<&'a str>,
     /// The states of the browser's secrets.
     pub states: &'a [State],
+    /// Whether the app itself asks, proved by its key: then nobody can hand its link on, and it need not be bound.
+    pub by_app: bool,
 }
 
 /// Why a link is not honoured.
@@ -253,6 +266,25 @@ impl Refusal {
     }
 }
 
+/// Why a key is nobody's.
+#[derive(Debug, thiserror::Error)]
+pub enum NoIssuer {
+    /// It is no app's, and the hub does not know it.
+    #[error("this key is not known")]
+    Unknown,
+    /// The hub knows whose it is, and that one may not issue links by it.
+    #[error("the {} {name:?} is not listed in [hub_tokens], or this token may not do all that its user may", kind.word())]
+    NotListed {
+        /// Whether it is a user's or a service's.
+        kind: OwnerKind,
+        /// Whose it is.
+        name: String,
+    },
+    /// The hub does not say.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+}
+
 /// What [`LoginService`] is made of.
 pub struct Parts {
     /// Where links are kept.
@@ -265,6 +297,8 @@ pub struct Parts {
     pub audit: Arc<Audit>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Whom the hub is asked through.
+    pub hub: Arc<HubClient>,
 }
 
 impl LoginService {
@@ -283,8 +317,12 @@ impl LoginService {
             replay_grace: config.login.replay_grace,
             require_state: config.login.require_state,
         };
-        let Parts { store, clock, random, audit, metrics } = parts;
-        let apps = Apps::new(&config.apps);
+        let Parts { store, clock, random, audit, metrics, hub } = parts;
+        let apps = Apps::new(&config.apps, config.hub_tokens.as_ref());
+        let checks = config
+            .hub_tokens
+            .as_ref()
+            .map(|tokens| TokenChecks::new(Arc::clone(&hub), Arc::clone(&clock), tokens.cache_max_age));
         let services = Arc::new(Services::default());
         let signatories = Signatories::new(&config.apps, Arc::clone(&services));
         let tries = Tries::new(config.limits.unknown_tokens_per_minute);
@@ -297,6 +335,8 @@ impl LoginService {
             random,
             audit,
             metrics,
+            hub,
+            checks,
             services,
             signatories,
             tries,
@@ -312,6 +352,30 @@ impl LoginService {
     /// The apps in force.
     pub fn apps(&self) -> &Apps {
         &self.apps
+    }
+
+    /// The hub, asked in our own name.
+    pub fn hub(&self) -> &HubClient {
+        &self.hub
+    }
+
+    /// Whose hub tokens are; none without `[hub_tokens]`.
+    pub fn checks(&self) -> Option<&TokenChecks> {
+        self.checks.as_ref()
+    }
+
+    /// The app whose key, or the owner whose hub token, `key` is.
+    pub async fn authenticate(&self, key: &str) -> Result<Arc<App>, NoIssuer> {
+        if let Some(app) = self.apps.authenticate(key) {
+            return Ok(app);
+        }
+        let (Some(owners), Some(checks)) = (self.apps.owners(), &self.checks) else {
+            return Err(NoIssuer::Unknown);
+        };
+        let owner = checks.owner(key).await?.ok_or(NoIssuer::Unknown)?;
+        owners
+            .app_of(&owner)
+            .ok_or_else(|| NoIssuer::NotListed { kind: owner.kind, name: owner.name.clone() })
     }
 
     /// The store.
@@ -371,7 +435,7 @@ impl LoginService {
         if !self.still_allows(&link) {
             return Err(Refusal::link(RefusalReason::NotAllowed, Some(Box::new(link))));
         }
-        if let Some(reason) = self.unbound(&link, asked.states) {
+        if let Some(reason) = self.unbound(&link, asked) {
             return Err(Refusal::link(reason, Some(Box::new(link))));
         }
         match self.destination_of(&link, asked.next) {
@@ -395,10 +459,10 @@ impl LoginService {
     }
 
     /// Why the link does not work in a browser with these states, if it does not.
-    fn unbound(&self, link: &Link, states: &[State]) -> Option<RefusalReason> {
+    fn unbound(&self, link: &Link, asked: Asked<'_>) -> Option<RefusalReason> {
         match link.grant.state {
-            Some(state) => (!states.contains(&state)).then_some(RefusalReason::Bound),
-            None => self.rules.require_state.then_some(RefusalReason::NeedsState),
+            Some(state) => (!asked.states.contains(&state)).then_some(RefusalReason::Bound),
+            None => (self.rules.require_state && !asked.by_app).then_some(RefusalReason::NeedsState),
         }
     }
 
