@@ -9,8 +9,6 @@ const UNSUPPORTED: &[(&str, &str, &str)] = &[
     ("hub.api_url", "", "leave it out"),
     ("hub.api_token", "", "leave it out"),
     ("hub.api_token_file", "", "leave it out"),
-    ("store.url", "redis+sentinel:", "write the redis:// address of the primary"),
-    ("store.url", "redis+cluster:", "write the redis:// address of one primary"),
     ("apps[].hub_tokens", "", "leave it out"),
     ("hub_tokens", "", "leave it out and list who may issue links in [[apps]]"),
 ];
