@@ -15,11 +15,11 @@ mod login;
 mod origin;
 mod parse;
 mod read;
+mod redis;
 mod secret;
 mod store;
 mod tls;
 mod unknown;
-mod unsupported;
 mod validate;
 
 use std::net::SocketAddr;
@@ -237,21 +237,25 @@ pub enum StoreUrl {
     Memory,
     /// `redb:///var/lib/hublatch/tokens.redb`: in a file of this process.
     Redb(PathBuf),
-    /// `redis://`, `rediss://`, `redis+unix://`: in a server that replicas share.
+    /// `redis://` and its kin: in a server that replicas share.
     Redis(Redis),
 }
 
-/// A Redis or Valkey server.
+/// A Redis or Valkey.
 #[derive(Clone)]
 pub struct Redis {
-    /// Where it answers.
-    pub address: RedisAddress,
+    /// Which servers.
+    pub servers: RedisServers,
     /// The number of the database.
     pub database: i64,
     /// The ACL user; none: the default user.
     pub username: Option<String>,
     /// Its password.
     pub password: Option<zeroize::Zeroizing<String>>,
+    /// The ACL user of the Sentinels; none: their default user.
+    pub sentinel_username: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<zeroize::Zeroizing<String>>,
     /// Certificates that sign the server's, in PEM; none: the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// What the names of all keys begin with.
@@ -263,7 +267,7 @@ pub struct Redis {
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Redis")
-            .field("address", &self.address)
+            .field("servers", &self.servers)
             .field("database", &self.database)
             .field("username", &self.username)
             .field("prefix", &self.prefix)
@@ -271,7 +275,23 @@ impl std::fmt::Debug for Redis {
     }
 }
 
-/// Where Redis answers.
+/// How the primary is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisServers {
+    /// `redis://127.0.0.1:6379`: there is one server.
+    One(RedisAddress),
+    /// `redis+sentinel://10.0.0.1,10.0.0.2,10.0.0.3/mymaster`: Sentinels say which server it is.
+    Sentinels {
+        /// The Sentinels.
+        sentinels: Vec<RedisAddress>,
+        /// The name by which they know it.
+        service: String,
+    },
+    /// `redis+cluster://10.0.0.1,10.0.0.2,10.0.0.3`: the node that holds the slot of all our keys.
+    Cluster(Vec<RedisAddress>),
+}
+
+/// Where a server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisAddress {
     /// `redis://127.0.0.1:6379`.
