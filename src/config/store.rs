@@ -185,7 +185,7 @@ fn password(file: &mut ConfigFile) -> Result<Option<Zeroizing<String>>, Noted> {
 
 /// Not a secret, so whoever may can read it.
 fn certificates(file: &mut ConfigFile, path: &str) -> Option<Vec<u8>> {
-    let path = file.directory.join(path);
+    let path = file.file_at(path);
     let size = std::fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or_default();
     let read = if size > CA_BYTES_MAX {
         Err("it is too long".to_owned())

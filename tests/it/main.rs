@@ -25,6 +25,7 @@ mod logout;
 mod next;
 mod races;
 mod redeem;
+mod reload;
 mod state;
 mod support;
 mod switch;

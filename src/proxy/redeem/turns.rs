@@ -18,7 +18,7 @@ use crate::proxy::upstream::ResponseBody;
 use crate::token::{State, TokenDigest};
 
 /// The tokens that are being redeemed by this process.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Turns {
     slots: Arc<Mutex<Slots>>,
 }
