@@ -26,6 +26,7 @@ mod logout;
 mod next;
 mod races;
 mod redeem;
+mod reload;
 mod state;
 mod support;
 mod switch;
