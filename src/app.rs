@@ -20,10 +20,11 @@ use tokio::runtime::Runtime;
 use crate::api::Api;
 use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AuditSink, Config, Limits, Listen};
+use crate::config::{AuditSink, Config, Faults, Limits, Listen};
 use crate::login::assertion::{AssertionError, Signer};
 use crate::login::{LoginService, Parts};
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::proxy::{HubProbe, Proxy, Shared};
 use crate::server::listener::{Address, BindError, Bound, Listener};
 use crate::server::redirect::Redirect;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The assertion's key is bad.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
+    /// The operator's templates of our pages are bad.
+    #[error(transparent)]
+    Pages(#[from] Faults),
     /// The audit log cannot be written.
     #[error("open the audit log {path}: {source}")]
     Audit {
@@ -111,8 +115,10 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     };
     let login = Arc::new(LoginService::new(config, parts).ok_or(StartError::PublicUrl)?);
     let signer = config.assertion.as_ref().map(Signer::new).transpose()?;
-    let shared = Shared::new(config, Arc::clone(&login), signer, Arc::clone(&metrics), shutdown.clone())
-        .map_err(|_| StartError::PublicUrl)?;
+    let pages = Pages::new(config)?;
+    let shared =
+        Shared::new(config, Arc::clone(&login), signer, pages, Arc::clone(&metrics), shutdown.clone())
+            .map_err(|_| StartError::PublicUrl)?;
     let shared = Arc::new(shared);
 
     let management_bound = Bound::new(&config.management.listen, 1)?;

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config};
+use crate::pages::Pages;
 
 /// A reverse proxy that performs forced login for `JupyterHub`.
 #[derive(Debug, Parser)]
@@ -96,7 +97,9 @@ pub fn load(file: &Path) -> Result<Config, Exit> {
     // Lossy: a value that is no text is a bad value, and its fault says so.
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    config::load(file, environment).map_err(|faults| {
+    // The operator's templates belong to it, and only `pages` can judge them.
+    let loaded = config::load(file, environment).and_then(|config| Pages::new(&config).map(|_| config));
+    loaded.map_err(|faults| {
         for fault in &faults {
             complain(&fault.to_string());
         }
