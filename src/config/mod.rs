@@ -8,6 +8,7 @@ mod apps;
 mod embed;
 mod fault;
 mod file;
+mod hub;
 mod jwt;
 mod limits;
 mod login;
@@ -15,11 +16,11 @@ mod origin;
 mod pages;
 mod parse;
 mod read;
+mod redis;
 mod secret;
 mod store;
 mod tls;
 mod unknown;
-mod unsupported;
 mod validate;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use crate::tls::{Acceptor, Connector};
 use crate::token::{KeyDigest, NamePattern, UsernameRule};
 
 pub use fault::{Fault, Faults};
+pub use hub::{AppHubTokens, HubApi, HubTokens};
 pub use limits::Limits;
 pub use validate::{load, load_str};
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub store: Store,
     /// Who may issue links.
     pub apps: Vec<Arc<App>>,
+    /// Whose hub API tokens are keys as well; none: nobody's.
+    pub hub_tokens: Option<HubTokens>,
     /// Who may show the notebooks in frames; none: what the hub says.
     pub embed: Option<Embed>,
     /// How our own pages look.
@@ -137,6 +141,8 @@ pub struct Hub {
     pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
+    /// Where and how its API is called.
+    pub api: HubApi,
 }
 
 impl Hub {
@@ -234,21 +240,25 @@ pub enum StoreUrl {
     Memory,
     /// `redb:///var/lib/hublatch/tokens.redb`: in a file of this process.
     Redb(PathBuf),
-    /// `redis://`, `rediss://`, `redis+unix://`: in a server that replicas share.
+    /// `redis://` and its kin: in a server that replicas share.
     Redis(Redis),
 }
 
-/// A Redis or Valkey server.
+/// A Redis or Valkey.
 #[derive(Clone)]
 pub struct Redis {
-    /// Where it answers.
-    pub address: RedisAddress,
+    /// Which servers.
+    pub servers: RedisServers,
     /// The number of the database.
     pub database: i64,
     /// The ACL user; none: the default user.
     pub username: Option<String>,
     /// Its password.
     pub password: Option<zeroize::Zeroizing<String>>,
+    /// The ACL user of the Sentinels; none: their default user.
+    pub sentinel_username: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<zeroize::Zeroizing<String>>,
     /// Certificates that sign the server's, in PEM; none: the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// What the names of all keys begin with.
@@ -260,7 +270,7 @@ pub struct Redis {
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Redis")
-            .field("address", &self.address)
+            .field("servers", &self.servers)
             .field("database", &self.database)
             .field("username", &self.username)
             .field("prefix", &self.prefix)
@@ -268,7 +278,23 @@ impl std::fmt::Debug for Redis {
     }
 }
 
-/// Where Redis answers.
+/// How the primary is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisServers {
+    /// `redis://127.0.0.1:6379`: there is one server.
+    One(RedisAddress),
+    /// `redis+sentinel://10.0.0.1,10.0.0.2,10.0.0.3/mymaster`: Sentinels say which server it is.
+    Sentinels {
+        /// The Sentinels.
+        sentinels: Vec<RedisAddress>,
+        /// The name by which they know it.
+        service: String,
+    },
+    /// `redis+cluster://10.0.0.1,10.0.0.2,10.0.0.3`: the node that holds the slot of all our keys.
+    Cluster(Vec<RedisAddress>),
+}
+
+/// Where a server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisAddress {
     /// `redis://127.0.0.1:6379`.
@@ -300,6 +326,11 @@ pub enum Scope {
     Revoke,
 }
 
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Issue, Self::Read, Self::Revoke];
+}
+
 /// `[[apps]]`: who may issue links, and which.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -327,6 +358,8 @@ pub struct App {
     pub jwt: Option<Jwt>,
     /// Where it turns tokens of its own into names, if it does.
     pub exchange_url: Option<url::Url>,
+    /// What hub tokens it may have, if any.
+    pub hub_tokens: Option<AppHubTokens>,
 }
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).
