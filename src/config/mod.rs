@@ -13,6 +13,7 @@ mod jwt;
 mod limits;
 mod login;
 mod origin;
+mod pages;
 mod parse;
 mod read;
 mod redis;
@@ -61,6 +62,8 @@ pub struct Config {
     pub hub_tokens: Option<HubTokens>,
     /// Who may show the notebooks in frames; none: what the hub says.
     pub embed: Option<Embed>,
+    /// How our own pages look.
+    pub pages: Pages,
     /// Every limit on time, size and count.
     pub limits: Limits,
     /// What is logged, and how.
@@ -422,6 +425,50 @@ pub enum EmbedCookies {
     None,
     /// And `Partitioned`: another login for each site with a frame.
     Partitioned,
+}
+
+/// A language of our own pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// `en`.
+    English,
+    /// `de`.
+    German,
+    /// `fr`.
+    French,
+}
+
+/// `[pages]`.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    /// The one language; none: the browser's choice.
+    pub language: Option<Language>,
+    /// The name of the application or of its operator.
+    pub name: Option<String>,
+    /// Its logo.
+    pub logo: Option<Image>,
+    /// The operator's own templates.
+    pub templates: Vec<Template>,
+}
+
+/// A picture.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// `image/svg+xml`.
+    pub media_type: &'static str,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+/// A template of the operator's, not judged yet.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// `page.html`.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// What is in it, with line feeds alone.
+    pub text: String,
 }
 
 /// How log lines are written.
