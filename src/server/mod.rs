@@ -3,7 +3,7 @@
 //! Knows nothing of logins or of the hub. The public listeners and the management listener are both of this kind.
 
 mod attended;
-mod frames;
+pub mod frames;
 pub mod framing;
 mod http1;
 mod http2;
