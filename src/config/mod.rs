@@ -8,17 +8,18 @@ mod apps;
 mod embed;
 mod fault;
 mod file;
+mod hub;
 mod jwt;
 mod limits;
 mod login;
 mod origin;
 mod parse;
 mod read;
+mod redis;
 mod secret;
 mod store;
 mod tls;
 mod unknown;
-mod unsupported;
 mod validate;
 
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use crate::tls::{Acceptor, Connector};
 use crate::token::{KeyDigest, NamePattern, UsernameRule};
 
 pub use fault::{Fault, Faults};
+pub use hub::{AppHubTokens, HubApi, HubTokens};
 pub use limits::Limits;
 pub use validate::{load, load_str};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub store: Store,
     /// Who may issue links.
     pub apps: Vec<Arc<App>>,
+    /// Whose hub API tokens are keys as well; none: nobody's.
+    pub hub_tokens: Option<HubTokens>,
     /// Who may show the notebooks in frames; none: what the hub says.
     pub embed: Option<Embed>,
     /// Every limit on time, size and count.
@@ -134,6 +138,8 @@ pub struct Hub {
     pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
+    /// Where and how its API is called.
+    pub api: HubApi,
 }
 
 impl Hub {
@@ -231,21 +237,25 @@ pub enum StoreUrl {
     Memory,
     /// `redb:///var/lib/hublatch/tokens.redb`: in a file of this process.
     Redb(PathBuf),
-    /// `redis://`, `rediss://`, `redis+unix://`: in a server that replicas share.
+    /// `redis://` and its kin: in a server that replicas share.
     Redis(Redis),
 }
 
-/// A Redis or Valkey server.
+/// A Redis or Valkey.
 #[derive(Clone)]
 pub struct Redis {
-    /// Where it answers.
-    pub address: RedisAddress,
+    /// Which servers.
+    pub servers: RedisServers,
     /// The number of the database.
     pub database: i64,
     /// The ACL user; none: the default user.
     pub username: Option<String>,
     /// Its password.
     pub password: Option<zeroize::Zeroizing<String>>,
+    /// The ACL user of the Sentinels; none: their default user.
+    pub sentinel_username: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<zeroize::Zeroizing<String>>,
     /// Certificates that sign the server's, in PEM; none: the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// What the names of all keys begin with.
@@ -257,7 +267,7 @@ pub struct Redis {
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Redis")
-            .field("address", &self.address)
+            .field("servers", &self.servers)
             .field("database", &self.database)
             .field("username", &self.username)
             .field("prefix", &self.prefix)
@@ -265,7 +275,23 @@ impl std::fmt::Debug for Redis {
     }
 }
 
-/// Where Redis answers.
+/// How the primary is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisServers {
+    /// `redis://127.0.0.1:6379`: there is one server.
+    One(RedisAddress),
+    /// `redis+sentinel://10.0.0.1,10.0.0.2,10.0.0.3/mymaster`: Sentinels say which server it is.
+    Sentinels {
+        /// The Sentinels.
+        sentinels: Vec<RedisAddress>,
+        /// The name by which they know it.
+        service: String,
+    },
+    /// `redis+cluster://10.0.0.1,10.0.0.2,10.0.0.3`: the node that holds the slot of all our keys.
+    Cluster(Vec<RedisAddress>),
+}
+
+/// Where a server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisAddress {
     /// `redis://127.0.0.1:6379`.
@@ -297,6 +323,11 @@ pub enum Scope {
     Revoke,
 }
 
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Issue, Self::Read, Self::Revoke];
+}
+
 /// `[[apps]]`: who may issue links, and which.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -324,6 +355,8 @@ pub struct App {
     pub jwt: Option<Jwt>,
     /// Where it turns tokens of its own into names, if it does.
     pub exchange_url: Option<url::Url>,
+    /// What hub tokens it may have, if any.
+    pub hub_tokens: Option<AppHubTokens>,
 }
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).

@@ -6,6 +6,7 @@
 mod contract;
 mod disk;
 mod failover;
+mod inspect;
 mod measure;
 mod redis;
 mod server;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hublatch::clock::{Clock as _, Moment, SystemClock};
-use hublatch::config::{Redis, RedisAddress};
+use hublatch::config::{Redis, RedisAddress, RedisServers};
 use hublatch::store::{
     Consumed, Inserted, Link, LinkStatus, RedisError, RedisStore, Revoked, ServerError, TokenStore,
 };
@@ -206,7 +206,7 @@ fn a_user_with_no_more_than_the_commands_of_the_scripts_is_enough() {
     let server = RedisServer::with(&["--requirepass", "admin-password"]);
     let mut redis = server.config();
     assert!(matches!(refusal(&redis), RedisError::Connect(_)), "without a password");
-    let rules = "on >secret ~{hublatch}:* -@all +eval +evalsha +script|load +info +time +ping +select +get +set +del \
+    let rules = "on >secret ~{hublatch}:* -@all +eval +evalsha +script|load +info +time +ping +select +get +set +del +unlink \
                  +hset +hmget +zadd +zrem +zcount +zscore +zrange +zrangebyscore +zremrangebyscore +pexpire +pttl";
     let mut command = vec!["--no-auth-warning", "-a", "admin-password", "ACL", "SETUSER", "hublatch"];
     command.extend(rules.split_whitespace());
@@ -231,11 +231,23 @@ fn a_user_with_no_more_than_the_commands_of_the_scripts_is_enough() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_sentinel_or_a_node_of_a_cluster_is_not_taken_for_a_server() {
+    let node = RedisServer::with(&["--cluster-enabled", "yes"]);
+    let refused = refusal(&node.config());
+    assert!(matches!(refused, RedisError::Server(ServerError::Cluster)), "{refused}");
+    let mut config = node.config();
+    config.servers = RedisServers::Cluster(vec![RedisServer::start().address()]);
+    assert!(matches!(refusal(&config), RedisError::NoPrimary(_)), "a server that is no node");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn a_unix_socket_will_do() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("redis.sock");
     let server = RedisServer::with(&["--unixsocket", socket.to_str().expect("a path")]);
-    let redis = Redis { address: RedisAddress::Unix(socket), database: 3, ..server.config() };
+    let redis =
+        Redis { servers: RedisServers::One(RedisAddress::Unix(socket)), database: 3, ..server.config() };
     let rig = Remote { store: open(&redis, 10), clock: SystemClock::new(), server };
     let link = rig.link();
     rig.insert(&[&link]);
@@ -265,7 +277,7 @@ fn tls_is_spoken_to_a_server_whose_certificate_is_good() {
         &text(&certificate),
     ]);
     let tls = |host: &str, ca_pem| Redis {
-        address: RedisAddress::Tls { host: host.to_owned(), port },
+        servers: RedisServers::One(RedisAddress::Tls { host: host.to_owned(), port }),
         ca_pem,
         ..server.config()
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hublatch::config::{Redis, RedisAddress};
+use hublatch::config::{Redis, RedisAddress, RedisServers};
 
 /// How long a server may take to start, or a state to be reached.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,14 +43,20 @@ impl RedisServer {
     /// What hublatch is told of it.
     pub fn config(&self) -> Redis {
         Redis {
-            address: RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port: self.port },
+            servers: RedisServers::One(self.address()),
             database: 0,
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             ca_pem: None,
             prefix: "{hublatch}:".to_owned(),
             timeout: Duration::from_secs(2),
         }
+    }
+
+    pub fn address(&self) -> RedisAddress {
+        RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port: self.port }
     }
 
     pub fn port(&self) -> u16 {
