@@ -38,4 +38,5 @@ mod transparency;
 mod upgrades;
 mod upstream_failures;
 mod used_links;
+mod usernames;
 mod without_token;
