@@ -30,7 +30,7 @@ use crate::server::redirect::Redirect;
 use crate::server::{ConnectionInfo, Server, Service};
 use crate::shutdown::Shutdown;
 use crate::status::{HubState, Status};
-use crate::store::{self, OpenError};
+use crate::store::{self, OpenError, TokenStore};
 
 /// How long `/ready` waits for the store and the hub.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
@@ -71,11 +71,18 @@ pub struct Surroundings {
     pub random: Arc<dyn SecureRandom + Send + Sync>,
     /// The audit log; none: as the configuration says.
     pub audit: Option<Box<dyn io::Write + Send>>,
+    /// The token store; none: as the configuration says.
+    pub store: Option<Arc<dyn TokenStore>>,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), random: Arc::new(SystemRandom::new()), audit: None }
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(SystemRandom::new()),
+            audit: None,
+            store: None,
+        }
     }
 }
 
@@ -94,10 +101,13 @@ pub struct Running {
 
 /// Builds and binds everything `config` names, then runs it.
 pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, StartError> {
-    let Surroundings { clock, random, audit } = surroundings;
+    let Surroundings { clock, random, audit, store } = surroundings;
     let metrics = Arc::new(Metrics::new());
     let shutdown = Shutdown::new();
-    let store = store::open(&config.store, &clock)?;
+    let store = match store {
+        Some(store) => store,
+        None => store::open(&config.store, &clock)?,
+    };
     let audit = Arc::new(Audit::new(match audit {
         Some(sink) => sink,
         None => audit_sink(&config.log.audit)?,

@@ -8,6 +8,7 @@ mod apps;
 mod embed;
 mod fault;
 mod file;
+mod hub;
 mod jwt;
 mod limits;
 mod login;
@@ -19,7 +20,6 @@ mod secret;
 mod store;
 mod tls;
 mod unknown;
-mod unsupported;
 mod validate;
 
 use std::net::SocketAddr;
@@ -34,6 +34,7 @@ use crate::tls::{Acceptor, Connector};
 use crate::token::{KeyDigest, NamePattern, UsernameRule};
 
 pub use fault::{Fault, Faults};
+pub use hub::{AppHubTokens, HubApi, HubTokens};
 pub use limits::Limits;
 pub use validate::{load, load_str};
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub store: Store,
     /// Who may issue links.
     pub apps: Vec<Arc<App>>,
+    /// Whose hub API tokens are keys as well; none: nobody's.
+    pub hub_tokens: Option<HubTokens>,
     /// Who may show the notebooks in frames; none: what the hub says.
     pub embed: Option<Embed>,
     /// Every limit on time, size and count.
@@ -135,6 +138,8 @@ pub struct Hub {
     pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
+    /// Where and how its API is called.
+    pub api: HubApi,
 }
 
 impl Hub {
@@ -318,6 +323,11 @@ pub enum Scope {
     Revoke,
 }
 
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Issue, Self::Read, Self::Revoke];
+}
+
 /// `[[apps]]`: who may issue links, and which.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -345,6 +355,8 @@ pub struct App {
     pub jwt: Option<Jwt>,
     /// Where it turns tokens of its own into names, if it does.
     pub exchange_url: Option<url::Url>,
+    /// What hub tokens it may have, if any.
+    pub hub_tokens: Option<AppHubTokens>,
 }
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).

@@ -15,6 +15,7 @@ use hublatch::app::{self, Running, Surroundings};
 use hublatch::clock::{Clock, ManualClock, SystemClock};
 use hublatch::config::{Config, load_str};
 use hublatch::server::listener::Address;
+use hublatch::store::TokenStore;
 use hublatch::token::AppKey;
 
 use super::hub_pages::Proof;
@@ -40,6 +41,7 @@ pub struct Builder {
     more: String,
     clock: Arc<dyn Clock>,
     key: AppKey,
+    store: Option<Arc<dyn TokenStore>>,
 }
 
 impl TestProxy {
@@ -71,6 +73,7 @@ impl TestProxy {
             more: String::new(),
             clock: Arc::new(SystemClock::new()),
             key: AppKey::generate(&SystemRandom::new()).expect("random bytes"),
+            store: None,
         }
         .set("public", "listen = \"127.0.0.1:0\"\nthreads = 1")
         .set("management", "listen = \"127.0.0.1:0\"")
@@ -233,6 +236,13 @@ impl Builder {
         self
     }
 
+    /// A token store of the test's.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// The configuration.
     pub fn config(&self) -> Config {
         let hex: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.key.expose().as_bytes())
@@ -264,6 +274,7 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             random: Arc::new(SystemRandom::new()),
             audit: Some(Box::new(audit.clone())),
+            store: self.store.clone(),
         };
         let running = app::start(&self.config(), surroundings).expect("hublatch starts");
         let tcp = |address: &Address| match address {
