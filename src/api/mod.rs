@@ -58,6 +58,7 @@ use serde::Serialize;
 
 use crate::config::{App, Config, Listen, Scope};
 use crate::login::LoginService;
+use crate::reloads::Reloads;
 
 use error::ApiError;
 use info::Info;
@@ -126,6 +127,7 @@ pub const ROUTES: &[Route] = &[
 pub struct Api {
     login: Arc<LoginService>,
     status: StatusPages,
+    reloads: Arc<Reloads>,
     info: Info,
     /// The host of `public.url`, which may be ours as well.
     public_host: String,
@@ -142,7 +144,12 @@ impl std::fmt::Debug for Api {
 
 impl Api {
     /// The API of `config` over `login`.
-    pub fn new(config: &Config, login: Arc<LoginService>, status: StatusPages) -> Self {
+    pub fn new(
+        config: &Config,
+        login: Arc<LoginService>,
+        status: StatusPages,
+        reloads: Arc<Reloads>,
+    ) -> Self {
         Self {
             info: Info::of(config),
             public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),
@@ -150,6 +157,7 @@ impl Api {
             body_timeout: config.limits.body_stall_timeout,
             login,
             status,
+            reloads,
         }
     }
 
@@ -234,7 +242,7 @@ impl Api {
             }
             Endpoint::Info => {
                 self.refuse_rebound_names(head)?;
-                Ok(json_answer(StatusCode::OK, &self.info))
+                Ok(json_answer(StatusCode::OK, &self.info.with(&self.reloads)))
             }
             Endpoint::OpenApi => {
                 self.refuse_rebound_names(head)?;

@@ -25,23 +25,44 @@ pub struct Apps {
 #[derive(Debug)]
 pub(super) struct RatedApp {
     pub(super) app: Arc<App>,
-    limiter: DefaultDirectRateLimiter,
-    live: Live,
+    limiter: Arc<DefaultDirectRateLimiter>,
+    live: Arc<Live>,
 }
 
 impl RatedApp {
     /// With its full rate at hand.
     pub(super) fn new(app: Arc<App>) -> Self {
         let quota = Quota::per_second(app.rate_per_second).allow_burst(app.burst());
-        Self { app, limiter: RateLimiter::direct(quota), live: Live::default() }
+        Self { app, limiter: Arc::new(RateLimiter::direct(quota)), live: Arc::default() }
+    }
+
+    /// The same app, which goes on where `before` is.
+    pub(super) fn after(&self, before: &Self) -> Self {
+        let same = self.app.rate_per_second == before.app.rate_per_second;
+        let limiter = if same { &before.limiter } else { &self.limiter };
+        Self { app: Arc::clone(&self.app), limiter: Arc::clone(limiter), live: Arc::clone(&before.live) }
     }
 }
 
 impl Apps {
-    /// The apps of the configuration, and the owners of hub tokens that it lists.
+    /// The apps of the configuration, each with its full rate at hand, and the owners of hub tokens that it lists.
     pub fn new(apps: &[Arc<App>], hub_tokens: Option<&HubTokens>) -> Self {
         let rated = |app: &Arc<App>| Arc::new(RatedApp::new(Arc::clone(app)));
         Self { apps: apps.iter().map(rated).collect(), owners: Owners::new(hub_tokens) }
+    }
+
+    /// The same apps, which go on where those of the same names in `earlier` are.
+    #[must_use]
+    pub fn in_place_of(mut self, earlier: &Self) -> Self {
+        for rated in &mut self.apps {
+            if let Some(before) = earlier.apps.iter().find(|before| before.app.name == rated.app.name) {
+                *rated = Arc::new(rated.after(before));
+            }
+        }
+        if let (Some(owners), Some(earlier)) = (&self.owners, &earlier.owners) {
+            owners.go_on_from(earlier);
+        }
+        self
     }
 
     /// The app whose key `key` is. The time taken does not depend on how much of a key is right.

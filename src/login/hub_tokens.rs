@@ -129,7 +129,7 @@ impl LoginService {
             return Err(NoHubToken::Endless);
         }
         match self.redeem(offer, client).await {
-            Ok(proof) => Ok(self.shown(proof, created, expires_in, scopes, client)),
+            Ok(proof) => Ok(self.shown(app, proof, created, expires_in, scopes, client)),
             Err(refusal) => {
                 self.undo(&user, &created).await;
                 self.refused(&refusal, client);
@@ -188,23 +188,25 @@ impl LoginService {
     /// Shows a token, now that the app's own is consumed.
     fn shown(
         &self,
+        app: &App,
         proof: VerifiedUser,
         created: CreatedToken,
         expires_in: Duration,
         scopes: Vec<String>,
         client: Option<IpAddr>,
     ) -> HubToken {
-        let VerifiedUser { link, grant } = proof;
         self.metrics.hub_tokens_issued.inc();
         self.audit.write(&Record {
             time: self.clock.now().wall,
             event: Event::TokenIssued,
-            id: Some(link.as_str()),
-            app: Some(&grant.app),
-            username: Some(grant.username.as_str()),
+            id: Some(proof.link().as_str()),
+            app: Some(&app.name),
+            username: Some(proof.username().as_str()),
             client_ip: client,
             reason: None,
         });
+        // Spent: it is good for one token.
+        drop(proof);
         HubToken { token: created.token, expires_in, scopes }
     }
 

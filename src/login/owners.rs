@@ -87,6 +87,17 @@ impl Owners {
         Some(rated)
     }
 
+    /// Those who were seen before go on where they were, as far as they are still listed.
+    pub(super) fn go_on_from(&self, earlier: &Self) {
+        let earlier = earlier.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, (before, _)) in &earlier.owners {
+            let Some(rated) = self.rated(name) else { continue };
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let uses = seen.uses;
+            seen.owners.insert(Arc::clone(name), (Arc::new(rated.after(before)), uses));
+        }
+    }
+
     fn rules(&self, kind: Kind, name: &str, app: &str) -> Option<App> {
         let rules = &*self.listed.rules;
         let mut rules = App { name: app.into(), ..rules.clone() };

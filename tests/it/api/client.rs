@@ -14,6 +14,7 @@ use hublatch::config::{self, Config};
 use hublatch::hub::HubClient;
 use hublatch::login::{Asked, LoginService, Parts};
 use hublatch::metrics::Metrics;
+use hublatch::reloads::Reloads;
 use hublatch::shutdown::Shutdown;
 use hublatch::status::{HubProbe, HubState, Status};
 use hublatch::store::{MemoryStore, TokenStore};
@@ -118,6 +119,7 @@ impl TestApi {
         let metrics = Arc::new(Metrics::new());
         let shutdown = Shutdown::new();
         let probes = Arc::new(AtomicUsize::new(0));
+        let reloads = Arc::new(Reloads::new(clock.now().wall));
         let parts = Parts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -140,7 +142,7 @@ impl TestApi {
             patience,
             hub: HubState::default(),
         });
-        let api = Api::new(&config, Arc::clone(&login), status.pages());
+        let api = Api::new(&config, Arc::clone(&login), status.pages(), reloads);
         Self { api, login, clock, shutdown, probes, metrics, audit }
     }
 
