@@ -184,11 +184,11 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
     };
     // The other redeeming has not ended, and has not consumed the token either: the hub must be very slow.
-    let Some(turn) = turn else { return Ok(page(proxy, &Page::HubDown, click.format)) };
+    let Some(turn) = turn else { return Ok(hub_down(proxy, &click, Some(offer.link()))) };
     // Put together before anything is consumed: what cannot be sent must cost nobody a link.
     let target = conclude::target(proxy, &click, &offer)?;
     let Some((mut lease, current)) = visitor_of(proxy, &click.headers).await else {
-        return Ok(page(proxy, &Page::HubDown, click.format));
+        return Ok(hub_down(proxy, &click, Some(offer.link())));
     };
     let other = current.as_deref().filter(|name| *name != offer.username().as_str());
     let another = other.is_some() && login.rules().confirm != Confirm::Never;
@@ -203,7 +203,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
             Ok(lease) => lease,
             Err(error) => {
                 tracing::warn!(%error, "login: no connection to the hub");
-                return Ok(page(proxy, &Page::HubDown, click.format));
+                return Ok(hub_down(proxy, &click, Some(offer.link())));
             }
         };
     }
@@ -256,6 +256,12 @@ async fn visitor_of(proxy: &Proxy, headers: &HeaderMap) -> Option<(Lease, Option
     };
     tracing::warn!(%error, "login: ask the hub who the visitor is");
     None
+}
+
+/// The page of a hub that is not to be had; `link` stays as it is.
+fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<ResponseBody> {
+    proxy.shared.login.refused_for("hub_unavailable", link, Some(click.origin.client));
+    page(proxy, &Page::HubDown, click.format)
 }
 
 /// The page of a link that is not honoured, or the way on for one whom it has served already.

@@ -3,10 +3,9 @@
 use tokio::sync::oneshot;
 
 use super::turns::Redeeming;
-use super::{Answer, Click, confirm_page, gate, page, refuse, too_many_tries, visitor_of};
+use super::{Answer, Click, confirm_page, gate, hub_down, refuse, too_many_tries, visitor_of};
 use crate::login::presented::Presented;
 use crate::login::{Asked, Refusal, RefusalReason};
-use crate::pages::Page;
 use crate::proxy::Proxy;
 use crate::proxy::target::Rejection;
 
@@ -37,7 +36,7 @@ pub async fn run(
         return Err(Err(Rejection::Next.into()));
     }
     let Some((lease, _)) = visitor_of(proxy, &click.headers).await else {
-        return Err(Ok(page(proxy, &Page::HubDown, click.format)));
+        return Err(Ok(hub_down(proxy, click, None)));
     };
     lease.release();
     if !click.confirmed && gate::asks_unnamed(proxy, click) {
