@@ -13,6 +13,7 @@ mod double_click;
 mod drain;
 mod embed;
 mod exchange_url;
+mod faults;
 mod floors;
 mod forwarding;
 mod framing;
