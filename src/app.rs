@@ -16,6 +16,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuditSink, Config, Faults, Listen};
+use crate::hub::{HubClient, SetupError};
 use crate::login::assertion::AssertionError;
 use crate::login::{LoginService, Parts};
 use crate::metrics::Metrics;
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The operator's templates of our pages are bad.
     #[error(transparent)]
     Pages(#[from] Faults),
+    /// The client of the Hub API cannot be made.
+    #[error(transparent)]
+    Hub(#[from] SetupError),
     /// The audit log cannot be written.
     #[error("open the audit log {path}: {source}")]
     Audit {
@@ -120,6 +124,7 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
         random,
         audit: Arc::clone(&lasting.audit),
         metrics: Arc::clone(&lasting.metrics),
+        hub: Arc::new(HubClient::new(config, Arc::clone(&lasting.metrics))?),
     };
     let login = LoginService::new(config, parts).ok_or(StartError::PublicUrl)?;
     let generation = Generation::first(config.clone(), login, &lasting)?;

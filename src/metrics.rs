@@ -95,7 +95,13 @@ pub struct Metrics {
     pub consume_seconds: Histogram,
     /// Calls of the Hub API, by call and result.
     pub hub_calls: Family<HubCallLabels, Counter>,
-    /// How long they take, in seconds.
+    /// Checks of hub tokens. What calls of `whoami` are fewer were answered from memory.
+    pub hub_token_checks: Counter,
+    /// Hub tokens that apps were given for their own.
+    pub hub_tokens_issued: Counter,
+    /// Hub tokens that apps have made worthless.
+    pub hub_tokens_revoked: Counter,
+    /// How long calls take, in seconds.
     pub hub_call_seconds: Histogram,
 }
 
@@ -139,6 +145,11 @@ impl Metrics {
             counter("connections_refused", "Connections closed at once, being too many");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
+        let hub_token_checks =
+            counter("hub_token_checks", "Checks of hub tokens, answered by the hub or from memory");
+        let hub_tokens_issued =
+            counter("hub_tokens_issued", "Hub tokens that apps were given for tokens of their own");
+        let hub_tokens_revoked = counter("hub_tokens_revoked", "Hub tokens that apps have revoked");
         let switches = counter("switches", "Sessions of another user ended before a login");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -171,6 +182,9 @@ impl Metrics {
             reloads,
             consume_seconds,
             hub_calls,
+            hub_token_checks,
+            hub_tokens_issued,
+            hub_tokens_revoked,
             hub_call_seconds,
         }
     }
