@@ -30,7 +30,7 @@ use crate::server::redirect::Redirect;
 use crate::server::{ConnectionInfo, Server, Service};
 use crate::shutdown::Shutdown;
 use crate::status::{HubState, Status};
-use crate::store::{self, OpenError, TokenStore};
+use crate::store::{self, MeasuredStore, OpenError, TokenStore};
 
 /// How long `/ready` waits for the store and the hub.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
@@ -108,6 +108,8 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
         Some(store) => store,
         None => store::open(&config.store, &clock)?,
     };
+    let store: Arc<dyn TokenStore> =
+        Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics)));
     let audit = Arc::new(Audit::new(match audit {
         Some(sink) => sink,
         None => audit_sink(&config.log.audit)?,

@@ -27,6 +27,7 @@ mod next;
 mod races;
 mod redeem;
 mod state;
+mod store_metrics;
 mod support;
 mod switch;
 mod targets;
