@@ -124,6 +124,13 @@ fn cpu() -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
+/// What this process has had written to disks.
+fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").expect("procfs");
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|bytes| bytes.parse().ok()).expect("write_bytes")
+}
+
 /// What one call costs with that many links live, by rising numbers: time and CPU, all in flight or one at a time.
 fn growth(name: &str, store: &dyn TokenStore, clock: &dyn Clock) {
     const CALLS: u32 = 5_000;
@@ -137,10 +144,11 @@ fn growth(name: &str, store: &dyn TokenStore, clock: &dyn Clock) {
             live += 1000;
         }
         let told = |what: &str, act: &dyn Fn()| {
-            let (begun, before) = (Instant::now(), cpu());
+            let (begun, before, disk) = (Instant::now(), cpu(), written());
             act();
             let (took, spent) = (begun.elapsed() / CALLS, (cpu() - before) / CALLS);
-            println!("{name} with {live} live: {what} {took:?}, {spent:?} of CPU");
+            let disk = (written() - disk) / u64::from(CALLS);
+            println!("{name} with {live} live: {what} {took:?}, {spent:?} of CPU, {disk} bytes to disk");
         };
         let new = links(clock.now(), CALLS as usize);
         told("insert", &|| {
