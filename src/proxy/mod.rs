@@ -2,155 +2,53 @@
 //!
 //! `Proxy::prepare` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
 
-mod cookies;
-mod embed;
+// Public for the fuzz targets (tests/fuzz): they judge hostile bytes without a socket.
+pub mod cookies;
+pub mod embed;
+pub mod headers;
+pub mod identity;
+pub mod target;
+
 mod error;
-mod headers;
-mod identity;
 mod logout;
+mod pass;
 mod redeem;
-mod target;
+mod shared;
 mod upgrade;
 mod upstream;
 mod visitor;
+mod wishes;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-};
-use hyper::http::uri::PathAndQuery;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderValue, UPGRADE};
+use hyper::{HeaderMap, Request, Response, Uri};
 
-use crate::body::{RequestBody, Streamed, collect};
-use crate::config::{Config, Login, WithoutToken};
-use crate::login::LoginService;
-use crate::login::assertion::Signer;
-use crate::metrics::Metrics;
-use crate::pages::{Format, Pages};
+use crate::config::Config;
+use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
-use crate::shutdown::Shutdown;
 
-use embed::Embed;
 use error::ProxyError;
-use headers::{Forwarding, Origin};
-use identity::Identity;
-use redeem::Turns;
-use upgrade::Tunnels;
+use headers::Origin;
+use pass::without_body;
+use shared::Rules;
 use upstream::Upstream;
+use wishes::Wishes;
 
+pub use shared::Shared;
 pub use upstream::ResponseBody;
 
 /// Asks the hub for a sign of life; an error says what was tried.
 pub type HubProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
-
-/// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward
-/// such a body without framing.
-const UNFRAMED_BODY_BYTES_MAX: usize = 64 * 1024;
-
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
     upstream: Arc<Upstream>,
-}
-
-/// What all threads share.
-#[derive(Debug)]
-pub struct Shared {
-    login: Arc<LoginService>,
-    identity: Identity,
-    forwarding: Forwarding,
-    embed: Option<Embed>,
-    pages: Pages,
-    tunnels: Tunnels,
-    turns: Turns,
-    metrics: Arc<Metrics>,
-    shutdown: Shutdown,
-    rules: Rules,
-}
-
-/// What of the configuration decides about requests.
-#[derive(Debug)]
-struct Rules {
-    login_path: String,
-    logout_path: String,
-    /// Where a browser goes that has logged out.
-    after_logout_url: Option<HeaderValue>,
-    base_url: String,
-    public_origin: String,
-    public_secure: bool,
-    public_authority: HeaderValue,
-    without_token: WithoutToken,
-    /// The app's page, with `WithoutToken::Redirect`.
-    redirect_to: Option<url::Url>,
-    body_stall: Duration,
-    tunnel_idle: Duration,
-    login_hub_timeout: Duration,
-    access_log: bool,
-}
-
-impl Shared {
-    /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
-    pub fn new(
-        config: &Config,
-        login: Arc<LoginService>,
-        signer: Option<Signer>,
-        metrics: Arc<Metrics>,
-        shutdown: Shutdown,
-    ) -> Result<Self, hyper::header::InvalidHeaderValue> {
-        let public = &config.public.url;
-        let embed = config.embed.as_ref().map(Embed::new);
-        Ok(Self {
-            login,
-            identity: Identity::new(config.login.user_header.clone(), signer),
-            forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
-            pages: match &embed {
-                Some(embed) => Pages::new(config.login.app_url.clone()).embedded_in(embed.ancestors()),
-                None => Pages::new(config.login.app_url.clone()),
-            },
-            embed,
-            tunnels: Tunnels::new(metrics.tunnels.clone()),
-            turns: Turns::default(),
-            metrics,
-            shutdown,
-            rules: Rules {
-                login_path: config.hub.login_path(),
-                logout_path: format!("{}hub/logout", config.hub.base_url),
-                after_logout_url: config
-                    .login
-                    .after_logout_url
-                    .as_deref()
-                    .map(HeaderValue::from_str)
-                    .transpose()?,
-                base_url: config.hub.base_url.clone(),
-                public_origin: public.origin.clone(),
-                public_secure: public.secure,
-                public_authority: HeaderValue::from_str(&public.authority)?,
-                without_token: config.login.without_token,
-                redirect_to: redirect_to(&config.login),
-                body_stall: config.limits.body_stall_timeout,
-                tunnel_idle: config.limits.tunnel_idle_timeout,
-                login_hub_timeout: config.limits.login_hub_timeout,
-                access_log: config.log.access,
-            },
-        })
-    }
-}
-
-impl Shared {
-    /// What becomes of the headers of every answer of the hub.
-    fn finish(&self, headers: &mut HeaderMap) {
-        headers::strip_response(headers);
-        if let Some(embed) = &self.embed {
-            embed.amend(headers);
-        }
-    }
 }
 
 /// A request on its way: stripped, with our forwarding headers, and what was learnt from what was stripped.
@@ -166,34 +64,6 @@ struct Passing {
 impl Passing {
     fn format(&self) -> Format {
         Format::preferred(self.request.headers())
-    }
-}
-
-/// What an error page must know of a request that is gone by then: kept instead of judged, because nearly no request
-/// ends in one.
-struct Wishes {
-    accept: Option<HeaderValue>,
-    mode: Option<HeaderValue>,
-}
-
-impl Wishes {
-    fn of(headers: &HeaderMap) -> Self {
-        // One walk past all headers costs less than two lookups by name.
-        let mut wishes = Self { accept: None, mode: None };
-        for (name, value) in headers {
-            if *name == ACCEPT {
-                wishes.accept.get_or_insert_with(|| value.clone());
-            } else if *name == SEC_FETCH_MODE {
-                wishes.mode.get_or_insert_with(|| value.clone());
-            }
-        }
-        wishes
-    }
-
-    fn format(self) -> Format {
-        let accept = self.accept.map(|value| (ACCEPT, value));
-        let mode = self.mode.map(|value| (SEC_FETCH_MODE, value));
-        Format::preferred(&accept.into_iter().chain(mode).collect())
     }
 }
 
@@ -298,80 +168,6 @@ impl Proxy {
         Ok((has_upgrade, upgrade))
     }
 
-    /// An ordinary request: without any login parameter, and without cookies of ours.
-    async fn pass(&self, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
-        let Passing { mut request, upgrade, .. } = passing;
-        cookies::strip_ours(request.headers_mut());
-        self.strip_query(&mut request)?;
-        if upgrade.is_some() {
-            return Box::pin(self.upgrade(request, upgrade)).await;
-        }
-        let request = framed(request, self.shared.rules.body_stall).await?;
-        let mut response = self.upstream.send(request).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ProxyError::UnaskedUpgrade);
-        }
-        self.shared.finish(response.headers_mut());
-        Ok(response)
-    }
-
-    /// A request that asks for another protocol: passed on as such, and followed if the hub agrees to just that.
-    async fn upgrade(
-        &self,
-        mut request: Request<Incoming>,
-        asked: Option<HeaderValue>,
-    ) -> Result<Response<ResponseBody>, ProxyError> {
-        let shared = &*self.shared;
-        // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
-        let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
-        let downstream = hyper::upgrade::on(&mut request);
-        let mut request = framed(request, shared.rules.body_stall).await?;
-        if let Some(asked) = &asked {
-            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            request.headers_mut().insert(UPGRADE, asked.clone());
-        }
-        let mut response = self.upstream.send(request).await?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            self.shared.finish(response.headers_mut());
-            return Ok(response);
-        }
-        let agreed = response.headers().get(UPGRADE).cloned();
-        let same = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().eq_ignore_ascii_case(b.as_bytes());
-        let Some(agreed) = agreed.filter(|agreed| asked.as_ref().is_some_and(|asked| same(asked, agreed)))
-        else {
-            return Err(ProxyError::UnaskedUpgrade);
-        };
-        let upstream = hyper::upgrade::on(&mut response);
-        self.shared.finish(response.headers_mut());
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        response.headers_mut().insert(UPGRADE, agreed);
-        let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
-        self.shared.shutdown.spawn(async move {
-            let _counted = counted;
-            // Boxed: the halves of the handshake are large, and the tunnel outlives them.
-            let joined = Box::pin(async { tokio::try_join!(downstream, upstream) }).await;
-            let ended = match joined {
-                Ok((downstream, upstream)) => {
-                    let idle = shared.rules.tunnel_idle;
-                    upgrade::run(downstream, upstream, registered, idle, &shared.shutdown).await
-                }
-                Err(error) => Err(std::io::Error::other(error)),
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "tunnel");
-            }
-        });
-        Ok(response)
-    }
-
-    /// Cuts the login parameter, in any spelling, out of the query.
-    fn strip_query<B>(&self, request: &mut Request<B>) -> Result<(), ProxyError> {
-        let parameter = &self.shared.login.rules().parameter;
-        let Some(rest) = request.uri().query().and_then(|query| parameter.cut(query)) else { return Ok(()) };
-        *request.uri_mut() = with_query(request.uri(), &rest)?;
-        Ok(())
-    }
-
     /// Whether a path holds the login parameter: some mail and chat clients damage the `?` of a link.
     fn holds_token(&self, path: &str) -> bool {
         memchr::memchr3(b'%', b'&', b';', path.as_bytes()).is_some()
@@ -398,46 +194,4 @@ impl Proxy {
             }
         }
     }
-}
-
-fn redirect_to(login: &Login) -> Option<url::Url> {
-    let app_url = login.app_url.as_deref().filter(|_| login.without_token == WithoutToken::Redirect)?;
-    url::Url::parse(app_url).ok()
-}
-
-/// `uri` with another query; an empty one is none.
-fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
-    let path = uri.path();
-    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-    Ok(Uri::from(PathAndQuery::try_from(target)?))
-}
-
-/// The request as it goes upstream: its body streamed, or held whole where framing could be lost on the way.
-async fn framed(request: Request<Incoming>, stall: Duration) -> Result<Request<RequestBody>, ProxyError> {
-    let (mut parts, incoming) = request.into_parts();
-    parts.version = hyper::Version::HTTP_11;
-    let body = if incoming.is_end_stream() {
-        RequestBody::Empty
-    } else if parts.headers.contains_key(CONTENT_LENGTH) {
-        RequestBody::Streamed(Streamed::new(incoming, stall))
-    } else if matches!(parts.method, Method::DELETE | Method::OPTIONS) {
-        let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX, stall).await?;
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
-        RequestBody::Whole(whole)
-    } else {
-        // Said in so many words, because hyper sends no body with a GET otherwise.
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        RequestBody::Streamed(Streamed::new(incoming, stall))
-    };
-    Ok(Request::from_parts(parts, body))
-}
-
-/// The headers of a request of our own that stands for `headers`' one.
-fn without_body(headers: &HeaderMap) -> HeaderMap {
-    let described = |name: &str| name.starts_with("content-") || name == "expect";
-    headers
-        .iter()
-        .filter(|(name, _)| !described(name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
 }

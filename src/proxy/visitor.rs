@@ -7,8 +7,8 @@ use hyper::header::{ACCEPT, COOKIE, HOST, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde::Deserialize;
 
-use super::Rules;
 use super::upstream::{Lease, UpstreamError};
+use super::{Proxy, Rules};
 use crate::body::{CollectError, RequestBody, collect};
 
 /// The largest answer of the hub that is read.
@@ -52,6 +52,28 @@ impl VisitorError {
 #[derive(Deserialize)]
 struct UserModel {
     name: String,
+}
+
+/// Asks the hub who the browser is. `None`: the hub is not to be had, and nothing may be consumed.
+pub async fn of(proxy: &Proxy, headers: &HeaderMap) -> Option<(Lease, Option<String>)> {
+    let visitor = Visitor::new(&proxy.shared.rules, headers);
+    let error = match proxy.upstream.lease().await {
+        Ok(mut lease) => match visitor.name(&mut lease).await {
+            Ok(name) => return Some((lease, name)),
+            // An idle connection may have been closed by the other side a moment ago: one more try on a new one.
+            Err(error) if lease.is_reused() && !error.is_timeout() => match proxy.upstream.connect().await {
+                Ok(mut lease) => match visitor.name(&mut lease).await {
+                    Ok(name) => return Some((lease, name)),
+                    Err(_) => error,
+                },
+                Err(_) => error,
+            },
+            Err(error) => error,
+        },
+        Err(error) => error.into(),
+    };
+    tracing::warn!(%error, "login: ask the hub who the visitor is");
+    None
 }
 
 /// Asks the hub on behalf of one browser.

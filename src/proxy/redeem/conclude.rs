@@ -6,8 +6,10 @@ use hyper::header::{CACHE_CONTROL, HeaderValue, ORIGIN, REFERRER_POLICY};
 use hyper::{Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
+use super::answers::page;
+use super::refuse::refuse;
 use super::turns::{Browser, Redeeming};
-use super::{Answer, Click, form, page, refuse, state};
+use super::{Answer, Click, form, state};
 use crate::body::RequestBody;
 use crate::login::next::form_encode;
 use crate::login::{Offer, VerifiedUser};

@@ -2,12 +2,14 @@
 
 use tokio::sync::oneshot;
 
+use super::answers::confirm_page;
+use super::refuse::{hub_down, refuse, too_many_tries};
 use super::turns::Redeeming;
-use super::{Answer, Click, confirm_page, gate, hub_down, refuse, too_many_tries, visitor_of};
+use super::{Answer, Click, gate};
 use crate::login::presented::Presented;
 use crate::login::{Asked, Refusal, RefusalReason};
-use crate::proxy::Proxy;
 use crate::proxy::target::Rejection;
+use crate::proxy::{Proxy, visitor};
 
 /// Exchanges `token`, if need be and if nothing stands against it; gives the turn back, or the answer that ends the
 /// request. Nothing is burnt before a person wants it and the hub is known to be alive.
@@ -35,7 +37,7 @@ pub async fn run(
     if asked.next.is_some_and(|next| login.rules().next.check(next).is_err()) {
         return Err(Err(Rejection::Next.into()));
     }
-    let Some((lease, _)) = visitor_of(proxy, &click.headers).await else {
+    let Some((lease, _)) = visitor::of(proxy, &click.headers).await else {
         return Err(Ok(hub_down(proxy, click, None)));
     };
     lease.release();

@@ -3,7 +3,8 @@
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
-use super::{Answer, Click, gate, location, own_headers, plain, redeem, state, token_text};
+use super::answers::{location, plain};
+use super::{Answer, Click, gate, own_headers, redeem, state, token_text};
 use crate::body::{RequestBody, collect};
 use crate::login::query::LoginQuery;
 use crate::proxy::error::ProxyError;

@@ -25,6 +25,11 @@ pub fn check_navigation(headers: &HeaderMap, framed: bool) -> Result<(), Rejecti
     }
 }
 
+/// Whether a person's browser is to show the answer, as far as can be told.
+pub fn is_navigation(proxy: &Proxy, headers: &HeaderMap) -> bool {
+    check_navigation(headers, proxy.shared.embed.is_some()).is_ok()
+}
+
 /// Whether a browser or a scanner fetches ahead of a click that may never come.
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-moz"].iter().flat_map(|name| headers.get_all(*name)).any(|value| {

@@ -9,7 +9,8 @@ use hyper::header::{LOCATION, SET_COOKIE};
 use hyper::{HeaderMap, Response, StatusCode};
 use url::Url;
 
-use super::{Answer, ResponseBody, form, location, plain};
+use super::answers::{location, page, plain};
+use super::{Answer, ResponseBody, form};
 use crate::proxy::{Proxy, cookies};
 use crate::token::{BrowserSecret, State};
 
@@ -39,7 +40,7 @@ pub fn send_to_app(proxy: &Proxy, app_url: &Url, headers: &HeaderMap, next: Opti
             Ok(secret) => secret,
             Err(error) => {
                 tracing::error!(%error, "login: make a browser's secret");
-                return Ok(super::page(proxy, &super::Page::Unavailable, super::Format::preferred(headers)));
+                return Ok(page(proxy, &super::Page::Unavailable, super::Format::preferred(headers)));
             }
         },
     };

@@ -8,17 +8,23 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::header::{COOKIE, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Response};
 use tokio_util::sync::CancellationToken;
 
 use super::Click;
+use crate::login::presented::Presented;
+use crate::proxy::Proxy;
 use crate::proxy::upstream::ResponseBody;
 use crate::token::{State, TokenDigest};
 
+/// How long a second request for a token waits for the first.
+const DOUBLE_CLICK: Duration = Duration::from_secs(5);
+
 /// The tokens that are being redeemed by this process.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Turns {
     slots: Arc<Mutex<Slots>>,
 }
@@ -72,6 +78,33 @@ pub enum Turn {
     Mine(Redeeming),
     /// Somebody is.
     Wait(Other),
+}
+
+/// What came of waiting for a token's turn.
+pub enum Taken {
+    /// It is this request's turn.
+    Turn(Redeeming),
+    /// The same browser's earlier request has brought the login about, and could not take the answer.
+    Answer(Response<ResponseBody>),
+    /// The other was not done in time.
+    TooLate,
+}
+
+/// Waits for another redeeming of the same token, at most [`DOUBLE_CLICK`].
+pub async fn take(proxy: &Proxy, click: &Click, token: &Presented) -> Taken {
+    let deadline = tokio::time::Instant::now() + DOUBLE_CLICK;
+    loop {
+        match proxy.shared.turns.enter(token.digest()) {
+            Turn::Mine(turn) => return Taken::Turn(turn),
+            Turn::Wait(other) => {
+                match tokio::time::timeout_at(deadline, other.wait(&Browser::of(click))).await {
+                    Ok(Some(answer)) => return Taken::Answer(answer),
+                    Ok(None) => {}
+                    Err(_) => return Taken::TooLate,
+                }
+            }
+        }
+    }
 }
 
 /// Holds a token's turn until it is dropped.

@@ -1,0 +1,131 @@
+//! An ordinary request on its way to the hub, and one that asks for another protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+
+use super::error::ProxyError;
+use super::upstream::ResponseBody;
+use super::{Passing, Proxy, cookies, upgrade};
+use crate::body::{RequestBody, Streamed, collect};
+
+/// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward
+/// such a body without framing.
+const UNFRAMED_BODY_BYTES_MAX: usize = 64 * 1024;
+
+impl Proxy {
+    /// An ordinary request: without any login parameter, and without cookies of ours.
+    pub(super) async fn pass(&self, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
+        let Passing { mut request, upgrade, .. } = passing;
+        cookies::strip_ours(request.headers_mut());
+        self.strip_query(&mut request)?;
+        if upgrade.is_some() {
+            return Box::pin(self.upgrade(request, upgrade)).await;
+        }
+        let request = framed(request, self.shared.rules.body_stall).await?;
+        let mut response = self.upstream.send(request).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::UnaskedUpgrade);
+        }
+        self.shared.finish(response.headers_mut());
+        Ok(response)
+    }
+
+    /// A request that asks for another protocol: passed on as such, and followed if the hub agrees to just that.
+    async fn upgrade(
+        &self,
+        mut request: Request<Incoming>,
+        asked: Option<HeaderValue>,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let shared = &*self.shared;
+        // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
+        let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
+        let downstream = hyper::upgrade::on(&mut request);
+        let mut request = framed(request, shared.rules.body_stall).await?;
+        if let Some(asked) = &asked {
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(UPGRADE, asked.clone());
+        }
+        let mut response = self.upstream.send(request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            self.shared.finish(response.headers_mut());
+            return Ok(response);
+        }
+        let agreed = response.headers().get(UPGRADE).cloned();
+        let same = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().eq_ignore_ascii_case(b.as_bytes());
+        let Some(agreed) = agreed.filter(|agreed| asked.as_ref().is_some_and(|asked| same(asked, agreed)))
+        else {
+            return Err(ProxyError::UnaskedUpgrade);
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        self.shared.finish(response.headers_mut());
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, agreed);
+        let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
+        self.shared.shutdown.spawn(async move {
+            let _counted = counted;
+            // Boxed: the halves of the handshake are large, and the tunnel outlives them.
+            let joined = Box::pin(async { tokio::try_join!(downstream, upstream) }).await;
+            let ended = match joined {
+                Ok((downstream, upstream)) => {
+                    let idle = shared.rules.tunnel_idle;
+                    upgrade::run(downstream, upstream, registered, idle, &shared.shutdown).await
+                }
+                Err(error) => Err(std::io::Error::other(error)),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "tunnel");
+            }
+        });
+        Ok(response)
+    }
+
+    /// Cuts the login parameter, in any spelling, out of the query.
+    pub(super) fn strip_query<B>(&self, request: &mut Request<B>) -> Result<(), ProxyError> {
+        let parameter = &self.shared.login.rules().parameter;
+        let Some(rest) = request.uri().query().and_then(|query| parameter.cut(query)) else { return Ok(()) };
+        *request.uri_mut() = with_query(request.uri(), &rest)?;
+        Ok(())
+    }
+}
+
+/// `uri` with another query; an empty one is none.
+fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
+    let path = uri.path();
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    Ok(Uri::from(PathAndQuery::try_from(target)?))
+}
+
+/// The request as it goes upstream: its body streamed, or held whole where framing could be lost on the way.
+async fn framed(request: Request<Incoming>, stall: Duration) -> Result<Request<RequestBody>, ProxyError> {
+    let (mut parts, incoming) = request.into_parts();
+    parts.version = hyper::Version::HTTP_11;
+    let body = if incoming.is_end_stream() {
+        RequestBody::Empty
+    } else if parts.headers.contains_key(CONTENT_LENGTH) {
+        RequestBody::Streamed(Streamed::new(incoming, stall))
+    } else if matches!(parts.method, Method::DELETE | Method::OPTIONS) {
+        let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX, stall).await?;
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+        RequestBody::Whole(whole)
+    } else {
+        // Said in so many words, because hyper sends no body with a GET otherwise.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        RequestBody::Streamed(Streamed::new(incoming, stall))
+    };
+    Ok(Request::from_parts(parts, body))
+}
+
+/// The headers of a request of our own that stands for `headers`' one.
+pub(super) fn without_body(headers: &HeaderMap) -> HeaderMap {
+    let described = |name: &str| name.starts_with("content-") || name == "expect";
+    headers
+        .iter()
+        .filter(|(name, _)| !described(name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}

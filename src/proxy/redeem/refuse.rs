@@ -1,0 +1,86 @@
+//! What becomes of a token that is not honoured: a page, or the way on for one whom the link has served already.
+
+use std::time::Duration;
+
+use hyper::header::{HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+use super::answers::{location, page, plain};
+use super::{Answer, Click, form};
+use crate::login::{Refusal, RefusalReason};
+use crate::pages::{Page, Refused};
+use crate::proxy::target::Rejection;
+use crate::proxy::upstream::ResponseBody;
+use crate::proxy::{Proxy, visitor};
+use crate::store::Link;
+
+/// The page of a link that is not honoured, or the way on for one whom it has served already.
+pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Refusal) -> Answer {
+    let login = &proxy.shared.login;
+    match refusal {
+        Refusal::Link { reason, link: Some(link) }
+            if (*reason == RefusalReason::Used && login.is_within_grace(link))
+                || *reason == RefusalReason::Bound =>
+        {
+            if let Some((lease, current)) = visitor::of(proxy, &click.headers).await {
+                lease.release();
+                if current.as_deref() == Some(link.grant.username.as_str()) {
+                    return go_on(proxy, click, link, asked);
+                }
+            }
+        }
+        Refusal::Link { .. } | Refusal::Next { .. } | Refusal::Store(_) => {}
+    }
+    if matches!(refusal, Refusal::Link { reason: RefusalReason::Unknown, .. }) {
+        login.unknown_from(click.origin.client);
+        if let Some(wait) = login.must_wait(click.origin.client) {
+            return form::take_back(proxy, click, too_many_tries(proxy, click, wait));
+        }
+    }
+    login.refused(refusal, Some(click.origin.client));
+    let refused = match refusal {
+        Refusal::Next { error, .. } => {
+            tracing::debug!(%error, "login: next refused");
+            return Err(Rejection::Next.into());
+        }
+        Refusal::Store(error) => {
+            tracing::error!(%error, "login: token store");
+            return Ok(page(proxy, &Page::StoreDown, click.format));
+        }
+        Refusal::Link { reason, .. } => match reason {
+            RefusalReason::Unknown => Refused::Unknown,
+            RefusalReason::Expired => Refused::Expired,
+            RefusalReason::Used => Refused::Used,
+            RefusalReason::Revoked => Refused::Revoked,
+            RefusalReason::NotAllowed => Refused::NotAllowed,
+            RefusalReason::Bound => Refused::Bound,
+            RefusalReason::NeedsState => Refused::NeedsState,
+        },
+    };
+    form::take_back(proxy, click, page(proxy, &Page::Refused(refused), click.format))
+}
+
+/// The page of a hub that is not to be had; `link` stays as it is.
+pub fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<ResponseBody> {
+    proxy.shared.login.refused_for("hub_unavailable", link, Some(click.origin.client));
+    page(proxy, &Page::HubDown, click.format)
+}
+
+/// An address that has brought too many unknown tokens waits.
+pub fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<ResponseBody> {
+    proxy.shared.login.refused_for("too_many_tries", None, Some(click.origin.client));
+    let mut answer = page(proxy, &Page::TooManyTries, click.format);
+    // Whole seconds, and none too few (RFC 9110 § 10.2.3).
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    answer
+}
+
+/// Refresh, back, double click, another tab: this very user is logged in; she goes where the link leads, without a
+/// login.
+pub fn go_on(proxy: &Proxy, click: &Click, link: &Link, asked: Option<&str>) -> Answer {
+    let next = proxy.shared.login.destination_of(link, asked).map_err(|_| Rejection::Next)?;
+    let home = format!("{}hub/", proxy.shared.rules.base_url);
+    let mut answer = plain(StatusCode::SEE_OTHER);
+    answer.headers_mut().insert(LOCATION, location(next.as_ref().map_or(&home, |next| next.as_str()))?);
+    form::take_back(proxy, click, answer)
+}

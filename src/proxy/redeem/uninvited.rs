@@ -1,0 +1,37 @@
+//! The login path without a token: the hub's own login, a page of ours, or the way to the app.
+
+use super::answers::page;
+use super::{Answer, gate, own_headers, state};
+use crate::config::WithoutToken;
+use crate::login::next::form_decode;
+use crate::pages::Page;
+use crate::proxy::{Passing, Proxy, visitor};
+
+/// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
+///
+/// `next` is the query's, still encoded.
+pub async fn answer(proxy: &Proxy, passing: Passing, next: Option<&str>) -> Answer {
+    let headers = passing.request.headers();
+    match proxy.shared.rules.without_token {
+        WithoutToken::Forward => proxy.pass(passing).await,
+        WithoutToken::Page | WithoutToken::Redirect => {
+            match visitor::of(proxy, &own_headers(headers)).await {
+                None => Ok(page(proxy, &Page::HubDown, passing.format())),
+                Some((_, None)) => match &proxy.shared.rules.redirect_to {
+                    // A script could not follow to another site; it is told what is the matter.
+                    Some(app_url) if gate::is_navigation(proxy, headers) && !gate::is_prefetch(headers) => {
+                        let next = next.and_then(form_decode);
+                        // A bad one would only be refused when the app asks for the link.
+                        let next = next.filter(|next| proxy.shared.login.rules().next.check(next).is_ok());
+                        state::send_to_app(proxy, app_url, headers, next.as_deref())
+                    }
+                    Some(_) | None => Ok(page(proxy, &Page::NoToken, passing.format())),
+                },
+                Some((lease, Some(_))) => {
+                    lease.release();
+                    proxy.pass(passing).await
+                }
+            }
+        }
+    }
+}
