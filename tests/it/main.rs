@@ -30,6 +30,7 @@ mod state;
 mod support;
 mod switch;
 mod targets;
+mod timing;
 mod tls;
 mod token_store;
 mod transparency;
