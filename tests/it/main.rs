@@ -34,6 +34,7 @@ mod store_metrics;
 mod support;
 mod switch;
 mod targets;
+mod timing;
 mod tls;
 mod token_store;
 mod transparency;
