@@ -17,6 +17,7 @@ mod pages;
 mod parse;
 mod read;
 mod redis;
+mod restart;
 mod secret;
 mod store;
 mod tls;
@@ -37,7 +38,8 @@ use crate::token::{KeyDigest, NamePattern, UsernameRule};
 pub use fault::{Fault, Faults};
 pub use hub::{AppHubTokens, HubApi, HubTokens};
 pub use limits::Limits;
-pub use validate::{load, load_str};
+pub use restart::Unchangeable;
+pub use validate::{Reading, load, load_str, load_with_files};
 
 /// Everything that hublatch is told.
 #[derive(Debug, Clone)]
@@ -90,10 +92,20 @@ pub struct Public {
     pub redirect_listen: Vec<Listen>,
     /// What browsers type.
     pub url: PublicUrl,
-    /// Runtimes, one thread each; never 0.
+    /// Runtimes, one thread each; 0: one for each core.
     pub threads: usize,
     /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Public {
+    /// How many threads that is on this machine; never 0.
+    pub fn runtimes(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            some => some,
+        }
+    }
 }
 
 /// The public origin (RFC 6454): scheme, host and port, without a path.
@@ -225,7 +237,7 @@ impl std::fmt::Debug for Assertion {
 }
 
 /// `[store]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     /// Which kind, and where.
     pub url: StoreUrl,
@@ -234,7 +246,7 @@ pub struct Store {
 }
 
 /// Where live tokens are kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `memory:`: in this process; they do not survive it.
     Memory,
@@ -245,7 +257,7 @@ pub enum StoreUrl {
 }
 
 /// A Redis or Valkey.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Redis {
     /// Which servers.
     pub servers: RedisServers,

@@ -27,14 +27,12 @@ const NAME_CHARS_MAX: usize = 64;
 pub(super) fn pages(file: &mut ConfigFile) -> Option<Pages> {
     let language = file.value("pages.language", None, one_of(&LANGUAGES));
     let name = file.value("pages.name", None, |text| name(text).map(Some));
-    let directory = file.directory.clone();
-    let logo = file.value("pages.logo", None, |path| match path {
-        "" => Ok(None),
-        path => logo(&directory.join(path)).map(Some),
-    });
-    let templates = file.value("pages.dir", Vec::new(), |path| match path {
-        "" => Ok(Vec::new()),
-        path => templates(&directory.join(path)),
+    let logo = named_file(file, "pages.logo", |_, path| logo(path).map(Some));
+    let templates = named_file(file, "pages.dir", |file, path| {
+        for name in TEMPLATES {
+            file.file_at(&path.join(name).to_string_lossy());
+        }
+        templates(path)
     });
     Some(Pages {
         language: language?,
@@ -42,6 +40,20 @@ pub(super) fn pages(file: &mut ConfigFile) -> Option<Pages> {
         logo: logo?,
         templates: templates?,
     })
+}
+
+/// What `read` makes of the file that `key` names; nothing, if it names none.
+fn named_file<T: Default>(
+    file: &mut ConfigFile,
+    key: &str,
+    read: impl FnOnce(&mut ConfigFile, &Path) -> Result<T, String>,
+) -> Option<T> {
+    let written = file.value(key, String::new(), |path| Ok(path.to_owned()))?;
+    if written.is_empty() {
+        return Some(T::default());
+    }
+    let path = file.file_at(&written);
+    read(file, &path).map_err(|wrong| file.fault(key, wrong)).ok()
 }
 
 fn name(text: &str) -> Result<String, String> {

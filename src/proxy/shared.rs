@@ -97,6 +97,18 @@ impl Shared {
         })
     }
 
+    /// The proxy of another `config` in place of this one: it knows the same tunnels, and the same logins under way.
+    pub fn succeeded_by(
+        &self,
+        config: &Config,
+        login: Arc<LoginService>,
+        signer: Option<Signer>,
+        pages: Pages,
+    ) -> Result<Self, hyper::header::InvalidHeaderValue> {
+        let new = Self::new(config, login, signer, pages, Arc::clone(&self.metrics), self.shutdown.clone())?;
+        Ok(Self { tunnels: self.tunnels.clone(), turns: self.turns.clone(), ..new })
+    }
+
     /// What becomes of the headers of every answer of the hub.
     pub(super) fn finish(&self, headers: &mut HeaderMap) {
         headers::strip_response(headers);

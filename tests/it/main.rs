@@ -27,6 +27,7 @@ mod next;
 mod pages;
 mod races;
 mod redeem;
+mod reload;
 mod state;
 mod support;
 mod switch;
