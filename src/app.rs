@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::reloads::Reloads;
 use crate::server::listener::{Address, BindError, Bound};
 use crate::shutdown::Shutdown;
-use crate::store::{self, OpenError, TokenStore};
+use crate::store::{self, MeasuredStore, OpenError, TokenStore};
 
 use generation::{Generation, Lasting};
 
@@ -104,16 +104,18 @@ pub struct Running {
 pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, StartError> {
     let Surroundings { clock, random, audit, store } = surroundings;
     let own_audit = audit.is_none();
+    let metrics = Arc::new(Metrics::new());
+    let store = match store {
+        Some(store) => store,
+        None => store::open(&config.store, &clock)?,
+    };
     let lasting = Lasting {
-        store: match store {
-            Some(store) => store,
-            None => store::open(&config.store, &clock)?,
-        },
+        store: Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics))),
         audit: Arc::new(Audit::new(match audit {
             Some(sink) => sink,
             None => audit_sink(&config.log.audit)?,
         })),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         shutdown: Shutdown::new(),
         reloads: Arc::new(Reloads::new(clock.now().wall)),
         clock,

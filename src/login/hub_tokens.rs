@@ -121,7 +121,7 @@ impl LoginService {
         let offer = self.subject(app, subject, client).await?;
         let user = offer.username().as_str().to_owned();
         let scopes = scopes(bounds, &user, wanted.scopes)?;
-        let note = format!("{NOTE}{} link={}", app.name, offer.id());
+        let note = format!("{NOTE}{} link={}", app.name, offer.link().id);
         let new = NewToken { scopes: &scopes, expires_in: expires_in.as_secs(), note: &note };
         let created = self.created(&user, &new).await?;
         if created.expires_at.is_none() {

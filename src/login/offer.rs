@@ -7,7 +7,7 @@ use super::presented::{Kind, Presented};
 use super::refusal::ended;
 use super::{LoginService, Refusal, RefusalReason};
 use crate::store::{Link, StoreError};
-use crate::token::{LinkId, LoginToken, State, TokenDigest, Username};
+use crate::token::{LoginToken, State, TokenDigest, Username};
 
 /// A token that can be redeemed: looked up, judged, not consumed.
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub(super) enum Taken {
 }
 
 impl Offer {
-    /// The link's public name.
-    pub fn id(&self) -> &LinkId {
-        &self.link.id
+    /// Through which link.
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Who would be logged in.

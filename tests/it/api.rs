@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod batch;
-mod broken_store;
+pub mod broken_store;
 mod call;
 pub mod client;
 mod document;

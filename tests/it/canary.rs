@@ -3,6 +3,7 @@
 
 mod hub_tokens;
 mod sinks;
+mod thousand;
 
 use std::sync::Arc;
 use std::time::Duration;
