@@ -174,6 +174,11 @@ impl Live {
         generation.in_force
     }
 
+    /// How long a drain may take.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.servers.public.settings().limits.drain_timeout
+    }
+
     /// What the public thread of this number serves.
     pub(super) fn public(&self, thread: usize) -> (Server, Current<Proxy>) {
         (self.servers.public.clone(), self.proxies[thread].clone())

@@ -8,6 +8,7 @@ mod frames;
 pub mod framing;
 mod http1;
 mod http2;
+pub mod inherited;
 pub mod listener;
 pub mod redirect;
 pub mod stream;

@@ -27,6 +27,7 @@ mod next;
 mod races;
 mod redeem;
 mod reload;
+mod restart;
 mod state;
 mod support;
 mod switch;
