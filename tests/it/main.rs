@@ -24,6 +24,7 @@ mod limits;
 mod login_query;
 mod logout;
 mod next;
+mod proxy_protocol;
 mod races;
 mod redeem;
 mod reload;
