@@ -13,9 +13,11 @@ mod jwt;
 mod limits;
 mod login;
 mod origin;
+mod pages;
 mod parse;
 mod read;
 mod redis;
+mod restart;
 mod secret;
 mod store;
 mod tls;
@@ -36,7 +38,8 @@ use crate::token::{KeyDigest, NamePattern, UsernameRule};
 pub use fault::{Fault, Faults};
 pub use hub::{AppHubTokens, HubApi, HubTokens};
 pub use limits::Limits;
-pub use validate::{load, load_str};
+pub use restart::Unchangeable;
+pub use validate::{Reading, load, load_str, load_with_files};
 
 /// Everything that hublatch is told.
 #[derive(Debug, Clone)]
@@ -59,6 +62,8 @@ pub struct Config {
     pub hub_tokens: Option<HubTokens>,
     /// Who may show the notebooks in frames; none: what the hub says.
     pub embed: Option<Embed>,
+    /// How our own pages look.
+    pub pages: Pages,
     /// Every limit on time, size and count.
     pub limits: Limits,
     /// What is logged, and how.
@@ -87,10 +92,20 @@ pub struct Public {
     pub redirect_listen: Vec<Listen>,
     /// What browsers type.
     pub url: PublicUrl,
-    /// Runtimes, one thread each; never 0.
+    /// Runtimes, one thread each; 0: one for each core.
     pub threads: usize,
     /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Public {
+    /// How many threads that is on this machine; never 0.
+    pub fn runtimes(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            some => some,
+        }
+    }
 }
 
 /// The public origin (RFC 6454): scheme, host and port, without a path.
@@ -104,6 +119,15 @@ pub struct PublicUrl {
     pub authority: String,
     /// The port, also where it is the scheme's default.
     pub port: u16,
+}
+
+impl PublicUrl {
+    /// The host name or address, without port and without the brackets of IPv6.
+    pub fn host(&self) -> &str {
+        let port = format!(":{}", self.port);
+        let host = self.authority.strip_suffix(&port).unwrap_or(&self.authority);
+        host.trim_matches(['[', ']'])
+    }
 }
 
 /// `[management]`.
@@ -222,7 +246,7 @@ impl std::fmt::Debug for Assertion {
 }
 
 /// `[store]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     /// Which kind, and where.
     pub url: StoreUrl,
@@ -231,7 +255,7 @@ pub struct Store {
 }
 
 /// Where live tokens are kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `memory:`: in this process; they do not survive it.
     Memory,
@@ -242,7 +266,7 @@ pub enum StoreUrl {
 }
 
 /// A Redis or Valkey.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Redis {
     /// Which servers.
     pub servers: RedisServers,
@@ -410,6 +434,50 @@ pub enum EmbedCookies {
     None,
     /// And `Partitioned`: another login for each site with a frame.
     Partitioned,
+}
+
+/// A language of our own pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// `en`.
+    English,
+    /// `de`.
+    German,
+    /// `fr`.
+    French,
+}
+
+/// `[pages]`.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    /// The one language; none: the browser's choice.
+    pub language: Option<Language>,
+    /// The name of the application or of its operator.
+    pub name: Option<String>,
+    /// Its logo.
+    pub logo: Option<Image>,
+    /// The operator's own templates.
+    pub templates: Vec<Template>,
+}
+
+/// A picture.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// `image/svg+xml`.
+    pub media_type: &'static str,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+/// A template of the operator's, not judged yet.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// `page.html`.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// What is in it, with line feeds alone.
+    pub text: String,
 }
 
 /// How log lines are written.

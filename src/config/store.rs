@@ -151,7 +151,7 @@ fn password_in(file: &mut ConfigFile, key: &str) -> Result<Option<Zeroizing<Stri
 
 /// Not a secret, so whoever may can read it.
 fn certificates(file: &mut ConfigFile, path: &str) -> Option<Vec<u8>> {
-    let path = file.directory.join(path);
+    let path = file.file_at(path);
     let size = std::fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or_default();
     let read = if size > CA_BYTES_MAX {
         Err("it is too long".to_owned())
