@@ -39,9 +39,12 @@ fuzz:
 fuzz-short:
 	tests/fuzz/run.sh 30
 
-# The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), a full disk.
+# The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), Sentinels, a
+# cluster, several replicas, a full disk, 500 power cuts, 1,000 flipped bits.
 store-tests:
 	docker/install.sh redis
+	$(CARGO) test --locked --lib -- --ignored power_cut
+	$(CARGO) test --locked --test it -- --ignored flipped_bits
 	$(CARGO) test --locked --test store -- --ignored --skip measure
 
 # At most one login per token, whatever is killed: real processes, a real Redis, and a checker of the whole history.

@@ -30,6 +30,7 @@ mod races;
 mod redeem;
 mod reload;
 mod state;
+mod store_metrics;
 mod support;
 mod switch;
 mod targets;
