@@ -35,6 +35,9 @@ use crate::store::{self, OpenError, TokenStore};
 /// How long `/ready` waits for the store and the hub.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Shorter than any timeout by default.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// Why hublatch did not start. Nothing is left bound.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -247,6 +250,14 @@ struct PublicThread {
 
 impl PublicThread {
     fn run(&self, runtime: &Runtime, [public, redirect]: [Vec<Listener>; 2], proxy: &Proxy) {
+        // A timer that ends before all others makes tokio wake its own thread, by two system calls: with a beat, the
+        // timers of a new connection never do.
+        runtime.spawn(async {
+            let mut beat = tokio::time::interval(BEAT);
+            loop {
+                beat.tick().await;
+            }
+        });
         runtime.block_on(async {
             let public = public.into_iter().map(|listener| self.server.serve(listener, proxy.clone()));
             let redirect =
