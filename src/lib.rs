@@ -9,13 +9,13 @@
 //! | floor | rooms | what is in them |
 //! | --- | --- | --- |
 //! | 7 | `main.rs` | the process: arguments in, exit code out |
-//! | 6 | [`cli`] | one file a command: serve, check, init, keygen, link, health |
-//! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, drains |
+//! | 6 | [`cli`] | one file a command: serve, check, init, keygen, link, doctor, health |
+//! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, reloads, drains |
 //! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
-//! | 2 | [`store`] [`pages`] | where tokens live; the few pages we show |
+//! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`tls`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -53,11 +53,13 @@ pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod dormant;
+pub mod hub;
 pub mod logging;
 pub mod login;
 pub mod metrics;
 pub mod pages;
 pub mod proxy;
+pub mod reloads;
 pub mod server;
 pub mod shutdown;
 pub mod status;

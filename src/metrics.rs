@@ -37,6 +37,13 @@ pub struct ReasonLabel {
     pub reason: Reason,
 }
 
+/// What came of something: a word of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    /// The word.
+    pub result: Reason,
+}
+
 /// A word of a closed list, as a label value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reason(pub &'static str);
@@ -45,6 +52,15 @@ impl prometheus_client::encoding::EncodeLabelValue for Reason {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         prometheus_client::encoding::EncodeLabelValue::encode(&self.0, encoder)
     }
+}
+
+/// A call of the Hub API and what came of it: words of closed lists.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HubCallLabels {
+    /// Which call.
+    pub call: Reason,
+    /// What came of it.
+    pub result: Reason,
 }
 
 /// Every metric of the process.
@@ -75,8 +91,14 @@ pub struct Metrics {
     pub switches: Counter,
     /// Links that can still be redeemed; set when the metrics are read.
     pub links_live: Gauge<i64, AtomicI64>,
+    /// Attempts to replace the configuration, by what came of them.
+    pub reloads: Family<ResultLabel, Counter>,
     /// How long the token store takes to consume, in seconds.
     pub consume_seconds: Histogram,
+    /// Calls of the Hub API, by call and result.
+    pub hub_calls: Family<HubCallLabels, Counter>,
+    /// How long they take, in seconds.
+    pub hub_call_seconds: Histogram,
 }
 
 impl Metrics {
@@ -98,6 +120,15 @@ impl Metrics {
             "Time to consume a token",
             Unit::Seconds,
             consume_seconds.clone(),
+        );
+        let hub_calls = Family::default();
+        registry.register("hub_api_calls", "Calls of the Hub API, by call and result", hub_calls.clone());
+        let hub_call_seconds = Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]);
+        registry.register_with_unit(
+            "hub_api_call",
+            "Time that a call of the Hub API takes",
+            Unit::Seconds,
+            hub_call_seconds.clone(),
         );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
@@ -122,6 +153,11 @@ impl Metrics {
         let links_live = gauge("links_live", "Links that can still be redeemed");
         let links_refused = Family::default();
         registry.register("links_refused", "Links refused, by reason", links_refused.clone());
+        let reloads = Family::default();
+        registry.register("reloads", "Attempts to replace the configuration, by result", reloads.clone());
+        for result in ["reloaded", "refused"] {
+            _ = reloads.get_or_create(&ResultLabel { result: Reason(result) });
+        }
         Self {
             registry,
             requests,
@@ -136,7 +172,10 @@ impl Metrics {
             links_refused,
             switches,
             links_live,
+            reloads,
             consume_seconds,
+            hub_calls,
+            hub_call_seconds,
         }
     }
 

@@ -6,6 +6,7 @@
 mod identity;
 mod pinned;
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -126,6 +127,19 @@ impl Acceptor {
         Ok(Self { config: Arc::new(config), identity, proves_clients })
     }
 
+    /// The same, taking the session tickets that `earlier` has given out: a new certificate is no reason for every
+    /// browser to shake hands in full. Not where clients prove certificates: a ticket would let in whom the authorities
+    /// of today do not know.
+    #[must_use]
+    pub fn with_tickets_of(mut self, earlier: &Self) -> Self {
+        if !self.proves_clients && !earlier.proves_clients {
+            let mut config = ServerConfig::clone(&self.config);
+            config.ticketer = Arc::clone(&earlier.config.ticketer);
+            self.config = Arc::new(config);
+        }
+        self
+    }
+
     /// How long the certificate is valid from now on.
     pub fn left(&self) -> Duration {
         self.identity.left()
@@ -155,6 +169,12 @@ impl fmt::Debug for Acceptor {
 pub fn speaks_http2<IO>(stream: &Secured<IO>) -> bool {
     let (_, connection) = stream.get_ref();
     connection.alpn_protocol() == Some(b"h2")
+}
+
+/// How long the certificate that the peer has shown is valid from now on.
+pub fn peer_left<IO>(stream: &Secured<IO>) -> Option<Duration> {
+    let (_, connection) = stream.get_ref();
+    connection.peer_certificates().and_then(|chain| chain.first()).and_then(identity::left)
 }
 
 /// The connecting side, to one host.
@@ -194,6 +214,12 @@ impl Connector {
         Ok(Self { config: Arc::new(config), name })
     }
 
+    /// Its rules, for a client that makes its own connections and checks the name in its URL: reqwest takes them as they
+    /// are, so that no other room need name rustls.
+    pub fn rules(&self) -> impl Any + use<> {
+        ClientConfig::clone(&self.config)
+    }
+
     /// Shakes hands over `io`.
     pub async fn connect<IO>(&self, io: IO) -> io::Result<Secured<IO>>
     where
@@ -202,6 +228,12 @@ impl Connector {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         connector.connect(self.name.clone(), io).await.map(TlsStream::Client)
     }
+}
+
+/// The same for a client that speaks in the clear only: no certificate would do.
+pub fn trusting_nobody() -> Result<impl Any, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS);
+    Ok(builder.map_err(setup)?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 impl fmt::Debug for Connector {

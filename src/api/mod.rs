@@ -48,6 +48,7 @@ use serde::Serialize;
 
 use crate::config::{Config, Listen, Scope};
 use crate::login::LoginService;
+use crate::reloads::Reloads;
 
 use error::ApiError;
 use info::Info;
@@ -104,6 +105,7 @@ pub const ROUTES: &[Route] = &[
 pub struct Api {
     login: Arc<LoginService>,
     status: StatusPages,
+    reloads: Arc<Reloads>,
     info: Info,
     /// The host of `public.url`, which may be ours as well.
     public_host: String,
@@ -120,7 +122,12 @@ impl std::fmt::Debug for Api {
 
 impl Api {
     /// The API of `config` over `login`.
-    pub fn new(config: &Config, login: Arc<LoginService>, status: StatusPages) -> Self {
+    pub fn new(
+        config: &Config,
+        login: Arc<LoginService>,
+        status: StatusPages,
+        reloads: Arc<Reloads>,
+    ) -> Self {
         Self {
             info: Info::of(config),
             public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),
@@ -128,6 +135,7 @@ impl Api {
             body_timeout: config.limits.body_stall_timeout,
             login,
             status,
+            reloads,
         }
     }
 
@@ -191,7 +199,7 @@ impl Api {
             }
             Endpoint::Info => {
                 self.refuse_rebound_names(head)?;
-                Ok(json_answer(StatusCode::OK, &self.info))
+                Ok(json_answer(StatusCode::OK, &self.info.with(&self.reloads)))
             }
             Endpoint::OpenApi => {
                 self.refuse_rebound_names(head)?;

@@ -26,6 +26,14 @@ impl ConfigFile {
         }
     }
 
+    /// The text at `key` as written, which whoever reads that key still will.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match self.values.get(key)? {
+            Value::Text(text) | Value::Variable(text) => Some(text),
+            Value::Number(_) | Value::Flag(_) | Value::Other(_) | Value::List(_) | Value::Table => None,
+        }
+    }
+
     /// The text at `key`, which has no default.
     pub(super) fn required<T>(
         &mut self,
@@ -202,7 +210,7 @@ impl ConfigFile {
 }
 
 /// A value as a fault repeats it: in quotes, on one line, not too long, without the password of a URL.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let password = text.find("//").zip(text.rfind('@')).filter(|(begin, end)| begin < end);
     let text = match password {
         Some((begin, end)) => format!("{}…{}", &text[..begin + 2], &text[end..]),

@@ -11,10 +11,11 @@ use super::file::ConfigFile;
 use super::jwt::is_unprotected;
 use super::login::{assertion, is_guessable, lifetimes, login, user_header};
 use super::origin::{base_url, public_url};
+use super::pages::pages;
 use super::parse::one_of;
 use super::{
-    AuditSink, Config, Confirm, Hub, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public, Upstream,
-    apps, secret, store, tls,
+    AuditSink, Config, Confirm, Hub, HubTokens, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public,
+    Upstream, apps, hub, secret, store, tls,
 };
 
 /// No configuration is larger.
@@ -26,6 +27,32 @@ const THREADS_MAX: usize = 1024;
 ///
 /// Relative paths in the file begin at the directory of the file.
 pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, Faults> {
+    load_with_files(path, environment).outcome
+}
+
+/// A configuration that was read, and what it was read from.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration, or what is wrong with it.
+    pub outcome: Result<Config, Faults>,
+    /// Every file that had a say in it, also those that could not be read.
+    pub files: Vec<PathBuf>,
+}
+
+/// The same as [`load`], with the names of all files whose change would change the outcome.
+pub fn load_with_files(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Reading {
+    let mut files = vec![path.to_owned()];
+    let outcome = contents(path).and_then(|(text, exposed)| {
+        let mut file = ConfigFile::parse(path, &text, exposed, environment)?;
+        let outcome = meant(&mut file);
+        files.append(&mut file.take_files());
+        conclude(outcome, file)
+    });
+    Reading { outcome, files }
+}
+
+/// What stands in the file at `path`, and whether others can read it.
+fn contents(path: &Path) -> Result<(String, bool), Faults> {
     let cannot = |error: std::io::Error| {
         Faults::of_file(path.display().to_string(), format!("cannot read the configuration: {error}"))
     };
@@ -41,50 +68,55 @@ pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>
         let line = 1 + memchr::memchr_iter(b'\n', valid).count();
         cannot(std::io::Error::other(format!("line {line} is not UTF-8")))
     })?;
-    read(&text, path, exposed, environment)
+    Ok((text, exposed))
 }
 
-/// The same for `text`, as if it stood in the file at `path`, which only its owner could read.
+/// The same as [`load`] for `text`, as if it stood in the file at `path`, which only its owner could read.
 pub fn load_str(
     text: &str,
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, Faults> {
-    read(text, path, false, environment)
+    let mut file = ConfigFile::parse(path, text, false, environment)?;
+    let outcome = meant(&mut file);
+    conclude(outcome, file)
 }
 
-fn read(
-    text: &str,
-    path: &Path,
-    exposed: bool,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Config, Faults> {
-    let mut file = ConfigFile::parse(path, text, exposed, environment)?;
-    let config = config(&mut file);
+fn meant(file: &mut ConfigFile) -> Option<Config> {
+    let config = config(file);
     file.refuse_unknown();
+    config
+}
+
+fn conclude(config: Option<Config>, file: ConfigFile) -> Result<Config, Faults> {
+    let name = file.name().to_owned();
     match (config, file.into_faults()) {
         (Some(config), None) => Ok(config),
         (_, Some(faults)) => Err(faults),
         // Cannot happen, because a reader that answers nothing notes why; but it must not end in a panic at start.
-        (None, None) => {
-            Err(Faults::of_file(path.display().to_string(), "is not a valid configuration".to_owned()))
-        }
+        (None, None) => Err(Faults::of_file(name, "is not a valid configuration".to_owned())),
     }
 }
 
 /// Every section is read before one that is bad ends the function.
 fn config(file: &mut ConfigFile) -> Option<Config> {
     let addresses = addresses(file);
+    let own = addresses.own();
     let public = public(file, addresses.public, addresses.redirect);
     let management = management(file, addresses.management);
-    let hub = hub(file, addresses.hub);
+    let hub = hub(file, addresses.hub, &own);
     let lifetimes = lifetimes(file);
     let user_header = user_header(file);
     let assertion = assertion(file, user_header.as_ref());
     let login = login(file, &lifetimes, user_header);
     let embed = embed(file, public.as_ref().map(|public| &public.url));
+    let pages = pages(file);
     let store = store::store(file);
-    let apps = apps::apps(file, lifetimes.longest);
+    let hub_tokens = hub::hub_tokens(file, lifetimes.longest);
+    let others_issue =
+        hub_tokens.as_ref().is_none_or(|tokens| tokens.as_ref().is_some_and(HubTokens::lists_anybody));
+    let apps = apps::apps(file, lifetimes.longest, others_issue);
+    hub::demand_token(file, hub.as_ref(), apps.as_deref());
     let limits = Limits::read(file);
     let log = log(file);
     let mut config = Config {
@@ -95,7 +127,9 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
         assertion: assertion?,
         store: store?,
         apps: apps?,
+        hub_tokens: hub_tokens?,
         embed: embed?,
+        pages: pages?,
         limits: limits?,
         log: log?,
         warnings: Vec::new(),
@@ -112,6 +146,14 @@ struct Addresses {
     hub: Option<HubAddress>,
 }
 
+impl Addresses {
+    /// All of our own listeners.
+    fn own(&self) -> Vec<Listen> {
+        let browsers = self.public.iter().chain(&self.redirect).flatten();
+        browsers.chain(&self.management).cloned().collect()
+    }
+}
+
 /// Where the hub is, and whether it is to be spoken to over TLS.
 struct HubAddress {
     upstream: Upstream,
@@ -125,7 +167,7 @@ fn addresses(file: &mut ConfigFile) -> Addresses {
     let management = file.value("management.listen", local(8001), listen);
     let mut secure = false;
     let upstream = file.required("hub.url", "http://127.0.0.1:8400", |text| {
-        secure = text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        secure = is_https(text);
         upstream(text)
     });
     let of_browsers = |key: &'static str, own: &Option<Vec<Listen>>| {
@@ -182,16 +224,12 @@ fn public(
             file.fault("public.url", format!("is http, so public.redirect_listen leads nowhere; {instead}"));
         }
     }
-    let threads = match threads? {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        some => some,
-    };
     Some(Public {
         listen: listen?,
         tls: tls?,
         redirect_listen: redirect_listen?,
         url: url?,
-        threads,
+        threads: threads?,
         trusted_proxies: trusted_proxies?,
     })
 }
@@ -211,17 +249,31 @@ fn management(file: &mut ConfigFile, listen: Option<Listen>) -> Option<Managemen
     Some(Management { listen, tls })
 }
 
-fn hub(file: &mut ConfigFile, address: Option<HubAddress>) -> Option<Hub> {
+fn hub(file: &mut ConfigFile, address: Option<HubAddress>, own: &[Listen]) -> Option<Hub> {
     let base_url = file.value("hub.base_url", "/".to_owned(), base_url);
-    let HubAddress { upstream, secure } = address?;
-    let tls = match &upstream {
-        Upstream::Tcp { host, .. } if secure => Some(tls::of_hub(file, host)?),
-        Upstream::Tcp { .. } | Upstream::Unix(_) => {
-            tls::of_plain_hub(file);
-            None
+    let api_secure = file.text("hub.api_url").is_some_and(is_https);
+    let secure = address.as_ref().is_some_and(|address| address.secure);
+    let roots = tls::hub_roots(file, secure || api_secure);
+    let upstream = address.map(|address| address.upstream);
+    let tls = match (&upstream, &roots) {
+        (Some(Upstream::Tcp { host, .. }), Some(roots)) if secure => {
+            tls::to_hub(file, "hub.url", host, roots.clone()).map(Some)
         }
+        _ => Some(None),
     };
-    Some(Hub { upstream, tls, base_url: base_url? })
+    // The keys of the API are read whatever is wrong with the others.
+    let nowhere = Upstream::Unix(PathBuf::new());
+    let of_hub =
+        hub::HubTls { roots: roots.clone().flatten(), of_url: tls.as_ref().and_then(Option::as_ref) };
+    let base = base_url.as_deref().unwrap_or("/");
+    let api = hub::api(file, upstream.as_ref().unwrap_or(&nowhere), base, &of_hub, own);
+    let (upstream, base_url, tls, api, _) = (upstream?, base_url?, tls?, api?, roots?);
+    Some(Hub { upstream, tls, base_url, api })
+}
+
+/// Whether `text` is spelled as an URL of https.
+fn is_https(text: &str) -> bool {
+    text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
 }
 
 fn log(file: &mut ConfigFile) -> Option<Log> {
@@ -298,9 +350,12 @@ mod tests {
     #[test]
     fn the_reference_names_every_key() {
         let text = include_str!("../../config/reference.toml");
-        // Sections that the reference cannot switch on, because they need files.
-        let sections =
-            [("HUBLATCH_PUBLIC__TLS__PRIVATE_KEY", "x"), ("HUBLATCH_MANAGEMENT__TLS__CERTIFICATE", "x")];
+        // Sections that the reference cannot switch on, because they need files or mean something by being there.
+        let sections = [
+            ("HUBLATCH_PUBLIC__TLS__PRIVATE_KEY", "x"),
+            ("HUBLATCH_MANAGEMENT__TLS__CERTIFICATE", "x"),
+            ("HUBLATCH_HUB_TOKENS__SERVICES", "x"),
+        ];
         let sections = sections.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut file = ConfigFile::parse(Path::new("reference.toml"), text, false, sections).expect("TOML");
         _ = config(&mut file);

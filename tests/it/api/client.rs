@@ -13,6 +13,7 @@ use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{self, Config};
 use hublatch::login::{Asked, LoginService, Parts};
 use hublatch::metrics::Metrics;
+use hublatch::reloads::Reloads;
 use hublatch::shutdown::Shutdown;
 use hublatch::status::{HubProbe, HubState, Status};
 use hublatch::store::{MemoryStore, TokenStore};
@@ -116,6 +117,7 @@ impl TestApi {
         let metrics = Arc::new(Metrics::new());
         let shutdown = Shutdown::new();
         let probes = Arc::new(AtomicUsize::new(0));
+        let reloads = Arc::new(Reloads::new(clock.now().wall));
         let parts = Parts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -137,7 +139,7 @@ impl TestApi {
             patience,
             hub: HubState::default(),
         });
-        let api = Api::new(&config, Arc::clone(&login), status.pages());
+        let api = Api::new(&config, Arc::clone(&login), status.pages(), reloads);
         Self { api, login, clock, shutdown, probes, audit }
     }
 

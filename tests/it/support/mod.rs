@@ -7,12 +7,14 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod browser;
+pub mod faulty_store;
 pub mod form;
 pub mod gate;
 pub mod hub;
 pub mod hub_pages;
 pub mod links;
 pub mod message;
+pub mod process;
 pub mod proxy;
 pub mod requests;
 pub mod script;
@@ -26,6 +28,7 @@ pub use gate::Gate;
 pub use hub::FakeHub;
 pub use links::{Issued, Links};
 pub use message::{Answer, Headers};
+pub use process::Process;
 pub use proxy::TestProxy;
 pub use script::{Exchange, Seen, Then};
 pub use wire::Wire;
