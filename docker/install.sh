@@ -7,6 +7,7 @@
 #   docker/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
 #   docker/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
 #   docker/install.sh bench-instructions   valgrind, to count instructions
+#   docker/install.sh load    what the origin of the attacks and of the soak is built with, and h2load
 #
 # Afterwards target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
 set -euo pipefail
@@ -19,8 +20,9 @@ main() {
     hub41) install_hub41 ;;
     redis) command -v redis-server >/dev/null || debian_package redis-server ;;
     bench) install_hub; install_bench ;;
-    bench-instructions) make_venv target/venv; programs cc=gcc taskset=util-linux valgrind=valgrind ;;
-    *) fail "usage: docker/install.sh hub | tests | hub41 | redis | bench | bench-instructions" ;;
+    bench-instructions) programs cc=gcc taskset=util-linux valgrind=valgrind ;;
+    load) programs cc=gcc taskset=util-linux openssl=openssl h2load=nghttp2-client ;;
+    *) fail "usage: docker/install.sh hub | tests | hub41 | redis | bench | bench-instructions | load" ;;
   esac
 }
 
