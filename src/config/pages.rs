@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::ConfigFile;
 use super::parse::one_of;
+use super::read::shown;
 use super::{Image, Language, Pages, Template};
 
 const LANGUAGES: [(&str, Option<Language>); 4] = [
@@ -27,12 +28,12 @@ const NAME_CHARS_MAX: usize = 64;
 pub(super) fn pages(file: &mut ConfigFile) -> Option<Pages> {
     let language = file.value("pages.language", None, one_of(&LANGUAGES));
     let name = file.value("pages.name", None, |text| name(text).map(Some));
-    let logo = named_file(file, "pages.logo", |_, path| logo(path).map(Some));
-    let templates = named_file(file, "pages.dir", |file, path| {
+    let logo = read(file, "pages.logo", |file, written| logo(&file.file_at(written)).map(Some));
+    let templates = read(file, "pages.dir", |file, written| {
         for name in TEMPLATES {
-            file.file_at(&path.join(name).to_string_lossy());
+            file.file_at(&format!("{written}/{name}")); // also those that are not there yet
         }
-        templates(path)
+        templates(&file.file_at(written))
     });
     Some(Pages {
         language: language?,
@@ -42,18 +43,17 @@ pub(super) fn pages(file: &mut ConfigFile) -> Option<Pages> {
     })
 }
 
-/// What `read` makes of the file that `key` names; nothing, if it names none.
-fn named_file<T: Default>(
+/// What is made of the file or directory that is named at `key`; the default if none is.
+fn read<T: Default>(
     file: &mut ConfigFile,
     key: &str,
-    read: impl FnOnce(&mut ConfigFile, &Path) -> Result<T, String>,
+    made: impl FnOnce(&mut ConfigFile, &str) -> Result<T, String>,
 ) -> Option<T> {
     let written = file.value(key, String::new(), |path| Ok(path.to_owned()))?;
     if written.is_empty() {
         return Some(T::default());
     }
-    let path = file.file_at(&written);
-    read(file, &path).map_err(|wrong| file.fault(key, wrong)).ok()
+    made(file, &written).map_err(|wrong| file.fault(key, format!("{} {wrong}", shown(&written)))).ok()
 }
 
 fn name(text: &str) -> Result<String, String> {

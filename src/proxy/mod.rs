@@ -2,16 +2,19 @@
 //!
 //! `Proxy::prepare` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
 
-mod cookies;
-mod embed;
+// Public for the fuzz targets (tests/fuzz): they judge hostile bytes without a socket.
+pub mod cookies;
+pub mod embed;
+pub mod headers;
+pub mod identity;
+pub mod target;
+
 mod error;
-mod headers;
-mod identity;
 mod logout;
 mod pass;
 mod redeem;
 mod shared;
-mod target;
+mod stream;
 mod upgrade;
 mod upstream;
 mod visitor;
@@ -89,6 +92,7 @@ impl Service for Proxy {
                     path if path == self.shared.rules.logout_path => {
                         Box::pin(logout::answer(self, passing)).await
                     }
+                    _ if wishes.a_stream() => Box::pin(self.stream(passing)).await,
                     _ => self.pass(passing).await,
                 }
             }

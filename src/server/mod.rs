@@ -4,7 +4,7 @@
 
 mod attended;
 pub mod current;
-mod frames;
+pub mod frames;
 pub mod framing;
 mod http1;
 mod http2;

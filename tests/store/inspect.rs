@@ -23,6 +23,12 @@ pub fn graded(findings: &[Finding], grade: Grade) -> Vec<&str> {
     findings.iter().filter(|finding| finding.grade == grade).map(|finding| finding.text.as_str()).collect()
 }
 
+/// What is said of the store of `redis`, without what is good about it.
+pub fn complaints(redis: Redis) -> Vec<String> {
+    let findings = of_redis(redis);
+    findings.into_iter().filter(|finding| finding.grade != Grade::Good).map(|finding| finding.text).collect()
+}
+
 #[test]
 #[ignore = "needs redis-server"]
 fn a_good_server_is_found_good_and_left_as_it_was() {
