@@ -30,6 +30,7 @@ mod pages;
 mod races;
 mod redeem;
 mod reload;
+mod rotate;
 mod state;
 mod support;
 mod switch;
