@@ -32,6 +32,8 @@ def main():
     options = arguments()
     if not {PROXY_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         tools.fail("two cores are needed: one for hublatch, one for load and origin")
+    tools.install("bench")
+    tools.install("redis")
     os.sched_setaffinity(0, {LOAD_CORE})
     exit_on_sigterm()
     folder = proxies.made(tools.ROOT / "target/bench")
