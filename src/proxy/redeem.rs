@@ -24,7 +24,7 @@ use crate::config::Confirm;
 use crate::login::next::{Next, form_decode};
 use crate::login::query::LoginQuery;
 use crate::login::{Asked, Refusal, RefusalReason};
-use crate::pages::{Format, Page};
+use crate::pages::Format;
 use crate::token::{LoginToken, State};
 
 use answers::{confirm_page, plain};
@@ -134,7 +134,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Taken::Answer(answer) => return Ok(answer),
         Taken::TooLate => None,
     };
-    let asks = Asked { next: asked.as_deref(), states: &click.states };
+    let asks = Asked { next: asked.as_deref(), states: &click.states, by_app: false };
     let (turn, unnamed) = match turn {
         None => (None, false),
         Some(turn) => match exchange::run(proxy, &click, &token, asks, turn).await {
