@@ -14,7 +14,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AuditSink, Config, Listen};
+use crate::config::{AuditSink, Config, Faults, Listen};
 use crate::login::assertion::AssertionError;
 use crate::login::{LoginService, Parts};
 use crate::metrics::Metrics;
@@ -50,6 +50,9 @@ pub enum StartError {
     /// The assertion's key is bad.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
+    /// The operator's templates of our pages are bad.
+    #[error(transparent)]
+    Pages(#[from] Faults),
     /// The audit log cannot be written.
     #[error("open the audit log {path}: {source}")]
     Audit {

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::proxy::{Proxy, Shared};
 use crate::reloads::Reloads;
 use crate::server::current::Current;
@@ -73,7 +74,8 @@ impl Generation {
     pub(super) fn first(config: Config, login: LoginService, lasting: &Lasting) -> Result<Self, StartError> {
         let login = Arc::new(login);
         let (metrics, shutdown) = (Arc::clone(&lasting.metrics), lasting.shutdown.clone());
-        let shared = Shared::new(&config, Arc::clone(&login), signer(&config)?, metrics, shutdown);
+        let pages = Pages::new(&config)?;
+        let shared = Shared::new(&config, Arc::clone(&login), signer(&config)?, pages, metrics, shutdown);
         let shared = Arc::new(shared.map_err(|_| StartError::PublicUrl)?);
         let threads = config.public.runtimes();
         Ok(Self::new(InForce { config, threads, login, shared }, lasting))
@@ -121,7 +123,8 @@ impl InForce {
             *new = new.clone().with_tickets_of(old);
         }
         let login = Arc::new(self.login.succeeded_by(&config).ok_or(StartError::PublicUrl)?);
-        let shared = self.shared.succeeded_by(&config, Arc::clone(&login), signer(&config)?);
+        let pages = Pages::new(&config)?;
+        let shared = self.shared.succeeded_by(&config, Arc::clone(&login), signer(&config)?, pages);
         let shared = Arc::new(shared.map_err(|_| StartError::PublicUrl)?);
         Ok(Generation::new(InForce { config, threads: self.threads, login, shared }, lasting))
     }

@@ -2,7 +2,9 @@
 //!
 //! What is loaded from where, and with which exit code a command ends, is the same for all of them.
 
+mod call;
 pub mod check;
+pub mod doctor;
 pub mod health;
 pub mod init;
 pub mod keygen;
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Faults, Reading};
+use crate::pages::Pages;
 
 /// A reverse proxy that performs forced login for `JupyterHub`.
 #[derive(Debug, Parser)]
@@ -48,6 +51,8 @@ enum Command {
     Keygen,
     /// Ask a running hublatch for a login link and print its URL
     Link(link::LinkArgs),
+    /// Test a running deployment, from outside and from inside; exit 1 if anything is unsafe
+    Doctor(doctor::DoctorArgs),
     /// Exit 0 if the running hublatch is ready (container probe)
     Health(ConfigArg),
 }
@@ -87,6 +92,7 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Path) -> Exit) -> Exit {
         Command::Init(args) => init::run(&args),
         Command::Keygen => keygen::run(),
         Command::Link(args) => link::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Health(config) => health::run(&config.file),
     }
 }
@@ -101,7 +107,10 @@ fn read(file: &Path) -> Reading {
     // Lossy: a value that is no text is a bad value, and its fault says so.
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    config::load_with_files(file, environment)
+    let Reading { outcome, files } = config::load_with_files(file, environment);
+    // The operator's templates belong to it, and only `pages` can judge them.
+    let outcome = outcome.and_then(|config| Pages::new(&config).map(|_| config));
+    Reading { outcome, files }
 }
 
 fn judge(outcome: Result<Config, Faults>) -> Result<Config, Exit> {

@@ -10,7 +10,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults};
-use super::unsupported;
 
 /// What the variables begin with that override keys.
 const VARIABLE_PREFIX: &str = "HUBLATCH_";
@@ -98,7 +97,6 @@ impl ConfigFile {
         };
         file.add_table("", document.get_ref(), &lines);
         file.add_environment(environment);
-        unsupported::refuse(&mut file);
         Ok(file)
     }
 

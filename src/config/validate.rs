@@ -11,6 +11,7 @@ use super::file::ConfigFile;
 use super::jwt::is_unprotected;
 use super::login::{assertion, is_guessable, lifetimes, login, user_header};
 use super::origin::{base_url, public_url};
+use super::pages::pages;
 use super::parse::one_of;
 use super::{
     AuditSink, Config, Confirm, Hub, HubTokens, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public,
@@ -109,6 +110,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
     let assertion = assertion(file, user_header.as_ref());
     let login = login(file, &lifetimes, user_header);
     let embed = embed(file, public.as_ref().map(|public| &public.url));
+    let pages = pages(file);
     let store = store::store(file);
     let hub_tokens = hub::hub_tokens(file, lifetimes.longest);
     let others_issue =
@@ -127,6 +129,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
         apps: apps?,
         hub_tokens: hub_tokens?,
         embed: embed?,
+        pages: pages?,
         limits: limits?,
         log: log?,
         warnings: Vec::new(),

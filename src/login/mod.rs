@@ -7,7 +7,7 @@ pub mod apps;
 pub mod assertion;
 mod exchange;
 mod jwks;
-mod jwt;
+pub mod jwt;
 pub mod link;
 mod live;
 pub mod next;
@@ -19,7 +19,7 @@ mod record;
 mod redeem;
 mod refusal;
 mod revoke;
-mod service;
+pub mod service;
 mod signed;
 mod tries;
 

@@ -27,6 +27,11 @@ pub(super) enum Taken {
 }
 
 impl Offer {
+    /// Through which link.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// Who would be logged in.
     pub fn username(&self) -> &Username {
         &self.link.grant.username

@@ -2,16 +2,18 @@
 //!
 //! `Proxy::prepare` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
 
-mod cookies;
-mod embed;
+// Public for the fuzz targets (tests/fuzz): they judge hostile bytes without a socket.
+pub mod cookies;
+pub mod embed;
+pub mod headers;
+pub mod identity;
+pub mod target;
+
 mod error;
-mod headers;
-mod identity;
 mod logout;
 mod pass;
 mod redeem;
 mod shared;
-mod target;
 mod upgrade;
 mod upstream;
 mod visitor;

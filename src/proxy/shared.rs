@@ -59,20 +59,17 @@ impl Shared {
         config: &Config,
         login: Arc<LoginService>,
         signer: Option<Signer>,
+        pages: Pages,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let public = &config.public.url;
-        let embed = config.embed.as_ref().map(Embed::new);
         Ok(Self {
             login,
             identity: Identity::new(config.login.user_header.clone(), signer),
             forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
-            pages: match &embed {
-                Some(embed) => Pages::new(config.login.app_url.clone()).embedded_in(embed.ancestors()),
-                None => Pages::new(config.login.app_url.clone()),
-            },
-            embed,
+            pages,
+            embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             turns: Turns::default(),
             metrics,
@@ -106,8 +103,9 @@ impl Shared {
         config: &Config,
         login: Arc<LoginService>,
         signer: Option<Signer>,
+        pages: Pages,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
-        let new = Self::new(config, login, signer, Arc::clone(&self.metrics), self.shutdown.clone())?;
+        let new = Self::new(config, login, signer, pages, Arc::clone(&self.metrics), self.shutdown.clone())?;
         Ok(Self { tunnels: self.tunnels.clone(), turns: self.turns.clone(), ..new })
     }
 

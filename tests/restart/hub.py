@@ -18,7 +18,8 @@ class Hub:
         self.port = server.sockets[0].getsockname()[1]
 
     async def _converse(self, reader, writer):
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        # Its end is the end of the run, and cancels what is under way.
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._answer(reader, writer):
                 pass
         writer.close()
