@@ -183,7 +183,7 @@ fn member_code(fault: Fault) -> &'static str {
         Fault::Missing => "missing_field",
         Fault::Invalid(_) => "invalid_field",
         Fault::Conflict(_) => "conflicting_fields",
-        Fault::Unsupported => "unsupported_field",
+        Fault::Unavailable(_) => "unsupported_field",
     }
 }
 

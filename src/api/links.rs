@@ -40,10 +40,12 @@ pub(super) async fn issue(
     let key = idempotency_key(app, headers, body.digest)?;
     let order = order(body.members).map_err(|error| ApiError::member(Place::Body, error))?;
     let by_path = [is_by_path(&order)];
-    let issued = login
-        .issue(app, vec![order], key, client)
-        .await
-        .map_err(|error| ApiError::issue(Place::Body, error.cause, by_path[0]))?;
+    let drafts = login.draw_up(app, vec![order]);
+    let issued = match drafts {
+        Ok(drafts) => login.issue(app, drafts, key, client).await,
+        Err(error) => Err(error),
+    };
+    let issued = issued.map_err(|error| ApiError::issue(Place::Body, error.cause, by_path[0]))?;
     let Some(link) = issued.first() else { return Err(ApiError::NoSuchLink) };
     let mut answer = json_answer(StatusCode::CREATED, &IssuedJson::of(link));
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/links/{}", link.id)) {

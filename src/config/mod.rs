@@ -134,6 +134,8 @@ pub struct Hub {
     pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
+    /// Whether it shows no pages: only its API, the login and the logout are routed to it.
+    pub api_only: bool,
 }
 
 impl Hub {

@@ -221,7 +221,8 @@ fn hub(file: &mut ConfigFile, address: Option<HubAddress>) -> Option<Hub> {
             None
         }
     };
-    Some(Hub { upstream, tls, base_url: base_url? })
+    let api_only = file.flag("hub.api_only", false);
+    Some(Hub { upstream, tls, base_url: base_url?, api_only: api_only? })
 }
 
 fn log(file: &mut ConfigFile) -> Option<Log> {

@@ -8,6 +8,7 @@ pub mod assertion;
 mod exchange;
 mod jwks;
 mod jwt;
+pub mod launch;
 pub mod link;
 mod live;
 pub mod next;
@@ -37,6 +38,7 @@ use crate::token::{BrowserSecret, NoRandomness, UsernameRule};
 
 use apps::Apps;
 use jwt::Signatories;
+use launch::Tickets;
 use next::NextRule;
 use parameter::Parameter;
 use service::Services;
@@ -67,6 +69,10 @@ pub struct Rules {
     pub replay_grace: Duration,
     /// Whether only links that are bound to a browser work.
     pub require_state: bool,
+    /// `{base}hub/hublatch/launch/`.
+    pub waiting_path: String,
+    /// Whether the hub shows no pages (`hub.api_only`).
+    pub api_only: bool,
 }
 
 /// Issues, redeems and revokes login links.
@@ -81,6 +87,8 @@ pub struct LoginService {
     services: Arc<Services>,
     signatories: Signatories,
     tries: Tries,
+    /// None: no server can be launched.
+    tickets: Option<Tickets>,
     /// When this service began to remember.
     started: Moment,
 }
@@ -120,12 +128,15 @@ impl LoginService {
             confirm: config.login.confirm,
             replay_grace: config.login.replay_grace,
             require_state: config.login.require_state,
+            waiting_path: format!("{}hub/hublatch/launch/", config.hub.base_url),
+            api_only: config.hub.api_only,
         };
         let Parts { store, clock, random, audit, metrics } = parts;
         let apps = Apps::new(&config.apps);
         let services = Arc::new(Services::default());
         let signatories = Signatories::new(&config.apps, Arc::clone(&services));
         let tries = Tries::new(config.limits.unknown_tokens_per_minute);
+        let tickets: Option<Tickets> = None;
         let started = clock.now();
         Some(Self {
             rules,
@@ -138,6 +149,7 @@ impl LoginService {
             services,
             signatories,
             tries,
+            tickets,
             started,
         })
     }

@@ -11,6 +11,7 @@ mod page;
 mod reading;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -25,6 +26,7 @@ use serde::Serialize;
 pub use format::Format;
 use page::{Notice, Sign};
 pub use page::{Page, Refused};
+pub use waiting::{Start, Waiting};
 
 const TEMPLATE: &str = "page.html";
 const STYLE: &str = include_str!("style.css");
@@ -37,6 +39,8 @@ pub struct Pages {
     /// The policy of a page without a form, and of one with a form.
     policy: HeaderValue,
     form_policy: HeaderValue,
+    /// The policy of the page that waits: its own script runs, and listens to this origin.
+    script_policy: HeaderValue,
     /// Whether pages of other sites may show them.
     embedded: bool,
 }
@@ -55,8 +59,9 @@ impl Pages {
         Self {
             templates: templates(),
             app_url: app_url.filter(|url| !url.is_empty()),
-            policy: content_security_policy("'none'", "'none'"),
-            form_policy: content_security_policy("'self'", "'none'"),
+            policy: content_security_policy("'none'", "'none'", None),
+            form_policy: content_security_policy("'self'", "'none'", None),
+            script_policy: content_security_policy("'none'", "'none'", Some(waiting::SCRIPT)),
             embedded: false,
         }
     }
@@ -64,9 +69,10 @@ impl Pages {
     /// The same for frames in pages of `ancestors`, origins with spaces between them.
     #[must_use]
     pub fn embedded_in(self, ancestors: &str) -> Self {
-        let policy = content_security_policy("'none'", ancestors);
-        let form_policy = content_security_policy("'self'", ancestors);
-        Self { policy, form_policy, embedded: true, ..self }
+        let policy = content_security_policy("'none'", ancestors, None);
+        let form_policy = content_security_policy("'self'", ancestors, None);
+        let script_policy = content_security_policy("'none'", ancestors, Some(waiting::SCRIPT));
+        Self { policy, form_policy, script_policy, embedded: true, ..self }
     }
 
     /// The whole answer: status, headers and body.
@@ -82,21 +88,17 @@ impl Pages {
                 (status, "application/json", json(status, &notice))
             }
         };
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = status;
-        let body_bytes = response.body().len();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
-        self.protect(headers, has_form && format == Format::Html);
+        let mut response = page_answer(status, media_type, body);
+        let has_form = has_form && format == Format::Html;
+        let policy = if has_form { &self.form_policy } else { &self.policy };
+        self.protect(response.headers_mut(), policy, has_form);
         response
     }
 
-    fn protect(&self, headers: &mut HeaderMap, has_form: bool) {
+    fn protect(&self, headers: &mut HeaderMap, policy: &HeaderValue, has_form: bool) {
         // With "no-referrer" a browser posts "Origin: null" (Fetch, "`Origin` header"), and the form could not be told from a
         // forged one; "strict-origin" never sends the path or the query.
         let referrer = if has_form { "strict-origin" } else { "no-referrer" };
-        let policy = if has_form { &self.form_policy } else { &self.policy };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
         headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
@@ -123,6 +125,11 @@ impl Pages {
             | Page::BadGateway
             | Page::GatewayTimeout
             | Page::TooManyTries
+            | Page::NotWaiting
+            | Page::LoginRefused
+            | Page::LoggedOut
+            | Page::ServerNotRunning
+            | Page::NotFound
             | Page::Unavailable
             | Page::Rejected { .. } => Value::UNDEFINED,
         };
@@ -135,6 +142,7 @@ impl Pages {
             detail => notice.detail,
             advice => notice.advice,
             retry => notice.retry,
+            again => notice.again,
             app_url => self.app_url.as_deref(),
             status => notice.status.as_u16(),
             code => notice.code,
@@ -144,10 +152,22 @@ impl Pages {
     }
 }
 
+/// An answer with its status, type and length.
+fn page_answer(status: StatusCode, media_type: &'static str, body: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let body_bytes = response.body().len();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
+    response
+}
+
 fn templates() -> Environment<'static> {
     let mut templates = Environment::new();
     templates.add_filter("exact", exact);
     templates.add_template(TEMPLATE, include_str!("page.html")).expect("the tests parse the same text");
+    templates.add_template(waiting::TEMPLATE, waiting::SOURCE).expect("the tests parse the same text");
     templates
 }
 
@@ -174,15 +194,19 @@ fn exact(text: &str) -> Value {
     Value::from_safe_string(HtmlEscape(text).to_string().replace('\r', "&#13;"))
 }
 
-/// Nothing may load, frame, script or rebase the page; only its own style, known by its hash, applies.
+/// Nothing may load, frame, script or rebase the page; only its own style, and its own `script` if it
+/// has one, known by their hashes, apply.
 ///
 /// Chromium holds the redirects that follow a post to `form-action` as well: 'self' is right for a hub on one origin,
 /// and stops one that sends users to subdomains.
-fn content_security_policy(form_action: &str, ancestors: &str) -> HeaderValue {
-    let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+fn content_security_policy(form_action: &str, ancestors: &str, script: Option<&str>) -> HeaderValue {
+    let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
+    let style = hash(STYLE);
+    let script = script.map(|script| format!("script-src 'sha256-{}'; connect-src 'self'; ", hash(script)));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action {form_action}; base-uri 'none'; \
-         frame-ancestors {ancestors}"
+        "default-src 'none'; style-src 'sha256-{style}'; {}form-action {form_action}; base-uri 'none'; \
+         frame-ancestors {ancestors}",
+        script.unwrap_or_default()
     );
     HeaderValue::try_from(policy).expect("base64, keywords and origins are visible ASCII")
 }

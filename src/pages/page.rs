@@ -18,6 +18,11 @@
 //! | `bad_gateway` | 502 | the upstream cannot be reached |
 //! | `gateway_timeout` | 504 | the upstream does not answer in time |
 //! | `too_many_tries` | 429 | too many unknown links from one address |
+//! | `not_waiting` | 403 | the waiting page of somebody else, or an old one |
+//! | `login_refused` | 403 | the hub does not let the user in (API-only mode) |
+//! | `logged_out` | 200 | the session at the hub has ended (API-only mode) |
+//! | `server_not_running` | 404 | a path in a server that does not run (API-only mode) |
+//! | `page_not_found` | 404 | a page that the hub would not style (API-only mode) |
 //! | `unavailable` | 503 | at a limit, or draining |
 //! | the caller's | the caller's | [`Page::Rejected`]: the request itself is at fault |
 
@@ -60,6 +65,16 @@ pub enum Page<'a> {
     GatewayTimeout,
     /// 429, too many unknown tokens from one address.
     TooManyTries,
+    /// 403, the waiting page of somebody else, or one that has outlived its ticket.
+    NotWaiting,
+    /// 403, the hub does not let the user in, and its own page would have no style (API-only mode).
+    LoginRefused,
+    /// 200, the session has ended, and the hub's own page would have no style (API-only mode).
+    LoggedOut,
+    /// 404, a path in a server that does not run (API-only mode).
+    ServerNotRunning,
+    /// 404, a page that is not there, and about which the hub's own page would have no style (API-only mode).
+    NotFound,
     /// 503, too many connections or requests, or draining.
     Unavailable,
     /// 4xx, with a sentence for a developer.
@@ -125,6 +140,8 @@ pub(super) struct Notice<'a> {
     pub(super) advice: &'static str,
     /// Whether asking for the same address again is the thing to do.
     pub(super) retry: bool,
+    /// Whether going to the app is called "Start again".
+    pub(super) again: bool,
 }
 
 const OPEN_AGAIN: &str =
@@ -154,6 +171,7 @@ impl Page<'_> {
                 detail: None,
                 advice: "",
                 retry: false,
+                again: false,
             },
             Self::HubDown => delay(
                 "hub_unavailable",
@@ -206,6 +224,46 @@ impl Page<'_> {
                     "Too many links that are not known",
                     "Many links that nobody knows have been opened from your network, and this one is not known either.",
                     "Wait a minute, then go back to the application and open the notebook again.",
+                )
+            },
+            Self::NotWaiting => refusal(
+                "not_waiting",
+                "There is nothing to wait for here",
+                "This page belongs to another login, or it is too old.",
+                "Go back to the application and open the notebook again.",
+            ),
+            Self::LoginRefused => refusal(
+                "login_refused",
+                "You may not log in here",
+                "The notebooks do not accept this login.",
+                "Ask the people who run the application.",
+            ),
+            Self::LoggedOut => Notice {
+                status: StatusCode::OK,
+                ..refusal(
+                    "logged_out",
+                    "You are logged out",
+                    "Your session in this browser has ended.",
+                    "To work on, go back to the application and open the notebook again.",
+                )
+            },
+            Self::ServerNotRunning => Notice {
+                status: StatusCode::NOT_FOUND,
+                again: true,
+                ..delay(
+                    "server_not_running",
+                    "This server is not running",
+                    "It was stopped, or it has not been started yet.",
+                    "Start it again from the application. Work that is saved is not lost.",
+                )
+            },
+            Self::NotFound => Notice {
+                status: StatusCode::NOT_FOUND,
+                ..refusal(
+                    "page_not_found",
+                    "This page does not exist",
+                    "Nothing stands at this address.",
+                    "Go to the application and open the notebook there.",
                 )
             },
             Self::Unavailable => delay(
@@ -287,7 +345,7 @@ fn refusal(
     advice: &'static str,
 ) -> Notice<'static> {
     let (status, sign) = (StatusCode::FORBIDDEN, Sign::BrokenLink);
-    Notice { status, code, sign, title, what, detail: None, advice, retry: false }
+    Notice { status, code, sign, title, what, detail: None, advice, retry: false, again: false }
 }
 
 /// 503: not now.
@@ -298,5 +356,5 @@ fn delay(
     advice: &'static str,
 ) -> Notice<'static> {
     let (status, sign) = (StatusCode::SERVICE_UNAVAILABLE, Sign::Clock);
-    Notice { status, code, sign, title, what, detail: None, advice, retry: false }
+    Notice { status, code, sign, title, what, detail: None, advice, retry: false, again: false }
 }

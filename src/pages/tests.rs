@@ -10,7 +10,7 @@ const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
 
 /// What needs no form: the page, its status and its code.
-const NOTICES: [(Page<'static>, u16, &str); 17] = [
+const NOTICES: [(Page<'static>, u16, &str); 22] = [
     (Page::Refused(Refused::Unknown), 403, "link_unknown"),
     (Page::Refused(Refused::Expired), 403, "link_expired"),
     (Page::Refused(Refused::Used), 403, "link_used"),
@@ -26,6 +26,11 @@ const NOTICES: [(Page<'static>, u16, &str); 17] = [
     (Page::BadGateway, 502, "bad_gateway"),
     (Page::GatewayTimeout, 504, "gateway_timeout"),
     (Page::TooManyTries, 429, "too_many_tries"),
+    (Page::NotWaiting, 403, "not_waiting"),
+    (Page::LoginRefused, 403, "login_refused"),
+    (Page::LoggedOut, 200, "logged_out"),
+    (Page::ServerNotRunning, 404, "server_not_running"),
+    (Page::NotFound, 404, "page_not_found"),
     (Page::Unavailable, 503, "unavailable"),
     (
         Page::Rejected {
@@ -95,12 +100,12 @@ fn a_program_that_has_to_confirm_is_not_told_200() {
 #[test]
 fn every_answer_is_private_and_is_neither_stored_framed_nor_guessed_at() {
     let pages = Pages::new(Some(APP_URL.to_owned()));
-    for (page, status, code) in every_page() {
+    for (page, _, code) in every_page() {
         for (format, media_type) in
             [(Format::Html, "text/html; charset=utf-8"), (Format::Json, "application/json")]
         {
             let answer = pages.answer(&page, format);
-            let has_form = status == 200 && format == Format::Html;
+            let has_form = code == "confirmation_required" && format == Format::Html;
             let (referrer, form_action) =
                 if has_form { ("strict-origin", "'self'") } else { ("no-referrer", "'none'") };
             assert_eq!(header(&answer, &header::CONTENT_TYPE), media_type, "{code}");
@@ -165,13 +170,14 @@ fn the_pages_are_read_by_machines_for_people() {
 fn the_way_back_to_the_app_is_there_exactly_if_the_app_has_a_page() {
     for (page, _, code) in every_page() {
         let with = html(&page);
-        let (before, _) =
-            with.split_once("\">Back to the app</a>").unwrap_or_else(|| panic!("{code}: no way back"));
+        let words = if code == "server_not_running" { "Start again" } else { "Back to the app" };
+        let end = format!("\">{words}</a>");
+        let (before, _) = with.split_once(&end).unwrap_or_else(|| panic!("{code}: no way back"));
         let (_, href) = before.rsplit_once("href=\"").unwrap();
         assert_eq!(unescape(href), APP_URL, "{code}");
         for none in [None, Some(String::new())] {
             let without = Pages::new(none).answer(&page, Format::Html);
-            assert!(!text(&without).contains("Back to the app"), "{code}");
+            assert!(!text(&without).contains(words), "{code}");
         }
     }
 }
@@ -197,9 +203,10 @@ fn people_never_read_the_word_token_nor_the_token() {
 
 #[test]
 fn only_the_field_of_the_confirm_page_holds_the_token() {
-    for (page, status, code) in every_page() {
-        assert_eq!(html(&page).matches("login_token").count(), usize::from(status == 200), "{code}");
-        assert_eq!(html(&page).matches(TOKEN).count(), usize::from(status == 200), "{code}");
+    for (page, _, code) in every_page() {
+        let times = usize::from(code == "confirmation_required");
+        assert_eq!(html(&page).matches("login_token").count(), times, "{code}");
+        assert_eq!(html(&page).matches(TOKEN).count(), times, "{code}");
         assert!(!format!("{page:?}").contains(TOKEN), "{code}");
     }
 }

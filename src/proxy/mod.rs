@@ -2,6 +2,7 @@
 //!
 //! `Proxy::prepare` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
 
+mod api_only;
 mod cookies;
 mod embed;
 mod error;
@@ -15,6 +16,7 @@ mod target;
 mod upgrade;
 mod upstream;
 mod visitor;
+mod waiting;
 mod wishes;
 
 use std::pin::Pin;
@@ -89,6 +91,12 @@ impl Service for Proxy {
                     path if path == self.shared.rules.logout_path => {
                         Box::pin(logout::answer(self, passing)).await
                     }
+                    path if path.starts_with(self.shared.login.waiting_path())
+                        && self.shared.hub.has_token() =>
+                    {
+                        Box::pin(waiting::answer(self, passing)).await
+                    }
+                    _ if self.shared.login.rules().api_only => Box::pin(api_only::pass(self, passing)).await,
                     _ => self.pass(passing).await,
                 }
             }

@@ -12,6 +12,7 @@ use super::identity::Identity;
 use super::redeem::Turns;
 use super::upgrade::Tunnels;
 use crate::config::{Config, Login, WithoutToken};
+use crate::hub::HubClient;
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
 use crate::metrics::Metrics;
@@ -22,6 +23,7 @@ use crate::shutdown::Shutdown;
 #[derive(Debug)]
 pub struct Shared {
     pub(super) login: Arc<LoginService>,
+    pub(super) hub: Arc<HubClient>,
     pub(super) identity: Identity,
     pub(super) forwarding: Forwarding,
     pub(super) embed: Option<Embed>,
@@ -58,6 +60,7 @@ impl Shared {
     pub fn new(
         config: &Config,
         login: Arc<LoginService>,
+        hub: Arc<HubClient>,
         signer: Option<Signer>,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
@@ -66,6 +69,7 @@ impl Shared {
         let embed = config.embed.as_ref().map(Embed::new);
         Ok(Self {
             login,
+            hub,
             identity: Identity::new(config.login.user_header.clone(), signer),
             forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
             pages: match &embed {
