@@ -9,18 +9,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use bytes::Bytes;
 use futures_util::future::join_all;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use socket2::Socket;
 use tokio::runtime::Runtime;
 
-use crate::api::Api;
+use crate::api::{AnswerBody, Api};
 use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuditSink, Config, Limits, Listen};
+use crate::hub::{HubClient, SetupError};
 use crate::login::assertion::{AssertionError, Signer};
 use crate::login::{LoginService, Parts};
 use crate::metrics::Metrics;
@@ -44,6 +43,9 @@ pub enum StartError {
     /// The token store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The client of the Hub API cannot be made.
+    #[error(transparent)]
+    Hub(#[from] SetupError),
     /// The assertion's key is bad.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
@@ -110,8 +112,9 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
         metrics: Arc::clone(&metrics),
     };
     let login = Arc::new(LoginService::new(config, parts).ok_or(StartError::PublicUrl)?);
+    let hub = Arc::new(HubClient::new(config, Arc::clone(&metrics))?);
     let signer = config.assertion.as_ref().map(Signer::new).transpose()?;
-    let shared = Shared::new(config, Arc::clone(&login), signer, Arc::clone(&metrics), shutdown.clone())
+    let shared = Shared::new(config, Arc::clone(&login), Arc::clone(&hub), signer, Arc::clone(&metrics), shutdown.clone())
         .map_err(|_| StartError::PublicUrl)?;
     let shared = Arc::new(shared);
 
@@ -161,7 +164,7 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
         patience: READY_PATIENCE,
         hub: HubState::default(),
     };
-    let api = Management(Arc::new(Api::new(config, login, Arc::new(status).pages())));
+    let api = Management(Arc::new(Api::new(config, login, hub, Arc::new(status).pages())));
     let ended = management_shutdown.clone();
     let sockets = [management_bound.into_sockets()];
     let management_thread = spawn("hublatch-management".to_owned(), sockets, move |runtime, [listeners]| {
@@ -293,9 +296,9 @@ fn audit_sink(sink: &AuditSink) -> Result<Box<dyn io::Write + Send>, StartError>
 struct Management(Arc<Api>);
 
 impl Service for Management {
-    type Body = Full<Bytes>;
+    type Body = AnswerBody;
 
-    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<AnswerBody> {
         self.0.answer(Some(connection.peer), request).await
     }
 }

@@ -13,7 +13,7 @@
 //! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, drains |
 //! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
-//! | 2 | [`store`] [`pages`] | where tokens live; the few pages we show |
+//! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
 //! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`tls`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
 //!
@@ -53,6 +53,7 @@ pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod dormant;
+pub mod hub;
 pub mod logging;
 pub mod login;
 pub mod metrics;

@@ -47,6 +47,15 @@ impl prometheus_client::encoding::EncodeLabelValue for Reason {
     }
 }
 
+/// A call of the Hub API and what came of it: words of closed lists.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HubCallLabels {
+    /// Which call.
+    pub call: Reason,
+    /// What came of it.
+    pub result: Reason,
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -75,6 +84,10 @@ pub struct Metrics {
     pub links_live: Gauge<i64, AtomicI64>,
     /// How long the token store takes to consume, in seconds.
     pub consume_seconds: Histogram,
+    /// Calls of the Hub API, by call and result.
+    pub hub_calls: Family<HubCallLabels, Counter>,
+    /// How long they take, in seconds.
+    pub hub_call_seconds: Histogram,
 }
 
 impl Metrics {
@@ -96,6 +109,15 @@ impl Metrics {
             "Time to consume a token",
             Unit::Seconds,
             consume_seconds.clone(),
+        );
+        let hub_calls = Family::default();
+        registry.register("hub_api_calls", "Calls of the Hub API, by call and result", hub_calls.clone());
+        let hub_call_seconds = Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]);
+        registry.register_with_unit(
+            "hub_api_call",
+            "Time that a call of the Hub API takes",
+            Unit::Seconds,
+            hub_call_seconds.clone(),
         );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
@@ -133,6 +155,8 @@ impl Metrics {
             switches,
             links_live,
             consume_seconds,
+            hub_calls,
+            hub_call_seconds,
         }
     }
 

@@ -6,6 +6,7 @@
 mod identity;
 mod pinned;
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -194,6 +195,12 @@ impl Connector {
         Ok(Self { config: Arc::new(config), name })
     }
 
+    /// Its rules, for a client that makes its own connections and checks the name in its URL: reqwest takes them as they
+    /// are, so that no other room need name rustls.
+    pub fn rules(&self) -> impl Any + use<> {
+        ClientConfig::clone(&self.config)
+    }
+
     /// Shakes hands over `io`.
     pub async fn connect<IO>(&self, io: IO) -> io::Result<Secured<IO>>
     where
@@ -202,6 +209,12 @@ impl Connector {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         connector.connect(self.name.clone(), io).await.map(TlsStream::Client)
     }
+}
+
+/// The same for a client that speaks in the clear only: no certificate would do.
+pub fn trusting_nobody() -> Result<impl Any, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS);
+    Ok(builder.map_err(setup)?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 impl fmt::Debug for Connector {

@@ -25,6 +25,8 @@ pub(super) struct Info {
     max_lifetime: u64,
     /// Whether each link must have a `state`.
     require_state: bool,
+    /// Whether servers can be launched.
+    launch: bool,
     /// The most links in one batch.
     batch_max: usize,
     /// What is allowed but unwise in this configuration.
@@ -43,6 +45,7 @@ impl Info {
             lifetime: config.login.lifetime.as_secs(),
             max_lifetime: config.login.max_lifetime.as_secs(),
             require_state: config.login.require_state,
+            launch: config.hub.api.token.is_some(),
             batch_max: BATCH_MAX,
             warnings: config.warnings.clone(),
         }

@@ -5,11 +5,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
+
 use super::file::ConfigFile;
 use super::jwt::{jwt, service_url};
 use super::origin::{click_origin, next_prefix};
 use super::parse::{app_name, duration_within, one_of, rate, written};
-use super::{App, Scope};
+use super::{App, Scope, hub};
 use crate::token::{KeyDigest, NamePattern, UsernameCase, UsernameRule};
 
 /// Digests that everybody knows: of the example keys in our documentation, and of no text at all.
@@ -39,11 +41,19 @@ struct Taken {
     issuers: HashMap<String, String>,
 }
 
-/// Every app. `longest` is `login.max_lifetime`, if that is known.
-pub(super) fn apps(file: &mut ConfigFile, longest: Option<Duration>) -> Option<Vec<Arc<App>>> {
+/// Every app. `longest` is `login.max_lifetime`, if that is known; `others_issue`: links are issued even without apps.
+pub(super) fn apps(
+    file: &mut ConfigFile,
+    longest: Option<Duration>,
+    others_issue: bool,
+) -> Option<Vec<Arc<App>>> {
     let sections = file.sections("apps");
-    if sections.is_empty() && !file.is_withdrawn("apps") {
-        file.fault("apps", "nobody may issue links; write a section [[apps]] with a name and a key");
+    if sections.is_empty() && !others_issue && !file.is_withdrawn("apps") {
+        file.fault(
+            "apps",
+            "nobody may issue links; write a section [[apps]] with a name and a key, or list a hub service in \
+             [hub_tokens]",
+        );
     }
     let mut taken = Taken::default();
     // Every section is read before one that is bad ends the list.
@@ -60,6 +70,30 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
     let makes_tokens = !matches!((&jwt, &exchange_url), (Some(None), Some(None)));
     let keys = keys(file, &key("keys"), makes_tokens, taken);
     let scopes = scopes(file, &key("scopes"));
+    let rules = rules(file, section, longest);
+    let hub_tokens = hub::of_app(file, section);
+    let (jwt, exchange_url, hub_tokens) = (jwt?, exchange_url?, hub_tokens?);
+    let keys = keys?;
+    if hub_tokens.is_some() && keys.is_empty() {
+        file.fault(&key("hub_tokens"), "needs a key of the app: with it the app asks for hub tokens");
+    }
+    Some(App { jwt, exchange_url, hub_tokens, ..rules?.app(name?, keys, scopes?) })
+}
+
+/// What whoever issues links is bound by.
+pub(super) struct Rules {
+    usernames: NamePattern,
+    deny_usernames: Vec<String>,
+    next: Vec<String>,
+    max_lifetime: Duration,
+    rate_per_second: NonZeroU32,
+    max_live_links: usize,
+    origins: Vec<HeaderValue>,
+}
+
+/// The rules in `section`. `longest` is `login.max_lifetime`, if that is known.
+pub(super) fn rules(file: &mut ConfigFile, section: &str, longest: Option<Duration>) -> Option<Rules> {
+    let key = |name: &str| format!("{section}.{name}");
     let usernames = file.value(&key("usernames"), None, |text| pattern(text).map(Some));
     let deny_usernames = file.list(&key("deny_usernames"), vec!["admin".to_owned()], denied_username);
     let next = prefixes(file, &key("next"));
@@ -71,10 +105,7 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
         Some(pattern) => pattern,
         None => pattern("^.*$").ok()?,
     };
-    Some(App {
-        name: name?,
-        keys: keys?,
-        scopes: scopes?,
+    Some(Rules {
         usernames,
         deny_usernames: deny_usernames?,
         next: next?,
@@ -82,9 +113,28 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
         rate_per_second: rate_per_second?,
         max_live_links: max_live_links?,
         origins: origins?,
-        jwt: jwt?,
-        exchange_url: exchange_url?,
     })
+}
+
+impl Rules {
+    /// An app of these rules, which makes no tokens of its own.
+    pub(super) fn app(self, name: Arc<str>, keys: Vec<KeyDigest>, scopes: Vec<Scope>) -> App {
+        App {
+            name,
+            keys,
+            scopes,
+            usernames: self.usernames,
+            deny_usernames: self.deny_usernames,
+            next: self.next,
+            max_lifetime: self.max_lifetime,
+            rate_per_second: self.rate_per_second,
+            max_live_links: self.max_live_links,
+            origins: self.origins,
+            jwt: None,
+            exchange_url: None,
+            hub_tokens: None,
+        }
+    }
 }
 
 fn name(file: &mut ConfigFile, key: &str, taken: &mut Taken) -> Option<Arc<str>> {
@@ -139,8 +189,7 @@ fn keys(file: &mut ConfigFile, key: &str, makes_tokens: bool, taken: &mut Taken)
 fn scopes(file: &mut ConfigFile, key: &str) -> Option<Vec<Scope>> {
     const WORDS: [(&str, Scope); 3] =
         [("issue", Scope::Issue), ("read", Scope::Read), ("revoke", Scope::Revoke)];
-    let all = WORDS.iter().map(|(_, scope)| *scope).collect();
-    let scopes = file.list(key, all, one_of(&WORDS))?;
+    let scopes = file.list(key, Vec::from(Scope::ALL), one_of(&WORDS))?;
     if scopes.is_empty() {
         file.fault(key, "is empty, so the app could do nothing; write for example [\"issue\"]");
     }

@@ -42,6 +42,10 @@ pub struct Limits {
     pub upstream_idle_connections: usize,
     /// Each request of our own to the hub during a login.
     pub login_hub_timeout: Duration,
+    /// Each call of the Hub API, and each pause in what it streams.
+    pub hub_api_timeout: Duration,
+    /// The most calls of the Hub API at once; further ones wait within that time.
+    pub hub_api_calls: usize,
     /// Unknown tokens a minute from one address, before it is told to wait; 0: never.
     pub unknown_tokens_per_minute: usize,
 }
@@ -66,6 +70,8 @@ impl Default for Limits {
             upstream_idle_timeout: Duration::from_secs(4),
             upstream_idle_connections: 256,
             login_hub_timeout: Duration::from_secs(10),
+            hub_api_timeout: Duration::from_secs(20),
+            hub_api_calls: 100,
             unknown_tokens_per_minute: 100,
         }
     }
@@ -97,6 +103,8 @@ impl Limits {
             upstream_idle_timeout,
             upstream_idle_connections,
             login_hub_timeout,
+            hub_api_timeout,
+            hub_api_calls,
             unknown_tokens_per_minute,
         } = Self::default();
         // All are read before one that is missing ends the function.
@@ -123,6 +131,8 @@ impl Limits {
         let upstream_idle_connections =
             file.number("limits.upstream_idle_connections", upstream_idle_connections, 0..=COUNT_MAX);
         let login_hub_timeout = file.value("limits.login_hub_timeout", login_hub_timeout, some_duration);
+        let hub_api_timeout = file.value("limits.hub_api_timeout", hub_api_timeout, some_duration);
+        let hub_api_calls = file.number("limits.hub_api_calls", hub_api_calls, 1..=10_000);
         let unknown_tokens_per_minute =
             file.number("limits.unknown_tokens_per_minute", unknown_tokens_per_minute, 0..=COUNT_MAX);
         Some(Self {
@@ -143,6 +153,8 @@ impl Limits {
             upstream_idle_timeout: upstream_idle_timeout?,
             upstream_idle_connections: upstream_idle_connections?,
             login_hub_timeout: login_hub_timeout?,
+            hub_api_timeout: hub_api_timeout?,
+            hub_api_calls: hub_api_calls?,
             unknown_tokens_per_minute: unknown_tokens_per_minute?,
         })
     }

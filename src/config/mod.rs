@@ -8,6 +8,7 @@ mod apps;
 mod embed;
 mod fault;
 mod file;
+mod hub;
 mod jwt;
 mod limits;
 mod login;
@@ -33,6 +34,7 @@ use crate::tls::{Acceptor, Connector};
 use crate::token::{KeyDigest, NamePattern, UsernameRule};
 
 pub use fault::{Fault, Faults};
+pub use hub::{AppHubTokens, HubApi, HubTokens};
 pub use limits::Limits;
 pub use validate::{load, load_str};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub store: Store,
     /// Who may issue links.
     pub apps: Vec<Arc<App>>,
+    /// Whose hub API tokens are keys as well; none: nobody's.
+    pub hub_tokens: Option<HubTokens>,
     /// Who may show the notebooks in frames; none: what the hub says.
     pub embed: Option<Embed>,
     /// Every limit on time, size and count.
@@ -134,6 +138,8 @@ pub struct Hub {
     pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
+    /// Where and how its API is called.
+    pub api: HubApi,
     /// Whether it shows no pages: only its API, the login and the logout are routed to it.
     pub api_only: bool,
 }
@@ -299,6 +305,11 @@ pub enum Scope {
     Revoke,
 }
 
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Issue, Self::Read, Self::Revoke];
+}
+
 /// `[[apps]]`: who may issue links, and which.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -326,6 +337,8 @@ pub struct App {
     pub jwt: Option<Jwt>,
     /// Where it turns tokens of its own into names, if it does.
     pub exchange_url: Option<url::Url>,
+    /// What hub tokens it may have, if any.
+    pub hub_tokens: Option<AppHubTokens>,
 }
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).

@@ -26,6 +26,14 @@ impl ConfigFile {
         }
     }
 
+    /// The text at `key` as written, which whoever reads that key still will.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match self.values.get(key)? {
+            Value::Text(text) | Value::Variable(text) => Some(text),
+            Value::Number(_) | Value::Flag(_) | Value::Other(_) | Value::List(_) | Value::Table => None,
+        }
+    }
+
     /// The text at `key`, which has no default.
     pub(super) fn required<T>(
         &mut self,

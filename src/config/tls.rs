@@ -35,26 +35,34 @@ pub(super) fn of_management(file: &mut ConfigFile) -> Option<Option<Acceptor>> {
     made(file, "management.tls.certificate", Acceptor::for_programs(identity?, clients)).map(Some)
 }
 
-/// What connects to the hub at `host` over TLS: trusts `hub.ca_file`, or else the system's authorities.
-pub(super) fn of_hub(file: &mut ConfigFile, host: &str) -> Option<Connector> {
-    let own = authorities(file, "hub.ca_file")?;
-    let Some(roots) = own.or_else(|| Roots::of_system().ok()) else {
-        let message = "is https, and this system has no certificates of authorities to trust; install them \
-                       (ca-certificates), or write hub.ca_file";
-        file.fault("hub.url", message);
-        return None;
-    };
-    made(file, "hub.url", Connector::to(host, roots))
-}
-
-/// The path of `hub.ca_file` is of no use without https.
-pub(super) fn of_plain_hub(file: &mut ConfigFile) {
-    if file.value("hub.ca_file", None, path).flatten().is_some() {
+/// `hub.ca_file`, if it is written: the authorities that vouch for the hub. `secure`: whether it is asked over TLS.
+#[allow(clippy::option_option)] // as above
+pub(super) fn hub_roots(file: &mut ConfigFile, secure: bool) -> Option<Option<Roots>> {
+    if !secure && file.is_written("hub.ca_file") {
+        _ = file.value("hub.ca_file", None, path);
         file.fault(
             "hub.ca_file",
             "is of use with https only; write hub.url = \"https://…\", or leave it out",
         );
+        return Some(None);
     }
+    authorities(file, "hub.ca_file")
+}
+
+/// What connects to the hub at `host`, which the URL at `key` names: trusts `roots`, or else the system's authorities.
+pub(super) fn to_hub(
+    file: &mut ConfigFile,
+    key: &str,
+    host: &str,
+    roots: Option<Roots>,
+) -> Option<Connector> {
+    let Some(roots) = roots.or_else(|| Roots::of_system().ok()) else {
+        let message = "is https, and this system has no certificates of authorities to trust; install them \
+                       (ca-certificates), or write hub.ca_file";
+        file.fault(key, message);
+        return None;
+    };
+    made(file, key, Connector::to(host, roots))
 }
 
 /// What is allowed but unwise: a certificate that ends soon, apps on other machines that prove nothing but their key.

@@ -6,13 +6,8 @@ use super::file::{ConfigFile, Value, is_within};
 
 /// A key (`[]` stands for any index), the beginning of the values that are refused (empty: all), and what to do.
 const UNSUPPORTED: &[(&str, &str, &str)] = &[
-    ("hub.api_url", "", "leave it out"),
-    ("hub.api_token", "", "leave it out"),
-    ("hub.api_token_file", "", "leave it out"),
     ("store.url", "redis+sentinel:", "write the redis:// address of the primary"),
     ("store.url", "redis+cluster:", "write the redis:// address of one primary"),
-    ("apps[].hub_tokens", "", "leave it out"),
-    ("hub_tokens", "", "leave it out and list who may issue links in [[apps]]"),
 ];
 
 /// Notes a fault for each value that this version cannot honour, and withdraws it.

@@ -13,8 +13,8 @@ use super::login::{assertion, is_guessable, lifetimes, login, user_header};
 use super::origin::{base_url, public_url};
 use super::parse::one_of;
 use super::{
-    AuditSink, Config, Confirm, Hub, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public, Upstream,
-    apps, secret, store, tls,
+    AuditSink, Config, Confirm, Hub, HubTokens, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public,
+    Upstream, apps, hub, secret, store, tls,
 };
 
 /// No configuration is larger.
@@ -75,16 +75,22 @@ fn read(
 /// Every section is read before one that is bad ends the function.
 fn config(file: &mut ConfigFile) -> Option<Config> {
     let addresses = addresses(file);
+    let own = addresses.own();
     let public = public(file, addresses.public, addresses.redirect);
     let management = management(file, addresses.management);
-    let hub = hub(file, addresses.hub);
+    let hub = hub(file, addresses.hub, &own);
     let lifetimes = lifetimes(file);
     let user_header = user_header(file);
     let assertion = assertion(file, user_header.as_ref());
     let login = login(file, &lifetimes, user_header);
     let embed = embed(file, public.as_ref().map(|public| &public.url));
     let store = store::store(file);
-    let apps = apps::apps(file, lifetimes.longest);
+    let hub_tokens = hub::hub_tokens(file, lifetimes.longest);
+    let others_issue =
+        hub_tokens.as_ref().is_none_or(|tokens| tokens.as_ref().is_some_and(HubTokens::lists_anybody));
+    let apps = apps::apps(file, lifetimes.longest, others_issue);
+    hub::demand_token(file, hub.as_ref(), apps.as_deref());
+    hub::refuse_forward(file, hub.as_ref(), login.as_ref());
     let limits = Limits::read(file);
     let log = log(file);
     let mut config = Config {
@@ -95,6 +101,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
         assertion: assertion?,
         store: store?,
         apps: apps?,
+        hub_tokens: hub_tokens?,
         embed: embed?,
         limits: limits?,
         log: log?,
@@ -112,6 +119,14 @@ struct Addresses {
     hub: Option<HubAddress>,
 }
 
+impl Addresses {
+    /// All of our own listeners.
+    fn own(&self) -> Vec<Listen> {
+        let browsers = self.public.iter().chain(&self.redirect).flatten();
+        browsers.chain(&self.management).cloned().collect()
+    }
+}
+
 /// Where the hub is, and whether it is to be spoken to over TLS.
 struct HubAddress {
     upstream: Upstream,
@@ -125,7 +140,7 @@ fn addresses(file: &mut ConfigFile) -> Addresses {
     let management = file.value("management.listen", local(8001), listen);
     let mut secure = false;
     let upstream = file.required("hub.url", "http://127.0.0.1:8400", |text| {
-        secure = text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        secure = is_https(text);
         upstream(text)
     });
     let of_browsers = |key: &'static str, own: &Option<Vec<Listen>>| {
@@ -211,18 +226,32 @@ fn management(file: &mut ConfigFile, listen: Option<Listen>) -> Option<Managemen
     Some(Management { listen, tls })
 }
 
-fn hub(file: &mut ConfigFile, address: Option<HubAddress>) -> Option<Hub> {
+fn hub(file: &mut ConfigFile, address: Option<HubAddress>, own: &[Listen]) -> Option<Hub> {
     let base_url = file.value("hub.base_url", "/".to_owned(), base_url);
-    let HubAddress { upstream, secure } = address?;
-    let tls = match &upstream {
-        Upstream::Tcp { host, .. } if secure => Some(tls::of_hub(file, host)?),
-        Upstream::Tcp { .. } | Upstream::Unix(_) => {
-            tls::of_plain_hub(file);
-            None
+    let api_secure = file.text("hub.api_url").is_some_and(is_https);
+    let secure = address.as_ref().is_some_and(|address| address.secure);
+    let roots = tls::hub_roots(file, secure || api_secure);
+    let upstream = address.map(|address| address.upstream);
+    let tls = match (&upstream, &roots) {
+        (Some(Upstream::Tcp { host, .. }), Some(roots)) if secure => {
+            tls::to_hub(file, "hub.url", host, roots.clone()).map(Some)
         }
+        _ => Some(None),
     };
-    let api_only = file.flag("hub.api_only", false);
-    Some(Hub { upstream, tls, base_url: base_url?, api_only: api_only? })
+    // The keys of the API are read whatever is wrong with the others.
+    let nowhere = Upstream::Unix(PathBuf::new());
+    let of_hub =
+        hub::HubTls { roots: roots.clone().flatten(), of_url: tls.as_ref().and_then(Option::as_ref) };
+    let base = base_url.as_deref().unwrap_or("/");
+    let api = hub::api(file, upstream.as_ref().unwrap_or(&nowhere), base, &of_hub, own);
+    let api_only = hub::api_only(file, api.as_ref());
+    let (upstream, base_url, tls, api, _) = (upstream?, base_url?, tls?, api?, roots?);
+    Some(Hub { upstream, tls, base_url, api, api_only: api_only? })
+}
+
+/// Whether `text` is spelled as an URL of https.
+fn is_https(text: &str) -> bool {
+    text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
 }
 
 fn log(file: &mut ConfigFile) -> Option<Log> {
@@ -299,9 +328,12 @@ mod tests {
     #[test]
     fn the_reference_names_every_key() {
         let text = include_str!("../../config/reference.toml");
-        // Sections that the reference cannot switch on, because they need files.
-        let sections =
-            [("HUBLATCH_PUBLIC__TLS__PRIVATE_KEY", "x"), ("HUBLATCH_MANAGEMENT__TLS__CERTIFICATE", "x")];
+        // Sections that the reference cannot switch on, because they need files or mean something by being there.
+        let sections = [
+            ("HUBLATCH_PUBLIC__TLS__PRIVATE_KEY", "x"),
+            ("HUBLATCH_MANAGEMENT__TLS__CERTIFICATE", "x"),
+            ("HUBLATCH_HUB_TOKENS__SERVICES", "x"),
+        ];
         let sections = sections.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut file = ConfigFile::parse(Path::new("reference.toml"), text, false, sections).expect("TOML");
         _ = config(&mut file);

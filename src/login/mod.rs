@@ -136,7 +136,7 @@ impl LoginService {
         let services = Arc::new(Services::default());
         let signatories = Signatories::new(&config.apps, Arc::clone(&services));
         let tries = Tries::new(config.limits.unknown_tokens_per_minute);
-        let tickets: Option<Tickets> = None;
+        let tickets = config.hub.api.token.as_ref().map(|token| Tickets::new(token.as_bytes()));
         let started = clock.now();
         Some(Self {
             rules,

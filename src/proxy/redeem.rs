@@ -37,7 +37,7 @@ pub use turns::Turns;
 type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// A request that wants to be logged in.
-struct Click {
+pub(super) struct Click {
     /// The token's text; it may have any shape.
     token: String,
     /// `next`, still encoded.

@@ -16,6 +16,7 @@ mod exchange_url;
 mod floors;
 mod forwarding;
 mod framing;
+mod hub_api;
 mod identity;
 mod invariants;
 mod jwt;

@@ -11,6 +11,7 @@ use hublatch::api::Api;
 use hublatch::audit::Audit;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{self, Config};
+use hublatch::hub::HubClient;
 use hublatch::login::{Asked, LoginService, Parts};
 use hublatch::metrics::Metrics;
 use hublatch::shutdown::Shutdown;
@@ -137,7 +138,8 @@ impl TestApi {
             patience,
             hub: HubState::default(),
         });
-        let api = Api::new(&config, Arc::clone(&login), status.pages());
+        let hub_client = Arc::new(HubClient::new(&config, Arc::new(Metrics::new())).expect("a client"));
+        let api = Api::new(&config, Arc::clone(&login), hub_client, status.pages());
         Self { api, login, clock, shutdown, probes, audit }
     }
 

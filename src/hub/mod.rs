@@ -1,0 +1,167 @@
+//! The client of the Hub API: who is this token, users, servers and their progress, tokens.
+//!
+//! One call is one question, bounded in time, size and number, and never repeated: most of them change something. What
+//! does not look like the hub's own answer counts for nothing, so that a page of some proxy is not taken for "there is
+//! no such user". Never on the path of a browser's request to the hub. Knows nothing of links.
+
+mod answer;
+mod error;
+mod events;
+mod launch;
+mod servers;
+mod tokens;
+mod users;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, Response, redirect, retry};
+use tokio::sync::Semaphore;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::metrics::{HubCallLabels, Metrics, Reason};
+use crate::tls;
+
+use answer::Answer;
+
+pub use error::{Call, HubError};
+pub use events::{Event, Events, written};
+pub use launch::{LaunchError, Launched, ServerState};
+pub use servers::{Progress, Started, Stopped};
+pub use tokens::{CreatedToken, Kind, NewToken, Owner, TokenInfo};
+pub use users::{Created, Server, User};
+
+/// The client cannot be made: an operator learns it at start.
+#[derive(Debug, thiserror::Error)]
+#[error("set up the client of the Hub API: {0}")]
+pub struct SetupError(String);
+
+/// Calls the Hub API.
+pub struct HubClient {
+    client: Client,
+    url: Url,
+    token: Option<HeaderValue>,
+    timeout: Duration,
+    permits: Semaphore,
+    metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for HubClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubClient").field("url", &self.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl HubClient {
+    /// The client of `hub.api_url`, with the token of `hub.api_token`.
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, SetupError> {
+        let (api, limits) = (&config.hub.api, &config.limits);
+        let setup = |error: &dyn std::fmt::Display| SetupError(error.to_string());
+        // No redirects: the operator has named the address, and a token must not follow one elsewhere. No proxy of the
+        // environment's: neither. Nothing again: reqwest must not decide that a call can be repeated.
+        let builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(limits.upstream_connect_timeout)
+            .pool_idle_timeout(limits.upstream_idle_timeout)
+            .pool_max_idle_per_host(limits.upstream_idle_connections)
+            .user_agent(concat!("hublatch/", env!("CARGO_PKG_VERSION")));
+        let builder = match &api.tls {
+            Some(connector) => builder.tls_backend_preconfigured(connector.rules()),
+            // In the clear no certificate is looked at, so the system need not have any.
+            None => builder.tls_backend_preconfigured(tls::trusting_nobody().map_err(|error| setup(&error))?),
+        };
+        let builder = match &api.socket {
+            Some(path) => builder.unix_socket(path.as_path()),
+            None => builder,
+        };
+        let token = api.token.as_ref().map(|token| credentials(token).ok_or_else(|| setup(&"a bad token")));
+        Ok(Self {
+            client: builder.build().map_err(|error| setup(&error))?,
+            url: api.url.clone(),
+            token: token.transpose()?,
+            timeout: limits.hub_api_timeout,
+            permits: Semaphore::new(limits.hub_api_calls),
+            metrics,
+        })
+    }
+
+    /// Whether there is a token of our own, without which only [`HubClient::whoami`] works.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// A request with our own token. Each of `segments` is escaped as one segment of the path.
+    fn own(&self, call: Call, method: Method, segments: &[&str]) -> Result<RequestBuilder, HubError> {
+        let token = self.token.clone().ok_or(HubError::NoToken { call })?;
+        Ok(self.request(method, segments, token))
+    }
+
+    fn request(&self, method: Method, segments: &[&str], credentials: HeaderValue) -> RequestBuilder {
+        let mut url = self.url.clone();
+        // It has a host, so it can have segments.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        self.client.request(method, url).header(AUTHORIZATION, credentials)
+    }
+
+    /// The whole answer of the hub, whatever it says; an error if it is none.
+    async fn ask(&self, call: Call, request: RequestBuilder) -> Result<Answer, HubError> {
+        let whole = async { Answer::read(call, self.send(call, request).await?).await };
+        self.timed(call, whole).await
+    }
+
+    async fn send(&self, call: Call, request: RequestBuilder) -> Result<Response, HubError> {
+        request.send().await.map_err(|error| unreachable(call, error))
+    }
+
+    /// Bounds `asking` in time, together with the wait for its turn, and counts what came of it.
+    async fn timed<T>(
+        &self,
+        call: Call,
+        asking: impl Future<Output = Result<T, HubError>>,
+    ) -> Result<T, HubError> {
+        let begun = Instant::now();
+        let in_turn = async {
+            let _permit = self.permits.acquire().await;
+            asking.await
+        };
+        let outcome = match tokio::time::timeout(self.timeout, in_turn).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(HubError::TimedOut { call }),
+        };
+        let result = outcome.as_ref().map_or_else(HubError::word, |_| "answered");
+        let labels = HubCallLabels { call: Reason(call.word()), result: Reason(result) };
+        self.metrics.hub_calls.get_or_create(&labels).inc();
+        self.metrics.hub_call_seconds.observe(begun.elapsed().as_secs_f64());
+        outcome
+    }
+}
+
+/// The header by which the hub knows `token`, if it can be one.
+fn credentials(token: &str) -> Option<HeaderValue> {
+    let line = Zeroizing::new(format!("token {token}"));
+    let visible = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut value = HeaderValue::from_str(&line).ok().filter(|_| visible)?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Without the URL, which names the user; with the innermost cause, which says what is wrong.
+fn unreachable(call: Call, error: reqwest::Error) -> HubError {
+    if error.is_timeout() {
+        return HubError::TimedOut { call };
+    }
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    HubError::Unreachable { call, cause: cause.to_string() }
+}

@@ -1,0 +1,82 @@
+//! Users at the hub: read with their servers, create.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Call, HubClient, HubError};
+
+/// A user as the hub tells of her: as much as the role of our token lets it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct User {
+    /// The name at the hub.
+    pub name: String,
+    /// Whether she is an administrator of the hub.
+    #[serde(default)]
+    pub admin: bool,
+    /// Her hub groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Her servers that run, start or stop, by name; the default one has an empty name.
+    #[serde(default)]
+    pub servers: BTreeMap<String, Server>,
+}
+
+/// A server of a user.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Server {
+    /// Its name; empty for the default one.
+    #[serde(default)]
+    pub name: String,
+    /// Whether it answers.
+    #[serde(default)]
+    pub ready: bool,
+    /// `spawn`, `stop` or `check` while that is under way.
+    #[serde(default)]
+    pub pending: Option<String>,
+    /// Whether it is stopped.
+    #[serde(default)]
+    pub stopped: bool,
+    /// Its path, such as `/user/alice/`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// What it was started with.
+    #[serde(default)]
+    pub user_options: Value,
+}
+
+/// What became of the creation of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// She is new.
+    New,
+    /// She was there before.
+    Existed,
+}
+
+impl HubClient {
+    /// The user of this name, if the hub has one. Scope: one of `read:users…`; `read:servers` for her servers.
+    pub async fn user(&self, name: &str) -> Result<Option<User>, HubError> {
+        let call = Call::ReadUser;
+        let request = self.own(call, Method::GET, &["users", name])?;
+        match self.ask(call, request).await {
+            Ok(answer) => answer.json().map(Some),
+            Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the user. Scope: `admin:users`.
+    pub async fn create_user(&self, name: &str) -> Result<Created, HubError> {
+        let call = Call::CreateUser;
+        let request = self.own(call, Method::POST, &["users", name])?;
+        match self.ask(call, request).await {
+            Ok(answer) if answer.status == StatusCode::CREATED => answer.json::<User>().map(|_| Created::New),
+            Ok(answer) => Err(answer.is_not_the_hubs()),
+            Err(error) if error.refused_with() == Some(StatusCode::CONFLICT) => Ok(Created::Existed),
+            Err(error) => Err(error),
+        }
+    }
+}
