@@ -114,8 +114,15 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     let login = Arc::new(LoginService::new(config, parts).ok_or(StartError::PublicUrl)?);
     let hub = Arc::new(HubClient::new(config, Arc::clone(&metrics))?);
     let signer = config.assertion.as_ref().map(Signer::new).transpose()?;
-    let shared = Shared::new(config, Arc::clone(&login), Arc::clone(&hub), signer, Arc::clone(&metrics), shutdown.clone())
-        .map_err(|_| StartError::PublicUrl)?;
+    let shared = Shared::new(
+        config,
+        Arc::clone(&login),
+        Arc::clone(&hub),
+        signer,
+        Arc::clone(&metrics),
+        shutdown.clone(),
+    )
+    .map_err(|_| StartError::PublicUrl)?;
     let shared = Arc::new(shared);
 
     let management_bound = Bound::new(&config.management.listen, 1)?;

@@ -88,7 +88,7 @@ pub(super) enum ApiError {
     NoSuchLink,
     #[error("no server was launched for this link")]
     NotLaunched,
-    #[error("{place}{cause}")]
+    #[error("{}{cause}", if let Place::Link(index) = place { format!("links[{index}]: ") } else { String::new() })]
     Launch { place: Place, cause: HubError },
     #[error("{error}; {done}")]
     HalfDone { error: Box<ApiError>, done: String },
@@ -148,14 +148,18 @@ impl ApiError {
 
     /// When it is worth trying again, where that is known.
     fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Issue {
-                cause: IssueError::RateLimited { retry_after } | IssueError::TooManyLive { retry_after },
-                ..
-            } => Some(*retry_after),
-            Self::Launch { cause, .. } => cause.retry_after(),
-            Self::HalfDone { error, .. } => error.retry_after(),
-            _ => None,
+        if let Self::Issue {
+            cause: IssueError::RateLimited { retry_after } | IssueError::TooManyLive { retry_after },
+            ..
+        } = self
+        {
+            Some(*retry_after)
+        } else if let Self::Launch { cause, .. } = self {
+            cause.retry_after()
+        } else if let Self::HalfDone { error, .. } = self {
+            error.retry_after()
+        } else {
+            None
         }
     }
 
@@ -242,7 +246,9 @@ fn launch_status_and_code(cause: &HubError) -> (StatusCode, &'static str) {
         HubError::Refused { call: Call::StartServer | Call::CreateUser, .. } => {
             (StatusCode::CONFLICT, "server_refused")
         }
-        HubError::Failed { call: Call::StartServer, message: Some(_), .. } => {
+        HubError::Failed { call: Call::StartServer, message: Some(_), status, .. }
+            if *status != StatusCode::SERVICE_UNAVAILABLE =>
+        {
             (StatusCode::BAD_GATEWAY, "server_failed")
         }
         HubError::NoToken { .. }

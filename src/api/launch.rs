@@ -45,7 +45,10 @@ impl Done {
         if parts.is_empty() {
             return error;
         }
-        ApiError::HalfDone { error: Box::new(error), done: format!("no link was issued; {}", parts.join("; ")) }
+        ApiError::HalfDone {
+            error: Box::new(error),
+            done: format!("no link was issued; {}", parts.join("; ")),
+        }
     }
 }
 
@@ -73,15 +76,15 @@ pub(super) async fn launch(
         }
     };
     let mut launches = stream::iter(drafts.iter().enumerate().map(one)).buffered(AT_ONCE);
-    while let Some((user, launched)) = launches.next().await {
-        match launched {
+    while let Some((user, outcome)) = launches.next().await {
+        match outcome {
             None => outcomes.push(None),
-            Some(Ok(launched)) => {
+            Some(Ok(one)) => {
                 done.launched += 1;
-                if launched.user_created {
+                if one.user_created {
                     done.created.push(user);
                 }
-                outcomes.push(Some(launched));
+                outcomes.push(Some(one));
             }
             Some(Err(error)) => {
                 if error.user_created {

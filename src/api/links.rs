@@ -64,15 +64,11 @@ impl Issuer<'_> {
 }
 
 /// `POST /api/v1/links`
-pub(super) async fn issue(
-    issuer: &Issuer<'_>,
-    headers: &HeaderMap,
-    body: JsonBody,
-) -> Result<Answer, ApiError> {
-    let key = idempotency_key(issuer.app, headers, body.digest)?;
-    let asked = order(body.members, issuer.hub.has_token());
+pub(super) async fn issue(by: &Issuer<'_>, headers: &HeaderMap, body: JsonBody) -> Result<Answer, ApiError> {
+    let key = idempotency_key(by.app, headers, body.digest)?;
+    let asked = order(body.members, by.hub.has_token());
     let asked = asked.map_err(|error| ApiError::member(Place::Body, error))?;
-    let issued = issuer.issue(vec![asked], key, |_| Place::Body).await?;
+    let issued = by.issue(vec![asked], key, |_| Place::Body).await?;
     let Some((link, launched)) = issued.first() else { return Err(ApiError::NoSuchLink) };
     let mut answer = json_answer(StatusCode::CREATED, &IssuedJson::of(link, *launched));
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/links/{}", link.id)) {
@@ -83,7 +79,7 @@ pub(super) async fn issue(
 
 /// `POST /api/v1/links/batch`
 pub(super) async fn issue_batch(
-    issuer: &Issuer<'_>,
+    by: &Issuer<'_>,
     headers: &HeaderMap,
     body: JsonBody,
 ) -> Result<Answer, ApiError> {
@@ -91,13 +87,13 @@ pub(super) async fn issue_batch(
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(ApiError::IdempotencyKeyOnBatch);
     }
-    let asked = batch(body.members, issuer.hub.has_token())?;
+    let asked = batch(body.members, by.hub.has_token())?;
     // More at once than a burst would be refused at any time, so "try again later" would be untrue.
-    let at_once_max = usize::try_from(issuer.app.burst().get()).unwrap_or(usize::MAX);
+    let at_once_max = usize::try_from(by.app.burst().get()).unwrap_or(usize::MAX);
     if asked.len() > at_once_max {
         return Err(ApiError::BatchAboveRate { at_once_max });
     }
-    let issued = issuer.issue(asked, None, Place::Link).await?;
+    let issued = by.issue(asked, None, Place::Link).await?;
     let links = issued.iter().map(|(link, launched)| IssuedJson::of(link, *launched)).collect();
     Ok(json_answer(StatusCode::CREATED, &BatchJson { links }))
 }

@@ -172,12 +172,7 @@ impl std::fmt::Debug for Api {
 
 impl Api {
     /// The API of `config` over `login` and `hub`.
-    pub fn new(
-        config: &Config,
-        login: Arc<LoginService>,
-        hub: Arc<HubClient>,
-        status: StatusPages,
-    ) -> Self {
+    pub fn new(config: &Config, login: Arc<LoginService>, hub: Arc<HubClient>, status: StatusPages) -> Self {
         Self {
             info: Info::of(config),
             public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),

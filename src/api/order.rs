@@ -36,7 +36,10 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<Asked, Membe
         Some(Value::Bool(true)) => (true, None),
         Some(Value::Object(options)) => (true, Some(options)),
         Some(_) => {
-            return Err(MemberError::new("launch", Fault::Invalid("true, false, or an object of user options")));
+            return Err(MemberError::new(
+                "launch",
+                Fault::Invalid("true, false, or an object of user options"),
+            ));
         }
     };
     if launch && !launches {

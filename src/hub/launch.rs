@@ -109,10 +109,7 @@ impl HubClient {
             Ok(events) => events,
             // Its words for a server that is not starting, and for one that never was.
             Err(error)
-                if matches!(
-                    error.refused_with(),
-                    Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)
-                ) =>
+                if matches!(error.refused_with(), Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)) =>
             {
                 return Ok(ServerState::Stopped);
             }

@@ -12,7 +12,9 @@ use super::next::{Next, NextError, form_encode};
 use crate::audit::{Event, Record};
 use crate::config::App;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError};
-use crate::token::{LinkId, LoginGrant, LoginToken, NoRandomness, ServerName, State, Username, UsernameError};
+use crate::token::{
+    LinkId, LoginGrant, LoginToken, NoRandomness, ServerName, State, Username, UsernameError,
+};
 
 /// The most bytes that groups and claims of one grant may take as JSON: the assertion travels in a header, and
 /// configurable-http-proxy takes 16 KiB of headers in all.
@@ -304,17 +306,16 @@ impl LoginService {
 
     /// Where an order leads. Into a server that is launched, and in API-only mode into any, the way is straight: there the
     /// hub's spawn page is not needed, here it does not exist.
-    fn aim(
-        &self,
-        username: &Username,
-        destination: &Destination,
-        launch: bool,
-    ) -> Result<Aim, NextError> {
+    fn aim(&self, username: &Username, destination: &Destination, launch: bool) -> Result<Aim, NextError> {
         let rule = &self.rules.next;
         match destination {
             Destination::HubDecides if launch => {
                 let server = ServerName::default();
-                Ok(Aim { next: Some(rule.inside(username, &server, "")?), judged: None, server: Some(server) })
+                Ok(Aim {
+                    next: Some(rule.inside(username, &server, "")?),
+                    judged: None,
+                    server: Some(server),
+                })
             }
             Destination::HubDecides => Ok(Aim::default()),
             Destination::Next(next) => Ok(Aim { next: Some(rule.check(next)?), ..Aim::default() }),

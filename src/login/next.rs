@@ -127,12 +127,7 @@ impl NextRule {
     /// page, so that the server is started if need be, and the path inside by which the order is judged.
     ///
     /// `{base}hub/spawn/USER[/SERVER]?next=<{base}user/USER[/SERVER]/PATH>` (jupyterhub.md 3.2).
-    pub fn spawn(
-        &self,
-        user: &Username,
-        server: &ServerName,
-        path: &str,
-    ) -> Result<(Next, Next), NextError> {
+    pub fn spawn(&self, user: &Username, server: &ServerName, path: &str) -> Result<(Next, Next), NextError> {
         let inner = self.inside(user, server, path)?;
         let encoded = utf8_percent_encode(inner.as_str(), COMPONENT);
         let place = place_of(user, server);
@@ -234,8 +229,9 @@ mod tests {
 
     #[test]
     fn a_path_and_a_server_become_the_spawn_url() {
-        let (outer, inner) =
-            rule("/").spawn(&user("olga"), &ServerName::parse("named1").unwrap(), "lab/tree/a b%2Fc.ipynb?x=1").unwrap();
+        let (outer, inner) = rule("/")
+            .spawn(&user("olga"), &ServerName::parse("named1").unwrap(), "lab/tree/a b%2Fc.ipynb?x=1")
+            .unwrap();
         assert_eq!(inner.as_str(), "/user/olga/named1/lab/tree/a%20b%2Fc.ipynb?x=1");
         assert_eq!(
             outer.as_str(),

@@ -151,6 +151,8 @@ const RELOAD: &str = "Wait a few seconds, then reload this page. If the link no 
 const TRY_AGAIN: &str = "Wait a few seconds, then try again. Work that is saved is not lost.";
 
 impl Page<'_> {
+    // One line a page would not be shorter in several functions.
+    #[allow(clippy::too_many_lines)]
     pub(super) fn notice(&self) -> Notice<'_> {
         match self {
             Self::Refused(reason) => reason.notice(),

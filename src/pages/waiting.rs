@@ -160,7 +160,9 @@ impl Pages {
                 events => waiting.events,
                 refresh => REFRESH_SECONDS,
             },
-            Start::Failed { .. } | Start::Stopped | Start::Full { .. } | Start::Refused { .. } => Value::UNDEFINED,
+            Start::Failed { .. } | Start::Stopped | Start::Full { .. } | Start::Refused { .. } => {
+                Value::UNDEFINED
+            }
         };
         let words = context! {
             starting,
@@ -178,7 +180,9 @@ impl Pages {
             code => notice.code,
         };
         let template = self.templates.get_template(TEMPLATE).expect("Pages::new added it");
-        template.render(words).expect("it only prints and tests texts and numbers; the tests render every state")
+        template
+            .render(words)
+            .expect("it only prints and tests texts and numbers; the tests render every state")
     }
 }
 

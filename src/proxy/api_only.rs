@@ -4,11 +4,11 @@
 //! pages. Answers to scripts stay: JupyterLab reads their status. So do the pages of a server that runs: its 404 is about
 //! a file.
 
-use hyper::header::{HeaderMap, LOCATION, SET_COOKIE};
+use hyper::header::{HeaderMap, SET_COOKIE};
 use hyper::{Method, Response, StatusCode};
 
 use super::error::ProxyError;
-use super::redeem::{gate, location, page, plain};
+use super::redeem::{gate, page};
 use super::upstream::ResponseBody;
 use super::{Passing, Proxy};
 use crate::pages::{Format, Page};
@@ -63,26 +63,22 @@ pub(super) async fn pass(proxy: &Proxy, passing: Passing) -> Answer {
 }
 
 /// The answer to a login that the hub has not followed with a redirect: a page of ours, for a person.
-pub(super) fn of_login(proxy: &Proxy, answer: Response<ResponseBody>, format: Format) -> Response<ResponseBody> {
+pub(super) fn of_login(
+    proxy: &Proxy,
+    answer: Response<ResponseBody>,
+    format: Format,
+) -> Response<ResponseBody> {
     if !proxy.shared.login.rules().api_only || answer.status().is_redirection() {
         return answer;
     }
     tracing::warn!(status = answer.status().as_u16(), "login: the hub does not let the user in");
-    let shown =
-        if answer.status().is_server_error() { Page::LoginFailed } else { Page::LoginRefused };
+    let shown = if answer.status().is_server_error() { Page::LoginFailed } else { Page::LoginRefused };
     keeping_cookies(page(proxy, &shown, format), answer.headers())
 }
 
 /// The answer to a logout: to the app, or a page of ours.
 pub(super) fn of_logout(proxy: &Proxy, answer: &Response<ResponseBody>) -> Response<ResponseBody> {
     keeping_cookies(page(proxy, &Page::LoggedOut, Format::Html), answer.headers())
-}
-
-/// To the first page of a user whom the hub knows and who wants nothing in particular.
-pub(super) fn lead_home(home: &str) -> Answer {
-    let mut answer = plain(StatusCode::SEE_OTHER);
-    answer.headers_mut().insert(LOCATION, location(home)?);
-    Ok(answer)
 }
 
 fn owner(below_base: Option<&str>) -> Owner<'_> {
@@ -98,13 +94,14 @@ fn owner(below_base: Option<&str>) -> Owner<'_> {
 /// Whether a server runs that could have answered for `rest`, `USER/…` or `USER/SERVER/…`. Where the hub does not say, the
 /// answer stays as it is.
 async fn runs(proxy: &Proxy, rest: &str) -> bool {
-    let mut segments = rest.split('/').map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8());
+    let mut segments =
+        rest.split('/').map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8());
     let Some(Ok(name)) = segments.next() else { return true };
     let server = segments.next().and_then(Result::ok).unwrap_or_default();
     match proxy.shared.hub.user(&name).await {
-        Ok(Some(user)) => ["", &server]
-            .iter()
-            .any(|server| user.servers.get(*server).is_some_and(|server| server.ready)),
+        Ok(Some(user)) => {
+            ["", &server].iter().any(|server| user.servers.get(*server).is_some_and(|server| server.ready))
+        }
         Ok(None) => false,
         Err(error) => {
             tracing::warn!(%error, "API-only mode: ask the hub whether a server runs");

@@ -95,7 +95,7 @@ impl Place<'_> {
     async fn show(&self) -> Answer {
         let (user, server) = self.names();
         match self.proxy.shared.hub.server_state(user, server).await {
-            Ok(ServerState::Ready) => self.lead_to(&self.ticket.next),
+            Ok(ServerState::Ready) => lead_to(&self.ticket.next),
             Ok(ServerState::Starting { percent, message }) => {
                 Ok(self.page(Start::Starting { percent, message: &message }))
             }
@@ -138,19 +138,13 @@ impl Place<'_> {
         let (user, server) = self.names();
         match self.proxy.shared.hub.launch(user, server, None).await {
             // Back to the page by a GET, so that a refresh starts nothing.
-            Ok(_) => self.lead_to(self.path),
+            Ok(_) => lead_to(self.path),
             Err(error) => Ok(self.trouble(&error.cause)),
         }
     }
 
     fn names(&self) -> (&str, &str) {
         (self.ticket.username.as_str(), self.ticket.server.as_str())
-    }
-
-    fn lead_to(&self, path: &str) -> Answer {
-        let mut answer = plain(StatusCode::SEE_OTHER);
-        answer.headers_mut().insert(LOCATION, location(path)?);
-        Ok(answer)
     }
 
     fn page(&self, start: Start<'_>) -> Response<ResponseBody> {
@@ -170,7 +164,9 @@ impl Place<'_> {
                 self.page(Start::Full { message, retry_after: retry_after.map(|wait| wait.as_secs().max(1)) })
             }
             HubError::Refused { call: Call::StartServer, .. } => self.page(Start::Refused { message }),
-            HubError::Failed { call: Call::StartServer, message: Some(_), .. } => {
+            HubError::Failed { call: Call::StartServer, message: Some(_), status, .. }
+                if *status != StatusCode::SERVICE_UNAVAILABLE =>
+            {
                 self.page(Start::Failed { message })
             }
             // Not about the server: the role of our token, or the hub as such. An operator reads it in the log.
@@ -181,8 +177,19 @@ impl Place<'_> {
             | HubError::Failed { .. }
             | HubError::Unreadable { .. } => {
                 let timed_out = error.gateway_status() == StatusCode::GATEWAY_TIMEOUT;
-                page(self.proxy, if timed_out { &Page::GatewayTimeout } else { &Page::BadGateway }, self.format)
+                page(
+                    self.proxy,
+                    if timed_out { &Page::GatewayTimeout } else { &Page::BadGateway },
+                    self.format,
+                )
             }
         }
     }
+}
+
+/// To `path`, by a GET.
+pub(super) fn lead_to(path: &str) -> Answer {
+    let mut answer = plain(StatusCode::SEE_OTHER);
+    answer.headers_mut().insert(LOCATION, location(path)?);
+    Ok(answer)
 }

@@ -47,7 +47,8 @@ impl Packed {
     pub(super) fn pack(link: Link, key: Option<&IdempotencyKey>) -> Self {
         let Link { id, digest, grant, status, issued, expires, used_at, note } = link;
         let LoginGrant { username, app, next, judged_by, groups, claims, confirm, state, launch } = grant;
-        let rare = Rare { judged_by, groups, claims, state, launch, note, repeat: key.map(|key| key.key.clone()) };
+        let rare =
+            Rare { judged_by, groups, claims, state, launch, note, repeat: key.map(|key| key.key.clone()) };
         let is_plain = rare.judged_by.is_none()
             && rare.groups.is_none()
             && rare.claims.is_none()

@@ -51,7 +51,8 @@ mod tests {
         for name in ["", "a", "lab-2", "a23456789012345678901234567890"] {
             assert_eq!(ServerName::parse(name).unwrap().as_str(), name);
         }
-        for name in ["Named", "1a", "a--b", "a-", "a/b", "..", "a b", "é", "a234567890123456789012345678901"] {
+        for name in ["Named", "1a", "a--b", "a-", "a/b", "..", "a b", "é", "a234567890123456789012345678901"]
+        {
             assert!(ServerName::parse(name).is_none(), "{name}");
         }
         assert!(ServerName::default().is_default());

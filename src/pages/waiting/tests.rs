@@ -33,7 +33,11 @@ fn every_state_has_its_status_and_code_as_html_and_as_json() {
     for (start, status, json_status, code) in STATES {
         let html = answer(start, Format::Html);
         assert_eq!(html.status(), status, "{code}");
-        assert_eq!(visible(text(&html)).contains(&format!("Error {status}, {code}")), status != 200, "{code}");
+        assert_eq!(
+            visible(text(&html)).contains(&format!("Error {status}, {code}")),
+            status != 200,
+            "{code}"
+        );
         let json = answer(start, Format::Json);
         assert_eq!(json.status(), json_status, "{code}");
         let told = serde_json::from_slice::<serde_json::Value>(json.body()).unwrap();

@@ -5,7 +5,7 @@ use super::{Answer, conclude, gate, own_headers, state};
 use crate::config::WithoutToken;
 use crate::login::next::form_decode;
 use crate::pages::Page;
-use crate::proxy::{Passing, Proxy, api_only, visitor};
+use crate::proxy::{Passing, Proxy, visitor, waiting};
 use crate::token::Username;
 
 /// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
@@ -32,7 +32,7 @@ pub async fn answer(proxy: &Proxy, passing: Passing, next: Option<&str>) -> Answ
                     lease.release();
                     // The hub would lead to its spawn page, which API-only mode does not have.
                     match Username::from_store(&name).and_then(|name| conclude::home(proxy, &name)) {
-                        Some(home) if next.is_none() => api_only::lead_home(&home),
+                        Some(home) if next.is_none() => waiting::lead_to(&home),
                         Some(_) | None => proxy.pass(passing).await,
                     }
                 }

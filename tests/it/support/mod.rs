@@ -16,6 +16,7 @@ pub mod message;
 pub mod proxy;
 pub mod requests;
 pub mod script;
+pub mod servers;
 pub mod tables;
 pub mod wire;
 
@@ -28,6 +29,7 @@ pub use links::{Issued, Links};
 pub use message::{Answer, Headers};
 pub use proxy::TestProxy;
 pub use script::{Exchange, Seen, Then};
+pub use servers::{HubServer, Is};
 pub use wire::Wire;
 
 /// The longest that any wait of a test may be. Nothing waits that long unless a test fails.
