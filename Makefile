@@ -1,18 +1,22 @@
 # Two commands do everything: `make demo` and `make test`. What they need they install into target/.
 
 CARGO := cargo
+PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint in-process store-tests hub-tests build
+.PHONY: help demo test lint in-process store-tests race race-short hub-tests build bench bench-quick bench-instructions
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
+	@echo "make race   100,000 tokens for each store, ten racers for each, kill -9 in between (half an hour)"
 	@echo "make test   all tests: lints, in-process, token stores on a real Redis, a real JupyterHub, a real browser"
+	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
+	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
 
 demo:
 	docker/demo.sh
 
-test: lint in-process store-tests hub-tests
+test: lint in-process store-tests race-short bench-instructions hub-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -31,6 +35,16 @@ store-tests:
 	docker/install.sh redis
 	$(CARGO) test --locked --test store -- --ignored --skip measure
 
+# At most one login per token, whatever is killed: real processes, a real Redis, and a checker of the whole history.
+race: build
+	docker/install.sh redis
+	RACE_TOKENS=100000 RACE_CRASHES=50 HUBLATCH_BIN=$(HUBLATCH_BIN) \
+		$(CARGO) test --locked --test race -- --ignored --nocapture --test-threads 1
+
+race-short:
+	docker/install.sh redis
+	$(CARGO) test --locked --test race -- --ignored
+
 build:
 	$(CARGO) build --release --locked
 
@@ -40,3 +54,15 @@ hub-tests: build
 	# `next` as a browser reads it: the table of hostile values, judged by Node's URL as well.
 	$(CARGO) test --locked --test it -- --ignored next::
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
+
+# Wants two idle cores, and half an hour; writes a report and a picture into target/bench/, and with BENCH=--readme the
+# table of the README.
+bench: build
+	$(PYTHON) tests/bench/run.py $(BENCH)
+
+bench-quick: build
+	$(PYTHON) tests/bench/run.py --quick $(BENCH)
+
+# Instructions of a request, counted: the same on every run, so it is a gate.
+bench-instructions: build
+	$(PYTHON) tests/bench/instructions.py --gate

@@ -5,6 +5,8 @@
 #   docker/install.sh tests   the same, the tests' own Python packages, and Chromium
 #   docker/install.sh redis   Redis, for the tests of the stores
 #   docker/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
+#   docker/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
+#   docker/install.sh bench-instructions   valgrind, to count instructions
 #
 # Afterwards target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
 set -euo pipefail
@@ -16,7 +18,9 @@ main() {
     tests) install_hub; install_tests ;;
     hub41) install_hub41 ;;
     redis) command -v redis-server >/dev/null || debian_package redis-server ;;
-    *) fail "usage: docker/install.sh hub | tests | hub41 | redis" ;;
+    bench) install_hub; install_bench ;;
+    bench-instructions) make_venv target/venv; programs cc=gcc taskset=util-linux valgrind=valgrind ;;
+    *) fail "usage: docker/install.sh hub | tests | hub41 | redis | bench | bench-instructions" ;;
   esac
 }
 
@@ -32,6 +36,18 @@ install_tests() {
 
 install_hub41() {
   python_packages target/venv41 tests/jupyterhub/requirements-4.1.txt "JupyterHub 4.1"
+}
+
+install_bench() {
+  programs cc=gcc taskset=util-linux openssl=openssl nginx=nginx haproxy=haproxy wrk=wrk h2load=nghttp2-client
+}
+
+# programs PROGRAM=PACKAGE...: installs what is not there. Daemons are not in everybody's PATH.
+programs() {
+  local each
+  for each in "$@"; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${each%%=*}" >/dev/null || debian_package "${each#*=}"
+  done
 }
 
 # python_packages VENV REQUIREMENTS WHAT
@@ -84,6 +100,14 @@ debian_package() {
   [ "$(id -u)" = 0 ] || fail "$package is missing: run 'apt-get install $package' as root and then this again"
   step "installing Debian's $package"
   run_logged apt-get update
+  local policy=/usr/sbin/policy-rc.d
+  # Debian starts the service of what it installs unless this says no (Debian Policy § 9.3.3.1, invoke-rc.d): tests and
+  # measurements start their own.
+  if [ ! -e $policy ]; then
+    trap "rm -f $policy" EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+  fi
   run_logged env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"
 }
 

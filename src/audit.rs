@@ -58,6 +58,11 @@ impl Audit {
         Self { sink: Mutex::new(sink) }
     }
 
+    /// Writes to `sink` from now on.
+    pub fn set(&self, sink: Box<dyn Write + Send>) {
+        *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+    }
+
     /// Writes one line. A sink that fails is told in the log: an audit that cannot be written must be noticed, but
     /// must not lock every user out.
     pub fn write(&self, record: &Record<'_>) {

@@ -10,12 +10,12 @@
 //! | --- | --- | --- |
 //! | 7 | `main.rs` | the process: arguments in, exit code out |
 //! | 6 | [`cli`] | one file a command: serve, check, init, keygen, link, health |
-//! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, drains |
+//! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, reloads, drains |
 //! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`tls`] [`metrics`] [`logging`] [`audit`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -59,6 +59,7 @@ pub mod login;
 pub mod metrics;
 pub mod pages;
 pub mod proxy;
+pub mod reloads;
 pub mod server;
 pub mod shutdown;
 pub mod status;

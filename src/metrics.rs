@@ -37,6 +37,13 @@ pub struct ReasonLabel {
     pub reason: Reason,
 }
 
+/// What came of something: a word of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    /// The word.
+    pub result: Reason,
+}
+
 /// A word of a closed list, as a label value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reason(pub &'static str);
@@ -82,6 +89,8 @@ pub struct Metrics {
     pub switches: Counter,
     /// Links that can still be redeemed; set when the metrics are read.
     pub links_live: Gauge<i64, AtomicI64>,
+    /// Attempts to replace the configuration, by what came of them.
+    pub reloads: Family<ResultLabel, Counter>,
     /// How long the token store takes to consume, in seconds.
     pub consume_seconds: Histogram,
     /// Calls of the Hub API, by call and result.
@@ -141,6 +150,11 @@ impl Metrics {
         let links_live = gauge("links_live", "Links that can still be redeemed");
         let links_refused = Family::default();
         registry.register("links_refused", "Links refused, by reason", links_refused.clone());
+        let reloads = Family::default();
+        registry.register("reloads", "Attempts to replace the configuration, by result", reloads.clone());
+        for result in ["reloaded", "refused"] {
+            _ = reloads.get_or_create(&ResultLabel { result: Reason(result) });
+        }
         Self {
             registry,
             requests,
@@ -154,6 +168,7 @@ impl Metrics {
             links_refused,
             switches,
             links_live,
+            reloads,
             consume_seconds,
             hub_calls,
             hub_call_seconds,

@@ -127,6 +127,19 @@ impl Acceptor {
         Ok(Self { config: Arc::new(config), identity, proves_clients })
     }
 
+    /// The same, taking the session tickets that `earlier` has given out: a new certificate is no reason for every
+    /// browser to shake hands in full. Not where clients prove certificates: a ticket would let in whom the authorities
+    /// of today do not know.
+    #[must_use]
+    pub fn with_tickets_of(mut self, earlier: &Self) -> Self {
+        if !self.proves_clients && !earlier.proves_clients {
+            let mut config = ServerConfig::clone(&self.config);
+            config.ticketer = Arc::clone(&earlier.config.ticketer);
+            self.config = Arc::new(config);
+        }
+        self
+    }
+
     /// How long the certificate is valid from now on.
     pub fn left(&self) -> Duration {
         self.identity.left()

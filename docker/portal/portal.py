@@ -8,9 +8,16 @@ default): give it to nobody but the browser that asked, and write it into no log
 WHAT NOT TO COPY: this demo takes the user name from a form, so that you can try several. A real application takes it
 from its own session. Whoever may choose the name may be anybody.
 
-Settings, from the environment: HUBLATCH_API_URL, HUBLATCH_API_KEY (or HUBLATCH_API_KEY_FILE), PORTAL_LISTEN, PORTAL_NAME.
+PORTAL_SEND=form shows the other way to hand the link over: by a form that the browser posts, so that the token stands in
+no address, no history and no log of addresses. And with login.without_token = "redirect" of hublatch, whoever opens the
+hub's own address comes here first, with a `state`: the link that is asked for with it works in that one browser only.
+
+Settings, from the environment: HUBLATCH_API_URL, HUBLATCH_API_KEY (or HUBLATCH_API_KEY_FILE), PORTAL_LISTEN, PORTAL_NAME,
+PORTAL_SEND ("link" or "form").
 Python 3.9 or later, no other package.
 """
+import base64
+import hashlib
 import json
 import os
 import sys
@@ -19,11 +26,12 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from string import Template
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
-PAGE = Template((Path(__file__).parent / "page.html").read_text("utf-8"))
+PAGE, SEND = (Template((Path(__file__).parent / name).read_text("utf-8")) for name in ("page.html", "send.html"))
 FORM_BYTES_MAX = 16 * 1024
 FIELDS = ("username", "server", "path")
+CARRIED = ("state", "next")  # what hublatch sends a browser here with, given back with the link
 # No script and nothing from elsewhere. No `form-action`: browsers apply it to the redirect as well, which leaves for the hub.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
@@ -31,15 +39,28 @@ HEADERS = {
     "Referrer-Policy": "strict-origin",  # hublatch may ask where a click came from (`origins` of an app)
     "X-Content-Type-Options": "nosniff",
 }
+# The one script there is presses the button of send.html; without script, a person does.
+PRESS = "document.forms[0].submit()"
+PRESS_HASH = base64.b64encode(hashlib.sha256(PRESS.encode()).digest()).decode()
+SEND_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": HEADERS["Content-Security-Policy"] + f"; script-src 'sha256-{PRESS_HASH}'",
+}
 
 
 class LinkError(Exception):
     """No link was issued. `args` are: the sentence for the user, and hublatch's code for the reason."""
 
 
-def issue_link(username, path, server=""):
-    """Asks hublatch for a link that logs `username` in and opens `path` in that user's server. Returns the URL."""
-    wanted = {"username": username, "path": path, **({"server": server} if server else {})}
+def issue_link(username, path="", server="", **carried):
+    """Asks hublatch for a link that logs `username` in and opens `path` in that user's server. Returns the URL.
+
+    `carried` are the `state` and the `next` with which hublatch has sent the browser here: `next` then goes before `path`.
+    """
+    if carried.get("next"):
+        wanted = {"username": username, **carried}
+    else:
+        wanted = {"username": username, "path": path, **({"server": server} if server else {}), **carried}
     api = urlsplit(os.environ["HUBLATCH_API_URL"])
     # Not urllib.request: that would follow redirects, and obey http_proxy, with the key in hand.
     connection = (HTTPSConnection if api.scheme == "https" else HTTPConnection)(api.netloc, timeout=10)
@@ -71,7 +92,8 @@ class Portal(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if urlsplit(self.path).path == "/":
-            self.page(200)
+            query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+            self.page(200, {"path": "lab", **{name: query[name] for name in CARRIED if name in query}})
         else:
             self.send_error(404)
 
@@ -95,9 +117,21 @@ class Portal(BaseHTTPRequestHandler):
         try:
             if form.get("kind") == "named" and not server:
                 raise LinkError("Type the name of the server, or choose the default one.", "invalid_server")
-            self.reply(303, {"Location": issue_link(username, path or "lab", server)})
+            # A real application would answer do_GET's redirect with this at once, if its user is logged in.
+            carried = {name: form[name] for name in CARRIED if form.get(name)}
+            self.send(issue_link(username, path or "lab", server, **carried))
         except LinkError as error:
             self.page(400, form, *error.args)
+
+    def send(self, link):
+        """Sends the browser to the link: by a redirect, or by a form with the link's parameters as fields."""
+        if os.environ.get("PORTAL_SEND") != "form":
+            return self.reply(303, {"Location": link})
+        address, _, query = link.partition("?")
+        field = '<input type="hidden" name="{}" value="{}">'.format
+        fields = "".join(field(escape(name), escape(value)) for name, value in parse_qsl(query, keep_blank_values=True))
+        page = SEND.substitute(name=name_of_portal(), action=escape(address), fields=fields, script=PRESS)
+        self.reply(200, SEND_HEADERS, page.encode())
 
     def same_origin(self):
         """Whether our own page sent the form (no cross-site request forgery): by Fetch Metadata, else Origin, else no."""
@@ -111,8 +145,12 @@ class Portal(BaseHTTPRequestHandler):
         form = form or {"path": "lab"}
         named = form.get("kind") == "named"
         blamed = next((name for name in FIELDS if name in code), "form")
+        field = '<input type="hidden" name="{}" value="{}">'.format
         values = {
-            "name": escape(os.environ.get("PORTAL_NAME") or "Portal"),
+            "name": name_of_portal(),
+            "carried": "".join(field(name, escape(form[name])) for name in CARRIED if form.get(name)),
+            # Where the notebooks have sent somebody, she has chosen already where to go.
+            "chosen": "hidden" if form.get("next") else "",
             "title": "Error: " if error else "",
             "error": f'<p id="{blamed}-error" class="error" role="alert">{escape(error)}</p>' if error else "",
             "default": "" if named else "checked",
@@ -134,6 +172,10 @@ class Portal(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     do_HEAD = do_GET
+
+
+def name_of_portal():
+    return escape(os.environ.get("PORTAL_NAME") or "Portal")
 
 
 def main():

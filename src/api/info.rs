@@ -4,8 +4,17 @@ use serde::Serialize;
 
 use super::links::BATCH_MAX;
 use crate::config::Config;
+use crate::reloads::{Reloads, State};
 
-/// The answer, made once: nothing in it changes while a configuration is in force.
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer<'a> {
+    #[serde(flatten)]
+    info: &'a Info,
+    configuration: State,
+}
+
+/// What does not change while a configuration is in force.
 #[derive(Debug, Serialize)]
 pub(super) struct Info {
     version: &'static str,
@@ -49,5 +58,10 @@ impl Info {
             batch_max: BATCH_MAX,
             warnings: config.warnings.clone(),
         }
+    }
+
+    /// Together with what came of reading the configuration.
+    pub(super) fn with(&self, reloads: &Reloads) -> Answer<'_> {
+        Answer { info: self, configuration: reloads.state() }
     }
 }

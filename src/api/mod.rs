@@ -53,6 +53,7 @@ use crate::body::{PieceError, Pieces};
 use crate::config::{App, Config, Listen, Scope};
 use crate::hub::HubClient;
 use crate::login::LoginService;
+use crate::reloads::Reloads;
 
 use error::ApiError;
 use info::Info;
@@ -156,6 +157,7 @@ pub struct Api {
     login: Arc<LoginService>,
     hub: Arc<HubClient>,
     status: StatusPages,
+    reloads: Arc<Reloads>,
     info: Info,
     /// The host of `public.url`, which may be ours as well.
     public_host: String,
@@ -172,7 +174,13 @@ impl std::fmt::Debug for Api {
 
 impl Api {
     /// The API of `config` over `login` and `hub`.
-    pub fn new(config: &Config, login: Arc<LoginService>, hub: Arc<HubClient>, status: StatusPages) -> Self {
+    pub fn new(
+        config: &Config,
+        login: Arc<LoginService>,
+        hub: Arc<HubClient>,
+        status: StatusPages,
+        reloads: Arc<Reloads>,
+    ) -> Self {
         Self {
             info: Info::of(config),
             public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),
@@ -181,6 +189,7 @@ impl Api {
             login,
             hub,
             status,
+            reloads,
         }
     }
 
@@ -266,7 +275,7 @@ impl Api {
             }
             Endpoint::Info => {
                 self.refuse_rebound_names(head)?;
-                Ok(json_answer(StatusCode::OK, &self.info))
+                Ok(json_answer(StatusCode::OK, &self.info.with(&self.reloads)))
             }
             Endpoint::OpenApi => {
                 self.refuse_rebound_names(head)?;

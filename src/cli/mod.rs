@@ -15,7 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Faults, Reading};
+use crate::pages::Pages;
 
 /// A reverse proxy that performs forced login for `JupyterHub`.
 #[derive(Debug, Parser)]
@@ -93,10 +94,22 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Path) -> Exit) -> Exit {
 
 /// The configuration in `file` under the environment. Faults are printed, one a line.
 pub fn load(file: &Path) -> Result<Config, Exit> {
+    judge(read(file).outcome)
+}
+
+/// The same with the names of all files that have a say in it.
+fn read(file: &Path) -> Reading {
     // Lossy: a value that is no text is a bad value, and its fault says so.
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    config::load(file, environment).map_err(|faults| {
+    let Reading { outcome, files } = config::load_with_files(file, environment);
+    // The operator's templates belong to it, and only `pages` can judge them.
+    let outcome = outcome.and_then(|config| Pages::new(&config).map(|_| config));
+    Reading { outcome, files }
+}
+
+fn judge(outcome: Result<Config, Faults>) -> Result<Config, Exit> {
+    outcome.map_err(|faults| {
         for fault in &faults {
             complain(&fault.to_string());
         }

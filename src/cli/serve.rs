@@ -1,17 +1,20 @@
 //! `hublatch serve`: the process around the parts: its log, its limits, its signals.
 
+mod watch;
+
 use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Exit, fail, load};
+use super::{Exit, fail, judge, read};
 use crate::app::{self, Running, Surroundings};
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, Reading};
 use crate::logging;
 
 /// Runs until a signal ends it.
 pub fn run(file: &Path) -> Exit {
-    let config = match load(file) {
+    let Reading { outcome, files } = read(file);
+    let config = match judge(outcome) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -33,7 +36,11 @@ pub fn run(file: &Path) -> Exit {
         tracing::info!(listener = "redirect", %address, "listening");
     }
     tracing::info!(listener = "management", address = %running.management(), "listening");
-    let ended = until_signalled(running);
+    let reload = match watch::start(file, files, running.reloader()) {
+        Ok(reload) => reload,
+        Err(error) => return fail("serve", &format!("start a thread: {error}")),
+    };
+    let ended = until_signalled(running, &reload);
     drop(log);
     ended
 }
@@ -46,13 +53,13 @@ fn warn_about(config: &Config) {
     if rustix::process::geteuid().is_root() {
         tracing::warn!("running as root: give hublatch a user of its own");
     }
-    raise_descriptor_limit(config);
+    raise_descriptor_limit(config.limits.connections);
 }
 
 /// A connection of a browser takes two descriptors: its own and one to the hub.
-fn raise_descriptor_limit(config: &Config) {
+fn raise_descriptor_limit(connections: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = u64::try_from(config.limits.connections).unwrap_or(u64::MAX).saturating_mul(2) + 256;
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2) + 256;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
@@ -70,7 +77,7 @@ fn raise_descriptor_limit(config: &Config) {
 }
 
 /// The first signal drains, the second ends the process at once.
-fn until_signalled(running: Running) -> Exit {
+fn until_signalled(running: Running, reload: &watch::Reload) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail("serve", &format!("start a runtime: {error}")),
@@ -93,9 +100,7 @@ fn until_signalled(running: Running) -> Exit {
                     tracing::info!("draining");
                     shutdown.drain();
                 }
-                _ = hangup.recv() => {
-                    tracing::warn!("this version reads its configuration at start only: restart it instead");
-                }
+                _ = hangup.recv() => reload.ask(),
                 _ = &mut ended => {
                     tracing::info!("ended");
                     return Exit::Done;

@@ -34,7 +34,7 @@ pub struct Faults(Vec<Fault>);
 
 impl Faults {
     /// `faults` in the order of the file, then by key what has no line; `None` if there are none.
-    pub(super) fn new(mut faults: Vec<Fault>) -> Option<Self> {
+    pub fn new(mut faults: Vec<Fault>) -> Option<Self> {
         faults.sort_by_cached_key(|fault| match fault.line {
             Some(line) => (false, line, String::new()),
             None => (true, 0, fault.key.clone()),

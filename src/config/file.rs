@@ -10,7 +10,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults};
-use super::unsupported;
 
 /// What the variables begin with that override keys.
 const VARIABLE_PREFIX: &str = "HUBLATCH_";
@@ -21,7 +20,9 @@ const VARIABLE_SEPARATOR: &str = "__";
 pub(super) struct ConfigFile {
     name: String,
     /// Where relative paths begin.
-    pub(super) directory: PathBuf,
+    directory: PathBuf,
+    /// Every file that was looked into, or for.
+    files: Vec<PathBuf>,
     /// Whether group or others can read the file, so that no secret may stand in it.
     pub(super) exposed: bool,
     /// Values that were not read yet, by key: `login.lifetime`, `apps[0].keys[1]`.
@@ -86,6 +87,7 @@ impl ConfigFile {
         let mut file = Self {
             name,
             directory: path.parent().unwrap_or(Path::new("")).to_owned(),
+            files: Vec::new(),
             exposed,
             values: BTreeMap::new(),
             origins: BTreeMap::new(),
@@ -95,8 +97,12 @@ impl ConfigFile {
         };
         file.add_table("", document.get_ref(), &lines);
         file.add_environment(environment);
-        unsupported::refuse(&mut file);
         Ok(file)
+    }
+
+    /// The name of the file, for faults of it as a whole.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Notes a fault of `key`, at its line or, if it is nowhere, at its section's.
@@ -139,6 +145,18 @@ impl ConfigFile {
     /// Whether a fault of `key` has been noted in place of its value.
     pub(super) fn is_withdrawn(&self, key: &str) -> bool {
         self.withdrawn.contains(key)
+    }
+
+    /// The file that `written` names. A change of it is a change of the configuration.
+    pub(super) fn file_at(&mut self, written: &str) -> PathBuf {
+        let path = self.directory.join(written);
+        self.files.push(path.clone());
+        path
+    }
+
+    /// Every file that was looked into beside this one.
+    pub(super) fn take_files(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.files)
     }
 
     /// Everything that was found wrong; to be called when every key was asked for.

@@ -60,7 +60,7 @@ fn keys(file: &mut ConfigFile, section: &str, algorithms: Option<&[JwtAlgorithm]
             None
         }
         (Some(url), None) => Some(JwtKeys::Url(url)),
-        (None, Some(path)) => match public_text(&file.directory.join(path)) {
+        (None, Some(path)) => match public_text(&file.file_at(&path)) {
             Ok(pem) => fits(file, &file_key, &pem, algorithms?).then_some(JwtKeys::Pem(pem)),
             Err(wrong) => {
                 file.fault(&file_key, wrong);

@@ -13,13 +13,15 @@ mod jwt;
 mod limits;
 mod login;
 mod origin;
+mod pages;
 mod parse;
 mod read;
+mod redis;
+mod restart;
 mod secret;
 mod store;
 mod tls;
 mod unknown;
-mod unsupported;
 mod validate;
 
 use std::net::SocketAddr;
@@ -36,7 +38,8 @@ use crate::token::{KeyDigest, NamePattern, UsernameRule};
 pub use fault::{Fault, Faults};
 pub use hub::{AppHubTokens, HubApi, HubTokens};
 pub use limits::Limits;
-pub use validate::{load, load_str};
+pub use restart::Unchangeable;
+pub use validate::{Reading, load, load_str, load_with_files};
 
 /// Everything that hublatch is told.
 #[derive(Debug, Clone)]
@@ -59,6 +62,8 @@ pub struct Config {
     pub hub_tokens: Option<HubTokens>,
     /// Who may show the notebooks in frames; none: what the hub says.
     pub embed: Option<Embed>,
+    /// How our own pages look.
+    pub pages: Pages,
     /// Every limit on time, size and count.
     pub limits: Limits,
     /// What is logged, and how.
@@ -87,10 +92,20 @@ pub struct Public {
     pub redirect_listen: Vec<Listen>,
     /// What browsers type.
     pub url: PublicUrl,
-    /// Runtimes, one thread each; never 0.
+    /// Runtimes, one thread each; 0: one for each core.
     pub threads: usize,
     /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Public {
+    /// How many threads that is on this machine; never 0.
+    pub fn runtimes(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            some => some,
+        }
+    }
 }
 
 /// The public origin (RFC 6454): scheme, host and port, without a path.
@@ -224,7 +239,7 @@ impl std::fmt::Debug for Assertion {
 }
 
 /// `[store]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     /// Which kind, and where.
     pub url: StoreUrl,
@@ -233,27 +248,31 @@ pub struct Store {
 }
 
 /// Where live tokens are kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `memory:`: in this process; they do not survive it.
     Memory,
     /// `redb:///var/lib/hublatch/tokens.redb`: in a file of this process.
     Redb(PathBuf),
-    /// `redis://`, `rediss://`, `redis+unix://`: in a server that replicas share.
+    /// `redis://` and its kin: in a server that replicas share.
     Redis(Redis),
 }
 
-/// A Redis or Valkey server.
-#[derive(Clone)]
+/// A Redis or Valkey.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Redis {
-    /// Where it answers.
-    pub address: RedisAddress,
+    /// Which servers.
+    pub servers: RedisServers,
     /// The number of the database.
     pub database: i64,
     /// The ACL user; none: the default user.
     pub username: Option<String>,
     /// Its password.
     pub password: Option<zeroize::Zeroizing<String>>,
+    /// The ACL user of the Sentinels; none: their default user.
+    pub sentinel_username: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<zeroize::Zeroizing<String>>,
     /// Certificates that sign the server's, in PEM; none: the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// What the names of all keys begin with.
@@ -265,7 +284,7 @@ pub struct Redis {
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Redis")
-            .field("address", &self.address)
+            .field("servers", &self.servers)
             .field("database", &self.database)
             .field("username", &self.username)
             .field("prefix", &self.prefix)
@@ -273,7 +292,23 @@ impl std::fmt::Debug for Redis {
     }
 }
 
-/// Where Redis answers.
+/// How the primary is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisServers {
+    /// `redis://127.0.0.1:6379`: there is one server.
+    One(RedisAddress),
+    /// `redis+sentinel://10.0.0.1,10.0.0.2,10.0.0.3/mymaster`: Sentinels say which server it is.
+    Sentinels {
+        /// The Sentinels.
+        sentinels: Vec<RedisAddress>,
+        /// The name by which they know it.
+        service: String,
+    },
+    /// `redis+cluster://10.0.0.1,10.0.0.2,10.0.0.3`: the node that holds the slot of all our keys.
+    Cluster(Vec<RedisAddress>),
+}
+
+/// Where a server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisAddress {
     /// `redis://127.0.0.1:6379`.
@@ -392,6 +427,50 @@ pub enum EmbedCookies {
     None,
     /// And `Partitioned`: another login for each site with a frame.
     Partitioned,
+}
+
+/// A language of our own pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// `en`.
+    English,
+    /// `de`.
+    German,
+    /// `fr`.
+    French,
+}
+
+/// `[pages]`.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    /// The one language; none: the browser's choice.
+    pub language: Option<Language>,
+    /// The name of the application or of its operator.
+    pub name: Option<String>,
+    /// Its logo.
+    pub logo: Option<Image>,
+    /// The operator's own templates.
+    pub templates: Vec<Template>,
+}
+
+/// A picture.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// `image/svg+xml`.
+    pub media_type: &'static str,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+/// A template of the operator's, not judged yet.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// `page.html`.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// What is in it, with line feeds alone.
+    pub text: String,
 }
 
 /// How log lines are written.

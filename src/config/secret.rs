@@ -43,7 +43,7 @@ pub(super) fn secret(file: &mut ConfigFile, key: &str) -> Result<Option<Secret>,
             file.fault(&twin, format!("is not the path of a file; write the text itself as {key}"));
             Err(Noted)
         }
-        (None, Some(path)) => match read(&file.directory.join(path)) {
+        (None, Some(path)) => match read(&file.file_at(&path)) {
             Ok(text) => Ok(Some(Secret { text, key: twin })),
             Err(wrong) => {
                 file.fault(&twin, wrong);

@@ -2,41 +2,38 @@
 //!
 //! An error is the rest of a sentence that begins with the value.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
 use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
 use super::parse::duration_within;
 use super::secret::{Noted, Secret, refuse_exposed, secret};
-use super::{Redis, RedisAddress, Store, StoreUrl};
+use super::{Redis, RedisServers, Store, StoreUrl, redis};
 
 /// Live tokens: more would not fit into the memory of any machine, and twice as many are counted by 32 bits.
 pub(super) const TOKENS_MAX: usize = 1_000_000_000;
 /// No bundle of certificates is larger.
 const CA_BYTES_MAX: u64 = 1024 * 1024;
-/// Redis's own port.
-const REDIS_PORT: u16 = 6379;
 
 const EXAMPLES: &str = "write \"memory:\", a file, for example \"redb:///var/lib/hublatch/tokens.redb\", or a Redis or \
-                        Valkey, for example \"redis://127.0.0.1:6379/0\", \"rediss://redis.example.org\" or \
-                        \"redis+unix:///run/redis/redis.sock\"";
+                        Valkey, for example \"redis://127.0.0.1:6379/0\"";
 
 /// What `store.url` alone says.
 enum Place {
     Memory,
     Redb(PathBuf),
-    Redis(RedisAddress, i64),
+    Redis(redis::Place),
 }
 
 pub(super) fn store(file: &mut ConfigFile) -> Option<Store> {
     let place = file.value("store.url", Place::Memory, place);
     let max_tokens = file.number("store.max_tokens", 1_000_000, 1..=TOKENS_MAX);
     let username = file.value("store.username", None, |text| Ok(some(text)));
-    let password = password(file);
+    let password = password_in(file, "store.password");
+    let sentinel_username = file.value("store.sentinel_username", None, |text| Ok(some(text)));
+    let sentinel_password = password_in(file, "store.sentinel_password");
     let ca_pem = file.value("store.ca_file", None, |text| Ok(some(text)));
     let ca_pem = ca_pem.and_then(|path| path.map_or(Some(None), |path| certificates(file, &path).map(Some)));
     let prefix = file.value("store.prefix", "{hublatch}:".to_owned(), prefix);
@@ -45,9 +42,9 @@ pub(super) fn store(file: &mut ConfigFile) -> Option<Store> {
     let url = match place? {
         Place::Memory => StoreUrl::Memory,
         Place::Redb(path) => StoreUrl::Redb(path),
-        Place::Redis(address, database) => {
-            let password = password.ok()?;
-            if password.is_none() && address.is_open() {
+        Place::Redis(redis::Place { servers, database }) => {
+            let (password, sentinel_password) = (password.ok()?, sentinel_password.ok()?);
+            if password.is_none() && servers.is_open() {
                 file.fault(
                     "store.url",
                     "is a Redis that everybody in its network can use: give it a password and write it as \
@@ -55,13 +52,24 @@ pub(super) fn store(file: &mut ConfigFile) -> Option<Store> {
                 );
                 return None;
             }
+            let prefix = prefix?;
+            if matches!(servers, RedisServers::Cluster(_)) && !redis::has_hash_tag(&prefix) {
+                file.fault(
+                    "store.prefix",
+                    "has no hash tag, by which a cluster keeps all of hublatch's keys in one slot; write for \
+                     example \"{hublatch}:\"",
+                );
+                return None;
+            }
             StoreUrl::Redis(Redis {
-                address,
+                servers,
                 database,
                 username: username?,
                 password,
+                sentinel_username: sentinel_username?,
+                sentinel_password,
                 ca_pem: ca_pem?,
-                prefix: prefix?,
+                prefix,
                 timeout: timeout?,
             })
         }
@@ -85,25 +93,12 @@ impl StoreUrl {
             Self::Memory => {
                 Some("store.url is \"memory:\": links that were not used yet do not survive a restart".to_owned())
             }
-            Self::Redis(redis) if redis.address.is_open() => Some(
+            Self::Redis(redis) if redis.servers.is_open() => Some(
                 "store.url is a Redis without TLS on another machine: its password and who logs in can be read on the \
                  way; use rediss://"
                     .to_owned(),
             ),
             Self::Redb(_) | Self::Redis(_) => None,
-        }
-    }
-}
-
-impl RedisAddress {
-    /// Whether it is spoken to in the clear over a network.
-    fn is_open(&self) -> bool {
-        match self {
-            Self::Tcp { host, .. } => {
-                let loopback = host.parse::<IpAddr>().map(|ip| ip.to_canonical().is_loopback());
-                !loopback.unwrap_or(host == "localhost")
-            }
-            Self::Tls { .. } | Self::Unix(_) => false,
         }
     }
 }
@@ -119,39 +114,10 @@ fn place(text: &str) -> Result<Place, String> {
     if let Some(path) = text.strip_prefix("redb://") {
         return absolute(path).map(Place::Redb);
     }
-    if let Some(path) = text.strip_prefix("redis+unix://") {
-        return absolute(path).map(|path| Place::Redis(RedisAddress::Unix(path), 0));
+    match redis::place(text) {
+        Some(place) => place.map(Place::Redis),
+        None => Err(format!("is not a store; {EXAMPLES}")),
     }
-    let url = Url::parse(text).map_err(|_| format!("is not a store; {EXAMPLES}"))?;
-    if url.password().is_some() || !url.username().is_empty() {
-        // Not repeated by the caller, who shows values: this one is a secret.
-        return Err(
-            "has a name or password in it; write them as store.username and store.password_file".to_owned()
-        );
-    }
-    let tls = match url.scheme() {
-        "redis" => false,
-        "rediss" => true,
-        _ => return Err(format!("is not a store; {EXAMPLES}")),
-    };
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("has a query or a fragment; {EXAMPLES}"));
-    }
-    let host =
-        url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("has no host; {EXAMPLES}"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = url.port().unwrap_or(REDIS_PORT);
-    if port == 0 {
-        return Err("has the port 0; write the real one".to_owned());
-    }
-    let database = match url.path().strip_prefix('/').unwrap_or_default() {
-        "" => 0,
-        number => number.parse::<u16>().map(i64::from).map_err(|_| {
-            "has a path that is not the number of a database; write for example \"/0\"".to_owned()
-        })?,
-    };
-    let address = if tls { RedisAddress::Tls { host, port } } else { RedisAddress::Tcp { host, port } };
-    Ok(Place::Redis(address, database))
 }
 
 fn absolute(path: &str) -> Result<PathBuf, String> {
@@ -172,12 +138,12 @@ fn prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn password(file: &mut ConfigFile) -> Result<Option<Zeroizing<String>>, Noted> {
-    let Some(found) = secret(file, "store.password")? else { return Ok(None) };
+fn password_in(file: &mut ConfigFile, key: &str) -> Result<Option<Zeroizing<String>>, Noted> {
+    let Some(found) = secret(file, key)? else { return Ok(None) };
     refuse_exposed(file, &found);
     let Secret { text, key } = found;
     if text.is_empty() {
-        file.fault(&key, "is empty; leave it out if Redis has no password");
+        file.fault(&key, "is empty; leave it out if there is no password");
         return Err(Noted);
     }
     Ok(Some(text))
@@ -185,7 +151,7 @@ fn password(file: &mut ConfigFile) -> Result<Option<Zeroizing<String>>, Noted> {
 
 /// Not a secret, so whoever may can read it.
 fn certificates(file: &mut ConfigFile, path: &str) -> Option<Vec<u8>> {
-    let path = file.directory.join(path);
+    let path = file.file_at(path);
     let size = std::fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or_default();
     let read = if size > CA_BYTES_MAX {
         Err("it is too long".to_owned())
@@ -209,26 +175,13 @@ fn certificates(file: &mut ConfigFile, path: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn redis(text: &str) -> (RedisAddress, i64) {
-        match place(text) {
-            Ok(Place::Redis(address, database)) => (address, database),
-            Ok(Place::Memory | Place::Redb(_)) => panic!("{text} is no Redis"),
-            Err(wrong) => panic!("{text} {wrong}"),
-        }
-    }
-
     #[test]
     fn a_store_is_memory_a_file_or_a_redis() {
         assert!(matches!(place("memory:"), Ok(Place::Memory)));
         assert!(
             matches!(place("redb:///a/b.redb"), Ok(Place::Redb(path)) if path.as_os_str() == "/a/b.redb")
         );
-        let tcp = |host: &str, port| RedisAddress::Tcp { host: host.to_owned(), port };
-        assert_eq!(redis("redis://127.0.0.1"), (tcp("127.0.0.1", 6379), 0));
-        assert_eq!(redis("redis://[::1]:7000/3"), (tcp("::1", 7000), 3));
-        let tls = RedisAddress::Tls { host: "redis.example.org".to_owned(), port: 6379 };
-        assert_eq!(redis("rediss://redis.example.org/"), (tls, 0));
-        assert_eq!(redis("redis+unix:///run/redis.sock"), (RedisAddress::Unix("/run/redis.sock".into()), 0));
+        assert!(matches!(place("redis+cluster://host"), Ok(Place::Redis(_))));
         for text in [
             "",
             "memory",
@@ -239,37 +192,9 @@ mod tests {
             "redb:///var/",
             "redis:",
             "redis://",
-            "redis://:6379",
-            "redis://host:0",
-            "redis://host/x",
-            "redis://host/0/1",
-            "redis://host/-1",
-            "redis://host?db=1",
-            "redis+unix://run/redis.sock",
-            "redis+sentinel://host",
             "http://host",
         ] {
             assert!(place(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_password_in_the_url_is_refused() {
-        for text in ["redis://:secret@host", "redis://user:secret@host", "rediss://user@host"] {
-            let wrong = place(text).err().expect("refused");
-            assert!(wrong.contains("store.password_file") && !wrong.contains("secret@"), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn only_a_redis_on_this_machine_or_behind_tls_is_closed() {
-        for text in
-            ["redis://127.0.0.1", "redis://[::1]", "redis://localhost", "rediss://host", "redis+unix:///r"]
-        {
-            assert!(!redis(text).0.is_open(), "{text}");
-        }
-        for text in ["redis://10.0.0.1", "redis://redis", "redis://[fd00::1]", "redis://0.0.0.0"] {
-            assert!(redis(text).0.is_open(), "{text}");
         }
     }
 }

@@ -119,7 +119,8 @@ fn contents<T>(
     path: &str,
     read: impl FnOnce(&Path) -> Result<T, String>,
 ) -> Option<T> {
-    read(&file.directory.join(path)).map_err(|wrong| file.fault(key, wrong)).ok()
+    let path = file.file_at(path);
+    read(&path).map_err(|wrong| file.fault(key, wrong)).ok()
 }
 
 fn certificates(path: &Path) -> Result<Vec<u8>, String> {

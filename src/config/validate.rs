@@ -11,6 +11,7 @@ use super::file::ConfigFile;
 use super::jwt::is_unprotected;
 use super::login::{assertion, is_guessable, lifetimes, login, user_header};
 use super::origin::{base_url, public_url};
+use super::pages::pages;
 use super::parse::one_of;
 use super::{
     AuditSink, Config, Confirm, Hub, HubTokens, JwtKeys, Limits, Listen, Log, LogFormat, Management, Public,
@@ -26,6 +27,32 @@ const THREADS_MAX: usize = 1024;
 ///
 /// Relative paths in the file begin at the directory of the file.
 pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, Faults> {
+    load_with_files(path, environment).outcome
+}
+
+/// A configuration that was read, and what it was read from.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration, or what is wrong with it.
+    pub outcome: Result<Config, Faults>,
+    /// Every file that had a say in it, also those that could not be read.
+    pub files: Vec<PathBuf>,
+}
+
+/// The same as [`load`], with the names of all files whose change would change the outcome.
+pub fn load_with_files(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Reading {
+    let mut files = vec![path.to_owned()];
+    let outcome = contents(path).and_then(|(text, exposed)| {
+        let mut file = ConfigFile::parse(path, &text, exposed, environment)?;
+        let outcome = meant(&mut file);
+        files.append(&mut file.take_files());
+        conclude(outcome, file)
+    });
+    Reading { outcome, files }
+}
+
+/// What stands in the file at `path`, and whether others can read it.
+fn contents(path: &Path) -> Result<(String, bool), Faults> {
     let cannot = |error: std::io::Error| {
         Faults::of_file(path.display().to_string(), format!("cannot read the configuration: {error}"))
     };
@@ -41,34 +68,33 @@ pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>
         let line = 1 + memchr::memchr_iter(b'\n', valid).count();
         cannot(std::io::Error::other(format!("line {line} is not UTF-8")))
     })?;
-    read(&text, path, exposed, environment)
+    Ok((text, exposed))
 }
 
-/// The same for `text`, as if it stood in the file at `path`, which only its owner could read.
+/// The same as [`load`] for `text`, as if it stood in the file at `path`, which only its owner could read.
 pub fn load_str(
     text: &str,
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, Faults> {
-    read(text, path, false, environment)
+    let mut file = ConfigFile::parse(path, text, false, environment)?;
+    let outcome = meant(&mut file);
+    conclude(outcome, file)
 }
 
-fn read(
-    text: &str,
-    path: &Path,
-    exposed: bool,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Config, Faults> {
-    let mut file = ConfigFile::parse(path, text, exposed, environment)?;
-    let config = config(&mut file);
+fn meant(file: &mut ConfigFile) -> Option<Config> {
+    let config = config(file);
     file.refuse_unknown();
+    config
+}
+
+fn conclude(config: Option<Config>, file: ConfigFile) -> Result<Config, Faults> {
+    let name = file.name().to_owned();
     match (config, file.into_faults()) {
         (Some(config), None) => Ok(config),
         (_, Some(faults)) => Err(faults),
         // Cannot happen, because a reader that answers nothing notes why; but it must not end in a panic at start.
-        (None, None) => {
-            Err(Faults::of_file(path.display().to_string(), "is not a valid configuration".to_owned()))
-        }
+        (None, None) => Err(Faults::of_file(name, "is not a valid configuration".to_owned())),
     }
 }
 
@@ -84,6 +110,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
     let assertion = assertion(file, user_header.as_ref());
     let login = login(file, &lifetimes, user_header);
     let embed = embed(file, public.as_ref().map(|public| &public.url));
+    let pages = pages(file);
     let store = store::store(file);
     let hub_tokens = hub::hub_tokens(file, lifetimes.longest);
     let others_issue =
@@ -103,6 +130,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
         apps: apps?,
         hub_tokens: hub_tokens?,
         embed: embed?,
+        pages: pages?,
         limits: limits?,
         log: log?,
         warnings: Vec::new(),
@@ -197,16 +225,12 @@ fn public(
             file.fault("public.url", format!("is http, so public.redirect_listen leads nowhere; {instead}"));
         }
     }
-    let threads = match threads? {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        some => some,
-    };
     Some(Public {
         listen: listen?,
         tls: tls?,
         redirect_listen: redirect_listen?,
         url: url?,
-        threads,
+        threads: threads?,
         trusted_proxies: trusted_proxies?,
     })
 }

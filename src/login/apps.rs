@@ -22,8 +22,8 @@ pub struct Apps {
 #[derive(Debug)]
 struct RatedApp {
     app: Arc<App>,
-    limiter: DefaultDirectRateLimiter,
-    live: Live,
+    limiter: Arc<DefaultDirectRateLimiter>,
+    live: Arc<Live>,
 }
 
 impl Apps {
@@ -31,10 +31,27 @@ impl Apps {
     pub fn new(apps: &[Arc<App>]) -> Self {
         let rated = |app: &Arc<App>| RatedApp {
             app: Arc::clone(app),
-            limiter: RateLimiter::direct(Quota::per_second(app.rate_per_second).allow_burst(app.burst())),
-            live: Live::default(),
+            limiter: Arc::new(RateLimiter::direct(
+                Quota::per_second(app.rate_per_second).allow_burst(app.burst()),
+            )),
+            live: Arc::default(),
         };
         Self { apps: apps.iter().map(rated).collect() }
+    }
+
+    /// The same apps, which go on where those of the same names in `earlier` are.
+    #[must_use]
+    pub fn in_place_of(mut self, earlier: &Self) -> Self {
+        for rated in &mut self.apps {
+            let Some(before) = earlier.apps.iter().find(|before| before.app.name == rated.app.name) else {
+                continue;
+            };
+            rated.live = Arc::clone(&before.live);
+            if rated.app.rate_per_second == before.app.rate_per_second {
+                rated.limiter = Arc::clone(&before.limiter);
+            }
+        }
+        self
     }
 
     /// The app whose key `key` is. The time taken does not depend on how much of a key is right.

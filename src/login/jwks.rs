@@ -87,6 +87,15 @@ impl Keys {
         }
     }
 
+    /// Takes over what `earlier` knows of the same server.
+    pub fn learn_from(&mut self, earlier: &Self) {
+        if let (Self::Fetched(new), Self::Fetched(old)) = (self, earlier)
+            && new.url == old.url
+        {
+            *new.lock() = old.known();
+        }
+    }
+
     /// The key `id` for `algorithm`; without an id, the only one. `now` is the monotonic clock's.
     pub async fn find(
         &self,

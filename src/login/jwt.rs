@@ -92,6 +92,17 @@ impl Signatories {
         Self { apps: apps.iter().filter_map(signatory).collect(), services }
     }
 
+    /// The same apps, asking by `services`, with the keys that `earlier` has learnt from the same servers.
+    #[must_use]
+    pub fn in_place_of(mut self, earlier: &Self, services: Arc<Services>) -> Self {
+        for signatory in &mut self.apps {
+            if let Some(before) = earlier.apps.iter().find(|before| before.app.name == signatory.app.name) {
+                signatory.keys.learn_from(&before.keys);
+            }
+        }
+        Self { services, ..self }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.apps.is_empty()

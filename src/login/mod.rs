@@ -7,7 +7,7 @@ pub mod apps;
 pub mod assertion;
 mod exchange;
 mod jwks;
-mod jwt;
+pub mod jwt;
 pub mod launch;
 pub mod link;
 mod live;
@@ -20,7 +20,7 @@ mod record;
 mod redeem;
 mod refusal;
 mod revoke;
-mod service;
+pub mod service;
 mod signed;
 mod tries;
 
@@ -132,25 +132,42 @@ impl LoginService {
             api_only: config.hub.api_only,
         };
         let Parts { store, clock, random, audit, metrics } = parts;
-        let apps = Apps::new(&config.apps);
         let services = Arc::new(Services::default());
-        let signatories = Signatories::new(&config.apps, Arc::clone(&services));
-        let tries = Tries::new(config.limits.unknown_tokens_per_minute);
         let tickets = config.hub.api.token.as_ref().map(|token| Tickets::new(token.as_bytes()));
         let started = clock.now();
         Some(Self {
             rules,
-            apps,
+            apps: Apps::new(&config.apps),
             store,
             clock,
             random,
             audit,
             metrics,
+            signatories: Signatories::new(&config.apps, Arc::clone(&services)),
             services,
-            signatories,
-            tries,
             tickets,
+            tries: Tries::new(config.limits.unknown_tokens_per_minute),
             started,
+        })
+    }
+
+    /// The service of another `config` in place of this one: it remembers what this one does.
+    pub fn succeeded_by(&self, config: &Config) -> Option<Self> {
+        let parts = Parts {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            audit: Arc::clone(&self.audit),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let new = Self::new(config, parts)?;
+        Some(Self {
+            apps: new.apps.in_place_of(&self.apps),
+            signatories: new.signatories.in_place_of(&self.signatories, Arc::clone(&self.services)),
+            services: Arc::clone(&self.services),
+            tries: new.tries.in_place_of(&self.tries),
+            started: self.started,
+            ..new
         })
     }
 

@@ -148,15 +148,19 @@ fn widen(query: &str, level: &[Decoded], first: usize, last: usize) -> Option<(u
     let before = first.checked_sub(1).and_then(|at| level.get(at));
     let behind = level.get(last).filter(|decoded| separates(decoded.byte));
     // Only a delimiter that is written at the same depth is the parameter's own: in "next=%3Flogin_token%3Dx&b" the "&"
-    // ends `next`.
+    // ends `next`, and in "a&login_token%26b" the "&" ends `a`.
     let written = |decoded: &Decoded| decoded.end - decoded.start;
-    let own = behind.filter(|behind| before.is_none_or(|before| written(before) == written(behind)));
-    match (before, own) {
+    let depth = before.map_or(1, written);
+    match (before, behind) {
         // The head of another parameter's value: that parameter keeps its delimiter. A raw "?" is such a value's, too.
-        (Some(before), _) if !separates(before.byte) && (before.byte != b'?' || written(before) == 1) => {}
-        (_, Some(own)) => end = own.end,
-        (Some(before), None) if separates(before.byte) => start = before.start,
-        (_, None) => {}
+        (Some(before), _) if !separates(before.byte) && (before.byte != b'?' || depth == 1) => {}
+        (_, Some(behind)) if written(behind) == depth => end = behind.end,
+        (Some(before), behind)
+            if separates(before.byte) && behind.is_none_or(|behind| written(behind) < depth) =>
+        {
+            start = before.start;
+        }
+        _ => {}
     }
     // Bytes ≥ 0x80 are only ever values; a span that would split a character cannot arise from ASCII delimiters, and
     // if it did, all from there on goes.
@@ -191,6 +195,10 @@ mod tests {
             ("next=/a?login_token=abc", "next=/a?"),
             ("next=%252Fa%253Flogin%255Ftoken%253Dabc", "next=%252Fa%253F"),
             ("x=login_token=abc&b", "x=&b"),
+            // What stands behind a deeper delimiter joins no neighbour.
+            ("a=1&login_token%26b&c", "a=1&%26b&c"),
+            ("a=1&login_token%2526b", "a=1&%2526b"),
+            ("login_token%26b&c", "%26b&c"),
         ] {
             assert_eq!(parameter.cut(query).as_deref(), Some(rest), "{query}");
         }

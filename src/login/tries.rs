@@ -32,6 +32,13 @@ impl Tries {
         Self { max, counts: Mutex::default() }
     }
 
+    /// The same limit, with what `earlier` has counted.
+    #[must_use]
+    pub fn in_place_of(self, earlier: &Self) -> Self {
+        let counts = earlier.lock().clone();
+        Self { max: self.max, counts: Mutex::new(counts) }
+    }
+
     /// Counts a failure at `now`, by the monotonic clock.
     pub fn failed(&self, address: IpAddr, now: Duration) {
         if self.max == 0 {

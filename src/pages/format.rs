@@ -1,16 +1,18 @@
-//! HTML or JSON: which of the two a client prefers.
+//! HTML or JSON: which of the two a client prefers, and in which language.
 
 use std::cmp::Ordering;
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
 
+use crate::config::Language;
+
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A page for a person.
-    Html,
-    /// An object for a program.
+    /// A page for a person, in the language that she reads best.
+    Html(Language),
+    /// An object for a program, in English.
     Json,
 }
 
@@ -27,7 +29,7 @@ impl Format {
         match json.cmp(&html) {
             Ordering::Greater => Self::Json,
             Ordering::Equal if is_script(headers) => Self::Json,
-            Ordering::Less | Ordering::Equal => Self::Html,
+            Ordering::Less | Ordering::Equal => Self::Html(Language::preferred(headers)),
         }
     }
 }
@@ -64,7 +66,7 @@ fn weight(headers: &HeaderMap, kind: &str, subtype: &str) -> u16 {
 }
 
 /// A `qvalue` (RFC 9110 § 12.4.2): `0` or `1` with at most three decimals, `None` if it is not one.
-fn thousandths(q: &str) -> Option<u16> {
+pub(super) fn thousandths(q: &str) -> Option<u16> {
     let (whole, decimals) = q.split_once('.').unwrap_or((q, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -81,6 +83,8 @@ fn thousandths(q: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
+    const HTML: Format = Format::Html(Language::English);
+
     fn preferred(headers: &[(&'static str, &str)]) -> Format {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -93,34 +97,34 @@ mod tests {
     fn a_client_gets_json_only_if_it_prefers_it_to_html() {
         let table = [
             ("application/json", Format::Json),
-            ("application/json, */*", Format::Html),
+            ("application/json, */*", HTML),
             ("application/json, text/plain, */*;q=0.5", Format::Json),
             ("Application/JSON", Format::Json),
             ("application/json; charset=utf-8", Format::Json),
             ("application/json;odata=verbose;q=0.9, text/html;q=0.8", Format::Json),
             ("text/html;q=0.8, application/json;q=0.9", Format::Json),
-            ("text/html;q=0.9, application/json;q=0.8", Format::Html),
-            ("text/html;q=0.001,application/json;q=0", Format::Html),
+            ("text/html;q=0.9, application/json;q=0.8", HTML),
+            ("text/html;q=0.001,application/json;q=0", HTML),
             ("application/json ; Q=0.5 , text/html ; q=0.4", Format::Json),
             ("application/*, text/html;q=0.5", Format::Json),
-            ("text/*;q=0.3, application/*;q=0.2", Format::Html),
+            ("text/*;q=0.3, application/*;q=0.2", HTML),
             ("text/html;q=0, */*", Format::Json),
-            ("application/json;q=0, */*", Format::Html),
-            ("application/json;q=0.2, application/*;q=0.9, text/html;q=0.5", Format::Html),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Html),
-            ("text/html, application/json", Format::Html),
-            ("*/*", Format::Html),
-            ("", Format::Html),
-            ("application/problem+json", Format::Html),
-            ("application/jsonp", Format::Html),
-            ("image/avif,image/webp,*/*;q=0.8", Format::Html),
-            ("application/json;q=2, text/html;q=0.1", Format::Html),
-            ("application/json;q=0.1234, text/html;q=0.1", Format::Html),
-            ("application/json;q=+.5, text/html;q=0.1", Format::Html),
+            ("application/json;q=0, */*", HTML),
+            ("application/json;q=0.2, application/*;q=0.9, text/html;q=0.5", HTML),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", HTML),
+            ("text/html, application/json", HTML),
+            ("*/*", HTML),
+            ("", HTML),
+            ("application/problem+json", HTML),
+            ("application/jsonp", HTML),
+            ("image/avif,image/webp,*/*;q=0.8", HTML),
+            ("application/json;q=2, text/html;q=0.1", HTML),
+            ("application/json;q=0.1234, text/html;q=0.1", HTML),
+            ("application/json;q=+.5, text/html;q=0.1", HTML),
             ("application/json;q=1., text/html;q=0.999", Format::Json),
-            ("application/json;q=, text/html;q=0.1", Format::Html),
-            ("json", Format::Html),
-            ("/,;;,*/*/*,q=1", Format::Html),
+            ("application/json;q=, text/html;q=0.1", HTML),
+            ("json", HTML),
+            ("/,;;,*/*/*,q=1", HTML),
         ];
         for (accept, expected) in table {
             assert_eq!(preferred(&[("accept", accept)]), expected, "Accept: {accept}");
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn without_accept_the_answer_is_html() {
-        assert_eq!(preferred(&[]), Format::Html);
+        assert_eq!(preferred(&[]), HTML);
     }
 
     #[test]
@@ -143,18 +147,26 @@ mod tests {
             let headers = [("accept", "*/*"), ("sec-fetch-mode", mode)];
             assert_eq!(preferred(&headers), Format::Json, "Sec-Fetch-Mode: {mode}");
         }
-        assert_eq!(preferred(&[("accept", "*/*"), ("sec-fetch-mode", "navigate")]), Format::Html);
+        assert_eq!(preferred(&[("accept", "*/*"), ("sec-fetch-mode", "navigate")]), HTML);
     }
 
     #[test]
     fn a_script_that_prefers_html_gets_html() {
-        assert_eq!(preferred(&[("accept", "text/html"), ("sec-fetch-mode", "cors")]), Format::Html);
+        assert_eq!(preferred(&[("accept", "text/html"), ("sec-fetch-mode", "cors")]), HTML);
+    }
+
+    #[test]
+    fn a_page_is_in_the_language_of_its_reader() {
+        let headers = [("accept", "text/html"), ("accept-language", "fr-FR, en;q=0.5")];
+        assert_eq!(preferred(&headers), Format::Html(Language::French));
+        let headers = [("accept", "application/json"), ("accept-language", "fr-FR")];
+        assert_eq!(preferred(&headers), Format::Json);
     }
 
     #[test]
     fn bytes_that_are_no_text_are_no_preference() {
         let mut map = HeaderMap::new();
         map.append(ACCEPT, hyper::header::HeaderValue::from_bytes(b"application/json\xff").unwrap());
-        assert_eq!(Format::preferred(&map), Format::Html);
+        assert_eq!(Format::preferred(&map), HTML);
     }
 }

@@ -1,4 +1,4 @@
-//! What each page says: its status, its stable code and its words.
+//! What each page is: its status, its stable code and its sign. Its words are in `words`.
 //!
 //! | code | status | said when |
 //! | --- | --- | --- |
@@ -18,6 +18,11 @@
 //! | `bad_gateway` | 502 | the upstream cannot be reached |
 //! | `gateway_timeout` | 504 | the upstream does not answer in time |
 //! | `too_many_tries` | 429 | too many unknown links from one address |
+//! | `server_starting` | 200, as JSON 202 | a launched server is on its way; the page goes on by itself |
+//! | `server_failed` | 502 | the hub has tried to start it, and failed; its words are shown |
+//! | `server_stopped` | 409 | it is not running, and nobody is starting it |
+//! | `server_limit` | 429 | the hub has no room for it now |
+//! | `server_refused` | 403 | the hub does not start it |
 //! | `not_waiting` | 403 | the waiting page of somebody else, or an old one |
 //! | `login_refused` | 403 | the hub does not let the user in (API-only mode) |
 //! | `logged_out` | 200 | the session at the hub has ended (API-only mode) |
@@ -29,6 +34,9 @@
 use std::fmt;
 
 use hyper::StatusCode;
+
+use super::words::{Said, Words};
+use crate::config::Language;
 
 /// One of the pages that hublatch itself shows.
 pub enum Page<'a> {
@@ -65,6 +73,15 @@ pub enum Page<'a> {
     GatewayTimeout,
     /// 429, too many unknown tokens from one address.
     TooManyTries,
+    /// 200 and others, a login that waits for its server.
+    Server {
+        /// How the start stands.
+        start: Start<'a>,
+        /// The page's own path: where the button posts to.
+        action: &'a str,
+        /// Where the events come from: a path on this origin.
+        events: &'a str,
+    },
     /// 403, the waiting page of somebody else, or one that has outlived its ticket.
     NotWaiting,
     /// 403, the hub does not let the user in, and its own page would have no style (API-only mode).
@@ -91,7 +108,7 @@ pub enum Page<'a> {
 /// The forms hold a token, so the values of the fields are not told.
 impl fmt::Debug for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Page({})", self.notice().code)
+        write!(f, "Page({})", self.notice(Language::English.words()).code)
     }
 }
 
@@ -114,6 +131,36 @@ pub enum Refused {
     NeedsState,
 }
 
+/// How the start of a server stands. The messages are the hub's, which quotes programs of all kinds: they are escaped here,
+/// and text alone in the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// On its way.
+    Starting {
+        /// From 0 to 100.
+        percent: u8,
+        /// What the hub says.
+        message: &'a str,
+    },
+    /// The hub has tried and failed.
+    Failed {
+        /// What the hub says.
+        message: &'a str,
+    },
+    /// It is not running, and nobody is starting it.
+    Stopped,
+    /// The hub has no room for it now.
+    Full {
+        /// What the hub says.
+        message: &'a str,
+    },
+    /// The hub does not start it.
+    Refused {
+        /// What the hub says.
+        message: &'a str,
+    },
+}
+
 /// The sign at the head of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
@@ -123,6 +170,8 @@ pub(super) enum Sign {
     BrokenLink,
     /// Something to wait for.
     Clock,
+    /// A server that starts.
+    Start,
 }
 
 /// What a page says, apart from the names in it.
@@ -130,233 +179,174 @@ pub(super) struct Notice<'a> {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) sign: Sign,
-    /// The heading: what is the matter.
-    pub(super) title: &'static str,
-    /// What happened, in one sentence.
-    pub(super) what: &'static str,
+    pub(super) said: &'static Said,
     /// The developer's sentence, if there is one.
     pub(super) detail: Option<&'a str>,
-    /// What to do now.
-    pub(super) advice: &'static str,
     /// Whether asking for the same address again is the thing to do.
     pub(super) retry: bool,
-    /// Whether going to the app is called "Start again".
-    pub(super) again: bool,
 }
 
-const OPEN_AGAIN: &str =
-    "Go back to the application and open the notebook again: each link works once, for a short time.";
-const RELOAD: &str = "Wait a few seconds, then reload this page. If the link no longer works by then, \
-     go back to the application and open the notebook again.";
-const TRY_AGAIN: &str = "Wait a few seconds, then try again. Work that is saved is not lost.";
+/// The sentences of the confirm page hold names and stand elsewhere; these are for the JSON answer.
+const CONFIRM: Said = Said {
+    title: "Please confirm",
+    what: "Open this link in a browser and press the button to log in.",
+    advice: "",
+};
 
 impl Page<'_> {
-    // One line a page would not be shorter in several functions.
-    #[allow(clippy::too_many_lines)]
-    pub(super) fn notice(&self) -> Notice<'_> {
+    /// One of each kind, to try templates on.
+    pub(super) fn samples() -> Vec<Page<'static>> {
+        let refused = [
+            Refused::Unknown,
+            Refused::Expired,
+            Refused::Used,
+            Refused::Revoked,
+            Refused::NotAllowed,
+            Refused::Bound,
+            Refused::NeedsState,
+        ];
+        let confirm = |username, current| Page::Confirm {
+            username,
+            current,
+            action: "/hub/login",
+            fields: &[("login_token", "…"), ("next", "/hub/home")],
+        };
+        let server = |start| Page::Server { start, action: "/hub/x", events: "/hub/x/events" };
+        let rejected = Page::Rejected {
+            status: StatusCode::BAD_REQUEST,
+            code: "bad_next",
+            message: "It leads elsewhere.",
+        };
+        let mut samples: Vec<Page<'static>> = refused.map(Page::Refused).into();
+        samples.extend([
+            Page::NoToken,
+            Page::HubDown,
+            Page::StoreDown,
+            Page::LogoutFailed,
+            Page::LoginFailed,
+            Page::BadGateway,
+            Page::GatewayTimeout,
+            Page::TooManyTries,
+            server(Start::Starting { percent: 50, message: "Spawning server" }),
+            server(Start::Failed { message: "Spawn failed" }),
+            server(Start::Stopped),
+            server(Start::Full { message: "Active user limit exceeded." }),
+            server(Start::Refused { message: "alice is pending stop" }),
+            Page::NotWaiting,
+            Page::LoginRefused,
+            Page::LoggedOut,
+            Page::ServerNotRunning,
+            Page::NotFound,
+            Page::Unavailable,
+            confirm(Some("alice"), None),
+            confirm(Some("alice"), Some("bob")),
+            confirm(None, None),
+            rejected,
+        ]);
+        samples
+    }
+
+    pub(super) fn notice(&self, words: &'static Words) -> Notice<'_> {
         match self {
-            Self::Refused(reason) => reason.notice(),
-            Self::NoToken => refusal(
-                "link_required",
-                "Please start from the application",
-                "Notebooks open from a link in the application, and this address was opened without one.",
-                "Go to the application and open the notebook there. If you were working here before, \
-                 your session has ended; work that is saved is not lost.",
-            ),
-            // Its sentences hold names, so they stand in the template; these are for the JSON answer.
+            Self::Refused(reason) => reason.notice(words),
+            Self::NoToken => refusal("link_required", &words.link_required),
             Self::Confirm { .. } => Notice {
                 status: StatusCode::OK,
-                code: "confirmation_required",
                 sign: Sign::Person,
-                title: "Please confirm",
-                what: "Open this link in a browser and press the button to log in.",
-                detail: None,
-                advice: "",
-                retry: false,
-                again: false,
+                ..refusal("confirmation_required", &CONFIRM)
             },
-            Self::HubDown => delay(
-                "hub_unavailable",
-                "The notebooks do not answer right now",
-                "You have not been logged in, and your link has not been used up.",
-                RELOAD,
-            ),
-            Self::StoreDown => delay(
-                "store_unavailable",
-                "Your link cannot be checked right now",
-                "The service that knows the links does not answer, so nobody has been logged in.",
-                RELOAD,
-            ),
-            Self::LogoutFailed => delay(
-                "logout_failed",
-                "The earlier session could not be ended",
-                "Somebody else is logged in in this browser. To keep the two apart, you have not been logged in.",
-                "Wait a few seconds, then go back to the application and open the notebook again.",
-            ),
-            Self::LoginFailed => delay(
-                "login_failed",
-                "The login was not finished",
-                "The notebooks did not answer in the middle of it, and your link is used up now.",
-                "Wait a few seconds, then go back to the application and open the notebook again.",
-            ),
+            Self::HubDown => delay("hub_unavailable", &words.hub_unavailable),
+            Self::StoreDown => delay("store_unavailable", &words.store_unavailable),
+            Self::LogoutFailed => delay("logout_failed", &words.logout_failed),
+            Self::LoginFailed => delay("login_failed", &words.login_failed),
             Self::BadGateway => Notice {
                 status: StatusCode::BAD_GATEWAY,
                 retry: true,
-                ..delay(
-                    "bad_gateway",
-                    "The notebooks cannot be reached",
-                    "The server behind this address does not answer at the moment.",
-                    TRY_AGAIN,
-                )
+                ..delay("bad_gateway", &words.bad_gateway)
             },
             Self::GatewayTimeout => Notice {
                 status: StatusCode::GATEWAY_TIMEOUT,
                 retry: true,
-                ..delay(
-                    "gateway_timeout",
-                    "The notebooks take too long to answer",
-                    "The server behind this address was asked, and no answer came in time.",
-                    TRY_AGAIN,
-                )
+                ..delay("gateway_timeout", &words.gateway_timeout)
             },
-            Self::TooManyTries => Notice {
-                status: StatusCode::TOO_MANY_REQUESTS,
-                ..delay(
-                    "too_many_tries",
-                    "Too many links that are not known",
-                    "Many links that nobody knows have been opened from your network, and this one is not known either.",
-                    "Wait a minute, then go back to the application and open the notebook again.",
-                )
-            },
-            Self::NotWaiting => refusal(
-                "not_waiting",
-                "There is nothing to wait for here",
-                "This page belongs to another login, or it is too old.",
-                "Go back to the application and open the notebook again.",
-            ),
-            Self::LoginRefused => refusal(
-                "login_refused",
-                "You may not log in here",
-                "The notebooks do not accept this login.",
-                "Ask the people who run the application.",
-            ),
-            Self::LoggedOut => Notice {
-                status: StatusCode::OK,
-                ..refusal(
-                    "logged_out",
-                    "You are logged out",
-                    "Your session in this browser has ended.",
-                    "To work on, go back to the application and open the notebook again.",
-                )
-            },
+            Self::Server { start, .. } => start.notice(words),
+            Self::NotWaiting => refusal("not_waiting", &words.not_waiting),
+            Self::LoginRefused => refusal("login_refused", &words.login_refused),
+            Self::LoggedOut => Notice { status: StatusCode::OK, ..refusal("logged_out", &words.logged_out) },
             Self::ServerNotRunning => Notice {
                 status: StatusCode::NOT_FOUND,
-                again: true,
-                ..delay(
-                    "server_not_running",
-                    "This server is not running",
-                    "It was stopped, or it has not been started yet.",
-                    "Start it again from the application. Work that is saved is not lost.",
-                )
+                ..delay("server_not_running", &words.server_not_running)
             },
-            Self::NotFound => Notice {
-                status: StatusCode::NOT_FOUND,
-                ..refusal(
-                    "page_not_found",
-                    "This page does not exist",
-                    "Nothing stands at this address.",
-                    "Go to the application and open the notebook there.",
-                )
+            Self::NotFound => {
+                Notice { status: StatusCode::NOT_FOUND, ..refusal("page_not_found", &words.page_not_found) }
+            }
+            Self::TooManyTries => Notice {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                ..delay("too_many_tries", &words.too_many_tries)
             },
-            Self::Unavailable => delay(
-                "unavailable",
-                "There is too much to do right now",
-                "This service is busy, or it is about to restart.",
-                "Wait a few seconds, then reload this page.",
-            ),
+            Self::Unavailable => delay("unavailable", &words.unavailable),
             Self::Rejected { status, code, message } => Notice {
                 status: *status,
-                detail: Some(message),
-                ..refusal(
-                    code,
-                    "This request was refused",
-                    "This address does not accept it, for this reason:",
-                    "Go back to the application and open the notebook again. If this page comes back, \
-                     show it to the people who run the application.",
-                )
+                detail: Some(words.rejection(code).unwrap_or(message)),
+                ..refusal(code, &words.rejected)
             },
         }
     }
 }
 
+impl<'a> Start<'a> {
+    fn notice(self, words: &'static Words) -> Notice<'a> {
+        let (status, code, said, message) = match self {
+            Self::Starting { .. } => {
+                let said = &words.server_starting;
+                return Notice {
+                    status: StatusCode::OK,
+                    sign: Sign::Start,
+                    ..delay("server_starting", said)
+                };
+            }
+            Self::Failed { message } => {
+                (StatusCode::BAD_GATEWAY, "server_failed", &words.server_failed, message)
+            }
+            Self::Stopped => (StatusCode::CONFLICT, "server_stopped", &words.server_stopped, ""),
+            Self::Full { message } => {
+                (StatusCode::TOO_MANY_REQUESTS, "server_limit", &words.server_limit, message)
+            }
+            Self::Refused { message } => {
+                (StatusCode::FORBIDDEN, "server_refused", &words.server_refused, message)
+            }
+        };
+        Notice { status, detail: Some(message).filter(|message| !message.is_empty()), ..delay(code, said) }
+    }
+}
+
 impl Refused {
-    fn notice(self) -> Notice<'static> {
+    fn notice(self, words: &'static Words) -> Notice<'static> {
         match self {
-            Self::Unknown => refusal(
-                "link_unknown",
-                "This link is not known",
-                "It is incomplete, or it is so old that it has been forgotten.",
-                OPEN_AGAIN,
-            ),
-            Self::Expired => refusal(
-                "link_expired",
-                "This link has expired",
-                "It was opened after its time was over.",
-                OPEN_AGAIN,
-            ),
-            Self::Used => refusal(
-                "link_used",
-                "This link has already been used",
-                "It has logged somebody in before, and it does so only once.",
-                OPEN_AGAIN,
-            ),
-            Self::Revoked => refusal(
-                "link_revoked",
-                "This link has been withdrawn",
-                "The application that made it has called it back.",
-                OPEN_AGAIN,
-            ),
-            Self::NotAllowed => refusal(
-                "link_not_allowed",
-                "This link is not allowed",
-                "The application that made it may not, or may no longer, open this for you.",
-                "Ask the people who run the application.",
-            ),
-            Self::Bound => refusal(
-                "link_bound",
-                "This link belongs to another browser",
-                "It works only in the browser in which it was asked for, and there it still does.",
-                "Open the address of the notebooks in this browser: the application then makes a link for it. \
-                 If this page comes back, allow cookies for this address.",
-            ),
-            Self::NeedsState => refusal(
-                "link_needs_state",
-                "This link cannot be used here",
-                "Links work here only in the browser that has asked for them, and this one was made for none.",
-                "Open the address of the notebooks in this browser: the application then makes a link for it.",
-            ),
+            Self::Unknown => refusal("link_unknown", &words.link_unknown),
+            Self::Expired => refusal("link_expired", &words.link_expired),
+            Self::Used => refusal("link_used", &words.link_used),
+            Self::Revoked => refusal("link_revoked", &words.link_revoked),
+            Self::NotAllowed => refusal("link_not_allowed", &words.link_not_allowed),
+            Self::Bound => refusal("link_bound", &words.link_bound),
+            Self::NeedsState => refusal("link_needs_state", &words.link_needs_state),
         }
     }
 }
 
 /// 403: coming in by this link does not work.
-fn refusal(
-    code: &'static str,
-    title: &'static str,
-    what: &'static str,
-    advice: &'static str,
-) -> Notice<'static> {
-    let (status, sign) = (StatusCode::FORBIDDEN, Sign::BrokenLink);
-    Notice { status, code, sign, title, what, detail: None, advice, retry: false, again: false }
+fn refusal(code: &'static str, said: &'static Said) -> Notice<'static> {
+    Notice { status: StatusCode::FORBIDDEN, code, sign: Sign::BrokenLink, said, detail: None, retry: false }
 }
 
 /// 503: not now.
-fn delay(
-    code: &'static str,
-    title: &'static str,
-    what: &'static str,
-    advice: &'static str,
-) -> Notice<'static> {
-    let (status, sign) = (StatusCode::SERVICE_UNAVAILABLE, Sign::Clock);
-    Notice { status, code, sign, title, what, detail: None, advice, retry: false, again: false }
+fn delay(code: &'static str, said: &'static Said) -> Notice<'static> {
+    Notice {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        code,
+        sign: Sign::Clock,
+        said,
+        detail: None,
+        retry: false,
+    }
 }

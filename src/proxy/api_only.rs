@@ -32,12 +32,12 @@ pub(super) async fn pass(proxy: &Proxy, passing: Passing) -> Answer {
     let headers = passing.request.headers();
     let navigates = *passing.request.method() == Method::GET
         && passing.upgrade.is_none()
-        && passing.format() == Format::Html
+        && passing.format() != Format::Json
         && gate::is_navigation(proxy, headers);
     if !navigates {
         return proxy.pass(passing).await;
     }
-    let path = passing.request.uri().path().to_owned();
+    let (format, path) = (passing.format(), passing.request.uri().path().to_owned());
     let answer = proxy.pass(passing).await?;
     if !answer.status().is_client_error() && !answer.status().is_server_error() {
         return Ok(answer);
@@ -59,7 +59,7 @@ pub(super) async fn pass(proxy: &Proxy, passing: Passing) -> Answer {
         Owner::Hub | Owner::Nobody if answer.status() == StatusCode::NOT_FOUND => Page::NotFound,
         Owner::Hub | Owner::Nobody => Page::LoginRefused,
     };
-    Ok(keeping_cookies(page(proxy, &shown, Format::Html), answer.headers()))
+    Ok(keeping_cookies(page(proxy, &shown, format), answer.headers()))
 }
 
 /// The answer to a login that the hub has not followed with a redirect: a page of ours, for a person.
@@ -77,8 +77,12 @@ pub(super) fn of_login(
 }
 
 /// The answer to a logout: to the app, or a page of ours.
-pub(super) fn of_logout(proxy: &Proxy, answer: &Response<ResponseBody>) -> Response<ResponseBody> {
-    keeping_cookies(page(proxy, &Page::LoggedOut, Format::Html), answer.headers())
+pub(super) fn of_logout(
+    proxy: &Proxy,
+    answer: &Response<ResponseBody>,
+    format: Format,
+) -> Response<ResponseBody> {
+    keeping_cookies(page(proxy, &Page::LoggedOut, format), answer.headers())
 }
 
 fn owner(below_base: Option<&str>) -> Owner<'_> {

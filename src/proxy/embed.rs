@@ -33,11 +33,6 @@ impl Embed {
         Self { ancestors: config.frame_ancestors.join(" "), attributes }
     }
 
-    /// The pages that may have frames with ours in them, as a policy lists them.
-    pub fn ancestors(&self) -> &str {
-        &self.ancestors
-    }
-
     /// Amends the headers of an answer.
     pub fn amend(&self, headers: &mut HeaderMap) {
         self.amend_policies(headers);

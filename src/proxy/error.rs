@@ -90,3 +90,58 @@ impl ProxyError {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Language, load_str};
+
+    const CONFIG: &str = "public.url = \"http://127.0.0.1:8000\"\nhub.url = \"http://127.0.0.1:8400\"\n[[apps]]\n\
+                          name = \"portal\"\nkeys = [\"sha256:6f2c1a5e7b9d3f8046c2e1a9b8d7f6053142536475869708192a3b4c5d6e7f80\"]";
+
+    /// The one after `rejection`, so that none is forgotten; none after the last.
+    fn next(rejection: Rejection) -> Option<Rejection> {
+        match rejection {
+            Rejection::Method => Some(Rejection::Host),
+            Rejection::Host => Some(Rejection::Authority),
+            Rejection::Authority => Some(Rejection::Form),
+            Rejection::Form => Some(Rejection::Path),
+            Rejection::Path => Some(Rejection::TokenInPath),
+            Rejection::TokenInPath => Some(Rejection::LoginQuery),
+            Rejection::LoginQuery => Some(Rejection::Next),
+            Rejection::Next => Some(Rejection::NotANavigation),
+            Rejection::NotANavigation => Some(Rejection::LoginUpgrade),
+            Rejection::LoginUpgrade => Some(Rejection::LoginForm),
+            Rejection::LoginForm => Some(Rejection::Framing),
+            Rejection::Framing => None,
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_request_is_said_in_the_language_of_its_reader() {
+        let config = load_str(CONFIG, std::path::Path::new("hublatch.toml"), []).expect("valid");
+        let pages = Pages::new(&config).expect("ours");
+        let rejections = std::iter::successors(Some(Rejection::Method), |last| next(*last));
+        let bodies = [
+            CollectError::TooLarge { limit: 1 },
+            CollectError::Stalled,
+            CollectError::Broken(Box::new(std::io::Error::other("gone"))),
+        ];
+        let errors = rejections.map(ProxyError::from).chain(bodies.map(ProxyError::from));
+        let mut count = 0;
+        for error in errors {
+            let [english, german, french] = [Language::English, Language::German, Language::French]
+                .map(|language| detail(error.answer(&pages, Format::Html(language))));
+            assert!(english != german && english != french && german != french, "{error}: {german}");
+            count += 1;
+        }
+        assert_eq!(count, 15);
+    }
+
+    fn detail(answer: Response<ResponseBody>) -> String {
+        let ResponseBody::Whole(page) = answer.into_body() else { panic!("a page is whole") };
+        let page = String::from_utf8(page.to_vec()).expect("UTF-8");
+        let (_, rest) = page.split_once("<p class=\"detail\">").expect("a sentence");
+        rest.split_once("</p>").expect("its end").0.to_owned()
+    }
+}

@@ -17,6 +17,7 @@ use super::{Passing, Proxy, api_only, cookies};
 pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
     let shared = &proxy.shared;
     let headers = passing.request.headers();
+    let format = passing.format();
     let sessions = cookies::session_ids(headers);
     let leads_on = *passing.request.method() == Method::GET
         && passing.upgrade.is_none()
@@ -33,7 +34,7 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Result<Response<R
     match &shared.rules.after_logout_url {
         Some(url) if leads_on => answer.map(|answer| lead_on(&answer, url)),
         None if leads_on && shared.login.rules().api_only => {
-            answer.map(|answer| api_only::of_logout(proxy, &answer))
+            answer.map(|answer| api_only::of_logout(proxy, &answer, format))
         }
         Some(_) | None => answer,
     }

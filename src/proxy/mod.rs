@@ -2,17 +2,19 @@
 //!
 //! `Proxy::prepare` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
 
+// Public for the fuzz targets (tests/fuzz): they judge hostile bytes without a socket.
+pub mod cookies;
+pub mod embed;
+pub mod headers;
+pub mod identity;
+pub mod target;
+
 mod api_only;
-mod cookies;
-mod embed;
 mod error;
-mod headers;
-mod identity;
 mod logout;
 mod pass;
 mod redeem;
 mod shared;
-mod target;
 mod upgrade;
 mod upstream;
 mod visitor;
@@ -38,7 +40,7 @@ use shared::Rules;
 use upstream::Upstream;
 use wishes::Wishes;
 
-pub use shared::Shared;
+pub use shared::{Parts, Shared};
 pub use upstream::ResponseBody;
 
 /// Asks the hub for a sign of life; an error says what was tried.

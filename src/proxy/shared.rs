@@ -35,6 +35,18 @@ pub struct Shared {
     pub(super) rules: Rules,
 }
 
+/// What is made of one configuration, and goes with it.
+pub struct Parts {
+    /// The life of tokens.
+    pub login: Arc<LoginService>,
+    /// The Hub API.
+    pub hub: Arc<HubClient>,
+    /// What proves a login to the hub; none: the header alone.
+    pub signer: Option<Signer>,
+    /// Our own pages.
+    pub pages: Pages,
+}
+
 /// What of the configuration decides about requests.
 #[derive(Debug)]
 pub struct Rules {
@@ -59,24 +71,18 @@ impl Shared {
     /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
     pub fn new(
         config: &Config,
-        login: Arc<LoginService>,
-        hub: Arc<HubClient>,
-        signer: Option<Signer>,
+        Parts { login, hub, signer, pages }: Parts,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let public = &config.public.url;
-        let embed = config.embed.as_ref().map(Embed::new);
         Ok(Self {
             login,
             hub,
             identity: Identity::new(config.login.user_header.clone(), signer),
             forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
-            pages: match &embed {
-                Some(embed) => Pages::new(config.login.app_url.clone()).embedded_in(embed.ancestors()),
-                None => Pages::new(config.login.app_url.clone()),
-            },
-            embed,
+            pages,
+            embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             turns: Turns::default(),
             metrics,
@@ -102,6 +108,16 @@ impl Shared {
                 access_log: config.log.access,
             },
         })
+    }
+
+    /// The proxy of another `config` in place of this one: it knows the same tunnels, and the same logins under way.
+    pub fn succeeded_by(
+        &self,
+        config: &Config,
+        parts: Parts,
+    ) -> Result<Self, hyper::header::InvalidHeaderValue> {
+        let new = Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone())?;
+        Ok(Self { tunnels: self.tunnels.clone(), turns: self.turns.clone(), ..new })
     }
 
     /// What becomes of the headers of every answer of the hub.

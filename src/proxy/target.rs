@@ -144,7 +144,7 @@ fn check_host(request: &mut Request<Incoming>, public_authority: &HeaderValue) -
 
 /// Proxies behind us resolve dot segments and turn `\` into `/` before they route, so that what we take for another
 /// path could be the login. All else passes as it is: notebooks have such names.
-fn check_path(target: &PathAndQuery) -> Result<(), Rejection> {
+pub fn check_path(target: &PathAndQuery) -> Result<(), Rejection> {
     let odd = |byte: u8| byte == b'\\' || byte.is_ascii_control();
     if target.as_str().bytes().any(odd) {
         return Err(Rejection::Path);

@@ -30,7 +30,7 @@ thread_local! {
 }
 
 /// Every tunnel of the process, by the hub session it belongs to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tunnels {
     sessions: Arc<Mutex<Sessions>>,
     open: Gauge,

@@ -5,7 +5,7 @@
 //! hub's to say, on each request: the browser's session there must be that of the ticket's user. How the server stands
 //! is the hub's to say too. So nothing is kept here, and any replica answers.
 
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::error::ProxyError;
@@ -15,7 +15,7 @@ use super::{Passing, Proxy, visitor};
 use crate::body::Pieces;
 use crate::hub::{Call, Event, HubError, ServerState, written};
 use crate::login::launch::Ticket;
-use crate::pages::{Format, Page, Refused, Start, Waiting};
+use crate::pages::{Format, Page, Refused, Start};
 
 type Answer = Result<Response<ResponseBody>, ProxyError>;
 
@@ -149,8 +149,7 @@ impl Place<'_> {
 
     fn page(&self, start: Start<'_>) -> Response<ResponseBody> {
         let events = format!("{}{EVENTS}", self.path);
-        let waiting = Waiting { start, action: self.path, events: &events };
-        self.proxy.shared.pages.waiting(&waiting, self.format).map(ResponseBody::Whole)
+        page(self.proxy, &Page::Server { start, action: self.path, events: &events }, self.format)
     }
 
     /// The page for what the hub answers in place of an answer.
@@ -161,7 +160,11 @@ impl Place<'_> {
             HubError::Refused { call: Call::StartServer, status, retry_after, .. }
                 if *status == StatusCode::TOO_MANY_REQUESTS =>
             {
-                self.page(Start::Full { message, retry_after: retry_after.map(|wait| wait.as_secs().max(1)) })
+                let mut answer = self.page(Start::Full { message });
+                if let Some(wait) = retry_after {
+                    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+                }
+                answer
             }
             HubError::Refused { call: Call::StartServer, .. } => self.page(Start::Refused { message }),
             HubError::Failed { call: Call::StartServer, message: Some(_), status, .. }

@@ -1,7 +1,7 @@
 //! What an error page must know of a request that is gone by then.
 
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue};
 
 use crate::pages::Format;
 
@@ -11,17 +11,20 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// ends in one.
 pub struct Wishes {
     accept: Option<HeaderValue>,
+    language: Option<HeaderValue>,
     mode: Option<HeaderValue>,
 }
 
 impl Wishes {
     /// The wishes of a request with `headers`.
     pub fn of(headers: &HeaderMap) -> Self {
-        // One walk past all headers costs less than two lookups by name.
-        let mut wishes = Self { accept: None, mode: None };
+        // One walk past all headers costs less than three lookups by name.
+        let mut wishes = Self { accept: None, language: None, mode: None };
         for (name, value) in headers {
             if *name == ACCEPT {
                 wishes.accept.get_or_insert_with(|| value.clone());
+            } else if *name == ACCEPT_LANGUAGE {
+                wishes.language.get_or_insert_with(|| value.clone());
             } else if *name == SEC_FETCH_MODE {
                 wishes.mode.get_or_insert_with(|| value.clone());
             }
@@ -32,7 +35,8 @@ impl Wishes {
     /// The form of the answer that it wants.
     pub fn format(self) -> Format {
         let accept = self.accept.map(|value| (ACCEPT, value));
+        let language = self.language.map(|value| (ACCEPT_LANGUAGE, value));
         let mode = self.mode.map(|value| (SEC_FETCH_MODE, value));
-        Format::preferred(&accept.into_iter().chain(mode).collect())
+        Format::preferred(&accept.into_iter().chain(language).chain(mode).collect())
     }
 }

@@ -45,7 +45,7 @@ impl<T> Frames<T> {
 
 /// Follows the frames of one direction through its bytes, and counts those that are no part of a request.
 #[derive(Debug)]
-struct Meter {
+pub struct Meter {
     /// Bytes until the next head begins.
     skip: usize,
     head: [u8; HEAD_BYTES],
@@ -58,15 +58,17 @@ struct Meter {
 
 /// The budget is used up.
 #[derive(Debug, PartialEq, Eq)]
-struct Exceeded;
+pub struct Exceeded;
 
 impl Meter {
-    fn new(budget: u32) -> Self {
+    /// At the beginning of a connection, with a budget of that many frames in [`BUDGET_TIME`].
+    pub fn new(budget: u32) -> Self {
         let since = Instant::now();
         Self { skip: PREFACE_BYTES, head: [0; HEAD_BYTES], filled: 0, counted: 0, budget, since }
     }
 
-    fn read(&mut self, mut bytes: &[u8], busy: bool) -> Result<(), Exceeded> {
+    /// Follows `bytes`. `busy`: whether an answer is under way.
+    pub fn read(&mut self, mut bytes: &[u8], busy: bool) -> Result<(), Exceeded> {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());

@@ -3,7 +3,8 @@
 //! Knows nothing of logins or of the hub. The public listeners and the management listener are both of this kind.
 
 mod attended;
-mod frames;
+pub mod current;
+pub mod frames;
 pub mod framing;
 mod http1;
 mod http2;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::body::{Body, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{Request, Response};
@@ -73,23 +75,41 @@ pub trait Service: Clone + Send + Sync + 'static {
 /// What all listeners of one kind share, over all threads.
 #[derive(Debug, Clone)]
 pub struct Server {
-    limits: Arc<Limits>,
+    settings: Arc<ArcSwap<Settings>>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     open: Arc<AtomicUsize>,
-    tls: Option<Acceptor>,
+}
+
+/// What the configuration says of a server's connections: each is served to its end by what was in force when it began.
+#[derive(Debug)]
+pub struct Settings {
+    /// The limits.
+    pub limits: Arc<Limits>,
+    /// With what they are encrypted; none: not at all.
+    pub tls: Option<Acceptor>,
 }
 
 impl Server {
     /// A server that ends with `shutdown`.
-    pub fn new(limits: Arc<Limits>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
-        Self { limits, metrics, shutdown, open: Arc::default(), tls: None }
+    pub fn new(settings: Settings, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+        Self { settings: Arc::new(ArcSwap::from_pointee(settings)), metrics, shutdown, open: Arc::default() }
     }
 
-    /// The same server, within the same limits, for listeners that speak TLS if there is an `acceptor`.
+    /// A server of its own settings that shares the limit on connections with this one.
     #[must_use]
-    pub fn secured(&self, acceptor: Option<Acceptor>) -> Self {
-        Self { tls: acceptor, ..self.clone() }
+    pub fn beside(&self, settings: Settings) -> Self {
+        Self { settings: Arc::new(ArcSwap::from_pointee(settings)), ..self.clone() }
+    }
+
+    /// What is in force for new connections.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Other settings for the connections to come.
+    pub fn set(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// Accepts on `listener` until the drain begins; connections go on as tasks of their own.
@@ -113,24 +133,33 @@ impl Server {
 
     fn take(&self, stream: Stream, peer: IpAddr, service: impl Service) {
         let place = Place::take(&self.open);
-        if place.number > self.limits.connections {
+        let settings = self.settings();
+        if place.number > settings.limits.connections {
             self.metrics.connections_refused.inc();
             return;
         }
         let counted = Counted::new(&self.metrics.connections);
-        let server = self.clone();
+        let shutdown = self.shutdown.clone();
         self.shutdown.spawn(async move {
-            server.converse(stream, ConnectionInfo::new(peer), service).await;
+            settings.converse(stream, ConnectionInfo::new(peer), service, &shutdown).await;
             drop((place, counted));
         });
     }
+}
 
+impl Settings {
     /// Serves one connection to its end.
-    async fn converse(&self, stream: Stream, info: ConnectionInfo, service: impl Service) {
+    async fn converse(
+        &self,
+        stream: Stream,
+        info: ConnectionInfo,
+        service: impl Service,
+        shutdown: &Shutdown,
+    ) {
         let peer = info.peer;
         let stream = match &self.tls {
             None => stream,
-            Some(acceptor) => match self.secure(stream, acceptor).await {
+            Some(acceptor) => match self.secure(stream, acceptor, shutdown).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     tracing::debug!(%error, %peer, "TLS handshake");
@@ -138,7 +167,7 @@ impl Server {
                 }
             },
         };
-        let (limits, shutdown) = (&self.limits, &self.shutdown);
+        let limits = &*self.limits;
         let ended = if stream.speaks_http2() {
             // Boxed, so that a connection of HTTP/1.1 stays as small as it is.
             Box::pin(http2::converse(stream, info, service, limits, shutdown)).await
@@ -152,12 +181,12 @@ impl Server {
     }
 
     /// Shakes hands, for as long as the limit and the drain allow.
-    async fn secure(&self, stream: Stream, acceptor: &Acceptor) -> io::Result<Stream> {
+    async fn secure(&self, stream: Stream, acceptor: &Acceptor, shutdown: &Shutdown) -> io::Result<Stream> {
         tokio::select! {
             shaken = tokio::time::timeout(self.limits.handshake_timeout, stream.accept_tls(acceptor)) => {
                 shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
-            () = self.shutdown.draining() => Err(io::ErrorKind::Interrupted.into()),
+            () = shutdown.draining() => Err(io::ErrorKind::Interrupted.into()),
         }
     }
 }

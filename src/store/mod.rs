@@ -3,6 +3,7 @@
 //! A store sees digests only, never a token, and knows nothing of HTTP. What it must promise is written at
 //! [`TokenStore`] and tested for each store by `tests/it/token_store.rs`.
 
+mod inspect;
 mod memory;
 mod packed;
 mod record;
@@ -20,6 +21,7 @@ use crate::clock::{Clock, Moment};
 use crate::config::{self, StoreUrl};
 use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
 
+pub use inspect::{Finding, Grade, inspect};
 pub use memory::MemoryStore;
 pub use redb::{FileError, RedbStore};
 pub use redis::{RedisError, RedisStore, ServerError};

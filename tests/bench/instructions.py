@@ -1,6 +1,6 @@
 """Counts the instructions that hublatch spends on a request, by callgrind: the same on every run, so fit for a gate.
 
-    target/venv/bin/python tests/bench/instructions.py [--gate BARE BROWSER] [--binary PATH]
+    python3 tests/bench/instructions.py [--gate] [--binary PATH]
 
 The count of a request is the difference of two runs with few and many requests over one connection, so that starting and
 stopping cost nothing. Kernel time does not count. The two profiles stay in target/bench/callgrind.*.
@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 
+import bars
 import proxies
 import scenarios
 import tools
@@ -21,10 +22,10 @@ KINDS = {"bare": "", "browser": scenarios.BROWSER}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gate", nargs=2, type=int, metavar=("BARE", "BROWSER"), help="exit 1 if a count is above")
+    parser.add_argument("--gate", action="store_true", help="exit 1 if a count is above its gate (bars.py)")
     parser.add_argument("--binary", help="the hublatch to measure (target/release/hublatch)")
     options = parser.parse_args()
-    tools.install(["valgrind", "cc", "taskset"])
+    tools.install("bench-instructions")
     binary = tools.hublatch(options.binary)
     folder = proxies.made(tools.ROOT / "target/bench")
     work = proxies.made(folder / "work")
@@ -35,11 +36,12 @@ def main():
     finally:
         stop_all()
     failed = False
-    for (kind, count), limit in zip(counts.items(), options.gate or (None, None)):
-        above = limit is not None and count > limit
+    for kind, count in counts.items():
+        bar, gate = bars.INSTRUCTIONS[kind]
+        above = count > gate
         failed |= above
-        print(f"{kind}: {count:,.0f} instructions per request" + (f", above the gate of {limit:,}" if above else ""))
-    return 1 if failed else 0
+        print(f"{kind}: {count:,.0f} instructions per request (bar {bar:,}, gate {gate:,}{': above it' if above else ''})")
+    return 1 if failed and options.gate else 0
 
 
 def per_request(binary, folder, work, origin, kind):

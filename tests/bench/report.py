@@ -1,5 +1,6 @@
 """The Markdown report of one run."""
 
+import re
 from statistics import median
 
 import bars
@@ -142,3 +143,29 @@ def markdown(run):
     if failures:
         lines += ["Failed:", "", *failures, ""]
     return "\n".join(lines)
+
+
+README = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.S)
+
+
+def write_into(path, run):
+    """Writes the short table between the marks in the file `path`."""
+    path.write_text(README.sub(lambda _: "\n".join(["", *short(run), ""]), path.read_text(), count=1))
+
+
+def short(run):
+    """What each proxy costs, in one table."""
+    known = [proxy for proxy in ("hublatch", "nginx", "HAProxy", "CHP") if proxy in run["versions"]]
+    names = {"CHP": "configurable-http-proxy"}
+    rows = [[TITLES[name] + (", CPU s" if name in ("download", "upload") else ", CPU µs"),
+             *(cell(run, name, proxy, "cpu") for proxy in known)] for name in CPU if name in run["asked"]]
+    if "latency" in run["asked"]:
+        base, times = middle(run, "latency", "direct", "p50"), [middle(run, "latency", p, "p50") for p in known]
+        added = [None if base is None or time is None else time - base for time in times]
+        rows.append([f"added to the median answer at {scenarios.LOW_RATE} requests/s, µs", *map(number, added)])
+    rows += [[f"{TITLES[name]}, KiB", *(cell(run, name, proxy, "bytes", 1 / 1024) for proxy in known)]
+             for name in ("tunnels", "tls-tunnels") if name in run["asked"]]
+    header = ["", *(f"{names.get(proxy, proxy)} {run['versions'][proxy]}" for proxy in known)]
+    return [*table(header, rows),
+            f"{run['date'].split()[0]}, {run['machine']}; medians of {run['rounds']} interleaved rounds of {run['seconds']} s, "
+            "one thread each."]

@@ -1,6 +1,6 @@
 """Measures hublatch side by side with nginx, HAProxy and JupyterHub's own proxy; writes a report into target/bench/.
 
-    target/venv/bin/python tests/bench/run.py [--quick] [--rounds N] [--seconds S] [--scenarios a,b] [--proxies a,b]
+    python3 tests/bench/run.py [--quick] [--rounds N] [--seconds S] [--scenarios a,b] [--proxies a,b] [--readme]
 
 Every proxy has one thread on core 0; load and origin share core 1. All rounds go over all proxies in turn, so that
 whatever else the machine does meets them alike. Everything is on 127.0.0.1, bounded in number and time.
@@ -28,9 +28,7 @@ def main():
     options = arguments()
     if not {PROXY_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         tools.fail("two cores are needed: one for the proxy, one for load and origin")
-    tools.install([program for program in tools.PACKAGES if program != "valgrind"])
-    if "CHP" in options.proxies:
-        tools.install_chp()
+    tools.install("bench")
     os.sched_setaffinity(0, {LOAD_CORE})
     exit_on_sigterm()
     folder = tools.ROOT / "target/bench"
@@ -58,6 +56,8 @@ def main():
     (folder / "results.json").write_text(json.dumps(run, indent=1))
     (folder / "report.md").write_text(report.markdown(run))
     (folder / "report.svg").write_text(picture.svg(run))
+    if options.readme:
+        report.write_into(tools.ROOT / "README.md", run)
     print(report.markdown(run))
     print(f"written: {folder}/report.md, report.svg, results.json", file=sys.stderr)
     return 1 if bench.failed else 0
@@ -73,6 +73,7 @@ def arguments():
     parser.add_argument("--proxies", default=",".join(FACTORIES), help="of: " + ", ".join(FACTORIES))
     parser.add_argument("--binary", help="the hublatch to measure (target/release/hublatch)")
     parser.add_argument("--baseline", help="another hublatch binary to compare it with")
+    parser.add_argument("--readme", action="store_true", help="write the table of README.md too")
     options = parser.parse_args()
     options.rounds = options.rounds or (3 if options.quick else 7)
     options.seconds = options.seconds or (0.8 if options.quick else 3.0)

@@ -1,4 +1,4 @@
-"""What a measurement needs from the machine: programs (installed if they may be), the load and origin built, a description."""
+"""What a measurement needs from the machine: programs, the load and origin built, a certificate, a description."""
 
 import os
 import shutil
@@ -9,21 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
-# Debian's package of each program.
-PACKAGES = {
-    "nginx": "nginx",
-    "haproxy": "haproxy",
-    "wrk": "wrk",
-    "h2load": "nghttp2-client",
-    "valgrind": "valgrind",
-    "cc": "gcc",
-    "openssl": "openssl",
-    "taskset": "util-linux",
-}
-# Debian's way to keep a package from starting its service: nothing but what is measured shall run.
-POLICY = Path("/usr/sbin/policy-rc.d")
-
-
 def fail(message):
     sys.exit(f"bench: {message}")
 
@@ -33,29 +18,9 @@ def path(program):
     return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def install(programs):
-    missing = sorted({PACKAGES[program] for program in programs if not path(program)})
-    if not missing:
-        return
-    if os.geteuid() or not shutil.which("apt-get"):
-        fail(f"missing programs; install these packages (Debian's names) and run this again: {' '.join(missing)}")
-    print(f"==> installing {' '.join(missing)}", file=sys.stderr)
-    policy_is_ours = not POLICY.exists()
-    if policy_is_ours:
-        POLICY.write_text("#!/bin/sh\nexit 101\n")
-        POLICY.chmod(0o755)
-    try:
-        quiet(["apt-get", "update"])
-        quiet(["apt-get", "install", "-y", "--no-install-recommends", *missing])
-    finally:
-        if policy_is_ours:
-            POLICY.unlink()
-
-
-def install_chp():
-    if not (ROOT / "target/node/bin/configurable-http-proxy").exists():
-        print("==> installing configurable-http-proxy into target/node", file=sys.stderr)
-        quiet([ROOT / "docker/install.sh", "hub"])
+def install(what):
+    """Whatever of it is missing, as `docker/install.sh` does."""
+    subprocess.run([ROOT / "docker/install.sh", what], check=True, stdout=sys.stderr)
 
 
 def hublatch(binary):
@@ -91,8 +56,7 @@ def certificate(folder):
 
 def quiet(command, **options):
     done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                          **options)
+                          stderr=subprocess.STDOUT, text=True, **options)
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         fail(f"this failed: {' '.join(map(str, command))}")

@@ -77,7 +77,7 @@ fn people_see_our_pages_in_the_place_of_bare_errors() {
         browser
             .get("/user/me/lab")
             .text()
-            .contains("href=\"https:&#x2f;&#x2f;portal.example&#x2f;\">Start again")
+            .contains("href=\"https:&#x2f;&#x2f;portal.example&#x2f;\">Back to the app")
     );
     bare(&hub, "503 Service Unavailable");
     assert_eq!(shown(&mut browser, "/user/me/lab"), "Error 404, server_not_running");

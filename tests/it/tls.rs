@@ -6,7 +6,7 @@ mod handshakes;
 mod http2;
 mod limits;
 mod management;
-mod pump;
+pub mod pump;
 mod requests;
 mod upstream;
 
@@ -20,7 +20,7 @@ use certificates::Authority;
 use http2::Http2;
 
 const H2: &[&str] = &["h2", "http/1.1"];
-const H1: &[&str] = &["http/1.1"];
+pub const H1: &[&str] = &["http/1.1"];
 
 /// A hublatch that speaks TLS, and the authority of its certificate.
 struct Secure {

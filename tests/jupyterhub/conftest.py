@@ -57,6 +57,15 @@ def browser(latch):
     return latch.browser()
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "begins_early: begins something that others need time to pass after")
+    config.addinivalue_line("markers", "ends_late: waits for it; in a run of all tests there is nothing left to wait for")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: bool(item.get_closest_marker("ends_late")) - bool(item.get_closest_marker("begins_early")))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

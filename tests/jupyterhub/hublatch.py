@@ -54,7 +54,7 @@ class Hublatch:
         config.chmod(0o600)
         self.process = Process("hublatch", self.folder, [BINARY, "serve", "--config", config], {})
         bound = wait_until(self._bound, 20, "hublatch to listen")
-        assert f"http://{bound['public']}" == self.url
+        assert bound["public"] == self._config["public"]["listen"]
         self.management = f"http://{bound['management']}"
         return self
 
@@ -95,6 +95,11 @@ class Hublatch:
                 return answer.status, json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or "null")
+
+    def audit(self, link):
+        """What became of a link, as the audit log has it."""
+        lines = [json.loads(line) for line in self.process.log.splitlines() if line.startswith("{")]
+        return [line["event"] for line in lines if line.get("id") == link["id"] and "event" in line]
 
     def status(self, link):
         return self.manage("GET", f"/api/v1/links/{link['id']}")[1]["status"]

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import expect
 
 from assertion import public_pem
-from test_real_browser import PATIENCE, chromium, launcher, page  # noqa: F401
+from chromium import PATIENCE, launcher
+from test_real_browser import chromium, page  # noqa: F401
 
 ISSUER = "https://portal.example.org"
 

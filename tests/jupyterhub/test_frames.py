@@ -8,7 +8,7 @@ from html import escape
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from test_real_browser import CHROMIUM, PATIENCE, QUIET, show
+from chromium import CHROMIUM, PATIENCE, QUIET, show
 
 
 # Third-party cookies and storage, as the user allows them.

@@ -3,26 +3,14 @@
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from processes import ROOT, wait_until
-
-CHROMIUM = "/usr/bin/chromium"
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SCREENSHOTS = ROOT / "target/screenshots"
-PATIENCE = 60_000  # milliseconds, for a server that starts
+from chromium import PATIENCE, launch, launcher, show
+from processes import wait_until
 
 
 @pytest.fixture(scope="module")
 def chromium():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=QUIET)
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -32,15 +20,6 @@ def page(chromium):
     context = chromium.new_context()
     yield context.new_page()
     context.close()
-
-
-def show(page, name):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
-
-
-def launcher(page):
-    return page.locator(".jp-Launcher").first
 
 
 def app_page(page, latch, link):

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hublatch::clock::{Clock as _, Moment, SystemClock};
-use hublatch::config::{Redis, RedisAddress};
+use hublatch::config::Redis;
 use hublatch::store::{
     Consumed, Inserted, Link, LinkStatus, RedisError, RedisStore, Revoked, ServerError, TokenStore,
 };
@@ -43,7 +43,12 @@ impl Rig for Remote {
 
 impl Remote {
     pub fn on(server: RedisServer, max_tokens: usize) -> Self {
-        Self { store: open(&server.config(), max_tokens), clock: SystemClock::new(), server }
+        Self::with(&server.config(), max_tokens, server)
+    }
+
+    /// As `redis` says.
+    pub fn with(redis: &Redis, max_tokens: usize, server: RedisServer) -> Self {
+        Self { store: open(redis, max_tokens), clock: SystemClock::new(), server }
     }
 
     /// What another replica of hublatch on the same server does.
@@ -128,7 +133,7 @@ fn a_server_that_stands_still_is_an_error_in_time() {
     let server = RedisServer::start();
     let mut redis = server.config();
     redis.timeout = Duration::from_millis(300);
-    let rig = Remote { store: open(&redis, 10), clock: SystemClock::new(), server };
+    let rig = Remote::with(&redis, 10, server);
     let link = rig.link();
     rig.insert(&[&link]);
     rig.server.stand_still(true);
@@ -198,86 +203,6 @@ fn a_server_that_is_not_there_is_an_error_in_time() {
     server.kill();
     let refused = refusal(&server.config());
     assert!(matches!(refused, RedisError::Connect(_)), "{refused}");
-}
-
-#[test]
-#[ignore = "needs redis-server"]
-fn a_user_with_no_more_than_the_commands_of_the_scripts_is_enough() {
-    let server = RedisServer::with(&["--requirepass", "admin-password"]);
-    let mut redis = server.config();
-    assert!(matches!(refusal(&redis), RedisError::Connect(_)), "without a password");
-    let rules = "on >secret ~{hublatch}:* -@all +eval +evalsha +script|load +info +time +ping +select +get +set +del \
-                 +hset +hmget +zadd +zrem +zcount +zscore +zrange +zrangebyscore +zremrangebyscore +pexpire +pttl";
-    let mut command = vec!["--no-auth-warning", "-a", "admin-password", "ACL", "SETUSER", "hublatch"];
-    command.extend(rules.split_whitespace());
-    server.run(&command);
-    redis.username = Some("hublatch".to_owned());
-    redis.password = Some("wrong".to_owned().into());
-    assert!(matches!(refusal(&redis), RedisError::Connect(_)));
-    redis.password = Some("secret".to_owned().into());
-    let rig = Remote { store: open(&redis, 1), clock: SystemClock::new(), server };
-    let key = key("portal", "k1", 1);
-    let (first, second) = (rig.link(), rig.link());
-    assert_eq!(rig.insert_with_key(&first, &key), Inserted::New);
-    assert_eq!(rig.insert_with_key(&second, &key), Inserted::Again(first.id.clone()));
-    assert_eq!(rig.insert(&[&rig.link()]), Inserted::Full);
-    assert!(rig.admits(&second));
-    assert_eq!(rig.revoke_user("alice", "portal"), 0);
-    let third = rig.link();
-    rig.insert(&[&third]);
-    assert_eq!(rig.revoke(&third), Revoked::Dead);
-    assert!(rig.answers());
-}
-
-#[test]
-#[ignore = "needs redis-server"]
-fn a_unix_socket_will_do() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let socket = directory.path().join("redis.sock");
-    let server = RedisServer::with(&["--unixsocket", socket.to_str().expect("a path")]);
-    let redis = Redis { address: RedisAddress::Unix(socket), database: 3, ..server.config() };
-    let rig = Remote { store: open(&redis, 10), clock: SystemClock::new(), server };
-    let link = rig.link();
-    rig.insert(&[&link]);
-    assert!(rig.admits(&link));
-}
-
-#[test]
-#[ignore = "needs redis-server"]
-fn tls_is_spoken_to_a_server_whose_certificate_is_good() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    std::fs::write(&certificate, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
-    let text = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
-    let port = RedisServer::another_port();
-    let server = RedisServer::with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-auth-clients",
-        "no",
-        "--tls-cert-file",
-        &text(&certificate),
-        "--tls-key-file",
-        &text(&key),
-        "--tls-ca-cert-file",
-        &text(&certificate),
-    ]);
-    let tls = |host: &str, ca_pem| Redis {
-        address: RedisAddress::Tls { host: host.to_owned(), port },
-        ca_pem,
-        ..server.config()
-    };
-    let pem = Some(made.cert.pem().into_bytes());
-    for unknown in [tls("localhost", None), tls("127.0.0.1", pem.clone())] {
-        assert!(matches!(refusal(&unknown), RedisError::Connect(_)), "{unknown:?}");
-    }
-    let store = open(&tls("localhost", pem), 10);
-    let link = link(SystemClock::new().now(), LIFE);
-    let inserted = wait(store.insert(vec![link.clone()], None, SystemClock::new().now()));
-    assert_eq!(inserted.expect("an answer"), Inserted::New);
-    assert!(grants(&store, &link) && !grants(&store, &link));
 }
 
 #[test]

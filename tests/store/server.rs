@@ -1,4 +1,4 @@
-//! A real `redis-server` on a free port, in a directory of its own; stopped when it is dropped.
+//! A real `redis-server` (or Sentinel) on a free port, in a directory of its own; stopped when it is dropped.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hublatch::config::{Redis, RedisAddress};
+use hublatch::config::{Redis, RedisAddress, RedisServers};
 
 /// How long a server may take to start, or a state to be reached.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,6 +18,9 @@ pub struct RedisServer {
     directory: tempfile::TempDir,
 }
 
+/// Options of a server that keeps nothing on disk.
+const FORGETFUL: [&str; 6] = ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"];
+
 impl RedisServer {
     /// Nothing is kept on disk.
     pub fn start() -> Self {
@@ -27,11 +30,24 @@ impl RedisServer {
     /// With further options of the command line.
     pub fn with(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        Self::in_directory(directory, [&FORGETFUL, options].concat())
+    }
+
+    /// A Sentinel with the lines of `config`, which is its to change.
+    pub fn sentinel(config: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("sentinel.conf");
+        std::fs::write(&file, config).expect("written");
+        let file = file.to_str().expect("a path").to_owned();
+        Self::in_directory(directory, vec![&file, "--sentinel"])
+    }
+
+    fn in_directory(directory: tempfile::TempDir, options: Vec<&str>) -> Self {
+        let options: Vec<String> = options.into_iter().map(str::to_owned).collect();
         for _ in 0..10 {
             let port = free_port();
             let mut child = launch(directory.path(), port, &options);
-            if answers(&mut child, port, &options) {
+            if answers(&mut child, port) {
                 return Self { child, port, options, directory };
             }
             // Another process was faster at the port.
@@ -43,31 +59,41 @@ impl RedisServer {
     /// What hublatch is told of it.
     pub fn config(&self) -> Redis {
         Redis {
-            address: RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port: self.port },
+            servers: RedisServers::One(self.address()),
             database: 0,
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             ca_pem: None,
             prefix: "{hublatch}:".to_owned(),
             timeout: Duration::from_secs(2),
         }
     }
 
+    pub fn address(&self) -> RedisAddress {
+        RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port: self.port }
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// A port on which nothing listens.
-    pub fn another_port() -> u16 {
-        free_port()
-    }
-
     /// Runs a command; an error of the server is a failure of the test.
     pub fn run(&self, command: &[&str]) -> String {
+        self.try_run(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// Runs a command.
+    pub fn try_run(&self, command: &[&str]) -> Result<String, String> {
         let output = cli(self.port).arg("-e").args(command).output().expect("redis-cli");
-        let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
-        assert!(output.status.success(), "{command:?}: {text}");
-        text
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Whether it was started and not killed.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
     }
 
     /// Ends it without warning, as a power cut does.
@@ -78,7 +104,7 @@ impl RedisServer {
     /// Starts it again on the same port and directory.
     pub fn start_again(&mut self) {
         self.child = launch(self.directory.path(), self.port, &self.options);
-        assert!(answers(&mut self.child, self.port, &self.options), "{}", read_log(self.directory.path()));
+        assert!(answers(&mut self.child, self.port), "{}", read_log(self.directory.path()));
     }
 
     /// Makes it stand still, or go on.
@@ -91,8 +117,13 @@ impl RedisServer {
     /// Makes it a replica of `primary` and waits until it has all its data.
     pub fn follow(&self, primary: &Self) {
         self.run(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
+        self.wait_for_primary();
+    }
+
+    /// Waits until it is a replica that has all its primary's data.
+    pub fn wait_for_primary(&self) {
         until("the replica has its primary's data", || {
-            self.run(&["INFO", "replication"]).contains("master_link_status:up")
+            self.try_run(&["INFO", "replication"]).is_ok_and(|info| info.contains("master_link_status:up"))
         });
     }
 
@@ -123,7 +154,8 @@ pub fn until(what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
-fn free_port() -> u16 {
+/// A port on which nothing listens.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
 }
@@ -131,10 +163,10 @@ fn free_port() -> u16 {
 fn launch(directory: &Path, port: u16, options: &[String]) -> Child {
     let log = File::create(directory.join("log")).expect("a log");
     Command::new("redis-server")
+        // A file of configuration comes first.
+        .args(options)
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"])
         .arg(directory)
-        .args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
-        .args(options)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
         .stderr(log)
@@ -142,13 +174,12 @@ fn launch(directory: &Path, port: u16, options: &[String]) -> Child {
         .expect("redis-server is on the path (Debian: apt-get install redis-server)")
 }
 
-fn answers(child: &mut Child, port: u16, options: &[String]) -> bool {
+fn answers(child: &mut Child, port: u16) -> bool {
     let begun = Instant::now();
-    let protected = options.iter().any(|option| option == "--requirepass" || option == "--user");
     while begun.elapsed() < PATIENCE && child.try_wait().expect("a child").is_none() {
         let output = cli(port).arg("PING").output().expect("redis-cli");
         let text = String::from_utf8_lossy(&output.stdout);
-        if text.starts_with("PONG") || (protected && text.starts_with("NOAUTH")) {
+        if text.starts_with("PONG") || text.starts_with("NOAUTH") {
             return true;
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -24,7 +24,7 @@ use crate::token::{State, TokenDigest};
 const DOUBLE_CLICK: Duration = Duration::from_secs(5);
 
 /// The tokens that are being redeemed by this process.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Turns {
     slots: Arc<Mutex<Slots>>,
 }

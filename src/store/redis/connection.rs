@@ -1,7 +1,8 @@
-//! The connection to Redis: kept by a thread of its own, for whichever thread calls.
+//! The connection to the primary: kept by a thread of its own, for whichever thread calls.
 //!
 //! A call goes out on the present connection or fails at once; it is never sent twice, because a take whose answer was
-//! lost may have happened. After an error the server is looked at again, and connected to again if need be.
+//! lost may have happened. After an error the server is looked at again, and if need be the primary is found anew. The
+//! cluster and Sentinel clients of the redis crate are not used: they send a call again by themselves.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -9,15 +10,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
-    ScriptInvocation, TlsCertificates, Value,
-};
+use redis::{ScriptInvocation, Value};
 use tokio::sync::Notify;
 
 use super::super::StoreError;
+use super::dial::Dialler;
 use super::server::{Server, ServerError};
-use crate::config::{self, RedisAddress};
+use crate::config::{self, RedisAddress, RedisServers};
 
 /// The first pause after a failed attempt to connect; each is twice the one before.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -35,6 +34,15 @@ pub enum RedisError {
     /// It is not fit to keep tokens.
     #[error("Redis is refused: {0}")]
     Server(#[from] ServerError),
+    /// Nobody says where the primary is.
+    #[error("find the primary of Redis: {0}")]
+    NoPrimary(String),
+    /// The Sentinels name another server by now.
+    #[error("Redis has another primary")]
+    Replaced,
+    /// Sentinels or nodes have named a server that everybody in its network can use.
+    #[error("Redis is refused: {0} is on another machine, and there is neither a password nor TLS")]
+    Open(RedisAddress),
     /// There is no thread for it.
     #[error("start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -64,8 +72,7 @@ impl Connection {
     /// Connects, and keeps connected until it is dropped.
     pub(super) fn open(redis: &config::Redis) -> Result<Self, RedisError> {
         let keeper = Keeper {
-            client: client(redis)?,
-            timeout: redis.timeout,
+            dialler: Dialler { redis: redis.clone() },
             shared: Arc::new(Shared {
                 present: Mutex::default(),
                 doubted: Notify::new(),
@@ -78,10 +85,10 @@ impl Connection {
         let keeper = std::thread::Builder::new().name("hublatch-store".to_owned()).spawn(move || {
             runtime.block_on(async {
                 match keeper.connect().await {
-                    Ok(connection) => {
-                        *keeper.shared.lock() = Some(connection.clone());
+                    Ok(primary) => {
+                        *keeper.shared.lock() = Some(primary.connection.clone());
                         let _opener_waits = first.send(Ok(()));
-                        keeper.keep(connection).await;
+                        keeper.keep(primary).await;
                     }
                     Err(error) => {
                         let _opener_waits = first.send(Err(error));
@@ -126,61 +133,66 @@ impl Shared {
 }
 
 struct Keeper {
-    client: Client,
-    timeout: Duration,
+    dialler: Dialler,
     shared: Arc<Shared>,
 }
 
+/// A server that was fit to keep tokens when it was last looked at.
+pub(super) struct Primary {
+    pub(super) address: RedisAddress,
+    pub(super) connection: MultiplexedConnection,
+    pub(super) server: Server,
+}
+
 impl Keeper {
-    /// A connection to a server that is fit to keep tokens.
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        let server = look(&mut connection).await?;
-        tracing::info!(version = server.version, "token store: connected to Redis");
+    async fn connect(&self) -> Result<Primary, RedisError> {
+        let primary = self.dialler.primary().await?;
+        let (address, server) = (&primary.address, &primary.server);
+        tracing::info!(%address, version = server.version, "token store: connected to Redis");
         if !server.append_only {
             tracing::warn!(
-                "token store: Redis keeps no append-only file; links that were not used yet do not survive its restart"
+                "token store: Redis keeps no append-only file; after its restart nothing is known of earlier links"
             );
         }
-        Ok(connection)
+        Ok(primary)
     }
 
-    async fn keep(&self, first: MultiplexedConnection) {
-        let mut connection = first;
+    async fn keep(&self, first: Primary) {
+        let mut primary = first;
         loop {
-            *self.shared.lock() = Some(connection.clone());
+            *self.shared.lock() = Some(primary.connection.clone());
             let why = tokio::select! {
                 () = self.shared.ended.notified() => return,
-                why = self.watch(&mut connection) => why,
+                why = self.watch(&mut primary) => why,
             };
             *self.shared.lock() = None;
-            tracing::error!(error = %why, "token store: Redis is lost");
-            connection = tokio::select! {
+            tracing::error!(address = %primary.address, error = %why, "token store: Redis is lost");
+            primary = tokio::select! {
                 () = self.shared.ended.notified() => return,
-                connection = self.connect_again() => connection,
+                primary = self.connect_again() => primary,
             };
         }
     }
 
-    /// Ends when the server is gone or no longer fit.
-    async fn watch(&self, connection: &mut MultiplexedConnection) -> RedisError {
+    /// Ends when the server is gone, no longer fit or no longer the primary.
+    async fn watch(&self, primary: &mut Primary) -> RedisError {
         loop {
             // Either way the server is looked at: the pause is over, or a call has failed.
             let _pause_over = tokio::time::timeout(HEARTBEAT, self.shared.doubted.notified()).await;
-            if let Err(why) = look(connection).await {
+            if let Err(why) = self.dialler.look(&mut primary.connection).await {
                 return why;
+            }
+            if !self.dialler.may_still_be(&primary.address).await {
+                return RedisError::Replaced;
             }
         }
     }
 
-    async fn connect_again(&self) -> MultiplexedConnection {
+    async fn connect_again(&self) -> Primary {
         let mut pause = PAUSE_FIRST;
         loop {
             match self.connect().await {
-                Ok(connection) => return connection,
+                Ok(primary) => return primary,
                 Err(error) => tracing::warn!(%error, ?pause, "token store: no Redis yet"),
             }
             tokio::time::sleep(pause).await;
@@ -189,33 +201,37 @@ impl Keeper {
     }
 }
 
-async fn look(connection: &mut MultiplexedConnection) -> Result<Server, RedisError> {
-    let info: String = redis::cmd("INFO").query_async(connection).await?;
-    Ok(Server::judge(&info)?)
-}
+impl Dialler {
+    /// The first of the candidates that is fit; else, why the likeliest is not.
+    pub(super) async fn primary(&self) -> Result<Primary, RedisError> {
+        let mut first = None;
+        for address in self.candidates().await? {
+            match self.fit(address).await {
+                Ok(primary) => return Ok(primary),
+                Err(why) => first = first.or(Some(why)),
+            }
+        }
+        Err(first.unwrap_or_else(|| RedisError::NoPrimary("none is named".to_owned())))
+    }
 
-fn client(redis: &config::Redis) -> Result<Client, redis::RedisError> {
-    let address = match &redis.address {
-        RedisAddress::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
-        RedisAddress::Tls { host, port } => {
-            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+    async fn fit(&self, address: RedisAddress) -> Result<Primary, RedisError> {
+        if address.is_open() && self.redis.password.is_none() {
+            return Err(RedisError::Open(address));
         }
-        RedisAddress::Unix(path) => ConnectionAddr::Unix(path.clone()),
-    };
-    let mut settings = RedisConnectionInfo::default().set_db(redis.database).set_skip_set_lib_name();
-    if let Some(username) = &redis.username {
-        settings = settings.set_username(username);
+        let mut connection = self.redis(&address).await?;
+        let server = self.look(&mut connection).await?;
+        Ok(Primary { address, connection, server })
     }
-    if let Some(password) = &redis.password {
-        settings = settings.set_password(password.as_str());
-    }
-    let info = address.into_connection_info()?.set_redis_settings(settings);
-    match (&redis.address, &redis.ca_pem) {
-        (RedisAddress::Tls { .. }, Some(ca)) => {
-            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) })
+
+    async fn look(&self, connection: &mut MultiplexedConnection) -> Result<Server, RedisError> {
+        let info: String = redis::cmd("INFO").query_async(connection).await?;
+        let is_cluster = matches!(self.redis.servers, RedisServers::Cluster(_));
+        let server = Server::judge(&info, is_cluster)?;
+        if is_cluster {
+            // A node that does not hold the slot, or no longer all of it, or is cut off from the cluster, says so.
+            let epoch = format!("{}e", self.redis.prefix);
+            let _epoch: Value = redis::cmd("GET").arg(epoch).query_async(connection).await?;
         }
-        (RedisAddress::Tls { .. } | RedisAddress::Tcp { .. } | RedisAddress::Unix(_), _) => {
-            Client::open(info)
-        }
+        Ok(server)
     }
 }

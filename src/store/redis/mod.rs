@@ -6,9 +6,13 @@
 //! the links that were not used yet. `MULTI; GETDEL; INFO; EXEC` would bind as well, but needs a second round trip to
 //! note what became of the link, and a crash between the two would lose it.
 //!
-//! Redis Sentinel and Cluster are not spoken yet.
+//! In a cluster all our keys lie in one slot, by the hash tag of their prefix: a script sees the keys of one node only,
+//! and issuing needs the key of a repeat, the room that is left and the links of a user in one step.
 
 mod connection;
+mod dial;
+mod inspect;
+mod primary;
 mod scripts;
 mod server;
 
@@ -32,6 +36,7 @@ use crate::token::{LinkId, TokenDigest, Username};
 
 use connection::Connection;
 pub use connection::RedisError;
+pub(super) use inspect::inspect;
 use scripts::Scripts;
 pub use server::ServerError;
 

@@ -11,6 +11,12 @@ pub enum ServerError {
     /// Too old.
     #[error("it has version {0}; hublatch needs 6.2 or newer")]
     Version(String),
+    /// It keeps nothing itself.
+    #[error("it is a Sentinel; write redis+sentinel://")]
+    Sentinel,
+    /// Only one node of a cluster holds our keys, and not for ever.
+    #[error("it is a node of a cluster; write redis+cluster://")]
+    Cluster,
     /// A replica can miss what its primary took.
     #[error("it is a replica; give the address of the primary")]
     Replica,
@@ -27,14 +33,21 @@ pub enum ServerError {
 pub(super) struct Server {
     pub(super) version: String,
     pub(super) append_only: bool,
+    /// Replicas that follow it.
+    pub(super) replicas: usize,
 }
 
 impl Server {
-    /// Reads the answer of `INFO`.
-    pub(super) fn judge(info: &str) -> Result<Self, ServerError> {
+    /// Reads the answer of `INFO`, from a server of a cluster or not, as was asked for.
+    pub(super) fn judge(info: &str, is_cluster: bool) -> Result<Self, ServerError> {
         let facts: HashMap<&str, &str> =
             info.lines().filter_map(|line| line.trim().split_once(':')).collect();
         let fact = |name: &str| facts.get(name).copied().unwrap_or_default();
+        match fact("redis_mode") {
+            "sentinel" => return Err(ServerError::Sentinel),
+            "cluster" if !is_cluster => return Err(ServerError::Cluster),
+            _ => {}
+        }
         let version = fact("redis_version");
         if numbers(version).is_none_or(|version| version < OLDEST) {
             return Err(ServerError::Version(version.to_owned()));
@@ -52,7 +65,11 @@ impl Server {
         if !is_shown("run_id") || !is_shown("master_replid") {
             return Err(ServerError::HidesRun);
         }
-        Ok(Self { version: version.to_owned(), append_only: fact("aof_enabled") == "1" })
+        Ok(Self {
+            version: version.to_owned(),
+            append_only: fact("aof_enabled") == "1",
+            replicas: fact("connected_slaves").parse().unwrap_or_default(),
+        })
     }
 }
 
@@ -77,14 +94,14 @@ mod tests {
     #[test]
     fn a_primary_that_keeps_everything_is_taken() {
         for version in ["6.2.0", "7.0.15", "7.2.4", "8.0.1", "10.1.0"] {
-            let server = Server::judge(&info(version, "master", "noeviction", ID, ID)).expect("taken");
+            let server = Server::judge(&info(version, "master", "noeviction", ID, ID), false).expect("taken");
             assert_eq!((server.version.as_str(), server.append_only), (version, true));
         }
     }
 
     #[test]
     fn any_other_server_is_refused_and_told_why() {
-        let judge = |info: String| Server::judge(&info).expect_err("refused");
+        let judge = |info: String| Server::judge(&info, false).expect_err("refused");
         for version in ["6.0.16", "5.0.7", "2.8.24", "", "6", "six.two"] {
             assert!(matches!(judge(info(version, "master", "noeviction", ID, ID)), ServerError::Version(_)));
         }
@@ -97,5 +114,18 @@ mod tests {
             assert_eq!(judge(info("7.0.15", "master", "noeviction", run_id, replid)), ServerError::HidesRun);
         }
         assert!(matches!(judge(String::new()), ServerError::Version(_)));
+    }
+
+    #[test]
+    fn a_sentinel_and_a_node_of_a_cluster_are_no_server_by_themselves() {
+        let mode = |mode| format!("redis_mode:{mode}\r\n{}", info("7.0.15", "master", "noeviction", ID, ID));
+        for is_cluster in [false, true] {
+            let refused = Server::judge(&mode("sentinel"), is_cluster).expect_err("refused");
+            assert_eq!(refused, ServerError::Sentinel);
+        }
+        assert_eq!(Server::judge(&mode("cluster"), false).expect_err("refused"), ServerError::Cluster);
+        for (mode, is_cluster) in [(mode("cluster"), true), (mode("standalone"), false)] {
+            assert!(Server::judge(&mode, is_cluster).is_ok());
+        }
     }
 }

@@ -14,6 +14,7 @@ use hublatch::config::{self, Config};
 use hublatch::hub::HubClient;
 use hublatch::login::{Asked, LoginService, Parts};
 use hublatch::metrics::Metrics;
+use hublatch::reloads::Reloads;
 use hublatch::shutdown::Shutdown;
 use hublatch::status::{HubProbe, HubState, Status};
 use hublatch::store::{MemoryStore, TokenStore};
@@ -123,6 +124,7 @@ impl TestApi {
         let metrics = Arc::new(Metrics::new());
         let shutdown = Shutdown::new();
         let probes = Arc::new(AtomicUsize::new(0));
+        let reloads = Arc::new(Reloads::new(clock.now().wall));
         let parts = Parts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -145,7 +147,7 @@ impl TestApi {
             hub: HubState::default(),
         });
         let hub_client = Arc::new(HubClient::new(&config, Arc::new(Metrics::new())).expect("a client"));
-        let api = Api::new(&config, Arc::clone(&login), hub_client, status.pages());
+        let api = Api::new(&config, Arc::clone(&login), hub_client, status.pages(), reloads);
         Self { api, login, clock, shutdown, probes, audit }
     }
 

@@ -11,10 +11,11 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hublatch::app::{self, Running, Surroundings};
+use hublatch::app::{self, ReloadError, Running, Surroundings};
 use hublatch::clock::{Clock, ManualClock, SystemClock};
-use hublatch::config::{Config, load_str};
+use hublatch::config::{Config, Faults, load_str};
 use hublatch::server::listener::Address;
+use hublatch::store::TokenStore;
 use hublatch::token::AppKey;
 
 use super::hub_pages::Proof;
@@ -32,6 +33,7 @@ pub struct TestProxy {
 }
 
 /// What is configured of a [`TestProxy`].
+#[derive(Clone)]
 pub struct Builder {
     origin: String,
     hub_url: String,
@@ -39,7 +41,10 @@ pub struct Builder {
     portal: String,
     more: String,
     clock: Arc<dyn Clock>,
-    key: AppKey,
+    key: Arc<AppKey>,
+    /// What the configuration says of the keys of `portal`; none: that it has `key`.
+    keys: Option<Vec<String>>,
+    store: Option<Arc<dyn TokenStore>>,
 }
 
 impl TestProxy {
@@ -70,7 +75,9 @@ impl TestProxy {
             portal: String::new(),
             more: String::new(),
             clock: Arc::new(SystemClock::new()),
-            key: AppKey::generate(&SystemRandom::new()).expect("random bytes"),
+            key: Arc::new(AppKey::generate(&SystemRandom::new()).expect("random bytes")),
+            keys: None,
+            store: None,
         }
         .set("public", "listen = \"127.0.0.1:0\"\nthreads = 1")
         .set("management", "listen = \"127.0.0.1:0\"")
@@ -148,6 +155,16 @@ impl TestProxy {
             as i64
     }
 
+    /// Replaces its configuration by what `builder`, a descendant of its own one, says.
+    pub fn reload(&self, builder: &Builder) -> Result<(), ReloadError> {
+        self.running().reloader().reload(Ok(builder.config()))
+    }
+
+    /// The same with whatever came of reading a configuration.
+    pub fn reload_with(&self, read: Result<Config, Faults>) -> Result<(), ReloadError> {
+        self.running().reloader().reload(read)
+    }
+
     /// Begins the drain, and comes back at once.
     pub fn drain(&self) {
         self.running().shutdown().drain();
@@ -198,6 +215,13 @@ impl Builder {
         self
     }
 
+    /// Another key for the app `portal` beside its own one, or instead of it.
+    #[must_use]
+    pub fn keys(mut self, keys: &[&AppKey]) -> Self {
+        self.keys = Some(keys.iter().map(|key| key.digest().to_string()).collect());
+        self
+    }
+
     /// Adds text at the end, such as another `[[apps]]`.
     #[must_use]
     pub fn toml(mut self, text: &str) -> Self {
@@ -233,13 +257,27 @@ impl Builder {
         self
     }
 
+    /// A token store of the test's.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The key of the app `portal`.
+    pub fn key(&self) -> &str {
+        self.key.expose()
+    }
+
     /// The configuration.
     pub fn config(&self) -> Config {
-        let hex: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.key.expose().as_bytes())
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let text = self.text();
+        load_str(&text, Path::new("hublatch.toml"), []).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
+    }
+
+    /// The configuration as written.
+    pub fn text(&self) -> String {
+        let keys = self.keys.clone().unwrap_or_else(|| vec![self.key.digest().to_string()]);
         let text = self
             .sections
             .iter()
@@ -250,11 +288,10 @@ impl Builder {
             })
             .collect::<String>();
         let hub = self.sections.get("hub").map_or("", String::as_str);
-        let text = format!(
-            "{text}[hub]\nurl = {:?}\n{hub}[[apps]]\nname = \"portal\"\nkeys = [\"sha256:{hex}\"]\n{}{}",
+        format!(
+            "{text}[hub]\nurl = {:?}\n{hub}[[apps]]\nname = \"portal\"\nkeys = {keys:?}\n{}{}",
             self.hub_url, self.portal, self.more
-        );
-        load_str(&text, Path::new("hublatch.toml"), []).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
+        )
     }
 
     /// Starts it.
@@ -264,6 +301,7 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             random: Arc::new(SystemRandom::new()),
             audit: Some(Box::new(audit.clone())),
+            store: self.store.clone(),
         };
         let running = app::start(&self.config(), surroundings).expect("hublatch starts");
         let tcp = |address: &Address| match address {

@@ -3,8 +3,6 @@
 use std::time::{Duration, Instant};
 
 use rustls::HandshakeKind;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::http2::get;
 use super::{H1, H2, Secure, pump};
@@ -122,22 +120,7 @@ fn a_session_is_resumed() {
     let secure = Secure::start(&hub);
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let config = secure.authority.client_of(&[version], H1, None);
-        let kinds: Vec<_> = (0..3)
-            .map(|_| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async {
-                    let stream = tokio::net::TcpStream::connect(secure.proxy.address()).await.unwrap();
-                    let connector = tokio_rustls::TlsConnector::from(config.clone());
-                    let name = ServerName::try_from("hub.test").unwrap();
-                    let mut stream = connector.connect(name, stream).await.unwrap();
-                    stream.write_all(&requests::get("/x", &["Connection: close"])).await.unwrap();
-                    let mut answer = Vec::new();
-                    stream.read_to_end(&mut answer).await.expect("a clean end of TLS");
-                    assert!(answer.starts_with(b"HTTP/1.1 200"));
-                    stream.get_ref().1.handshake_kind().unwrap()
-                })
-            })
-            .collect();
+        let kinds: Vec<_> = (0..3).map(|_| pump::handshake(secure.proxy.address(), &config)).collect();
         assert_eq!(kinds[0], HandshakeKind::Full, "{version:?}");
         assert_eq!(kinds[1..], [HandshakeKind::Resumed; 2], "{version:?}");
     }

@@ -4,11 +4,12 @@ use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
-use tokio::io::copy_bidirectional;
+use rustls::{ClientConfig, HandshakeKind, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::support::requests::get;
 use crate::support::{PATIENCE, Wire};
 
 /// A connection to `address` through TLS, and the protocol that was agreed on; an error if the handshake fails.
@@ -54,6 +55,20 @@ pub fn http1(address: SocketAddr, config: &Arc<ClientConfig>) -> Wire {
     let (wire, alpn) = connect(address, config).expect("a handshake");
     assert_ne!(alpn.as_deref(), Some("h2"));
     wire
+}
+
+/// Whether a session was resumed for one request over HTTP/1.1.
+pub fn handshake(address: SocketAddr, config: &Arc<ClientConfig>) -> HandshakeKind {
+    runtime().block_on(async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("hub.test").unwrap();
+        let mut stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await.unwrap();
+        stream.write_all(&get("/x", &["Connection: close"])).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("a clean end of TLS");
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        stream.get_ref().1.handshake_kind().unwrap()
+    })
 }
 
 /// A TLS front before `hub`, until the process ends.

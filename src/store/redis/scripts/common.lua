@@ -31,6 +31,8 @@ local function since()
   local known, at = string.match(redis.call('GET', P .. 'e') or '', '^(%S+) (%d+)$')
   if known == EPOCH then return tonumber(at) end
   redis.call('SET', P .. 'e', EPOCH .. ' ' .. NOW)
+  -- No link of an earlier epoch can be redeemed, so none takes room.
+  redis.call('UNLINK', P .. 'n')
   return NOW
 end
 local SINCE = since()
@@ -69,6 +71,11 @@ end
 local function leave_live(link)
   redis.call('ZREM', P .. 'n', link.id)
   redis.call('ZREM', P .. 'u:' .. link.us, link.id)
+end
+
+-- One of another epoch is dead here, and yet it is marked: a slot of a cluster can come back to where it was.
+local function may_come_back(link)
+  return link.st == 'p' and NOW < link.exp
 end
 
 local function revoke(link)

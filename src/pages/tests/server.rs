@@ -1,43 +1,34 @@
-//! What the page that waits promises in each of its states.
+//! What the page of a server that starts promises in each of its states.
 
-use super::super::reading::{between, unescape, visible};
-use super::super::*;
+use super::*;
 
-const APP_URL: &str = "https://portal.example.edu/";
 const STATES: [(Start<'static>, u16, u16, &str); 5] = [
     (Start::Starting { percent: 42, message: "Pulling the image" }, 200, 202, "server_starting"),
     (Start::Failed { message: "Spawn failed: no node" }, 502, 502, "server_failed"),
     (Start::Stopped, 409, 409, "server_stopped"),
-    (Start::Full { message: "Active user limit exceeded.", retry_after: Some(60) }, 429, 429, "server_limit"),
+    (Start::Full { message: "Active user limit exceeded." }, 429, 429, "server_limit"),
     (Start::Refused { message: "a:b is pending stop" }, 403, 403, "server_refused"),
 ];
 
-fn waiting(start: Start<'_>) -> Waiting<'_> {
-    Waiting { start, action: "/hub/hublatch/launch/x.y", events: "/hub/hublatch/launch/x.y/events" }
+fn server(start: Start<'_>) -> Page<'_> {
+    Page::Server { start, action: "/hub/hublatch/launch/x.y", events: "/hub/hublatch/launch/x.y/events" }
 }
 
 fn answer(start: Start<'_>, format: Format) -> Response<Bytes> {
-    Pages::new(Some(APP_URL.to_owned())).waiting(&waiting(start), format)
+    pages(Some(APP_URL.to_owned())).answer(&server(start), format)
 }
 
-fn text(answer: &Response<Bytes>) -> &str {
-    std::str::from_utf8(answer.body()).unwrap()
-}
-
-fn header<'a>(answer: &'a Response<Bytes>, name: &str) -> &'a str {
+fn value<'a>(answer: &'a Response<Bytes>, name: &str) -> &'a str {
     answer.headers()[name].to_str().unwrap()
 }
 
 #[test]
 fn every_state_has_its_status_and_code_as_html_and_as_json() {
     for (start, status, json_status, code) in STATES {
-        let html = answer(start, Format::Html);
+        let html = answer(start, HTML);
         assert_eq!(html.status(), status, "{code}");
-        assert_eq!(
-            visible(text(&html)).contains(&format!("Error {status}, {code}")),
-            status != 200,
-            "{code}"
-        );
+        let (page, _) = text(&html).split_once("<script>").unwrap_or((text(&html), ""));
+        assert_eq!(visible(page).contains(&format!("Error {status}, {code}")), status != 200, "{code}");
         let json = answer(start, Format::Json);
         assert_eq!(json.status(), json_status, "{code}");
         let told = serde_json::from_slice::<serde_json::Value>(json.body()).unwrap();
@@ -47,7 +38,7 @@ fn every_state_has_its_status_and_code_as_html_and_as_json() {
 
 #[test]
 fn a_server_on_its_way_has_a_progress_bar_that_works_with_script_and_without() {
-    let page = answer(STATES[0].0, Format::Html);
+    let page = answer(STATES[0].0, HTML);
     let page = text(&page);
     assert!(page.contains("<noscript><meta http-equiv=\"refresh\" content=\"3\"></noscript>"));
     assert!(page.contains("<progress id=\"bar\" max=\"100\" value=\"42\" aria-labelledby=\"title\""));
@@ -59,7 +50,7 @@ fn a_server_on_its_way_has_a_progress_bar_that_works_with_script_and_without() {
 
 #[test]
 fn the_policy_admits_the_pages_own_script_and_its_events_and_nothing_else() {
-    let page = answer(STATES[0].0, Format::Html);
+    let page = answer(STATES[0].0, HTML);
     let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
     let script = hash(between(text(&page), "<script>", "</script>"));
     let style = hash(between(text(&page), "<style>", "</style>"));
@@ -67,10 +58,7 @@ fn the_policy_admits_the_pages_own_script_and_its_events_and_nothing_else() {
         "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; connect-src 'self'; \
          form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     );
-    assert_eq!(header(&page, "content-security-policy"), expected);
-    let framed = Pages::new(None).embedded_in("https://lms.example.edu");
-    let framed = framed.waiting(&waiting(STATES[0].0), Format::Html);
-    assert!(header(&framed, "content-security-policy").ends_with("frame-ancestors https://lms.example.edu"));
+    assert_eq!(value(&page, "content-security-policy"), expected);
     assert_eq!(text(&page).matches("<script").count(), 1);
     assert!(!text(&page).contains(" style=") && !text(&page).contains(" src="));
 }
@@ -78,25 +66,25 @@ fn the_policy_admits_the_pages_own_script_and_its_events_and_nothing_else() {
 #[test]
 fn what_does_not_go_on_by_itself_has_a_button_and_no_script() {
     for (start, _, _, code) in STATES.into_iter().skip(1) {
-        let answer = answer(start, Format::Html);
+        let answer = answer(start, HTML);
         let page = text(&answer);
         let action = unescape(between(page, "<form class=\"actions\" method=\"post\" action=\"", "\""));
         assert_eq!(action, "/hub/hublatch/launch/x.y", "{code}");
         assert!(page.contains("<button type=\"submit\">Start it again</button>"), "{code}");
         assert!(page.contains("Back to the app</a>"), "{code}");
         assert!(!page.contains("<script") && !page.contains("http-equiv"), "{code}");
-        assert!(header(&answer, "content-security-policy").contains("form-action 'self'"), "{code}");
-        assert_eq!(header(&answer, "referrer-policy"), "strict-origin", "{code}");
+        assert!(
+            value(&answer, "content-security-policy")
+                .contains("form-action 'self' https://*.hub.example.org;"),
+            "{code}"
+        );
+        assert_eq!(value(&answer, "referrer-policy"), "strict-origin", "{code}");
     }
 }
 
 #[test]
-fn a_hub_without_room_says_when_to_come_back() {
-    assert_eq!(header(&answer(STATES[3].0, Format::Html), "retry-after"), "60");
-    let silent = Start::Full { message: "", retry_after: None };
-    let page = answer(silent, Format::Html);
-    assert!(!page.headers().contains_key("retry-after"));
-    assert!(!text(&page).contains("class=\"detail\""), "no empty box");
+fn a_hub_without_words_leaves_no_empty_box() {
+    assert!(!text(&answer(Start::Full { message: "" }, HTML)).contains("class=\"detail\""));
 }
 
 #[test]
@@ -106,12 +94,12 @@ fn the_hubs_words_stay_text() {
         [
             Start::Starting { percent: 255, message },
             Start::Failed { message },
-            Start::Full { message, retry_after: None },
+            Start::Full { message },
             Start::Refused { message },
         ]
     };
     for (harmless, hostile) in starts("x").into_iter().zip(starts(hostile)) {
-        let (harmless, answer) = (answer(harmless, Format::Html), answer(hostile, Format::Html));
+        let (harmless, answer) = (answer(harmless, HTML), answer(hostile, HTML));
         assert_eq!(text(&answer).matches('<').count(), text(&harmless).matches('<').count(), "{hostile:?}");
         assert!(!text(&answer).contains("value=\"255\""), "no bar goes beyond its end");
     }
@@ -120,9 +108,35 @@ fn the_hubs_words_stay_text() {
 #[test]
 fn people_read_of_servers_and_not_of_hublatch() {
     for (start, _, _, code) in STATES {
-        let page = answer(start, Format::Html);
+        let page = answer(start, HTML);
         let (page, _) = text(&page).split_once("<script>").unwrap_or((text(&page), ""));
         let shown = visible(page).to_ascii_lowercase();
         assert!(!shown.contains("hublatch") && !shown.contains("token"), "{code}");
     }
+}
+
+#[test]
+fn every_state_is_told_in_every_language() {
+    for (start, _, _, code) in STATES {
+        let mut seen: Vec<String> = Vec::new();
+        for language in LANGUAGES {
+            let answer = answer(start, Format::Html(language));
+            let title = between(text(&answer), "<h1 id=\"title\">", "</h1>").to_owned();
+            assert!(!seen.contains(&title), "{code}");
+            seen.push(title);
+        }
+    }
+}
+
+#[test]
+fn an_operators_page_without_the_script_is_asked_for_again() {
+    let own = crate::config::Template {
+        name: "page.html".to_owned(),
+        path: "page.html".into(),
+        text: "<!doctype html><title>{{ title }}</title><style>{{ style }}</style>{{ what }}".to_owned(),
+    };
+    let pages = pages_as(&Wanted { templates: vec![own], ..Wanted::default() }, None);
+    assert_eq!(value(&pages.answer(&server(STATES[0].0), HTML), "refresh"), "3");
+    assert!(!pages.answer(&server(STATES[2].0), HTML).headers().contains_key("refresh"));
+    assert!(!answer(STATES[0].0, HTML).headers().contains_key("refresh"));
 }

@@ -1,0 +1,212 @@
+//! What is made of one configuration, and put in the place of what was made of an earlier one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
+use super::StartError;
+use crate::api::{AnswerBody, Api};
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::hub::HubClient;
+use crate::login::LoginService;
+use crate::login::assertion::Signer;
+use crate::metrics::Metrics;
+use crate::pages::Pages;
+use crate::proxy::{Parts, Proxy, Shared};
+use crate::reloads::Reloads;
+use crate::server::current::Current;
+use crate::server::redirect::Redirect;
+use crate::server::{ConnectionInfo, Server, Service, Settings};
+use crate::shutdown::Shutdown;
+use crate::status::{HubState, Status};
+use crate::store::TokenStore;
+use crate::tls::Acceptor;
+
+/// How long `/ready` waits for the store and the hub.
+const READY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What outlives every configuration.
+pub(super) struct Lasting {
+    pub(super) store: Arc<dyn TokenStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shutdown: Shutdown,
+    pub(super) reloads: Arc<Reloads>,
+}
+
+/// Everything that answers by one configuration.
+pub(super) struct Generation {
+    in_force: InForce,
+    /// One for each thread: each has connections to the hub of its own.
+    proxies: Vec<Proxy>,
+    redirect: Redirect,
+    management: Management,
+    servers: Servers<Settings>,
+}
+
+/// What the next generation takes over.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) config: Config,
+    /// As many as there were at the start.
+    threads: usize,
+    login: Arc<LoginService>,
+    hub: Arc<HubClient>,
+    shared: Arc<Shared>,
+}
+
+/// One for each kind of listener.
+#[derive(Debug)]
+struct Servers<T> {
+    public: T,
+    redirect: T,
+    management: T,
+}
+
+impl Generation {
+    /// That of the configuration at the start.
+    pub(super) fn first(config: Config, login: LoginService, lasting: &Lasting) -> Result<Self, StartError> {
+        let login = Arc::new(login);
+        let (metrics, shutdown) = (Arc::clone(&lasting.metrics), lasting.shutdown.clone());
+        let pages = Pages::new(&config)?;
+        let hub = Arc::new(HubClient::new(&config, Arc::clone(&metrics))?);
+        let parts =
+            Parts { login: Arc::clone(&login), hub: Arc::clone(&hub), signer: signer(&config)?, pages };
+        let shared =
+            Arc::new(Shared::new(&config, parts, metrics, shutdown).map_err(|_| StartError::PublicUrl)?);
+        let threads = config.public.runtimes();
+        Ok(Self::new(InForce { config, threads, login, hub, shared }, lasting))
+    }
+
+    fn new(in_force: InForce, lasting: &Lasting) -> Self {
+        let InForce { config, threads, login, hub, shared } = &in_force;
+        let limits = Arc::new(config.limits.clone());
+        let proxy = || Proxy::new(Arc::clone(shared), Proxy::pool(config, Arc::clone(&limits), shared));
+        let status = Status {
+            store: Arc::clone(&lasting.store),
+            clock: Arc::clone(&lasting.clock),
+            metrics: Arc::clone(&lasting.metrics),
+            shutdown: lasting.shutdown.clone(),
+            probe: proxy().probe(),
+            patience: READY_PATIENCE,
+            hub: HubState::default(),
+        };
+        let pages = Arc::new(status).pages();
+        let (login, hub, reloads) = (Arc::clone(login), Arc::clone(hub), Arc::clone(&lasting.reloads));
+        let api = Api::new(config, login, hub, pages, reloads);
+        let settings = |tls: Option<&Acceptor>| Settings { limits: Arc::clone(&limits), tls: tls.cloned() };
+        Self {
+            proxies: (0..*threads).map(|_| proxy()).collect(),
+            redirect: Redirect::to(&config.public.url.origin),
+            management: Management(Arc::new(api)),
+            servers: Servers {
+                public: settings(config.public.tls.as_ref()),
+                redirect: settings(None),
+                management: settings(config.management.tls.as_ref()),
+            },
+            in_force,
+        }
+    }
+}
+
+impl InForce {
+    /// The generation of `config`, in place of this one.
+    pub(super) fn next(&self, mut config: Config, lasting: &Lasting) -> Result<Generation, StartError> {
+        if let (Some(new), Some(old)) = (&mut config.public.tls, &self.config.public.tls) {
+            *new = new.clone().with_tickets_of(old);
+        }
+        let login = Arc::new(self.login.succeeded_by(&config).ok_or(StartError::PublicUrl)?);
+        let pages = Pages::new(&config)?;
+        let hub = Arc::new(HubClient::new(&config, Arc::clone(&lasting.metrics))?);
+        let parts =
+            Parts { login: Arc::clone(&login), hub: Arc::clone(&hub), signer: signer(&config)?, pages };
+        let shared = Arc::new(self.shared.succeeded_by(&config, parts).map_err(|_| StartError::PublicUrl)?);
+        Ok(Generation::new(InForce { config, threads: self.threads, login, hub, shared }, lasting))
+    }
+}
+
+fn signer(config: &Config) -> Result<Option<Signer>, StartError> {
+    Ok(config.assertion.as_ref().map(Signer::new).transpose()?)
+}
+
+/// What the threads answer by; each part can be replaced under them.
+#[derive(Debug)]
+pub(super) struct Live {
+    proxies: Vec<Current<Proxy>>,
+    redirect: Current<Redirect>,
+    management: Current<Management>,
+    servers: Servers<Server>,
+}
+
+impl Live {
+    /// Puts the first `generation` in force.
+    pub(super) fn new(
+        generation: Generation,
+        lasting: &Lasting,
+        management_shutdown: Shutdown,
+    ) -> (Self, InForce) {
+        let Servers { public, redirect, management } = generation.servers;
+        let public = Server::new(public, Arc::clone(&lasting.metrics), lasting.shutdown.clone());
+        let servers = Servers {
+            redirect: public.beside(redirect),
+            public,
+            // Its connections count for nothing on the public side, and find room when that one is full.
+            management: Server::new(management, Arc::new(Metrics::new()), management_shutdown),
+        };
+        let live = Self {
+            proxies: generation.proxies.into_iter().map(Current::new).collect(),
+            redirect: Current::new(generation.redirect),
+            management: Current::new(generation.management),
+            servers,
+        };
+        (live, generation.in_force)
+    }
+
+    /// Puts `generation` in force for the requests and connections to come.
+    pub(super) fn replace(&self, generation: Generation) -> InForce {
+        // The public side first: it honours no link of a rule that is gone when the API no longer knows it, and knows
+        // each rule by which the API issues one.
+        for (current, new) in self.proxies.iter().zip(generation.proxies) {
+            current.replace(new);
+        }
+        self.redirect.replace(generation.redirect);
+        self.management.replace(generation.management);
+        let Servers { public, redirect, management } = generation.servers;
+        self.servers.public.set(public);
+        self.servers.redirect.set(redirect);
+        self.servers.management.set(management);
+        generation.in_force
+    }
+
+    /// What the public thread of this number serves.
+    pub(super) fn public(&self, thread: usize) -> (Server, Current<Proxy>) {
+        (self.servers.public.clone(), self.proxies[thread].clone())
+    }
+
+    /// What every public thread serves where browsers are only sent on.
+    pub(super) fn redirect(&self) -> (Server, Current<Redirect>) {
+        (self.servers.redirect.clone(), self.redirect.clone())
+    }
+
+    /// What the management thread serves.
+    pub(super) fn management(&self) -> (Server, Current<Management>) {
+        (self.servers.management.clone(), self.management.clone())
+    }
+}
+
+/// The API as a service of the accept side.
+#[derive(Debug, Clone)]
+pub(super) struct Management(Arc<Api>);
+
+impl Service for Management {
+    type Body = AnswerBody;
+
+    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<AnswerBody> {
+        self.0.answer(Some(connection.peer), request).await
+    }
+}

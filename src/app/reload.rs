@@ -1,0 +1,122 @@
+//! Replacing the configuration of a running hublatch: all of it, or nothing.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::generation::{Generation, InForce, Lasting, Live};
+use super::{StartError, audit_sink};
+use crate::config::{Config, Faults, Unchangeable};
+use crate::metrics::{Reason, ResultLabel};
+use crate::reloads::ReloadResult;
+use crate::shutdown::Shutdown;
+
+/// Replaces the configuration.
+pub struct Reloader {
+    live: Live,
+    lasting: Lasting,
+    in_force: Mutex<InForce>,
+    /// Whether the configuration says where the audit goes.
+    own_audit: bool,
+}
+
+impl std::fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reloader").field("live", &self.live).finish_non_exhaustive()
+    }
+}
+
+/// Why the old configuration stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The new one is no configuration.
+    #[error("{0}")]
+    Faults(Faults),
+    /// It has other addresses.
+    #[error("{} cannot change while hublatch runs: restart it, or write the old value", .0.join(", "))]
+    Addresses(Vec<&'static str>),
+    /// A part of it cannot be made.
+    #[error(transparent)]
+    Part(#[from] StartError),
+}
+
+impl Reloader {
+    pub(super) fn new(
+        generation: Generation,
+        lasting: Lasting,
+        management_shutdown: Shutdown,
+        own_audit: bool,
+    ) -> Self {
+        let (live, in_force) = Live::new(generation, &lasting, management_shutdown);
+        Self { live, lasting, in_force: Mutex::new(in_force), own_audit }
+    }
+
+    pub(super) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Puts what was `read` in force, or logs why it cannot be.
+    ///
+    /// Requests under way, and connections with their limits and their encryption, end as they began; each request that
+    /// comes after this is answered by the new configuration, whatever connection it comes over.
+    pub fn reload(&self, read: Result<Config, Faults>) -> Result<(), ReloadError> {
+        let outcome = read.map_err(ReloadError::Faults).and_then(|config| self.replace(config));
+        let now = self.lasting.clock.now().wall;
+        let result = match &outcome {
+            Ok(needs_restart) => {
+                self.lasting.reloads.reloaded(now, needs_restart.clone());
+                ReloadResult::Reloaded
+            }
+            Err(error) => {
+                let faults = tell(error);
+                self.lasting.reloads.refused(now, faults);
+                ReloadResult::Refused
+            }
+        };
+        self.lasting.metrics.reloads.get_or_create(&ResultLabel { result: Reason(result.word()) }).inc();
+        outcome.map(|_| ())
+    }
+
+    /// Puts `config` in force, and answers what of it cannot be.
+    fn replace(&self, mut config: Config) -> Result<Vec<&'static str>, ReloadError> {
+        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = &in_force.config;
+        let Unchangeable { refused, kept } = old.unchangeable(&config);
+        if !refused.is_empty() {
+            return Err(ReloadError::Addresses(refused));
+        }
+        config.keep_unchangeable(old);
+        let warnings: Vec<String> =
+            config.warnings.iter().filter(|warning| !old.warnings.contains(warning)).cloned().collect();
+        let audit = self.own_audit.then(|| audit_sink(&config.log.audit)).transpose()?;
+        let generation = in_force.next(config, &self.lasting)?;
+        // From here on nothing can fail. The audit file is opened anew even if its name is the same: somebody may have
+        // moved it away (logrotate).
+        if let Some(audit) = audit {
+            self.lasting.audit.set(audit);
+        }
+        *in_force = self.live.replace(generation);
+        tracing::info!("reloaded");
+        for key in &kept {
+            tracing::warn!(key, "this key was changed and keeps its old value until a restart");
+        }
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(kept)
+    }
+}
+
+/// One line for each fault; answers how many there are.
+fn tell(error: &ReloadError) -> usize {
+    match error {
+        ReloadError::Faults(faults) => {
+            for fault in faults {
+                tracing::error!(%fault, "reload refused");
+            }
+            faults.iter().len()
+        }
+        ReloadError::Addresses(_) | ReloadError::Part(_) => {
+            tracing::error!(fault = %error, "reload refused");
+            1
+        }
+    }
+}

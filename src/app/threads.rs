@@ -1,0 +1,84 @@
+//! The threads that serve: each with a runtime and sockets of its own.
+
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use socket2::Socket;
+use tokio::runtime::Runtime;
+
+use super::generation::Live;
+use crate::server::listener::{Bound, Listener};
+use crate::shutdown::Shutdown;
+
+/// Starts the public threads; each takes a socket of every listener.
+pub(super) fn public(
+    live: &Live,
+    threads: usize,
+    listeners: Vec<Bound>,
+    redirects: Vec<Bound>,
+    shutdown: &Shutdown,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let sockets = by_thread(listeners, threads).into_iter().zip(by_thread(redirects, threads));
+    let start = |(number, (sockets, redirects))| {
+        let (server, proxy) = live.public(number);
+        let (redirecting, redirect) = live.redirect();
+        let shutdown = shutdown.clone();
+        let serve = move |runtime: Runtime, [public, redirected]: [Vec<Listener>; 2]| {
+            runtime.block_on(async {
+                let public = public.into_iter().map(|listener| server.serve(listener, proxy.clone()));
+                let redirected =
+                    redirected.into_iter().map(|listener| redirecting.serve(listener, redirect.clone()));
+                tokio::join!(join_all(public), join_all(redirected));
+                shutdown.finish(server.settings().limits.drain_timeout).await;
+            });
+        };
+        spawn(format!("hublatch-{number}"), [sockets, redirects], serve)
+    };
+    sockets.enumerate().map(start).collect()
+}
+
+/// Starts the management thread.
+pub(super) fn management(live: &Live, listener: Bound, shutdown: &Shutdown) -> io::Result<JoinHandle<()>> {
+    let (server, api) = live.management();
+    let shutdown = shutdown.clone();
+    let serve = move |runtime: Runtime, [listeners]: [Vec<Listener>; 1]| {
+        runtime.block_on(async {
+            for listener in listeners {
+                server.serve(listener, api.clone()).await;
+            }
+            shutdown.finish(Duration::from_secs(1)).await;
+        });
+    };
+    spawn("hublatch-management".to_owned(), [listener.into_sockets()], serve)
+}
+
+/// Starts a thread with a runtime and `sockets` in it, which are of one kind or several. An error of the runtime is the
+/// caller's to tell.
+fn spawn<const KINDS: usize>(
+    name: String,
+    sockets: [Vec<Socket>; KINDS],
+    run: impl FnOnce(Runtime, [Vec<Listener>; KINDS]) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut listeners = [const { Vec::new() }; KINDS];
+    {
+        let _entered = runtime.enter();
+        for (sockets, listeners) in sockets.into_iter().zip(&mut listeners) {
+            *listeners = sockets.into_iter().map(Listener::new).collect::<io::Result<_>>()?;
+        }
+    }
+    std::thread::Builder::new().name(name).spawn(move || run(runtime, listeners))
+}
+
+/// The sockets of all listeners, by the thread that serves them.
+fn by_thread(bound: Vec<Bound>, threads: usize) -> Vec<Vec<Socket>> {
+    let mut by_thread: Vec<Vec<Socket>> = (0..threads).map(|_| Vec::new()).collect();
+    for bound in bound {
+        for (thread, socket) in by_thread.iter_mut().zip(bound.into_sockets()) {
+            thread.push(socket);
+        }
+    }
+    by_thread
+}

@@ -1,0 +1,80 @@
+//! What has come of reading the configuration again: for `/api/v1/info`.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// The configuration in force, and the last attempt to replace it.
+#[derive(Debug)]
+pub struct Reloads(Mutex<State>);
+
+/// What `/api/v1/info` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// When the configuration in force was read.
+    pub since: Timestamp,
+    /// Keys that were changed since the start and wait for a restart.
+    pub needs_restart: Vec<&'static str>,
+    /// The last attempt to read it again, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<Reload>,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reload {
+    /// When.
+    pub at: Timestamp,
+    /// Whether it came into force.
+    pub result: ReloadResult,
+    /// How many faults were found; the log tells them.
+    pub faults: usize,
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadResult {
+    /// The new configuration is in force.
+    Reloaded,
+    /// The old one stays in force.
+    Refused,
+}
+
+impl ReloadResult {
+    /// The word for logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reloaded => "reloaded",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Reloads {
+    /// The configuration has been in force since `start`.
+    pub fn new(start: Timestamp) -> Self {
+        Self(Mutex::new(State { since: start, needs_restart: Vec::new(), last_reload: None }))
+    }
+
+    /// Another configuration is in force, but for these keys.
+    pub fn reloaded(&self, at: Timestamp, needs_restart: Vec<&'static str>) {
+        let last_reload = Some(Reload { at, result: ReloadResult::Reloaded, faults: 0 });
+        *self.lock() = State { since: at, needs_restart, last_reload };
+    }
+
+    /// The old one stays in force because of so many faults.
+    pub fn refused(&self, at: Timestamp, faults: usize) {
+        self.lock().last_reload = Some(Reload { at, result: ReloadResult::Refused, faults });
+    }
+
+    /// How things stand.
+    pub fn state(&self) -> State {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

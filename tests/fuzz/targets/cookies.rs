@@ -1,0 +1,65 @@
+//! Cookies on their way to the hub: those that must not arrive do not, whatever they stand among, and the others arrive
+//! in order and byte for byte. The `cookie` crate reads them as well.
+
+#![no_main]
+
+use cookie::Cookie;
+use hublatch::proxy::cookies::{handed_over, session_ids, states, strip_hub_login, strip_ours};
+use hyper::HeaderMap;
+use hyper::header::{COOKIE, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+
+const OURS: [&str; 3] = ["hublatch-token", "hublatch-state", "__Host-hublatch-state"];
+const LOGIN: [&str; 6] = [
+    "jupyterhub-hub-login",
+    "jupyterhub-session-id",
+    "_xsrf",
+    "__Host-jupyterhub-hub-login",
+    "__Host-jupyterhub-session-id",
+    "__Host-_xsrf",
+];
+
+/// The pairs of all lines: names without the whitespace around them.
+fn pairs(headers: &HeaderMap) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let pair = |pair: &[u8]| {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        let name = halves.next().unwrap_or_default().trim_ascii().to_vec();
+        (name, pair.trim_ascii_start().to_vec())
+    };
+    lines.flat_map(|line| line.split(|byte| *byte == b';')).map(pair).collect()
+}
+
+fn check(before: &HeaderMap, strip: impl Fn(&mut HeaderMap), gone: &[&str]) {
+    let mut after = before.clone();
+    strip(&mut after);
+    for line in after.get_all(COOKIE) {
+        for cookie in Cookie::split_parse(String::from_utf8_lossy(line.as_bytes())).flatten() {
+            assert!(!gone.contains(&cookie.name()), "{cookie}");
+        }
+    }
+    let is_gone = |name: &[u8]| gone.iter().any(|gone| gone.as_bytes() == name);
+    let is_something = |pair: &(Vec<u8>, Vec<u8>)| !pair.1.is_empty();
+    let kept: Vec<_> =
+        pairs(before).into_iter().filter(is_something).filter(|(name, _)| !is_gone(name)).collect();
+    let left: Vec<_> = pairs(&after).into_iter().filter(is_something).collect();
+    assert_eq!(kept, left, "{before:?}");
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let lines = bytes.split(|byte| *byte == b'\n').take(16);
+    let before: HeaderMap =
+        lines.filter_map(|line| HeaderValue::from_bytes(line).ok()).map(|line| (COOKIE, line)).collect();
+    check(&before, strip_ours, &OURS);
+    check(&before, strip_hub_login, &LOGIN);
+    let count = |names: &[&str]| {
+        pairs(&before)
+            .iter()
+            .filter(|(name, _)| names.iter().any(|wanted| wanted.as_bytes() == name.as_slice()))
+            .count()
+    };
+    assert_eq!(session_ids(&before).len(), count(&["jupyterhub-session-id", "__Host-jupyterhub-session-id"]));
+    assert_eq!(handed_over(&before).is_some(), count(&["hublatch-token"]) > 0);
+    assert_eq!(states(&before, true).len(), count(&["__Host-hublatch-state"]));
+    assert_eq!(states(&before, false).len(), count(&["hublatch-state"]));
+});

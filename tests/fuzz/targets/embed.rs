@@ -1,0 +1,115 @@
+//! Answers for frames: each cookie has our attributes once and is the same cookie otherwise, by the `cookie` crate's
+//! reading; each policy has our ancestors and all its other directives.
+
+#![no_main]
+
+use cookie::{Cookie, SameSite};
+use hublatch::config::{Embed as Config, EmbedCookies};
+use hublatch::proxy::embed::Embed;
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, SET_COOKIE, X_FRAME_OPTIONS};
+use libfuzzer_sys::fuzz_target;
+
+const ANCESTORS: [&str; 2] = ["https://lms.example", "https://b.example:8443"];
+
+fn read(bytes: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(32) {
+        let Some((kind, value)) = line.split_first() else { continue };
+        let name = match kind % 3 {
+            0 => SET_COOKIE,
+            1 => CONTENT_SECURITY_POLICY,
+            _ => X_FRAME_OPTIONS,
+        };
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+fn texts(headers: &HeaderMap, name: &hyper::header::HeaderName) -> Vec<String> {
+    let text = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+    headers.get_all(name).iter().map(text).collect()
+}
+
+/// The directives of every policy, each as its words.
+fn policies(headers: &HeaderMap) -> Vec<Vec<Vec<String>>> {
+    let words = |directive: &str| directive.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines = texts(headers, &CONTENT_SECURITY_POLICY);
+    let policy = |policy: &str| policy.split(';').map(words).filter(|words| !words.is_empty()).collect();
+    lines.iter().flat_map(|line| line.split(',').map(policy).collect::<Vec<_>>()).collect()
+}
+
+fn is_list(directive: &[String]) -> bool {
+    directive[0].eq_ignore_ascii_case("frame-ancestors")
+}
+
+fn check_policies(before: &HeaderMap, after: &HeaderMap) {
+    let (was, is) = (policies(before), policies(after));
+    assert!(!after.contains_key(X_FRAME_OPTIONS));
+    let has_list = was.iter().flatten().any(|directive| is_list(directive));
+    let added = usize::from(before.contains_key(X_FRAME_OPTIONS) && !has_list);
+    assert_eq!(was.len() + added, is.len(), "{was:?} {is:?}");
+    for (was, is) in was.iter().zip(&is) {
+        assert_eq!(was.len(), is.len(), "{was:?} {is:?}");
+        for (was, is) in was.iter().zip(is) {
+            if is_list(was) {
+                // Whoever could before still can, and so can ours.
+                let sources = was[1..].iter().filter(|source| !source.eq_ignore_ascii_case("'none'"));
+                assert!(sources.chain(ANCESTORS.map(str::to_owned).iter()).all(|one| is.contains(one)));
+                assert!(is_list(is) && is.len() <= was.len() + ANCESTORS.len(), "{was:?} {is:?}");
+                let only_none = was[1..].iter().all(|source| source.eq_ignore_ascii_case("'none'"));
+                assert!(!only_none || is.len() == 1 + ANCESTORS.len(), "{was:?} {is:?}");
+            } else {
+                assert_eq!(was, is);
+            }
+        }
+    }
+    if added == 1 {
+        let list = &is[was.len()][0];
+        assert!(is_list(list) && ANCESTORS.iter().all(|ours| list.iter().any(|word| word == ours)));
+        assert_eq!(list.contains(&"'self'".to_owned()), list.len() == 4, "{list:?}");
+    }
+}
+
+fn check_cookies(before: &HeaderMap, after: &HeaderMap, kind: EmbedCookies) {
+    let (was, is) = (texts(before, &SET_COOKIE), texts(after, &SET_COOKIE));
+    assert_eq!(was.len(), is.len());
+    for (was, is) in was.into_iter().zip(is) {
+        if kind == EmbedCookies::Lax {
+            assert_eq!(was, is);
+            continue;
+        }
+        let words = |text: &str| {
+            // RFC 6265 § 5.2: only these two are whitespace.
+            let trimmed = |name: &str| name.trim_matches([' ', '\t']).to_ascii_lowercase();
+            let name = |part: &str| trimmed(part.split('=').next().unwrap_or_default());
+            text.split(';').skip(1).map(name).collect::<Vec<_>>()
+        };
+        for (attribute, count) in
+            [("samesite", 1), ("secure", 1), ("partitioned", usize::from(kind == EmbedCookies::Partitioned))]
+        {
+            assert_eq!(words(&is).iter().filter(|name| *name == attribute).count(), count, "{is}");
+        }
+        let (Ok(was), Ok(is)) = (Cookie::parse(was), Cookie::parse(is.clone())) else { continue };
+        assert_eq!((is.same_site(), is.secure()), (Some(SameSite::None), Some(true)), "{is}");
+        assert_eq!(was.name_value(), is.name_value());
+        assert_eq!((was.path(), was.domain()), (is.path(), is.domain()), "{is}");
+        assert_eq!(
+            (was.http_only(), was.max_age(), was.expires()),
+            (is.http_only(), is.max_age(), is.expires())
+        );
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let before = read(bytes);
+    for kind in [EmbedCookies::Lax, EmbedCookies::None, EmbedCookies::Partitioned] {
+        let config = Config { frame_ancestors: ANCESTORS.map(str::to_owned).to_vec(), cookies: kind };
+        let mut after = before.clone();
+        Embed::new(&config).amend(&mut after);
+        check_policies(&before, &after);
+        check_cookies(&before, &after, kind);
+    }
+});

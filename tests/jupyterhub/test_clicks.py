@@ -1,0 +1,134 @@
+"""What people do with a link in Chromium: refresh, click twice, go back; with a slow hub, and with two hublatch that
+share one Redis behind one address."""
+
+import shutil
+
+import pytest
+from playwright.sync_api import Error, expect
+
+from chromium import PATIENCE
+from hops import Hop
+from processes import Process, free_port, wait_until
+from test_real_browser import chromium, page  # noqa: F401
+
+SLOW = 2.0  # seconds that the login takes
+
+
+@pytest.fixture(scope="module")
+def slow_latch(hub, start_hublatch):
+    """Before a hub that takes its time for each login."""
+    hop = Hop(hub.public_url, slow_start=b"GET /hub/login", delay=SLOW)
+    yield start_hublatch(hub, {"hub": {"url": hop.url}})
+    hop.stop()
+
+
+class Redis:
+    def __init__(self, folder):
+        port = free_port()
+        command = [shutil.which("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        self.process = Process("redis", folder, command, {})
+        self.url = f"redis://127.0.0.1:{port}/0"
+        wait_until(lambda: "Ready to accept connections" in self.process.log, 10, "Redis to answer")
+
+
+class Pair:
+    """Two hublatch behind one address that gives each connection to the other one than the last."""
+
+    def __init__(self, hub, start_hublatch, store):
+        listen = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        self.front = Hop(*(f"http://{address}" for address in listen))
+        self.latches = [
+            start_hublatch(hub, {"public": {"listen": address, "url": self.front.url}, "store": {"url": store}})
+            for address in listen
+        ]
+        self.url = self.front.url
+
+    def issue(self, *arguments, **fields):
+        return self.latches[0].issue(*arguments, **fields)
+
+    def audit(self, link):
+        return [event for latch in self.latches for event in latch.audit(link)]
+
+
+@pytest.fixture(scope="module")
+def pair(hub, start_hublatch, tmp_path_factory):
+    if shutil.which("redis-server") is None:
+        pytest.fail("redis-server is missing: docker/install.sh redis")
+    redis = Redis(tmp_path_factory.mktemp("redis"))
+    pair = Pair(hub, start_hublatch, redis.url)
+    yield pair
+    pair.front.stop()
+    redis.process.stop()
+
+
+@pytest.fixture(params=["slow_latch", "pair"])
+def latch_of_a_kind(request):
+    return request.getfixturevalue(request.param)
+
+
+def app_page(page, link):  # noqa: F811
+    page.route("http://app.localhost/", lambda route: route.fulfill(
+        content_type="text/html", body=f"<title>app</title><a href='{link['url']}'>Open my notebook</a>"
+    ))  # fmt: skip
+    page.goto("http://app.localhost/")
+    return page.get_by_text("Open my notebook")
+
+
+def expect_home(page, latch, username):  # noqa: F811
+    page.wait_for_url(f"{latch.url}/hub/home", timeout=PATIENCE)
+    expect(page.locator("body")).to_contain_text(username)
+
+
+def test_a_refresh_and_the_way_back_do_no_harm(latch_of_a_kind, page):  # noqa: F811
+    latch, name = latch_of_a_kind, "lena"
+    link = latch.issue(name, next="/hub/home")
+    app_page(page, link).click()
+    expect_home(page, latch, name)
+    page.reload()
+    expect_home(page, latch, name)
+    page.goto("about:blank")
+    page.go_back()
+    expect_home(page, latch, name)
+    page.goto(link["url"])
+    expect_home(page, latch, name)
+    assert latch.audit(link).count("redeemed") == 1
+
+
+def test_a_double_click_logs_in_once_although_the_hub_is_slow(slow_latch, page):  # noqa: F811
+    link = slow_latch.issue("mara", next="/hub/home")
+    app_page(page, link).dblclick()
+    expect_home(page, slow_latch, "mara")
+    assert slow_latch.audit(link).count("redeemed") == 1
+
+
+def test_a_refresh_in_the_middle_of_a_slow_login_ends_in_the_notebooks_all_the_same(slow_latch, page):  # noqa: F811
+    link = slow_latch.issue("nils", next="/hub/home")
+    try:
+        # Long enough for the token to be consumed, not for the hub to answer.
+        page.goto(link["url"], timeout=SLOW * 500)
+        pytest.fail("the hub was not slow")
+    except Error as error:
+        assert "Timeout" in str(error) or "interrupted" in str(error), error
+    wait_until(lambda: "redeemed" in slow_latch.audit(link), 5, "the token to be consumed")
+    page.goto(link["url"])
+    expect_home(page, slow_latch, "nils")
+    assert slow_latch.audit(link).count("redeemed") == 1
+
+
+def test_two_tabs_opened_at_once_through_two_replicas_log_in_once(pair, chromium):  # noqa: F811
+    context = chromium.new_context()
+    link = pair.issue("oskar", next="/hub/home")
+    first, second = context.new_page(), context.new_page()
+    app_page(first, link).click(no_wait_after=True)
+    app_page(second, link).click(no_wait_after=True)
+    expect_home(first, pair, "oskar")
+    expect(second.locator("body")).to_contain_text("oskar")
+    assert pair.audit(link).count("redeemed") == 1
+    context.close()
+
+
+def test_a_double_click_through_two_replicas_logs_in_once(pair, page):  # noqa: F811
+    link = pair.issue("paula", next="/hub/home")
+    app_page(page, link).dblclick()
+    expect_home(page, pair, "paula")
+    assert pair.audit(link).count("redeemed") == 1
