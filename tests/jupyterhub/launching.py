@@ -1,8 +1,14 @@
 """Hubs that hublatch may start servers at, set up by the README's own blocks."""
 
+import json
+import os
+import signal
+import time
+import urllib.request
 from pathlib import Path
 
 from hublatch import merged
+from processes import wait_until
 from readme import block
 
 # Beside the README's service there is the test's own, which looks at what came of it.
@@ -43,3 +49,30 @@ def start(start_hub, start_hublatch, folder, api_only=False, extra="", role_text
     latch = start_hublatch(hub, merged(keys, changes or {}))
     latch.hub = hub
     return latch
+
+
+def wait_until_stopped(hub, user, server):
+    wait_until(lambda: server not in hub.api("GET", f"/users/{user}")["servers"], 30, "the server to stop")
+
+
+def follow(latch, link):
+    """The events of a launch as the app gets them, each with the time at which it came."""
+    url = latch.management + link["server"]["progress_url"]
+    request = urllib.request.Request(url, headers={"Authorization": f"token {latch.key}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        for line in answer:
+            if line.startswith(b"data:"):
+                yield time.monotonic(), json.loads(line[5:])
+
+
+def kill_server(hub, user):
+    """Ends the process of the user's server, unseen by the hub."""
+    mark = f"JUPYTERHUB_USER={user}\0".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            text = environ.read_bytes() + b"\0"
+        except (PermissionError, FileNotFoundError, ProcessLookupError):
+            continue
+        if mark in text and f"HUBLATCH_TEST_DIR={hub.folder}\0".encode() in text:
+            os.kill(int(environ.parent.name), signal.SIGKILL)

@@ -7,16 +7,25 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 import launching
-from processes import ROOT, wait_until
-from test_real_browser import CHROMIUM, PATIENCE, QUIET, app_page, launcher, show
+from chromium import PATIENCE, launch, launcher, show
+from test_real_browser import app_page
 
 WAITING = re.compile(r"/hub/hublatch/launch/")
+STEPS = [f"Step {step} of 5 <b>&</b>" for step in range(1, 6)]
+WATCH = """() => {
+    const state = document.getElementById('state');
+    const steps = [];
+    new MutationObserver(() => {
+        steps.push([performance.now(), document.getElementById('bar').value, state.textContent]);
+        localStorage.steps = JSON.stringify(steps);
+    }).observe(state, {childList: true, characterData: true, subtree: true});
+}"""
 
 
 @pytest.fixture(scope="module")
 def chromium():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=QUIET)
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -37,8 +46,8 @@ def either(request, start_hub, start_hublatch, tmp_path_factory):
     latch.hub.kill()
 
 
-def documents(page):
-    """Path and status of every document and script call that the page asks for from now on."""
+def answers(page):
+    """Kind, status and URL of everything that the page gets from now on."""
     seen = []
     page.on("response", lambda answer: seen.append((answer.request.resource_type, answer.status, answer.url)))
     return seen
@@ -48,15 +57,14 @@ def test_one_call_and_one_click_end_in_the_named_server(either, page):
     assert not either.hub.has_user("me")
     begun = time.monotonic()
     link = either.issue("me", server="named", path="lab", launch={"cpu": "2"})
-    answered = time.monotonic() - begun
-    assert answered < 5, "the call must not wait for the server"
+    assert time.monotonic() - begun < 5, "the call must not wait for the server"
     assert link["next"] == "/user/me/named/lab"
     assert link["server"]["progress_url"] == f"/api/v1/links/{link['id']}/progress"
     server = either.hub.api("GET", "/users/me")["servers"]["named"]
     assert server["ready"] or server["pending"] == "spawn"
     assert server["user_options"] == {"cpu": "2"}
 
-    seen = documents(page)
+    seen = answers(page)
     app_page(page, either, link)
     page.get_by_text("Open my notebook").click()
     expect(launcher(page)).to_be_visible(timeout=PATIENCE)
@@ -70,8 +78,7 @@ def test_one_call_and_one_click_end_in_the_named_server(either, page):
 
 def test_a_launched_link_works_without_script(either):
     browser = either.browser()
-    link = either.issue("nina", launch=True)
-    page = browser.open_server(link["url"])
+    page = browser.open_server(either.issue("nina", launch=True)["url"])
     assert (page.status, page.path, browser.user()) == (200, "/user/nina/lab", "nina")
     # The server runs now: the next link leads straight into it, and starts nothing.
     again = either.issue("nina", path="lab/tree", launch=True)
@@ -82,36 +89,67 @@ def test_a_launched_link_works_without_script(either):
     assert browser.open(again["url"]).path == "/user/nina/lab/tree"
 
 
-def test_a_server_of_five_seconds_tells_of_each_step(either, chromium):
-    link = either.issue("sven", server="slow", path="lab", launch=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_server_of_five_seconds_tells_of_each_step(either, chromium, scheme):
+    context = chromium.new_context(color_scheme=scheme)
+    page = context.new_page()
+    user = f"sven-{scheme}"
+    link = either.issue(user, server="slow", path="lab", launch=True)
     assert link["server"]["ready"] is False
-    for scheme in ("light", "dark"):
-        context = chromium.new_context(color_scheme=scheme)
-        page = context.new_page()
-        page.goto(link["url"] if scheme == "light" else waiting_url)
-        if scheme == "light":
-            waiting_url = page.url
-            assert WAITING.search(waiting_url)
-            bar = page.get_by_role("progressbar", name="Your server is starting")
-            expect(bar).to_be_visible()
-            page.evaluate("""() => {
-                window.steps = [];
-                const state = document.getElementById('state');
-                new MutationObserver(() => {
-                    window.steps.push([performance.now(), document.getElementById('bar').value, state.textContent]);
-                    localStorage.steps = JSON.stringify(window.steps);
-                }).observe(state, {childList: true, characterData: true, subtree: true});
-            }""")
-            expect(page.locator("#state")).to_have_text("Step 3 of 5 <b>&</b>", timeout=PATIENCE)
-            show(page, f"waiting-{'api-only' if either.api_only else 'pages'}")
-            expect(launcher(page)).to_be_visible(timeout=PATIENCE)
-            assert page.url.startswith(f"{either.url}/user/sven/slow/lab")
-            steps = page.evaluate("JSON.parse(localStorage.steps)")
-            names = [name for _, _, name in steps]
-            expected = [f"Step {step} of 5 <b>&</b>" for step in range(1, 6)]
-            assert [name for name in names if name in expected][-3:] == expected[-3:], names
-            bars = [value for _, value, _ in steps]
-            assert bars == sorted(bars) and bars[-1] >= 90, bars
-            times = {name: when for when, _, name in steps}
-            assert times[expected[4]] - times[expected[3]] > 500, "each step is shown when it happens"
-        context.close()
+    page.goto(link["url"])
+    assert WAITING.search(page.url)
+    page.evaluate(WATCH)
+    expect(page.get_by_role("progressbar", name="Your server is starting")).to_be_visible()
+    expect(page.locator("#log li").filter(has_text=STEPS[2])).to_be_visible(timeout=PATIENCE)
+    show(page, f"waiting-{scheme}")
+    expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+    assert page.url.startswith(f"{either.url}/user/{user}/slow/lab")
+
+    steps = page.evaluate("JSON.parse(localStorage.steps)")
+    told = {message: when for when, _, message in steps}
+    assert [message for message in told if message in STEPS][-3:] == STEPS[-3:], steps
+    bars = [value for _, value, _ in steps]
+    assert bars == sorted(bars) and bars[-1] >= 90, steps
+    assert told[STEPS[4]] - told[STEPS[3]] > 500, "each step is shown when it happens"
+    context.close()
+
+
+def test_a_server_that_fails_shows_the_hubs_words_and_a_button(either, page):
+    link = either.issue("fred", server="broken", launch=True)
+    page.goto(link["url"])
+    expect(page.locator("h1")).to_have_text("Your server did not start", timeout=PATIENCE)
+    expect(page.locator(".detail")).to_contain_text("The image <b>does not</b> exist.")
+    show(page, "launch-failed")
+    page.get_by_role("button", name="Start it again").click()
+    expect(page.get_by_role("progressbar")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("h1")).to_have_text("Your server did not start", timeout=PATIENCE)
+
+
+def test_a_server_that_was_stopped_meanwhile_is_started_again_by_the_button(either, page):
+    link = either.issue("nina", path="lab", expires_in=300, launch=True)
+    either.hub.api("DELETE", "/users/nina/server")
+    launching.wait_until_stopped(either.hub, "nina", "")
+    page.goto(link["url"])
+    expect(page.locator("h1")).to_have_text("Your server is not running")
+    page.get_by_role("button", name="Start it again").click()
+    expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+    assert page.url.startswith(f"{either.url}/user/nina/lab")
+
+
+def test_the_app_follows_the_start_event_by_event(either):
+    link = either.issue("erin", server="slow", launch=True)
+    events = list(launching.follow(either, link))
+    assert [event["message"] for _, event in events][-6:-1] == STEPS
+    assert events[-1][1]["ready"] is True
+    assert events[-1][0] - events[-4][0] > 1, "the first event must not wait for the last"
+
+
+def test_nobody_else_sees_or_presses_anything(either):
+    browser = either.browser()
+    path = browser.open(either.issue("mary", server="broken", launch=True)["url"]).path
+    assert WAITING.search(path)
+    stranger = either.browser()
+    assert stranger.open(path).status == 403
+    stranger.open(either.issue("eve", server="broken", launch=True)["url"])
+    assert (stranger.user(), stranger.open(path).status) == ("eve", 403)
+    assert stranger.fetch("GET", path + "/events").status == 403
