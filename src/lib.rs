@@ -9,7 +9,7 @@
 //! | floor | rooms | what is in them |
 //! | --- | --- | --- |
 //! | 7 | `main.rs` | the process: arguments in, exit code out |
-//! | 6 | [`cli`] | one file a command: serve, check, init, keygen, link, health |
+//! | 6 | [`cli`] | one file a command: serve, check, init, keygen, link, doctor, health |
 //! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, reloads, drains |
 //! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
@@ -33,6 +33,15 @@
 //!    who is this browser (`proxy::visitor`)? Must she be asked first?
 //! 4. `proxy::redeem::conclude`: consume (`LoginService::redeem`, the only maker of a `VerifiedUser`), end another
 //!    user's session, set the identity (`Identity::set` takes the `VerifiedUser` by value), send the login, once.
+//!
+//! # Walkthrough: a server is launched
+//!
+//! 1. An order with `launch` is judged (`LoginService::draw_up`); then the hub is asked to create the user and to start the
+//!    server (`HubClient::launch`); then the link is stored. What fails half-way says what was done.
+//! 2. The click is redeemed as any other, but the hub is told to lead the browser to our waiting page
+//!    (`login::launch`: a ticket in its path says for whom, which server, and where to go then).
+//! 3. `proxy::waiting`: whom the hub knows as the ticket's user sees how the server starts, from the hub's own events
+//!    (`hub::events`), and is sent into it when it is ready. Nothing of this is kept here.
 //!
 //! # Invariants
 //!

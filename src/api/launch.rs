@@ -102,14 +102,13 @@ pub(super) async fn launch(
 /// `GET /api/v1/links/{id}/progress`
 pub(super) async fn progress(
     login: &LoginService,
-    hub: &HubClient,
     app: &App,
     id: &str,
 ) -> Result<hyper::Response<AnswerBody>, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
     let link = login.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
     let server = link.grant.launch.ok_or(ApiError::NotLaunched)?;
-    let body = match hub.events(link.grant.username.as_str(), server.as_str()).await {
+    let body = match login.hub().events(link.grant.username.as_str(), server.as_str()).await {
         Ok(events) => AnswerBody::Pieces(Pieces::of(events.into_stream())),
         Err(error) => match error.refused_with() {
             // The hub's words for a server that is not starting, and for one that never was.

@@ -17,7 +17,7 @@ use super::json::{Fault, MemberError, Members};
 use super::order::{Asked, order};
 use super::{Answer, json_answer, launch};
 use crate::config::App;
-use crate::hub::{HubClient, Launched};
+use crate::hub::Launched;
 use crate::login::LoginService;
 use crate::login::link::{IssuedLink, OrderError};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
@@ -33,7 +33,6 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Who issues links, and by what.
 pub(super) struct Issuer<'a> {
     pub(super) login: &'a LoginService,
-    pub(super) hub: &'a HubClient,
     pub(super) app: &'a App,
     pub(super) client: Option<IpAddr>,
 }
@@ -55,7 +54,7 @@ impl Issuer<'_> {
         let (orders, options): (Vec<_>, Vec<_>) =
             asked.into_iter().map(|Asked { order, options }| (order, options)).unzip();
         let drafts = self.login.draw_up(self.app, orders).map_err(&refused)?;
-        let (launched, done) = launch::launch(self.hub, &drafts, &options, &place).await?;
+        let (launched, done) = launch::launch(self.login.hub(), &drafts, &options, &place).await?;
         match self.login.issue(self.app, drafts, key, self.client).await {
             Ok(issued) => Ok(issued.into_iter().zip(launched).collect()),
             Err(error) => Err(done.told_with(refused(error))),
@@ -66,7 +65,7 @@ impl Issuer<'_> {
 /// `POST /api/v1/links`
 pub(super) async fn issue(by: &Issuer<'_>, headers: &HeaderMap, body: JsonBody) -> Result<Answer, ApiError> {
     let key = idempotency_key(by.app, headers, body.digest)?;
-    let asked = order(body.members, by.hub.has_token());
+    let asked = order(body.members, by.login.hub().has_token());
     let asked = asked.map_err(|error| ApiError::member(Place::Body, error))?;
     let issued = by.issue(vec![asked], key, |_| Place::Body).await?;
     let Some((link, launched)) = issued.first() else { return Err(ApiError::NoSuchLink) };
@@ -87,7 +86,7 @@ pub(super) async fn issue_batch(
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(ApiError::IdempotencyKeyOnBatch);
     }
-    let asked = batch(body.members, by.hub.has_token())?;
+    let asked = batch(body.members, by.login.hub().has_token())?;
     // More at once than a burst would be refused at any time, so "try again later" would be untrue.
     let at_once_max = usize::try_from(by.app.burst().get()).unwrap_or(usize::MAX);
     if asked.len() > at_once_max {

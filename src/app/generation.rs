@@ -56,7 +56,6 @@ pub(super) struct InForce {
     /// As many as there were at the start.
     threads: usize,
     login: Arc<LoginService>,
-    hub: Arc<HubClient>,
     shared: Arc<Shared>,
 }
 
@@ -74,17 +73,15 @@ impl Generation {
         let login = Arc::new(login);
         let (metrics, shutdown) = (Arc::clone(&lasting.metrics), lasting.shutdown.clone());
         let pages = Pages::new(&config)?;
-        let hub = Arc::new(HubClient::new(&config, Arc::clone(&metrics))?);
-        let parts =
-            Parts { login: Arc::clone(&login), hub: Arc::clone(&hub), signer: signer(&config)?, pages };
+        let parts = Parts { login: Arc::clone(&login), signer: signer(&config)?, pages };
         let shared =
             Arc::new(Shared::new(&config, parts, metrics, shutdown).map_err(|_| StartError::PublicUrl)?);
         let threads = config.public.runtimes();
-        Ok(Self::new(InForce { config, threads, login, hub, shared }, lasting))
+        Ok(Self::new(InForce { config, threads, login, shared }, lasting))
     }
 
     fn new(in_force: InForce, lasting: &Lasting) -> Self {
-        let InForce { config, threads, login, hub, shared } = &in_force;
+        let InForce { config, threads, login, shared } = &in_force;
         let limits = Arc::new(config.limits.clone());
         let proxy = || Proxy::new(Arc::clone(shared), Proxy::pool(config, Arc::clone(&limits), shared));
         let status = Status {
@@ -97,8 +94,7 @@ impl Generation {
             hub: HubState::default(),
         };
         let pages = Arc::new(status).pages();
-        let (login, hub, reloads) = (Arc::clone(login), Arc::clone(hub), Arc::clone(&lasting.reloads));
-        let api = Api::new(config, login, hub, pages, reloads);
+        let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads));
         let settings = |tls: Option<&Acceptor>| Settings { limits: Arc::clone(&limits), tls: tls.cloned() };
         Self {
             proxies: (0..*threads).map(|_| proxy()).collect(),
@@ -120,13 +116,12 @@ impl InForce {
         if let (Some(new), Some(old)) = (&mut config.public.tls, &self.config.public.tls) {
             *new = new.clone().with_tickets_of(old);
         }
-        let login = Arc::new(self.login.succeeded_by(&config).ok_or(StartError::PublicUrl)?);
-        let pages = Pages::new(&config)?;
         let hub = Arc::new(HubClient::new(&config, Arc::clone(&lasting.metrics))?);
-        let parts =
-            Parts { login: Arc::clone(&login), hub: Arc::clone(&hub), signer: signer(&config)?, pages };
+        let login = Arc::new(self.login.succeeded_by(&config, hub).ok_or(StartError::PublicUrl)?);
+        let pages = Pages::new(&config)?;
+        let parts = Parts { login: Arc::clone(&login), signer: signer(&config)?, pages };
         let shared = Arc::new(self.shared.succeeded_by(&config, parts).map_err(|_| StartError::PublicUrl)?);
-        Ok(Generation::new(InForce { config, threads: self.threads, login, hub, shared }, lasting))
+        Ok(Generation::new(InForce { config, threads: self.threads, login, shared }, lasting))
     }
 }
 

@@ -13,16 +13,15 @@ use crate::logging;
 
 /// Runs until a signal ends it.
 pub fn run(file: &Path) -> Exit {
+    // Before the first secret is read.
+    if let Err(error) = forbid_core_files() {
+        return fail("serve", &format!("turn core files off: {error}"));
+    }
     let Reading { outcome, files } = read(file);
     let config = match judge(outcome) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    // No core file: it would hold live tokens.
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-    {
-        return fail("serve", &format!("turn core files off: {error}"));
-    }
     let log = logging::start(config.log.format == LogFormat::Json, config.log.level);
     warn_about(&config);
     let running = match app::start(&config, Surroundings::default()) {
@@ -43,6 +42,14 @@ pub fn run(file: &Path) -> Exit {
     let ended = until_signalled(running, &reload);
     drop(log);
     ended
+}
+
+/// No core file: it would hold live tokens and keys. The flag also keeps other processes of the same user out; the limit
+/// holds where a kernel dumps in spite of it.
+fn forbid_core_files() -> Result<(), rustix::io::Errno> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
 }
 
 /// Tells what is allowed but unwise, once.

@@ -121,6 +121,15 @@ pub struct PublicUrl {
     pub port: u16,
 }
 
+impl PublicUrl {
+    /// The host name or address, without port and without the brackets of IPv6.
+    pub fn host(&self) -> &str {
+        let port = format!(":{}", self.port);
+        let host = self.authority.strip_suffix(&port).unwrap_or(&self.authority);
+        host.trim_matches(['[', ']'])
+    }
+}
+
 /// `[management]`.
 #[derive(Debug, Clone)]
 pub struct Management {

@@ -6,6 +6,8 @@
 pub mod apps;
 pub mod assertion;
 mod exchange;
+pub mod hub_tokens;
+mod issuer;
 mod jwks;
 pub mod jwt;
 pub mod launch;
@@ -13,6 +15,7 @@ pub mod link;
 mod live;
 pub mod next;
 mod offer;
+pub mod owners;
 pub mod parameter;
 pub mod presented;
 pub mod query;
@@ -31,7 +34,8 @@ use aws_lc_rs::rand::SecureRandom;
 
 use crate::audit::Audit;
 use crate::clock::{Clock, Moment};
-use crate::config::{Config, Confirm};
+use crate::config::{Config, Confirm, HubTokens};
+use crate::hub::{HubClient, TokenChecks};
 use crate::metrics::Metrics;
 use crate::store::TokenStore;
 use crate::token::{BrowserSecret, NoRandomness, UsernameRule};
@@ -44,6 +48,7 @@ use parameter::Parameter;
 use service::Services;
 use tries::Tries;
 
+pub use issuer::NoIssuer;
 pub use offer::{Asked, Offer};
 pub use redeem::VerifiedUser;
 pub use refusal::{Refusal, RefusalReason};
@@ -84,6 +89,9 @@ pub struct LoginService {
     random: Arc<dyn SecureRandom + Send + Sync>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
+    hub: Arc<HubClient>,
+    /// None: no `[hub_tokens]`.
+    checks: Option<TokenChecks>,
     services: Arc<Services>,
     signatories: Signatories,
     tries: Tries,
@@ -111,6 +119,8 @@ pub struct Parts {
     pub audit: Arc<Audit>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Whom the hub is asked through.
+    pub hub: Arc<HubClient>,
 }
 
 impl LoginService {
@@ -131,18 +141,23 @@ impl LoginService {
             waiting_path: format!("{}hub/hublatch/launch/", config.hub.base_url),
             api_only: config.hub.api_only,
         };
-        let Parts { store, clock, random, audit, metrics } = parts;
+        let Parts { store, clock, random, audit, metrics, hub } = parts;
+        let checks =
+            |tokens: &HubTokens| TokenChecks::new(Arc::clone(&hub), Arc::clone(&clock), tokens.cache_max_age);
+        let checks = config.hub_tokens.as_ref().map(checks);
         let services = Arc::new(Services::default());
         let tickets = config.hub.api.token.as_ref().map(|token| Tickets::new(token.as_bytes()));
         let started = clock.now();
         Some(Self {
             rules,
-            apps: Apps::new(&config.apps),
+            apps: Apps::new(&config.apps, config.hub_tokens.as_ref()),
             store,
             clock,
             random,
             audit,
             metrics,
+            hub,
+            checks,
             signatories: Signatories::new(&config.apps, Arc::clone(&services)),
             services,
             tickets,
@@ -151,14 +166,16 @@ impl LoginService {
         })
     }
 
-    /// The service of another `config` in place of this one: it remembers what this one does.
-    pub fn succeeded_by(&self, config: &Config) -> Option<Self> {
+    /// The service of another `config`, with its `hub`, in place of this one: it remembers what this one does, but not
+    /// what another hub has said.
+    pub fn succeeded_by(&self, config: &Config, hub: Arc<HubClient>) -> Option<Self> {
         let parts = Parts {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             audit: Arc::clone(&self.audit),
             metrics: Arc::clone(&self.metrics),
+            hub,
         };
         let new = Self::new(config, parts)?;
         Some(Self {
@@ -179,6 +196,16 @@ impl LoginService {
     /// The apps in force.
     pub fn apps(&self) -> &Apps {
         &self.apps
+    }
+
+    /// The hub, asked in our own name.
+    pub fn hub(&self) -> &HubClient {
+        &self.hub
+    }
+
+    /// Whose hub tokens are; none without `[hub_tokens]`.
+    pub fn checks(&self) -> Option<&TokenChecks> {
+        self.checks.as_ref()
     }
 
     /// The store.

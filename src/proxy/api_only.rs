@@ -46,14 +46,20 @@ pub(super) async fn pass(proxy: &Proxy, passing: Passing) -> Answer {
     let shown = match owner(path.strip_prefix(base.as_str())) {
         Owner::Service => return Ok(answer),
         Owner::Servers(rest) => {
-            let missing = matches!(
+            // A route without a server behind it is the proxy's 503, and comes with the hub's page too.
+            let unreachable = matches!(
                 answer.status(),
-                StatusCode::NOT_FOUND | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE
+                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
             );
-            if !missing || runs(proxy, rest).await {
+            if !unreachable && answer.status() != StatusCode::NOT_FOUND {
                 return Ok(answer);
             }
-            Page::ServerNotRunning
+            match runs(proxy, rest).await {
+                false => Page::ServerNotRunning,
+                true if unreachable => Page::BadGateway,
+                // Its own, about a file.
+                true => return Ok(answer),
+            }
         }
         Owner::Hub | Owner::Nobody if answer.status().is_server_error() => Page::BadGateway,
         Owner::Hub | Owner::Nobody if answer.status() == StatusCode::NOT_FOUND => Page::NotFound,
@@ -102,7 +108,7 @@ async fn runs(proxy: &Proxy, rest: &str) -> bool {
         rest.split('/').map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8());
     let Some(Ok(name)) = segments.next() else { return true };
     let server = segments.next().and_then(Result::ok).unwrap_or_default();
-    match proxy.shared.hub.user(&name).await {
+    match proxy.shared.login.hub().user(&name).await {
         Ok(Some(user)) => {
             ["", &server].iter().any(|server| user.servers.get(*server).is_some_and(|server| server.ready))
         }

@@ -94,7 +94,7 @@ impl Service for Proxy {
                         Box::pin(logout::answer(self, passing)).await
                     }
                     path if path.starts_with(self.shared.login.waiting_path())
-                        && self.shared.hub.has_token() =>
+                        && self.shared.login.hub().has_token() =>
                     {
                         Box::pin(waiting::answer(self, passing)).await
                     }

@@ -12,7 +12,6 @@ use super::identity::Identity;
 use super::redeem::Turns;
 use super::upgrade::Tunnels;
 use crate::config::{Config, Login, WithoutToken};
-use crate::hub::HubClient;
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
 use crate::metrics::Metrics;
@@ -23,7 +22,6 @@ use crate::shutdown::Shutdown;
 #[derive(Debug)]
 pub struct Shared {
     pub(super) login: Arc<LoginService>,
-    pub(super) hub: Arc<HubClient>,
     pub(super) identity: Identity,
     pub(super) forwarding: Forwarding,
     pub(super) embed: Option<Embed>,
@@ -39,8 +37,6 @@ pub struct Shared {
 pub struct Parts {
     /// The life of tokens.
     pub login: Arc<LoginService>,
-    /// The Hub API.
-    pub hub: Arc<HubClient>,
     /// What proves a login to the hub; none: the header alone.
     pub signer: Option<Signer>,
     /// Our own pages.
@@ -71,14 +67,13 @@ impl Shared {
     /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
     pub fn new(
         config: &Config,
-        Parts { login, hub, signer, pages }: Parts,
+        Parts { login, signer, pages }: Parts,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let public = &config.public.url;
         Ok(Self {
             login,
-            hub,
             identity: Identity::new(config.login.user_header.clone(), signer),
             forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
             pages,

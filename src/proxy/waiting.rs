@@ -94,7 +94,7 @@ impl Place<'_> {
     /// The server itself if it is ready; else how it stands.
     async fn show(&self) -> Answer {
         let (user, server) = self.names();
-        match self.proxy.shared.hub.server_state(user, server).await {
+        match self.proxy.shared.login.hub().server_state(user, server).await {
             Ok(ServerState::Ready) => lead_to(&self.ticket.next),
             Ok(ServerState::Starting { percent, message }) => {
                 Ok(self.page(Start::Starting { percent, message: &message }))
@@ -108,7 +108,7 @@ impl Place<'_> {
     /// What happens, as it happens.
     async fn events(&self) -> Answer {
         let (user, server) = self.names();
-        let body = match self.proxy.shared.hub.events(user, server).await {
+        let body = match self.proxy.shared.login.hub().events(user, server).await {
             Ok(events) => ResponseBody::Pieces(Pieces::of(events.into_stream())),
             Err(error) => match error.refused_with() {
                 // Not on its way: the page asks anew, and says what there is to say.
@@ -136,7 +136,7 @@ impl Place<'_> {
             return Ok(page(self.proxy, &Page::Refused(Refused::NotAllowed), self.format));
         }
         let (user, server) = self.names();
-        match self.proxy.shared.hub.launch(user, server, None).await {
+        match self.proxy.shared.login.hub().launch(user, server, None).await {
             // Back to the page by a GET, so that a refresh starts nothing.
             Ok(_) => lead_to(self.path),
             Err(error) => Ok(self.trouble(&error.cause)),

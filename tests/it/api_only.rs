@@ -102,6 +102,12 @@ fn what_is_not_the_hubs_bare_error_stays_as_it_is() {
     assert!(is_bare(&browser.navigate("/user/me/lab").header("Sec-Fetch-Mode", "cors").send()), "a script's");
     assert!(is_bare(&browser.navigate("/user/me/lab").header("Accept", "application/json").send()));
     assert!(is_bare(&browser.request("POST", "/user/me/lab").header("Content-Length", "0").send()));
+    bare(&hub, "503 Service Unavailable");
+    assert_eq!(
+        shown(&mut browser, "/user/me/named/lab"),
+        "Error 502, bad_gateway",
+        "it runs, and is out of reach"
+    );
     bare(&hub, "200 OK");
     assert!(is_bare(&browser.get("/user/me/lab")));
     bare(&hub, "403 Forbidden");

@@ -90,6 +90,7 @@ pub struct TestApi {
     pub shutdown: Shutdown,
     /// How often the hub was asked for a sign of life.
     pub probes: Arc<AtomicUsize>,
+    pub metrics: Arc<Metrics>,
     audit: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -131,13 +132,14 @@ impl TestApi {
             random: Arc::new(SystemRandom::new()),
             audit: Arc::new(Audit::new(Box::new(Sink(Arc::clone(&audit))))),
             metrics: Arc::clone(&metrics),
+            hub: Arc::new(HubClient::new(&config, Arc::clone(&metrics)).unwrap()),
         };
         let login = Arc::new(LoginService::new(&config, parts).unwrap());
         let counted = Arc::clone(&probes);
         let status = Arc::new(Status {
             store,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            metrics,
+            metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
             probe: Arc::new(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -146,9 +148,8 @@ impl TestApi {
             patience,
             hub: HubState::default(),
         });
-        let hub_client = Arc::new(HubClient::new(&config, Arc::new(Metrics::new())).expect("a client"));
-        let api = Api::new(&config, Arc::clone(&login), hub_client, status.pages(), reloads);
-        Self { api, login, clock, shutdown, probes, audit }
+        let api = Api::new(&config, Arc::clone(&login), status.pages(), reloads);
+        Self { api, login, clock, shutdown, probes, metrics, audit }
     }
 
     /// Issues a link for `order` with the portal's key.

@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod browser;
+pub mod faulty_store;
 pub mod form;
 pub mod gate;
 pub mod hub;

@@ -296,6 +296,11 @@ impl Builder {
 
     /// Starts it.
     pub fn start(self) -> TestProxy {
+        self.another()
+    }
+
+    /// Starts it, as often as it is asked: replicas with one configuration, each on ports of its own.
+    pub fn another(&self) -> TestProxy {
         let audit = AuditLog::default();
         let surroundings = Surroundings {
             clock: Arc::clone(&self.clock),
@@ -313,7 +318,7 @@ impl Builder {
             management: tcp(running.management()),
             running: Some(running),
             key: self.key.expose().to_owned(),
-            origin: self.origin,
+            origin: self.origin.clone(),
             audit,
         }
     }
