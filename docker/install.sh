@@ -2,8 +2,8 @@
 # Installs what the demo and the hub's tests need into target/; run again, it only looks whether all is there.
 #
 #   docker/install.sh hub     target/venv (JupyterHub, JupyterLab, Node) and target/node (configurable-http-proxy)
-#   docker/install.sh tests   the same, the tests' own Python packages, JupyterHub's forced-login example, Chromium, nginx
-#                             and faketime
+#   docker/install.sh tests   the same, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
+#                             nginx and faketime
 #   docker/install.sh redis   Redis, for the tests of the stores
 #   docker/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
 #   docker/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
