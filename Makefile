@@ -72,6 +72,7 @@ hub-tests: build
 # table of the README.
 bench: build
 	$(PYTHON) tests/bench/run.py $(BENCH)
+	$(PYTHON) tests/bench/stores.py
 
 bench-quick: build
 	$(PYTHON) tests/bench/run.py --quick $(BENCH)

@@ -14,6 +14,7 @@ mod logout;
 mod pass;
 mod redeem;
 mod shared;
+mod stream;
 mod upgrade;
 mod upstream;
 mod visitor;
@@ -91,6 +92,7 @@ impl Service for Proxy {
                     path if path == self.shared.rules.logout_path => {
                         Box::pin(logout::answer(self, passing)).await
                     }
+                    _ if wishes.a_stream() => Box::pin(self.stream(passing)).await,
                     _ => self.pass(passing).await,
                 }
             }

@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
+use super::stream::EventStream;
 use crate::body::{BodyError, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
@@ -349,6 +350,8 @@ pub enum ResponseBody {
         /// The connection it comes over, until it has come.
         lease: Option<Lease>,
     },
+    /// The hub's, until the session of its user ends.
+    EventStream(Box<EventStream>),
 }
 
 impl Body for ResponseBody {
@@ -373,6 +376,7 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(frame)
             }
+            Self::EventStream(stream) => stream.poll_frame(cx),
         }
     }
 
@@ -380,6 +384,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Upstream { incoming, .. } => incoming.is_end_stream(),
+            Self::EventStream(stream) => stream.is_end_stream(),
         }
     }
 
@@ -387,6 +392,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Upstream { incoming, .. } => incoming.size_hint(),
+            Self::EventStream(stream) => stream.size_hint(),
         }
     }
 }
