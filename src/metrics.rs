@@ -92,6 +92,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Downstream connections that were closed at once because `limits.connections` was reached.
     pub connections_refused: Counter,
+    /// Log lines that nobody took in time.
+    pub log_lines_dropped: Counter,
     /// Tunnels (WebSockets) that are open.
     pub tunnels: Gauge,
     /// Links issued.
@@ -122,7 +124,13 @@ pub struct Metrics {
     pub store_ping: StoreMetrics,
     /// Calls of the Hub API, by call and result.
     pub hub_calls: Family<HubCallLabels, Counter>,
-    /// How long they take, in seconds.
+    /// Checks of hub tokens. What calls of `whoami` are fewer were answered from memory.
+    pub hub_token_checks: Counter,
+    /// Hub tokens that apps were given for their own.
+    pub hub_tokens_issued: Counter,
+    /// Hub tokens that apps have made worthless.
+    pub hub_tokens_revoked: Counter,
+    /// How long calls take, in seconds.
     pub hub_call_seconds: Histogram,
 }
 
@@ -175,8 +183,14 @@ impl Metrics {
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
         let connections_refused =
             counter("connections_refused", "Connections closed at once, being too many");
+        let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
+        let hub_token_checks =
+            counter("hub_token_checks", "Checks of hub tokens, answered by the hub or from memory");
+        let hub_tokens_issued =
+            counter("hub_tokens_issued", "Hub tokens that apps were given for tokens of their own");
+        let hub_tokens_revoked = counter("hub_tokens_revoked", "Hub tokens that apps have revoked");
         let switches = counter("switches", "Sessions of another user ended before a login");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -200,6 +214,7 @@ impl Metrics {
             upstream_connections,
             connections,
             connections_refused,
+            log_lines_dropped,
             tunnels,
             links_issued,
             links_redeemed,
@@ -215,6 +230,9 @@ impl Metrics {
             store_revoke_user: of_store("revoke_user"),
             store_ping: of_store("ping"),
             hub_calls,
+            hub_token_checks,
+            hub_tokens_issued,
+            hub_tokens_revoked,
             hub_call_seconds,
         }
     }

@@ -171,6 +171,12 @@ pub fn speaks_http2<IO>(stream: &Secured<IO>) -> bool {
     connection.alpn_protocol() == Some(b"h2")
 }
 
+/// How long the certificate that the peer has shown is valid from now on.
+pub fn peer_left<IO>(stream: &Secured<IO>) -> Option<Duration> {
+    let (_, connection) = stream.get_ref();
+    connection.peer_certificates().and_then(|chain| chain.first()).and_then(identity::left)
+}
+
 /// The connecting side, to one host.
 #[derive(Clone)]
 pub struct Connector {

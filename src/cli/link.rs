@@ -89,15 +89,7 @@ async fn issue(args: &LinkArgs) -> Result<String, String> {
 fn request() -> Result<RequestBuilder, String> {
     let url = variable("HUBLATCH_API_URL")?
         .ok_or("set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8001")?;
-    let key = match (variable("HUBLATCH_API_KEY")?, variable("HUBLATCH_API_KEY_FILE")?) {
-        (Some(key), _) => key,
-        (None, Some(file)) => {
-            std::fs::read_to_string(&file).map_err(|error| format!("read {file}: {error}"))?
-        }
-        (None, None) => {
-            return Err("set HUBLATCH_API_KEY, or HUBLATCH_API_KEY_FILE, to an app's key".to_owned());
-        }
-    };
+    let key = key_of_environment()?;
     let (client, base) = match url.strip_prefix("unix:") {
         Some(path) => (builder().unix_socket(PathBuf::from(path)), "http://localhost"),
         None => (builder(), url.trim_end_matches('/')),
@@ -106,7 +98,19 @@ fn request() -> Result<RequestBuilder, String> {
     let is_tls = base.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
     let client = if is_tls { client } else { client.tls_certs_only([]) };
     let client: Client = client.build().map_err(|error| with_causes(&error))?;
-    Ok(client.post(format!("{base}/api/v1/links")).header("Authorization", format!("token {}", key.trim())))
+    Ok(client.post(format!("{base}/api/v1/links")).header("Authorization", format!("token {key}")))
+}
+
+/// An app's key, from the environment or from the file that it names.
+pub(super) fn key_of_environment() -> Result<String, String> {
+    match (variable("HUBLATCH_API_KEY")?, variable("HUBLATCH_API_KEY_FILE")?) {
+        (Some(key), _) => Ok(key.trim().to_owned()),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(&file).map_err(|error| format!("read {file}: {error}"))?;
+            Ok(text.trim().to_owned())
+        }
+        (None, None) => Err("set HUBLATCH_API_KEY, or HUBLATCH_API_KEY_FILE, to an app's key".to_owned()),
+    }
 }
 
 /// Neither a redirect nor a proxy of the environment gets to see the key.

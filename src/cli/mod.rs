@@ -2,7 +2,9 @@
 //!
 //! What is loaded from where, and with which exit code a command ends, is the same for all of them.
 
+mod call;
 pub mod check;
+pub mod doctor;
 pub mod health;
 pub mod init;
 pub mod keygen;
@@ -49,6 +51,8 @@ enum Command {
     Keygen,
     /// Ask a running hublatch for a login link and print its URL
     Link(link::LinkArgs),
+    /// Test a running deployment, from outside and from inside; exit 1 if anything is unsafe
+    Doctor(doctor::DoctorArgs),
     /// Exit 0 if the running hublatch is ready (container probe)
     Health(ConfigArg),
 }
@@ -88,6 +92,7 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Path) -> Exit) -> Exit {
         Command::Init(args) => init::run(&args),
         Command::Keygen => keygen::run(),
         Command::Link(args) => link::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Health(config) => health::run(&config.file),
     }
 }

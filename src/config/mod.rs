@@ -96,6 +96,8 @@ pub struct Public {
     pub threads: usize,
     /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether they, and nobody else, connect, and say by the PROXY protocol who has connected to them.
+    pub proxy_protocol: bool,
 }
 
 impl Public {
@@ -119,6 +121,15 @@ pub struct PublicUrl {
     pub authority: String,
     /// The port, also where it is the scheme's default.
     pub port: u16,
+}
+
+impl PublicUrl {
+    /// The host name or address, without port and without the brackets of IPv6.
+    pub fn host(&self) -> &str {
+        let port = format!(":{}", self.port);
+        let host = self.authority.strip_suffix(&port).unwrap_or(&self.authority);
+        host.trim_matches(['[', ']'])
+    }
 }
 
 /// `[management]`.

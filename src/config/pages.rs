@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::ConfigFile;
 use super::parse::one_of;
+use super::read::shown;
 use super::{Image, Language, Pages, Template};
 
 const LANGUAGES: [(&str, Option<Language>); 4] = [
@@ -52,7 +53,7 @@ fn read<T: Default>(
     if written.is_empty() {
         return Some(T::default());
     }
-    made(file, &written).map_err(|wrong| file.fault(key, wrong)).ok()
+    made(file, &written).map_err(|wrong| file.fault(key, format!("{} {wrong}", shown(&written)))).ok()
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -210,7 +210,7 @@ impl ConfigFile {
 }
 
 /// A value as a fault repeats it: in quotes, on one line, not too long, without the password of a URL.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let password = text.find("//").zip(text.rfind('@')).filter(|(begin, end)| begin < end);
     let text = match password {
         Some((begin, end)) => format!("{}…{}", &text[..begin + 2], &text[end..]),

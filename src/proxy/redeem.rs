@@ -24,12 +24,12 @@ use crate::config::Confirm;
 use crate::login::next::{Next, form_decode};
 use crate::login::query::LoginQuery;
 use crate::login::{Asked, Refusal, RefusalReason};
-use crate::pages::{Format, Page};
+use crate::pages::Format;
 use crate::token::{LoginToken, State};
 
-use answers::{confirm_page, page, plain};
+use answers::{confirm_page, plain};
 pub(super) use gate::is_navigation;
-use refuse::refuse;
+use refuse::{hub_down, refuse};
 use turns::Taken;
 pub use turns::Turns;
 
@@ -134,7 +134,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Taken::Answer(answer) => return Ok(answer),
         Taken::TooLate => None,
     };
-    let asks = Asked { next: asked.as_deref(), states: &click.states };
+    let asks = Asked { next: asked.as_deref(), states: &click.states, by_app: false };
     let (turn, unnamed) = match turn {
         None => (None, false),
         Some(turn) => match exchange::run(proxy, &click, &token, asks, turn).await {
@@ -148,11 +148,11 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
     };
     // The other redeeming has not ended, and has not consumed the token either: the hub must be very slow.
-    let Some(turn) = turn else { return Ok(page(proxy, &Page::HubDown, click.format)) };
+    let Some(turn) = turn else { return Ok(hub_down(proxy, &click, Some(offer.link()))) };
     // Put together before anything is consumed: what cannot be sent must cost nobody a link.
     let target = conclude::target(proxy, &click, &offer)?;
     let Some((mut lease, current)) = visitor::of(proxy, &click.headers).await else {
-        return Ok(page(proxy, &Page::HubDown, click.format));
+        return Ok(hub_down(proxy, &click, Some(offer.link())));
     };
     let other = current.as_deref().filter(|name| *name != offer.username().as_str());
     let another = other.is_some() && login.rules().confirm != Confirm::Never;
@@ -167,7 +167,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
             Ok(lease) => lease,
             Err(error) => {
                 tracing::warn!(%error, "login: no connection to the hub");
-                return Ok(page(proxy, &Page::HubDown, click.format));
+                return Ok(hub_down(proxy, &click, Some(offer.link())));
             }
         };
     }

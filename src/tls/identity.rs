@@ -94,6 +94,12 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// How long `certificate` is valid from now on; nothing if its dates cannot be read.
+pub(super) fn left(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let (_, ends) = validity(certificate)?;
+    Some(Duration::from_secs(ends.saturating_sub(UnixTime::now().as_secs())))
+}
+
 const SEQUENCE: u8 = 0x30;
 const EXPLICIT_VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;

@@ -107,13 +107,24 @@ fn what_leaves_the_link_as_it_is_writes_nothing() {
     browser.navigate(&link.target()).header("Sec-Fetch-Dest", "image").send();
     browser.get("/hub/login");
     browser.get(&format!("{}&login_token=x", link.target()));
-    hub.on("/hub/api/user", |exchange| exchange.answer("500 Oops", ""));
-    browser.press(&page);
     assert_eq!(told(&proxy.audit()), [("issued", None)]);
     hub.on("/hub/api/user", |exchange| exchange.answer("200 OK", r#"{"name":"alice"}"#));
     browser.press(&page);
     browser.press(&page);
     assert_eq!(told(&proxy.audit()), [("issued", None), ("redeemed", None)]);
+}
+
+#[test]
+fn a_hub_that_is_not_to_be_had_is_a_refusal_that_names_the_link() {
+    let hub = FakeHub::start();
+    hub.on("/hub/api/user", |exchange| exchange.answer("500 Oops", ""));
+    let proxy = TestProxy::start(&hub);
+    let link = proxy.link("alice");
+    assert_eq!(click(&proxy, &link).status, 503);
+    let lines = proxy.audit();
+    assert_eq!(told(&lines), [("issued", None), ("refused", Some("hub_unavailable"))]);
+    assert_eq!((&lines[1]["id"], &lines[1]["username"]), (&json!(link.id), &json!("alice")));
+    assert_eq!(proxy.links().status(&link.id), "pending");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod keys;
 mod race;
-mod signer;
+pub mod signer;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,13 +2,12 @@
 
 use tokio::sync::oneshot;
 
-use super::answers::{confirm_page, page};
-use super::refuse::{refuse, too_many_tries};
+use super::answers::confirm_page;
+use super::refuse::{hub_down, refuse, too_many_tries};
 use super::turns::Redeeming;
 use super::{Answer, Click, gate};
 use crate::login::presented::Presented;
 use crate::login::{Asked, Refusal, RefusalReason};
-use crate::pages::Page;
 use crate::proxy::target::Rejection;
 use crate::proxy::{Proxy, visitor};
 
@@ -39,7 +38,7 @@ pub async fn run(
         return Err(Err(Rejection::Next.into()));
     }
     let Some((lease, _)) = visitor::of(proxy, &click.headers).await else {
-        return Err(Ok(page(proxy, &Page::HubDown, click.format)));
+        return Err(Ok(hub_down(proxy, click, None)));
     };
     lease.release();
     if !click.confirmed && gate::asks_unnamed(proxy, click) {

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::answers::{location, page, plain};
 use super::{Answer, ResponseBody, form};
+use crate::pages::{Format, Page};
 use crate::proxy::{Proxy, cookies};
 use crate::token::{BrowserSecret, State};
 
@@ -40,7 +41,7 @@ pub fn send_to_app(proxy: &Proxy, app_url: &Url, headers: &HeaderMap, next: Opti
             Ok(secret) => secret,
             Err(error) => {
                 tracing::error!(%error, "login: make a browser's secret");
-                return Ok(page(proxy, &super::Page::Unavailable, super::Format::preferred(headers)));
+                return Ok(page(proxy, &Page::Unavailable, Format::preferred(headers)));
             }
         },
     };

@@ -46,6 +46,7 @@ impl<'t> Tables<'t> {
         key: Option<&IdempotencyKey>,
         now: Moment,
     ) -> Result<Inserted, Trouble> {
+        let now = self.session.in_order(now);
         self.tidy(now)?;
         let mut replaced = None;
         if let Some(key) = key
@@ -84,6 +85,7 @@ impl<'t> Tables<'t> {
     }
 
     pub(super) fn consume(&mut self, digest: TokenDigest, now: Moment) -> Result<Consumed, Trouble> {
+        let now = self.session.in_order(now);
         let Some(number) = self.index.by_digest(digest) else { return Ok(Consumed::Unknown) };
         let row = self.row(number)?;
         // The index may lie only if the file was altered.
@@ -98,6 +100,7 @@ impl<'t> Tables<'t> {
     }
 
     pub(super) fn revoke(&mut self, id: &LinkId, app: &str, now: Moment) -> Result<Revoked, Trouble> {
+        let now = self.session.in_order(now);
         let Some(number) = self.index.by_id(id) else { return Ok(Revoked::NotFound) };
         let row = self.row(number)?;
         if row.link.app() != app {
@@ -119,6 +122,7 @@ impl<'t> Tables<'t> {
         app: &str,
         now: Moment,
     ) -> Result<usize, Trouble> {
+        let now = self.session.in_order(now);
         let mut revoked = 0;
         for number in self.index.of_user(app, username.as_str()) {
             let row = self.row(number)?;

@@ -7,12 +7,14 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod browser;
+pub mod faulty_store;
 pub mod form;
 pub mod gate;
 pub mod hub;
 pub mod hub_pages;
 pub mod links;
 pub mod message;
+pub mod node;
 pub mod process;
 pub mod proxy;
 pub mod requests;

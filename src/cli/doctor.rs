@@ -1,0 +1,139 @@
+//! `hublatch doctor`: tests a running deployment from outside and from inside, and says what to change.
+//!
+//! It changes nothing at a sound hub. At one that believes a bare identity header it may create a user, whose name says
+//! what it is. Only with `--user` is anybody logged in.
+
+mod files;
+mod finding;
+mod hub;
+mod login;
+mod management;
+mod public;
+mod role;
+mod spoof;
+mod store;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use clap::Args;
+
+use super::call::Target;
+use super::{ConfigArg, Exit, block_on, fail, load, print};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::tls::{Connector, Roots};
+use finding::{Finding, Grade};
+
+/// What is to be tested.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "One line a finding: ok, warn, unsafe, failed or skipped; what was tried - what happened - what to change. \
+                  Exit 1 if anything is unsafe or failed. A login is tried with --user and an app's key in \
+                  HUBLATCH_API_KEY or in the file HUBLATCH_API_KEY_FILE."
+)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// A user for a test: is logged in by a link, and out again
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// The hub's copy of the public key [default: assertion.pub.pem beside the configuration]
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+    /// Authorities to trust at public.url, PEM [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The deployment under test.
+struct Deployment {
+    config: Config,
+    file: PathBuf,
+    clock: Arc<dyn Clock>,
+    hub: Target,
+    /// What browsers talk to; or why it cannot be asked.
+    public: Result<Target, String>,
+    /// A user name that nobody has.
+    stranger: String,
+}
+
+impl Deployment {
+    /// A path of the hub.
+    fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.config.hub.base_url)
+    }
+}
+
+/// Tries everything and prints what was found.
+pub fn run(args: &DoctorArgs) -> Exit {
+    let config = match load(&args.config.file) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let deployment = match deployment(args, config) {
+        Ok(deployment) => deployment,
+        Err(reason) => return fail("doctor", &reason),
+    };
+    let findings = match block_on(examine(args, &deployment)) {
+        Ok(findings) => findings,
+        Err(error) => return fail("doctor", &error.to_string()),
+    };
+    let printed = if args.json {
+        serde_json::to_string_pretty(&findings).map_or(Exit::Failed, |json| print(&json))
+    } else {
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        print(&lines.join("\n"))
+    };
+    let is_bad = findings.iter().any(|finding| matches!(finding.grade, Grade::Unsafe | Grade::Failed));
+    if is_bad { Exit::Failed } else { printed }
+}
+
+fn deployment(args: &DoctorArgs, config: Config) -> Result<Deployment, String> {
+    let public = &config.public.url;
+    let tls = if public.secure { public_tls(args, public.host()).map(Some) } else { Ok(None) };
+    let mut bytes = [0_u8; 4];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| "the operating system gave no random bytes")?;
+    Ok(Deployment {
+        hub: Target::hub(&config),
+        public: tls.map(|tls| Target::public(&config, tls)),
+        file: args.config.file.clone(),
+        clock: Arc::new(SystemClock::new()),
+        stranger: format!("hublatch-doctor-{:08x}", u32::from_be_bytes(bytes)),
+        config,
+    })
+}
+
+fn public_tls(args: &DoctorArgs, host: &str) -> Result<Connector, String> {
+    let roots = match &args.ca_file {
+        None => Roots::of_system().map_err(|_| "this system trusts no authority; name one by --ca-file")?,
+        Some(path) => {
+            let pem = std::fs::read(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+            Roots::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))?
+        }
+    };
+    Connector::to(host, roots).map_err(|error| format!("{host} {error}"))
+}
+
+/// From what is nearest to what needs all else.
+async fn examine(args: &DoctorArgs, deployment: &Deployment) -> Vec<Finding> {
+    let mut findings = files::examine(deployment, args.public_key.as_deref());
+    findings.extend(store::examine(deployment));
+    let hub = hub::examine(deployment).await;
+    let hub_answers = !hub.iter().any(|finding| finding.grade == Grade::Failed);
+    findings.extend(hub);
+    if hub_answers {
+        findings.extend(spoof::examine(deployment, args.user.as_deref()).await);
+    } else {
+        findings.push(Finding::skipped("an identity without a proof", "the hub does not answer"));
+    }
+    findings.extend(role::examine(deployment).await);
+    findings.extend(management::examine(deployment).await);
+    findings.extend(public::examine(deployment).await);
+    findings.extend(login::examine(deployment, args.user.as_deref()).await);
+    findings
+}

@@ -1,0 +1,122 @@
+//! What can be told without asking anybody: warnings of the configuration, who may write it, the assertion's key pair.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Deployment, Finding};
+use crate::config::AuditSink;
+
+/// Write permission of group and others.
+const OTHERS_WRITE: u32 = 0o022;
+/// Every permission of others.
+const OTHERS: u32 = 0o007;
+
+pub(super) fn examine(deployment: &Deployment, public_key: Option<&Path>) -> Vec<Finding> {
+    let config = &deployment.config;
+    let mut findings = vec![Finding::ok(
+        format!("the configuration {}", deployment.file.display()),
+        "is valid, and each file with a secret is its owner's alone",
+    )];
+    findings.extend(config.warnings.iter().map(|warning| {
+        Finding::warn("the configuration", warning.as_str(), "see config/reference.toml on the key it names")
+    }));
+    findings.extend(writable(&deployment.file));
+    if let AuditSink::File(path) = &config.log.audit {
+        findings.extend(audit(path));
+    }
+    findings.push(key_pair(deployment, public_key));
+    findings
+}
+
+/// Who can write the configuration can make himself an app.
+fn writable(file: &Path) -> Vec<Finding> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let places = [Some(file), directory];
+    let exposed = |path: &&Path| {
+        let mode = std::fs::metadata(path).map(|metadata| metadata.mode());
+        // In a sticky directory nobody removes another's files.
+        mode.is_ok_and(|mode| mode & OTHERS_WRITE != 0 && mode & 0o1000 == 0)
+    };
+    let finding = |path: &Path| {
+        let shown = path.display();
+        Finding::not_safe(
+            format!("who may write {shown}"),
+            "its group, or everybody: whoever can change it can add an app and log anybody in",
+            format!("chmod go-w {shown}"),
+        )
+    };
+    places.into_iter().flatten().filter(exposed).map(finding).collect()
+}
+
+/// User names and addresses are nobody else's business.
+fn audit(path: &Path) -> Option<Finding> {
+    let mode = std::fs::metadata(path).map(|metadata| metadata.mode()).ok()?;
+    (mode & OTHERS != 0).then(|| {
+        Finding::warn(
+            format!("who may read the audit log {}", path.display()),
+            "everybody",
+            format!("chmod o= {}", path.display()),
+        )
+    })
+}
+
+/// Whether the hub's copy of the public key belongs to our private one.
+fn key_pair(deployment: &Deployment, public_key: Option<&Path>) -> Finding {
+    let tried = "the assertion's key pair";
+    let Some(assertion) = &deployment.config.assertion else {
+        return Finding::skipped(tried, "there is no [assertion]");
+    };
+    let beside = deployment.file.parent().unwrap_or(Path::new("")).join("assertion.pub.pem");
+    let path = public_key.map_or(beside, PathBuf::from);
+    let pem = match std::fs::read_to_string(&path) {
+        Ok(pem) => pem,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && public_key.is_none() => {
+            let why = format!("{} is not there; name the hub's copy by --public-key", path.display());
+            return Finding::skipped(tried, why);
+        }
+        Err(error) => {
+            let happened = format!("read {}: {error}", path.display());
+            return Finding::failed(tried, happened, "name a file that can be read by --public-key");
+        }
+    };
+    let Some(own) = public_half(&assertion.key_pem) else {
+        let happened = "the private key is not an Ed25519 key in PKCS#8";
+        return Finding::failed(tried, happened, "make one by `hublatch init`");
+    };
+    if blocks(&pem, "PUBLIC KEY").any(|der| der == own) {
+        return Finding::ok(tried, format!("{} holds the public half of our key", path.display()));
+    }
+    Finding::failed(
+        tried,
+        format!("{} holds another key: the hub refuses every login", path.display()),
+        "give the hub the public half of assertion.key_file: openssl pkey -pubout -in KEY_FILE",
+    )
+}
+
+/// The SPKI (RFC 8410 § 4) of the public half of a private key in PEM.
+fn public_half(pem: &[u8]) -> Option<Vec<u8>> {
+    let pem = std::str::from_utf8(pem).ok()?;
+    let der = blocks(pem, "PRIVATE KEY").next()?;
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).ok()?;
+    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).ok()?;
+    Some(public.as_ref().to_vec())
+}
+
+/// The contents of the blocks with this label (RFC 7468 § 2).
+fn blocks<'a>(pem: &'a str, label: &str) -> impl Iterator<Item = Vec<u8>> + use<'a> {
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    let mut rest = pem;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once(&begin)?;
+        let (block, after) = after.split_once(&end)?;
+        rest = after;
+        Some(block.split_whitespace().collect::<String>())
+    })
+    .filter_map(|base64| STANDARD.decode(base64).ok())
+}

@@ -1,0 +1,154 @@
+//! A login from beginning to end, by a link of the running hublatch, for a user whom the operator has named.
+
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use hyper::{Request, StatusCode};
+use serde_json::json;
+
+use super::{Deployment, Finding};
+use crate::cli::call::{Answer, Cookie, Target};
+use crate::cli::link::key_of_environment;
+use crate::login::next::form_encode;
+
+const TRIED: &str = "a login by a link";
+
+pub(super) async fn examine(deployment: &Deployment, user: Option<&str>) -> Vec<Finding> {
+    let Some(user) = user else {
+        return vec![Finding::skipped(
+            TRIED,
+            "nobody was named: --user NAME, and an app's key in HUBLATCH_API_KEY",
+        )];
+    };
+    let key = match key_of_environment() {
+        Ok(key) => key,
+        Err(reason) => {
+            return vec![Finding::skipped(TRIED, format!("{reason} (an app's key makes the link)"))];
+        }
+    };
+    let Ok(public) = &deployment.public else {
+        return vec![Finding::skipped(TRIED, "public.url cannot be reached")];
+    };
+    let token = match issue(deployment, user, &key).await {
+        Ok(token) => token,
+        Err(error) => {
+            let change = "name a user for whom this app may issue links";
+            return vec![Finding::failed(format!("{TRIED} for {user}"), error, change)];
+        }
+    };
+    match log_in(deployment, public, user, &token).await {
+        Ok(findings) => findings,
+        Err(error) => {
+            let change = "read the hub's log: its authenticator says there why it refused";
+            vec![Finding::failed(format!("{TRIED} for {user}"), error, change)]
+        }
+    }
+}
+
+/// The token of a link, as an app asks for it.
+async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String, String> {
+    let order = json!({ "username": user, "next": deployment.path("hub/home"), "note": "hublatch doctor" });
+    let request = Request::post("/api/v1/links")
+        .header(AUTHORIZATION, format!("token {key}"))
+        .header(CONTENT_TYPE, "application/json")
+        .body(order.to_string());
+    let request = request.map_err(|error| error.to_string())?;
+    let answer = Target::management(&deployment.config)?.send(request).await?;
+    let token = answer.json()["login_token"].as_str().map(str::to_owned);
+    token.ok_or_else(|| said(&answer))
+}
+
+async fn log_in(
+    deployment: &Deployment,
+    public: &Target,
+    user: &str,
+    token: &str,
+) -> Result<Vec<Finding>, String> {
+    let answer = click(deployment, public, token).await?;
+    if !answer.logs_in() {
+        return Err(said(&answer));
+    }
+    let cookies = answer.cookies();
+    let jar: Vec<String> = cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
+    let jar = jar.join("; ");
+    let who = ask(public, &deployment.path("hub/api/user"), &jar).await?;
+    let name = who.json()["name"].as_str().unwrap_or_default().to_owned();
+    let mut findings = vec![if name == user {
+        Finding::ok(
+            format!("{TRIED} for {user}"),
+            "the hub accepted our proof and knows the browser as this user",
+        )
+    } else {
+        let happened = format!("the hub knows the browser as {name:?}");
+        Finding::failed(
+            format!("{TRIED} for {user}"),
+            happened,
+            "let the hub's authenticator keep names as they are",
+        )
+    }];
+    findings.push(secure(deployment, &cookies));
+    let again = click(deployment, public, token).await?;
+    findings.push(if again.status == StatusCode::FORBIDDEN {
+        Finding::ok("the same link once more, in another browser", "refused (403)")
+    } else {
+        let happened = format!("{}: it was not refused", again.status);
+        Finding::not_safe(
+            "the same link once more, in another browser",
+            happened,
+            "report this: see SECURITY.md",
+        )
+    });
+    let out = ask(public, &deployment.path("hub/logout"), &jar).await?;
+    if out.status.is_client_error() || out.status.is_server_error() {
+        let happened = format!("{}: the session of this test is still open", out.status);
+        let change = "route hub/logout to the hub: switching users needs it";
+        findings.push(Finding::failed(format!("the logout of {user}"), happened, change));
+    }
+    Ok(findings)
+}
+
+/// The button of our own confirm page, which is there or not: a POST from this origin redeems in either case.
+async fn click(deployment: &Deployment, public: &Target, token: &str) -> Result<Answer, String> {
+    let login = &deployment.config.login;
+    let body = format!("{}={}", login.parameter, form_encode(token));
+    let request = Request::post(deployment.config.hub.login_path())
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header("Origin", &deployment.config.public.url.origin)
+        .header("Sec-Fetch-Site", "same-origin")
+        .header("Sec-Fetch-Mode", "navigate")
+        .header("Sec-Fetch-Dest", "document")
+        .header("Accept", "application/json")
+        .body(body);
+    public.send(request.map_err(|error| error.to_string())?).await
+}
+
+async fn ask(public: &Target, path: &str, jar: &str) -> Result<Answer, String> {
+    let request = Request::get(path).header(COOKIE, jar).header("Accept", "application/json");
+    public.send(request.body(String::new()).map_err(|error| error.to_string())?).await
+}
+
+/// A cookie without Secure also goes over http, where anybody on the way can read it.
+fn secure(deployment: &Deployment, cookies: &[Cookie]) -> Finding {
+    let tried = "the hub's session cookies";
+    if !deployment.config.public.url.secure {
+        return Finding::skipped(tried, "public.url is http, where Secure has no place");
+    }
+    // The hub gives its _xsrf no Secure, whatever it is told.
+    let open: Vec<&str> = cookies
+        .iter()
+        .filter(|cookie| !cookie.secure && cookie.name.starts_with("jupyterhub-"))
+        .map(|cookie| cookie.name.as_str())
+        .collect();
+    if open.is_empty() {
+        return Finding::ok(tried, "are Secure");
+    }
+    Finding::not_safe(
+        tried,
+        format!("{} can be read on the way", open.join(", ")),
+        "let nothing between hublatch and the hub change X-Scheme, or set c.JupyterHub.public_url",
+    )
+}
+
+/// An answer in its own words.
+fn said(answer: &Answer) -> String {
+    let message = answer.json()["message"].as_str().map(str::to_owned);
+    message.map_or_else(|| format!("{}", answer.status), |message| format!("{message} ({})", answer.status))
+}

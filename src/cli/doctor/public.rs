@@ -1,0 +1,122 @@
+//! What browsers see: whether public.url leads to hublatch, its certificate, and WebSockets through whatever stands
+//! before it.
+
+use std::time::Duration;
+
+use hyper::header::{ACCEPT, CONNECTION, UPGRADE};
+use hyper::{Request, StatusCode};
+
+use super::{Deployment, Finding};
+use crate::cli::call::Target;
+
+/// Renewals begin 30 days before the end.
+const ENDS_SOON: Duration = Duration::from_hours(14 * 24);
+/// A token's shape, and the token of no link.
+const NO_TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
+    let url = &deployment.config.public.url;
+    let tried = format!("public.url ({})", url.origin);
+    let public = match &deployment.public {
+        Ok(public) => public,
+        Err(error) => {
+            let change = "mend the name, or name an authority by --ca-file";
+            return vec![Finding::failed(tried, error.as_str(), change)];
+        }
+    };
+    let mut findings = Vec::new();
+    if url.secure {
+        let finding = certificate(public).await;
+        let trusted = finding.is_ok();
+        findings.push(finding.unwrap_or_else(|finding| finding));
+        if !trusted {
+            return findings;
+        }
+    }
+    let asked = click(deployment, public, false).await;
+    let leads = matches!(asked.as_deref(), Ok("link_unknown" | "too_many_tries"));
+    findings.push(match asked {
+        Ok(_) if leads => Finding::ok(tried, "leads to hublatch"),
+        Ok(word) => Finding::failed(
+            tried,
+            format!("something else answers the login page there ({word})"),
+            "let it lead to public.listen, with path, query and Host as they are",
+        ),
+        Err(error) => Finding::failed(tried, error, "let its name and port lead to public.listen"),
+    });
+    if leads {
+        findings.extend(websocket(deployment, public).await);
+    }
+    findings
+}
+
+/// Whose names and issuer the handshake judges, and whose end we read.
+async fn certificate(public: &Target) -> Result<Finding, Finding> {
+    let tried = "the certificate at public.url";
+    let left = public.handshake().await.map_err(|error| {
+        let change = "serve the whole chain for this name, or name its authority by --ca-file";
+        Finding::failed(tried, error, change)
+    })?;
+    let days = left.map(|left| left.as_secs() / (24 * 60 * 60));
+    Ok(match (left, days) {
+        (Some(left), Some(days)) if left < ENDS_SOON => {
+            Finding::warn(tried, format!("ends in {days} days"), "renew it, or look why its renewal fails")
+        }
+        (_, Some(days)) => Finding::ok(tried, format!("is trusted, has the name, and ends in {days} days")),
+        (_, None) => Finding::ok(tried, "is trusted and has the name"),
+    })
+}
+
+/// What hublatch, and nobody else, says to the token of no link.
+async fn click(deployment: &Deployment, public: &Target, upgrade: bool) -> Result<String, String> {
+    let parameter = &deployment.config.login.parameter;
+    let path = format!("{}?{parameter}={NO_TOKEN}", deployment.config.hub.login_path());
+    let mut request = Request::get(path).header(ACCEPT, "application/json");
+    if upgrade {
+        request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "websocket");
+    }
+    let answer = public.send(request.body(String::new()).map_err(|error| error.to_string())?).await?;
+    let code = answer.json()["code"].as_str().map(str::to_owned);
+    Ok(code.unwrap_or_else(|| answer.status.to_string()))
+}
+
+/// hublatch refuses an upgrade on the login page: if it does not, it was not asked for one, so a front before it keeps
+/// them back. Behind it, a handshake must get the hub's own answer.
+async fn websocket(deployment: &Deployment, public: &Target) -> Vec<Finding> {
+    let tried = "a WebSocket through public.url";
+    match click(deployment, public, true).await {
+        Ok(word) if word == "link_unknown" || word == "too_many_tries" => {
+            let happened = "the front before hublatch takes the Upgrade away: notebooks get no kernel";
+            let change = "let it pass Upgrade and Connection (nginx: proxy_http_version 1.1, proxy_set_header Upgrade \
+                          $http_upgrade, Connection \"upgrade\")";
+            return vec![Finding::failed(tried, happened, change)];
+        }
+        Ok(_) => {}
+        Err(error) => return vec![Finding::failed(tried, error, "let the front pass WebSockets")],
+    }
+    let path = deployment.path(&format!("user/{}/api/events/subscribe", deployment.stranger));
+    let through = handshake(public, &path).await;
+    let direct = handshake(&deployment.hub, &path).await;
+    vec![match (through, direct) {
+        (Ok(through), Ok(direct)) if through == direct => {
+            Finding::ok(tried, format!("the handshake reaches the hub, which answers a stranger {through}"))
+        }
+        (Ok(through), Ok(direct)) => Finding::warn(
+            tried,
+            format!("{through}, where the hub itself answers {direct}"),
+            "look what stands between, and into the logs of both",
+        ),
+        (Err(error), _) | (_, Err(error)) => Finding::failed(tried, error, "look into the logs of both"),
+    }]
+}
+
+async fn handshake(target: &Target, path: &str) -> Result<StatusCode, String> {
+    let request = Request::get(path)
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        // The sample of RFC 6455 § 1.3.
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let answer = target.send(request.body(String::new()).map_err(|error| error.to_string())?).await?;
+    Ok(answer.status)
+}

@@ -1,0 +1,172 @@
+//! The attack itself: an identity without our proof, sent straight to the hub (security.md F2). A sound hub takes none.
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use hyper::Request;
+use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Builder;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::json;
+
+use super::{Deployment, Finding};
+use crate::cli::call::{Answer, Target};
+
+/// What header authenticators believe unless they are told otherwise.
+const COMMON: [&str; 3] = ["REMOTE_USER", "Remote-User", "X-Remote-User"];
+/// From the pages of `HublatchAuthenticator`, by which it is known.
+const WORDS_WITHOUT_PROOF: &str = "is entered by a link from your application";
+const WORDS_WITH_A_BAD_PROOF: &str = "could not be confirmed";
+
+const PROVE: &str =
+    "let the hub demand a proof: [assertion] here, HublatchAuthenticator there (see `hublatch init`)";
+
+/// `user`: somebody whom the hub would admit, if the operator has named one.
+pub(super) async fn examine(deployment: &Deployment, user: Option<&str>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in std::iter::once(deployment.stranger.as_str()).chain(user) {
+        findings.push(bare_header(deployment, name).await);
+    }
+    findings.push(tokens(deployment).await);
+    if deployment.config.assertion.is_some() {
+        findings.push(forged(deployment, user).await);
+    }
+    if let Ok(public) = &deployment.public {
+        findings.push(from_outside(deployment, public).await);
+    }
+    findings
+}
+
+/// The headers to try, and whether one of them is ours to keep secret.
+fn names(deployment: &Deployment) -> Vec<String> {
+    let own = deployment.config.login.user_header.as_str().to_owned();
+    let common = COMMON.iter().map(|name| (*name).to_owned());
+    if is_common(&own) { common.collect() } else { common.chain([own]).collect() }
+}
+
+fn is_common(header: &str) -> bool {
+    COMMON.iter().any(|name| name.eq_ignore_ascii_case(header))
+}
+
+async fn bare_header(deployment: &Deployment, name: &str) -> Finding {
+    let path = deployment.path("hub/login");
+    let secret = deployment.config.login.user_header.as_str();
+    let tried = format!("a bare identity header straight to the hub, GET {path} as {name}");
+    let mut refused = None;
+    for header in names(deployment) {
+        let answer = match ask(&deployment.hub, Request::get(&path).header(&header, name), "").await {
+            Ok(answer) => answer,
+            Err(error) => return Finding::failed(tried, error, "look into the hub's log"),
+        };
+        if !answer.logs_in() {
+            refused = Some(answer);
+            continue;
+        }
+        let believed = format!("{header} logged {name} in (remove this user, if the hub has just made it)");
+        let is_secret = header == secret && !is_common(secret);
+        if is_secret && deployment.config.assertion.is_none() {
+            let happened = format!("{believed}: only the secrecy of the header's name protects this hub");
+            return Finding::warn(tried, happened, PROVE);
+        }
+        let happened = format!("{believed}: every notebook that reaches the hub can be anybody");
+        return Finding::not_safe(tried, happened, PROVE);
+    }
+    let Some(refused) = refused else { return Finding::skipped(tried, "there is no header to try") };
+    let status = refused.status;
+    if refused.text().contains(WORDS_WITHOUT_PROOF) {
+        Finding::ok(tried, format!("refused ({status}) by HublatchAuthenticator"))
+    } else if name == deployment.stranger {
+        Finding::warn(
+            tried,
+            format!("refused ({status}), as a hub that believes it does with users whom it does not allow"),
+            "name a user for tests whom the hub allows, by --user",
+        )
+    } else {
+        Finding::ok(tried, format!("refused ({status})"))
+    }
+}
+
+/// The second door: an authenticator is asked here too, by whoever has no credentials.
+async fn tokens(deployment: &Deployment) -> Finding {
+    let name = &deployment.stranger;
+    let path = deployment.path(&format!("hub/api/users/{name}/tokens"));
+    let tried = format!("a bare identity header for an API token, POST {path}");
+    let mut last = String::new();
+    for header in names(deployment) {
+        let request = Request::post(&path).header(&header, name).header(CONTENT_TYPE, "application/json");
+        match ask(&deployment.hub, request, "{}").await {
+            Ok(answer) if answer.json()["token"].is_string() => {
+                let happened =
+                    format!("{header} got one ({}): every notebook can have anybody's", answer.status);
+                return Finding::not_safe(tried, happened, PROVE);
+            }
+            Ok(answer) => last = answer.status.to_string(),
+            Err(error) => return Finding::failed(tried, error, "look into the hub's log"),
+        }
+    }
+    Finding::ok(tried, format!("refused ({last})"))
+}
+
+/// An assertion that anybody could make: right in every word, signed by another key.
+async fn forged(deployment: &Deployment, user: Option<&str>) -> Finding {
+    let name = user.unwrap_or(&deployment.stranger);
+    let tried = "an assertion that another key has signed, straight to the hub";
+    let (Some(assertion), Some(forgery)) = (&deployment.config.assertion, forgery(deployment, name)) else {
+        return Finding::skipped(tried, "no other key could be made");
+    };
+    let request = Request::get(deployment.path("hub/login"))
+        .header(deployment.config.login.user_header.as_str(), name)
+        .header(&assertion.header, forgery);
+    let answer = match ask(&deployment.hub, request, "").await {
+        Ok(answer) => answer,
+        Err(error) => return Finding::failed(tried, error, "look into the hub's log"),
+    };
+    let status = answer.status;
+    if answer.logs_in() {
+        Finding::not_safe(
+            tried,
+            format!("it was believed: anybody can log in as {name}"),
+            "let the authenticator verify the signature; HublatchAuthenticator does",
+        )
+    } else if answer.text().contains(WORDS_WITH_A_BAD_PROOF) {
+        Finding::ok(tried, format!("refused ({status}) by HublatchAuthenticator"))
+    } else {
+        Finding::warn(
+            tried,
+            format!("refused ({status}), but not in the words of HublatchAuthenticator: is it in use?"),
+            "set c.JupyterHub.authenticator_class and its public_key_file as `hublatch init` prints it",
+        )
+    }
+}
+
+fn forgery(deployment: &Deployment, name: &str) -> Option<String> {
+    let other = Ed25519KeyPair::generate().ok()?.to_pkcs8v1().ok()?;
+    let now = deployment.clock.now().wall.as_second();
+    let audience = &deployment.config.assertion.as_ref()?.audience;
+    let claims = json!({
+        "iss": "hublatch", "aud": audience, "sub": name, "iat": now, "exp": now + 10, "jti": deployment.stranger
+    });
+    let key = EncodingKey::from_ed_der(other.as_ref());
+    jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &key).ok()
+}
+
+/// The same through hublatch, which strips every spelling.
+async fn from_outside(deployment: &Deployment, public: &Target) -> Finding {
+    let tried = "an identity header through public.url";
+    for header in names(deployment) {
+        let request = Request::get(deployment.path("hub/login")).header(&header, &deployment.stranger);
+        match ask(public, request, "").await {
+            Ok(answer) if answer.logs_in() => {
+                let happened = format!("{header} was believed: public.url leads to the hub past hublatch");
+                let change = "let every request for public.url go through hublatch";
+                return Finding::not_safe(tried, happened, change);
+            }
+            Ok(_) => {}
+            Err(error) => return Finding::skipped(tried, error),
+        }
+    }
+    Finding::ok(tried, "stripped")
+}
+
+async fn ask(target: &Target, request: Builder, body: &str) -> Result<Answer, String> {
+    let request = request.body(body.to_owned()).map_err(|error| error.to_string())?;
+    target.send(request).await
+}

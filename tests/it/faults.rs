@@ -1,0 +1,273 @@
+//! Every fallible step of a redeem goes wrong once: always no identity, always one audit line, one clear answer, and no
+//! step that is tried a second time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::jwt::signer::{AUDIENCE, ISSUER, Signer, claims};
+use crate::redeem::{logins, nobody};
+use crate::support::faulty_store::{At, Fault, FaultyStore};
+use crate::support::proxy::{standing_clock, wait_until};
+use crate::support::{Answer, Exchange, FakeHub, Gate, TestProxy, Then};
+
+/// Whose tokens a link may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// hublatch has made it.
+    Ours,
+    /// The app has signed it.
+    Signed,
+    /// The app exchanges it.
+    Foreign,
+}
+
+/// A hublatch with a store that can go wrong, before a hub and an app that can.
+struct House {
+    hub: FakeHub,
+    app: FakeHub,
+    store: Arc<FaultyStore>,
+    proxy: TestProxy,
+    signer: Signer,
+    now: i64,
+    _files: TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        let (hub, app) = (FakeHub::start(), FakeHub::start());
+        app.on("/login", |exchange| exchange.answer("200 OK", r#"{"name":"alice"}"#));
+        let (store, clock, signer) = (Arc::new(FaultyStore::new()), standing_clock(), Signer::ed25519());
+        let files = tempfile::tempdir().expect("a directory");
+        let key = files.path().join("portal.pem");
+        std::fs::write(&key, &signer.pem).expect("write");
+        let portal = format!(
+            "jwt = {{ issuer = {ISSUER:?}, audience = {AUDIENCE:?}, public_key_file = {key:?} }}\n\
+             exchange_url = \"{}/login\"",
+            app.url()
+        );
+        let proxy = TestProxy::before(&hub)
+            .set("login", "confirm = \"never\"")
+            .set("limits", "login_hub_timeout = \"200ms\"")
+            .portal(&portal)
+            .clock(&clock)
+            .store(Arc::clone(&store) as _)
+            .start();
+        clock.advance(Duration::from_secs(10));
+        let now = hublatch::clock::Clock::now(&*clock).wall.as_second();
+        Self { hub, app, store, proxy, signer, now, _files: files }
+    }
+
+    /// A new token, and the id of its link if it has one already.
+    fn token(&self, kind: Kind, number: usize) -> (String, Option<String>) {
+        match kind {
+            Kind::Ours => {
+                let link = self.proxy.link("alice");
+                (link.token, Some(link.id))
+            }
+            Kind::Signed => (self.signer.sign(&claims(self.now, &json!({ "sub": "alice" }))), None),
+            Kind::Foreign => (format!("fCpXVWZ1n5m2r0XQ3uYbqk9m0Jt-_8a7Zb1sV4c{number:04}"), None),
+        }
+    }
+
+    /// A click in a browser in which mallory is logged in.
+    fn click(&self, token: &str) -> Answer {
+        let mut browser = self.proxy.browser();
+        browser.set_cookie("jupyterhub-hub-login", "mallory", "/hub/");
+        browser.get(&format!("/hub/login?login_token={token}"))
+    }
+
+    /// The audit lines since `before` that end a click.
+    fn ends(&self, before: usize) -> Vec<(String, Option<String>)> {
+        let ends = |line: &Value| line["event"] == "redeemed" || line["event"] == "refused";
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let lines = self.proxy.audit().split_off(before);
+        lines
+            .iter()
+            .filter(|line| ends(line))
+            .map(|line| (text(&line["event"]).unwrap(), text(&line["reason"])))
+            .collect()
+    }
+
+    /// Asserts that a click went wrong: a page that says so, nobody logged in by it, one audit line.
+    fn assert_refused(
+        &self,
+        answer: &Answer,
+        code: &str,
+        before: (usize, usize),
+        end: (&str, Option<&str>),
+        what: &str,
+    ) {
+        assert_eq!(answer.status, 503, "{what}: {}", answer.text());
+        assert!(answer.text().contains(code), "{what}: not {code}: {}", answer.text());
+        assert_eq!(answer.headers.all("cache-control"), ["no-store"], "{what}");
+        assert!(!answer.headers.has("location"), "{what}");
+        let cookies = answer.headers.all("set-cookie");
+        assert!(!cookies.iter().any(|cookie| cookie.contains("hub-login")), "{what}: {cookies:?}");
+        let end = (end.0.to_owned(), end.1.map(str::to_owned));
+        assert_eq!(self.ends(before.0), [end], "{what}");
+        let carries = |seen: &&crate::support::Seen| seen.headers.count_folded("REMOTE_USER") > 0;
+        assert_eq!(
+            self.hub.seen().iter().filter(carries).count(),
+            before.1,
+            "{what}: an identity reached the hub"
+        );
+    }
+
+    /// How many audit lines and identities there are.
+    fn so_far(&self) -> (usize, usize) {
+        (self.proxy.audit().len(), logins(&self.hub).len())
+    }
+}
+
+#[test]
+fn a_store_that_fails_at_any_call_of_a_redeem_logs_nobody_in_and_is_asked_once() {
+    let house = House::new();
+    for kind in [Kind::Ours, Kind::Signed, Kind::Foreign] {
+        for (fault, name) in [(Fault::Fails, "fails"), (Fault::LosesAnswer, "loses its answer")] {
+            let mut call = 1;
+            loop {
+                let what = format!("{kind:?}, call {call} {name}");
+                let (token, id) = house.token(kind, house.proxy.audit().len());
+                let before = house.so_far();
+                house.store.arm(At::Call(call), fault.clone());
+                let answer = house.click(&token);
+                let calls = house.store.calls();
+                house.store.heal();
+                if calls.len() < call {
+                    // No call was left to go wrong.
+                    assert_eq!(answer.status, 302, "{what}: {}", answer.text());
+                    break;
+                }
+                assert_eq!(calls.len(), call, "{what}: it went on after {calls:?}");
+                let refused = ("refused", Some("store_unavailable"));
+                house.assert_refused(&answer, "store_unavailable", before, refused, &what);
+                // A take that was not answered may have been done: it is good for no second login. An exchange has taken
+                // the token from its app, whatever became of it.
+                let again = house.click(&token).status;
+                let taken = name == "loses its answer" && ["consume", "insert"].contains(&calls[call - 1]);
+                if kind != Kind::Foreign {
+                    assert_eq!(again, if taken { 403 } else { 302 }, "{what}");
+                }
+                assert!(logins(&house.hub).len() <= before.1 + 1, "{what}");
+                if let Some(id) = id {
+                    assert_eq!(house.proxy.links().status(&id), "used", "{what}");
+                }
+                call += 1;
+            }
+            let least = if kind == Kind::Foreign { 4 } else { 2 };
+            assert!(call > least, "{kind:?}: only {call} calls");
+        }
+    }
+}
+
+/// What a hub does instead of answering.
+fn instead(way: &'static str, gate: &Gate) -> impl Fn(&mut Exchange<'_>) -> Then + Send + Sync + 'static {
+    let gate = gate.clone();
+    move |exchange| {
+        exchange.read_body();
+        match way {
+            "500" => return exchange.answer("500 Internal Server Error", "{}"),
+            "503 in HTML" => {
+                return exchange.answer("503 Service Unavailable\r\nContent-Type: text/html", "<p>");
+            }
+            "garbage" => exchange.send("SSH-2.0-OpenSSH_9.2\r\n"),
+            "half a head" => exchange.send("HTTP/1.1 302 Found\r\nLocation: /hub/"),
+            "silence" => gate.pass(),
+            "reset" => {}
+            way => panic!("unknown: {way}"),
+        }
+        Then::Close
+    }
+}
+
+const WAYS: [&str; 6] = ["500", "503 in HTML", "garbage", "half a head", "silence", "reset"];
+
+#[test]
+fn a_hub_that_fails_at_any_question_of_a_redeem_logs_nobody_in_and_is_told_of_once() {
+    let house = House::new();
+    for (path, code) in [
+        ("/hub/api/user", "hub_unavailable"),
+        ("/hub/logout", "logout_failed"),
+        ("/hub/login", "login_failed"),
+    ] {
+        for way in WAYS {
+            if path == "/hub/login" && (way == "500" || way == "503 in HTML") {
+                // The hub's own word on the login: it goes back as it is (contract.md 3.8).
+                continue;
+            }
+            for kind in [Kind::Ours, Kind::Signed, Kind::Foreign] {
+                let what = format!("{path}: {way}, {kind:?}");
+                let (token, _) = house.token(kind, house.proxy.audit().len());
+                let (lines, identities) = house.so_far();
+                let gate = Gate::new();
+                house.hub.on(path, instead(way, &gate));
+                let answer = house.click(&token);
+                gate.open();
+                house.hub.on(path, as_mallory(path));
+                // What comes after the take was redeemed, though by nobody's profit.
+                let taken = path != "/hub/api/user";
+                let end = if taken { ("redeemed", None) } else { ("refused", Some("hub_unavailable")) };
+                let sent = identities + usize::from(path == "/hub/login");
+                house.assert_refused(&answer, code, (lines, sent), end, &what);
+                let again = house.click(&token);
+                assert_eq!(again.status, if taken { 403 } else { 302 }, "{what}: {}", again.text());
+            }
+        }
+    }
+}
+
+/// A hub that is well again, and knows the browser as mallory.
+fn as_mallory(path: &'static str) -> impl Fn(&mut Exchange<'_>) -> Then + Send + Sync + 'static {
+    move |exchange| match path {
+        "/hub/api/user" => {
+            exchange.answer("200 OK\r\nContent-Type: application/json", r#"{"name":"mallory"}"#)
+        }
+        "/hub/logout" => exchange.answer("200 OK", ""),
+        _ => exchange.answer("302 Found\r\nLocation: /hub/home", ""),
+    }
+}
+
+#[test]
+fn an_app_that_fails_in_the_exchange_logs_nobody_in_and_is_asked_once() {
+    let house = House::new();
+    for way in WAYS.iter().filter(|way| **way != "silence") {
+        let (token, _) = house.token(Kind::Foreign, house.proxy.audit().len());
+        let (before, asked) = (house.so_far(), house.app.seen().len());
+        house.app.on("/login", instead(way, &Gate::new()));
+        let answer = house.click(&token);
+        let refused = ("refused", Some("store_unavailable"));
+        house.assert_refused(&answer, "store_unavailable", before, refused, way);
+        assert_eq!(house.app.seen().len(), asked + 1, "{way}");
+        house.app.on("/login", |exchange| exchange.answer("200 OK", r#"{"name":"alice"}"#));
+        // Its app may have burnt it: it is not asked again.
+        assert_eq!(house.click(&token).status, 403, "{way}");
+        assert_eq!(house.app.seen().len(), asked + 1, "{way}");
+    }
+}
+
+#[test]
+fn a_store_that_is_silent_keeps_a_click_waiting_and_logs_nobody_in() {
+    let house = House::new();
+    let (token, id) = house.token(Kind::Ours, 0);
+    let (held, silence) = watch::channel(());
+    let before = house.so_far();
+    house.store.arm(At::Each("consume"), Fault::Hangs(silence));
+    let mut click = house.proxy.browser().navigate(&format!("/hub/login?login_token={token}")).begin();
+    wait_until("the take is under way", || house.store.calls().contains(&"consume"));
+    assert_eq!(house.so_far(), before);
+    drop(held);
+    let answer = click.answer_to("GET").expect("an answer");
+    let refused = ("refused", Some("store_unavailable"));
+    house.assert_refused(&answer, "store_unavailable", before, refused, "silence");
+    house.store.heal();
+    house.hub.on("/hub/api/user", nobody);
+    assert_eq!(house.click(&token).status, 403);
+    assert_eq!(
+        (logins(&house.hub).len(), house.proxy.links().status(&id.unwrap())),
+        (before.1, "used".to_owned())
+    );
+}
