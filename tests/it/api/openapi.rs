@@ -111,7 +111,7 @@ async fn every_documented_status_can_be_seen() {
         see(&mut unseen, &slow, case).await;
     }
     for bad in hub_tokens::bad_hubs() {
-        let [api, _] = oauth::for_documents(bad.url());
+        let api = oauth::before_bad(&bad);
         for case in oauth::bad_hub_cases(&api).await {
             see(&mut unseen, &api, case).await;
         }
