@@ -4,11 +4,12 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint in-process store-tests race race-short hub-tests build bench bench-quick bench-instructions load-tests soak
+.PHONY: help demo test lint in-process store-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
 	@echo "make race   100,000 tokens for each store, ten racers for each, kill -9 in between (half an hour)"
+	@echo "make fuzz   ten minutes for each target that parses hostile bytes, two at a time; SECONDS=30 for less"
 	@echo "make test   all tests: lints, in-process, token stores on a real Redis, a real JupyterHub, a real browser"
 	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
@@ -17,7 +18,7 @@ help:
 demo:
 	docker/demo.sh
 
-test: lint in-process store-tests race-short bench-instructions hub-tests load-tests
+test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -31,9 +32,20 @@ lint:
 in-process:
 	$(CARGO) test --locked
 
-# The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), a full disk.
+# Hostile bytes against a second reading of them (tests/fuzz).
+SECONDS := 600
+fuzz:
+	tests/fuzz/run.sh $(SECONDS)
+
+fuzz-short:
+	tests/fuzz/run.sh 30
+
+# The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), Sentinels, a
+# cluster, several replicas, a full disk, 500 power cuts, 1,000 flipped bits.
 store-tests:
 	docker/install.sh redis
+	$(CARGO) test --locked --lib -- --ignored power_cut
+	$(CARGO) test --locked --test it -- --ignored flipped_bits
 	$(CARGO) test --locked --test store -- --ignored --skip measure
 
 # At most one login per token, whatever is killed: real processes, a real Redis, and a checker of the whole history.

@@ -2,7 +2,7 @@
 # Installs what the demo and the hub's tests need into target/; run again, it only looks whether all is there.
 #
 #   docker/install.sh hub     target/venv (JupyterHub, JupyterLab, Node) and target/node (configurable-http-proxy)
-#   docker/install.sh tests   the same, the tests' own Python packages, and Chromium
+#   docker/install.sh tests   the same, the tests' own Python packages, Chromium and faketime
 #   docker/install.sh redis   Redis, for the tests of the stores
 #   docker/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
 #   docker/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
@@ -34,6 +34,7 @@ install_hub() {
 install_tests() {
   python_packages target/venv tests/jupyterhub/requirements.txt "packages of the tests"
   command -v chromium >/dev/null || debian_package chromium
+  command -v faketime >/dev/null || debian_package faketime
 }
 
 install_hub41() {

@@ -63,6 +63,21 @@ pub struct HubCallLabels {
     pub result: Reason,
 }
 
+/// A call of the token store by its name, as a label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+/// How one kind of call of the token store goes.
+#[derive(Debug)]
+pub struct StoreMetrics {
+    /// How long it takes, in seconds.
+    pub seconds: Histogram,
+    /// How often it fails.
+    pub errors: Counter,
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -93,11 +108,29 @@ pub struct Metrics {
     pub links_live: Gauge<i64, AtomicI64>,
     /// Attempts to replace the configuration, by what came of them.
     pub reloads: Family<ResultLabel, Counter>,
-    /// How long the token store takes to consume, in seconds.
-    pub consume_seconds: Histogram,
+    /// Issuing.
+    pub store_insert: StoreMetrics,
+    /// Looking a token up.
+    pub store_find: StoreMetrics,
+    /// Consuming.
+    pub store_consume: StoreMetrics,
+    /// Reading a link by its id.
+    pub store_get: StoreMetrics,
+    /// Revoking one link.
+    pub store_revoke: StoreMetrics,
+    /// Revoking all links of a user.
+    pub store_revoke_user: StoreMetrics,
+    /// Asking whether the store would answer.
+    pub store_ping: StoreMetrics,
     /// Calls of the Hub API, by call and result.
     pub hub_calls: Family<HubCallLabels, Counter>,
-    /// How long they take, in seconds.
+    /// Checks of hub tokens. What calls of `whoami` are fewer were answered from memory.
+    pub hub_token_checks: Counter,
+    /// Hub tokens that apps were given for their own.
+    pub hub_tokens_issued: Counter,
+    /// Hub tokens that apps have made worthless.
+    pub hub_tokens_revoked: Counter,
+    /// How long calls take, in seconds.
     pub hub_call_seconds: Histogram,
 }
 
@@ -114,13 +147,17 @@ impl Metrics {
         registry.register("requests", "Answers to browsers", by_code.clone());
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         let requests = ByStatusClass(classes.map(|code| by_code.get_or_create(&CodeLabel { code }).clone()));
-        let consume_seconds = Histogram::new([0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0]);
+        let seconds = Family::<OperationLabel, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+            Histogram::new([0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0])
+        });
         registry.register_with_unit(
-            "store_consume",
-            "Time to consume a token",
+            "store_call",
+            "Time that the token store takes",
             Unit::Seconds,
-            consume_seconds.clone(),
+            seconds.clone(),
         );
+        let errors = Family::<OperationLabel, Counter>::default();
+        registry.register("store_errors", "Calls of the token store that failed", errors.clone());
         let hub_calls = Family::default();
         registry.register("hub_api_calls", "Calls of the Hub API, by call and result", hub_calls.clone());
         let hub_call_seconds = Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]);
@@ -130,6 +167,13 @@ impl Metrics {
             Unit::Seconds,
             hub_call_seconds.clone(),
         );
+        let of_store = |operation| {
+            let label = OperationLabel { operation };
+            StoreMetrics {
+                seconds: seconds.get_or_create(&label).clone(),
+                errors: errors.get_or_create(&label).clone(),
+            }
+        };
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -142,6 +186,11 @@ impl Metrics {
         let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
+        let hub_token_checks =
+            counter("hub_token_checks", "Checks of hub tokens, answered by the hub or from memory");
+        let hub_tokens_issued =
+            counter("hub_tokens_issued", "Hub tokens that apps were given for tokens of their own");
+        let hub_tokens_revoked = counter("hub_tokens_revoked", "Hub tokens that apps have revoked");
         let switches = counter("switches", "Sessions of another user ended before a login");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -173,8 +222,17 @@ impl Metrics {
             switches,
             links_live,
             reloads,
-            consume_seconds,
+            store_insert: of_store("insert"),
+            store_find: of_store("find"),
+            store_consume: of_store("consume"),
+            store_get: of_store("get"),
+            store_revoke: of_store("revoke"),
+            store_revoke_user: of_store("revoke_user"),
+            store_ping: of_store("ping"),
             hub_calls,
+            hub_token_checks,
+            hub_tokens_issued,
+            hub_tokens_revoked,
             hub_call_seconds,
         }
     }

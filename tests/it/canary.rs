@@ -2,6 +2,7 @@
 //! metric, an audit line, a page, a redirect, or a byte that reaches the hub.
 
 mod sinks;
+mod thousand;
 
 use std::sync::Arc;
 use std::time::Duration;

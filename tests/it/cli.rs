@@ -3,6 +3,7 @@
 // A helper that cannot set up its test may panic like the test itself.
 #![allow(clippy::unwrap_used)]
 
+mod core_files;
 mod init;
 mod running;
 

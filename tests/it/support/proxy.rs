@@ -296,12 +296,18 @@ impl Builder {
 
     /// Starts it.
     pub fn start(self) -> TestProxy {
+        self.another()
+    }
+
+    /// Starts it, as often as it is asked: replicas with one configuration, each on ports of its own.
+    pub fn another(&self) -> TestProxy {
         let audit = AuditLog::default();
         let surroundings = Surroundings {
             clock: Arc::clone(&self.clock),
             random: Arc::new(SystemRandom::new()),
             audit: Some(Box::new(audit.clone())),
             store: self.store.clone(),
+            ..Surroundings::default()
         };
         let running = app::start(&self.config(), surroundings).expect("hublatch starts");
         let tcp = |address: &Address| match address {
@@ -313,7 +319,7 @@ impl Builder {
             management: tcp(running.management()),
             running: Some(running),
             key: self.key.expose().to_owned(),
-            origin: self.origin,
+            origin: self.origin.clone(),
             audit,
         }
     }
