@@ -21,7 +21,6 @@ use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
-use crate::server::BUFFER_BYTES_MAX;
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
@@ -188,9 +187,7 @@ impl Upstream {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
         self.metrics.upstream_connections.inc();
-        let mut http = http1::Builder::new();
-        http.max_buf_size(BUFFER_BYTES_MAX);
-        let (sender, connection) = http.handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
