@@ -9,7 +9,6 @@ mod threads;
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
@@ -21,11 +20,13 @@ use crate::login::assertion::AssertionError;
 use crate::login::{LoginService, Parts};
 use crate::metrics::Metrics;
 use crate::reloads::Reloads;
+use crate::server::inherited::Inherited;
 use crate::server::listener::{Address, BindError, Bound};
 use crate::shutdown::Shutdown;
 use crate::store::{self, MeasuredStore, OpenError, TokenStore};
 
 use generation::{Generation, Lasting};
+use threads::Serving;
 
 pub use reload::{ReloadError, Reloader};
 
@@ -35,6 +36,15 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A socket that was passed to us is no listener's.
+    #[error(
+        "the supervisor passes the socket {address}, which is no address in the configuration: write it there \
+         (public.listen, public.redirect_listen or management.listen), or remove it from the socket unit"
+    )]
+    Inherited {
+        /// Where it is bound.
+        address: Address,
+    },
     /// The token store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -73,6 +83,8 @@ pub struct Surroundings {
     pub audit: Option<Box<dyn io::Write + Send>>,
     /// The token store; none: as the configuration says.
     pub store: Option<Arc<dyn TokenStore>>,
+    /// Sockets that are bound already.
+    pub inherited: Inherited,
 }
 
 impl Default for Surroundings {
@@ -82,6 +94,7 @@ impl Default for Surroundings {
             random: Arc::new(SystemRandom::new()),
             audit: None,
             store: None,
+            inherited: Inherited::default(),
         }
     }
 }
@@ -94,15 +107,15 @@ pub struct Running {
     management: Address,
     shutdown: Shutdown,
     management_shutdown: Shutdown,
-    public_threads: Vec<JoinHandle<()>>,
-    management_thread: JoinHandle<()>,
+    public_threads: Vec<Serving>,
+    management_thread: Serving,
     metrics: Arc<Metrics>,
     reloader: Arc<Reloader>,
 }
 
 /// Builds and binds everything `config` names, then runs it.
 pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, StartError> {
-    let Surroundings { clock, random, audit, store } = surroundings;
+    let Surroundings { clock, random, audit, store, mut inherited } = surroundings;
     let own_audit = audit.is_none();
     let metrics = Arc::new(Metrics::new());
     let store = match store {
@@ -132,12 +145,15 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     let generation = Generation::first(config.clone(), login, &lasting)?;
 
     let threads = config.public.runtimes();
-    let management_bound = Bound::new(&config.management.listen, 1)?;
-    let bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
-        listen.iter().map(|listen| Bound::new(listen, threads)).collect()
+    let management_bound = Bound::new(&config.management.listen, 1, &mut inherited)?;
+    let mut bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
+        listen.iter().map(|listen| Bound::new(listen, threads, &mut inherited)).collect()
     };
     let public_bound = bind(&config.public.listen)?;
     let redirect_bound = bind(&config.public.redirect_listen)?;
+    if let Some(address) = inherited.left() {
+        return Err(StartError::Inherited { address: address.clone() });
+    }
     let management = management_bound.address().clone();
     let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address().clone()).collect();
     let (public, redirect) = (addresses(&public_bound), addresses(&redirect_bound));
@@ -191,14 +207,28 @@ impl Running {
         &self.reloader
     }
 
+    /// Comes back when every thread that serves has shown that it runs.
+    pub fn alive(&self) -> impl AsyncFn() + use<> {
+        let handles: Vec<_> = self.threads().map(Serving::handle).collect();
+        async move || {
+            for handle in &handles {
+                // One whose thread has ended: it drains.
+                let _ended = handle.spawn(async {}).await;
+            }
+        }
+    }
+
+    fn threads(&self) -> impl Iterator<Item = &Serving> {
+        self.public_threads.iter().chain([&self.management_thread])
+    }
+
     /// Waits until the drain, once begun, has ended the public side; then ends the management side.
     pub fn join(self) {
         for thread in self.public_threads {
-            // A thread that panicked has told so itself.
-            let _joined = thread.join();
+            thread.join();
         }
         self.management_shutdown.drain();
-        let _joined = self.management_thread.join();
+        self.management_thread.join();
     }
 
     /// Drains and waits.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use ipnet::IpNet;
 
 use super::StartError;
 use crate::api::Api;
@@ -96,15 +97,20 @@ impl Generation {
         };
         let pages = Arc::new(status).pages();
         let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads));
-        let settings = |tls: Option<&Acceptor>| Settings { limits: Arc::clone(&limits), tls: tls.cloned() };
+        let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>| Settings {
+            limits: Arc::clone(&limits),
+            tls: tls.cloned(),
+            proxies: proxies.cloned(),
+        };
+        let proxies = config.public.proxy_protocol.then_some(&config.public.trusted_proxies);
         Self {
             proxies: (0..*threads).map(|_| proxy()).collect(),
             redirect: Redirect::to(&config.public.url.origin),
             management: Management(Arc::new(api)),
             servers: Servers {
-                public: settings(config.public.tls.as_ref()),
-                redirect: settings(None),
-                management: settings(config.management.tls.as_ref()),
+                public: settings(config.public.tls.as_ref(), proxies),
+                redirect: settings(None, proxies),
+                management: settings(config.management.tls.as_ref(), None),
             },
             in_force,
         }
@@ -177,6 +183,11 @@ impl Live {
         self.servers.redirect.set(redirect);
         self.servers.management.set(management);
         generation.in_force
+    }
+
+    /// How long a drain may take.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.servers.public.settings().limits.drain_timeout
     }
 
     /// What the public thread of this number serves.

@@ -1,6 +1,7 @@
 //! Replacing the configuration of a running hublatch: all of it, or nothing.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::generation::{Generation, InForce, Lasting, Live};
 use super::{StartError, audit_sink};
@@ -51,6 +52,11 @@ impl Reloader {
 
     pub(super) fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// How long a drain may take by the configuration in force.
+    pub fn drain_timeout(&self) -> Duration {
+        self.live.drain_timeout()
     }
 
     /// Puts what was `read` in force, or logs why it cannot be.

@@ -6,11 +6,30 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use socket2::Socket;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::generation::Live;
 use crate::server::listener::{Bound, Listener};
 use crate::shutdown::Shutdown;
+
+/// A thread that serves.
+#[derive(Debug)]
+pub(super) struct Serving {
+    thread: JoinHandle<()>,
+    runtime: Handle,
+}
+
+impl Serving {
+    /// Its runtime.
+    pub(super) fn handle(&self) -> Handle {
+        self.runtime.clone()
+    }
+
+    /// Waits for its end. A thread that panicked has told so itself.
+    pub(super) fn join(self) {
+        let _joined = self.thread.join();
+    }
+}
 
 /// Starts the public threads; each takes a socket of every listener.
 pub(super) fn public(
@@ -19,7 +38,7 @@ pub(super) fn public(
     listeners: Vec<Bound>,
     redirects: Vec<Bound>,
     shutdown: &Shutdown,
-) -> io::Result<Vec<JoinHandle<()>>> {
+) -> io::Result<Vec<Serving>> {
     let sockets = by_thread(listeners, threads).into_iter().zip(by_thread(redirects, threads));
     let start = |(number, (sockets, redirects))| {
         let (server, proxy) = live.public(number);
@@ -40,7 +59,7 @@ pub(super) fn public(
 }
 
 /// Starts the management thread.
-pub(super) fn management(live: &Live, listener: Bound, shutdown: &Shutdown) -> io::Result<JoinHandle<()>> {
+pub(super) fn management(live: &Live, listener: Bound, shutdown: &Shutdown) -> io::Result<Serving> {
     let (server, api) = live.management();
     let shutdown = shutdown.clone();
     let serve = move |runtime: Runtime, [listeners]: [Vec<Listener>; 1]| {
@@ -60,7 +79,7 @@ fn spawn<const KINDS: usize>(
     name: String,
     sockets: [Vec<Socket>; KINDS],
     run: impl FnOnce(Runtime, [Vec<Listener>; KINDS]) + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<Serving> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut listeners = [const { Vec::new() }; KINDS];
     {
@@ -69,7 +88,9 @@ fn spawn<const KINDS: usize>(
             *listeners = sockets.into_iter().map(Listener::new).collect::<io::Result<_>>()?;
         }
     }
-    std::thread::Builder::new().name(name).spawn(move || run(runtime, listeners))
+    let handle = runtime.handle().clone();
+    let thread = std::thread::Builder::new().name(name).spawn(move || run(runtime, listeners))?;
+    Ok(Serving { thread, runtime: handle })
 }
 
 /// The sockets of all listeners, by the thread that serves them.

@@ -1,8 +1,11 @@
 //! `hublatch serve`: the process around the parts: its log, its limits, its signals.
 
+mod supervisor;
 mod watch;
 
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -10,6 +13,8 @@ use super::{Exit, fail, judge, read};
 use crate::app::{self, Running, Surroundings};
 use crate::config::{Config, LogFormat, Reading};
 use crate::logging;
+use crate::server::inherited::Inherited;
+use supervisor::Watchdog;
 
 /// Runs until a signal ends it.
 pub fn run(file: &Path) -> Exit {
@@ -22,9 +27,13 @@ pub fn run(file: &Path) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
+    let inherited = match Inherited::from_environment() {
+        Ok(inherited) => inherited,
+        Err(error) => return fail("serve", &format!("take the sockets of LISTEN_FDS: {error}")),
+    };
     let log = logging::start(config.log.format == LogFormat::Json, config.log.level);
     warn_about(&config);
-    let running = match app::start(&config, Surroundings::default()) {
+    let running = match app::start(&config, Surroundings { inherited, ..Surroundings::default() }) {
         Ok(running) => running,
         Err(error) => return fail("serve", &error.to_string()),
     };
@@ -39,6 +48,7 @@ pub fn run(file: &Path) -> Exit {
         Ok(reload) => reload,
         Err(error) => return fail("serve", &format!("start a thread: {error}")),
     };
+    supervisor::ready();
     let ended = until_signalled(running, &reload);
     drop(log);
     ended
@@ -95,7 +105,8 @@ fn until_signalled(running: Running, reload: &watch::Reload) -> Exit {
         else {
             return fail("serve", "cannot listen to signals");
         };
-        let shutdown = running.shutdown().clone();
+        let (shutdown, reloader) = (running.shutdown().clone(), Arc::clone(running.reloader()));
+        let mut watchdog = pin!(Watchdog::of_environment().run(running.alive()));
         let mut ended = tokio::task::spawn_blocking(move || running.join());
         loop {
             tokio::select! {
@@ -105,9 +116,11 @@ fn until_signalled(running: Running, reload: &watch::Reload) -> Exit {
                         return Exit::Failed;
                     }
                     tracing::info!("draining");
+                    supervisor::stopping(reloader.drain_timeout());
                     shutdown.drain();
                 }
                 _ = hangup.recv() => reload.ask(),
+                () = &mut watchdog => {}
                 _ = &mut ended => {
                     tracing::info!("ended");
                     return Exit::Done;

@@ -96,6 +96,8 @@ pub struct Public {
     pub threads: usize,
     /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether they, and nobody else, connect, and say by the PROXY protocol who has connected to them.
+    pub proxy_protocol: bool,
 }
 
 impl Public {

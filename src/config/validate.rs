@@ -216,6 +216,13 @@ fn public(
     let tls = tls::of_public(file);
     let threads = file.number("public.threads", 0, 0..=THREADS_MAX);
     let trusted_proxies = file.list("public.trusted_proxies", Vec::new(), trusted_network);
+    let proxy_protocol = file.flag("public.proxy_protocol", false);
+    if proxy_protocol == Some(true) && trusted_proxies.as_ref().is_some_and(Vec::is_empty) {
+        file.fault(
+            "public.proxy_protocol",
+            "is on, but nobody may speak it: write the addresses of your proxies as public.trusted_proxies",
+        );
+    }
     if let Some(url) = url.as_ref().filter(|url| !url.secure) {
         let instead = format!("write \"{}\"", url.origin.replacen("http:", "https:", 1));
         if matches!(tls, Some(Some(_))) {
@@ -231,6 +238,7 @@ fn public(
         url: url?,
         threads: threads?,
         trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol?,
     })
 }
 

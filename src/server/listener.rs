@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::inherited::Inherited;
 use super::stream::Stream;
 use crate::config::Listen;
 
@@ -52,11 +53,14 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds `threads` sockets to `listen`.
-    pub fn new(listen: &Listen, threads: usize) -> Result<Self, BindError> {
-        let (address, sockets) = match listen {
-            Listen::Tcp(address) => (Address::Tcp(*address), bind_tcp(*address, threads)),
-            Listen::Unix(path) => (Address::Unix(path.clone()), bind_unix(path, threads)),
+    /// Binds `threads` sockets to `listen`, unless one that is bound to it was `inherited`.
+    pub fn new(listen: &Listen, threads: usize, inherited: &mut Inherited) -> Result<Self, BindError> {
+        let inherited = inherited.take(listen);
+        let (address, sockets) = match (listen, inherited) {
+            (Listen::Tcp(address), Some(socket)) => (Address::Tcp(*address), share(&socket, threads)),
+            (Listen::Unix(path), Some(socket)) => (Address::Unix(path.clone()), share(&socket, threads)),
+            (Listen::Tcp(address), None) => (Address::Tcp(*address), bind_tcp(*address, threads)),
+            (Listen::Unix(path), None) => (Address::Unix(path.clone()), bind_unix(path, threads)),
         };
         let sockets = sockets.map_err(|source| BindError { address: address.clone(), source })?;
         let address = match (address, sockets.first().and_then(|socket| socket.local_addr().ok())) {
@@ -115,8 +119,13 @@ fn bind_unix(path: &Path, threads: usize) -> io::Result<Vec<Socket>> {
         std::fs::remove_file(path)?;
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
+    share(&socket, threads)
+}
+
+/// One socket for all threads.
+fn share(socket: &Socket, threads: usize) -> io::Result<Vec<Socket>> {
+    socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
     (0..threads).map(|_| socket.try_clone()).collect()
 }

@@ -8,7 +8,9 @@ pub mod frames;
 pub mod framing;
 mod http1;
 mod http2;
+pub mod inherited;
 pub mod listener;
+pub mod proxy_protocol;
 pub mod redirect;
 pub mod stream;
 pub mod wire;
@@ -24,6 +26,7 @@ use arc_swap::ArcSwap;
 use hyper::body::{Body, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{Request, Response};
+use ipnet::IpNet;
 
 use crate::config::Limits;
 use crate::metrics::{Counted, Metrics};
@@ -88,6 +91,9 @@ pub struct Settings {
     pub limits: Arc<Limits>,
     /// With what they are encrypted; none: not at all.
     pub tls: Option<Acceptor>,
+    /// Proxies that say by the PROXY protocol who connects, and without whom nobody does; none: peers speak for
+    /// themselves.
+    pub proxies: Option<Vec<IpNet>>,
 }
 
 impl Server {
@@ -141,7 +147,7 @@ impl Server {
         let counted = Counted::new(&self.metrics.connections);
         let shutdown = self.shutdown.clone();
         self.shutdown.spawn(async move {
-            settings.converse(stream, ConnectionInfo::new(peer), service, &shutdown).await;
+            settings.converse(stream, peer, service, &shutdown).await;
             drop((place, counted));
         });
     }
@@ -149,24 +155,20 @@ impl Server {
 
 impl Settings {
     /// Serves one connection to its end.
-    async fn converse(
-        &self,
-        stream: Stream,
-        info: ConnectionInfo,
-        service: impl Service,
-        shutdown: &Shutdown,
-    ) {
-        let peer = info.peer;
-        let stream = match &self.tls {
-            None => stream,
-            Some(acceptor) => match self.secure(stream, acceptor, shutdown).await {
-                Ok(stream) => stream,
+    async fn converse(&self, stream: Stream, peer: IpAddr, service: impl Service, shutdown: &Shutdown) {
+        let (stream, peer) = if self.tls.is_none() && self.proxies.is_none() {
+            (stream, peer)
+        } else {
+            // Boxed: it is over before the first request.
+            match Box::pin(self.greet(stream, peer, shutdown)).await {
+                Ok(greeted) => greeted,
                 Err(error) => {
-                    tracing::debug!(%error, %peer, "TLS handshake");
+                    tracing::debug!(%error, %peer, "handshake");
                     return;
                 }
-            },
+            }
         };
+        let info = ConnectionInfo::new(peer);
         let limits = &*self.limits;
         let ended = if stream.speaks_http2() {
             // Boxed, so that a connection of HTTP/1.1 stays as small as it is.
@@ -180,14 +182,29 @@ impl Settings {
         }
     }
 
-    /// Shakes hands, for as long as the limit and the drain allow.
-    async fn secure(&self, stream: Stream, acceptor: &Acceptor, shutdown: &Shutdown) -> io::Result<Stream> {
+    /// What comes before the first request, for as long as the limit and the drain allow; answers who is there.
+    async fn greet(&self, stream: Stream, peer: IpAddr, shutdown: &Shutdown) -> io::Result<(Stream, IpAddr)> {
+        let greeting = tokio::time::timeout(self.limits.handshake_timeout, self.shake_hands(stream, peer));
         tokio::select! {
-            shaken = tokio::time::timeout(self.limits.handshake_timeout, stream.accept_tls(acceptor)) => {
-                shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            }
+            greeted = greeting => greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
             () = shutdown.draining() => Err(io::ErrorKind::Interrupted.into()),
         }
+    }
+
+    async fn shake_hands(&self, mut stream: Stream, mut peer: IpAddr) -> io::Result<(Stream, IpAddr)> {
+        if let Some(proxies) = &self.proxies {
+            if !proxies.iter().any(|net| net.contains(&peer)) {
+                return Err(io::Error::other(
+                    "the peer is no trusted proxy, and public.proxy_protocol is on",
+                ));
+            }
+            peer = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
+        }
+        let stream = match &self.tls {
+            Some(acceptor) => stream.accept_tls(acceptor).await?,
+            None => stream,
+        };
+        Ok((stream, peer))
     }
 }
 

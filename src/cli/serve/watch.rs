@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::super::read;
-use super::raise_descriptor_limit;
+use super::{raise_descriptor_limit, supervisor};
 use crate::app::Reloader;
 use crate::config::Reading;
 
@@ -50,17 +50,21 @@ fn run(asked: &Receiver<()>, mut watch: Watch, file: &Path, reloader: &Reloader)
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        // Before they are read: what changes from now on is a change again.
-        watch.remember();
-        let Reading { outcome, files } = read(file);
-        let connections = outcome.as_ref().ok().map(|config| config.limits.connections);
-        if reloader.reload(outcome).is_ok() {
-            watch.follow(files);
-            connections.inspect(|connections| raise_descriptor_limit(*connections));
-        } else {
-            // The old ones too: what is in force may be what somebody goes back to.
-            watch.follow_also(files);
-        }
+        supervisor::reloading(|| reload(&mut watch, file, reloader));
+    }
+}
+
+fn reload(watch: &mut Watch, file: &Path, reloader: &Reloader) {
+    // Before they are read: what changes from now on is a change again.
+    watch.remember();
+    let Reading { outcome, files } = read(file);
+    let connections = outcome.as_ref().ok().map(|config| config.limits.connections);
+    if reloader.reload(outcome).is_ok() {
+        watch.follow(files);
+        connections.inspect(|connections| raise_descriptor_limit(*connections));
+    } else {
+        // The old ones too: what is in force may be what somebody goes back to.
+        watch.follow_also(files);
     }
 }
 

@@ -43,7 +43,7 @@ impl Process {
         let (line, log) = channel();
         std::thread::spawn(move || {
             for text in stderr.lines().map_while(Result::ok) {
-                // What is no JSON is an error before the log began.
+                // What is no JSON object is an error before the log began.
                 let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
                 if line.send(value).is_err() {
                     return;
@@ -86,6 +86,12 @@ impl Process {
             }
             before.push(line);
         }
+    }
+
+    /// All that it has said before it ended.
+    pub fn said(&self) -> String {
+        let line = |line: Value| line.as_str().map_or_else(|| line.to_string(), str::to_owned);
+        self.log.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// Waits until it has told where this listener is.

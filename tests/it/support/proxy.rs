@@ -312,6 +312,7 @@ impl Builder {
             random: Arc::new(SystemRandom::new()),
             audit: Some(Box::new(audit.clone())),
             store: self.store.clone(),
+            ..Surroundings::default()
         };
         let running = app::start(&self.config(), surroundings).expect("hublatch starts");
         let tcp = |address: &Address| match address {
