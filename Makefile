@@ -4,7 +4,7 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint in-process store-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions
+.PHONY: help demo test lint in-process store-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -13,11 +13,12 @@ help:
 	@echo "make test   all tests: lints, in-process, token stores on a real Redis, a real JupyterHub, a real browser"
 	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
+	@echo "make soak   ten minutes of mixed load (SECONDS=600): memory and descriptors must stay flat"
 
 demo:
 	docker/demo.sh
 
-test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests
+test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -63,8 +64,8 @@ build:
 hub-tests: build
 	docker/install.sh tests
 	docker/install.sh hub41
-	# `next` as a browser reads it: the table of hostile values, judged by Node's URL as well.
-	$(CARGO) test --locked --test it -- --ignored next::
+	# The tables of hostile `next` and paths as a browser reads them: judged by Node's URL as well.
+	$(CARGO) test --locked --test it -- --ignored node_
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
 
 # Wants two idle cores, and half an hour; writes a report and a picture into target/bench/, and with BENCH=--readme the
@@ -79,3 +80,15 @@ bench-quick: build
 # Instructions of a request, counted: the same on every run, so it is a gate.
 bench-instructions: build
 	$(PYTHON) tests/bench/instructions.py --gate
+
+# Attacks over loopback, and what passes through: WebSocket scripts, large bodies.
+load-tests: build
+	docker/install.sh tests
+	docker/install.sh load
+	$(PYTHON) tests/load/attacks.py
+	target/venv/bin/python tests/load/transparency.py
+
+SECONDS ?= 600
+soak: build
+	docker/install.sh load
+	$(PYTHON) tests/load/soak.py --seconds $(SECONDS)

@@ -1,4 +1,5 @@
-//! The body of a request on its way to the hub: streamed as it comes, or held whole where the rules ask for it.
+//! The body of a request on its way to the hub: streamed as it comes, or held whole where the rules ask for it; and one
+//! of our own that comes piece by piece.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt as _};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
@@ -63,11 +65,6 @@ pub struct Streamed {
 }
 
 impl Streamed {
-    /// `incoming`, whose sender may be silent for `stall` at most.
-    pub fn new(incoming: Incoming, stall: Duration) -> Self {
-        Self { incoming, progress: Progress::new(), waiting: Deadline::default(), stall }
-    }
-
     /// How far it is.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -92,8 +89,20 @@ pub enum RequestBody {
     Empty,
     /// Held whole.
     Whole(Bytes),
-    /// Streamed from the client.
-    Streamed(Streamed),
+    /// Streamed from the client. Boxed, because most requests have none and all are moved about.
+    Streamed(Box<Streamed>),
+}
+
+impl RequestBody {
+    /// `incoming`, whose sender may be silent for `stall` at most.
+    pub fn streamed(incoming: Incoming, stall: Duration) -> Self {
+        Self::Streamed(Box::new(Streamed {
+            incoming,
+            progress: Progress::new(),
+            waiting: Deadline::default(),
+            stall,
+        }))
+    }
 }
 
 impl Body for RequestBody {
@@ -110,7 +119,8 @@ impl Body for RequestBody {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Streamed(Streamed { incoming, progress, waiting, stall }) => loop {
+            Self::Streamed(streamed) => loop {
+                let Streamed { incoming, progress, waiting, stall } = &mut **streamed;
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                     return waiting.poll(cx, *stall).map(|()| Some(Err(BodyError::Stalled)));
                 };
@@ -131,7 +141,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Streamed(Streamed { incoming, .. }) => incoming.is_end_stream(),
+            Self::Streamed(streamed) => streamed.incoming.is_end_stream(),
         }
     }
 
@@ -139,7 +149,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Streamed(Streamed { incoming, .. }) => incoming.size_hint(),
+            Self::Streamed(streamed) => streamed.incoming.size_hint(),
         }
     }
 }
@@ -179,4 +189,38 @@ where
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())
+}
+
+/// A body of our own that comes piece by piece. An error aborts it: a part must not pass for the whole.
+pub struct Pieces(Pin<Box<dyn Stream<Item = Result<Bytes, PieceError>> + Send>>);
+
+/// Why no further piece comes.
+pub type PieceError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Pieces {
+    /// The pieces of `stream`.
+    pub fn of<E>(stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self
+    where
+        E: Into<PieceError> + 'static,
+    {
+        Self(Box::pin(stream.map_err(Into::into)))
+    }
+}
+
+impl std::fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pieces")
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = PieceError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
+        self.get_mut().0.as_mut().poll_next(cx).map_ok(Frame::data)
+    }
 }

@@ -92,6 +92,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Downstream connections that were closed at once because `limits.connections` was reached.
     pub connections_refused: Counter,
+    /// Log lines that nobody took in time.
+    pub log_lines_dropped: Counter,
     /// Tunnels (WebSockets) that are open.
     pub tunnels: Gauge,
     /// Links issued.
@@ -181,6 +183,7 @@ impl Metrics {
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
         let connections_refused =
             counter("connections_refused", "Connections closed at once, being too many");
+        let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
         let hub_token_checks =
@@ -211,6 +214,7 @@ impl Metrics {
             upstream_connections,
             connections,
             connections_refused,
+            log_lines_dropped,
             tunnels,
             links_issued,
             links_redeemed,

@@ -37,6 +37,7 @@ pub fn run(file: &Path) -> Exit {
         Ok(running) => running,
         Err(error) => return fail("serve", &error.to_string()),
     };
+    log.count_dropped(running.metrics().log_lines_dropped.clone());
     for address in running.public() {
         tracing::info!(listener = "public", %address, "listening");
     }

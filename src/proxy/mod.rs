@@ -9,14 +9,17 @@ pub mod headers;
 pub mod identity;
 pub mod target;
 
+mod api_only;
 mod error;
 mod logout;
 mod pass;
 mod redeem;
 mod shared;
+mod stream;
 mod upgrade;
 mod upstream;
 mod visitor;
+mod waiting;
 mod wishes;
 
 use std::pin::Pin;
@@ -24,7 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue, UPGRADE};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Request, Response, Uri};
 
 use crate::config::Config;
@@ -32,13 +35,13 @@ use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
 
 use error::ProxyError;
-use headers::Origin;
+use headers::{Found, Origin};
 use pass::without_body;
 use shared::Rules;
 use upstream::Upstream;
 use wishes::Wishes;
 
-pub use shared::Shared;
+pub use shared::{Parts, Shared};
 pub use upstream::ResponseBody;
 
 /// Asks the hub for a sign of life; an error says what was tried.
@@ -91,6 +94,13 @@ impl Service for Proxy {
                     path if path == self.shared.rules.logout_path => {
                         Box::pin(logout::answer(self, passing)).await
                     }
+                    path if path.starts_with(self.shared.login.waiting_path())
+                        && self.shared.login.hub().has_token() =>
+                    {
+                        Box::pin(waiting::answer(self, passing)).await
+                    }
+                    _ if wishes.a_stream() => Box::pin(self.stream(passing)).await,
+                    _ if self.shared.login.rules().api_only => Box::pin(api_only::pass(self, passing)).await,
                     _ => self.pass(passing).await,
                 }
             }
@@ -159,10 +169,11 @@ impl Proxy {
         if self.holds_token(request.uri().path()) {
             return Err(target::Rejection::TokenInPath.into());
         }
-        let has_upgrade = request.headers().contains_key(UPGRADE);
+        let found = Found::among(request.headers(), &shared.identity);
+        let has_upgrade = found.upgrade;
         let upgrade =
             has_upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
-        headers::strip_request(request.headers_mut(), &shared.identity, &shared.login.rules().parameter);
+        headers::strip_request(request.headers_mut(), found, &shared.login.rules().parameter);
         let client = (origin.client == connection.peer).then_some(connection.peer_value);
         shared.forwarding.add(request.headers_mut(), origin, client);
         Ok((has_upgrade, upgrade))

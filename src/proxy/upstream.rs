@@ -4,7 +4,7 @@
 //! whose body was cut short is closed.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -16,10 +16,12 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
-use crate::body::{BodyError, Progress, RequestBody};
+use super::stream::EventStream;
+use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
+use crate::server::BUFFER_BYTES_MAX;
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
@@ -117,29 +119,30 @@ impl Upstream {
         }
     }
 
-    /// Sends `request` and returns the answer; its connection goes back to the pool by itself.
+    /// Sends `request` and returns the answer; its connection goes back to the pool by itself. By reference, because a
+    /// request is large and each move of it is a copy; what is left of it is empty.
     ///
     /// A connection that turns out to be stale is tried again, once and on a new one: if the request was not written,
     /// or if it is one without body that may be repeated (RFC 9110 § 9.2.2).
     pub async fn send(
         self: &Arc<Self>,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let mut lease = self.lease().await?;
         let stale = lease.unused.is_some_and(|unused| unused > FRESH);
-        let spare = (stale && is_repeatable(&request)).then(|| copy(&request));
-        let again = match lease.attempt(request).await {
+        let spare = (stale && is_repeatable(request)).then(|| Box::new(copy(request)));
+        match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
-            Err(Attempt::Unsent(request)) => *request,
+            Err(Attempt::Unsent) => {}
             Err(Attempt::Failed(error)) => match spare {
-                Some(spare) if !matches!(error, UpstreamError::Timeout) => spare,
+                Some(spare) if !matches!(error, UpstreamError::Timeout) => *request = *spare,
                 _ => return Err(error),
             },
-        };
+        }
         let mut lease = Box::pin(self.connect()).await?;
-        match lease.attempt(again).await {
+        match Box::pin(lease.attempt(request)).await {
             Ok(answer) => Ok(lease.release_with(answer)),
-            Err(Attempt::Unsent(_)) => Err(UpstreamError::Timeout),
+            Err(Attempt::Unsent) => Err(UpstreamError::Timeout),
             Err(Attempt::Failed(error)) => Err(error),
         }
     }
@@ -185,7 +188,9 @@ impl Upstream {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
         self.metrics.upstream_connections.inc();
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+        let mut http = http1::Builder::new();
+        http.max_buf_size(BUFFER_BYTES_MAX);
+        let (sender, connection) = http.handshake(TokioIo::new(stream)).await?;
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
@@ -199,8 +204,8 @@ impl Upstream {
 
 /// How an attempt failed.
 enum Attempt {
-    /// Not a byte was written: the request is as good as new.
-    Unsent(Box<Request<RequestBody>>),
+    /// Not a byte was written, and the request is where it was.
+    Unsent,
     /// It was, perhaps in part.
     Failed(UpstreamError),
 }
@@ -209,12 +214,12 @@ impl Lease {
     /// Sends `request`, once. Bounded by the time from the end of the request to the head of the answer.
     pub async fn send_once(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, UpstreamError> {
-        match self.attempt(request).await {
+        match self.attempt(&mut request).await {
             Ok(answer) => Ok(answer),
             Err(Attempt::Failed(error)) => Err(error),
-            Err(Attempt::Unsent(_)) => {
+            Err(Attempt::Unsent) => {
                 let source = io::ErrorKind::ConnectionAborted.into();
                 Err(UpstreamError::Connect { address: self.pool.address.to_string(), source })
             }
@@ -231,7 +236,7 @@ impl Lease {
         self.sender.ready().await.map_err(UpstreamError::from)
     }
 
-    async fn attempt(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Attempt> {
+    async fn attempt(&mut self, request: &mut Request<RequestBody>) -> Result<Response<Incoming>, Attempt> {
         let limit = self.pool.limits.upstream_head_timeout;
         let progress = match request.body() {
             RequestBody::Streamed(body) => Some(body.progress().clone()),
@@ -239,14 +244,19 @@ impl Lease {
         };
         self.sending.clone_from(&progress);
         if self.sender.ready().await.is_err() {
-            return Err(Attempt::Unsent(Box::new(request)));
+            return Err(Attempt::Unsent);
         }
         let Self { sender, deadline, .. } = self;
-        match within(deadline, limit, progress, sender.try_send_request(request)).await {
+        let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
+        let answer = pin!(sender.try_send_request(sent));
+        match within(deadline, limit, progress, answer).await {
             None => Err(Attempt::Failed(UpstreamError::Timeout)),
             Some(Ok(answer)) => Ok(answer),
             Some(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Attempt::Unsent(Box::new(request)),
+                Some(unsent) => {
+                    *request = unsent;
+                    Attempt::Unsent
+                }
                 None => Attempt::Failed(error.into_error().into()),
             }),
         }
@@ -295,16 +305,15 @@ impl std::fmt::Display for Address {
 }
 
 /// Waits for `future`, at most `limit` after it was begun or the request's body has last moved.
-async fn within<F: Future>(
+async fn within<F: Future + Unpin>(
     deadline: &mut Deadline,
     limit: Duration,
     progress: Option<Progress>,
-    future: F,
+    mut future: F,
 ) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
     deadline.progress();
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
             return Poll::Ready(Some(output));
         }
         let over = match &progress {
@@ -334,6 +343,8 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
 pub enum ResponseBody {
     /// Ours, or none.
     Whole(Bytes),
+    /// Ours, piece by piece.
+    Pieces(Pieces),
     /// The hub's.
     Upstream {
         /// What comes.
@@ -341,21 +352,24 @@ pub enum ResponseBody {
         /// The connection it comes over, until it has come.
         lease: Option<Lease>,
     },
+    /// The hub's, until the session of its user ends.
+    EventStream(Box<EventStream>),
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = PieceError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
             Self::Upstream { incoming, lease } => {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 // With an error the answer is aborted and the connection with it: the lease is dropped, not released.
@@ -363,22 +377,27 @@ impl Body for ResponseBody {
                 if ended && let Some(lease) = lease.take() {
                     lease.release();
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
+            Self::EventStream(stream) => stream.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
+            Self::Pieces(pieces) => pieces.is_end_stream(),
             Self::Upstream { incoming, .. } => incoming.is_end_stream(),
+            Self::EventStream(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(pieces) => pieces.size_hint(),
             Self::Upstream { incoming, .. } => incoming.size_hint(),
+            Self::EventStream(stream) => stream.size_hint(),
         }
     }
 }

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use super::attended::Attended;
 use super::stream::Stream;
 use super::wire::{Exchanges, Patience, Wire};
-use super::{ConnectionInfo, Service};
+use super::{BUFFER_BYTES_MAX, ConnectionInfo, Service, goodbye};
 use crate::config::Limits;
 use crate::dormant::Dormant;
 use crate::shutdown::Shutdown;
@@ -28,11 +28,13 @@ pub async fn converse(
     shutdown: &Shutdown,
 ) -> hyper::Result<()> {
     let exchanges = Exchanges::default();
+    let begun = exchanges.clone();
     let io: DownstreamIo = TokioIo::new(Wire::new(stream, Patience::new(limits), exchanges.clone()));
     let answer = service_fn(move |request: Request<_>| {
         let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
         async move {
-            let asks_upgrade = request.headers().contains_key(UPGRADE);
+            // A walk, which costs less than a lookup where headers are few.
+            let asks_upgrade = request.headers().keys().any(|name| *name == UPGRADE);
             let mut response = service.answer(info, request).await;
             // What follows such a request is not judged (framing.rs), so unless the protocol changes nothing may
             // follow it.
@@ -43,13 +45,13 @@ pub async fn converse(
         }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.max_header_size(limits.head_bytes);
+    http.max_header_size(limits.head_bytes).max_buf_size(BUFFER_BYTES_MAX.max(limits.head_bytes));
     if limits.head_count != Limits::default().head_count {
         // hyper keeps its own default (100) on the stack.
         http.max_headers(limits.head_count);
     }
     let mut connection = pin!(http.serve_connection(io, answer).with_upgrades());
-    let draining = pin!(shutdown.draining());
+    let draining = pin!(goodbye(shutdown, &begun));
     let mut draining = Dormant::new(draining);
     tokio::select! {
         biased;
