@@ -72,6 +72,12 @@ pub fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<R
     page(proxy, &Page::HubDown, click.wishes.format())
 }
 
+/// The page of a hub that is not to be had; `link` stays as it is.
+pub fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<ResponseBody> {
+    proxy.shared.login.refused_for("hub_unavailable", link, Some(click.origin.client));
+    page(proxy, &Page::HubDown, click.format)
+}
+
 /// An address that has brought too many unknown tokens waits.
 pub fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<ResponseBody> {
     proxy.shared.login.refused_for("too_many_tries", None, Some(click.origin.client));
