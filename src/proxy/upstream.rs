@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
+use super::places::Places;
 use super::stream::EventStream;
 use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
@@ -42,6 +43,9 @@ pub enum UpstreamError {
     /// The client stopped sending the body of its request.
     #[error("nothing of the request's body came for too long")]
     RequestStalled,
+    /// All connections that there may be are in use, and stay so.
+    #[error("no connection to the upstream became free")]
+    Busy,
     /// It took too long.
     #[error("the upstream did not answer in time")]
     Timeout,
@@ -65,6 +69,7 @@ pub struct Upstream {
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
+    places: Places,
     // One thread only ever takes it: the lock is for the type, and costs an uncontended exchange.
     idle: Mutex<Vec<Idle>>,
     connections: TaskTracker,
@@ -95,7 +100,13 @@ pub struct Lease {
 
 impl Upstream {
     /// An empty pool for the hub of `config`.
-    pub fn new(config: &Config, limits: Arc<Limits>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+    pub fn new(
+        config: &Config,
+        limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+        places: Places,
+    ) -> Self {
         let address = config.hub.upstream.clone();
         let tls = config.hub.tls.clone();
         Self {
@@ -104,6 +115,7 @@ impl Upstream {
             limits,
             metrics,
             shutdown,
+            places,
             idle: Mutex::default(),
             connections: TaskTracker::new(),
         }
@@ -172,6 +184,10 @@ impl Upstream {
 
     /// A new connection.
     pub async fn connect(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
+        let Some(place) = self.places.take(&self.limits).await else {
+            self.metrics.upstream_busy.inc();
+            return Err(UpstreamError::Busy);
+        };
         let connecting = async {
             let stream = match &self.address {
                 Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await?,
@@ -190,6 +206,7 @@ impl Upstream {
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
+            let _place = place;
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "upstream connection");
             }
