@@ -3,7 +3,9 @@
 //! No label ever holds a user name, a path or anything else that a client chooses.
 
 mod durations;
+mod hub;
 mod process;
+mod store;
 
 use std::sync::atomic::AtomicI64;
 
@@ -12,11 +14,12 @@ use prometheus_client::encoding::{EncodeLabelSet, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use durations::Durations;
+pub use hub::{HubApi, HubCallLabels};
+pub use store::{StoreCall, StoreCalls};
 
 /// A counter with a `code` label: `1xx` to `5xx`, one pre-resolved handle each.
 #[derive(Debug)]
@@ -70,30 +73,6 @@ impl prometheus_client::encoding::EncodeLabelValue for Reason {
     }
 }
 
-/// A call of the Hub API and what came of it: words of closed lists.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct HubCallLabels {
-    /// Which call.
-    pub call: Reason,
-    /// What came of it.
-    pub result: Reason,
-}
-
-/// A call of the token store by its name, as a label.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OperationLabel {
-    operation: &'static str,
-}
-
-/// How one kind of call of the token store goes.
-#[derive(Debug)]
-pub struct StoreMetrics {
-    /// How long it takes, in seconds.
-    pub seconds: Histogram,
-    /// How often it fails.
-    pub errors: Counter,
-}
-
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -110,12 +89,12 @@ pub struct Metrics {
     pub upstream_busy: Counter,
     /// Downstream connections that are open.
     pub connections: Gauge,
-    /// Log lines that nobody took in time.
-    pub log_lines_dropped: Counter,
     /// Downstream connections that were accepted.
     pub connections_accepted: Counter,
     /// Those that were closed at once, by reason.
     pub connections_refused: Family<ReasonLabel, Counter>,
+    /// Log lines that nobody took in time.
+    pub log_lines_dropped: Counter,
     /// TLS handshakes, by what came of them.
     pub handshakes: Family<HandshakeLabels, Counter>,
     /// Tunnels (WebSockets) that are open.
@@ -132,30 +111,10 @@ pub struct Metrics {
     pub links_live: Gauge<i64, AtomicI64>,
     /// Attempts to replace the configuration, by what came of them.
     pub reloads: Family<ResultLabel, Counter>,
-    /// Issuing.
-    pub store_insert: StoreMetrics,
-    /// Looking a token up.
-    pub store_find: StoreMetrics,
-    /// Consuming.
-    pub store_consume: StoreMetrics,
-    /// Reading a link by its id.
-    pub store_get: StoreMetrics,
-    /// Revoking one link.
-    pub store_revoke: StoreMetrics,
-    /// Revoking all links of a user.
-    pub store_revoke_user: StoreMetrics,
-    /// Asking whether the store would answer.
-    pub store_ping: StoreMetrics,
-    /// Calls of the Hub API, by call and result.
-    pub hub_calls: Family<HubCallLabels, Counter>,
-    /// Checks of hub tokens. What calls of `whoami` are fewer were answered from memory.
-    pub hub_token_checks: Counter,
-    /// Hub tokens that apps were given for their own.
-    pub hub_tokens_issued: Counter,
-    /// Hub tokens that apps have made worthless.
-    pub hub_tokens_revoked: Counter,
-    /// How long calls take, in seconds.
-    pub hub_call_seconds: Histogram,
+    /// The token store.
+    pub store: StoreCalls,
+    /// The Hub API.
+    pub hub: HubApi,
 }
 
 impl Metrics {
@@ -171,33 +130,8 @@ impl Metrics {
         registry.register("requests", "Answers to browsers", by_code.clone());
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         let requests = ByStatusClass(classes.map(|code| by_code.get_or_create(&CodeLabel { code }).clone()));
-        let seconds = Family::<OperationLabel, Histogram, fn() -> Histogram>::new_with_constructor(|| {
-            Histogram::new([0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0])
-        });
-        registry.register_with_unit(
-            "store_call",
-            "Time that the token store takes",
-            Unit::Seconds,
-            seconds.clone(),
-        );
-        let errors = Family::<OperationLabel, Counter>::default();
-        registry.register("store_errors", "Calls of the token store that failed", errors.clone());
-        let hub_calls = Family::default();
-        registry.register("hub_api_calls", "Calls of the Hub API, by call and result", hub_calls.clone());
-        let hub_call_seconds = Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]);
-        registry.register_with_unit(
-            "hub_api_call",
-            "Time that a call of the Hub API takes",
-            Unit::Seconds,
-            hub_call_seconds.clone(),
-        );
-        let of_store = |operation| {
-            let label = OperationLabel { operation };
-            StoreMetrics {
-                seconds: seconds.get_or_create(&label).clone(),
-                errors: errors.get_or_create(&label).clone(),
-            }
-        };
+        let store = StoreCalls::new(&mut registry);
+        let hub = HubApi::new(&mut registry);
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -211,11 +145,6 @@ impl Metrics {
         let connections_accepted = counter("connections_accepted", "Connections of browsers");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
-        let hub_token_checks =
-            counter("hub_token_checks", "Checks of hub tokens, answered by the hub or from memory");
-        let hub_tokens_issued =
-            counter("hub_tokens_issued", "Hub tokens that apps were given for tokens of their own");
-        let hub_tokens_revoked = counter("hub_tokens_revoked", "Hub tokens that apps have revoked");
         let switches = counter("switches", "Sessions of another user ended before a login");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -266,18 +195,8 @@ impl Metrics {
             switches,
             links_live,
             reloads,
-            store_insert: of_store("insert"),
-            store_find: of_store("find"),
-            store_consume: of_store("consume"),
-            store_get: of_store("get"),
-            store_revoke: of_store("revoke"),
-            store_revoke_user: of_store("revoke_user"),
-            store_ping: of_store("ping"),
-            hub_calls,
-            hub_token_checks,
-            hub_tokens_issued,
-            hub_tokens_revoked,
-            hub_call_seconds,
+            store,
+            hub,
         }
     }
 
