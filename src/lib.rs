@@ -15,7 +15,7 @@
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`household`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -33,6 +33,15 @@
 //!    who is this browser (`proxy::visitor`)? Must she be asked first?
 //! 4. `proxy::redeem::conclude`: consume (`LoginService::redeem`, the only maker of a `VerifiedUser`), end another
 //!    user's session, set the identity (`Identity::set` takes the `VerifiedUser` by value), send the login, once.
+//!
+//! # Walkthrough: a server is launched
+//!
+//! 1. An order with `launch` is judged (`LoginService::draw_up`); then the hub is asked to create the user and to start the
+//!    server (`HubClient::launch`); then the link is stored. What fails half-way says what was done.
+//! 2. The click is redeemed as any other, but the hub is told to lead the browser to our waiting page
+//!    (`login::launch`: a ticket in its path says for whom, which server, and where to go then).
+//! 3. `proxy::waiting`: whom the hub knows as the ticket's user sees how the server starts, from the hub's own events
+//!    (`hub::events`), and is sent into it when it is ready. Nothing of this is kept here.
 //!
 //! # Invariants
 //!
@@ -53,6 +62,7 @@ pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod dormant;
+pub mod household;
 pub mod hub;
 pub mod logging;
 pub mod login;

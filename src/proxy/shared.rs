@@ -9,6 +9,7 @@ use hyper::header::HeaderValue;
 use super::embed::Embed;
 use super::headers::{self, Forwarding};
 use super::identity::Identity;
+use super::places::Places;
 use super::redeem::Turns;
 use super::upgrade::Tunnels;
 use crate::config::{Config, Login, WithoutToken};
@@ -28,9 +29,20 @@ pub struct Shared {
     pub(super) pages: Pages,
     pub(super) tunnels: Tunnels,
     pub(super) turns: Turns,
+    pub(super) places: Places,
     pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
     pub(super) rules: Rules,
+}
+
+/// What is made of one configuration, and goes with it.
+pub struct Parts {
+    /// The life of tokens.
+    pub login: Arc<LoginService>,
+    /// What proves a login to the hub; none: the header alone.
+    pub signer: Option<Signer>,
+    /// Our own pages.
+    pub pages: Pages,
 }
 
 /// What of the configuration decides about requests.
@@ -49,6 +61,7 @@ pub struct Rules {
     pub(super) redirect_to: Option<url::Url>,
     pub(super) body_stall: Duration,
     pub(super) tunnel_idle: Duration,
+    pub(super) tunnels_max: usize,
     pub(super) login_hub_timeout: Duration,
     pub(super) access_log: bool,
 }
@@ -57,9 +70,7 @@ impl Shared {
     /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
     pub fn new(
         config: &Config,
-        login: Arc<LoginService>,
-        signer: Option<Signer>,
-        pages: Pages,
+        Parts { login, signer, pages }: Parts,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
@@ -72,6 +83,7 @@ impl Shared {
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             turns: Turns::default(),
+            places: Places::default(),
             metrics,
             shutdown,
             rules: Rules {
@@ -91,6 +103,7 @@ impl Shared {
                 redirect_to: redirect_to(&config.login),
                 body_stall: config.limits.body_stall_timeout,
                 tunnel_idle: config.limits.tunnel_idle_timeout,
+                tunnels_max: config.limits.tunnels,
                 login_hub_timeout: config.limits.login_hub_timeout,
                 access_log: config.log.access,
             },
@@ -101,12 +114,15 @@ impl Shared {
     pub fn succeeded_by(
         &self,
         config: &Config,
-        login: Arc<LoginService>,
-        signer: Option<Signer>,
-        pages: Pages,
+        parts: Parts,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
-        let new = Self::new(config, login, signer, pages, Arc::clone(&self.metrics), self.shutdown.clone())?;
-        Ok(Self { tunnels: self.tunnels.clone(), turns: self.turns.clone(), ..new })
+        let new = Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone())?;
+        Ok(Self {
+            tunnels: self.tunnels.clone(),
+            turns: self.turns.clone(),
+            places: self.places.clone(),
+            ..new
+        })
     }
 
     /// What becomes of the headers of every answer of the hub.

@@ -4,6 +4,7 @@
 #![allow(clippy::pedantic, clippy::unwrap_used)]
 
 mod api;
+mod api_only;
 mod audit;
 mod canary;
 mod cli;
@@ -22,15 +23,18 @@ mod hub_api;
 mod identity;
 mod invariants;
 mod jwt;
+mod launch;
 mod limits;
 mod login_query;
 mod logout;
 mod next;
 mod pages;
+mod places;
 mod proxy_protocol;
 mod races;
 mod redeem;
 mod reload;
+mod request_id;
 mod restart;
 mod rotate;
 mod state;

@@ -151,6 +151,7 @@ fn link(now: Moment) -> Link {
         app: "portal".into(),
         next: None,
         judged_by: None,
+        launch: None,
         groups: None,
         claims: None,
         confirm: false,
