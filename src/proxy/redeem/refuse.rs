@@ -14,12 +14,6 @@ use crate::proxy::upstream::ResponseBody;
 use crate::proxy::{Proxy, visitor};
 use crate::store::Link;
 
-/// The page of a hub that is not to be had; `link` stays as it is.
-pub fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<ResponseBody> {
-    proxy.shared.login.refused_for("hub_unavailable", link, Some(click.origin.client));
-    page(proxy, &Page::HubDown, click.format)
-}
-
 /// The page of a link that is not honoured, or the way on for one whom it has served already.
 pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Refusal) -> Answer {
     let login = &proxy.shared.login;
