@@ -2,9 +2,12 @@
 //!
 //! No label ever holds a user name, a path or anything else that a client chooses.
 
+mod durations;
+mod process;
+
 use std::sync::atomic::AtomicI64;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeLabelSet, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use durations::Durations;
 
 /// A counter with a `code` label: `1xx` to `5xx`, one pre-resolved handle each.
 #[derive(Debug)]
@@ -42,6 +47,17 @@ pub struct ReasonLabel {
 pub struct ResultLabel {
     /// The word.
     pub result: Reason,
+}
+
+/// A TLS handshake: words of closed lists.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandshakeLabels {
+    /// `ok`, `failed` or `timeout`.
+    pub result: Reason,
+    /// Of TLS; empty if there came none of it.
+    pub version: Reason,
+    /// Of HTTP; empty if there came none of it.
+    pub protocol: Reason,
 }
 
 /// A word of a closed list, as a label value.
@@ -84,16 +100,24 @@ pub struct Metrics {
     registry: Registry,
     /// Answers to browsers, by class of status code.
     pub requests: ByStatusClass,
+    /// From the head of a request to the head of its answer, in seconds.
+    pub request_seconds: Durations,
     /// Requests that no answer of the hub could be had for.
     pub upstream_errors: Counter,
     /// Connections made to the hub.
     pub upstream_connections: Counter,
+    /// Requests that found no place for a connection to the hub.
+    pub upstream_busy: Counter,
     /// Downstream connections that are open.
     pub connections: Gauge,
-    /// Downstream connections that were closed at once because `limits.connections` was reached.
-    pub connections_refused: Counter,
     /// Log lines that nobody took in time.
     pub log_lines_dropped: Counter,
+    /// Downstream connections that were accepted.
+    pub connections_accepted: Counter,
+    /// Those that were closed at once, by reason.
+    pub connections_refused: Family<ReasonLabel, Counter>,
+    /// TLS handshakes, by what came of them.
+    pub handshakes: Family<HandshakeLabels, Counter>,
     /// Tunnels (WebSockets) that are open.
     pub tunnels: Gauge,
     /// Links issued.
@@ -181,9 +205,10 @@ impl Metrics {
         };
         let upstream_errors = counter("upstream_errors", "Requests without an answer of the hub");
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
-        let connections_refused =
-            counter("connections_refused", "Connections closed at once, being too many");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
+        let upstream_busy =
+            counter("upstream_busy", "Requests that found no place for a connection to the hub");
+        let connections_accepted = counter("connections_accepted", "Connections of browsers");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
         let hub_token_checks =
@@ -200,6 +225,21 @@ impl Metrics {
         let connections = gauge("connections", "Open downstream connections");
         let tunnels = gauge("tunnels", "Open tunnels");
         let links_live = gauge("links_live", "Links that can still be redeemed");
+        let request_seconds = Durations::default();
+        registry.register_with_unit(
+            "request",
+            "Time from the head of a request to the head of its answer",
+            Unit::Seconds,
+            request_seconds.clone(),
+        );
+        let connections_refused = Family::default();
+        let help = "Connections closed at once: too many in all (limit), or of one peer (peer_limit)";
+        registry.register("connections_refused", help, connections_refused.clone());
+        for reason in ["limit", "peer_limit"] {
+            _ = connections_refused.get_or_create(&ReasonLabel { reason: Reason(reason) });
+        }
+        let handshakes = Family::default();
+        registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());
         let links_refused = Family::default();
         registry.register("links_refused", "Links refused, by reason", links_refused.clone());
         let reloads = Family::default();
@@ -210,11 +250,15 @@ impl Metrics {
         Self {
             registry,
             requests,
+            request_seconds,
             upstream_errors,
             upstream_connections,
+            upstream_busy,
             connections,
+            connections_accepted,
             connections_refused,
             log_lines_dropped,
+            handshakes,
             tunnels,
             links_issued,
             links_redeemed,
@@ -241,7 +285,9 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String fails only if a value's own encoder does; ours do not.
-        let _written = encode(&mut text, &self.registry);
+        let _written = encode_registry(&mut text, &self.registry);
+        text.push_str(&process::text());
+        let _ended = encode_eof(&mut text);
         text
     }
 }

@@ -253,6 +253,7 @@ fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (StatusCode, &'st
         IssueError::Next(_) => (StatusCode::BAD_REQUEST, "invalid_next"),
         IssueError::Lifetime { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_expires_in"),
         IssueError::StateRequired => (StatusCode::UNPROCESSABLE_ENTITY, "state_required"),
+        IssueError::MayNotVouch => (StatusCode::FORBIDDEN, "claims_not_allowed"),
         IssueError::ClaimsTooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "claims_too_large"),
         IssueError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         IssueError::TooManyLive { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_live_links"),
@@ -323,7 +324,7 @@ fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> String {
         IssueError::Next(_) => "next",
         IssueError::Lifetime { .. } => "expires_in",
         IssueError::StateRequired => "state",
-        IssueError::ClaimsTooLarge => "claims",
+        IssueError::ClaimsTooLarge | IssueError::MayNotVouch => "claims",
         IssueError::RateLimited { .. }
         | IssueError::TooManyLive { .. }
         | IssueError::RepeatOfEnded

@@ -385,6 +385,8 @@ pub struct App {
     pub exchange_url: Option<url::Url>,
     /// What hub tokens it may have, if any.
     pub hub_tokens: Option<AppHubTokens>,
+    /// Whether it may say of which groups its users are, and make other claims: not a user who issues links herself.
+    pub vouches: bool,
 }
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).

@@ -124,6 +124,9 @@ pub enum IssueError {
     /// Only links with a `state` work here.
     #[error("state is required: links without one do not work here (login.require_state)")]
     StateRequired,
+    /// Groups or claims come from somebody who must not say them.
+    #[error("groups and claims are for apps and services to say, not for a user")]
+    MayNotVouch,
     /// Groups and claims are too large for a header.
     #[error("groups and claims take more than {CLAIMS_BYTES_MAX} bytes")]
     ClaimsTooLarge,
@@ -272,6 +275,9 @@ impl LoginService {
         let lifetime = order.expires_in.unwrap_or(self.rules.lifetime.min(app.max_lifetime));
         if lifetime.is_zero() || lifetime > app.max_lifetime {
             return Err(IssueError::Lifetime { max_seconds: app.max_lifetime.as_secs() });
+        }
+        if !app.vouches && (order.groups.is_some() || order.claims.is_some()) {
+            return Err(IssueError::MayNotVouch);
         }
         if !fits_a_header(order.groups.as_deref(), order.claims.as_ref()) {
             return Err(IssueError::ClaimsTooLarge);

@@ -230,8 +230,18 @@ async fn a_user_issues_links_for_herself_alone() {
         assert_eq!(issue(other).send(&api).await.code(), "username_not_allowed", "{other}");
     }
     assert!(api.audit().contains("\"app\":\"hub:user:alice\""));
+    for claims in [
+        json!({"username": "alice", "groups": ["staff"]}),
+        json!({"username": "alice", "claims": {"admin": true}}),
+    ] {
+        let reply = post("/api/v1/links").key(ALICE).json(&claims).send(&api).await;
+        assert_eq!((reply.status, reply.code()), (403, "claims_not_allowed"), "{claims}");
+        assert_eq!(post("/api/v1/links").key(SERVICE).json(&claims).send(&api).await.status, 201);
+    }
     let others = self::api(&hub, &format!("{LISTED}\nusers_for_others = true"));
     assert_eq!(issue("bob").send(&others).await.status, 201);
+    let grouped = post("/api/v1/links").key(ALICE).json(&json!({"username": "bob", "groups": ["staff"]}));
+    assert_eq!(grouped.send(&others).await.code(), "claims_not_allowed");
     assert_eq!(issue("admin").send(&others).await.code(), "username_not_allowed");
 }
 
