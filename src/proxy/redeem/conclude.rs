@@ -103,7 +103,7 @@ impl Login {
                 shared.finish(answer.headers_mut());
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-                let answer = api_only::of_login(&self.proxy, answer, self.click.wishes.format());
+                let answer = api_only::of_login(&self.proxy, answer, &self.click.wishes);
                 if bound { state::take_back(&self.proxy, answer)? } else { answer }
             }
             Err(error) => {
