@@ -64,14 +64,15 @@ build:
 hub-tests: build
 	docker/install.sh tests
 	docker/install.sh hub41
-	# `next` as a browser reads it: the table of hostile values, judged by Node's URL as well.
-	$(CARGO) test --locked --test it -- --ignored next::
+	# The tables of hostile `next` and paths as a browser reads them: judged by Node's URL as well.
+	$(CARGO) test --locked --test it -- --ignored node_
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
 
 # Wants two idle cores, and half an hour; writes a report and a picture into target/bench/, and with BENCH=--readme the
 # table of the README.
 bench: build
 	$(PYTHON) tests/bench/run.py $(BENCH)
+	$(PYTHON) tests/bench/stores.py
 
 bench-quick: build
 	$(PYTHON) tests/bench/run.py --quick $(BENCH)

@@ -166,6 +166,8 @@ pub struct Hub {
     pub base_url: String,
     /// Where and how its API is called.
     pub api: HubApi,
+    /// Whether it shows no pages: only its API, the login and the logout are routed to it.
+    pub api_only: bool,
 }
 
 impl Hub {

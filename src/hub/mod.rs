@@ -7,6 +7,8 @@
 mod answer;
 mod checks;
 mod error;
+mod events;
+mod launch;
 mod servers;
 mod tokens;
 mod users;
@@ -28,6 +30,8 @@ use answer::Answer;
 
 pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
+pub use events::{Event, Events, written};
+pub use launch::{LaunchError, Launched, ServerState};
 pub use servers::{Progress, Started, Stopped};
 pub use tokens::{CreatedToken, Kind, NewToken, Owner, TokenInfo};
 pub use users::{Created, Server, User};

@@ -7,7 +7,7 @@ mod answers;
 mod conclude;
 mod exchange;
 mod form;
-mod gate;
+pub(super) mod gate;
 mod refuse;
 mod state;
 mod turns;
@@ -27,7 +27,8 @@ use crate::login::{Asked, Refusal, RefusalReason};
 use crate::pages::Format;
 use crate::token::{LoginToken, State};
 
-use answers::{confirm_page, plain};
+use answers::confirm_page;
+pub(super) use answers::{location, page, plain};
 pub(super) use gate::is_navigation;
 use refuse::{hub_down, refuse};
 use turns::Taken;
@@ -36,7 +37,7 @@ pub use turns::Turns;
 type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// A request that wants to be logged in.
-struct Click {
+pub(super) struct Click {
     /// The token's text; it may have any shape.
     token: String,
     /// `next`, still encoded.
@@ -104,7 +105,7 @@ fn token_text(value: &str) -> String {
 }
 
 /// The headers of `headers` for requests of our own that stand for the browser's.
-fn own_headers(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn own_headers(headers: &HeaderMap) -> HeaderMap {
     let mut own = without_body(headers);
     cookies::strip_ours(&mut own);
     own

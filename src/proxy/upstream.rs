@@ -16,7 +16,8 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
-use crate::body::{BodyError, Progress, RequestBody};
+use super::stream::EventStream;
+use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
@@ -339,6 +340,8 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
 pub enum ResponseBody {
     /// Ours, or none.
     Whole(Bytes),
+    /// Ours, piece by piece.
+    Pieces(Pieces),
     /// The hub's.
     Upstream {
         /// What comes.
@@ -346,21 +349,24 @@ pub enum ResponseBody {
         /// The connection it comes over, until it has come.
         lease: Option<Lease>,
     },
+    /// The hub's, until the session of its user ends.
+    EventStream(Box<EventStream>),
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = PieceError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
             Self::Upstream { incoming, lease } => {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 // With an error the answer is aborted and the connection with it: the lease is dropped, not released.
@@ -368,22 +374,27 @@ impl Body for ResponseBody {
                 if ended && let Some(lease) = lease.take() {
                     lease.release();
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
+            Self::EventStream(stream) => stream.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
+            Self::Pieces(pieces) => pieces.is_end_stream(),
             Self::Upstream { incoming, .. } => incoming.is_end_stream(),
+            Self::EventStream(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(pieces) => pieces.size_hint(),
             Self::Upstream { incoming, .. } => incoming.size_hint(),
+            Self::EventStream(stream) => stream.size_hint(),
         }
     }
 }

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use super::attended::Attended;
 use super::stream::Stream;
 use super::wire::{Exchanges, Patience, Wire};
-use super::{ConnectionInfo, Service};
+use super::{ConnectionInfo, Service, goodbye};
 use crate::config::Limits;
 use crate::dormant::Dormant;
 use crate::shutdown::Shutdown;
@@ -28,6 +28,7 @@ pub async fn converse(
     shutdown: &Shutdown,
 ) -> hyper::Result<()> {
     let exchanges = Exchanges::default();
+    let begun = exchanges.clone();
     let io: DownstreamIo = TokioIo::new(Wire::new(stream, Patience::new(limits), exchanges.clone()));
     let answer = service_fn(move |request: Request<_>| {
         let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
@@ -50,7 +51,7 @@ pub async fn converse(
         http.max_headers(limits.head_count);
     }
     let mut connection = pin!(http.serve_connection(io, answer).with_upgrades());
-    let draining = pin!(shutdown.draining());
+    let draining = pin!(goodbye(shutdown, &begun));
     let mut draining = Dormant::new(draining);
     tokio::select! {
         biased;

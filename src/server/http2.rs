@@ -22,7 +22,7 @@ use super::attended::Attended;
 use super::frames::Frames;
 use super::stream::Stream;
 use super::wire::Exchanges;
-use super::{ConnectionInfo, Service};
+use super::{ConnectionInfo, Service, goodbye};
 use crate::config::Limits;
 use crate::deadline::Deadline;
 use crate::dormant::Dormant;
@@ -55,7 +55,7 @@ pub async fn converse(
     let io = TokioIo::new(Frames::new(stream, limits, exchanges.clone()));
     let streams = Streams::new(shutdown.clone(), limits.write_stall_timeout);
     let paces = streams.clone();
-    let (busy, head_count) = (exchanges.clone(), limits.head_count);
+    let (busy, begun, head_count) = (exchanges.clone(), exchanges.clone(), limits.head_count);
     let answer = service_fn(move |request: Request<Incoming>| {
         let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
         let pace = paces.next_pace();
@@ -73,7 +73,7 @@ pub async fn converse(
     });
     let mut connection = pin!(builder(streams, limits).serve_connection(io, answer));
     let mut idle = Idle::new(limits.idle_timeout, busy);
-    let (begins, mut ends) = (pin!(shutdown.draining()), pin!(shutdown.deadline()));
+    let (begins, mut ends) = (pin!(goodbye(shutdown, &begun)), pin!(shutdown.deadline()));
     let mut begins = Dormant::new(begins);
     let mut draining = false;
     std::future::poll_fn(|cx| {

@@ -35,11 +35,15 @@ use crate::tls::Acceptor;
 
 use listener::Listener;
 use stream::Stream;
+use wire::Exchanges;
 
 pub use http1::DownstreamIo;
 
 /// How long accepting rests when the process is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a connection without a request may yet bring its first one when a drain begins.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What a request may ask of its connection.
 #[derive(Debug, Clone)]
@@ -185,9 +189,13 @@ impl Settings {
     /// What comes before the first request, for as long as the limit and the drain allow; answers who is there.
     async fn greet(&self, stream: Stream, peer: IpAddr, shutdown: &Shutdown) -> io::Result<(Stream, IpAddr)> {
         let greeting = tokio::time::timeout(self.limits.handshake_timeout, self.shake_hands(stream, peer));
+        let drained = async {
+            shutdown.draining().await;
+            tokio::time::sleep(FIRST_REQUEST).await;
+        };
         tokio::select! {
             greeted = greeting => greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-            () = shutdown.draining() => Err(io::ErrorKind::Interrupted.into()),
+            () = drained => Err(io::ErrorKind::Interrupted.into()),
         }
     }
 
@@ -205,6 +213,15 @@ impl Settings {
             None => stream,
         };
         Ok((stream, peer))
+    }
+}
+
+/// Resolves when a connection is to bring no further requests. Who has just connected has one on its way, and would take
+/// the end of the connection for a failure.
+async fn goodbye(shutdown: &Shutdown, exchanges: &Exchanges) {
+    shutdown.draining().await;
+    if !exchanges.have_begun() {
+        tokio::time::sleep(FIRST_REQUEST).await;
     }
 }
 

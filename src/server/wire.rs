@@ -37,6 +37,10 @@ impl Patience {
     }
 }
 
+/// The lowest bit of [`Exchanges`]: there has been one. The others count.
+const BEGUN: usize = 1;
+const ONE: usize = 2;
+
 /// Counts the exchanges (request and answer) that a connection is busy with.
 #[derive(Debug, Clone, Default)]
 pub struct Exchanges(Arc<AtomicUsize>);
@@ -44,13 +48,21 @@ pub struct Exchanges(Arc<AtomicUsize>);
 impl Exchanges {
     /// Counts one until the guard is dropped.
     pub fn begin(&self) -> Exchange {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch_add(ONE, Ordering::Relaxed);
+        if !self.have_begun() {
+            self.0.fetch_or(BEGUN, Ordering::Relaxed);
+        }
         Exchange(self.clone())
     }
 
     /// Whether it is busy with any.
     pub fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.load(Ordering::Relaxed) >= ONE
+    }
+
+    /// Whether there has ever been one.
+    pub fn have_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & BEGUN != 0
     }
 }
 
@@ -60,7 +72,7 @@ pub struct Exchange(Exchanges);
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.fetch_sub(ONE, Ordering::Relaxed);
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod core_files;
+mod doctor;
 mod init;
 mod running;
 

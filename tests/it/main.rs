@@ -4,6 +4,7 @@
 #![allow(clippy::pedantic, clippy::unwrap_used)]
 
 mod api;
+mod api_only;
 mod audit;
 mod canary;
 mod cli;
@@ -12,6 +13,7 @@ mod confirm;
 mod double_click;
 mod drain;
 mod embed;
+mod event_streams;
 mod exchange_url;
 mod faults;
 mod floors;
@@ -21,6 +23,7 @@ mod hub_api;
 mod identity;
 mod invariants;
 mod jwt;
+mod launch;
 mod limits;
 mod login_query;
 mod logout;
@@ -31,6 +34,7 @@ mod races;
 mod redeem;
 mod reload;
 mod restart;
+mod rotate;
 mod state;
 mod store_metrics;
 mod support;

@@ -18,7 +18,8 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::{Lease, ResponseBody, UpstreamError};
 use crate::proxy::visitor::Visitor;
-use crate::proxy::{Proxy, cookies};
+use crate::proxy::{Proxy, api_only, cookies};
+use crate::token::Username;
 
 /// A login that nothing stands against any more.
 pub struct Login {
@@ -39,13 +40,24 @@ pub struct Login {
 /// The login's target at the hub: `next` and the other parameters. The browser's own spelling where its own `next` is
 /// taken: "value unchanged".
 pub fn target(proxy: &Proxy, click: &Click, offer: &Offer) -> Result<Uri, Rejection> {
-    let granted = offer.granted_next().map(form_encode);
-    let next = granted.or_else(|| click.next.clone()).map(|next| format!("next={next}"));
+    let login = &proxy.shared.login;
+    let granted = login.granted_next(offer).map(|next| form_encode(&next));
+    let next = granted.or_else(|| click.next.clone());
+    // Left to itself the hub would choose a page of its own, and in API-only mode it has none.
+    let next = next.or_else(|| home(proxy, offer.username()).map(|home| form_encode(&home)));
+    let next = next.map(|next| format!("next={next}"));
     let others = (!click.others.is_empty()).then(|| click.others.clone());
     let query: Vec<String> = next.into_iter().chain(others).collect();
     let path = &proxy.shared.login.rules().login_path;
     let target = if query.is_empty() { path.clone() } else { format!("{path}?{}", query.join("&")) };
     Uri::try_from(target).map_err(|_| Rejection::LoginQuery)
+}
+
+/// In API-only mode: where a user goes whom no link leads elsewhere.
+pub fn home(proxy: &Proxy, username: &Username) -> Option<String> {
+    let login = &proxy.shared.login;
+    let home = login.rules().api_only.then(|| login.home_of(username)).flatten();
+    home.map(|home| home.as_str().to_owned())
 }
 
 impl Login {
@@ -91,6 +103,7 @@ impl Login {
                 shared.finish(answer.headers_mut());
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+                let answer = api_only::of_login(&self.proxy, answer, self.click.format);
                 if bound { state::take_back(&self.proxy, answer)? } else { answer }
             }
             Err(error) => {

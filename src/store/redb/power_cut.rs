@@ -150,6 +150,7 @@ fn link(now: Moment) -> Link {
         app: "portal".into(),
         next: None,
         judged_by: None,
+        launch: None,
         groups: None,
         claims: None,
         confirm: false,

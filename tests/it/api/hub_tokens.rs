@@ -58,29 +58,28 @@ pub const LISTED: &str = "services = [\"issuer\"]\nusers = [\"alice\"]\nscopes =
 pub fn with_hub(url: &str, lines: &str) -> Config {
     let digest = hublatch::token::KeyDigest::of(PORTAL.as_bytes());
     let text = format!(
-        "[public]\nurl = \"http://127.0.0.1:8000\"\n[hub]\nurl = {url:?}\n[limits]\nhub_api_timeout = \"200ms\"\n\
+        "[public]\nurl = \"http://127.0.0.1:8000\"\n[hub]\nurl = {url:?}\n\
          [[apps]]\nname = \"portal\"\nkeys = [\"{digest}\"]\n[hub_tokens]\n{lines}\n"
     );
     config::load_str(&text, std::path::Path::new("hublatch.toml"), [])
         .unwrap_or_else(|faults| panic!("{faults}"))
 }
 
-pub fn api(hub: &FakeHub, lines: &str) -> TestApi {
-    TestApi::with(Variant { config: with_hub(&hub.url(), lines), ..Variant::default() })
+/// The same with a hub that is soon given up: for one that does not answer at all.
+fn impatient(mut config: Config) -> Config {
+    config.limits.hub_api_timeout = Duration::from_millis(50);
+    config
 }
 
-/// The same for a hub that a test holds up.
-fn patient(hub: &FakeHub) -> TestApi {
-    let mut config = with_hub(&hub.url(), LISTED);
-    config.limits.hub_api_timeout = crate::support::PATIENCE;
-    TestApi::with(Variant { config, ..Variant::default() })
+pub fn api(hub: &FakeHub, lines: &str) -> TestApi {
+    TestApi::with(Variant { config: with_hub(&hub.url(), lines), ..Variant::default() })
 }
 
 /// An API whose hub is of no use, and what it answers then.
 pub struct BadHub {
     pub api: TestApi,
-    status: u16,
-    code: &'static str,
+    pub status: u16,
+    pub code: &'static str,
     url: String,
     _hub: Option<FakeHub>,
     _held: (Option<Arc<Gate>>, Option<socket2::Socket>),
@@ -89,6 +88,11 @@ pub struct BadHub {
 impl BadHub {
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// `config`, which does not wait long for a hub that is silent.
+    pub fn suited(&self, config: Config) -> Config {
+        if self.status == 504 { impatient(config) } else { config }
     }
 }
 
@@ -121,7 +125,10 @@ pub fn bad_hubs() -> [BadHub; 3] {
     let down = TestApi::with(Variant { config: with_hub(&nowhere, LISTED), ..Variant::default() });
     [
         BadHub {
-            api: api(&silent, LISTED),
+            api: TestApi::with(Variant {
+                config: impatient(with_hub(&silent.url(), LISTED)),
+                ..Variant::default()
+            }),
             status: 504,
             code: "hub_timeout",
             url: silent.url(),
@@ -264,7 +271,7 @@ async fn a_thousand_checks_of_one_token_cost_one_call() {
         waits.pass();
         exchange.answer("200 OK", owner(SERVICE).unwrap().to_string())
     });
-    let api = patient(&hub);
+    let api = api(&hub, LISTED);
     let verify = async || post("/api/v1/verify").json(&json!({"token": SERVICE})).send(&api).await.status;
     let together = futures_util::future::join_all((0..500).map(|_| verify()));
     let opens = async {
@@ -293,7 +300,7 @@ async fn a_request_that_goes_away_takes_nobodys_answer_with_it() {
         }
         exchange.answer("200 OK", owner(SERVICE).unwrap().to_string())
     });
-    let api = patient(&hub);
+    let api = api(&hub, LISTED);
     let verify = async || post("/api/v1/verify").json(&json!({"token": SERVICE})).send(&api).await.status;
     let mut first = Box::pin(verify());
     while asked(&hub) < 1 {

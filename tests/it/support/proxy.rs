@@ -257,6 +257,11 @@ impl Builder {
         self
     }
 
+    /// The lines of a section so far.
+    pub fn section(&self, name: &str) -> String {
+        self.sections.get(name).cloned().unwrap_or_default()
+    }
+
     /// A token store of the test's.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
