@@ -15,7 +15,7 @@
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`household`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -62,6 +62,7 @@ pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod dormant;
+pub mod household;
 pub mod hub;
 pub mod logging;
 pub mod login;

@@ -2,16 +2,24 @@
 //!
 //! No label ever holds a user name, a path or anything else that a client chooses.
 
+mod durations;
+mod hub;
+mod process;
+mod store;
+
 use std::sync::atomic::AtomicI64;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeLabelSet, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use durations::Durations;
+pub use hub::{HubApi, HubCallLabels};
+pub use store::{StoreCall, StoreCalls};
 
 /// A counter with a `code` label: `1xx` to `5xx`, one pre-resolved handle each.
 #[derive(Debug)]
@@ -44,6 +52,17 @@ pub struct ResultLabel {
     pub result: Reason,
 }
 
+/// A TLS handshake: words of closed lists.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandshakeLabels {
+    /// `ok`, `failed` or `timeout`.
+    pub result: Reason,
+    /// Of TLS; empty if there came none of it.
+    pub version: Reason,
+    /// Of HTTP; empty if there came none of it.
+    pub protocol: Reason,
+}
+
 /// A word of a closed list, as a label value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reason(pub &'static str);
@@ -54,46 +73,30 @@ impl prometheus_client::encoding::EncodeLabelValue for Reason {
     }
 }
 
-/// A call of the Hub API and what came of it: words of closed lists.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct HubCallLabels {
-    /// Which call.
-    pub call: Reason,
-    /// What came of it.
-    pub result: Reason,
-}
-
-/// A call of the token store by its name, as a label.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OperationLabel {
-    operation: &'static str,
-}
-
-/// How one kind of call of the token store goes.
-#[derive(Debug)]
-pub struct StoreMetrics {
-    /// How long it takes, in seconds.
-    pub seconds: Histogram,
-    /// How often it fails.
-    pub errors: Counter,
-}
-
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     /// Answers to browsers, by class of status code.
     pub requests: ByStatusClass,
+    /// From the head of a request to the head of its answer, in seconds.
+    pub request_seconds: Durations,
     /// Requests that no answer of the hub could be had for.
     pub upstream_errors: Counter,
     /// Connections made to the hub.
     pub upstream_connections: Counter,
+    /// Requests that found no place for a connection to the hub.
+    pub upstream_busy: Counter,
     /// Downstream connections that are open.
     pub connections: Gauge,
-    /// Downstream connections that were closed at once because `limits.connections` was reached.
-    pub connections_refused: Counter,
+    /// Downstream connections that were accepted.
+    pub connections_accepted: Counter,
+    /// Those that were closed at once, by reason.
+    pub connections_refused: Family<ReasonLabel, Counter>,
     /// Log lines that nobody took in time.
     pub log_lines_dropped: Counter,
+    /// TLS handshakes, by what came of them.
+    pub handshakes: Family<HandshakeLabels, Counter>,
     /// Tunnels (WebSockets) that are open.
     pub tunnels: Gauge,
     /// Links issued.
@@ -108,30 +111,10 @@ pub struct Metrics {
     pub links_live: Gauge<i64, AtomicI64>,
     /// Attempts to replace the configuration, by what came of them.
     pub reloads: Family<ResultLabel, Counter>,
-    /// Issuing.
-    pub store_insert: StoreMetrics,
-    /// Looking a token up.
-    pub store_find: StoreMetrics,
-    /// Consuming.
-    pub store_consume: StoreMetrics,
-    /// Reading a link by its id.
-    pub store_get: StoreMetrics,
-    /// Revoking one link.
-    pub store_revoke: StoreMetrics,
-    /// Revoking all links of a user.
-    pub store_revoke_user: StoreMetrics,
-    /// Asking whether the store would answer.
-    pub store_ping: StoreMetrics,
-    /// Calls of the Hub API, by call and result.
-    pub hub_calls: Family<HubCallLabels, Counter>,
-    /// Checks of hub tokens. What calls of `whoami` are fewer were answered from memory.
-    pub hub_token_checks: Counter,
-    /// Hub tokens that apps were given for their own.
-    pub hub_tokens_issued: Counter,
-    /// Hub tokens that apps have made worthless.
-    pub hub_tokens_revoked: Counter,
-    /// How long calls take, in seconds.
-    pub hub_call_seconds: Histogram,
+    /// The token store.
+    pub store: StoreCalls,
+    /// The Hub API.
+    pub hub: HubApi,
 }
 
 impl Metrics {
@@ -147,33 +130,8 @@ impl Metrics {
         registry.register("requests", "Answers to browsers", by_code.clone());
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         let requests = ByStatusClass(classes.map(|code| by_code.get_or_create(&CodeLabel { code }).clone()));
-        let seconds = Family::<OperationLabel, Histogram, fn() -> Histogram>::new_with_constructor(|| {
-            Histogram::new([0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0])
-        });
-        registry.register_with_unit(
-            "store_call",
-            "Time that the token store takes",
-            Unit::Seconds,
-            seconds.clone(),
-        );
-        let errors = Family::<OperationLabel, Counter>::default();
-        registry.register("store_errors", "Calls of the token store that failed", errors.clone());
-        let hub_calls = Family::default();
-        registry.register("hub_api_calls", "Calls of the Hub API, by call and result", hub_calls.clone());
-        let hub_call_seconds = Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]);
-        registry.register_with_unit(
-            "hub_api_call",
-            "Time that a call of the Hub API takes",
-            Unit::Seconds,
-            hub_call_seconds.clone(),
-        );
-        let of_store = |operation| {
-            let label = OperationLabel { operation };
-            StoreMetrics {
-                seconds: seconds.get_or_create(&label).clone(),
-                errors: errors.get_or_create(&label).clone(),
-            }
-        };
+        let store = StoreCalls::new(&mut registry);
+        let hub = HubApi::new(&mut registry);
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -181,16 +139,12 @@ impl Metrics {
         };
         let upstream_errors = counter("upstream_errors", "Requests without an answer of the hub");
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
-        let connections_refused =
-            counter("connections_refused", "Connections closed at once, being too many");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
+        let upstream_busy =
+            counter("upstream_busy", "Requests that found no place for a connection to the hub");
+        let connections_accepted = counter("connections_accepted", "Connections of browsers");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
-        let hub_token_checks =
-            counter("hub_token_checks", "Checks of hub tokens, answered by the hub or from memory");
-        let hub_tokens_issued =
-            counter("hub_tokens_issued", "Hub tokens that apps were given for tokens of their own");
-        let hub_tokens_revoked = counter("hub_tokens_revoked", "Hub tokens that apps have revoked");
         let switches = counter("switches", "Sessions of another user ended before a login");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -200,6 +154,21 @@ impl Metrics {
         let connections = gauge("connections", "Open downstream connections");
         let tunnels = gauge("tunnels", "Open tunnels");
         let links_live = gauge("links_live", "Links that can still be redeemed");
+        let request_seconds = Durations::default();
+        registry.register_with_unit(
+            "request",
+            "Time from the head of a request to the head of its answer",
+            Unit::Seconds,
+            request_seconds.clone(),
+        );
+        let connections_refused = Family::default();
+        let help = "Connections closed at once: too many in all (limit), or of one peer (peer_limit)";
+        registry.register("connections_refused", help, connections_refused.clone());
+        for reason in ["limit", "peer_limit"] {
+            _ = connections_refused.get_or_create(&ReasonLabel { reason: Reason(reason) });
+        }
+        let handshakes = Family::default();
+        registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());
         let links_refused = Family::default();
         registry.register("links_refused", "Links refused, by reason", links_refused.clone());
         let reloads = Family::default();
@@ -210,11 +179,15 @@ impl Metrics {
         Self {
             registry,
             requests,
+            request_seconds,
             upstream_errors,
             upstream_connections,
+            upstream_busy,
             connections,
+            connections_accepted,
             connections_refused,
             log_lines_dropped,
+            handshakes,
             tunnels,
             links_issued,
             links_redeemed,
@@ -222,18 +195,8 @@ impl Metrics {
             switches,
             links_live,
             reloads,
-            store_insert: of_store("insert"),
-            store_find: of_store("find"),
-            store_consume: of_store("consume"),
-            store_get: of_store("get"),
-            store_revoke: of_store("revoke"),
-            store_revoke_user: of_store("revoke_user"),
-            store_ping: of_store("ping"),
-            hub_calls,
-            hub_token_checks,
-            hub_tokens_issued,
-            hub_tokens_revoked,
-            hub_call_seconds,
+            store,
+            hub,
         }
     }
 
@@ -241,7 +204,9 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String fails only if a value's own encoder does; ours do not.
-        let _written = encode(&mut text, &self.registry);
+        let _written = encode_registry(&mut text, &self.registry);
+        text.push_str(&process::text());
+        let _ended = encode_eof(&mut text);
         text
     }
 }

@@ -177,6 +177,16 @@ pub fn peer_left<IO>(stream: &Secured<IO>) -> Option<Duration> {
     connection.peer_certificates().and_then(|chain| chain.first()).and_then(identity::left)
 }
 
+/// The version that was agreed on.
+pub fn version<IO>(stream: &Secured<IO>) -> &'static str {
+    let (_, connection) = stream.get_ref();
+    match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+        _ => "",
+    }
+}
+
 /// The connecting side, to one host.
 #[derive(Clone)]
 pub struct Connector {

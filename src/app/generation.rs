@@ -100,6 +100,7 @@ impl Generation {
             limits: Arc::clone(&limits),
             tls: tls.cloned(),
             proxies: proxies.cloned(),
+            trusted: config.public.trusted_proxies.clone(),
         };
         let proxies = config.public.proxy_protocol.then_some(&config.public.trusted_proxies);
         Self {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, fail, judge, read};
 use crate::app::{self, Running, Surroundings};
-use crate::config::{Config, LogFormat, Reading};
+use crate::config::{Config, Limits, LogFormat, Reading};
 use crate::logging;
 use crate::server::inherited::Inherited;
 use supervisor::Watchdog;
@@ -71,13 +71,15 @@ fn warn_about(config: &Config) {
     if rustix::process::geteuid().is_root() {
         tracing::warn!("running as root: give hublatch a user of its own");
     }
-    raise_descriptor_limit(config.limits.connections);
+    raise_descriptor_limit(&config.limits);
 }
 
-/// A connection of a browser takes two descriptors: its own and one to the hub.
-fn raise_descriptor_limit(connections: usize) {
+/// A descriptor for each connection of a browser and to the hub, and some for all else.
+fn raise_descriptor_limit(limits: &Limits) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2) + 256;
+    let Limits { connections, tunnels, upstream_connections, .. } = *limits;
+    let wanted = connections.saturating_add(tunnels).saturating_add(upstream_connections).saturating_add(256);
+    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
@@ -89,7 +91,7 @@ fn raise_descriptor_limit(connections: usize) {
         tracing::warn!(
             wanted,
             possible,
-            "nofile is below twice limits.connections: raise it, or lower the limit"
+            "nofile is below what limits.connections, tunnels and upstream_connections may take: raise it, or lower them"
         );
     }
 }

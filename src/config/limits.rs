@@ -14,6 +14,10 @@ pub struct Limits {
     pub head_count: usize,
     /// The most downstream connections at once, all public listeners together.
     pub connections: usize,
+    /// The most of them from one address (IPv6: one network of 64 bits) that is no trusted proxy.
+    pub connections_per_peer: usize,
+    /// The most tunnels (WebSockets) at once.
+    pub tunnels: usize,
     /// The most requests at once on an HTTP/2 connection.
     pub streams: u32,
     /// The most frames that are no part of a request, in ten seconds, on an HTTP/2 connection.
@@ -40,6 +44,10 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     /// Unused connections to the hub, per thread.
     pub upstream_idle_connections: usize,
+    /// Connections to the hub that are no tunnels, in all.
+    pub upstream_connections: usize,
+    /// Requests that may wait for one of them.
+    pub upstream_queue: usize,
     /// Each request of our own to the hub during a login.
     pub login_hub_timeout: Duration,
     /// Each call of the Hub API, and each pause in what it streams.
@@ -56,6 +64,8 @@ impl Default for Limits {
             head_bytes: 32 * 1024,
             head_count: 100,
             connections: 20_000,
+            connections_per_peer: 4000,
+            tunnels: 10_000,
             streams: 100,
             control_frames: 1000,
             handshake_timeout: Duration::from_secs(5),
@@ -69,6 +79,8 @@ impl Default for Limits {
             upstream_head_timeout: Duration::from_mins(5),
             upstream_idle_timeout: Duration::from_secs(4),
             upstream_idle_connections: 256,
+            upstream_connections: 10_000,
+            upstream_queue: 1000,
             login_hub_timeout: Duration::from_secs(10),
             hub_api_timeout: Duration::from_secs(20),
             hub_api_calls: 100,
@@ -89,6 +101,8 @@ impl Limits {
             head_bytes,
             head_count,
             connections,
+            connections_per_peer,
+            tunnels,
             streams,
             control_frames,
             handshake_timeout,
@@ -102,6 +116,8 @@ impl Limits {
             upstream_head_timeout,
             upstream_idle_timeout,
             upstream_idle_connections,
+            upstream_connections,
+            upstream_queue,
             login_hub_timeout,
             hub_api_timeout,
             hub_api_calls,
@@ -111,6 +127,9 @@ impl Limits {
         let head_bytes = file.value("limits.head_bytes", head_bytes, size_within(HEAD_BYTES));
         let head_count = file.number("limits.head_count", head_count, 16..=10_000);
         let connections = file.number("limits.connections", connections, 1..=COUNT_MAX);
+        let connections_per_peer =
+            file.number("limits.connections_per_peer", connections_per_peer, 1..=COUNT_MAX);
+        let tunnels = file.number("limits.tunnels", tunnels, 1..=COUNT_MAX);
         let streams = file.number("limits.streams", streams, 1..=10_000);
         let control_frames = file.number("limits.control_frames", control_frames, 100..=1_000_000);
         let handshake_timeout = file.value("limits.handshake_timeout", handshake_timeout, some_duration);
@@ -130,6 +149,9 @@ impl Limits {
             file.value("limits.upstream_idle_timeout", upstream_idle_timeout, duration);
         let upstream_idle_connections =
             file.number("limits.upstream_idle_connections", upstream_idle_connections, 0..=COUNT_MAX);
+        let upstream_connections =
+            file.number("limits.upstream_connections", upstream_connections, 1..=COUNT_MAX);
+        let upstream_queue = file.number("limits.upstream_queue", upstream_queue, 0..=COUNT_MAX);
         let login_hub_timeout = file.value("limits.login_hub_timeout", login_hub_timeout, some_duration);
         let hub_api_timeout = file.value("limits.hub_api_timeout", hub_api_timeout, some_duration);
         let hub_api_calls = file.number("limits.hub_api_calls", hub_api_calls, 1..=10_000);
@@ -139,6 +161,8 @@ impl Limits {
             head_bytes: head_bytes?,
             head_count: head_count?,
             connections: connections?,
+            connections_per_peer: connections_per_peer?,
+            tunnels: tunnels?,
             streams: streams?,
             control_frames: control_frames?,
             handshake_timeout: handshake_timeout?,
@@ -152,6 +176,8 @@ impl Limits {
             upstream_head_timeout: upstream_head_timeout?,
             upstream_idle_timeout: upstream_idle_timeout?,
             upstream_idle_connections: upstream_idle_connections?,
+            upstream_connections: upstream_connections?,
+            upstream_queue: upstream_queue?,
             login_hub_timeout: login_hub_timeout?,
             hub_api_timeout: hub_api_timeout?,
             hub_api_calls: hub_api_calls?,

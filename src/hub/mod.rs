@@ -100,7 +100,7 @@ impl HubClient {
 
     /// Counts a check of a token, whether or not the hub is asked for it.
     fn count_check(&self) {
-        self.metrics.hub_token_checks.inc();
+        self.metrics.hub.token_checks.inc();
     }
 
     /// A request with our own token. Each of `segments` is escaped as one segment of the path.
@@ -145,8 +145,8 @@ impl HubClient {
         };
         let result = outcome.as_ref().map_or_else(HubError::word, |_| "answered");
         let labels = HubCallLabels { call: Reason(call.word()), result: Reason(result) };
-        self.metrics.hub_calls.get_or_create(&labels).inc();
-        self.metrics.hub_call_seconds.observe(begun.elapsed().as_secs_f64());
+        self.metrics.hub.calls.get_or_create(&labels).inc();
+        self.metrics.hub.seconds.observe(begun.elapsed().as_secs_f64());
         outcome
     }
 }

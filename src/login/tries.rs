@@ -4,9 +4,11 @@
 //! for an address that has had its tries. A good link is never stopped, because a whole campus may share an address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::household::household;
 
 /// The time in which tries are counted.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -77,14 +79,6 @@ impl Count {
     /// What is left of the time in which it counts.
     fn left(&self, now: Duration) -> Option<Duration> {
         WINDOW.checked_sub(now.saturating_sub(self.since)).filter(|left| !left.is_zero())
-    }
-}
-
-/// What one subscriber has: an IPv4 address, or the 64 bits of an IPv6 network (RFC 6177).
-fn household(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
     }
 }
 

@@ -10,6 +10,7 @@ use hyper::{Method, Response, StatusCode};
 use super::error::ProxyError;
 use super::redeem::{gate, page};
 use super::upstream::ResponseBody;
+use super::wishes::Wishes;
 use super::{Passing, Proxy};
 use crate::pages::{Format, Page};
 
@@ -72,14 +73,14 @@ pub(super) async fn pass(proxy: &Proxy, passing: Passing) -> Answer {
 pub(super) fn of_login(
     proxy: &Proxy,
     answer: Response<ResponseBody>,
-    format: Format,
+    wishes: &Wishes,
 ) -> Response<ResponseBody> {
     if !proxy.shared.login.rules().api_only || answer.status().is_redirection() {
         return answer;
     }
     tracing::warn!(status = answer.status().as_u16(), "login: the hub does not let the user in");
     let shown = if answer.status().is_server_error() { Page::LoginFailed } else { Page::LoginRefused };
-    keeping_cookies(page(proxy, &shown, format), answer.headers())
+    keeping_cookies(page(proxy, &shown, wishes.format()), answer.headers())
 }
 
 /// The answer to a logout: to the app, or a page of ours.

@@ -24,6 +24,9 @@ pub enum ProxyError {
     /// Upstream: it switched to a protocol that was not asked for.
     #[error("the upstream switched protocols unasked")]
     UnaskedUpgrade,
+    /// Internal: there are as many tunnels as there may be.
+    #[error("there are too many tunnels (limits.tunnels)")]
+    TooManyTunnels,
     /// Internal: the proof to the hub cannot be made.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
@@ -36,9 +39,10 @@ impl From<UpstreamError> for ProxyError {
     fn from(error: UpstreamError) -> Self {
         match error {
             UpstreamError::RequestStalled => Self::Body(CollectError::Stalled),
-            UpstreamError::Connect { .. } | UpstreamError::Exchange(_) | UpstreamError::Timeout => {
-                Self::Upstream(error)
-            }
+            UpstreamError::Connect { .. }
+            | UpstreamError::Exchange(_)
+            | UpstreamError::Busy
+            | UpstreamError::Timeout => Self::Upstream(error),
         }
     }
 }
@@ -48,7 +52,11 @@ impl ProxyError {
     fn closes(&self) -> bool {
         match self {
             Self::Rejected(_) | Self::Body(_) => true,
-            Self::Upstream(_) | Self::UnaskedUpgrade | Self::Assertion(_) | Self::Assembly(_) => false,
+            Self::Upstream(_)
+            | Self::UnaskedUpgrade
+            | Self::TooManyTunnels
+            | Self::Assertion(_)
+            | Self::Assembly(_) => false,
         }
     }
 
@@ -77,6 +85,7 @@ impl ProxyError {
                 code: "body_incomplete",
                 message: "The body of this request broke off.",
             },
+            Self::TooManyTunnels | Self::Upstream(UpstreamError::Busy) => Page::Unavailable,
             Self::Upstream(UpstreamError::Timeout) => Page::GatewayTimeout,
             Self::Upstream(UpstreamError::Connect { .. } | UpstreamError::Exchange(_))
             | Self::UnaskedUpgrade

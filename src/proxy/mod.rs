@@ -13,7 +13,9 @@ mod api_only;
 mod error;
 mod logout;
 mod pass;
+mod places;
 mod redeem;
+mod request_id;
 mod shared;
 mod stream;
 mod upgrade;
@@ -78,10 +80,12 @@ impl Service for Proxy {
         connection: ConnectionInfo,
         mut request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let begun = self.shared.rules.access_log.then(Instant::now);
+        let begun = Instant::now();
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let wishes = Wishes::of(request.headers());
         let origin = self.shared.forwarding.origin(connection.peer, request.headers());
+        let believed = self.shared.forwarding.trusts(connection.peer);
+        let request_id = request_id::set(request.headers_mut(), believed);
         let answered = match self.prepare(connection, origin, &mut request) {
             Err(error) => Err(error),
             Ok((has_upgrade, upgrade)) => {
@@ -113,7 +117,9 @@ impl Service for Proxy {
             }
         };
         self.shared.metrics.requests.count(response.status());
-        if let Some(begun) = begun {
+        let elapsed = begun.elapsed();
+        self.shared.metrics.request_seconds.observe(elapsed);
+        if self.shared.rules.access_log {
             // The path and never the query: a query can hold a secret of the hub's.
             tracing::info!(
                 target: "hublatch::access",
@@ -121,7 +127,8 @@ impl Service for Proxy {
                 method = method.as_str(),
                 path = self.loggable(&uri),
                 status = response.status().as_u16(),
-                micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+                micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+                request_id = request_id.to_str().unwrap_or_default(),
                 "request"
             );
         }
@@ -137,7 +144,13 @@ impl Proxy {
 
     /// An empty pool of connections for one thread.
     pub fn pool(config: &Config, limits: Arc<crate::config::Limits>, shared: &Shared) -> Arc<Upstream> {
-        Arc::new(Upstream::new(config, limits, Arc::clone(&shared.metrics), shared.shutdown.clone()))
+        Arc::new(Upstream::new(
+            config,
+            limits,
+            Arc::clone(&shared.metrics),
+            shared.shutdown.clone(),
+            shared.places.clone(),
+        ))
     }
 
     /// Asks the hub for its version, `GET {base}hub/api/`, which needs no credentials.
@@ -200,7 +213,7 @@ impl Proxy {
                 self.shared.metrics.upstream_errors.inc();
                 tracing::warn!(%error, path, "no answer of the hub");
             }
-            ProxyError::Assertion(_) | ProxyError::Assembly(_) => {
+            ProxyError::TooManyTunnels | ProxyError::Assertion(_) | ProxyError::Assembly(_) => {
                 tracing::error!(%error, path, "request failed");
             }
         }

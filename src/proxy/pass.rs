@@ -48,6 +48,9 @@ impl Proxy {
         asked: Option<HeaderValue>,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
+        if shared.tunnels.open() >= shared.rules.tunnels_max {
+            return Err(ProxyError::TooManyTunnels);
+        }
         // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
         let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
         let downstream = hyper::upgrade::on(&mut request);

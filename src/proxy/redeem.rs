@@ -19,12 +19,12 @@ use super::error::ProxyError;
 use super::headers::Origin;
 use super::target::Rejection;
 use super::upstream::ResponseBody;
+use super::wishes::Wishes;
 use super::{Passing, Proxy, cookies, visitor, without_body};
 use crate::config::Confirm;
 use crate::login::next::{Next, form_decode};
 use crate::login::query::LoginQuery;
 use crate::login::{Asked, Refusal, RefusalReason};
-use crate::pages::Format;
 use crate::token::{LoginToken, State};
 
 use answers::confirm_page;
@@ -47,7 +47,8 @@ pub(super) struct Click {
     /// The browser's headers, stripped, without our cookies.
     headers: HeaderMap,
     origin: Origin,
-    format: Format,
+    /// In what form it wants a page: judged only if there is one.
+    wishes: Wishes,
     /// The request asks for another protocol.
     upgrade: bool,
     /// A person pressed the button of our confirm page.
@@ -84,7 +85,7 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
                 others: query.rest(parameter),
                 headers: own_headers(passing.request.headers()),
                 origin: passing.origin,
-                format: passing.format(),
+                wishes: Wishes::of(passing.request.headers()),
                 upgrade: passing.has_upgrade,
                 confirmed: false,
                 handed_over,

@@ -9,6 +9,7 @@ use hyper::header::HeaderValue;
 use super::embed::Embed;
 use super::headers::{self, Forwarding};
 use super::identity::Identity;
+use super::places::Places;
 use super::redeem::Turns;
 use super::upgrade::Tunnels;
 use crate::config::{Config, Login, WithoutToken};
@@ -28,6 +29,7 @@ pub struct Shared {
     pub(super) pages: Pages,
     pub(super) tunnels: Tunnels,
     pub(super) turns: Turns,
+    pub(super) places: Places,
     pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
     pub(super) rules: Rules,
@@ -59,6 +61,7 @@ pub struct Rules {
     pub(super) redirect_to: Option<url::Url>,
     pub(super) body_stall: Duration,
     pub(super) tunnel_idle: Duration,
+    pub(super) tunnels_max: usize,
     pub(super) login_hub_timeout: Duration,
     pub(super) access_log: bool,
 }
@@ -80,6 +83,7 @@ impl Shared {
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             turns: Turns::default(),
+            places: Places::default(),
             metrics,
             shutdown,
             rules: Rules {
@@ -99,6 +103,7 @@ impl Shared {
                 redirect_to: redirect_to(&config.login),
                 body_stall: config.limits.body_stall_timeout,
                 tunnel_idle: config.limits.tunnel_idle_timeout,
+                tunnels_max: config.limits.tunnels,
                 login_hub_timeout: config.limits.login_hub_timeout,
                 access_log: config.log.access,
             },
@@ -112,7 +117,12 @@ impl Shared {
         parts: Parts,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let new = Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone())?;
-        Ok(Self { tunnels: self.tunnels.clone(), turns: self.turns.clone(), ..new })
+        Ok(Self {
+            tunnels: self.tunnels.clone(),
+            turns: self.turns.clone(),
+            places: self.places.clone(),
+            ..new
+        })
     }
 
     /// What becomes of the headers of every answer of the hub.

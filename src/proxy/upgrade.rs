@@ -71,6 +71,11 @@ impl Tunnels {
         }
     }
 
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        usize::try_from(self.open.get()).unwrap_or(0)
+    }
+
     /// Counts one open tunnel until it is dropped.
     pub fn count(&self) -> Counted {
         Counted::new(&self.open)

@@ -16,12 +16,12 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
+use super::places::Places;
 use super::stream::EventStream;
 use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
-use crate::server::BUFFER_BYTES_MAX;
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
@@ -43,6 +43,9 @@ pub enum UpstreamError {
     /// The client stopped sending the body of its request.
     #[error("nothing of the request's body came for too long")]
     RequestStalled,
+    /// All connections that there may be are in use, and stay so.
+    #[error("no connection to the upstream became free")]
+    Busy,
     /// It took too long.
     #[error("the upstream did not answer in time")]
     Timeout,
@@ -66,6 +69,7 @@ pub struct Upstream {
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
+    places: Places,
     // One thread only ever takes it: the lock is for the type, and costs an uncontended exchange.
     idle: Mutex<Vec<Idle>>,
     connections: TaskTracker,
@@ -96,7 +100,13 @@ pub struct Lease {
 
 impl Upstream {
     /// An empty pool for the hub of `config`.
-    pub fn new(config: &Config, limits: Arc<Limits>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+    pub fn new(
+        config: &Config,
+        limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+        places: Places,
+    ) -> Self {
         let address = config.hub.upstream.clone();
         let tls = config.hub.tls.clone();
         Self {
@@ -105,6 +115,7 @@ impl Upstream {
             limits,
             metrics,
             shutdown,
+            places,
             idle: Mutex::default(),
             connections: TaskTracker::new(),
         }
@@ -173,6 +184,10 @@ impl Upstream {
 
     /// A new connection.
     pub async fn connect(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
+        let Some(place) = self.places.take(&self.limits).await else {
+            self.metrics.upstream_busy.inc();
+            return Err(UpstreamError::Busy);
+        };
         let connecting = async {
             let stream = match &self.address {
                 Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await?,
@@ -188,11 +203,10 @@ impl Upstream {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
         self.metrics.upstream_connections.inc();
-        let mut http = http1::Builder::new();
-        http.max_buf_size(BUFFER_BYTES_MAX);
-        let (sender, connection) = http.handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
+            let _place = place;
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "upstream connection");
             }

@@ -10,6 +10,7 @@ mod http1;
 mod http2;
 pub mod inherited;
 pub mod listener;
+mod peers;
 pub mod proxy_protocol;
 pub mod redirect;
 pub mod stream;
@@ -29,11 +30,12 @@ use hyper::{Request, Response};
 use ipnet::IpNet;
 
 use crate::config::Limits;
-use crate::metrics::{Counted, Metrics};
+use crate::metrics::{Counted, HandshakeLabels, Metrics, Reason, ReasonLabel};
 use crate::shutdown::Shutdown;
 use crate::tls::Acceptor;
 
 use listener::Listener;
+use peers::Peers;
 use stream::Stream;
 use wire::Exchanges;
 
@@ -44,11 +46,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a connection without a request may yet bring its first one when a drain begins.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
-
-/// What is kept of one body, in each of hyper's buffers, while its taker does not take it. hyper's own bound is twice
-/// as high: a thousand browsers that do not read would take most of a gigabyte. A quarter of it costs half as much CPU
-/// again for a large download.
-pub const BUFFER_BYTES_MAX: usize = 192 * 1024;
 
 /// What a request may ask of its connection.
 #[derive(Debug, Clone)]
@@ -91,6 +88,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     open: Arc<AtomicUsize>,
+    peers: Peers,
 }
 
 /// What the configuration says of a server's connections: each is served to its end by what was in force when it began.
@@ -103,12 +101,20 @@ pub struct Settings {
     /// Proxies that say by the PROXY protocol who connects, and without whom nobody does; none: peers speak for
     /// themselves.
     pub proxies: Option<Vec<IpNet>>,
+    /// Proxies that connect for many.
+    pub trusted: Vec<IpNet>,
 }
 
 impl Server {
     /// A server that ends with `shutdown`.
     pub fn new(settings: Settings, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
-        Self { settings: Arc::new(ArcSwap::from_pointee(settings)), metrics, shutdown, open: Arc::default() }
+        Self {
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
+            metrics,
+            shutdown,
+            open: Arc::default(),
+            peers: Peers::default(),
+        }
     }
 
     /// A server of its own settings that shares the limit on connections with this one.
@@ -150,31 +156,44 @@ impl Server {
         let place = Place::take(&self.open);
         let settings = self.settings();
         if place.number > settings.limits.connections {
-            self.metrics.connections_refused.inc();
+            self.refuse("limit");
             return;
         }
+        self.metrics.connections_accepted.inc();
         let counted = Counted::new(&self.metrics.connections);
-        let shutdown = self.shutdown.clone();
+        let server = self.clone();
         self.shutdown.spawn(async move {
-            settings.converse(stream, peer, service, &shutdown).await;
+            settings.converse(stream, peer, service, &server).await;
             drop((place, counted));
         });
+    }
+
+    fn refuse(&self, reason: &'static str) {
+        self.metrics.connections_refused.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
+    }
+
+    fn shaken(&self, result: &'static str, version: &'static str, protocol: &'static str) {
+        let labels =
+            HandshakeLabels { result: Reason(result), version: Reason(version), protocol: Reason(protocol) };
+        self.metrics.handshakes.get_or_create(&labels).inc();
     }
 }
 
 impl Settings {
     /// Serves one connection to its end.
-    async fn converse(&self, stream: Stream, peer: IpAddr, service: impl Service, shutdown: &Shutdown) {
-        let (stream, peer) = if self.tls.is_none() && self.proxies.is_none() {
-            (stream, peer)
+    async fn converse(&self, stream: Stream, peer: IpAddr, service: impl Service, server: &Server) {
+        let shutdown = &server.shutdown;
+        let greeted = if self.tls.is_none() && self.proxies.is_none() {
+            self.admit(peer, server).map(|place| Greeted { stream, peer, place })
         } else {
             // Boxed: it is over before the first request.
-            match Box::pin(self.greet(stream, peer, shutdown)).await {
-                Ok(greeted) => greeted,
-                Err(error) => {
-                    tracing::debug!(%error, %peer, "handshake");
-                    return;
-                }
+            Box::pin(self.greet(stream, peer, server)).await
+        };
+        let Greeted { stream, peer, place: _place } = match greeted {
+            Ok(greeted) => greeted,
+            Err(error) => {
+                tracing::debug!(%error, %peer, "greeting");
+                return;
             }
         };
         let info = ConnectionInfo::new(peer);
@@ -191,34 +210,69 @@ impl Settings {
         }
     }
 
-    /// What comes before the first request, for as long as the limit and the drain allow; answers who is there.
-    async fn greet(&self, stream: Stream, peer: IpAddr, shutdown: &Shutdown) -> io::Result<(Stream, IpAddr)> {
-        let greeting = tokio::time::timeout(self.limits.handshake_timeout, self.shake_hands(stream, peer));
+    /// What comes before the first request, for as long as the limit and the drain allow.
+    async fn greet(&self, stream: Stream, peer: IpAddr, server: &Server) -> io::Result<Greeted> {
+        let greeting = tokio::time::timeout(self.limits.handshake_timeout, self.meet(stream, peer, server));
         let drained = async {
-            shutdown.draining().await;
+            server.shutdown.draining().await;
             tokio::time::sleep(FIRST_REQUEST).await;
         };
-        tokio::select! {
-            greeted = greeting => greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-            () = drained => Err(io::ErrorKind::Interrupted.into()),
-        }
+        let greeted = tokio::select! {
+            greeted = greeting => greeted,
+            () = drained => return Err(io::ErrorKind::Interrupted.into()),
+        };
+        greeted.unwrap_or_else(|_| {
+            if self.tls.is_some() {
+                server.shaken("timeout", "", "");
+            }
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 
-    async fn shake_hands(&self, mut stream: Stream, mut peer: IpAddr) -> io::Result<(Stream, IpAddr)> {
+    async fn meet(&self, mut stream: Stream, mut peer: IpAddr, server: &Server) -> io::Result<Greeted> {
         if let Some(proxies) = &self.proxies {
-            if !proxies.iter().any(|net| net.contains(&peer)) {
+            if !holds(proxies, peer) {
                 return Err(io::Error::other(
                     "the peer is no trusted proxy, and public.proxy_protocol is on",
                 ));
             }
             peer = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
         }
-        let stream = match &self.tls {
-            Some(acceptor) => stream.accept_tls(acceptor).await?,
-            None => stream,
-        };
-        Ok((stream, peer))
+        // Before the handshake, which is what an attack costs most.
+        let place = self.admit(peer, server)?;
+        if let Some(acceptor) = &self.tls {
+            stream = stream.accept_tls(acceptor).await.inspect_err(|_| server.shaken("failed", "", ""))?;
+            let protocol = if stream.speaks_http2() { "h2" } else { "http/1.1" };
+            server.shaken("ok", stream.tls_version(), protocol);
+        }
+        Ok(Greeted { stream, peer, place })
     }
+
+    /// Counts the connection as its peer's; an error if it has too many.
+    fn admit(&self, peer: IpAddr, server: &Server) -> io::Result<Option<peers::Counted>> {
+        if holds(&self.trusted, peer) {
+            return Ok(None);
+        }
+        let place = server.peers.count(peer, self.limits.connections_per_peer);
+        if place.is_none() {
+            server.refuse("peer_limit");
+            return Err(io::Error::other("the peer has too many connections"));
+        }
+        Ok(place)
+    }
+}
+
+/// A connection whose first request may come.
+struct Greeted {
+    stream: Stream,
+    /// Who is at its other end.
+    peer: IpAddr,
+    /// What it takes of its peer's places; none: it has no limit.
+    place: Option<peers::Counted>,
+}
+
+fn holds(networks: &[IpNet], peer: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&peer))
 }
 
 /// Resolves when a connection is to bring no further requests. Who has just connected has one on its way, and would take

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::tls::{Acceptor, Connector, Secured, speaks_http2};
+use crate::tls::{Acceptor, Connector, Secured, speaks_http2, version};
 
 /// One connection.
 #[derive(Debug)]
@@ -48,6 +48,14 @@ impl Stream {
         match self {
             Self::Tls(stream) => speaks_http2(stream),
             Self::Tcp(_) | Self::Unix(_) => false,
+        }
+    }
+
+    /// The version of TLS; empty in the clear.
+    pub fn tls_version(&self) -> &'static str {
+        match self {
+            Self::Tls(stream) => version(stream),
+            Self::Tcp(_) | Self::Unix(_) => "",
         }
     }
 

@@ -6,7 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up. A room may import rooms of lower floors, and itself.
 const FLOORS: [&[&str]; 8] = [
-    &["audit", "clock", "deadline", "dormant", "logging", "metrics", "reloads", "shutdown", "tls", "token"],
+    &[
+        "audit",
+        "clock",
+        "deadline",
+        "dormant",
+        "household",
+        "logging",
+        "metrics",
+        "reloads",
+        "shutdown",
+        "tls",
+        "token",
+    ],
     &["body", "config"],
     &["hub", "pages", "store"],
     &["login", "server"],

@@ -203,7 +203,7 @@ fn limits_are_those_of_today_for_connections_that_come() {
     assert_eq!(before.ask(get("/x", &[])).status, 200);
     proxy.reload(&builder.set("limits", "connections = 1\nhead_bytes = \"8KiB\"")).unwrap();
     assert!(proxy.connect().is_ended(), "there is one already");
-    assert_eq!(proxy.metric("hublatch_connections_refused_total"), 1);
+    assert_eq!(proxy.metric("hublatch_connections_refused_total{reason=\"limit\"}"), 1);
     let long = format!("X-Long: {}", "a".repeat(16 * 1024));
     assert_eq!(before.ask(get("/x", &[&long])).status, 200, "an old connection keeps its limits");
     before.close();

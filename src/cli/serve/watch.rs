@@ -58,10 +58,10 @@ fn reload(watch: &mut Watch, file: &Path, reloader: &Reloader) {
     // Before they are read: what changes from now on is a change again.
     watch.remember();
     let Reading { outcome, files } = read(file);
-    let connections = outcome.as_ref().ok().map(|config| config.limits.connections);
+    let limits = outcome.as_ref().ok().map(|config| config.limits.clone());
     if reloader.reload(outcome).is_ok() {
         watch.follow(files);
-        connections.inspect(|connections| raise_descriptor_limit(*connections));
+        limits.inspect(raise_descriptor_limit);
     } else {
         // The old ones too: what is in force may be what somebody goes back to.
         watch.follow_also(files);

@@ -103,12 +103,12 @@ impl Login {
                 shared.finish(answer.headers_mut());
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-                let answer = api_only::of_login(&self.proxy, answer, self.click.format);
+                let answer = api_only::of_login(&self.proxy, answer, &self.click.wishes);
                 if bound { state::take_back(&self.proxy, answer)? } else { answer }
             }
             Err(error) => {
                 tracing::error!(%error, "login: the hub did not answer, the link is used up");
-                page(&self.proxy, &Page::LoginFailed, self.click.format)
+                page(&self.proxy, &Page::LoginFailed, self.click.wishes.format())
             }
         };
         form::take_back(&self.proxy, &self.click, answer)
@@ -121,7 +121,7 @@ impl Login {
         let visitor = Visitor::new(&shared.rules, &self.click.headers);
         if let Err(error) = visitor.log_out(&mut self.lease).await {
             tracing::error!(%error, "login: end the earlier user's session");
-            return Err(page(&self.proxy, &Page::LogoutFailed, self.click.format));
+            return Err(page(&self.proxy, &Page::LogoutFailed, self.click.wishes.format()));
         }
         for session in cookies::session_ids(&self.click.headers) {
             shared.tunnels.close_session(&session);
@@ -130,7 +130,7 @@ impl Login {
         if self.lease.ready().await.is_err() {
             self.lease = self.proxy.upstream.connect().await.map_err(|error| {
                 tracing::error!(%error, "login: no connection to the hub, the link is used up");
-                page(&self.proxy, &Page::LoginFailed, self.click.format)
+                page(&self.proxy, &Page::LoginFailed, self.click.wishes.format())
             })?;
         }
         Ok(())

@@ -286,7 +286,7 @@ async fn a_thousand_checks_of_one_token_cost_one_call() {
     let together = futures_util::future::join_all((0..500).map(|_| verify()));
     let opens = async {
         // All of them are under way before the hub answers the first.
-        while api.metrics.hub_token_checks.get() < 500 {
+        while api.metrics.hub.token_checks.get() < 500 {
             tokio::task::yield_now().await;
         }
         gate.open();
@@ -296,7 +296,7 @@ async fn a_thousand_checks_of_one_token_cost_one_call() {
     for _ in 0..500 {
         assert_eq!(get("/api/v1/forward-auth?service=issuer").key(SERVICE).send(&api).await.status, 200);
     }
-    assert_eq!((asked(&hub), api.metrics.hub_token_checks.get()), (1, 1000));
+    assert_eq!((asked(&hub), api.metrics.hub.token_checks.get()), (1, 1000));
 }
 
 #[tokio::test]

@@ -22,7 +22,10 @@ fn one_connection_more_than_the_limit_is_closed_and_counted() {
     let mut third = proxy.connect();
     assert!(third.is_ended(), "closed without a word");
     assert_eq!(
-        (proxy.metric("hublatch_connections_refused_total"), proxy.metric("hublatch_connections")),
+        (
+            proxy.metric("hublatch_connections_refused_total{reason=\"limit\"}"),
+            proxy.metric("hublatch_connections")
+        ),
         (1, 2)
     );
     // The management side has places of its own.

@@ -1,0 +1,11 @@
+//! Which addresses are one subscriber's: what is counted by peer is counted by these.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// What one subscriber has: an IPv4 address, or the 64 bits of an IPv6 network (RFC 6177).
+pub fn household(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
