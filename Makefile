@@ -4,19 +4,21 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint in-process store-tests race race-short hub-tests build bench bench-quick bench-instructions
+.PHONY: help demo test lint in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
 	@echo "make race   100,000 tokens for each store, ten racers for each, kill -9 in between (half an hour)"
+	@echo "make fuzz   ten minutes for each target that parses hostile bytes, two at a time; SECONDS=30 for less"
 	@echo "make test   all tests: lints, in-process, token stores on a real Redis, a real JupyterHub, a real browser"
 	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
+	@echo "make soak   ten minutes of mixed load (SECONDS=600): memory and descriptors must stay flat"
 
 demo:
 	docker/demo.sh
 
-test: lint in-process store-tests race-short bench-instructions hub-tests
+test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -30,9 +32,20 @@ lint:
 in-process:
 	$(CARGO) test --locked
 
-# The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), a full disk.
+# Hostile bytes against a second reading of them (tests/fuzz).
+SECONDS := 600
+fuzz:
+	tests/fuzz/run.sh $(SECONDS)
+
+fuzz-short:
+	tests/fuzz/run.sh 30
+
+# The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), Sentinels, a
+# cluster, several replicas, a full disk, 500 power cuts, 1,000 flipped bits.
 store-tests:
 	docker/install.sh redis
+	$(CARGO) test --locked --lib -- --ignored power_cut
+	$(CARGO) test --locked --test it -- --ignored flipped_bits
 	$(CARGO) test --locked --test store -- --ignored --skip measure
 
 # At most one login per token, whatever is killed: real processes, a real Redis, and a checker of the whole history.
@@ -45,20 +58,26 @@ race-short:
 	docker/install.sh redis
 	$(CARGO) test --locked --test race -- --ignored
 
+# Reloads and restarts under load, a hundred of each with no failure: without the options. This is the short form.
+restart-tests:
+	$(CARGO) build --locked
+	python3 tests/restart/run.py --reloads 20 --restarts 10
+
 build:
 	$(CARGO) build --release --locked
 
 hub-tests: build
 	docker/install.sh tests
 	docker/install.sh hub41
-	# `next` as a browser reads it: the table of hostile values, judged by Node's URL as well.
-	$(CARGO) test --locked --test it -- --ignored next::
+	# The tables of hostile `next` and paths as a browser reads them: judged by Node's URL as well.
+	$(CARGO) test --locked --test it -- --ignored node_
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
 
 # Wants two idle cores, and half an hour; writes a report and a picture into target/bench/, and with BENCH=--readme the
 # table of the README.
 bench: build
 	$(PYTHON) tests/bench/run.py $(BENCH)
+	$(PYTHON) tests/bench/stores.py
 
 bench-quick: build
 	$(PYTHON) tests/bench/run.py --quick $(BENCH)
@@ -66,3 +85,15 @@ bench-quick: build
 # Instructions of a request, counted: the same on every run, so it is a gate.
 bench-instructions: build
 	$(PYTHON) tests/bench/instructions.py --gate
+
+# Attacks over loopback, and what passes through: WebSocket scripts, large bodies.
+load-tests: build
+	docker/install.sh tests
+	docker/install.sh load
+	$(PYTHON) tests/load/attacks.py
+	target/venv/bin/python tests/load/transparency.py
+
+SECONDS ?= 600
+soak: build
+	docker/install.sh load
+	$(PYTHON) tests/load/soak.py --seconds $(SECONDS)

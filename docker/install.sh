@@ -2,11 +2,13 @@
 # Installs what the demo and the hub's tests need into target/; run again, it only looks whether all is there.
 #
 #   docker/install.sh hub     target/venv (JupyterHub, JupyterLab, Node) and target/node (configurable-http-proxy)
-#   docker/install.sh tests   the same, the tests' own Python packages, and Chromium
+#   docker/install.sh tests   the same, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
+#                             nginx and faketime
 #   docker/install.sh redis   Redis, for the tests of the stores
 #   docker/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
 #   docker/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
 #   docker/install.sh bench-instructions   valgrind, to count instructions
+#   docker/install.sh load    what the origin of the attacks and of the soak is built with, and h2load
 #
 # Afterwards target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
 set -euo pipefail
@@ -19,8 +21,9 @@ main() {
     hub41) install_hub41 ;;
     redis) command -v redis-server >/dev/null || debian_package redis-server ;;
     bench) install_hub; install_bench ;;
-    bench-instructions) make_venv target/venv; programs cc=gcc taskset=util-linux valgrind=valgrind ;;
-    *) fail "usage: docker/install.sh hub | tests | hub41 | redis | bench | bench-instructions" ;;
+    bench-instructions) programs cc=gcc taskset=util-linux valgrind=valgrind ;;
+    load) programs cc=gcc taskset=util-linux openssl=openssl h2load=nghttp2-client ;;
+    *) fail "usage: docker/install.sh hub | tests | hub41 | redis | bench | bench-instructions | load" ;;
   esac
 }
 
@@ -31,7 +34,24 @@ install_hub() {
 
 install_tests() {
   python_packages target/venv tests/jupyterhub/requirements.txt "packages of the tests"
+  forced_login_example
   command -v chromium >/dev/null || debian_package chromium
+  programs nginx=nginx faketime=faketime
+}
+
+# The example stands in the source archive of the very JupyterHub that is installed, and in no wheel.
+forced_login_example() {
+  local version archive folder=target/forced-login
+  version=$(target/venv/bin/python -c 'import jupyterhub; print(jupyterhub.__version__)')
+  [ "$(cat "$folder/.version" 2>/dev/null)" = "$version" ] && return
+  step "fetching the forced-login example of JupyterHub $version into $folder"
+  rm -rf "$folder" && mkdir -p "$folder/archive"
+  run_logged target/venv/bin/python -m pip download --disable-pip-version-check --no-input --no-deps \
+    --no-binary jupyterhub --dest "$folder/archive" "jupyterhub==$version"
+  archive=$(echo "$folder/archive"/*.tar.gz)
+  run_logged tar -xzf "$archive" -C "$folder" --strip-components 3 "jupyterhub-$version/examples/forced-login"
+  rm -r "$folder/archive"
+  echo "$version" >"$folder/.version"
 }
 
 install_hub41() {

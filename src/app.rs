@@ -15,6 +15,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use crate::audit::Audit;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuditSink, Config, Faults, Listen};
+use crate::hub::{HubClient, SetupError};
 use crate::login::assertion::AssertionError;
 use crate::login::{LoginService, Parts};
 use crate::metrics::Metrics;
@@ -22,7 +23,7 @@ use crate::reloads::Reloads;
 use crate::server::inherited::Inherited;
 use crate::server::listener::{Address, BindError, Bound};
 use crate::shutdown::Shutdown;
-use crate::store::{self, OpenError, TokenStore};
+use crate::store::{self, MeasuredStore, OpenError, TokenStore};
 
 use generation::{Generation, Lasting};
 use threads::Serving;
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The operator's templates of our pages are bad.
     #[error(transparent)]
     Pages(#[from] Faults),
+    /// The client of the Hub API cannot be made.
+    #[error(transparent)]
+    Hub(#[from] SetupError),
     /// The audit log cannot be written.
     #[error("open the audit log {path}: {source}")]
     Audit {
@@ -113,16 +117,18 @@ pub struct Running {
 pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, StartError> {
     let Surroundings { clock, random, audit, store, mut inherited } = surroundings;
     let own_audit = audit.is_none();
+    let metrics = Arc::new(Metrics::new());
+    let store = match store {
+        Some(store) => store,
+        None => store::open(&config.store, &clock)?,
+    };
     let lasting = Lasting {
-        store: match store {
-            Some(store) => store,
-            None => store::open(&config.store, &clock)?,
-        },
+        store: Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics))),
         audit: Arc::new(Audit::new(match audit {
             Some(sink) => sink,
             None => audit_sink(&config.log.audit)?,
         })),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         shutdown: Shutdown::new(),
         reloads: Arc::new(Reloads::new(clock.now().wall)),
         clock,
@@ -133,6 +139,7 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
         random,
         audit: Arc::clone(&lasting.audit),
         metrics: Arc::clone(&lasting.metrics),
+        hub: Arc::new(HubClient::new(config, Arc::clone(&lasting.metrics))?),
     };
     let login = LoginService::new(config, parts).ok_or(StartError::PublicUrl)?;
     let generation = Generation::first(config.clone(), login, &lasting)?;

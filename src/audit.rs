@@ -21,6 +21,10 @@ pub enum Event {
     Revoked,
     /// The session of another user was ended before a login.
     Switched,
+    /// An app was given a hub API token for a token of its own.
+    TokenIssued,
+    /// Such a hub API token was made worthless.
+    TokenRevoked,
 }
 
 /// One line.

@@ -63,11 +63,6 @@ pub struct Streamed {
 }
 
 impl Streamed {
-    /// `incoming`, whose sender may be silent for `stall` at most.
-    pub fn new(incoming: Incoming, stall: Duration) -> Self {
-        Self { incoming, progress: Progress::new(), waiting: Deadline::default(), stall }
-    }
-
     /// How far it is.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -92,8 +87,20 @@ pub enum RequestBody {
     Empty,
     /// Held whole.
     Whole(Bytes),
-    /// Streamed from the client.
-    Streamed(Streamed),
+    /// Streamed from the client. Boxed, because most requests have none and all are moved about.
+    Streamed(Box<Streamed>),
+}
+
+impl RequestBody {
+    /// `incoming`, whose sender may be silent for `stall` at most.
+    pub fn streamed(incoming: Incoming, stall: Duration) -> Self {
+        Self::Streamed(Box::new(Streamed {
+            incoming,
+            progress: Progress::new(),
+            waiting: Deadline::default(),
+            stall,
+        }))
+    }
 }
 
 impl Body for RequestBody {
@@ -110,7 +117,8 @@ impl Body for RequestBody {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Streamed(Streamed { incoming, progress, waiting, stall }) => loop {
+            Self::Streamed(streamed) => loop {
+                let Streamed { incoming, progress, waiting, stall } = &mut **streamed;
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                     return waiting.poll(cx, *stall).map(|()| Some(Err(BodyError::Stalled)));
                 };
@@ -131,7 +139,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Streamed(Streamed { incoming, .. }) => incoming.is_end_stream(),
+            Self::Streamed(streamed) => streamed.incoming.is_end_stream(),
         }
     }
 
@@ -139,7 +147,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Streamed(Streamed { incoming, .. }) => incoming.size_hint(),
+            Self::Streamed(streamed) => streamed.incoming.size_hint(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who calls: an app by its key, and never a browser.
+//! Who calls: an app by its key, the owner of a hub token by that, and never a browser.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use hyper::http::uri::Authority;
 
 use super::error::ApiError;
 use crate::config::App;
-use crate::login::apps::Apps;
+use crate::login::{LoginService, NoIssuer};
 
 /// The schemes in which a key may come: the hub's own word, and that of RFC 6750.
 const SCHEMES: [&str; 2] = ["token", "bearer"];
@@ -18,14 +18,23 @@ const SCHEMES: [&str; 2] = ["token", "bearer"];
 /// Kubernetes' `cluster.local`), ICANN's private-use domain, and Kubernetes' short form of a service's name.
 const PRIVATE_DOMAINS: [&str; 4] = [".localhost", ".local", ".internal", ".svc"];
 
-/// The app whose key the request carries.
-pub(super) fn authenticate(apps: &Apps, headers: &HeaderMap) -> Result<Arc<App>, ApiError> {
+/// The app whose key, or the owner whose hub token, the request carries.
+pub(super) async fn authenticate(login: &LoginService, headers: &HeaderMap) -> Result<Arc<App>, ApiError> {
+    let key = key(headers)?;
+    login.authenticate(key).await.map_err(|none| match none {
+        NoIssuer::Unknown => ApiError::Unauthenticated { key_given: true },
+        NoIssuer::NotListed { .. } => ApiError::NotListed(none),
+        NoIssuer::Hub(error) => ApiError::Hub(error),
+    })
+}
+
+/// The key of the request, whoever's it is.
+pub(super) fn key(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return Err(ApiError::Unauthenticated { key_given: headers.contains_key(AUTHORIZATION) });
     };
-    let key = line.to_str().ok().and_then(key_of);
-    key.and_then(|key| apps.authenticate(key)).ok_or(ApiError::Unauthenticated { key_given: true })
+    line.to_str().ok().and_then(key_of).ok_or(ApiError::Unauthenticated { key_given: true })
 }
 
 /// The key in `token KEY` or `Bearer KEY`. The scheme's case does not matter (RFC 9110 § 11.1).

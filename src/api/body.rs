@@ -1,4 +1,4 @@
-//! A request's body as JSON: its type, its size, its time, its members.
+//! A request's body, as JSON or as a form: its type, its size, its time, its members.
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -45,21 +45,41 @@ where
     if !is_json(headers) {
         return Err(ApiError::NotJson);
     }
+    let bytes = whole(body, bytes_max, limit).await?;
+    let members = json::object(&bytes)?;
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest(&SHA256, &bytes).as_ref());
+    Ok(JsonBody { members, digest: sum })
+}
+
+/// Reads `body`, which must be a form, within `limit`.
+pub(super) async fn form<B>(headers: &HeaderMap, body: B, limit: Duration) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if !is_of_type(headers, "application/x-www-form-urlencoded") {
+        return Err(ApiError::NotForm);
+    }
+    whole(body, SMALL_BYTES_MAX, limit).await
+}
+
+async fn whole<B>(body: B, bytes_max: usize, limit: Duration) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let too_large = ApiError::BodyTooLarge { bytes_max };
     // A declared length is judged before the first byte is asked for.
     if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
         return Err(too_large);
     }
-    let bytes = match tokio::time::timeout(limit, pin!(Limited::new(body, bytes_max)).collect()).await {
-        Err(_elapsed) => return Err(ApiError::BodyTimeout),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large),
-        Ok(Err(error)) => return Err(ApiError::BodyBroken(error)),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
-    let members = json::object(&bytes)?;
-    let mut sum = [0; 32];
-    sum.copy_from_slice(digest(&SHA256, &bytes).as_ref());
-    Ok(JsonBody { members, digest: sum })
+    match tokio::time::timeout(limit, pin!(Limited::new(body, bytes_max)).collect()).await {
+        Err(_elapsed) => Err(ApiError::BodyTimeout),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
+        Ok(Err(error)) => Err(ApiError::BodyBroken(error)),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    }
 }
 
 /// Reads what is left of `body` and forgets it, within bounds. Many clients send all of a request before they look for
@@ -87,12 +107,16 @@ where
 
 /// Whether the body is said to be JSON, in UTF-8 if a charset is named (RFC 8259 § 8.1 knows no other).
 fn is_json(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "application/json")
+}
+
+fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
     let mut lines = headers.get_all(CONTENT_TYPE).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return false };
     let Ok(line) = line.to_str() else { return false };
     let mut parts = line.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    is_json
+    let is_wanted = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(wanted));
+    is_wanted
         && parts.all(|parameter| {
             let charset = parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
             charset.is_none_or(|(_, value)| value.trim_matches('"').eq_ignore_ascii_case("utf-8"))

@@ -12,9 +12,10 @@ use serde::Serialize;
 use super::json::{Fault, MemberError};
 use super::{Answer, allow, json_answer};
 use crate::config::Scope;
+use crate::hub::HubError;
 use crate::login::link::IssueError;
 use crate::login::next::NextError;
-use crate::login::{Refusal, RefusalReason};
+use crate::login::{NoIssuer, Refusal, RefusalReason};
 use crate::store::StoreError;
 use crate::token::UsernameError;
 
@@ -51,10 +52,24 @@ pub(super) enum ApiError {
     HostNotAllowed,
     #[error("{}", if *key_given { "this key is not known" } else { "send \"Authorization: token KEY\"" })]
     Unauthenticated { key_given: bool },
+    #[error("{0}")]
+    NotListed(NoIssuer),
+    #[error("hub tokens are not looked at here: the configuration has no [hub_tokens]")]
+    NoHubTokens,
+    #[error("the hub does not know this token")]
+    NoSuchToken,
+    #[error("{0}")]
+    NotAdmitted(&'static str),
+    #[error("{name:?}: {wrong}")]
+    BadParameter { name: String, wrong: &'static str },
+    #[error("{0}")]
+    Hub(HubError),
     #[error("the scopes of app {app:?} do not include {}", scope_word(*scope))]
     Scope { app: String, scope: Scope },
     #[error("send the body as \"Content-Type: application/json\"")]
     NotJson,
+    #[error("send the parameters in the body, as \"Content-Type: application/x-www-form-urlencoded\"")]
+    NotForm,
     #[error("the body is larger than {bytes_max} bytes")]
     BodyTooLarge { bytes_max: usize },
     #[error("the body did not arrive in time")]
@@ -140,18 +155,30 @@ impl ApiError {
         {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
         }
+        if let Self::Hub(error) = &self
+            && let Some(retry_after) = error.retry_after()
+        {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+        }
         answer
     }
 
-    fn status_and_code(&self) -> (StatusCode, &'static str) {
+    pub(super) fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::BrowserRequest => (StatusCode::FORBIDDEN, "browser_request"),
             Self::HostNotAllowed => (StatusCode::FORBIDDEN, "host_not_allowed"),
             Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::NotListed(_) => (StatusCode::FORBIDDEN, "owner_not_listed"),
+            Self::NoHubTokens => (StatusCode::NOT_FOUND, "no_hub_tokens"),
+            Self::NoSuchToken => (StatusCode::NOT_FOUND, "unknown"),
+            Self::NotAdmitted(_) => (StatusCode::FORBIDDEN, "not_admitted"),
+            Self::BadParameter { .. } => (StatusCode::BAD_REQUEST, "invalid_parameter"),
+            Self::Hub(error) => hub_status_and_code(error),
             Self::Scope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::NotForm => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
             Self::BodyBroken(_) => (StatusCode::BAD_REQUEST, "body_broken"),
@@ -176,6 +203,17 @@ impl ApiError {
 }
 
 const STORE_UNAVAILABLE: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable");
+
+/// 502: it makes no sense, or says no to us; 503: it is not there, or busy; 504: it is slow.
+pub(super) fn hub_status_and_code(error: &HubError) -> (StatusCode, &'static str) {
+    let status = error.gateway_status();
+    let code = match status {
+        StatusCode::SERVICE_UNAVAILABLE => "hub_unavailable",
+        StatusCode::GATEWAY_TIMEOUT => "hub_timeout",
+        _ => "hub_error",
+    };
+    (status, code)
+}
 
 fn member_code(fault: Fault) -> &'static str {
     match fault {
@@ -210,7 +248,7 @@ fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (StatusCode, &'st
 }
 
 /// 404 and 400 as in `JupyterHub`'s forced-login example; the rest as for an app.
-fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode, &'static str) {
+pub(super) fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode, &'static str) {
     match refusal {
         Refusal::Link { reason, .. } => match reason {
             RefusalReason::Unknown => (StatusCode::NOT_FOUND, "unknown"),
@@ -278,6 +316,6 @@ fn scope_word(scope: Scope) -> &'static str {
 }
 
 /// Retry-After counts in whole seconds (RFC 9110 § 10.2.3): too late is polite, too early is refused again.
-fn whole_seconds(wait: Duration) -> u64 {
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }

@@ -32,6 +32,8 @@ pub(super) struct Info {
     lifetime: u64,
     /// The most seconds that any app may ask for.
     max_lifetime: u64,
+    /// What is switched on of that which the configuration may leave out.
+    features: Vec<&'static str>,
     /// Whether each link must have a `state`.
     require_state: bool,
     /// The most links in one batch.
@@ -51,6 +53,7 @@ impl Info {
             assertion: config.assertion.is_some(),
             lifetime: config.login.lifetime.as_secs(),
             max_lifetime: config.login.max_lifetime.as_secs(),
+            features: features(config),
             require_state: config.login.require_state,
             batch_max: BATCH_MAX,
             warnings: config.warnings.clone(),
@@ -61,4 +64,10 @@ impl Info {
     pub(super) fn with(&self, reloads: &Reloads) -> Answer<'_> {
         Answer { info: self, configuration: reloads.state() }
     }
+}
+
+fn features(config: &Config) -> Vec<&'static str> {
+    let exchange = config.apps.iter().any(|app| app.hub_tokens.is_some());
+    let all = [("hub_tokens", config.hub_tokens.is_some()), ("token_exchange", exchange)];
+    all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
 }

@@ -7,17 +7,25 @@
 //! | `GET /api/v1/links/{id}` | read | 200 | where the app's own link stands, never its token |
 //! | `DELETE /api/v1/links/{id}` | revoke | 204 | makes the app's own link dead |
 //! | `DELETE /api/v1/users/{name}/links` | revoke | 200 | makes all of the app's pending links for a user dead |
+//! | `POST /api/v1/verify` | none | 200 | whose a hub token is |
+//! | `GET /api/v1/forward-auth` | none | 200 | the same for `auth_request` of nginx and `ForwardAuth` of Traefik |
+//! | `POST /oauth2/token` | (1) | 200 | a hub API token for a token of the app's own (RFC 8693) |
+//! | `POST /oauth2/revoke` | (1) | 200 | the end of such a hub API token (RFC 7009) |
 //! | `POST /login` | none | 200 | consumes a token for a user name (`JupyterHub`'s forced-login example) |
 //! | `GET /api/v1/info` | none | 200 | what a developer needs to know of this hublatch |
 //! | `GET /api/v1/openapi.yaml` | none | 200 | this API, field by field |
 //! | `GET /health`, `/ready`, `/metrics` | none | 200 | see `status.rs` |
 //!
-//! `HEAD` is answered wherever `GET` is. Calls with a scope carry `Authorization: token KEY` or `Bearer KEY`.
+//! `HEAD` is answered wherever `GET` is. Calls with a scope carry `Authorization: token KEY` or `Bearer KEY`: an app's key,
+//! or a hub API token whose owner `[hub_tokens]` lists.
+//! (1) OAuth: a form, the app's key in one of three ways, errors of RFC 6749; for apps with `[apps.hub_tokens]`: `oauth.rs`.
 //! Every error is `{"status":400,"message":"…","code":"invalid_username"}`; `error.rs` lists the codes.
 //!
 //! A browser has no business here. Any `Origin`, and any `Sec-Fetch-Site` but `none` (an address typed by hand), is
 //! 403 everywhere. A page that has rebound its own host name to our address sends neither with a plain GET, so a GET
-//! without a key must also name a host that no such page can have; `auth.rs` says which those are.
+//! without a key must also name a host that no such page can have; `auth.rs` says which those are. `forward-auth` alone
+//! takes what a front proxy passes on of a browser's request: it changes nothing, and tells only who has a token whose
+//! that is.
 //!
 //! Knows nothing of connections, and nothing of the proxy.
 
@@ -28,7 +36,9 @@ mod exchange;
 mod info;
 mod json;
 mod links;
+mod oauth;
 mod order;
+mod verify;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -46,12 +56,13 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
-use crate::config::{Config, Listen, Scope};
+use crate::config::{App, Config, Listen, Scope};
 use crate::login::LoginService;
 use crate::reloads::Reloads;
 
 use error::ApiError;
 use info::Info;
+use oauth::{Form, OAuthError};
 
 /// The API, field by field, as `/api/v1/openapi.yaml` answers it.
 pub const OPENAPI: &str = include_str!("openapi.yaml");
@@ -80,11 +91,18 @@ enum Endpoint {
     ReadLink,
     RevokeLink,
     RevokeUser,
+    Verify,
+    ForwardAuth,
+    OAuthToken,
+    OAuthRevoke,
     Exchange,
     Info,
     OpenApi,
     Status,
 }
+
+/// Where front proxies ask whom to let through.
+const FORWARD_AUTH: &str = "/api/v1/forward-auth";
 
 /// The endpoint table.
 pub const ROUTES: &[Route] = &[
@@ -93,6 +111,10 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/api/v1/links/{id}", endpoint: Endpoint::ReadLink },
     Route { method: Method::DELETE, path: "/api/v1/links/{id}", endpoint: Endpoint::RevokeLink },
     Route { method: Method::DELETE, path: "/api/v1/users/{name}/links", endpoint: Endpoint::RevokeUser },
+    Route { method: Method::POST, path: "/api/v1/verify", endpoint: Endpoint::Verify },
+    Route { method: Method::GET, path: FORWARD_AUTH, endpoint: Endpoint::ForwardAuth },
+    Route { method: Method::POST, path: "/oauth2/token", endpoint: Endpoint::OAuthToken },
+    Route { method: Method::POST, path: "/oauth2/revoke", endpoint: Endpoint::OAuthRevoke },
     Route { method: Method::POST, path: "/login", endpoint: Endpoint::Exchange },
     Route { method: Method::GET, path: "/api/v1/info", endpoint: Endpoint::Info },
     Route { method: Method::GET, path: "/api/v1/openapi.yaml", endpoint: Endpoint::OpenApi },
@@ -168,30 +190,51 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        auth::refuse_browsers(&head.headers)?;
+        if head.uri.path() != FORWARD_AUTH {
+            auth::refuse_browsers(&head.headers)?;
+        }
         let (route, segment) = find_route(&head.method, head.uri.path())?;
         match route.endpoint {
             Endpoint::Issue => {
-                let app = self.app(&head.headers, Scope::Issue)?;
+                let app = self.app(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
                 links::issue(&self.login, &app, &head.headers, body, client).await
             }
             Endpoint::IssueBatch => {
-                let app = self.app(&head.headers, Scope::Issue)?;
+                let app = self.app(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::BATCH_BYTES_MAX).await?;
                 links::issue_batch(&self.login, &app, &head.headers, body, client).await
             }
             Endpoint::ReadLink => {
-                let app = self.app(&head.headers, Scope::Read)?;
+                let app = self.app(&head.headers, Scope::Read).await?;
                 links::read(&self.login, &app, segment).await
             }
             Endpoint::RevokeLink => {
-                let app = self.app(&head.headers, Scope::Revoke)?;
+                let app = self.app(&head.headers, Scope::Revoke).await?;
                 links::revoke(&self.login, &app, segment, client).await
             }
             Endpoint::RevokeUser => {
-                let app = self.app(&head.headers, Scope::Revoke)?;
+                let app = self.app(&head.headers, Scope::Revoke).await?;
                 links::revoke_user(&self.login, &app, segment, client).await
+            }
+            Endpoint::Verify => {
+                let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
+                verify::verify(&self.login, body).await
+            }
+            Endpoint::ForwardAuth => verify::forward_auth(&self.login, &head.headers, head.uri.query()).await,
+            Endpoint::OAuthToken => {
+                let answer = match self.form(head, body).await {
+                    Ok(form) => oauth::token(&self.login, &head.headers, form, client).await,
+                    Err(error) => Err(error),
+                };
+                Ok(answer.unwrap_or_else(OAuthError::into_answer))
+            }
+            Endpoint::OAuthRevoke => {
+                let answer = match self.form(head, body).await {
+                    Ok(form) => oauth::revoke(&self.login, &head.headers, form, client).await,
+                    Err(error) => Err(error),
+                };
+                Ok(answer.unwrap_or_else(OAuthError::into_answer))
             }
             Endpoint::Exchange => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
@@ -213,9 +256,26 @@ impl Api {
         }
     }
 
-    fn app(&self, headers: &HeaderMap, scope: Scope) -> Result<Arc<crate::config::App>, ApiError> {
-        let app = auth::authenticate(self.login.apps(), headers)?;
+    async fn form<B>(&self, head: &Parts, body: B) -> Result<Form, OAuthError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        // A secret in an address ends in somebody's log.
+        if head.uri.query().is_some() {
+            return Err(ApiError::NotForm.into());
+        }
+        Form::parse(&body::form(&head.headers, body, self.body_timeout).await?)
+    }
+
+    async fn app(&self, headers: &HeaderMap, scope: Scope) -> Result<Arc<App>, ApiError> {
+        let app = auth::authenticate(&self.login, headers).await?;
         if app.may(scope) { Ok(app) } else { Err(ApiError::Scope { app: app.name.to_string(), scope }) }
+    }
+
+    /// Whether the request carries an app's key. The hub is not asked for the sake of what needs no key.
+    fn has_key(&self, headers: &HeaderMap) -> bool {
+        auth::key(headers).is_ok_and(|key| self.login.apps().authenticate(key).is_some())
     }
 
     async fn json<B>(
@@ -232,7 +292,7 @@ impl Api {
     }
 
     fn refuse_rebound_names(&self, head: &Parts) -> Result<(), ApiError> {
-        if self.on_unix_socket || auth::authenticate(self.login.apps(), &head.headers).is_ok() {
+        if self.on_unix_socket || self.has_key(&head.headers) {
             return Ok(());
         }
         auth::refuse_foreign_hosts(&head.uri, &head.headers, &self.public_host)

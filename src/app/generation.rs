@@ -14,6 +14,7 @@ use crate::api::Api;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::hub::HubClient;
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
 use crate::metrics::Metrics;
@@ -123,7 +124,8 @@ impl InForce {
         if let (Some(new), Some(old)) = (&mut config.public.tls, &self.config.public.tls) {
             *new = new.clone().with_tickets_of(old);
         }
-        let login = Arc::new(self.login.succeeded_by(&config).ok_or(StartError::PublicUrl)?);
+        let hub = Arc::new(HubClient::new(&config, Arc::clone(&lasting.metrics))?);
+        let login = Arc::new(self.login.succeeded_by(&config, hub).ok_or(StartError::PublicUrl)?);
         let pages = Pages::new(&config)?;
         let shared = self.shared.succeeded_by(&config, Arc::clone(&login), signer(&config)?, pages);
         let shared = Arc::new(shared.map_err(|_| StartError::PublicUrl)?);

@@ -12,6 +12,9 @@ use super::generation::Live;
 use crate::server::listener::{Bound, Listener};
 use crate::shutdown::Shutdown;
 
+/// Shorter than any timeout by default.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// A thread that serves.
 #[derive(Debug)]
 pub(super) struct Serving {
@@ -45,6 +48,14 @@ pub(super) fn public(
         let (redirecting, redirect) = live.redirect();
         let shutdown = shutdown.clone();
         let serve = move |runtime: Runtime, [public, redirected]: [Vec<Listener>; 2]| {
+            // A timer that ends before all others makes tokio wake its own thread, by two system calls: with a beat,
+            // the timers of a new connection never do.
+            runtime.spawn(async {
+                let mut beat = tokio::time::interval(BEAT);
+                loop {
+                    beat.tick().await;
+                }
+            });
             runtime.block_on(async {
                 let public = public.into_iter().map(|listener| server.serve(listener, proxy.clone()));
                 let redirected =

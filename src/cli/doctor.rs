@@ -9,6 +9,7 @@ mod hub;
 mod login;
 mod management;
 mod public;
+mod role;
 mod spoof;
 mod store;
 
@@ -130,6 +131,7 @@ async fn examine(args: &DoctorArgs, deployment: &Deployment) -> Vec<Finding> {
     } else {
         findings.push(Finding::skipped("an identity without a proof", "the hub does not answer"));
     }
+    findings.extend(role::examine(deployment).await);
     findings.extend(management::examine(deployment).await);
     findings.extend(public::examine(deployment).await);
     findings.extend(login::examine(deployment, args.user.as_deref()).await);

@@ -18,6 +18,10 @@ use supervisor::Watchdog;
 
 /// Runs until a signal ends it.
 pub fn run(file: &Path) -> Exit {
+    // Before the first secret is read.
+    if let Err(error) = forbid_core_files() {
+        return fail("serve", &format!("turn core files off: {error}"));
+    }
     let Reading { outcome, files } = read(file);
     let config = match judge(outcome) {
         Ok(config) => config,
@@ -27,17 +31,13 @@ pub fn run(file: &Path) -> Exit {
         Ok(inherited) => inherited,
         Err(error) => return fail("serve", &format!("take the sockets of LISTEN_FDS: {error}")),
     };
-    // No core file: it would hold live tokens.
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-    {
-        return fail("serve", &format!("turn core files off: {error}"));
-    }
     let log = logging::start(config.log.format == LogFormat::Json, config.log.level);
     warn_about(&config);
     let running = match app::start(&config, Surroundings { inherited, ..Surroundings::default() }) {
         Ok(running) => running,
         Err(error) => return fail("serve", &error.to_string()),
     };
+    log.count_dropped(running.metrics().log_lines_dropped.clone());
     for address in running.public() {
         tracing::info!(listener = "public", %address, "listening");
     }
@@ -53,6 +53,14 @@ pub fn run(file: &Path) -> Exit {
     let ended = until_signalled(running, &reload);
     drop(log);
     ended
+}
+
+/// No core file: it would hold live tokens and keys. The flag also keeps other processes of the same user out; the limit
+/// holds where a kernel dumps in spite of it.
+fn forbid_core_files() -> Result<(), rustix::io::Errno> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
 }
 
 /// Tells what is allowed but unwise, once.

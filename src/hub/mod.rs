@@ -5,6 +5,7 @@
 //! no such user". Never on the path of a browser's request to the hub. Knows nothing of links.
 
 mod answer;
+mod checks;
 mod error;
 mod servers;
 mod tokens;
@@ -25,6 +26,7 @@ use crate::tls;
 
 use answer::Answer;
 
+pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
 pub use servers::{Progress, Started, Stopped};
 pub use tokens::{CreatedToken, Kind, NewToken, Owner, TokenInfo};
@@ -90,6 +92,11 @@ impl HubClient {
     /// Whether there is a token of our own, without which only [`HubClient::whoami`] works.
     pub fn has_token(&self) -> bool {
         self.token.is_some()
+    }
+
+    /// Counts a check of a token, whether or not the hub is asked for it.
+    fn count_check(&self) {
+        self.metrics.hub_token_checks.inc();
     }
 
     /// A request with our own token. Each of `segments` is escaped as one segment of the path.

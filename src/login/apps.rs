@@ -1,4 +1,4 @@
-//! Who may issue what: the apps of the configuration, found by key, each with its rate.
+//! Who may issue what: the apps of the configuration, found by key, and owners of hub tokens; each with its rate.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,47 +9,58 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::live::Live;
 use super::next::Next;
+use super::owners::Owners;
 use crate::clock::Moment;
-use crate::config::{App, Scope};
+use crate::config::{App, HubTokens, Scope};
 use crate::token::{KeyDigest, Username};
 
 /// The apps in force.
 #[derive(Debug)]
 pub struct Apps {
-    apps: Vec<RatedApp>,
+    apps: Vec<Arc<RatedApp>>,
+    owners: Option<Owners>,
 }
 
+/// An app, and how much of what it may do it has done of late.
 #[derive(Debug)]
-struct RatedApp {
-    app: Arc<App>,
+pub(super) struct RatedApp {
+    pub(super) app: Arc<App>,
     limiter: Arc<DefaultDirectRateLimiter>,
     live: Arc<Live>,
 }
 
+impl RatedApp {
+    /// With its full rate at hand.
+    pub(super) fn new(app: Arc<App>) -> Self {
+        let quota = Quota::per_second(app.rate_per_second).allow_burst(app.burst());
+        Self { app, limiter: Arc::new(RateLimiter::direct(quota)), live: Arc::default() }
+    }
+
+    /// The same app, which goes on where `before` is.
+    pub(super) fn after(&self, before: &Self) -> Self {
+        let same = self.app.rate_per_second == before.app.rate_per_second;
+        let limiter = if same { &before.limiter } else { &self.limiter };
+        Self { app: Arc::clone(&self.app), limiter: Arc::clone(limiter), live: Arc::clone(&before.live) }
+    }
+}
+
 impl Apps {
-    /// The apps of the configuration, each with its full rate at hand.
-    pub fn new(apps: &[Arc<App>]) -> Self {
-        let rated = |app: &Arc<App>| RatedApp {
-            app: Arc::clone(app),
-            limiter: Arc::new(RateLimiter::direct(
-                Quota::per_second(app.rate_per_second).allow_burst(app.burst()),
-            )),
-            live: Arc::default(),
-        };
-        Self { apps: apps.iter().map(rated).collect() }
+    /// The apps of the configuration, each with its full rate at hand, and the owners of hub tokens that it lists.
+    pub fn new(apps: &[Arc<App>], hub_tokens: Option<&HubTokens>) -> Self {
+        let rated = |app: &Arc<App>| Arc::new(RatedApp::new(Arc::clone(app)));
+        Self { apps: apps.iter().map(rated).collect(), owners: Owners::new(hub_tokens) }
     }
 
     /// The same apps, which go on where those of the same names in `earlier` are.
     #[must_use]
     pub fn in_place_of(mut self, earlier: &Self) -> Self {
         for rated in &mut self.apps {
-            let Some(before) = earlier.apps.iter().find(|before| before.app.name == rated.app.name) else {
-                continue;
-            };
-            rated.live = Arc::clone(&before.live);
-            if rated.app.rate_per_second == before.app.rate_per_second {
-                rated.limiter = Arc::clone(&before.limiter);
+            if let Some(before) = earlier.apps.iter().find(|before| before.app.name == rated.app.name) {
+                *rated = Arc::new(rated.after(before));
             }
+        }
+        if let (Some(owners), Some(earlier)) = (&self.owners, &earlier.owners) {
+            owners.go_on_from(earlier);
         }
         self
     }
@@ -58,14 +69,19 @@ impl Apps {
     pub fn authenticate(&self, key: &str) -> Option<Arc<App>> {
         let digest = KeyDigest::of(key.as_bytes());
         let mut found = None;
-        for RatedApp { app, .. } in &self.apps {
-            for known in &app.keys {
+        for rated in &self.apps {
+            for known in &rated.app.keys {
                 if known.matches(&digest) {
-                    found = Some(Arc::clone(app));
+                    found = Some(Arc::clone(&rated.app));
                 }
             }
         }
         found
+    }
+
+    /// The owners of hub tokens that are listed, if any are.
+    pub fn owners(&self) -> Option<&Owners> {
+        self.owners.as_ref()
     }
 
     /// All of them, in the order of the configuration.
@@ -74,26 +90,30 @@ impl Apps {
     }
 
     /// The app of that name, if it is still configured.
-    pub fn by_name(&self, name: &str) -> Option<&App> {
-        self.apps.iter().map(|rated| &*rated.app).find(|app| *app.name == *name)
+    pub fn by_name(&self, name: &str) -> Option<Arc<App>> {
+        self.rated(name).map(|rated| Arc::clone(&rated.app))
+    }
+
+    fn rated(&self, name: &str) -> Option<Arc<RatedApp>> {
+        let app = self.apps.iter().find(|rated| *rated.app.name == *name).cloned();
+        app.or_else(|| self.owners.as_ref()?.rated(name))
     }
 
     /// Counts links that expire in these seconds among the live ones of `app`; if those are too many, how long to wait.
     pub fn count(&self, app: &App, seconds: &[u64], now: Moment) -> Result<(), Duration> {
-        let rated = self.apps.iter().find(|rated| rated.app.name == app.name);
-        rated.map_or(Ok(()), |rated| rated.live.add(seconds, app.max_live_links, now))
+        self.rated(&app.name).map_or(Ok(()), |rated| rated.live.add(seconds, app.max_live_links, now))
     }
 
     /// Counts a link that expires in `second` among the live ones of `app` no more.
     pub fn discount(&self, app: &str, second: u64) {
-        if let Some(rated) = self.apps.iter().find(|rated| *rated.app.name == *app) {
+        if let Some(rated) = self.rated(app) {
             rated.live.remove(second);
         }
     }
 
     /// Charges `links` to the rate of `app`; above it, how long to wait.
     pub fn charge(&self, app: &App, links: u32) -> Result<(), Duration> {
-        let Some(rated) = self.apps.iter().find(|rated| rated.app.name == app.name) else { return Ok(()) };
+        let Some(rated) = self.rated(&app.name) else { return Ok(()) };
         let Some(links) = NonZeroU32::new(links) else { return Ok(()) };
         match rated.limiter.check_n(links) {
             Ok(Ok(())) => Ok(()),

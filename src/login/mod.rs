@@ -6,12 +6,15 @@
 pub mod apps;
 pub mod assertion;
 mod exchange;
+pub mod hub_tokens;
+mod issuer;
 mod jwks;
 pub mod jwt;
 pub mod link;
 mod live;
 pub mod next;
 mod offer;
+pub mod owners;
 pub mod parameter;
 pub mod presented;
 pub mod query;
@@ -30,7 +33,8 @@ use aws_lc_rs::rand::SecureRandom;
 
 use crate::audit::Audit;
 use crate::clock::{Clock, Moment};
-use crate::config::{Config, Confirm};
+use crate::config::{Config, Confirm, HubTokens};
+use crate::hub::{HubClient, TokenChecks};
 use crate::metrics::Metrics;
 use crate::store::TokenStore;
 use crate::token::{BrowserSecret, NoRandomness, UsernameRule};
@@ -42,6 +46,7 @@ use parameter::Parameter;
 use service::Services;
 use tries::Tries;
 
+pub use issuer::NoIssuer;
 pub use offer::{Asked, Offer};
 pub use redeem::VerifiedUser;
 pub use refusal::{Refusal, RefusalReason};
@@ -78,6 +83,9 @@ pub struct LoginService {
     random: Arc<dyn SecureRandom + Send + Sync>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
+    hub: Arc<HubClient>,
+    /// None: no `[hub_tokens]`.
+    checks: Option<TokenChecks>,
     services: Arc<Services>,
     signatories: Signatories,
     tries: Tries,
@@ -103,6 +111,8 @@ pub struct Parts {
     pub audit: Arc<Audit>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Whom the hub is asked through.
+    pub hub: Arc<HubClient>,
 }
 
 impl LoginService {
@@ -121,17 +131,22 @@ impl LoginService {
             replay_grace: config.login.replay_grace,
             require_state: config.login.require_state,
         };
-        let Parts { store, clock, random, audit, metrics } = parts;
+        let Parts { store, clock, random, audit, metrics, hub } = parts;
+        let checks =
+            |tokens: &HubTokens| TokenChecks::new(Arc::clone(&hub), Arc::clone(&clock), tokens.cache_max_age);
+        let checks = config.hub_tokens.as_ref().map(checks);
         let services = Arc::new(Services::default());
         let started = clock.now();
         Some(Self {
             rules,
-            apps: Apps::new(&config.apps),
+            apps: Apps::new(&config.apps, config.hub_tokens.as_ref()),
             store,
             clock,
             random,
             audit,
             metrics,
+            hub,
+            checks,
             signatories: Signatories::new(&config.apps, Arc::clone(&services)),
             services,
             tries: Tries::new(config.limits.unknown_tokens_per_minute),
@@ -139,14 +154,16 @@ impl LoginService {
         })
     }
 
-    /// The service of another `config` in place of this one: it remembers what this one does.
-    pub fn succeeded_by(&self, config: &Config) -> Option<Self> {
+    /// The service of another `config`, with its `hub`, in place of this one: it remembers what this one does, but not
+    /// what another hub has said.
+    pub fn succeeded_by(&self, config: &Config, hub: Arc<HubClient>) -> Option<Self> {
         let parts = Parts {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             audit: Arc::clone(&self.audit),
             metrics: Arc::clone(&self.metrics),
+            hub,
         };
         let new = Self::new(config, parts)?;
         Some(Self {
@@ -167,6 +184,16 @@ impl LoginService {
     /// The apps in force.
     pub fn apps(&self) -> &Apps {
         &self.apps
+    }
+
+    /// The hub, asked in our own name.
+    pub fn hub(&self) -> &HubClient {
+        &self.hub
+    }
+
+    /// Whose hub tokens are; none without `[hub_tokens]`.
+    pub fn checks(&self) -> Option<&TokenChecks> {
+        self.checks.as_ref()
     }
 
     /// The store.

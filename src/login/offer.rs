@@ -70,6 +70,8 @@ pub struct Asked<'a> {
     pub next: Option<&'a str>,
     /// The states of the browser's secrets.
     pub states: &'a [State],
+    /// Whether the app itself asks, proved by its key: then nobody can hand its link on, and it need not be bound.
+    pub by_app: bool,
 }
 
 impl LoginService {
@@ -115,7 +117,7 @@ impl LoginService {
         if !self.still_allows(&link) {
             return Err(Refusal::link(RefusalReason::NotAllowed, Some(Box::new(link))));
         }
-        if let Some(reason) = self.unbound(&link, asked.states) {
+        if let Some(reason) = self.unbound(&link, asked) {
             return Err(Refusal::link(reason, Some(Box::new(link))));
         }
         match self.destination_of(&link, asked.next) {
@@ -139,10 +141,10 @@ impl LoginService {
     }
 
     /// Why the link does not work in a browser with these states, if it does not.
-    fn unbound(&self, link: &Link, states: &[State]) -> Option<RefusalReason> {
+    fn unbound(&self, link: &Link, asked: Asked<'_>) -> Option<RefusalReason> {
         match link.grant.state {
-            Some(state) => (!states.contains(&state)).then_some(RefusalReason::Bound),
-            None => self.rules.require_state.then_some(RefusalReason::NeedsState),
+            Some(state) => (!asked.states.contains(&state)).then_some(RefusalReason::Bound),
+            None => (self.rules.require_state && !asked.by_app).then_some(RefusalReason::NeedsState),
         }
     }
 

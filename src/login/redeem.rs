@@ -52,11 +52,7 @@ impl VerifiedUser {
 impl LoginService {
     /// Consumes the token of `offer`: the one success of its life makes the user a verified one.
     pub async fn redeem(&self, offer: Offer, client: Option<IpAddr>) -> Result<VerifiedUser, Refusal> {
-        let begun = self.clock.now().monotonic;
-        let taken = self.take(offer, client).await;
-        let spent = self.clock.now().monotonic.saturating_sub(begun);
-        self.metrics.consume_seconds.observe(spent.as_secs_f64());
-        let link = taken?;
+        let link = self.take(offer, client).await?;
         self.metrics.links_redeemed.inc();
         self.record(Event::Redeemed, Some(&link), client, None);
         Ok(VerifiedUser { link: link.id, grant: link.grant })

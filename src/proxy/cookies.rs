@@ -49,7 +49,7 @@ pub fn state_name(secure: bool) -> &'static str {
 
 /// The values of the cookie with a browser's secret.
 pub fn states(headers: &HeaderMap, secure: bool) -> Vec<String> {
-    values(headers, state_name(secure)).collect()
+    values(headers, as_browsers_write, state_name(secure)).collect()
 }
 
 /// Cuts the hub's login cookies out.
@@ -60,19 +60,23 @@ pub fn strip_hub_login(headers: &mut HeaderMap) {
 /// The ids of the browser's hub sessions. A page of one server can set a second cookie of the same name for its own
 /// path, so every value counts.
 pub fn session_ids(headers: &HeaderMap) -> Vec<String> {
-    SESSION.iter().flat_map(|name| values(headers, name)).collect()
+    SESSION.iter().flat_map(|name| values(headers, as_the_hub_reads, name)).collect()
 }
 
 /// The value of our hand-over cookie.
 pub fn handed_over(headers: &HeaderMap) -> Option<String> {
-    values(headers, HAND_OVER).next()
+    values(headers, as_browsers_write, HAND_OVER).next()
 }
 
-/// Every value of the cookie `name`.
-fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = String> + 'a {
+/// Every value of the cookie `name`, a name being what `read` makes of it.
+fn values<'a>(
+    headers: &'a HeaderMap,
+    read: fn(&[u8]) -> &[u8],
+    name: &'a str,
+) -> impl Iterator<Item = String> + 'a {
     headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes())).filter_map(move |pair| {
         let (key, value) = split(pair);
-        (key == name.as_bytes()).then(|| String::from_utf8_lossy(value.trim_ascii()).into_owned())
+        (read(key) == name.as_bytes()).then(|| String::from_utf8_lossy(value.trim_ascii()).into_owned())
     })
 }
 
@@ -80,7 +84,8 @@ fn cut(headers: &mut HeaderMap, unwanted: impl Fn(&[u8]) -> bool) {
     let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     headers.remove(COOKIE);
     for line in lines {
-        let kept: Vec<&[u8]> = pairs(line.as_bytes()).filter(|pair| !unwanted(split(pair).0)).collect();
+        let kept: Vec<&[u8]> =
+            pairs(line.as_bytes()).filter(|pair| !unwanted(as_the_hub_reads(split(pair).0))).collect();
         let kept = kept.join(&b';');
         let kept = kept.trim_ascii_start();
         if !kept.is_empty()
@@ -97,7 +102,30 @@ fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn split(pair: &[u8]) -> (&[u8], &[u8]) {
     let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-    (pair[..end].trim_ascii(), pair.get(end + 1..).unwrap_or_default())
+    (&pair[..end], pair.get(end + 1..).unwrap_or_default())
+}
+
+/// A name as browsers write it. Of our own cookies no other spelling counts: only by its exact name has a browser kept
+/// `__Host-` from other sites.
+fn as_browsers_write(name: &[u8]) -> &[u8] {
+    name.trim_ascii()
+}
+
+/// A name as the hub reads it: Latin-1, without what Python takes for whitespace, and that is 0x85 and 0xa0 as well. A
+/// cookie that somebody has planted under such a name is the hub's login cookie to it.
+fn as_the_hub_reads(mut name: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0x0b | 0x1c..=0x1f | 0x85 | 0xa0);
+    while let [first, rest @ ..] = name
+        && is_space(first)
+    {
+        name = rest;
+    }
+    while let [rest @ .., last] = name
+        && is_space(last)
+    {
+        name = rest;
+    }
+    name
 }
 
 #[cfg(test)]
@@ -125,6 +153,27 @@ mod tests {
         let mut map = headers(&["hublatch-token=hl_x"]);
         strip_ours(&mut map);
         assert!(!map.contains_key(COOKIE));
+    }
+
+    #[test]
+    fn a_name_that_the_hub_would_trim_is_the_hubs_and_not_ours() {
+        let line = |bytes: &[u8]| -> HeaderMap {
+            [(COOKIE, HeaderValue::from_bytes(bytes).unwrap())].into_iter().collect()
+        };
+        for space in [&b"\xa0"[..], b"\x85", b"\t\xa0 \x85"] {
+            let mut map = line(&[b"a=1;", space, b"jupyterhub-session-id", space, b"=planted; b=2"].concat());
+            assert_eq!(session_ids(&map), ["planted"]);
+            strip_hub_login(&mut map);
+            assert_eq!(map[COOKIE], "a=1; b=2");
+            let mut map = line(&[space, b"__Host-hublatch-state=x;", space, b"hublatch-token=x"].concat());
+            assert!(states(&map, true).is_empty() && handed_over(&map).is_none());
+            strip_ours(&mut map);
+            assert!(!map.contains_key(COOKIE));
+        }
+        // Of UTF-8 the hub trims the second byte only.
+        let mut map = line("\u{a0}_xsrf=1".as_bytes());
+        strip_hub_login(&mut map);
+        assert!(map.contains_key(COOKIE));
     }
 
     #[test]

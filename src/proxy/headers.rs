@@ -150,12 +150,44 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
+/// What one walk past a request's headers finds: a lookup of each by name would cost more, and mostly there is nothing.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// There is an `Upgrade`.
+    pub upgrade: bool,
+    connection: bool,
+    referer: bool,
+    /// Names that must not go upstream.
+    unwanted: Vec<HeaderName>,
+}
+
+impl Found {
+    /// Walks past `headers`.
+    pub fn among(headers: &HeaderMap, identity: &Identity) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys() {
+            if is_hop_by_hop(name) || is_forwarding(name) || identity.is_reserved(name) {
+                found.upgrade |= *name == UPGRADE;
+                found.connection |= *name == CONNECTION;
+                found.unwanted.push(name.clone());
+            } else if *name == REFERER {
+                found.referer = true;
+            }
+        }
+        found
+    }
+}
+
 /// Removes what must not go upstream from a request: hop-by-hop headers and what `Connection` names, every spelling of
 /// an identity, every forwarding header, a Referer with a token.
-pub fn strip_request(headers: &mut HeaderMap, identity: &Identity, parameter: &Parameter) {
-    strip_named_by_connection(headers);
-    remove(headers, |name| is_hop_by_hop(name) || is_forwarding(name) || identity.is_reserved(name));
-    if headers.get_all(REFERER).iter().any(|value| parameter.mentions(value)) {
+pub fn strip_request(headers: &mut HeaderMap, found: Found, parameter: &Parameter) {
+    if found.connection {
+        strip_named_by_connection(headers);
+    }
+    for name in found.unwanted {
+        headers.remove(name);
+    }
+    if found.referer && headers.get_all(REFERER).iter().any(|value| parameter.mentions(value)) {
         headers.remove(REFERER);
     }
 }
@@ -171,13 +203,7 @@ pub fn strip_response(headers: &mut HeaderMap) {
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
-    remove(headers, |name| is_hop_by_hop(name) && *name != TRAILER);
-}
-
-/// Removes every header that is `unwanted`, in one pass over the names: mostly there is none.
-fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
-    for name in names {
+    for name in HOP_BY_HOP.iter().filter(|name| *name != TRAILER) {
         headers.remove(name);
     }
 }

@@ -16,6 +16,7 @@ mod places;
 mod redeem;
 mod request_id;
 mod shared;
+mod stream;
 mod upgrade;
 mod upstream;
 mod visitor;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue, UPGRADE};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Request, Response, Uri};
 
 use crate::config::Config;
@@ -34,7 +35,7 @@ use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
 
 use error::ProxyError;
-use headers::Origin;
+use headers::{Found, Origin};
 use pass::without_body;
 use shared::Rules;
 use upstream::Upstream;
@@ -95,6 +96,7 @@ impl Service for Proxy {
                     path if path == self.shared.rules.logout_path => {
                         Box::pin(logout::answer(self, passing)).await
                     }
+                    _ if wishes.a_stream() => Box::pin(self.stream(passing)).await,
                     _ => self.pass(passing).await,
                 }
             }
@@ -172,10 +174,11 @@ impl Proxy {
         if self.holds_token(request.uri().path()) {
             return Err(target::Rejection::TokenInPath.into());
         }
-        let has_upgrade = request.headers().contains_key(UPGRADE);
+        let found = Found::among(request.headers(), &shared.identity);
+        let has_upgrade = found.upgrade;
         let upgrade =
             has_upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
-        headers::strip_request(request.headers_mut(), &shared.identity, &shared.login.rules().parameter);
+        headers::strip_request(request.headers_mut(), found, &shared.login.rules().parameter);
         let client = (origin.client == connection.peer).then_some(connection.peer_value);
         shared.forwarding.add(request.headers_mut(), origin, client);
         Ok((has_upgrade, upgrade))

@@ -6,12 +6,12 @@ use std::time::Duration;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::uri::PathAndQuery;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::error::ProxyError;
 use super::upstream::ResponseBody;
 use super::{Passing, Proxy, cookies, upgrade};
-use crate::body::{RequestBody, Streamed, collect};
+use crate::body::{RequestBody, collect};
 
 /// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward
 /// such a body without framing.
@@ -26,8 +26,14 @@ impl Proxy {
         if upgrade.is_some() {
             return Box::pin(self.upgrade(request, upgrade)).await;
         }
-        let request = framed(request, self.shared.rules.body_stall).await?;
-        let mut response = self.upstream.send(request).await?;
+        let stall = self.shared.rules.body_stall;
+        let mut request = if loses_framing(&request) {
+            // Boxed: it is rare, and must not make the state of every request larger.
+            Box::pin(held(request, stall)).await?
+        } else {
+            streamed(request, stall)
+        };
+        let mut response = self.upstream.send(&mut request).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::UnaskedUpgrade);
         }
@@ -48,12 +54,14 @@ impl Proxy {
         // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
         let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
         let downstream = hyper::upgrade::on(&mut request);
-        let mut request = framed(request, shared.rules.body_stall).await?;
+        let stall = shared.rules.body_stall;
+        let mut request =
+            if loses_framing(&request) { held(request, stall).await? } else { streamed(request, stall) };
         if let Some(asked) = &asked {
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(UPGRADE, asked.clone());
         }
-        let mut response = self.upstream.send(request).await?;
+        let mut response = self.upstream.send(&mut request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.shared.finish(response.headers_mut());
             return Ok(response);
@@ -103,24 +111,34 @@ fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
     Ok(Uri::from(PathAndQuery::try_from(target)?))
 }
 
-/// The request as it goes upstream: its body streamed, or held whole where framing could be lost on the way.
-async fn framed(request: Request<Incoming>, stall: Duration) -> Result<Request<RequestBody>, ProxyError> {
+/// Whether it has a body whose framing could be lost on the way.
+fn loses_framing(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::DELETE | Method::OPTIONS)
+        && !request.body().is_end_stream()
+        && !request.headers().contains_key(CONTENT_LENGTH)
+}
+
+/// The request as it goes upstream, with its body held whole.
+async fn held(request: Request<Incoming>, stall: Duration) -> Result<Request<RequestBody>, ProxyError> {
     let (mut parts, incoming) = request.into_parts();
-    parts.version = hyper::Version::HTTP_11;
-    let body = if incoming.is_end_stream() {
-        RequestBody::Empty
-    } else if parts.headers.contains_key(CONTENT_LENGTH) {
-        RequestBody::Streamed(Streamed::new(incoming, stall))
-    } else if matches!(parts.method, Method::DELETE | Method::OPTIONS) {
-        let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX, stall).await?;
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
-        RequestBody::Whole(whole)
-    } else {
+    let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX, stall).await?;
+    parts.version = Version::HTTP_11;
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+    Ok(Request::from_parts(parts, RequestBody::Whole(whole)))
+}
+
+/// The request as it goes upstream, with its body streamed.
+fn streamed(request: Request<Incoming>, stall: Duration) -> Request<RequestBody> {
+    let (mut parts, incoming) = request.into_parts();
+    parts.version = Version::HTTP_11;
+    if incoming.is_end_stream() {
+        return Request::from_parts(parts, RequestBody::Empty);
+    }
+    if !parts.headers.contains_key(CONTENT_LENGTH) {
         // Said in so many words, because hyper sends no body with a GET otherwise.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        RequestBody::Streamed(Streamed::new(incoming, stall))
-    };
-    Ok(Request::from_parts(parts, body))
+    }
+    Request::from_parts(parts, RequestBody::streamed(incoming, stall))
 }
 
 /// The headers of a request of our own that stands for `headers`' one.

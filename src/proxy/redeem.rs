@@ -134,7 +134,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Taken::Answer(answer) => return Ok(answer),
         Taken::TooLate => None,
     };
-    let asks = Asked { next: asked.as_deref(), states: &click.states };
+    let asks = Asked { next: asked.as_deref(), states: &click.states, by_app: false };
     let (turn, unnamed) = match turn {
         None => (None, false),
         Some(turn) => match exchange::run(proxy, &click, &token, asks, turn).await {

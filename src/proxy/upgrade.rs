@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::dormant::Dormant;
 use crate::metrics::Counted;
@@ -79,6 +79,13 @@ impl Tunnels {
     /// Counts one open tunnel until it is dropped.
     pub fn count(&self) -> Counted {
         Counted::new(&self.open)
+    }
+}
+
+impl Registered {
+    /// Waits for the end of the session.
+    pub fn closed(&self) -> WaitForCancellationFutureOwned {
+        self.closed.clone().cancelled_owned()
     }
 }
 

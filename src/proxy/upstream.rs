@@ -4,7 +4,7 @@
 //! whose body was cut short is closed.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -17,10 +17,12 @@ use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
 use super::places::Places;
+use super::stream::EventStream;
 use crate::body::{BodyError, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
+use crate::server::BUFFER_BYTES_MAX;
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
@@ -129,29 +131,30 @@ impl Upstream {
         }
     }
 
-    /// Sends `request` and returns the answer; its connection goes back to the pool by itself.
+    /// Sends `request` and returns the answer; its connection goes back to the pool by itself. By reference, because a
+    /// request is large and each move of it is a copy; what is left of it is empty.
     ///
     /// A connection that turns out to be stale is tried again, once and on a new one: if the request was not written,
     /// or if it is one without body that may be repeated (RFC 9110 § 9.2.2).
     pub async fn send(
         self: &Arc<Self>,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let mut lease = self.lease().await?;
         let stale = lease.unused.is_some_and(|unused| unused > FRESH);
-        let spare = (stale && is_repeatable(&request)).then(|| copy(&request));
-        let again = match lease.attempt(request).await {
+        let spare = (stale && is_repeatable(request)).then(|| Box::new(copy(request)));
+        match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
-            Err(Attempt::Unsent(request)) => *request,
+            Err(Attempt::Unsent) => {}
             Err(Attempt::Failed(error)) => match spare {
-                Some(spare) if !matches!(error, UpstreamError::Timeout) => spare,
+                Some(spare) if !matches!(error, UpstreamError::Timeout) => *request = *spare,
                 _ => return Err(error),
             },
-        };
+        }
         let mut lease = Box::pin(self.connect()).await?;
-        match lease.attempt(again).await {
+        match Box::pin(lease.attempt(request)).await {
             Ok(answer) => Ok(lease.release_with(answer)),
-            Err(Attempt::Unsent(_)) => Err(UpstreamError::Timeout),
+            Err(Attempt::Unsent) => Err(UpstreamError::Timeout),
             Err(Attempt::Failed(error)) => Err(error),
         }
     }
@@ -201,7 +204,9 @@ impl Upstream {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
         self.metrics.upstream_connections.inc();
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+        let mut http = http1::Builder::new();
+        http.max_buf_size(BUFFER_BYTES_MAX);
+        let (sender, connection) = http.handshake(TokioIo::new(stream)).await?;
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
             let _place = place;
@@ -216,8 +221,8 @@ impl Upstream {
 
 /// How an attempt failed.
 enum Attempt {
-    /// Not a byte was written: the request is as good as new.
-    Unsent(Box<Request<RequestBody>>),
+    /// Not a byte was written, and the request is where it was.
+    Unsent,
     /// It was, perhaps in part.
     Failed(UpstreamError),
 }
@@ -226,12 +231,12 @@ impl Lease {
     /// Sends `request`, once. Bounded by the time from the end of the request to the head of the answer.
     pub async fn send_once(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, UpstreamError> {
-        match self.attempt(request).await {
+        match self.attempt(&mut request).await {
             Ok(answer) => Ok(answer),
             Err(Attempt::Failed(error)) => Err(error),
-            Err(Attempt::Unsent(_)) => {
+            Err(Attempt::Unsent) => {
                 let source = io::ErrorKind::ConnectionAborted.into();
                 Err(UpstreamError::Connect { address: self.pool.address.to_string(), source })
             }
@@ -248,7 +253,7 @@ impl Lease {
         self.sender.ready().await.map_err(UpstreamError::from)
     }
 
-    async fn attempt(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Attempt> {
+    async fn attempt(&mut self, request: &mut Request<RequestBody>) -> Result<Response<Incoming>, Attempt> {
         let limit = self.pool.limits.upstream_head_timeout;
         let progress = match request.body() {
             RequestBody::Streamed(body) => Some(body.progress().clone()),
@@ -256,14 +261,19 @@ impl Lease {
         };
         self.sending.clone_from(&progress);
         if self.sender.ready().await.is_err() {
-            return Err(Attempt::Unsent(Box::new(request)));
+            return Err(Attempt::Unsent);
         }
         let Self { sender, deadline, .. } = self;
-        match within(deadline, limit, progress, sender.try_send_request(request)).await {
+        let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
+        let answer = pin!(sender.try_send_request(sent));
+        match within(deadline, limit, progress, answer).await {
             None => Err(Attempt::Failed(UpstreamError::Timeout)),
             Some(Ok(answer)) => Ok(answer),
             Some(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Attempt::Unsent(Box::new(request)),
+                Some(unsent) => {
+                    *request = unsent;
+                    Attempt::Unsent
+                }
                 None => Attempt::Failed(error.into_error().into()),
             }),
         }
@@ -312,16 +322,15 @@ impl std::fmt::Display for Address {
 }
 
 /// Waits for `future`, at most `limit` after it was begun or the request's body has last moved.
-async fn within<F: Future>(
+async fn within<F: Future + Unpin>(
     deadline: &mut Deadline,
     limit: Duration,
     progress: Option<Progress>,
-    future: F,
+    mut future: F,
 ) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
     deadline.progress();
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
             return Poll::Ready(Some(output));
         }
         let over = match &progress {
@@ -358,6 +367,8 @@ pub enum ResponseBody {
         /// The connection it comes over, until it has come.
         lease: Option<Lease>,
     },
+    /// The hub's, until the session of its user ends.
+    EventStream(Box<EventStream>),
 }
 
 impl Body for ResponseBody {
@@ -382,6 +393,7 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(frame)
             }
+            Self::EventStream(stream) => stream.poll_frame(cx),
         }
     }
 
@@ -389,6 +401,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Upstream { incoming, .. } => incoming.is_end_stream(),
+            Self::EventStream(stream) => stream.is_end_stream(),
         }
     }
 
@@ -396,6 +409,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Upstream { incoming, .. } => incoming.size_hint(),
+            Self::EventStream(stream) => stream.size_hint(),
         }
     }
 }

@@ -32,6 +32,11 @@ impl Wishes {
         wishes
     }
 
+    /// Whether it asks for an event stream, as a page's `EventSource` does (HTML, "server-sent events").
+    pub fn a_stream(&self) -> bool {
+        self.accept.as_ref().is_some_and(|accept| accept == "text/event-stream")
+    }
+
     /// The form of the answer that it wants.
     pub fn format(self) -> Format {
         let accept = self.accept.map(|value| (ACCEPT, value));

@@ -5,7 +5,7 @@
 //! path may read in another way (RFC 9112 § 11.2), and none is visible any more once it is parsed. So the bytes are
 //! judged before hyper sees them. A request that is refused is spoilt with a NUL, to which hyper answers 400.
 
-/// Lines that matter here are shorter; a longer one is refused.
+/// Lines that matter here are shorter; a longer one of these is refused, of which a read may have left us the head alone.
 const LINE_BYTES_MAX: usize = 80;
 
 /// What the next byte belongs to.
@@ -172,7 +172,7 @@ impl Framing {
             return bytes.len();
         };
         let (verdict, empty) = if self.carried_length == 0 {
-            (self.judge_whole(&bytes[..end]), end <= 1)
+            (self.judge_whole(&bytes[..end], end), end <= 1)
         } else {
             let mut line = std::mem::take(&mut self.carried);
             let length = self.carried_length + end;
@@ -181,7 +181,7 @@ impl Framing {
                 line.push(bytes[end - 1]);
             }
             self.carried_length = 0;
-            let verdict = self.judge_whole(&line);
+            let verdict = self.judge_whole(&line, length);
             line.clear();
             self.carried = line;
             (verdict, length <= 1)
@@ -201,8 +201,9 @@ impl Framing {
         end + 1
     }
 
-    /// Whether the line (without its LF) may pass. Takes down what it says of the body.
-    fn judge_whole(&mut self, line: &[u8]) -> bool {
+    /// Whether the line (without its LF) may pass: its head and its last byte, and its whole length. Takes down what it
+    /// says of the body.
+    fn judge_whole(&mut self, line: &[u8], length: usize) -> bool {
         let Some((b'\r', line)) = line.split_last() else { return false };
         if self.first_line {
             return true;
@@ -210,6 +211,7 @@ impl Framing {
         match line.first() {
             Some(b' ' | b'\t') => false, // obs-fold, RFC 9112 § 5.2
             Some(b'c' | b'C') => match value_of(line, b"content-length") {
+                Some(_) if length > LINE_BYTES_MAX => false,
                 Some(value) => match (self.length, content_length(value)) {
                     (Length::None, Some(length)) => {
                         self.length = Length::Sized(length);
@@ -220,6 +222,7 @@ impl Framing {
                 None => true,
             },
             Some(b't' | b'T') => match value_of(line, b"transfer-encoding") {
+                Some(_) if length > LINE_BYTES_MAX => false,
                 Some(value) => {
                     let only = self.length == Length::None && value.eq_ignore_ascii_case(b"chunked");
                     self.length = Length::Chunked;
@@ -270,13 +273,15 @@ impl Default for Framing {
 /// Spoils a request line with a `#` or a control byte: what hyper would cut off, or another parser stumble over.
 fn spoil_target(line: &mut [u8]) -> bool {
     let length = line.len() - usize::from(line.last() == Some(&b'\r'));
-    match line[..length].iter_mut().find(|byte| **byte == b'#' || byte.is_ascii_control()) {
-        Some(byte) => {
-            *byte = 0;
-            true
-        }
-        None => false,
+    let is_odd = |byte: u8| byte == b'#' || byte.is_ascii_control();
+    // Nearly no line has one. Without a way out the loop takes many bytes at once.
+    if !line[..length].iter().fold(false, |odd, byte| odd | is_odd(*byte)) {
+        return false;
     }
+    if let Some(byte) = line[..length].iter_mut().find(|byte| is_odd(**byte)) {
+        *byte = 0;
+    }
+    true
 }
 
 /// The value of `line` without the whitespace around it, if it is the header `name`.
@@ -413,6 +418,26 @@ mod tests {
                 assert_eq!(phase_after(good.as_bytes(), step), Phase::Idle, "{length} {step}");
                 let bad = format!("GET / HTTP/1.1\r\nLong: {value}\n\r\n");
                 assert_eq!(phase_after(bad.as_bytes(), step), Phase::Refused, "{length} {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_framing_line_that_does_not_fit_is_refused_however_it_is_cut() {
+        let space = " ".repeat(LINE_BYTES_MAX);
+        for line in [
+            format!("Transfer-Encoding: chunked{space},chunked"),
+            format!("Transfer-Encoding:{space}chunked"),
+            format!("Content-Length: 5{space}5"),
+            format!("Content-Length:{space}5"),
+        ] {
+            let text = format!("POST / HTTP/1.1\r\n{line}\r\n\r\n");
+            for step in 1..=text.len() {
+                assert_eq!(
+                    phase_after(text.as_bytes(), step),
+                    Phase::Refused,
+                    "{text:?} in pieces of {step}"
+                );
             }
         }
     }

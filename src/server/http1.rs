@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use super::attended::Attended;
 use super::stream::Stream;
 use super::wire::{Exchanges, Patience, Wire};
-use super::{ConnectionInfo, Service, goodbye};
+use super::{BUFFER_BYTES_MAX, ConnectionInfo, Service, goodbye};
 use crate::config::Limits;
 use crate::dormant::Dormant;
 use crate::shutdown::Shutdown;
@@ -33,7 +33,8 @@ pub async fn converse(
     let answer = service_fn(move |request: Request<_>| {
         let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
         async move {
-            let asks_upgrade = request.headers().contains_key(UPGRADE);
+            // A walk, which costs less than a lookup where headers are few.
+            let asks_upgrade = request.headers().keys().any(|name| *name == UPGRADE);
             let mut response = service.answer(info, request).await;
             // What follows such a request is not judged (framing.rs), so unless the protocol changes nothing may
             // follow it.
@@ -44,7 +45,7 @@ pub async fn converse(
         }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.max_header_size(limits.head_bytes);
+    http.max_header_size(limits.head_bytes).max_buf_size(BUFFER_BYTES_MAX.max(limits.head_bytes));
     if limits.head_count != Limits::default().head_count {
         // hyper keeps its own default (100) on the stack.
         http.max_headers(limits.head_count);

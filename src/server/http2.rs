@@ -59,7 +59,8 @@ pub async fn converse(
     let answer = service_fn(move |request: Request<Incoming>| {
         let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
         let pace = paces.next_pace();
-        async move {
+        // Boxed: hyper builds its stream around it and moves that, which is 5 KB otherwise.
+        Box::pin(async move {
             let response = match as_in_http1(request, head_count) {
                 Ok(request) => service.answer(info, request).await.map(Some),
                 Err(status) => refusal(status),
@@ -68,7 +69,7 @@ pub async fn converse(
                 response.map(|body| Sent::new(body.map(|body| Attended::new(body, exchange)), pace));
             response.headers_mut().remove(CONNECTION);
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let mut connection = pin!(builder(streams, limits).serve_connection(io, answer));
     let mut idle = Idle::new(limits.idle_timeout, busy);
@@ -237,9 +238,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let pace = Arc::clone(&self.next.lock().unwrap_or_else(PoisonError::into_inner));
         let limit = self.stall;
-        // Boxed out here: an async block would hold it twice, and it is 5 KB large.
-        let mut stream = Box::pin(stream);
         self.shutdown.spawn(async move {
+            let mut stream = pin!(stream);
             let (mut stalled, mut part) = (Deadline::default(), 0);
             std::future::poll_fn(|cx| {
                 if stream.as_mut().poll(cx).is_ready() {

@@ -4,6 +4,7 @@
 //! [`TokenStore`] and tested for each store by `tests/it/token_store.rs`.
 
 mod inspect;
+mod measured;
 mod memory;
 mod packed;
 mod record;
@@ -22,6 +23,7 @@ use crate::config::{self, StoreUrl};
 use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
 
 pub use inspect::{Finding, Grade, inspect};
+pub use measured::MeasuredStore;
 pub use memory::MemoryStore;
 pub use redb::{FileError, RedbStore};
 pub use redis::{RedisError, RedisStore, ServerError};

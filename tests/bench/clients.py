@@ -1,10 +1,16 @@
 """The clients that need no speed: large bodies, idle tunnels, TLS handshakes, the issuing of login links."""
 
-import json
-import socket
-import ssl
-import time
-import urllib.request
+import os
+from pathlib import Path
+
+# OpenSSL reads it when it is loaded, here as well as in wrk and h2load; so this stands before whatever loads it.
+os.environ["OPENSSL_CONF"] = str(Path(__file__).with_name("browser.cnf"))
+
+import json  # noqa: E402
+import socket  # noqa: E402
+import ssl  # noqa: E402
+import time  # noqa: E402
+import urllib.request  # noqa: E402
 
 PIECE = bytes(1 << 18)
 # The sample key of RFC 6455 § 1.3: the origin knows its answer.
@@ -42,8 +48,8 @@ def expect(condition, what):
         raise RuntimeError(what)
 
 
-def download(port, size):
-    with connect(port) as connection:
+def download(port, size, tls=False):
+    with connect(port, tls) as connection:
         connection.sendall(f"GET /bytes/{size} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         head, rest = head_of(connection)
         expect(head.startswith(b"HTTP/1.1 200"), f"download refused: {head!r}")
@@ -54,8 +60,8 @@ def download(port, size):
             received += taken
 
 
-def upload(port, size):
-    with connect(port) as connection:
+def upload(port, size, tls=False):
+    with connect(port, tls) as connection:
         connection.sendall(f"PUT /sink HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n".encode())
         for _ in range(size // len(PIECE)):
             connection.sendall(PIECE)
@@ -94,6 +100,7 @@ class IdleTunnels:
 
 def handshakes(port, seconds):
     """Full TLS handshakes, each with one small request; their number and the p50 and p99 of both together."""
+    expect(TLS.get_ciphers()[0]["name"] == "TLS_AES_128_GCM_SHA256", "OpenSSL was loaded before clients.py")
     request = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     times, end = [], time.monotonic() + seconds
     while time.monotonic() < end:

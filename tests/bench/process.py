@@ -30,7 +30,8 @@ class Process:
                 stdout=out,
                 stderr=out,
                 cwd=cwd,
-                env={**os.environ, **(env or {})},
+                # The clients' configuration of OpenSSL (clients.py) is not a server's.
+                env={**{k: v for k, v in os.environ.items() if k != "OPENSSL_CONF"}, **(env or {})},
                 start_new_session=True,
             )
         self._pids = None

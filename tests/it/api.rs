@@ -6,14 +6,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod batch;
-mod broken_store;
+pub mod broken_store;
 mod call;
 pub mod client;
 mod document;
 mod exchange;
 mod fields;
+mod forward_auth;
+mod hub_tokens;
 mod idempotency;
 mod links;
+mod oauth;
 mod openapi;
 mod refusals;
 mod status;

@@ -1,7 +1,9 @@
 //! Known secrets sent through every outcome, with every sink open at trace level: none of them is in a log line, a
 //! metric, an audit line, a page, a redirect, or a byte that reaches the hub.
 
+mod hub_tokens;
 mod sinks;
+mod thousand;
 
 use std::sync::Arc;
 use std::time::Duration;

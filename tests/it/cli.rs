@@ -3,6 +3,8 @@
 // A helper that cannot set up its test may panic like the test itself.
 #![allow(clippy::unwrap_used)]
 
+mod core_files;
+mod doctor;
 mod init;
 mod running;
 

@@ -2,6 +2,7 @@
 
 mod bad_hubs;
 mod calls;
+mod secure;
 
 use std::sync::Arc;
 

@@ -68,7 +68,10 @@ fn could_be_read_as_a_token(query: &str) -> bool {
 #[test]
 fn no_query_that_goes_on_can_be_read_as_one_with_a_token() {
     let hub = FakeHub::start();
-    let proxy = TestProxy::before(&hub).set("login", "without_token = \"forward\"").start();
+    let proxy = TestProxy::before(&hub)
+        .set("login", "without_token = \"forward\"")
+        .portal("rate = \"100000/s\"")
+        .start();
     let pieces = prop_oneof![
         4 => Just("login_token=hl_x".to_owned()),
         2 => Just("login_token".to_owned()),
@@ -85,11 +88,17 @@ fn no_query_that_goes_on_can_be_read_as_one_with_a_token() {
     let paths = prop_oneof![Just("/hub/login"), Just("/user/alice/lab"), Just("/hub/login/")];
     let outcome = runner.run(&(paths, queries), |(path, query)| {
         hub.forget();
-        let request = format!("GET {path}?{query} HTTP/1.1\r\nHost: hub.test\r\nConnection: close\r\n\r\n");
-        proxy.connect().ask(request);
+        let lines = format!("Host: hub.test\r\nReferer: http://hub.test/x?{query}\r\nConnection: close");
+        proxy.connect().ask(format!("GET {path}?{query} HTTP/1.1\r\n{lines}\r\n\r\n"));
         for seen in hub.seen() {
             prop_assert!(!could_be_read_as_a_token(seen.query()), "{query} -> {}", seen.target);
+            let referer = seen.headers.get("referer").unwrap_or_default();
+            prop_assert!(!could_be_read_as_a_token(referer), "{query} -> {referer}");
         }
+        // Nor does a link lead there.
+        let order = serde_json::json!({ "username": "alice", "next": format!("/x?{query}") }).to_string();
+        let link = proxy.links().call("POST", "/api/v1/links", &[], order);
+        prop_assert!(link.status == 400 || !could_be_read_as_a_token(&query), "{query}: {}", link.text());
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));

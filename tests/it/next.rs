@@ -1,15 +1,12 @@
 //! Where a login may lead: contract.md section 3, step 2. Judged by hublatch through a real socket, by the `url` crate,
 //! and by node's URL, which is a browser's.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::redeem::{assert_still_good, click, logins};
-use crate::support::{FakeHub, Issued, TestProxy, tables};
+use crate::support::{FakeHub, Issued, TestProxy, node, tables};
 
 /// One line of `next.txt`.
 struct Row {
@@ -101,27 +98,9 @@ fn the_url_crate_keeps_every_good_next_on_the_origin_and_inside_the_base_url() {
 #[test]
 #[ignore = "needs node: on PATH, in $NODE, or in target/venv/bin"]
 fn node_keeps_every_good_next_on_the_origin_and_inside_the_base_url() {
-    const SCRIPT: &str = "
-        const values = JSON.parse(require('fs').readFileSync(0, 'utf8'));
-        console.log(JSON.stringify(values.map((value) => {
-          try {
-            const url = new URL(value, 'http://hub.test/hub/login');
-            return { origin: url.origin, path: url.pathname };
-          } catch (error) { return { origin: 'none', path: '' }; }
-        })));";
-    let venv = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/node");
-    let node = std::env::var_os("NODE").map(PathBuf::from).or_else(|| venv.exists().then_some(venv));
     let rows = rows();
-    let input = tempfile::NamedTempFile::new().expect("a file");
     let values: Vec<String> = rows.iter().map(|row| row.decoded().unwrap_or_default()).collect();
-    std::fs::write(input.path(), json!(values).to_string()).expect("write");
-    let output = Command::new(node.unwrap_or_else(|| "node".into()))
-        .args(["-e", SCRIPT])
-        .stdin(std::fs::File::open(input.path()).expect("open"))
-        .output()
-        .expect("node runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let resolved: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON of node");
+    let resolved = node::resolve(&values, "http://hub.test/hub/login");
     assert_eq!(resolved.len(), rows.len());
     for (row, url) in rows.iter().zip(&resolved) {
         for base in BASES {

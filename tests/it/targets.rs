@@ -4,7 +4,7 @@ use crate::support::message::latin1;
 use crate::support::requests::{get, holds, request};
 use crate::support::tables::{lines, unescaped};
 use crate::support::wire::raw;
-use crate::support::{FakeHub, TestProxy};
+use crate::support::{FakeHub, TestProxy, node};
 
 #[test]
 fn every_target_of_the_table_passes_byte_for_byte_or_is_refused() {
@@ -37,6 +37,49 @@ fn every_target_of_the_table_passes_byte_for_byte_or_is_refused() {
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(passed > 200 && refused > 100, "{passed} {refused}");
+}
+
+/// The paths of the table that pass, of those that are text.
+fn passing_paths() -> Vec<String> {
+    let rows = lines("targets.txt").into_iter().filter_map(|line| {
+        let target = unescaped(line.strip_prefix("pass ")?);
+        let text = String::from_utf8(target).ok()?;
+        Some(text.split('?').next().unwrap_or_default().to_owned())
+    });
+    let paths: Vec<String> = rows.collect();
+    assert!(paths.len() > 200, "{}", paths.len());
+    paths
+}
+
+/// Whether a parser's path is what was sent, segment by segment: how a byte is written does not matter to whoever routes.
+#[track_caller]
+fn assert_same(sent: &str, seen: &str) {
+    let segments = |path: &str| -> Vec<Vec<u8>> {
+        path.split('/').map(|segment| percent_encoding::percent_decode_str(segment).collect()).collect()
+    };
+    assert_eq!(segments(sent), segments(seen), "{sent}");
+    assert_eq!(sent == "/hub/login", seen == "/hub/login", "{sent}");
+}
+
+#[test]
+fn the_url_crate_sees_every_path_that_passes_as_it_was_sent() {
+    for path in passing_paths() {
+        let url = url::Url::parse(&format!("http://hub.test{path}")).expect("a URL");
+        assert_eq!(url.host_str(), Some("hub.test"), "{path}");
+        assert_same(&path, url.path());
+    }
+}
+
+/// Needs node, which `make test` installs for the hub: `cargo test -- --ignored` runs it.
+#[test]
+#[ignore = "needs node: on PATH, in $NODE, or in target/venv/bin"]
+fn node_sees_every_path_that_passes_as_it_was_sent() {
+    let paths = passing_paths();
+    let urls: Vec<String> = paths.iter().map(|path| format!("http://hub.test{path}")).collect();
+    for (path, seen) in paths.iter().zip(node::resolve(&urls, "http://other.test")) {
+        assert_eq!(seen["origin"], "http://hub.test", "{path}");
+        assert_same(path, seen["path"].as_str().expect("a path"));
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ class Hublatch:
         self.key = "hk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
         self._config = merged(self._default_config(hub), changes or {})
         self.url = self._config["public"]["url"]
-        self.process = None
+        self.process, self.env = None, {}
 
     def _default_config(self, hub):
         key_file = self.folder / "assertion.key.pem"
@@ -52,7 +52,7 @@ class Hublatch:
         config = self.folder / "hublatch.toml"
         config.write_text(toml(self._config))
         config.chmod(0o600)
-        self.process = Process("hublatch", self.folder, [BINARY, "serve", "--config", config], {})
+        self.process = Process("hublatch", self.folder, [BINARY, "serve", "--config", config], self.env)
         bound = wait_until(self._bound, 20, "hublatch to listen")
         assert bound["public"] == self._config["public"]["listen"]
         self.management = f"http://{bound['management']}"

@@ -102,11 +102,15 @@ class Makers:
         return f"{self.latch.url}/hub/login?login_token={token}&next={quote('/hub/home', safe='')}"
 
 
+def settled():
+    """A token that may be older than the process is refused, by clocks that may differ by five seconds."""
+    time.sleep(7)
+
+
 @pytest.fixture(scope="module")
 def makers(tmp_path_factory, hub, start_hublatch):
     makers = Makers(tmp_path_factory.mktemp("makers"), hub, start_hublatch)
-    # A token that may be older than the process is refused, by clocks that may differ by five seconds.
-    time.sleep(7)
+    settled()
     yield makers
     makers.app.stop()
 

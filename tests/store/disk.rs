@@ -99,3 +99,12 @@ fn a_disk_that_cannot_be_written_is_a_clear_error_at_the_start() {
     let refused = RedbStore::open(&disk.join("new.redb"), 10, clock()).expect_err("refused");
     assert!(matches!(refused, FileError::Io(_)), "{refused}");
 }
+
+#[test]
+#[ignore = "needs user namespaces"]
+fn a_full_disk_is_told_by_ready_and_nobody_is_logged_in() {
+    match std::env::var_os(INSIDE) {
+        None => run_inside("disk::a_full_disk_is_told_by_ready_and_nobody_is_logged_in", "8m"),
+        Some(disk) => crate::ready::a_full_disk_is_told(Path::new(&disk)),
+    }
+}

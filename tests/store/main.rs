@@ -3,6 +3,9 @@
 //! Each test is ignored unless asked for (`cargo test --test store -- --ignored`, as `make test` does): it needs
 //! `redis-server` on the path, and fails without.
 
+// As in the in-process tests.
+#![allow(clippy::pedantic, clippy::unwrap_used)]
+
 mod cluster;
 mod contract;
 mod disk;
@@ -11,6 +14,13 @@ mod fleet;
 mod inspect;
 mod measure;
 mod reach;
+mod ready;
 mod redis;
+mod replicas;
 mod sentinel;
 mod server;
+#[path = "../it/jwt/signer.rs"]
+#[allow(dead_code, reason = "it can do more than these tests need")]
+mod signer;
+#[path = "../it/support/mod.rs"]
+mod support;

@@ -115,23 +115,87 @@ fn rates_of_the_redb_store() {
     }
 }
 
+/// CPU time of this process.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("procfs");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().expect("a number");
+    // utime and stime, proc(5), in hundredths of a second.
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
+/// What this process has had written to disks.
+fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").expect("procfs");
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|bytes| bytes.parse().ok()).expect("write_bytes")
+}
+
+/// What one call costs with that many links live, by rising numbers: time and CPU, all in flight or one at a time.
+fn growth(name: &str, store: &dyn TokenStore, clock: &dyn Clock) {
+    const CALLS: u32 = 5_000;
+    let (mut live, mut spare) = (0, Vec::new());
+    for level in [1_000, 10_000, 100_000, 1_000_000 - 10_000] {
+        while live < level {
+            let batch = links(clock.now(), 1000);
+            wait(store.insert(batch.clone(), None, clock.now())).expect("room");
+            // Some of all ages, to be taken later.
+            spare.extend(batch.into_iter().take(if level > 10_000 { 20 } else { 1000 }));
+            live += 1000;
+        }
+        let told = |what: &str, act: &dyn Fn()| {
+            let (begun, before, disk) = (Instant::now(), cpu(), written());
+            act();
+            let (took, spent) = (begun.elapsed() / CALLS, (cpu() - before) / CALLS);
+            let disk = (written() - disk) / u64::from(CALLS);
+            println!("{name} with {live} live: {what} {took:?}, {spent:?} of CPU, {disk} bytes to disk");
+        };
+        let new = links(clock.now(), CALLS as usize);
+        told("insert", &|| {
+            each(&new, 128, |link| async move {
+                store.insert(vec![link.clone()], None, clock.now()).await.is_ok()
+            });
+        });
+        told("find", &|| {
+            each(&new, 128, |link| async move { store.find(link.digest, clock.now()).await.is_ok() });
+        });
+        told("consume", &|| {
+            each(&new, 128, |link| async move {
+                matches!(store.consume(link.digest, clock.now()).await, Ok(Consumed::Granted(_)))
+            });
+        });
+        let begun = Instant::now();
+        let (mut old, mut count) = (Vec::new(), 0);
+        while count < 500 && spare.len() > 1 {
+            old.push(spare.swap_remove(count * 7919 % spare.len()));
+            count += 1;
+        }
+        each(&old, 64, |link| async move { store.consume(link.digest, clock.now()).await.is_ok() });
+        println!("{name} with {live} live: consume of any age {:?}", begun.elapsed() / 500);
+        live -= count;
+    }
+}
+
 #[test]
 #[ignore = "a measurement"]
-fn the_redb_store_with_many_live_links() {
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+fn what_a_call_costs_with_a_thousand_and_a_million_live_links() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    growth("memory", &MemoryStore::new(1_000_000), &*clock);
+
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let path = directory.path().join("tokens.redb");
     let store = RedbStore::open(&path, 1_000_000, Arc::clone(&clock)).expect("a store");
-    for _ in 0..100 {
-        wait(store.insert(links(clock.now(), 1000), None, clock.now())).expect("room");
-    }
-    rates("redb with 100,000 live links", &store, &*clock, 10_000, 128);
+    growth("redb", &store, &*clock);
+    println!("redb: {} MB of memory", resident() / 1_000_000);
     drop(store);
     let begun = Instant::now();
     let size = std::fs::metadata(&path).expect("the file").len();
-    let store = RedbStore::open(&path, 1_000_000, clock).expect("a store");
+    drop(RedbStore::open(&path, 1_000_000, Arc::clone(&clock)).expect("a store"));
     println!("redb: {} MB are checked and opened in {:?}", size / 1_000_000, begun.elapsed());
-    drop(store);
+
+    let server = RedisServer::start();
+    let store = RedisStore::open(&server.config(), 1_000_000).expect("Redis");
+    growth("redis", &store, &*clock);
 }
 
 #[test]

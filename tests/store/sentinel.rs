@@ -35,6 +35,13 @@ impl Watched {
         Self { servers: vec![primary, second, third], sentinels }
     }
 
+    /// `store.url`.
+    pub fn url(&self) -> String {
+        let sentinels: Vec<String> =
+            self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
+        format!("redis+sentinel://{}/{SERVICE}", sentinels.join(","))
+    }
+
     /// Waits until every Sentinel knows the others and the replicas.
     fn wait(&self) {
         for sentinel in &self.sentinels {

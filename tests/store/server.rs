@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hublatch::config::{Redis, RedisAddress, RedisServers};
 
 /// How long a server may take to start, or a state to be reached.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct RedisServer {
     child: Child,

@@ -1,8 +1,16 @@
 //! Where links are kept: whether they survive, and whether what keeps them may be trusted with them.
 
 use super::{Deployment, Finding};
+use crate::store::{self, Grade};
 
 pub(super) fn examine(deployment: &Deployment) -> Vec<Finding> {
-    let kind = deployment.config.store.url.kind();
-    vec![Finding::skipped(format!("the token store ({kind})"), "/ready tells whether it works")]
+    let store = &deployment.config.store;
+    let tried = format!("the token store ({})", store.url.kind());
+    let change = "see [store] in config/reference.toml";
+    let finding = |found: store::Finding| match found.grade {
+        Grade::Good => Finding::ok(&tried, found.text),
+        Grade::Unwise => Finding::warn(&tried, found.text, change),
+        Grade::Unsafe => Finding::not_safe(&tried, found.text, change),
+    };
+    store::inspect(store, &deployment.clock).into_iter().map(finding).collect()
 }

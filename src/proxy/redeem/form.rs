@@ -76,7 +76,7 @@ async fn pass_form(proxy: &Proxy, mut request: Request<RequestBody>) -> Answer {
     cookies::strip_ours(request.headers_mut());
     proxy.strip_query(&mut request)?;
     *request.version_mut() = hyper::Version::HTTP_11;
-    let mut response = proxy.upstream.send(request).await?;
+    let mut response = proxy.upstream.send(&mut request).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnaskedUpgrade);
     }

@@ -49,7 +49,8 @@ pub fn asks(proxy: &Proxy, click: &Click, offer: &Offer, other_user: bool) -> bo
         Confirm::Always => true,
         Confirm::Never => false,
         Confirm::Auto => {
-            let origins = login.apps().by_name(offer.app()).map_or(&[][..], |app| &app.origins);
+            let app = login.apps().by_name(offer.app());
+            let origins = app.as_ref().map_or(&[][..], |app| &app.origins);
             let strange = !origins.is_empty() && !comes_from(&click.headers, origins);
             other_user || strange || is_unvouched(proxy, click)
         }

@@ -1,5 +1,6 @@
 //! One link as it lies in the file: its record, where it stands, and the clocks of the process that issued it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,7 +18,7 @@ use crate::token::{LinkId, TokenDigest};
 const CHECKSUM_BYTES: usize = 16;
 
 /// One run of hublatch on this file. Monotonic times mean something only within the session that wrote them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Session {
     /// Counted in the file.
     pub(super) number: u64,
@@ -26,12 +27,23 @@ pub(super) struct Session {
     /// Whether the wall clock stands before the last thing that an earlier session wrote: then the age of what it
     /// issued cannot be known.
     pub(super) clock_went_back: bool,
+    /// The latest monotonic time, in nanoseconds, of anything that was written.
+    latest: AtomicU64,
 }
 
 impl Session {
     pub(super) fn new(number: u64, opened: Moment, last_written: Timestamp) -> Self {
         let last_written = Moment { wall: last_written, monotonic: Duration::ZERO };
-        Self { number, opened, clock_went_back: opened.precedes(last_written, STEP_TOLERANCE) }
+        let clock_went_back = opened.precedes(last_written, STEP_TOLERANCE);
+        Self { number, opened, clock_went_back, latest: AtomicU64::new(0) }
+    }
+
+    /// The moment of a write, which callers read before they queued: never before that of an earlier write. Else a link
+    /// that one write found expired could have time left in the next.
+    pub(super) fn in_order(&self, now: Moment) -> Moment {
+        let nanos = u64::try_from(now.monotonic.as_nanos()).unwrap_or(u64::MAX);
+        let latest = self.latest.fetch_max(nanos, Ordering::Relaxed).max(nanos);
+        Moment { monotonic: Duration::from_nanos(latest), ..now }
     }
 
     /// A moment that an earlier session wrote, by the clocks of this one.

@@ -63,6 +63,7 @@ impl<'t> Tables<'t> {
         key: Option<&IdempotencyKey>,
         now: Moment,
     ) -> Result<Inserted, Trouble> {
+        let now = self.session.in_order(now);
         self.tidy(now)?;
         let mut replaced = None;
         if let Some((body, id)) = key.map(|key| self.repeat(key)).transpose()?.flatten()
@@ -101,6 +102,7 @@ impl<'t> Tables<'t> {
     }
 
     pub(super) fn consume(&mut self, digest: TokenDigest, now: Moment) -> Result<Consumed, Trouble> {
+        let now = self.session.in_order(now);
         let Some((id, mut row)) = by_digest(&self.digests, &self.links, digest)? else {
             return Ok(Consumed::Unknown);
         };
@@ -113,6 +115,7 @@ impl<'t> Tables<'t> {
     }
 
     pub(super) fn revoke(&mut self, id: &LinkId, app: &str, now: Moment) -> Result<Revoked, Trouble> {
+        let now = self.session.in_order(now);
         let Some(mut row) = read_row(&self.links, id.as_str())?.filter(|row| row.link.app() == app) else {
             return Ok(Revoked::NotFound);
         };
@@ -133,6 +136,7 @@ impl<'t> Tables<'t> {
         app: &str,
         now: Moment,
     ) -> Result<usize, Trouble> {
+        let now = self.session.in_order(now);
         let mut ids = Vec::new();
         for entry in self.users.range((app, username.as_str(), "")..)? {
             let (key, _) = entry?;

@@ -10,11 +10,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ScriptInvocation, Value};
+use redis::{Script, ScriptInvocation, Value};
 use tokio::sync::Notify;
 
 use super::super::StoreError;
 use super::dial::Dialler;
+use super::reply::Heard;
+use super::scripts::Scripts;
 use super::server::{Server, ServerError};
 use crate::config::{self, RedisAddress, RedisServers};
 
@@ -34,6 +36,9 @@ pub enum RedisError {
     /// It is not fit to keep tokens.
     #[error("Redis is refused: {0}")]
     Server(#[from] ServerError),
+    /// Its answer makes no sense.
+    #[error("Redis is refused: {0}")]
+    Answer(#[source] StoreError),
     /// Nobody says where the primary is.
     #[error("find the primary of Redis: {0}")]
     NoPrimary(String),
@@ -70,9 +75,13 @@ impl std::fmt::Debug for Shared {
 
 impl Connection {
     /// Connects, and keeps connected until it is dropped.
-    pub(super) fn open(redis: &config::Redis) -> Result<Self, RedisError> {
+    ///
+    /// The first answer of each server goes to `heard` before any call is made: how far its memory goes back.
+    pub(super) fn open(redis: &config::Redis, heard: Arc<Heard>) -> Result<Self, RedisError> {
         let keeper = Keeper {
             dialler: Dialler { redis: redis.clone() },
+            heard,
+            greeting: Scripts::new().ping,
             shared: Arc::new(Shared {
                 present: Mutex::default(),
                 doubted: Notify::new(),
@@ -134,6 +143,8 @@ impl Shared {
 
 struct Keeper {
     dialler: Dialler,
+    heard: Arc<Heard>,
+    greeting: Script,
     shared: Arc<Shared>,
 }
 
@@ -146,7 +157,10 @@ pub(super) struct Primary {
 
 impl Keeper {
     async fn connect(&self) -> Result<Primary, RedisError> {
-        let primary = self.dialler.primary().await?;
+        let mut primary = self.dialler.primary().await?;
+        let greeting = self.greeting.key(&self.dialler.redis.prefix);
+        let answer: Vec<Value> = greeting.invoke_async(&mut primary.connection).await?;
+        self.heard.hear(answer).map_err(RedisError::Answer)?;
         let (address, server) = (&primary.address, &primary.server);
         tracing::info!(%address, version = server.version, "token store: connected to Redis");
         if !server.append_only {

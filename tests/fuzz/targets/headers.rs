@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use hublatch::config::PublicUrl;
 use hublatch::login::parameter::Parameter;
-use hublatch::proxy::headers::{Forwarding, asked_upgrade, strip_request, strip_response};
+use hublatch::proxy::headers::{Forwarding, Found, asked_upgrade, strip_request, strip_response};
 use hublatch::proxy::identity::Identity;
 use hublatch_fuzz::{folded, holds_parameter};
 use hyper::header::{HeaderName, HeaderValue};
@@ -90,7 +90,9 @@ fuzz_target!(|bytes: &[u8]| {
         let origin = forwarding.origin(peer, &before);
         assert!(trusts || (origin.client == peer && origin.secure));
         let mut after = before.clone();
-        strip_request(&mut after, &identity, &parameter);
+        let found = Found::among(&after, &identity);
+        assert_eq!(found.upgrade, before.contains_key("upgrade"));
+        strip_request(&mut after, found, &parameter);
         for name in after.keys() {
             assert!(!SPOOFS.contains(&folded(name.as_str()).as_str()), "{name}");
             assert!(!HOP_BY_HOP.contains(&name.as_str()), "{name}");

@@ -80,7 +80,11 @@ fuzz_target!(|input: &[u8]| {
             assert!(!verify(text), "{text}");
             if let Some(token) = Presented::parse(text) {
                 assert_eq!(token.expose(), text);
-                assert_eq!(token.kind() == Kind::Ours, text.starts_with("hl_"), "{text}");
+                match token.kind() {
+                    Kind::Ours => assert!(text.starts_with("hl_") && text.len() == 46, "{text}"),
+                    Kind::Signed => assert_eq!(text.split('.').count(), 3, "{text}"),
+                    Kind::Foreign => assert!(!text.starts_with("hl_"), "{text}"),
+                }
             }
         }
         1 => {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use hublatch::login::next::{NextRule, form_decode, form_encode};
 use hublatch::login::parameter::Parameter;
-use hublatch::token::{NamePattern, UsernameCase, UsernameRule};
+use hublatch::token::{NamePattern, Username, UsernameCase, UsernameRule};
 use hublatch_fuzz::holds_parameter;
 use libfuzzer_sys::fuzz_target;
 use url::Url;
@@ -17,6 +17,11 @@ const BASES: [&str; 2] = ["/", "/jupyter/"];
 
 static RULES: LazyLock<[NextRule; 2]> = LazyLock::new(|| {
     BASES.map(|base| NextRule::new(ORIGIN, base, Parameter::new("login_token")).expect("a rule"))
+});
+
+static USER: LazyLock<Username> = LazyLock::new(|| {
+    let names = UsernameRule::new(NamePattern::new(".*").expect("a pattern"), UsernameCase::Refuse);
+    names.parse("al@ice+b").expect("a name")
 });
 
 fn is_within(path: &str, base: &str) -> bool {
@@ -49,10 +54,8 @@ fuzz_target!(|text: &str| {
         }
         assert_eq!(form_decode(&form_encode(text)).as_deref(), Some(text));
     }
-    let names = UsernameRule::new(NamePattern::new(".*").expect("a pattern"), UsernameCase::Refuse);
-    let Ok(user) = names.parse("al@ice+b") else { unreachable!("a name") };
     for (rule, base) in RULES.iter().zip(BASES) {
-        let Ok((outer, inner)) = rule.spawn(&user, Some("s1"), text) else { continue };
+        let Ok((outer, inner)) = rule.spawn(&USER, Some("s1"), text) else { continue };
         let home = format!("{base}user/al@ice%2Bb/s1/");
         let url = Url::parse(ORIGIN).and_then(|origin| origin.join(inner.as_str())).expect("a URL");
         assert!(url.path().starts_with(&home), "{text:?} leads to {url}");

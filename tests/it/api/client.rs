@@ -11,6 +11,7 @@ use hublatch::api::Api;
 use hublatch::audit::Audit;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{self, Config};
+use hublatch::hub::HubClient;
 use hublatch::login::{Asked, LoginService, Parts};
 use hublatch::metrics::Metrics;
 use hublatch::reloads::Reloads;
@@ -83,6 +84,7 @@ pub struct TestApi {
     pub shutdown: Shutdown,
     /// How often the hub was asked for a sign of life.
     pub probes: Arc<AtomicUsize>,
+    pub metrics: Arc<Metrics>,
     audit: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -124,13 +126,14 @@ impl TestApi {
             random: Arc::new(SystemRandom::new()),
             audit: Arc::new(Audit::new(Box::new(Sink(Arc::clone(&audit))))),
             metrics: Arc::clone(&metrics),
+            hub: Arc::new(HubClient::new(&config, Arc::clone(&metrics)).unwrap()),
         };
         let login = Arc::new(LoginService::new(&config, parts).unwrap());
         let counted = Arc::clone(&probes);
         let status = Arc::new(Status {
             store,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            metrics,
+            metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
             probe: Arc::new(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +143,7 @@ impl TestApi {
             hub: HubState::default(),
         });
         let api = Api::new(&config, Arc::clone(&login), status.pages(), reloads);
-        Self { api, login, clock, shutdown, probes, audit }
+        Self { api, login, clock, shutdown, probes, metrics, audit }
     }
 
     /// Issues a link for `order` with the portal's key.

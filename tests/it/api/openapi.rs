@@ -13,6 +13,7 @@ use super::broken_store::BrokenStore;
 use super::call::{Call, StrangeBody, call, delete, get, order, post};
 use super::client::{NARROW, PORTAL, TestApi, Variant, config};
 use super::document::{DOCUMENT, METHODS, operation, resolve, violations};
+use super::{hub_tokens, oauth};
 
 #[test]
 fn the_document_and_the_table_name_the_same_endpoints() {
@@ -91,16 +92,45 @@ async fn every_documented_status_can_be_seen() {
     for case in full_or_down() {
         see(&mut unseen, &broken, case).await;
     }
+    let hub = hub_tokens::hub();
+    let hubs = hub_tokens::api(&hub, hub_tokens::LISTED);
+    for case in of_hub_tokens() {
+        see(&mut unseen, &hubs, case).await;
+    }
+    for bad in hub_tokens::bad_hubs() {
+        for case in of_hub_tokens() {
+            see(&mut unseen, &bad.api, case).await;
+        }
+    }
+    let tokens = oauth::TokenHub::start();
+    let [exchanging, slow] = oauth::for_documents(&tokens.url());
+    for case in oauth::cases(&exchanging).await {
+        see(&mut unseen, &exchanging, case).await;
+    }
+    for case in oauth::too_many() {
+        see(&mut unseen, &slow, case).await;
+    }
+    for bad in hub_tokens::bad_hubs() {
+        let api = oauth::before_bad(&bad);
+        for case in oauth::bad_hub_cases(&api).await {
+            see(&mut unseen, &api, case).await;
+        }
+    }
     let mut impatient = config();
     impatient.limits.body_stall_timeout = Duration::from_millis(2);
     let impatient = TestApi::with(Variant { config: impatient, ..Variant::default() });
-    for path in ["/api/v1/links", "/api/v1/links/batch", "/login"] {
+    for path in ["/api/v1/links", "/api/v1/links/batch", "/api/v1/verify", "/login"] {
         see(
             &mut unseen,
             &impatient,
             ("post", path, post(path).key(PORTAL).strange_body(StrangeBody::NeverEnds)),
         )
         .await;
+    }
+    for path in ["/oauth2/token", "/oauth2/revoke"] {
+        let form = post(path).key(PORTAL).strange_body(StrangeBody::NeverEnds);
+        let form = form.header("content-type", "application/x-www-form-urlencoded");
+        see(&mut unseen, &impatient, ("post", path, form)).await;
     }
     for path in ["/api/v1/links", "/api/v1/links/batch"] {
         let limited = TestApi::with(Variant { store: Arc::new(MemoryStore::new(25)), ..Variant::default() });
@@ -124,7 +154,7 @@ async fn see(unseen: &mut BTreeSet<String>, api: &TestApi, (method, path, call):
 async fn cases(api: &TestApi) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let (one, user) = ("/api/v1/links/{id}", "/api/v1/users/{name}/links");
-    for path in ["/api/v1/links", "/api/v1/links/batch", "/login"] {
+    for path in ["/api/v1/links", "/api/v1/links/batch", "/api/v1/verify", "/login"] {
         cases.push(("post", path, post(path).json(&order())));
         cases.push(("post", path, post(path).key(PORTAL).header("origin", "null")));
         cases.push(("post", path, post(path).key(PORTAL).text("{")));
@@ -160,6 +190,7 @@ async fn cases(api: &TestApi) -> Vec<Case> {
     cases.push(("delete", user, delete("/api/v1/users/Alice/links").key(PORTAL)));
     cases.push(("delete", user, delete("/api/v1/users/alice/links")));
     cases.push(("delete", user, delete("/api/v1/users/alice/links").header("origin", "null")));
+    cases.push(("get", "/api/v1/forward-auth", get("/api/v1/forward-auth").key("x")));
     for path in ["/api/v1/info", "/api/v1/openapi.yaml", "/health", "/ready", "/metrics"] {
         cases.push(("get", path, get(path)));
         cases.push(("get", path, get(path).header("host", "evil.example")));
@@ -168,6 +199,30 @@ async fn cases(api: &TestApi) -> Vec<Case> {
         assert!(operation(method, template).is_some(), "{method} {template} is not documented");
     }
     cases
+}
+
+/// Calls with hub tokens, of owners who are listed, not listed and unknown.
+fn of_hub_tokens() -> Vec<Case> {
+    let (verify, forward) = ("/api/v1/verify", "/api/v1/forward-auth");
+    let (one, user) = ("/api/v1/links/{id}", "/api/v1/users/{name}/links");
+    let key = hub_tokens::SERVICE;
+    vec![
+        ("post", "/api/v1/links", post("/api/v1/links").key(key).json(&order())),
+        (
+            "post",
+            "/api/v1/links/batch",
+            post("/api/v1/links/batch").key(key).json(&json!({"links": [order()]})),
+        ),
+        ("get", one, get("/api/v1/links/x").key(key)),
+        ("delete", one, delete("/api/v1/links/x").key(key)),
+        ("delete", user, delete("/api/v1/users/alice/links").key(key)),
+        ("post", verify, post(verify).json(&json!({"token": key}))),
+        ("post", verify, post(verify).json(&json!({"token": "deadbeef"}))),
+        ("get", forward, get(forward).key(hub_tokens::ALICE)),
+        ("get", forward, get(forward).key(key)),
+        ("get", forward, get(forward)),
+        ("get", forward, get("/api/v1/forward-auth?x=y").key(key)),
+    ]
 }
 
 fn full_or_down() -> Vec<Case> {

@@ -19,6 +19,9 @@ fn everywhere() -> Vec<Call> {
         get("/api/v1/links/7rU1cG0m6j1q0QfZ8pQ2Xw").key(PORTAL),
         delete("/api/v1/links/7rU1cG0m6j1q0QfZ8pQ2Xw").key(PORTAL),
         delete("/api/v1/users/alice/links").key(PORTAL),
+        post("/oauth2/token").key(PORTAL),
+        post("/oauth2/revoke").key(PORTAL),
+        post("/api/v1/verify").json(&json!({"token": "x"})),
         post("/login").json(&json!({"token": "hl_x"})),
         get("/api/v1/info"),
         get("/api/v1/openapi.yaml"),
@@ -225,7 +228,7 @@ async fn an_unknown_path_is_404() {
         "/api/v1/users//links",
         "/API/v1/links",
         "//health",
-        "/oauth2/token",
+        "/oauth2/tokens",
         "/login/",
         "/health/",
     ] {

@@ -121,7 +121,7 @@ async fn info_tells_a_developer_what_to_expect_and_no_secret() {
         json!({
             "version": env!("CARGO_PKG_VERSION"), "public_url": "http://127.0.0.1:8000",
             "login_url": "http://127.0.0.1:8000/hub/login", "parameter": "login_token", "store": "memory",
-            "assertion": false, "lifetime": 30, "max_lifetime": 300, "require_state": false, "batch_max": 1000, "warnings": ["running as root"],
+            "assertion": false, "lifetime": 30, "max_lifetime": 300, "features": [], "require_state": false, "batch_max": 1000, "warnings": ["running as root"],
             "configuration": {"since": "2026-01-31T12:00:00.25Z", "needs_restart": []},
         })
     );

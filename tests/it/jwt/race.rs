@@ -7,6 +7,7 @@ use aws_lc_rs::rand::SystemRandom;
 use hublatch::audit::Audit;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{Config, load_str};
+use hublatch::hub::HubClient;
 use hublatch::login::{Asked, LoginService, Parts, Refusal, RefusalReason};
 use hublatch::metrics::Metrics;
 use hublatch::store::{MemoryStore, TokenStore};
@@ -25,6 +26,7 @@ fn replica(config: &Config, store: &Arc<dyn TokenStore>, clock: &Arc<ManualClock
         random: Arc::new(SystemRandom::new()),
         audit: Arc::new(Audit::new(Box::new(std::io::sink()))),
         metrics: Arc::new(Metrics::new()),
+        hub: Arc::new(HubClient::new(config, Arc::default()).expect("a client")),
     };
     LoginService::new(config, parts).expect("a service")
 }

@@ -38,6 +38,13 @@ impl Browser {
         Self { address, origin: origin.to_owned(), cookies: Vec::new(), wire: None }
     }
 
+    /// From now on another server of the site answers, as a balancer decides.
+    pub fn sent_to(&mut self, address: SocketAddr) -> &mut Self {
+        self.address = address;
+        self.wire = None;
+        self
+    }
+
     /// The site.
     pub fn origin(&self) -> &str {
         &self.origin

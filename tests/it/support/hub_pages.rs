@@ -29,6 +29,8 @@ pub struct Accounts {
     pub user_header: String,
     /// If set, a login without a valid assertion is refused.
     pub proof: Option<Proof>,
+    /// Whether it refuses in the words of `HublatchAuthenticator`.
+    pub speaks: bool,
     /// What the hub makes of a request with several identity headers, or a bad proof: for the test to look at.
     pub refused: Vec<String>,
     /// Sessions that were logged out: their login cookies.
@@ -86,7 +88,13 @@ impl Accounts {
             Ok(name) => name,
             Err(wrong) => {
                 self.refused.push(wrong);
-                return page("403 Forbidden", "403 : None", &[]);
+                let proof = self.proof.as_ref().is_some_and(|proof| seen.headers.has(&proof.header));
+                let words = match (self.speaks, proof) {
+                    (false, _) => "403 : None",
+                    (true, false) => "This JupyterHub is entered by a link from your application.",
+                    (true, true) => "Your login could not be confirmed.",
+                };
+                return page("403 Forbidden", words, &[]);
             }
         };
         self.sessions += 1;

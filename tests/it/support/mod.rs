@@ -14,6 +14,7 @@ pub mod hub;
 pub mod hub_pages;
 pub mod links;
 pub mod message;
+pub mod node;
 pub mod process;
 pub mod proxy;
 pub mod requests;

@@ -257,6 +257,11 @@ impl Builder {
         self
     }
 
+    /// The lines of a section so far.
+    pub fn section(&self, name: &str) -> String {
+        self.sections.get(name).cloned().unwrap_or_default()
+    }
+
     /// A token store of the test's.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
@@ -296,6 +301,11 @@ impl Builder {
 
     /// Starts it.
     pub fn start(self) -> TestProxy {
+        self.another()
+    }
+
+    /// Starts it, as often as it is asked: replicas with one configuration, each on ports of its own.
+    pub fn another(&self) -> TestProxy {
         let audit = AuditLog::default();
         let surroundings = Surroundings {
             clock: Arc::clone(&self.clock),
@@ -314,7 +324,7 @@ impl Builder {
             management: tcp(running.management()),
             running: Some(running),
             key: self.key.expose().to_owned(),
-            origin: self.origin,
+            origin: self.origin.clone(),
             audit,
         }
     }

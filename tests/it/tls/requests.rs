@@ -250,6 +250,45 @@ fn answers_come_back_whole() {
 }
 
 #[test]
+fn interim_answers_of_the_hub_do_not_disturb_the_final_one_over_http2() {
+    let hub = FakeHub::start();
+    hub.reply(
+        "/x",
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfinal",
+    );
+    let secure = Secure::start(&hub);
+    let mut http2 = secure.http2();
+    for _ in 0..2 {
+        let answer = http2.ask(get("/x", &[]));
+        assert_eq!((answer.status, answer.text().as_str()), (200, "final"));
+    }
+}
+
+#[test]
+fn an_answer_to_an_unfinished_upload_comes_at_once_over_http2() {
+    let hub = FakeHub::start();
+    hub.on("/x", |exchange| {
+        exchange.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\ntoo");
+        Then::Close
+    });
+    let secure = Secure::start(&hub);
+    let mut http2 = secure.http2();
+    let status = http2.run(async |sender| {
+        let mut sender = sender.ready().await.unwrap();
+        let (response, mut stream) =
+            sender.send_request(request("POST", "/x", &[("content-length", "1000")]), false).unwrap();
+        stream.send_data("begun".into(), false).unwrap();
+        // The rest is never sent.
+        let status = response.await.unwrap().status().as_u16();
+        drop(stream);
+        status
+    });
+    assert_eq!(status, 413);
+    // The connection itself is as good as before.
+    assert_eq!(http2.ask(get("/good", &[])).status, 200);
+}
+
+#[test]
 fn an_identity_behind_the_body_does_not_arrive_over_http2() {
     let hub = FakeHub::start();
     hub.otherwise(|exchange| exchange.answer("200 OK", "ok"));

@@ -1,6 +1,7 @@
 //! The rules of today, over links that were issued under others: by the login service itself.
 
 use super::*;
+use hublatch::hub::HubClient;
 use hublatch::login::Asked;
 
 /// A login service under other rules, over the same store and clock: what a restart with another file would be, were
@@ -24,6 +25,7 @@ pub fn service(
         random: Arc::new(SystemRandom::new()),
         audit: Arc::new(Audit::new(Box::new(std::io::sink()))),
         metrics: Arc::new(Metrics::new()),
+        hub: Arc::new(HubClient::new(&config, Arc::default()).expect("a client")),
     };
     LoginService::new(&config, parts).expect("a URL")
 }

@@ -93,3 +93,15 @@ pub fn ended_links_are_bounded_too<R: Clocked>() {
     assert_eq!(rig.status(&first), None, "of a full store's ended links the oldest are forgotten");
     assert!(rig.admits(&alive), "a live one is not, however many others came and went");
 }
+
+pub fn a_revocation_that_found_a_link_expired_is_not_overtaken_by_a_take_with_an_earlier_clock<R: Clocked>() {
+    let rig = R::new(10);
+    let link = rig.link();
+    rig.insert(&[&link]);
+    let before = rig.now();
+    rig.pass(LIFE);
+    assert_eq!(rig.revoke(&link), Revoked::Dead);
+    // It read the clock before the end, and was held up.
+    let late = wait(rig.store().consume(link.digest, before)).expect("the store answers");
+    assert!(matches!(late, Consumed::Ended(_)), "{late:?}");
+}

@@ -109,6 +109,7 @@ macro_rules! contract_of_clocks {
                 used_and_revoked_links_can_be_read_for_ten_minutes,
                 records_are_forgotten_some_time,
                 ended_links_are_bounded_too,
+                a_revocation_that_found_a_link_expired_is_not_overtaken_by_a_take_with_an_earlier_clock,
             ]);
         }
     };

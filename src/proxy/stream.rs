@@ -1,0 +1,69 @@
+//! Event streams: an answer that has no end of its own ends with the session of its user, as her tunnels do.
+//!
+//! Only what a page's `EventSource` asks for is watched, which says so in its `Accept`: to find the session of every
+//! other request would cost each of them something, and what they are answered comes to an end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::body::{Body as _, Frame, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::error::ProxyError;
+use super::upgrade::Registered;
+use super::upstream::ResponseBody;
+use super::{Passing, Proxy, cookies};
+use crate::dormant::Dormant;
+
+impl Proxy {
+    /// An ordinary request whose answer lasts: it is registered before it is sent, so that a session which ends while
+    /// the hub thinks takes the answer with it.
+    pub(super) async fn stream(&self, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
+        let registered = self.shared.tunnels.register(cookies::session_ids(passing.request.headers()));
+        let answer = self.pass(passing).await?;
+        Ok(answer.map(|body| ResponseBody::EventStream(Box::new(EventStream::new(body, registered)))))
+    }
+}
+
+/// An answer that ends with a session.
+#[derive(Debug)]
+pub struct EventStream {
+    /// None when it has ended: the connection to the hub is closed then, whatever else would have come.
+    body: Option<ResponseBody>,
+    closed: Dormant<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Kept for as long as there is something to close.
+    _registered: Registered,
+}
+
+impl EventStream {
+    fn new(body: ResponseBody, registered: Registered) -> Self {
+        Self {
+            body: Some(body),
+            closed: Dormant::new(Box::pin(registered.closed())),
+            _registered: registered,
+        }
+    }
+
+    /// The next part. The end of the session is an end like any other: to its reader a stream may end at any time.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if Pin::new(&mut self.closed).poll(cx).is_ready() {
+            self.body = None;
+        }
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(ResponseBody::is_end_stream)
+    }
+
+    /// How much is left, as far as that is known.
+    pub fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(ResponseBody::size_hint).unwrap_or_default()
+    }
+}

@@ -1,0 +1,91 @@
+//! Any store, with its calls timed and its errors counted.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, TokenStore};
+use crate::clock::{Clock, Moment};
+use crate::metrics::{Metrics, StoreMetrics};
+use crate::token::{LinkId, TokenDigest, Username};
+
+/// Passes each call on, and notes how it went.
+#[derive(Debug)]
+pub struct MeasuredStore {
+    inner: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl MeasuredStore {
+    /// `inner`, measured by `clock`.
+    pub fn new(inner: Arc<dyn TokenStore>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, clock, metrics }
+    }
+
+    fn measured<'a, T: 'a>(
+        &'a self,
+        of: impl Fn(&Metrics) -> &StoreMetrics + Send + 'a,
+        call: StoreFuture<'a, T>,
+    ) -> StoreFuture<'a, T> {
+        Box::pin(async move {
+            let begun = self.clock.now().monotonic;
+            let outcome = call.await;
+            let spent = self.clock.now().monotonic.saturating_sub(begun);
+            let metrics = of(&self.metrics);
+            metrics.seconds.observe(spent.as_secs_f64());
+            if outcome.is_err() {
+                metrics.errors.inc();
+            }
+            outcome
+        })
+    }
+}
+
+impl TokenStore for MeasuredStore {
+    fn insert(
+        &self,
+        links: Vec<Link>,
+        key: Option<IdempotencyKey>,
+        now: Moment,
+    ) -> StoreFuture<'_, Inserted> {
+        self.measured(|metrics| &metrics.store_insert, self.inner.insert(links, key, now))
+    }
+
+    fn find(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Option<Link>> {
+        self.measured(|metrics| &metrics.store_find, self.inner.find(digest, now))
+    }
+
+    fn consume(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Consumed> {
+        self.measured(|metrics| &metrics.store_consume, self.inner.consume(digest, now))
+    }
+
+    fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {
+        self.measured(|metrics| &metrics.store_get, self.inner.get(id, app, now))
+    }
+
+    fn revoke<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Revoked> {
+        self.measured(|metrics| &metrics.store_revoke, self.inner.revoke(id, app, now))
+    }
+
+    fn revoke_user<'a>(
+        &'a self,
+        username: &'a Username,
+        app: &'a str,
+        now: Moment,
+    ) -> StoreFuture<'a, usize> {
+        self.measured(|metrics| &metrics.store_revoke_user, self.inner.revoke_user(username, app, now))
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        self.measured(|metrics| &metrics.store_ping, self.inner.ping())
+    }
+
+    fn live(&self, now: Moment) -> usize {
+        self.inner.live(now)
+    }
+
+    fn remembers_since(&self) -> Option<Timestamp> {
+        self.inner.remembers_since()
+    }
+}

@@ -1,0 +1,176 @@
+"""Tokens of a real hub as keys of the management API, and their check for other programs and for nginx."""
+
+import time
+
+import pytest
+
+from hub_services import ROLES, Services, call, metric
+from nginx import Nginx
+from processes import wait_until
+
+WHOAMI = 'hublatch_hub_api_calls_total{call="whoami",result="answered"}'
+GROUPS = """
+c.JupyterHub.load_groups = {{"staff": {{"users": ["ada"]}}}}
+c.JupyterHub.load_roles += [{{"name": "readers", "groups": ["staff"], "scopes": ["access:services!service=docs"]}}]
+"""
+
+
+class House:
+    def __init__(self, start_hub, start_hublatch):
+        self.services = Services(issuer=ROLES["hub_tokens"], other=[], docs=[])
+        self.hub = start_hub(extra=self.services.extra + GROUPS)
+        listed = {"services": ["issuer"], "groups": ["staff"]}
+        self.latch = start_hublatch(self.hub, {"hub_tokens": listed})
+        self.short = start_hublatch(self.hub, {"hub_tokens": {**listed, "cache_max_age": "2s"}})
+        self.hub.api("POST", "/users/bob")
+        self.ada, self.bob = self.token("ada"), self.token("bob")
+
+    def token(self, user, **fields):
+        return self.hub.api("POST", f"/users/{user}/tokens", fields)["token"]
+
+    def issue(self, token, username="ada", scheme="token"):
+        url = f"{self.latch.management}/api/v1/links"
+        body = {"username": username, "next": "/hub/home"}
+        return call(url, "POST", body=body, headers={"Authorization": f"{scheme} {token}"})
+
+    def verify(self, latch, token):
+        return call(f"{latch.management}/api/v1/verify", "POST", body={"token": token})
+
+
+@pytest.fixture(scope="module")
+def house(start_hub, start_hublatch):
+    return House(start_hub, start_hublatch)
+
+
+@pytest.mark.parametrize("scheme", ["token", "Bearer"])
+def test_a_listed_service_issues_a_link_by_the_token_that_it_has_anyway(house, scheme):
+    issued = house.issue(house.services["issuer"], "carol", scheme)
+    assert issued.status == 201, issued
+    browser = house.latch.browser()
+    assert browser.open(issued.json["url"]).status == 200
+    assert browser.user() == "carol"
+
+
+def test_a_service_that_is_not_listed_issues_none(house):
+    refused = house.issue(house.services["other"])
+    assert (refused.status, refused.json["code"]) == (403, "owner_not_listed")
+    unknown = house.issue("0123456789abcdef0123456789abcdef")
+    assert (unknown.status, unknown.json["code"]) == (401, "unauthorized")
+
+
+def test_a_link_belongs_to_its_issuer_alone(house):
+    link = house.issue(house.services["issuer"], "carol").json
+    one = f"{house.latch.management}/api/v1/links/{link['id']}"
+    assert call(one, token=house.services["issuer"]).json["status"] == "pending"
+    for other in (house.ada, house.latch.key):
+        assert call(one, token=other).status == 404
+    assert call(one, "DELETE", token=house.services["issuer"]).status == 204
+
+
+def test_a_user_of_a_listed_group_logs_herself_in_and_nobody_else(house):
+    issued = house.issue(house.ada)
+    assert issued.status == 201, issued
+    browser = house.latch.browser()
+    browser.open(issued.json["url"])
+    assert browser.user() == "ada"
+    refused = house.issue(house.ada, "bob")
+    assert (refused.status, refused.json["code"]) == (403, "username_not_allowed")
+    assert house.issue(house.bob, "bob").json["code"] == "owner_not_listed"
+
+
+def test_a_token_for_less_than_all_is_no_login(house):
+    """Such as that of her notebook server, or one that she has given to another program."""
+    for scopes in (["access:servers!user=ada"], ["read:users!user=ada"], ["servers!user=ada"]):
+        refused = house.issue(house.token("ada", scopes=scopes))
+        assert (refused.status, refused.json["code"]) == (403, "owner_not_listed"), scopes
+
+
+def test_verify_tells_what_the_hub_tells(house):
+    for token in (house.ada, house.services["other"]):
+        said = call(f"{house.hub.public_url}/hub/api/user", token=token).json
+        verified = house.verify(house.latch, token)
+        assert verified.status == 200, verified
+        assert verified.json == {
+            "name": said["name"],
+            "kind": said["kind"],
+            "groups": said.get("groups", []),
+            "scopes": said["scopes"],
+        }
+    assert house.verify(house.latch, "0123456789abcdef").status == 404
+
+
+def test_a_thousand_checks_cost_one_call(house):
+    token = house.token("bob")
+    before, begun = metric(house.latch, WHOAMI), time.monotonic()
+    for _ in range(1000):
+        assert house.verify(house.latch, token).status == 200
+    print(f"1,000 checks: {time.monotonic() - begun:.2f} s")
+    assert metric(house.latch, WHOAMI) - before == 1
+
+
+def test_a_revocation_at_the_hub_is_noticed_within_cache_max_age(house):
+    for _ in range(3):
+        created = house.hub.api("POST", "/users/bob/tokens", {})
+        assert house.verify(house.short, created["token"]).status == 200
+        house.hub.api("DELETE", f"/users/bob/tokens/{created['id']}")
+        begun = time.monotonic()
+        wait_until(lambda token=created["token"]: house.verify(house.short, token).status == 404, 10, "the refusal")
+        took = time.monotonic() - begun
+        print(f"noticed after {took:.2f} s")
+        assert took < 3, "cache_max_age is 2 s"
+
+
+def test_no_hub_token_stands_in_a_log(house):
+    log = house.latch.process.log + house.short.process.log
+    for secret in (house.ada, house.bob, *house.services.tokens.values()):
+        assert secret not in log
+
+
+# Behind a real nginx: the configuration of the README.
+
+
+@pytest.fixture(scope="module")
+def nginx(house, tmp_path_factory):
+    nginx = Nginx(tmp_path_factory.mktemp("nginx"), house.latch.management).start()
+    yield nginx
+    nginx.stop()
+
+
+def test_nginx_lets_a_user_through_with_her_name_and_groups(house, nginx):
+    answer = call(f"{nginx.url}/docs/page?x=1", token=house.ada)
+    assert (answer.status, answer.body) == (200, b"user=ada groups=staff path=/docs/page?x=1"), answer
+    posted = call(f"{nginx.url}/docs/page", "POST", token=house.ada, form={"a": "b" * 100_000})
+    assert posted.status == 200, posted
+
+
+def test_nginx_lets_nobody_else_through(house, nginx):
+    for token, status in ((None, 401), ("0123456789abcdef", 401), (house.bob, 403), (house.services["other"], 403)):
+        answer = call(f"{nginx.url}/docs/page", token=token, headers={"Remote-User": "ada", "Remote-Groups": "staff"})
+        assert answer.status == status and b"user=" not in answer.body, (token, answer)
+    assert "Bearer" in call(f"{nginx.url}/docs/page").headers["WWW-Authenticate"]
+    # A token of hers that was made for something else.
+    narrow = house.token("ada", scopes=["access:servers!user=ada"])
+    assert call(f"{nginx.url}/docs/page", token=narrow).status == 403
+    fitting = house.token("ada", scopes=["access:services!service=docs"])
+    assert call(f"{nginx.url}/docs/page", token=fitting).status == 200
+
+
+def test_nginx_passes_a_browsers_request_on(house, nginx):
+    headers = {
+        "Origin": "https://elsewhere.example",
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "cors",
+        "Cookie": "a=b",
+        "Remote-User": "admin",
+        "remote-user": "admin",
+    }
+    answer = call(f"{nginx.url}/docs/page", token=house.ada, headers=headers)
+    assert (answer.status, answer.body.split(b" ")[0]) == (200, b"user=ada"), answer
+
+
+def test_nginx_lets_nobody_through_while_hublatch_is_away(house, tmp_path_factory):
+    lost = Nginx(tmp_path_factory.mktemp("lost"), "http://127.0.0.1:9").start()
+    try:
+        assert call(f"{lost.url}/docs/page", token=house.ada).status == 500
+    finally:
+        lost.stop()

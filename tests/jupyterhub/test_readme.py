@@ -1,0 +1,59 @@
+"""The samples of README.md do what it says of them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from processes import ROOT
+from hub import NODE
+from test_app_tokens import settled
+
+README = (ROOT / "README.md").read_text()
+SECTION = README.split("## Links that your application signs itself\n")[1].split("\n## ")[0]
+ISSUER, AUDIENCE = "https://portal.example.org", "https://hub.example.org"
+SHOW = {"python": "\nprint(token)\n", "js": "\nconsole.log(token);\n"}
+RUN = {"python": ("sample.py", [sys.executable]), "js": ("sample.mjs", [NODE / "node"])}
+
+
+def sample(language):
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", SECTION, re.M | re.S)
+    return found
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory):
+    """The folder of an app that has made its keys as the README says."""
+    folder = tmp_path_factory.mktemp("readme")
+    commands = [text for text in re.findall(r"`(openssl [^`]*)`", SECTION.replace("\n", " "))]
+    assert len(commands) == 2
+    for command in commands:
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trusting(portal, hub, start_hublatch):
+    """A hublatch that knows the app as the README says."""
+    line = re.search(r"^jwt = \{ (.*) \}$", sample("toml"), re.M)[1]
+    settings = dict(re.findall(r'(\w+) = "([^"]*)"', line))
+    assert settings == {"issuer": ISSUER, "audience": AUDIENCE, "public_key_file": "portal.pub.pem"}
+    settings["public_key_file"] = str(portal / settings["public_key_file"])
+    app = {"name": "portal", **{f"jwt.{key}": value for key, value in settings.items()}}
+    latch = start_hublatch(hub, {"apps": [app]})
+    settled()
+    return latch
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_a_sample_signs_a_token_that_logs_in_once(language, portal, trusting):
+    name, command = RUN[language]
+    (portal / name).write_text(sample(language) + SHOW[language])
+    ran = subprocess.run([*command, name], cwd=portal, check=True, capture_output=True, text=True, timeout=60)
+    target = f"{trusting.url}/hub/login?login_token={ran.stdout.strip()}"
+    browser = trusting.browser()
+    answer = browser.request("GET", target)
+    assert (answer.status, answer.location) == (302, "/user/alice/lab"), answer.text
+    assert browser.user() == "alice"
+    assert trusting.browser().open(target).status == 403

@@ -1,0 +1,278 @@
+//! Three hublatch behind one address, with one Redis: whichever answers, a link has one life. Nothing is shared but the
+//! configuration and the store, and no request is bound to the replica that answered the one before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hublatch::clock::{Clock as _, ManualClock, SystemClock};
+use serde_json::{Value, json};
+
+use crate::fleet::Fleet;
+use crate::sentinel::Watched;
+use crate::server::{RedisServer, until};
+use crate::signer::{AUDIENCE, ISSUER, Signer, claims};
+use crate::support::form::Form;
+use crate::support::proxy::Builder;
+use crate::support::{Answer, Browser, FakeHub, TestProxy};
+
+/// The replicas, their hub and their Redis.
+struct House {
+    replicas: [TestProxy; 3],
+    hub: FakeHub,
+    redis: RedisServer,
+}
+
+fn store(url: &str) -> String {
+    format!("url = {url:?}")
+}
+
+impl House {
+    fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let (hub, redis) = (FakeHub::start(), RedisServer::start());
+        let url = format!("redis://127.0.0.1:{}", redis.port());
+        let builder = change(TestProxy::before(&hub).set("store", &store(&url)));
+        Self { replicas: std::array::from_fn(|_| builder.another()), hub, redis }
+    }
+
+    /// A browser whose next request replica `number` answers.
+    fn browser(&self, number: usize) -> Browser {
+        self.replicas[number].browser()
+    }
+
+    /// Sends the browser to another replica.
+    fn balance<'b>(&self, browser: &'b mut Browser, number: usize) -> &'b mut Browser {
+        browser.sent_to(self.replicas[number].address())
+    }
+
+    fn logins(&self) -> usize {
+        self.hub.seen_at("/hub/login").len()
+    }
+
+    /// What `call` of replica `number` answers to an app.
+    fn api(&self, number: usize, method: &str, path: &str, body: &str) -> Answer {
+        self.replicas[number].links().call(method, path, &[], body)
+    }
+}
+
+#[track_caller]
+fn assert_refused(answer: &Answer, code: &str) {
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert!(answer.text().contains(&format!("Error 403, {code}")), "not {code}: {}", answer.text());
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_link_of_one_is_redeemed_at_another_and_used_at_the_third() {
+    let house = House::new();
+    let link = house.replicas[0].links().issue(&json!({ "username": "alice", "next": "/hub/home" }));
+    let mut browser = house.browser(1);
+    assert_eq!(browser.get(&link.target()).location(), "/hub/home");
+    assert_eq!(house.replicas[2].links().status(&link.id), "used");
+    for number in 0..3 {
+        assert_refused(&house.browser(number).get(&link.target()), "link_used");
+    }
+    // Reloaded in her own browser it leads on, whichever replica is asked.
+    for number in [2, 0] {
+        let again = house.balance(&mut browser, number).get(&link.target());
+        assert_eq!((again.status, again.location()), (303, "/hub/home"), "{}", again.text());
+    }
+    assert_eq!(house.logins(), 1);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_link_that_one_revokes_is_dead_at_all() {
+    let house = House::new();
+    let (one, of_user) = (house.replicas[0].link("alice"), house.replicas[1].link("alice"));
+    assert_eq!(house.api(2, "DELETE", &format!("/api/v1/links/{}", one.id), "").status, 204);
+    let revoked = house.api(2, "DELETE", "/api/v1/users/alice/links", "");
+    assert_eq!(revoked.json(), json!({ "revoked": 1 }));
+    for link in [&one, &of_user] {
+        for number in 0..3 {
+            assert_refused(&house.browser(number).get(&link.target()), "link_revoked");
+        }
+    }
+    assert_eq!(house.logins(), 0);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn of_clicks_on_all_at_once_one_logs_in() {
+    let house = House::new();
+    for _ in 0..20 {
+        let link = house.replicas[0].link("alice");
+        let before = house.logins();
+        std::thread::scope(|scope| {
+            for number in [0, 1, 2, 0, 1, 2] {
+                let (house, link) = (&house, &link);
+                scope.spawn(move || house.browser(number).get(&link.target()));
+            }
+        });
+        assert_eq!(house.logins(), before + 1);
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_repeated_order_is_known_to_all() {
+    let house = House::new();
+    let order = |number: usize, body: &Value| {
+        let key = [("Idempotency-Key", "order-1")];
+        house.replicas[number].links().call("POST", "/api/v1/links", &key, body.to_string())
+    };
+    let body = json!({ "username": "alice" });
+    let (first, second) = (order(0, &body), order(1, &body));
+    assert_eq!((first.status, second.status), (201, 201));
+    let field = |answer: &Answer, name: &str| answer.json()[name].as_str().expect("a text").to_owned();
+    assert_eq!(field(&first, "id"), field(&second, "id"));
+    let target = |answer: &Answer| format!("/hub/login?login_token={}", field(answer, "login_token"));
+    assert_refused(&house.browser(2).get(&target(&first)), "link_unknown");
+    assert_eq!(order(2, &json!({ "username": "bob" })).status, 422);
+    assert_eq!(house.browser(0).get(&target(&second)).status, 302);
+    assert_eq!(order(2, &body).status, 409);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_state_of_one_is_honoured_by_all_and_in_that_browser_only() {
+    let login = "without_token = \"redirect\"\napp_url = \"https://portal.example/in\"\nrequire_state = true";
+    let house = House::with(|builder| builder.set("login", login));
+    let mut browser = house.browser(0);
+    let sent = browser.get("/hub/login").location().to_owned();
+    let url = url::Url::parse(&sent).expect("a URL");
+    let state = url.query_pairs().find(|(name, _)| name == "state").expect("a state").1.into_owned();
+    let link = house.replicas[1].links().issue(&json!({ "username": "alice", "state": state }));
+    assert_refused(&house.browser(2).get(&link.target()), "link_bound");
+    assert_eq!(house.balance(&mut browser, 2).get(&link.target()).status, 302);
+    assert_eq!(house.logins(), 1);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn the_page_of_one_can_be_answered_at_another() {
+    let house = House::new();
+    let link = house.replicas[0].links().issue(&json!({ "username": "alice", "confirm": true }));
+    let mut browser = house.browser(1);
+    let page = browser.get(&link.target());
+    assert_eq!(page.status, 200, "{}", page.text());
+    assert_eq!(house.logins(), 0);
+    assert_eq!(house.balance(&mut browser, 2).press(&page).status, 302);
+    assert_eq!(house.logins(), 1);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_token_that_is_handed_over_to_one_is_redeemed_at_another() {
+    let house = House::new();
+    let link = house.replicas[0].link("alice");
+    let mut browser = house.browser(1);
+    let form = Form::of("/hub/login", &[("login_token", &link.token), ("next", "/hub/home")]);
+    let posted = browser
+        .post(&form)
+        .header("Origin", "https://portal.example")
+        .header("Sec-Fetch-Site", "cross-site")
+        .without_cookies()
+        .send();
+    assert_eq!(posted.status, 303, "{}", posted.text());
+    let answer = house.balance(&mut browser, 2).get(posted.location());
+    assert_eq!((answer.status, answer.location()), (302, "/hub/home"));
+    assert_eq!(house.logins(), 1);
+}
+
+/// An app that signs, and a clock on which its tokens are just old enough to be believed.
+struct Signing {
+    signer: Signer,
+    clock: Arc<ManualClock>,
+    files: tempfile::TempDir,
+}
+
+impl Signing {
+    fn new() -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        let signer = Signer::ed25519();
+        std::fs::write(files.path().join("portal.pem"), &signer.pem).expect("written");
+        let clock = Arc::new(ManualClock::at(SystemClock::new().now().wall));
+        Self { signer, clock, files }
+    }
+
+    /// To be called when the store's memory has begun: tokens that may be less than five seconds younger are refused,
+    /// so the clock is put that much ahead, and no further.
+    fn begin(&self) {
+        self.clock.step(SystemClock::new().now().plus(Duration::from_secs(6)).wall);
+    }
+
+    fn set(&self, builder: Builder) -> Builder {
+        let path = self.files.path().join("portal.pem");
+        builder.clock(&self.clock).portal(&format!(
+            "jwt = {{ issuer = {ISSUER:?}, audience = {AUDIENCE:?}, public_key_file = {path:?} }}"
+        ))
+    }
+
+    fn target(&self) -> String {
+        let now = self.clock.now().wall.as_second();
+        format!("/hub/login?login_token={}", self.signer.sign(&claims(now, &json!({}))))
+    }
+
+    /// The clock goes on to where a token is old enough again.
+    fn go_on(&self) {
+        self.clock.advance(Duration::from_secs(60));
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_signed_token_is_burnt_for_all_and_stays_so_when_redis_forgets_it() {
+    let app = Signing::new();
+    let mut house = House::with(|builder| app.set(builder));
+    app.begin();
+    house.redis.run(&["SAVE"]);
+    let (used, unused) = (app.target(), app.target());
+    assert_eq!(house.browser(0).get(&used).status, 302);
+    for number in 0..3 {
+        assert_refused(&house.browser(number).get(&used), "link_used");
+    }
+    // The file is older than the burning. The next memory begins a second later than the tokens seem to.
+    house.redis.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    house.redis.start_again();
+    let ready = |number: usize| house.api(number, "GET", "/ready", "").status == 200;
+    until("the replicas are ready", || (0..3).all(ready));
+    for target in [&used, &unused] {
+        for number in 0..3 {
+            assert_refused(&house.browser(number).get(target), "link_expired");
+        }
+    }
+    assert_eq!(house.logins(), 1);
+    app.go_on();
+    assert_eq!(house.browser(1).get(&app.target()).status, 302);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_signed_token_is_not_taken_twice_through_a_failover() {
+    let app = Signing::new();
+    let (hub, mut watched) = (FakeHub::start(), Watched::start());
+    let url = watched.url();
+    let builder = app.set(TestProxy::before(&hub).set("store", &store(&url)));
+    let replicas = [builder.another(), builder.another()];
+    app.begin();
+    let (used, unused) = (app.target(), app.target());
+    assert_eq!(replicas[0].browser().get(&used).status, 302);
+    let primary = watched.primary().expect("a primary");
+    watched.servers()[primary].kill();
+    let ready = |proxy: &TestProxy| proxy.links().call("GET", "/ready", &[], "").status;
+    until("it is told", || replicas.iter().any(|proxy| ready(proxy) == 503));
+    until("the replicas are ready", || replicas.iter().all(|proxy| ready(proxy) == 200));
+    for proxy in &replicas {
+        assert_eq!(proxy.browser().get(&used).status, 403);
+        // It may have been used at the primary that is gone.
+        assert_refused(&proxy.browser().get(&unused), "link_expired");
+    }
+    app.go_on();
+    assert_eq!(replicas[1].browser().get(&app.target()).status, 302);
+    assert_eq!(hub.seen_at("/hub/login").len(), 2);
+}
