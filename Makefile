@@ -4,7 +4,7 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint in-process store-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
+.PHONY: help demo test lint in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -57,6 +57,11 @@ race: build
 race-short:
 	docker/install.sh redis
 	$(CARGO) test --locked --test race -- --ignored
+
+# Reloads and restarts under load, a hundred of each with no failure: without the options. This is the short form.
+restart-tests:
+	$(CARGO) build --locked
+	python3 tests/restart/run.py --reloads 20 --restarts 10
 
 build:
 	$(CARGO) build --release --locked

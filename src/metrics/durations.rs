@@ -35,7 +35,7 @@ impl Durations {
 impl EncodeMetric for Durations {
     #[allow(clippy::cast_precision_loss)] // times and bounds far below 2^52 microseconds
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), Error> {
-        let seconds = |micros: u64| if micros == u64::MAX { f64::MAX } else { micros as f64 / 1e6 };
+        let seconds = |micros: u64| if micros == u64::MAX { f64::INFINITY } else { micros as f64 / 1e6 };
         let mut buckets = BOUNDS.map(|bound| (seconds(bound), 0));
         for (bucket, count) in buckets.iter_mut().zip(&self.0.buckets) {
             bucket.1 = count.load(Ordering::Relaxed);
