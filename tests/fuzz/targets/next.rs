@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use hublatch::login::next::{NextRule, form_decode, form_encode};
 use hublatch::login::parameter::Parameter;
-use hublatch::token::{NamePattern, Username, UsernameCase, UsernameRule};
+use hublatch::token::{NamePattern, ServerName, Username, UsernameCase, UsernameRule};
 use hublatch_fuzz::holds_parameter;
 use libfuzzer_sys::fuzz_target;
 use url::Url;
@@ -23,6 +23,8 @@ static USER: LazyLock<Username> = LazyLock::new(|| {
     let names = UsernameRule::new(NamePattern::new(".*").expect("a pattern"), UsernameCase::Refuse);
     names.parse("al@ice+b").expect("a name")
 });
+
+static SERVER: LazyLock<ServerName> = LazyLock::new(|| ServerName::parse("s1").expect("a name"));
 
 fn is_within(path: &str, base: &str) -> bool {
     format!("{path}/").starts_with(base)
@@ -55,7 +57,7 @@ fuzz_target!(|text: &str| {
         assert_eq!(form_decode(&form_encode(text)).as_deref(), Some(text));
     }
     for (rule, base) in RULES.iter().zip(BASES) {
-        let Ok((outer, inner)) = rule.spawn(&USER, Some("s1"), text) else { continue };
+        let Ok((outer, inner)) = rule.spawn(&USER, &SERVER, text) else { continue };
         let home = format!("{base}user/al@ice%2Bb/s1/");
         let url = Url::parse(ORIGIN).and_then(|origin| origin.join(inner.as_str())).expect("a URL");
         assert!(url.path().starts_with(&home), "{text:?} leads to {url}");
