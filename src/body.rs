@@ -1,4 +1,5 @@
-//! The body of a request on its way to the hub: streamed as it comes, or held whole where the rules ask for it.
+//! The body of a request on its way to the hub: streamed as it comes, or held whole where the rules ask for it; and one
+//! of our own that comes piece by piece.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt as _};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
@@ -187,4 +189,38 @@ where
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())
+}
+
+/// A body of our own that comes piece by piece. An error aborts it: a part must not pass for the whole.
+pub struct Pieces(Pin<Box<dyn Stream<Item = Result<Bytes, PieceError>> + Send>>);
+
+/// Why no further piece comes.
+pub type PieceError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Pieces {
+    /// The pieces of `stream`.
+    pub fn of<E>(stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self
+    where
+        E: Into<PieceError> + 'static,
+    {
+        Self(Box::pin(stream.map_err(Into::into)))
+    }
+}
+
+impl std::fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pieces")
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = PieceError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
+        self.get_mut().0.as_mut().poll_next(cx).map_ok(Frame::data)
+    }
 }

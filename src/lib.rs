@@ -34,6 +34,15 @@
 //! 4. `proxy::redeem::conclude`: consume (`LoginService::redeem`, the only maker of a `VerifiedUser`), end another
 //!    user's session, set the identity (`Identity::set` takes the `VerifiedUser` by value), send the login, once.
 //!
+//! # Walkthrough: a server is launched
+//!
+//! 1. An order with `launch` is judged (`LoginService::draw_up`); then the hub is asked to create the user and to start the
+//!    server (`HubClient::launch`); then the link is stored. What fails half-way says what was done.
+//! 2. The click is redeemed as any other, but the hub is told to lead the browser to our waiting page
+//!    (`login::launch`: a ticket in its path says for whom, which server, and where to go then).
+//! 3. `proxy::waiting`: whom the hub knows as the ticket's user sees how the server starts, from the hub's own events
+//!    (`hub::events`), and is sent into it when it is ready. Nothing of this is kept here.
+//!
 //! # Invariants
 //!
 //! - The identity header reaches the hub only on the request whose token was consumed.

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of stores, requests or the hub.
 
+mod server;
 mod state;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use regex::Regex;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+pub use server::ServerName;
 pub use state::{BrowserSecret, State};
 
 /// The prefix of every login token, so that a secret scanner can recognise one.
@@ -384,4 +386,6 @@ pub struct LoginGrant {
     pub confirm: bool,
     /// The browser that the link is bound to; none: it works in any.
     pub state: Option<State>,
+    /// The user's server that was started for this login: the browser waits for it before it goes to `next`.
+    pub launch: Option<ServerName>,
 }

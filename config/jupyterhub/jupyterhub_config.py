@@ -37,6 +37,13 @@ c.JupyterHub.trusted_downstream_ips = ["127.0.0.1"]
 # c.JupyterHub.hub_bind_url = "http+unix://%2Frun%2Fjupyterhub%2Fhub.sock/"
 # c.Spawner.hub_connect_url = "http://127.0.0.1:8000"
 
+# --- What hublatch asks the hub itself ------------------------------------------------------------------------------
+
+# hublatch's own service, whose token is its `hub.api_token_file`, with no more than the features in use need (README, "The
+# hub as a partner"): "tokens" for hub tokens in exchange for an application's.
+# c.JupyterHub.services = [{"name": "hublatch", "api_token": open("/etc/jupyterhub/hublatch.token").read().strip()}]
+# c.JupyterHub.load_roles = [{"name": "hublatch", "services": ["hublatch"], "scopes": ["tokens"]}]
+
 # --- Without our authenticator --------------------------------------------------------------------------------------
 
 # Any authenticator that reads the user's name from a header works behind hublatch as well, with no [assertion]

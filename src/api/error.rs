@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::json::{Fault, MemberError};
 use super::{Answer, allow, json_answer};
 use crate::config::Scope;
-use crate::hub::HubError;
+use crate::hub::{Call, HubError};
 use crate::login::link::IssueError;
 use crate::login::next::NextError;
 use crate::login::{NoIssuer, Refusal, RefusalReason};
@@ -100,6 +100,12 @@ pub(super) enum ApiError {
     Username(UsernameError),
     #[error("there is no such link of this app")]
     NoSuchLink,
+    #[error("no server was launched for this link")]
+    NotLaunched,
+    #[error("{}{cause}", if let Place::Link(index) = place { format!("links[{index}]: ") } else { String::new() })]
+    Launch { place: Place, cause: HubError },
+    #[error("{error}; {done}")]
+    HalfDone { error: Box<ApiError>, done: String },
     #[error("the link was used before")]
     LinkUsed,
     #[error("{0}")]
@@ -148,19 +154,27 @@ impl ApiError {
             };
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if let Self::Issue {
-            cause: IssueError::RateLimited { retry_after } | IssueError::TooManyLive { retry_after },
-            ..
-        } = &self
-        {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
-        }
-        if let Self::Hub(error) = &self
-            && let Some(retry_after) = error.retry_after()
-        {
+        if let Some(retry_after) = self.retry_after() {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         }
         answer
+    }
+
+    /// When it is worth trying again, where that is known.
+    fn retry_after(&self) -> Option<Duration> {
+        if let Self::Issue {
+            cause: IssueError::RateLimited { retry_after } | IssueError::TooManyLive { retry_after },
+            ..
+        } = self
+        {
+            Some(*retry_after)
+        } else if let Self::Launch { cause, .. } | Self::Hub(cause) = self {
+            cause.retry_after()
+        } else if let Self::HalfDone { error, .. } = self {
+            error.retry_after()
+        } else {
+            None
+        }
     }
 
     pub(super) fn status_and_code(&self) -> (StatusCode, &'static str) {
@@ -194,6 +208,9 @@ impl ApiError {
             Self::BatchAboveRate { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "batch_above_rate"),
             Self::NameNotUtf8 | Self::Username(_) => (StatusCode::BAD_REQUEST, "invalid_username"),
             Self::NoSuchLink => (StatusCode::NOT_FOUND, "link_not_found"),
+            Self::NotLaunched => (StatusCode::NOT_FOUND, "not_launched"),
+            Self::Launch { cause, .. } => launch_status_and_code(cause),
+            Self::HalfDone { error, .. } => error.status_and_code(),
             Self::LinkUsed => (StatusCode::CONFLICT, "link_used"),
             Self::Refused(refusal) => refusal_status_and_code(refusal),
             Self::ConfirmRequired => (StatusCode::FORBIDDEN, "confirm_required"),
@@ -221,7 +238,7 @@ fn member_code(fault: Fault) -> &'static str {
         Fault::Missing => "missing_field",
         Fault::Invalid(_) => "invalid_field",
         Fault::Conflict(_) => "conflicting_fields",
-        Fault::Unsupported => "unsupported_field",
+        Fault::Unavailable(_) => "unsupported_field",
     }
 }
 
@@ -236,6 +253,7 @@ fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (StatusCode, &'st
         IssueError::Next(_) => (StatusCode::BAD_REQUEST, "invalid_next"),
         IssueError::Lifetime { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_expires_in"),
         IssueError::StateRequired => (StatusCode::UNPROCESSABLE_ENTITY, "state_required"),
+        IssueError::MayNotVouch => (StatusCode::FORBIDDEN, "claims_not_allowed"),
         IssueError::ClaimsTooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "claims_too_large"),
         IssueError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         IssueError::TooManyLive { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_live_links"),
@@ -244,6 +262,38 @@ fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (StatusCode, &'st
         IssueError::Full => (StatusCode::SERVICE_UNAVAILABLE, "store_full"),
         IssueError::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
         IssueError::NoRandomness(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_randomness"),
+    }
+}
+
+/// What the hub refuses to an app is the app's to know; what it refuses to us is an operator's, and no fault of the app.
+fn launch_status_and_code(cause: &HubError) -> (StatusCode, &'static str) {
+    match cause {
+        HubError::Refused { call: Call::StartServer, status, .. }
+            if *status == StatusCode::TOO_MANY_REQUESTS =>
+        {
+            (StatusCode::TOO_MANY_REQUESTS, "server_limit")
+        }
+        HubError::Refused { status, .. } if *status == StatusCode::FORBIDDEN => {
+            (StatusCode::BAD_GATEWAY, "hub_forbidden")
+        }
+        HubError::Refused { call: Call::StartServer | Call::CreateUser, .. } => {
+            (StatusCode::CONFLICT, "server_refused")
+        }
+        HubError::Failed { call: Call::StartServer, message: Some(_), status, .. }
+            if *status != StatusCode::SERVICE_UNAVAILABLE =>
+        {
+            (StatusCode::BAD_GATEWAY, "server_failed")
+        }
+        HubError::NoToken { .. }
+        | HubError::Unreachable { .. }
+        | HubError::TimedOut { .. }
+        | HubError::Refused { .. }
+        | HubError::Failed { .. }
+        | HubError::Unreadable { .. } => match cause.gateway_status() {
+            StatusCode::SERVICE_UNAVAILABLE => (StatusCode::SERVICE_UNAVAILABLE, "hub_unavailable"),
+            StatusCode::GATEWAY_TIMEOUT => (StatusCode::GATEWAY_TIMEOUT, "hub_timeout"),
+            _ => (StatusCode::BAD_GATEWAY, "hub_error"),
+        },
     }
 }
 
@@ -274,7 +324,7 @@ fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> String {
         IssueError::Next(_) => "next",
         IssueError::Lifetime { .. } => "expires_in",
         IssueError::StateRequired => "state",
-        IssueError::ClaimsTooLarge => "claims",
+        IssueError::ClaimsTooLarge | IssueError::MayNotVouch => "claims",
         IssueError::RateLimited { .. }
         | IssueError::TooManyLive { .. }
         | IssueError::RepeatOfEnded

@@ -68,6 +68,7 @@ impl Info {
 
 fn features(config: &Config) -> Vec<&'static str> {
     let exchange = config.apps.iter().any(|app| app.hub_tokens.is_some());
-    let all = [("hub_tokens", config.hub_tokens.is_some()), ("token_exchange", exchange)];
+    let launch = config.hub.api.token.is_some();
+    let all = [("launch", launch), ("hub_tokens", config.hub_tokens.is_some()), ("token_exchange", exchange)];
     all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
 }

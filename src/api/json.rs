@@ -40,9 +40,9 @@ pub(super) enum Fault {
     /// It cannot stand beside another one.
     #[error("cannot be sent together with {0}")]
     Conflict(&'static str),
-    /// It belongs to a later version.
-    #[error("is not supported by this version")]
-    Unsupported,
+    /// This hublatch is not configured for it.
+    #[error("is not supported here: hublatch's configuration has no {0}")]
+    Unavailable(&'static str),
 }
 
 impl MemberError {

@@ -14,11 +14,12 @@ use serde_json::Value;
 use super::body::JsonBody;
 use super::error::{ApiError, Place};
 use super::json::{Fault, MemberError, Members};
-use super::order::order;
-use super::{Answer, json_answer};
+use super::order::{Asked, order};
+use super::{Answer, json_answer, launch};
 use crate::config::App;
+use crate::hub::Launched;
 use crate::login::LoginService;
-use crate::login::link::{Destination, IssuedLink, Order};
+use crate::login::link::{IssuedLink, OrderError};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
 use crate::token::LinkId;
 
@@ -29,23 +30,46 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest idempotency key, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Who issues links, and by what.
+pub(super) struct Issuer<'a> {
+    pub(super) login: &'a LoginService,
+    pub(super) app: &'a App,
+    pub(super) client: Option<IpAddr>,
+}
+
+impl Issuer<'_> {
+    /// The links of `asked`, all or none: judged first, so that nothing is done at the hub for an order that is refused;
+    /// then their servers are launched; then the links are stored.
+    async fn issue(
+        &self,
+        asked: Vec<Asked>,
+        key: Option<IdempotencyKey>,
+        place: impl Fn(usize) -> Place,
+    ) -> Result<Vec<(IssuedLink, Option<Launched>)>, ApiError> {
+        let by_path: Vec<bool> = asked.iter().map(Asked::is_by_path).collect();
+        let refused = |error: OrderError| {
+            let (index, by_path) = (error.index, error.index.and_then(|index| by_path.get(index)));
+            ApiError::issue(index.map_or(Place::Body, &place), error.cause, by_path.copied().unwrap_or(false))
+        };
+        let (orders, options): (Vec<_>, Vec<_>) =
+            asked.into_iter().map(|Asked { order, options }| (order, options)).unzip();
+        let drafts = self.login.draw_up(self.app, orders).map_err(&refused)?;
+        let (launched, done) = launch::launch(self.login.hub(), &drafts, &options, &place).await?;
+        match self.login.issue(self.app, drafts, key, self.client).await {
+            Ok(issued) => Ok(issued.into_iter().zip(launched).collect()),
+            Err(error) => Err(done.told_with(refused(error))),
+        }
+    }
+}
+
 /// `POST /api/v1/links`
-pub(super) async fn issue(
-    login: &LoginService,
-    app: &App,
-    headers: &HeaderMap,
-    body: JsonBody,
-    client: Option<IpAddr>,
-) -> Result<Answer, ApiError> {
-    let key = idempotency_key(app, headers, body.digest)?;
-    let order = order(body.members).map_err(|error| ApiError::member(Place::Body, error))?;
-    let by_path = [is_by_path(&order)];
-    let issued = login
-        .issue(app, vec![order], key, client)
-        .await
-        .map_err(|error| ApiError::issue(Place::Body, error.cause, by_path[0]))?;
-    let Some(link) = issued.first() else { return Err(ApiError::NoSuchLink) };
-    let mut answer = json_answer(StatusCode::CREATED, &IssuedJson::of(link));
+pub(super) async fn issue(by: &Issuer<'_>, headers: &HeaderMap, body: JsonBody) -> Result<Answer, ApiError> {
+    let key = idempotency_key(by.app, headers, body.digest)?;
+    let asked = order(body.members, by.login.hub().has_token());
+    let asked = asked.map_err(|error| ApiError::member(Place::Body, error))?;
+    let issued = by.issue(vec![asked], key, |_| Place::Body).await?;
+    let Some((link, launched)) = issued.first() else { return Err(ApiError::NoSuchLink) };
+    let mut answer = json_answer(StatusCode::CREATED, &IssuedJson::of(link, *launched));
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/links/{}", link.id)) {
         answer.headers_mut().insert(LOCATION, location);
     }
@@ -54,29 +78,22 @@ pub(super) async fn issue(
 
 /// `POST /api/v1/links/batch`
 pub(super) async fn issue_batch(
-    login: &LoginService,
-    app: &App,
+    by: &Issuer<'_>,
     headers: &HeaderMap,
     body: JsonBody,
-    client: Option<IpAddr>,
 ) -> Result<Answer, ApiError> {
     // A key stands for one link. To ignore it here would promise what is not kept.
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(ApiError::IdempotencyKeyOnBatch);
     }
-    let orders = batch(body.members)?;
+    let asked = batch(body.members, by.login.hub().has_token())?;
     // More at once than a burst would be refused at any time, so "try again later" would be untrue.
-    let at_once_max = usize::try_from(app.burst().get()).unwrap_or(usize::MAX);
-    if orders.len() > at_once_max {
+    let at_once_max = usize::try_from(by.app.burst().get()).unwrap_or(usize::MAX);
+    if asked.len() > at_once_max {
         return Err(ApiError::BatchAboveRate { at_once_max });
     }
-    let by_path: Vec<bool> = orders.iter().map(is_by_path).collect();
-    let issued = login.issue(app, orders, None, client).await.map_err(|error| {
-        let place = error.index.map_or(Place::Body, Place::Link);
-        let by_path = error.index.and_then(|index| by_path.get(index)).copied().unwrap_or(false);
-        ApiError::issue(place, error.cause, by_path)
-    })?;
-    let links = issued.iter().map(IssuedJson::of).collect();
+    let issued = by.issue(asked, None, Place::Link).await?;
+    let links = issued.iter().map(|(link, launched)| IssuedJson::of(link, *launched)).collect();
     Ok(json_answer(StatusCode::CREATED, &BatchJson { links }))
 }
 
@@ -137,7 +154,7 @@ fn idempotency_key(
     }
 }
 
-fn batch(mut members: Members) -> Result<Vec<Order>, ApiError> {
+fn batch(mut members: Members, launches: bool) -> Result<Vec<Asked>, ApiError> {
     let whole = |fault| ApiError::member(Place::Body, MemberError::new("links", fault));
     let expected = Fault::Invalid("a list of 1 to 1000 orders");
     let links = members.take("links").ok_or_else(|| whole(Fault::Missing))?;
@@ -148,13 +165,9 @@ fn batch(mut members: Members) -> Result<Vec<Order>, ApiError> {
     }
     let one = |(index, value)| {
         let members = Members::of(value).ok_or(ApiError::NotAnOrder { index })?;
-        order(members).map_err(|error| ApiError::member(Place::Link(index), error))
+        order(members, launches).map_err(|error| ApiError::member(Place::Link(index), error))
     };
     links.into_iter().enumerate().map(one).collect()
-}
-
-fn is_by_path(order: &Order) -> bool {
-    matches!(order.destination, Destination::Path { .. })
 }
 
 /// A link, just issued: the only answer that holds a token.
@@ -167,10 +180,23 @@ struct IssuedJson<'a> {
     next: Option<&'a str>,
     expires_in: u64,
     expires_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<ServerJson>,
+}
+
+/// The server of a launched link.
+#[derive(Serialize)]
+struct ServerJson {
+    ready: bool,
+    progress_url: String,
 }
 
 impl<'a> IssuedJson<'a> {
-    fn of(link: &'a IssuedLink) -> Self {
+    fn of(link: &'a IssuedLink, launched: Option<Launched>) -> Self {
+        let server = launched.map(|launched| ServerJson {
+            ready: launched.ready,
+            progress_url: format!("/api/v1/links/{}/progress", link.id),
+        });
         Self {
             id: link.id.as_str(),
             url: &link.url,
@@ -179,6 +205,7 @@ impl<'a> IssuedJson<'a> {
             next: link.next.as_deref(),
             expires_in: link.expires_in.as_secs(),
             expires_at: rfc3339(link.expires_at),
+            server,
         }
     }
 }

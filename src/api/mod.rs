@@ -5,6 +5,7 @@
 //! | `POST /api/v1/links` | issue | 201 | issues a link; `Idempotency-Key` makes a repeat safe |
 //! | `POST /api/v1/links/batch` | issue | 201 | issues 1 to 1000 links, all or none |
 //! | `GET /api/v1/links/{id}` | read | 200 | where the app's own link stands, never its token |
+//! | `GET /api/v1/links/{id}/progress` | read | 200 | how the server of a launched link starts: server-sent events |
 //! | `DELETE /api/v1/links/{id}` | revoke | 204 | makes the app's own link dead |
 //! | `DELETE /api/v1/users/{name}/links` | revoke | 200 | makes all of the app's pending links for a user dead |
 //! | `POST /api/v1/verify` | none | 200 | whose a hub token is |
@@ -35,6 +36,7 @@ mod error;
 mod exchange;
 mod info;
 mod json;
+mod launch;
 mod links;
 mod oauth;
 mod order;
@@ -44,11 +46,12 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Body;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
@@ -56,6 +59,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
+use crate::body::{PieceError, Pieces};
 use crate::config::{App, Config, Listen, Scope};
 use crate::login::LoginService;
 use crate::reloads::Reloads;
@@ -67,8 +71,52 @@ use oauth::{Form, OAuthError};
 /// The API, field by field, as `/api/v1/openapi.yaml` answers it.
 pub const OPENAPI: &str = include_str!("openapi.yaml");
 
-/// An answer of the API.
+/// An answer of the API that is there as a whole.
 pub type Answer = Response<Full<Bytes>>;
+
+/// The body of any answer.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// There as a whole.
+    Whole(Full<Bytes>),
+    /// Events, as they happen.
+    Pieces(Pieces),
+}
+
+impl From<Bytes> for AnswerBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = PieceError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
+        match self.get_mut() {
+            Self::Whole(whole) => Pin::new(whole).poll_frame(cx).map_err(|never| match never {}),
+            Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(whole) => whole.is_end_stream(),
+            Self::Pieces(pieces) => pieces.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(whole) => whole.size_hint(),
+            Self::Pieces(pieces) => pieces.size_hint(),
+        }
+    }
+}
 
 /// Answers `/health`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
 pub type StatusPages =
@@ -89,6 +137,7 @@ enum Endpoint {
     Issue,
     IssueBatch,
     ReadLink,
+    Progress,
     RevokeLink,
     RevokeUser,
     Verify,
@@ -109,6 +158,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::POST, path: "/api/v1/links", endpoint: Endpoint::Issue },
     Route { method: Method::POST, path: "/api/v1/links/batch", endpoint: Endpoint::IssueBatch },
     Route { method: Method::GET, path: "/api/v1/links/{id}", endpoint: Endpoint::ReadLink },
+    Route { method: Method::GET, path: "/api/v1/links/{id}/progress", endpoint: Endpoint::Progress },
     Route { method: Method::DELETE, path: "/api/v1/links/{id}", endpoint: Endpoint::RevokeLink },
     Route { method: Method::DELETE, path: "/api/v1/users/{name}/links", endpoint: Endpoint::RevokeUser },
     Route { method: Method::POST, path: "/api/v1/verify", endpoint: Endpoint::Verify },
@@ -162,7 +212,7 @@ impl Api {
     }
 
     /// Answers one request. Whatever it holds, there is an answer.
-    pub async fn answer<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Answer
+    pub async fn answer<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -171,7 +221,7 @@ impl Api {
         let mut body = pin!(body);
         let mut answer = match self.dispatch(client, &head, body.as_mut()).await {
             Ok(answer) => answer,
-            Err(error) => error.into_answer(),
+            Err(error) => error.into_answer().map(AnswerBody::Whole),
         };
         body::discard(&head.headers, body, self.body_timeout).await;
         // Links are credentials, and a cached status is a wrong one.
@@ -185,7 +235,7 @@ impl Api {
         client: Option<IpAddr>,
         head: &Parts,
         body: Pin<&mut B>,
-    ) -> Result<Answer, ApiError>
+    ) -> Result<Response<AnswerBody>, ApiError>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -194,16 +244,38 @@ impl Api {
             auth::refuse_browsers(&head.headers)?;
         }
         let (route, segment) = find_route(&head.method, head.uri.path())?;
+        if let Endpoint::Progress = route.endpoint {
+            let app = self.app(&head.headers, Scope::Read).await?;
+            return launch::progress(&self.login, &app, segment).await;
+        }
+        self.whole(client, head, body, route, segment).await.map(|answer| answer.map(AnswerBody::Whole))
+    }
+
+    /// The answer of an endpoint that answers at once.
+    async fn whole<B>(
+        &self,
+        client: Option<IpAddr>,
+        head: &Parts,
+        body: Pin<&mut B>,
+        route: &'static Route,
+        segment: &str,
+    ) -> Result<Answer, ApiError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         match route.endpoint {
+            // It does not answer at once.
+            Endpoint::Progress => Err(ApiError::NoSuchPath),
             Endpoint::Issue => {
                 let app = self.app(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                links::issue(&self.login, &app, &head.headers, body, client).await
+                links::issue(&self.issuer(&app, client), &head.headers, body).await
             }
             Endpoint::IssueBatch => {
                 let app = self.app(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::BATCH_BYTES_MAX).await?;
-                links::issue_batch(&self.login, &app, &head.headers, body, client).await
+                links::issue_batch(&self.issuer(&app, client), &head.headers, body).await
             }
             Endpoint::ReadLink => {
                 let app = self.app(&head.headers, Scope::Read).await?;
@@ -254,6 +326,10 @@ impl Api {
                 Ok((self.status)(route.path).await)
             }
         }
+    }
+
+    fn issuer<'a>(&'a self, app: &'a App, client: Option<IpAddr>) -> links::Issuer<'a> {
+        links::Issuer { login: &self.login, app, client }
     }
 
     async fn form<B>(&self, head: &Parts, body: B) -> Result<Form, OAuthError>
@@ -351,11 +427,12 @@ fn json_answer(status: StatusCode, value: &impl Serialize) -> Answer {
 }
 
 /// The same head, with the length that the body would have (RFC 9110 § 9.3.2).
-fn without_body(answer: Answer) -> Answer {
+fn without_body(answer: Response<AnswerBody>) -> Response<AnswerBody> {
     let (mut head, body) = answer.into_parts();
-    let length = body.size_hint().exact().unwrap_or_default();
-    head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    Response::from_parts(head, Full::default())
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, AnswerBody::from(Bytes::new()))
 }
 
 fn allow(answer: &mut Answer, methods: &str) {

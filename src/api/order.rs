@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json::{Fault, MemberError, Members};
 use crate::login::link::{Destination, Order};
@@ -10,18 +10,45 @@ use crate::token::State;
 
 /// The longest remark of an app, in bytes.
 const NOTE_BYTES_MAX: usize = 1024;
-/// Fields that a later version understands. To ignore one would drop a protection or a service that was asked for.
-const UNSUPPORTED: [&str; 1] = ["launch"];
 
-/// The order that `members` spell.
-pub(super) fn order(mut members: Members) -> Result<Order, MemberError> {
-    for name in UNSUPPORTED {
-        if members.take(name).is_some() {
-            return Err(MemberError::new(name, Fault::Unsupported));
-        }
+/// What an order asks for, and what its server is to be started with, if it is.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The order itself.
+    pub(super) order: Order,
+    /// The spawner's user options; none: those of the last start.
+    pub(super) options: Option<Map<String, Value>>,
+}
+
+impl Asked {
+    /// Whether the order names a path or a server instead of `next`.
+    pub(super) fn is_by_path(&self) -> bool {
+        matches!(self.order.destination, Destination::Path { .. })
     }
+}
+
+/// The order that `members` spell. `launches`: whether servers can be launched here.
+pub(super) fn order(mut members: Members, launches: bool) -> Result<Asked, MemberError> {
     let username = members.text("username")?.ok_or_else(|| MemberError::new("username", Fault::Missing))?;
     let destination = destination(&mut members)?;
+    let (launch, options) = match members.take("launch") {
+        None | Some(Value::Bool(false)) => (false, None),
+        Some(Value::Bool(true)) => (true, None),
+        Some(Value::Object(options)) => (true, Some(options)),
+        Some(_) => {
+            return Err(MemberError::new(
+                "launch",
+                Fault::Invalid("true, false, or an object of user options"),
+            ));
+        }
+    };
+    if launch && !launches {
+        return Err(MemberError::new("launch", Fault::Unavailable("hub.api_token_file")));
+    }
+    // `next` may lead anywhere, and says nothing of which server to start.
+    if launch && matches!(destination, Destination::Next(_)) {
+        return Err(MemberError::new("launch", Fault::Conflict("next; send path and server")));
+    }
     let expires_in = match members.take("expires_in") {
         None => None,
         Some(value) => Some(seconds(&value).ok_or_else(|| {
@@ -46,7 +73,8 @@ pub(super) fn order(mut members: Members) -> Result<Order, MemberError> {
         })?),
     };
     members.end()?;
-    Ok(Order { username, destination, expires_in, confirm, groups, claims, note, state })
+    let order = Order { username, destination, expires_in, confirm, groups, claims, note, state, launch };
+    Ok(Asked { order, options })
 }
 
 /// `next` is a path on the public origin; `path` one inside the user's server, and `server` alone opens that server's

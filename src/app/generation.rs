@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use ipnet::IpNet;
 
 use super::StartError;
-use crate::api::Api;
+use crate::api::{AnswerBody, Api};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -19,7 +17,7 @@ use crate::login::LoginService;
 use crate::login::assertion::Signer;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
-use crate::proxy::{Proxy, Shared};
+use crate::proxy::{Parts, Proxy, Shared};
 use crate::reloads::Reloads;
 use crate::server::current::Current;
 use crate::server::redirect::Redirect;
@@ -76,8 +74,9 @@ impl Generation {
         let login = Arc::new(login);
         let (metrics, shutdown) = (Arc::clone(&lasting.metrics), lasting.shutdown.clone());
         let pages = Pages::new(&config)?;
-        let shared = Shared::new(&config, Arc::clone(&login), signer(&config)?, pages, metrics, shutdown);
-        let shared = Arc::new(shared.map_err(|_| StartError::PublicUrl)?);
+        let parts = Parts { login: Arc::clone(&login), signer: signer(&config)?, pages };
+        let shared =
+            Arc::new(Shared::new(&config, parts, metrics, shutdown).map_err(|_| StartError::PublicUrl)?);
         let threads = config.public.runtimes();
         Ok(Self::new(InForce { config, threads, login, shared }, lasting))
     }
@@ -127,8 +126,8 @@ impl InForce {
         let hub = Arc::new(HubClient::new(&config, Arc::clone(&lasting.metrics))?);
         let login = Arc::new(self.login.succeeded_by(&config, hub).ok_or(StartError::PublicUrl)?);
         let pages = Pages::new(&config)?;
-        let shared = self.shared.succeeded_by(&config, Arc::clone(&login), signer(&config)?, pages);
-        let shared = Arc::new(shared.map_err(|_| StartError::PublicUrl)?);
+        let parts = Parts { login: Arc::clone(&login), signer: signer(&config)?, pages };
+        let shared = Arc::new(self.shared.succeeded_by(&config, parts).map_err(|_| StartError::PublicUrl)?);
         Ok(Generation::new(InForce { config, threads: self.threads, login, shared }, lasting))
     }
 }
@@ -212,9 +211,9 @@ impl Live {
 pub(super) struct Management(Arc<Api>);
 
 impl Service for Management {
-    type Body = Full<Bytes>;
+    type Body = AnswerBody;
 
-    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<AnswerBody> {
         self.0.answer(Some(connection.peer), request).await
     }
 }

@@ -13,8 +13,8 @@ use super::{Exit, block_on, fail, print};
 
 /// Enough for a busy machine; a person is waiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For the whole call.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// For the whole call: a launch asks the hub several things.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What link is wanted.
 #[derive(Debug, Args)]
@@ -30,11 +30,14 @@ pub struct LinkArgs {
     #[arg(long, conflicts_with = "next")]
     path: Option<String>,
     /// A path on the public address, such as /hub/home
-    #[arg(long, conflicts_with = "server")]
+    #[arg(long, conflicts_with_all = ["server", "launch"])]
     next: Option<String>,
     /// The user's named server; the default one without
     #[arg(long)]
     server: Option<String>,
+    /// Create the user and start the server now, if need be
+    #[arg(long)]
+    launch: bool,
     /// How long the link may wait, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     expires_in: Option<u64>,
@@ -68,6 +71,8 @@ async fn issue(args: &LinkArgs) -> Result<String, String> {
         "next": args.next,
         "server": args.server,
         "expires_in": args.expires_in,
+        // Absent, not false: an older hublatch does not know the word.
+        "launch": args.launch.then_some(true),
     });
     let answer = request.json(&order).send().await.map_err(|error| with_causes(&error))?;
     let status = answer.status();

@@ -133,6 +133,7 @@ impl Rules {
             jwt: None,
             exchange_url: None,
             hub_tokens: None,
+            vouches: true,
         }
     }
 }

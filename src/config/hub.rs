@@ -13,7 +13,7 @@ use super::file::ConfigFile;
 use super::origin::web_url;
 use super::parse::duration_within;
 use super::secret::{Secret, refuse_exposed, secret};
-use super::{App, Hub, Listen, Scope, Upstream, tls};
+use super::{App, Hub, Listen, Login, Scope, Upstream, WithoutToken, tls};
 use crate::tls::{Connector, Roots};
 
 /// Where every hub answers its API, behind its base URL.
@@ -188,6 +188,30 @@ pub(super) fn demand_token(file: &mut ConfigFile, hub: Option<&Hub>, apps: Optio
         file.fault(
             &format!("apps[{index}].hub_tokens"),
             "needs hub.api_token_file: the token of a hub service that has the scope \"tokens\"",
+        );
+    }
+}
+
+/// `hub.api_only`. In that mode hublatch itself starts servers, and asks whether they run.
+pub(super) fn api_only(file: &mut ConfigFile, api: Option<&HubApi>) -> Option<bool> {
+    let api_only = file.flag("hub.api_only", false)?;
+    if api_only && api.is_some_and(|api| api.token.is_none()) {
+        file.fault(
+            "hub.api_only",
+            "needs hub.api_token_file: the token of a hub service with the scopes \"read:servers\", \
+             \"start:servers\" and \"admin:users\"",
+        );
+    }
+    Some(api_only)
+}
+
+/// Notes a fault if people would be sent to the hub's own login, whose page API-only mode does not style.
+pub(super) fn refuse_forward(file: &mut ConfigFile, hub: Option<&Hub>, login: Option<&Login>) {
+    let forwards = login.is_some_and(|login| login.without_token == WithoutToken::Forward);
+    if forwards && hub.is_some_and(|hub| hub.api_only) {
+        file.fault(
+            "login.without_token",
+            "is \"forward\", but with hub.api_only the hub has no login page; write \"page\" or \"redirect\"",
         );
     }
 }

@@ -166,6 +166,8 @@ pub struct Hub {
     pub base_url: String,
     /// Where and how its API is called.
     pub api: HubApi,
+    /// Whether it shows no pages: only its API, the login and the logout are routed to it.
+    pub api_only: bool,
 }
 
 impl Hub {
@@ -383,6 +385,8 @@ pub struct App {
     pub exchange_url: Option<url::Url>,
     /// What hub tokens it may have, if any.
     pub hub_tokens: Option<AppHubTokens>,
+    /// Whether it may say of which groups its users are, and make other claims: not a user who issues links herself.
+    pub vouches: bool,
 }
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).

@@ -117,6 +117,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
         hub_tokens.as_ref().is_none_or(|tokens| tokens.as_ref().is_some_and(HubTokens::lists_anybody));
     let apps = apps::apps(file, lifetimes.longest, others_issue);
     hub::demand_token(file, hub.as_ref(), apps.as_deref());
+    hub::refuse_forward(file, hub.as_ref(), login.as_ref());
     let limits = Limits::read(file);
     let log = log(file);
     let mut config = Config {
@@ -275,8 +276,9 @@ fn hub(file: &mut ConfigFile, address: Option<HubAddress>, own: &[Listen]) -> Op
         hub::HubTls { roots: roots.clone().flatten(), of_url: tls.as_ref().and_then(Option::as_ref) };
     let base = base_url.as_deref().unwrap_or("/");
     let api = hub::api(file, upstream.as_ref().unwrap_or(&nowhere), base, &of_hub, own);
+    let api_only = hub::api_only(file, api.as_ref());
     let (upstream, base_url, tls, api, _) = (upstream?, base_url?, tls?, api?, roots?);
-    Some(Hub { upstream, tls, base_url, api })
+    Some(Hub { upstream, tls, base_url, api, api_only: api_only? })
 }
 
 /// Whether `text` is spelled as an URL of https.

@@ -7,6 +7,8 @@
 mod answer;
 mod checks;
 mod error;
+mod events;
+mod launch;
 mod servers;
 mod tokens;
 mod users;
@@ -28,6 +30,8 @@ use answer::Answer;
 
 pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
+pub use events::{Event, Events, written};
+pub use launch::{LaunchError, Launched, ServerState};
 pub use servers::{Progress, Started, Stopped};
 pub use tokens::{CreatedToken, Kind, NewToken, Owner, TokenInfo};
 pub use users::{Created, Server, User};
@@ -96,7 +100,7 @@ impl HubClient {
 
     /// Counts a check of a token, whether or not the hub is asked for it.
     fn count_check(&self) {
-        self.metrics.hub_token_checks.inc();
+        self.metrics.hub.token_checks.inc();
     }
 
     /// A request with our own token. Each of `segments` is escaped as one segment of the path.
@@ -141,8 +145,8 @@ impl HubClient {
         };
         let result = outcome.as_ref().map_or_else(HubError::word, |_| "answered");
         let labels = HubCallLabels { call: Reason(call.word()), result: Reason(result) };
-        self.metrics.hub_calls.get_or_create(&labels).inc();
-        self.metrics.hub_call_seconds.observe(begun.elapsed().as_secs_f64());
+        self.metrics.hub.calls.get_or_create(&labels).inc();
+        self.metrics.hub.seconds.observe(begun.elapsed().as_secs_f64());
         outcome
     }
 }

@@ -32,9 +32,22 @@ pub enum Stopped {
     Pending,
 }
 
+/// What a server is started with. Up to JupyterHub 5 the body is the options themselves; 6 takes that too, unless there are
+/// none, or one of them has the name of a field of its own.
 #[derive(Serialize)]
-struct Start<'a> {
-    user_options: &'a Map<String, Value>,
+#[serde(untagged)]
+enum Start<'a> {
+    Plain(&'a Map<String, Value>),
+    Named { user_options: &'a Map<String, Value> },
+}
+
+impl<'a> Start<'a> {
+    fn with(options: &'a Map<String, Value>) -> Self {
+        let plain = !options.is_empty()
+            && !options.contains_key("user_options")
+            && !options.contains_key("display_name");
+        if plain { Self::Plain(options) } else { Self::Named { user_options: options } }
+    }
 }
 
 /// The server-sent events of a server that starts, as they come: `data: {"progress":50,"message":…}` and empty lines.
@@ -58,8 +71,8 @@ impl HubClient {
     ) -> Result<Started, HubError> {
         let call = Call::StartServer;
         let mut request = self.own(call, Method::POST, &path_of(user, server))?;
-        if let Some(user_options) = options {
-            request = request.json(&Start { user_options });
+        if let Some(options) = options {
+            request = request.json(&Start::with(options));
         }
         match self.ask(call, request).await {
             Ok(answer) => match answer.status {

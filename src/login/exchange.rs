@@ -122,6 +122,7 @@ impl LoginService {
             app,
             next: None,
             judged_by: None,
+            launch: None,
             groups: None,
             claims: None,
             confirm: false,

@@ -195,7 +195,7 @@ impl LoginService {
         scopes: Vec<String>,
         client: Option<IpAddr>,
     ) -> HubToken {
-        self.metrics.hub_tokens_issued.inc();
+        self.metrics.hub.tokens_issued.inc();
         self.audit.write(&Record {
             time: self.clock.now().wall,
             event: Event::TokenIssued,
@@ -241,7 +241,7 @@ impl LoginService {
         if let Some(checks) = &self.checks {
             checks.forget(token);
         }
-        self.metrics.hub_tokens_revoked.inc();
+        self.metrics.hub.tokens_revoked.inc();
         self.audit.write(&Record {
             time: self.clock.now().wall,
             event: Event::TokenRevoked,

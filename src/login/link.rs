@@ -12,7 +12,9 @@ use super::next::{Next, NextError, form_encode};
 use crate::audit::{Event, Record};
 use crate::config::App;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError};
-use crate::token::{LinkId, LoginGrant, LoginToken, NoRandomness, State, Username, UsernameError};
+use crate::token::{
+    LinkId, LoginGrant, LoginToken, NoRandomness, ServerName, State, Username, UsernameError,
+};
 
 /// The most bytes that groups and claims of one grant may take as JSON: the assertion travels in a header, and
 /// configurable-http-proxy takes 16 KiB of headers in all.
@@ -53,6 +55,28 @@ pub struct Order {
     pub note: Option<String>,
     /// The browser in which alone the link will work.
     pub state: Option<State>,
+    /// Whether the server is started for this link, so that the browser waits for it.
+    pub launch: bool,
+}
+
+/// An order that was judged, with the token of its link; nothing is stored yet.
+#[derive(Debug)]
+pub struct Draft {
+    link: Link,
+    login_token: LoginToken,
+    lifetime: Duration,
+}
+
+impl Draft {
+    /// Who will be logged in.
+    pub fn username(&self) -> &Username {
+        &self.link.grant.username
+    }
+
+    /// The server to start, if the order wants one.
+    pub fn launch(&self) -> Option<&ServerName> {
+        self.link.grant.launch.as_ref()
+    }
 }
 
 /// A link, just issued.
@@ -100,6 +124,9 @@ pub enum IssueError {
     /// Only links with a `state` work here.
     #[error("state is required: links without one do not work here (login.require_state)")]
     StateRequired,
+    /// Groups or claims come from somebody who must not say them.
+    #[error("groups and claims are for apps and services to say, not for a user")]
+    MayNotVouch,
     /// Groups and claims are too large for a header.
     #[error("groups and claims take more than {CLAIMS_BYTES_MAX} bytes")]
     ClaimsTooLarge,
@@ -143,27 +170,60 @@ pub struct OrderError {
     pub cause: IssueError,
 }
 
+impl OrderError {
+    fn whole(cause: IssueError) -> Self {
+        Self { index: None, cause }
+    }
+}
+
+/// Where an order leads.
+#[derive(Default)]
+struct Aim {
+    next: Option<Next>,
+    /// The path inside a server by which the app's rule judges `next`; none: `next` itself.
+    judged: Option<Next>,
+    /// The server to wait for.
+    server: Option<ServerName>,
+}
+
 impl LoginService {
-    /// Issues one link for each of `orders`, all or none.
+    /// Judges each of `orders` and draws its link up; one that is bad spoils all. Stores nothing.
+    pub fn draw_up(&self, app: &App, orders: Vec<Order>) -> Result<Vec<Draft>, OrderError> {
+        let count = u32::try_from(orders.len()).unwrap_or(u32::MAX);
+        let limited = |retry_after| OrderError::whole(IssueError::RateLimited { retry_after });
+        self.apps.charge(app, count).map_err(limited)?;
+        let one = |(index, order)| {
+            self.judge_order(app, order).map_err(|cause| OrderError { index: Some(index), cause })
+        };
+        orders.into_iter().enumerate().map(one).collect()
+    }
+
+    /// Issues the links of `drafts`, all or none. Their lives begin now.
     ///
-    /// An idempotency key goes with exactly one order.
+    /// An idempotency key goes with exactly one draft.
     pub async fn issue(
         &self,
         app: &App,
-        orders: Vec<Order>,
+        drafts: Vec<Draft>,
         key: Option<IdempotencyKey>,
         client: Option<IpAddr>,
     ) -> Result<Vec<IssuedLink>, OrderError> {
-        let whole = |cause: IssueError| OrderError { index: None, cause };
-        let count = u32::try_from(orders.len()).unwrap_or(u32::MAX);
-        self.apps.charge(app, count).map_err(|retry_after| whole(IssueError::RateLimited { retry_after }))?;
-        let mut links = Vec::with_capacity(orders.len());
-        let mut issued = Vec::with_capacity(orders.len());
-        for (index, order) in orders.into_iter().enumerate() {
-            let (link, answer) =
-                self.draw_up(app, order).map_err(|cause| OrderError { index: Some(index), cause })?;
+        let whole = OrderError::whole;
+        let now = self.clock.now();
+        let mut links = Vec::with_capacity(drafts.len());
+        let mut issued = Vec::with_capacity(drafts.len());
+        for Draft { mut link, login_token, lifetime } in drafts {
+            (link.issued, link.expires) = (now, now.plus(lifetime));
+            issued.push(IssuedLink {
+                id: link.id.clone(),
+                url: self.url(&login_token, link.grant.next.as_deref()),
+                login_token,
+                username: link.grant.username.clone(),
+                next: link.grant.next.clone(),
+                expires_in: lifetime,
+                expires_at: link.expires.wall,
+            });
             links.push(link);
-            issued.push(answer);
         }
         let seconds: Vec<u64> = links.iter().map(second_of).collect();
         let waits = self.apps.count(app, &seconds, self.clock.now());
@@ -202,19 +262,22 @@ impl LoginService {
         Ok(issued)
     }
 
-    /// Judges one order and makes its link and token; stores nothing.
-    fn draw_up(&self, app: &App, order: Order) -> Result<(Link, IssuedLink), IssueError> {
+    /// Judges one order and makes its link and token.
+    fn judge_order(&self, app: &App, order: Order) -> Result<Draft, IssueError> {
         let username = self.rules.usernames.parse(&order.username)?;
         if !app.allows_user(&username) {
             return Err(IssueError::UserNotAllowed { app: app.name.to_string(), username });
         }
-        let (next, judged) = self.destination(&username, &order.destination)?;
+        let Aim { next, judged, server } = self.aim(&username, &order.destination, order.launch)?;
         if judged.as_ref().or(next.as_ref()).is_some_and(|next| !app.allows_next(next)) {
             return Err(NextError::NotAllowed.into());
         }
         let lifetime = order.expires_in.unwrap_or(self.rules.lifetime.min(app.max_lifetime));
         if lifetime.is_zero() || lifetime > app.max_lifetime {
             return Err(IssueError::Lifetime { max_seconds: app.max_lifetime.as_secs() });
+        }
+        if !app.vouches && (order.groups.is_some() || order.claims.is_some()) {
+            return Err(IssueError::MayNotVouch);
         }
         if !fits_a_header(order.groups.as_deref(), order.claims.as_ref()) {
             return Err(IssueError::ClaimsTooLarge);
@@ -224,51 +287,54 @@ impl LoginService {
         }
         let login_token = LoginToken::generate(&*self.random)?;
         let now = self.clock.now();
-        let expires = now.plus(lifetime);
-        let next = next.map(|next| next.as_str().to_owned());
         let link = Link {
             id: LinkId::generate(&*self.random)?,
             digest: login_token.digest(),
             grant: LoginGrant {
-                username: username.clone(),
+                username,
                 app: app.name.clone(),
-                next: next.clone(),
+                next: next.map(|next| next.as_str().to_owned()),
                 judged_by: judged.map(|next| next.as_str().to_owned()),
                 groups: order.groups,
                 claims: order.claims,
                 confirm: order.confirm,
                 state: order.state,
+                launch: server,
             },
             status: LinkStatus::Pending,
             issued: now,
-            expires,
+            expires: now.plus(lifetime),
             used_at: None,
             note: order.note,
         };
-        let issued = IssuedLink {
-            id: link.id.clone(),
-            url: self.url(&login_token, next.as_deref()),
-            login_token,
-            username,
-            next,
-            expires_in: lifetime,
-            expires_at: expires.wall,
-        };
-        Ok((link, issued))
+        Ok(Draft { link, login_token, lifetime })
     }
 
-    /// The `next` of an order, and the inner path by which a `path` order is judged.
-    fn destination(
-        &self,
-        username: &Username,
-        destination: &Destination,
-    ) -> Result<(Option<Next>, Option<Next>), NextError> {
+    /// Where an order leads. Into a server that is launched, and in API-only mode into any, the way is straight: there the
+    /// hub's spawn page is not needed, here it does not exist.
+    fn aim(&self, username: &Username, destination: &Destination, launch: bool) -> Result<Aim, NextError> {
+        let rule = &self.rules.next;
         match destination {
-            Destination::HubDecides => Ok((None, None)),
-            Destination::Next(next) => Ok((Some(self.rules.next.check(next)?), None)),
+            Destination::HubDecides if launch => {
+                let server = ServerName::default();
+                Ok(Aim {
+                    next: Some(rule.inside(username, &server, "")?),
+                    judged: None,
+                    server: Some(server),
+                })
+            }
+            Destination::HubDecides => Ok(Aim::default()),
+            Destination::Next(next) => Ok(Aim { next: Some(rule.check(next)?), ..Aim::default() }),
             Destination::Path { path, server } => {
-                let (outer, inner) = self.rules.next.spawn(username, server.as_deref(), path)?;
-                Ok((Some(outer), Some(inner)))
+                let server = ServerName::parse(server.as_deref().unwrap_or_default());
+                let server = server.ok_or(NextError::ServerName)?;
+                if launch || self.rules.api_only {
+                    let next = rule.inside(username, &server, path)?;
+                    Ok(Aim { next: Some(next), judged: None, server: launch.then_some(server) })
+                } else {
+                    let (outer, inner) = rule.spawn(username, &server, path)?;
+                    Ok(Aim { next: Some(outer), judged: Some(inner), server: None })
+                }
             }
         }
     }

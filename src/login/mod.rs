@@ -10,6 +10,7 @@ pub mod hub_tokens;
 mod issuer;
 mod jwks;
 pub mod jwt;
+pub mod launch;
 pub mod link;
 mod live;
 pub mod next;
@@ -41,6 +42,7 @@ use crate::token::{BrowserSecret, NoRandomness, UsernameRule};
 
 use apps::Apps;
 use jwt::Signatories;
+use launch::Tickets;
 use next::NextRule;
 use parameter::Parameter;
 use service::Services;
@@ -72,6 +74,10 @@ pub struct Rules {
     pub replay_grace: Duration,
     /// Whether only links that are bound to a browser work.
     pub require_state: bool,
+    /// `{base}hub/hublatch/launch/`.
+    pub waiting_path: String,
+    /// Whether the hub shows no pages (`hub.api_only`).
+    pub api_only: bool,
 }
 
 /// Issues, redeems and revokes login links.
@@ -89,6 +95,8 @@ pub struct LoginService {
     services: Arc<Services>,
     signatories: Signatories,
     tries: Tries,
+    /// None: no server can be launched.
+    tickets: Option<Tickets>,
     /// When this service began to remember.
     started: Moment,
 }
@@ -130,12 +138,15 @@ impl LoginService {
             confirm: config.login.confirm,
             replay_grace: config.login.replay_grace,
             require_state: config.login.require_state,
+            waiting_path: format!("{}hub/hublatch/launch/", config.hub.base_url),
+            api_only: config.hub.api_only,
         };
         let Parts { store, clock, random, audit, metrics, hub } = parts;
         let checks =
             |tokens: &HubTokens| TokenChecks::new(Arc::clone(&hub), Arc::clone(&clock), tokens.cache_max_age);
         let checks = config.hub_tokens.as_ref().map(checks);
         let services = Arc::new(Services::default());
+        let tickets = config.hub.api.token.as_ref().map(|token| Tickets::new(token.as_bytes()));
         let started = clock.now();
         Some(Self {
             rules,
@@ -149,6 +160,7 @@ impl LoginService {
             checks,
             signatories: Signatories::new(&config.apps, Arc::clone(&services)),
             services,
+            tickets,
             tries: Tries::new(config.limits.unknown_tokens_per_minute),
             started,
         })

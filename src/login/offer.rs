@@ -42,11 +42,6 @@ impl Offer {
         self.next.as_ref()
     }
 
-    /// The `next` that the app gave the link: it goes before the browser's.
-    pub fn granted_next(&self) -> Option<&str> {
-        self.link.grant.next.as_deref()
-    }
-
     /// Whether the link itself asks for the confirm page.
     pub fn asks(&self) -> bool {
         self.link.grant.confirm
@@ -150,8 +145,12 @@ impl LoginService {
 
     /// Whether the link could still be issued for its user today.
     fn still_allows(&self, link: &Link) -> bool {
-        let username = &link.grant.username;
+        self.allows(&link.grant.app, &link.grant.username)
+    }
+
+    /// Whether `app` may log `username` in, by today's rules.
+    pub(super) fn allows(&self, app: &str, username: &Username) -> bool {
         self.rules.usernames.parse(username.as_str()).is_ok_and(|name| name == *username)
-            && self.apps.by_name(&link.grant.app).is_some_and(|app| app.allows_user(username))
+            && self.apps.by_name(app).is_some_and(|app| app.allows_user(username))
     }
 }

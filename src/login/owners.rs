@@ -2,8 +2,8 @@
 //!
 //! Each owner is an app of her own, called `hub:service:NAME` or `hub:user:NAME` (no app's name has a ":"): with links, a
 //! rate and live links of her own. A service may do what an app with these rules may. A user may log in herself alone,
-//! unless the operator says otherwise, and only by a token that may do all that she may: the token of her notebook
-//! server, or one that she has given to another program, must not become a session of hers.
+//! unless the operator says otherwise, without groups and claims, and only by a token that may do all that she may: the
+//! token of her notebook server, or one that she has given to another program, must not become a session of hers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,6 +101,8 @@ impl Owners {
     fn rules(&self, kind: Kind, name: &str, app: &str) -> Option<App> {
         let rules = &*self.listed.rules;
         let mut rules = App { name: app.into(), ..rules.clone() };
+        // A user must not put herself into a group of the hub's (`manage_groups`), nor anybody else.
+        rules.vouches = kind == Kind::Service;
         if kind == Kind::User && !self.listed.users_for_others {
             let herself = rules.usernames.matches(name).then(|| regex::escape(name));
             // Nothing matches a class without a character.

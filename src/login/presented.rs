@@ -14,6 +14,7 @@ const FOREIGN_BYTES_MAX: usize = 3800;
 pub struct Presented {
     text: Zeroizing<String>,
     kind: Kind,
+    digest: TokenDigest,
 }
 
 /// Who has made a token, as its shape tells.
@@ -39,7 +40,8 @@ impl Presented {
         } else {
             return None;
         };
-        Some(Self { text: Zeroizing::new(text.to_owned()), kind })
+        let digest = TokenDigest::of(text.as_bytes());
+        Some(Self { text: Zeroizing::new(text.to_owned()), kind, digest })
     }
 
     /// Who has made it.
@@ -54,7 +56,7 @@ impl Presented {
 
     /// What two requests with one token have in common.
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest::of(self.text.as_bytes())
+        self.digest
     }
 }
 

@@ -84,6 +84,7 @@ impl LoginService {
                 app: signatory.app.name.clone(),
                 next: claims.next.clone().filter(|next| !next.is_empty()),
                 judged_by: None,
+                launch: None,
                 groups: claims.groups.clone(),
                 claims: None,
                 confirm: false,

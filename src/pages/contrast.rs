@@ -3,7 +3,7 @@
 use super::look::OUR_STYLE as STYLE;
 
 /// What is written on what, and the least ratio: 4.5 for text (WCAG § 1.4.3), 3 for signs and borders (§ 1.4.11).
-const PAIRS: [(&str, &str, f64); 13] = [
+const PAIRS: [(&str, &str, f64); 15] = [
     ("text", "card", 4.5),
     ("text", "field", 4.5),
     ("soft", "card", 4.5),
@@ -13,6 +13,8 @@ const PAIRS: [(&str, &str, f64); 13] = [
     ("accent", "card", 4.5),
     ("accent-over", "card", 4.5),
     ("accent", "ground", 3.0),
+    ("accent", "field", 3.0),
+    ("soft", "field", 4.5),
     ("person", "card", 3.0),
     ("link", "card", 3.0),
     ("clock", "card", 3.0),

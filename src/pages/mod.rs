@@ -31,7 +31,12 @@ pub use format::Format;
 use language::LANGUAGES;
 use look::{Look, markup, plain};
 use page::{Notice, Sign};
-pub use page::{Page, Refused};
+pub use page::{Page, Refused, Start};
+
+/// What moves the progress bar of a server that starts.
+const SCRIPT: &str = include_str!("waiting.js");
+/// How long that page rests without script before it asks again, in seconds.
+const REFRESH_SECONDS: u64 = 3;
 
 /// Renders the few pages that hublatch itself shows.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub struct Pages {
     /// The policy of a page without a form, and of one with a form.
     policy: HeaderValue,
     form_policy: HeaderValue,
+    /// The policy of the page of a server that starts: its own script runs, and listens to this origin.
+    script_policy: HeaderValue,
     /// Whether pages of other sites may show them.
     embedded: bool,
 }
@@ -76,11 +83,13 @@ impl Pages {
             .logo
             .as_ref()
             .map(|logo| format!("data:{};base64,{}", logo.media_type, STANDARD.encode(&logo.bytes)));
-        let policy = |form_action: &str| {
-            let images = if logo.is_some() { " img-src data:;" } else { "" };
-            content_security_policy(&look, images, form_action, ancestors.unwrap_or("'none'"))
+        let images = if logo.is_some() { " img-src data:;" } else { "" };
+        let policy = |more: &str, form_action: &str| {
+            content_security_policy(&look, more, form_action, ancestors.unwrap_or("'none'"))
         };
-        let (policy, form_policy) = (policy("'none'"), policy(&form_action(public)));
+        let script = format!("{images} script-src '{}'; connect-src 'self';", sha256(SCRIPT));
+        let script_policy = policy(&script, "'none'");
+        let (policy, form_policy) = (policy(images, "'none'"), policy(images, &form_action(public)));
         let pages = Self {
             language: wanted.language,
             name: wanted.name.clone(),
@@ -88,6 +97,7 @@ impl Pages {
             app_url: app_url.filter(|url| !url.is_empty()),
             policy,
             form_policy,
+            script_policy,
             embedded: ancestors.is_some(),
             look,
         };
@@ -113,9 +123,16 @@ impl Pages {
 
     /// The whole answer: status, headers and body.
     ///
-    /// [`Page::Confirm`] as JSON is 403: a program cannot press the button, and must not take 200 for a login.
+    /// [`Page::Confirm`] as JSON is 403: a program cannot press the button, and must not take 200 for a login. A server
+    /// that starts is 202.
     pub fn answer(&self, page: &Page<'_>, format: Format) -> Response<Bytes> {
-        let has_form = matches!(page, Page::Confirm { .. }) && format != Format::Json;
+        let starting = matches!(page, Page::Server { start: Start::Starting { .. }, .. });
+        let has_form = matches!(page, Page::Confirm { .. } | Page::Server { .. }) && !starting;
+        let policy = match format {
+            Format::Html(_) if has_form => &self.form_policy,
+            Format::Html(_) if starting => &self.script_policy,
+            Format::Html(_) | Format::Json => &self.policy,
+        };
         let (status, media_type, language, body) = match format {
             Format::Html(asked) => {
                 let language = self.language.unwrap_or(asked);
@@ -127,9 +144,12 @@ impl Pages {
                 let notice = page.notice(Language::English.words());
                 let is_confirm = matches!(page, Page::Confirm { .. });
                 let status = if is_confirm { StatusCode::FORBIDDEN } else { notice.status };
+                let status = if starting { StatusCode::ACCEPTED } else { status };
                 (status, "application/json", Language::English, json(status, &notice))
             }
         };
+        // An operator's template may leave our script and the tag for browsers without script out.
+        let refreshes = starting && format != Format::Json && !body.contains("http-equiv=\"refresh\"");
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let body_bytes = response.body().len();
@@ -137,15 +157,17 @@ impl Pages {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
-        self.protect(headers, has_form);
+        if refreshes {
+            headers.insert(header::REFRESH, HeaderValue::from(REFRESH_SECONDS));
+        }
+        self.protect(headers, policy, has_form && format != Format::Json);
         response
     }
 
-    fn protect(&self, headers: &mut HeaderMap, has_form: bool) {
+    fn protect(&self, headers: &mut HeaderMap, policy: &HeaderValue, has_form: bool) {
         // With "no-referrer" a browser posts "Origin: null" (Fetch, "`Origin` header"), and the form could not be told from a
         // forged one; "strict-origin" never sends the path or the query.
         let referrer = if has_form { "strict-origin" } else { "no-referrer" };
-        let policy = if has_form { &self.form_policy } else { &self.policy };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
         headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
@@ -178,7 +200,14 @@ impl Pages {
                     (None, _) => (confirm.what_unnamed, confirm.advice),
                 };
                 let heading = if username.is_some() { confirm.title } else { confirm.title_unnamed };
-                (heading, what, advice, names, Some(context! { action => *action, fields }))
+                let button = markup(heading, &names);
+                (heading, what, advice, names, Some(context! { action => *action, fields, button }))
+            }
+            Page::Server { start, action, .. } => {
+                let fields: [Value; 0] = [];
+                let form = context! { action => *action, fields, button => words.start_again };
+                let form = (!matches!(start, Start::Starting { .. })).then_some(form);
+                (notice.said.title, notice.said.what, notice.said.advice, Vec::new(), form)
             }
             Page::Refused(_)
             | Page::NoToken
@@ -189,10 +218,28 @@ impl Pages {
             | Page::BadGateway
             | Page::GatewayTimeout
             | Page::TooManyTries
+            | Page::NotWaiting
+            | Page::LoginRefused
+            | Page::LoggedOut
+            | Page::ServerNotRunning
+            | Page::NotFound
             | Page::Unavailable
             | Page::Rejected { .. } => {
                 (notice.said.title, notice.said.what, notice.said.advice, Vec::new(), None)
             }
+        };
+        let starting = if let Page::Server { start: Start::Starting { percent, message }, events, .. } = page
+        {
+            Some(context! {
+                percent => percent.min(&100),
+                message => *message,
+                events => *events,
+                so_far => words.so_far,
+                refresh => REFRESH_SECONDS,
+                script => Value::from_safe_string(SCRIPT.to_owned()),
+            })
+        } else {
+            None
         };
         let back = match &self.name {
             Some(name) => markup(words.back_to, &[("app", name)]),
@@ -210,6 +257,7 @@ impl Pages {
             detail => notice.detail,
             advice => markup(advice, &names),
             form,
+            starting,
             retry => notice.retry,
             app => context! { url => self.app_url.as_deref(), name => self.name.as_deref(), logo => self.logo.as_deref() },
             words => context! { back, again => words.again, error },
@@ -225,6 +273,7 @@ impl Sign {
             Self::Person => "person",
             Self::BrokenLink => "link",
             Self::Clock => "clock",
+            Self::Start => "start",
         }
     }
 }
@@ -248,13 +297,18 @@ fn form_action(public: &PublicUrl) -> String {
 }
 
 /// Nothing may load, frame, script or rebase the page; only its own style, known by its hash, and the logo within it
-/// apply.
-fn content_security_policy(look: &Look, images: &str, form_action: &str, ancestors: &str) -> HeaderValue {
-    let hash = |style: &str| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, style.as_bytes())));
+/// apply; and what `more` says.
+fn content_security_policy(look: &Look, more: &str, form_action: &str, ancestors: &str) -> HeaderValue {
+    let hash = |style: &str| format!("'{}'", sha256(style));
     let styles = look.styles().map(hash).collect::<Vec<_>>().join(" ");
     let policy = format!(
-        "default-src 'none'; style-src {styles};{images} form-action {form_action}; base-uri 'none'; \
+        "default-src 'none'; style-src {styles};{more} form-action {form_action}; base-uri 'none'; \
          frame-ancestors {ancestors}"
     );
     HeaderValue::try_from(policy).expect("base64, keywords and origins are visible ASCII")
+}
+
+/// The hash by which a policy knows `text` (CSP3 § 2.3.1, "hash-source").
+fn sha256(text: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }

@@ -18,6 +18,16 @@
 //! | `bad_gateway` | 502 | the upstream cannot be reached |
 //! | `gateway_timeout` | 504 | the upstream does not answer in time |
 //! | `too_many_tries` | 429 | too many unknown links from one address |
+//! | `server_starting` | 200, as JSON 202 | a launched server is on its way; the page goes on by itself |
+//! | `server_failed` | 502 | the hub has tried to start it, and failed; its words are shown |
+//! | `server_stopped` | 409 | it is not running, and nobody is starting it |
+//! | `server_limit` | 429 | the hub has no room for it now |
+//! | `server_refused` | 403 | the hub does not start it |
+//! | `not_waiting` | 403 | the waiting page of somebody else, or an old one |
+//! | `login_refused` | 403 | the hub does not let the user in (API-only mode) |
+//! | `logged_out` | 200 | the session at the hub has ended (API-only mode) |
+//! | `server_not_running` | 404 | a path in a server that does not run (API-only mode) |
+//! | `page_not_found` | 404 | a page that the hub would not style (API-only mode) |
 //! | `unavailable` | 503 | at a limit, or draining |
 //! | the caller's | the caller's | [`Page::Rejected`]: the request itself is at fault |
 
@@ -63,6 +73,25 @@ pub enum Page<'a> {
     GatewayTimeout,
     /// 429, too many unknown tokens from one address.
     TooManyTries,
+    /// 200 and others, a login that waits for its server.
+    Server {
+        /// How the start stands.
+        start: Start<'a>,
+        /// The page's own path: where the button posts to.
+        action: &'a str,
+        /// Where the events come from: a path on this origin.
+        events: &'a str,
+    },
+    /// 403, the waiting page of somebody else, or one that has outlived its ticket.
+    NotWaiting,
+    /// 403, the hub does not let the user in, and its own page would have no style (API-only mode).
+    LoginRefused,
+    /// 200, the session has ended, and the hub's own page would have no style (API-only mode).
+    LoggedOut,
+    /// 404, a path in a server that does not run (API-only mode).
+    ServerNotRunning,
+    /// 404, a page that is not there, and about which the hub's own page would have no style (API-only mode).
+    NotFound,
     /// 503, too many connections or requests, or draining.
     Unavailable,
     /// 4xx, with a sentence for a developer.
@@ -102,6 +131,36 @@ pub enum Refused {
     NeedsState,
 }
 
+/// How the start of a server stands. The messages are the hub's, which quotes programs of all kinds: they are escaped here,
+/// and text alone in the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// On its way.
+    Starting {
+        /// From 0 to 100.
+        percent: u8,
+        /// What the hub says.
+        message: &'a str,
+    },
+    /// The hub has tried and failed.
+    Failed {
+        /// What the hub says.
+        message: &'a str,
+    },
+    /// It is not running, and nobody is starting it.
+    Stopped,
+    /// The hub has no room for it now.
+    Full {
+        /// What the hub says.
+        message: &'a str,
+    },
+    /// The hub does not start it.
+    Refused {
+        /// What the hub says.
+        message: &'a str,
+    },
+}
+
 /// The sign at the head of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
@@ -111,6 +170,8 @@ pub(super) enum Sign {
     BrokenLink,
     /// Something to wait for.
     Clock,
+    /// A server that starts.
+    Start,
 }
 
 /// What a page says, apart from the names in it.
@@ -150,6 +211,7 @@ impl Page<'_> {
             action: "/hub/login",
             fields: &[("login_token", "…"), ("next", "/hub/home")],
         };
+        let server = |start| Page::Server { start, action: "/hub/x", events: "/hub/x/events" };
         let rejected = Page::Rejected {
             status: StatusCode::BAD_REQUEST,
             code: "bad_next",
@@ -165,6 +227,16 @@ impl Page<'_> {
             Page::BadGateway,
             Page::GatewayTimeout,
             Page::TooManyTries,
+            server(Start::Starting { percent: 50, message: "Spawning server" }),
+            server(Start::Failed { message: "Spawn failed" }),
+            server(Start::Stopped),
+            server(Start::Full { message: "Active user limit exceeded." }),
+            server(Start::Refused { message: "alice is pending stop" }),
+            Page::NotWaiting,
+            Page::LoginRefused,
+            Page::LoggedOut,
+            Page::ServerNotRunning,
+            Page::NotFound,
             Page::Unavailable,
             confirm(Some("alice"), None),
             confirm(Some("alice"), Some("bob")),
@@ -197,6 +269,17 @@ impl Page<'_> {
                 retry: true,
                 ..delay("gateway_timeout", &words.gateway_timeout)
             },
+            Self::Server { start, .. } => start.notice(words),
+            Self::NotWaiting => refusal("not_waiting", &words.not_waiting),
+            Self::LoginRefused => refusal("login_refused", &words.login_refused),
+            Self::LoggedOut => Notice { status: StatusCode::OK, ..refusal("logged_out", &words.logged_out) },
+            Self::ServerNotRunning => Notice {
+                status: StatusCode::NOT_FOUND,
+                ..delay("server_not_running", &words.server_not_running)
+            },
+            Self::NotFound => {
+                Notice { status: StatusCode::NOT_FOUND, ..refusal("page_not_found", &words.page_not_found) }
+            }
             Self::TooManyTries => Notice {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 ..delay("too_many_tries", &words.too_many_tries)
@@ -208,6 +291,32 @@ impl Page<'_> {
                 ..refusal(code, &words.rejected)
             },
         }
+    }
+}
+
+impl<'a> Start<'a> {
+    fn notice(self, words: &'static Words) -> Notice<'a> {
+        let (status, code, said, message) = match self {
+            Self::Starting { .. } => {
+                let said = &words.server_starting;
+                return Notice {
+                    status: StatusCode::OK,
+                    sign: Sign::Start,
+                    ..delay("server_starting", said)
+                };
+            }
+            Self::Failed { message } => {
+                (StatusCode::BAD_GATEWAY, "server_failed", &words.server_failed, message)
+            }
+            Self::Stopped => (StatusCode::CONFLICT, "server_stopped", &words.server_stopped, ""),
+            Self::Full { message } => {
+                (StatusCode::TOO_MANY_REQUESTS, "server_limit", &words.server_limit, message)
+            }
+            Self::Refused { message } => {
+                (StatusCode::FORBIDDEN, "server_refused", &words.server_refused, message)
+            }
+        };
+        Notice { status, detail: Some(message).filter(|message| !message.is_empty()), ..delay(code, said) }
     }
 }
 

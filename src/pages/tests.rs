@@ -2,6 +2,7 @@
 
 mod languages;
 mod operators;
+mod server;
 
 use hyper::header::{self, HeaderName};
 
@@ -14,7 +15,7 @@ const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
 
 /// What needs no form: the page, its status and its code.
-const NOTICES: [(Page<'static>, u16, &str); 17] = [
+const NOTICES: [(Page<'static>, u16, &str); 22] = [
     (Page::Refused(Refused::Unknown), 403, "link_unknown"),
     (Page::Refused(Refused::Expired), 403, "link_expired"),
     (Page::Refused(Refused::Used), 403, "link_used"),
@@ -30,6 +31,11 @@ const NOTICES: [(Page<'static>, u16, &str); 17] = [
     (Page::BadGateway, 502, "bad_gateway"),
     (Page::GatewayTimeout, 504, "gateway_timeout"),
     (Page::TooManyTries, 429, "too_many_tries"),
+    (Page::NotWaiting, 403, "not_waiting"),
+    (Page::LoginRefused, 403, "login_refused"),
+    (Page::LoggedOut, 200, "logged_out"),
+    (Page::ServerNotRunning, 404, "server_not_running"),
+    (Page::NotFound, 404, "page_not_found"),
     (Page::Unavailable, 503, "unavailable"),
     (
         Page::Rejected {
@@ -117,10 +123,10 @@ fn a_program_that_has_to_confirm_is_not_told_200() {
 #[test]
 fn every_answer_is_private_and_is_neither_stored_framed_nor_guessed_at() {
     let pages = pages(Some(APP_URL.to_owned()));
-    for (page, status, code) in every_page() {
+    for (page, _, code) in every_page() {
         for (format, media_type) in [(HTML, "text/html; charset=utf-8"), (Format::Json, "application/json")] {
             let answer = pages.answer(&page, format);
-            let has_form = status == 200 && format == HTML;
+            let has_form = code == "confirmation_required" && format == HTML;
             let (referrer, form_action) = if has_form {
                 ("strict-origin", "'self' https://*.hub.example.org")
             } else {
@@ -221,9 +227,17 @@ fn people_never_read_the_word_token_nor_the_token() {
 
 #[test]
 fn only_the_field_of_the_confirm_page_holds_the_token() {
-    for (page, status, code) in every_page() {
-        assert_eq!(html(&page).matches("login_token").count(), usize::from(status == 200), "{code}");
-        assert_eq!(html(&page).matches(TOKEN).count(), usize::from(status == 200), "{code}");
+    for (page, _, code) in every_page() {
+        assert_eq!(
+            html(&page).matches("login_token").count(),
+            usize::from(code == "confirmation_required"),
+            "{code}"
+        );
+        assert_eq!(
+            html(&page).matches(TOKEN).count(),
+            usize::from(code == "confirmation_required"),
+            "{code}"
+        );
         assert!(!format!("{page:?}").contains(TOKEN), "{code}");
     }
 }

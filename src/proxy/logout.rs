@@ -10,13 +10,14 @@ use hyper::{Method, Response, StatusCode};
 use super::error::ProxyError;
 use super::redeem::is_navigation;
 use super::upstream::ResponseBody;
-use super::{Passing, Proxy, cookies};
+use super::{Passing, Proxy, api_only, cookies};
 
 /// Passes a logout to the hub. Unless the hub refuses it, the tunnels of the session are closed, and a person's browser
-/// is sent to `login.after_logout_url` instead of the hub's page.
+/// is sent to `login.after_logout_url` instead of the hub's page, or shown ours in API-only mode.
 pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
     let shared = &proxy.shared;
     let headers = passing.request.headers();
+    let format = passing.format();
     let sessions = cookies::session_ids(headers);
     let leads_on = *passing.request.method() == Method::GET
         && passing.upgrade.is_none()
@@ -32,6 +33,9 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Result<Response<R
     }
     match &shared.rules.after_logout_url {
         Some(url) if leads_on => answer.map(|answer| lead_on(&answer, url)),
+        None if leads_on && shared.login.rules().api_only => {
+            answer.map(|answer| api_only::of_logout(proxy, &answer, format))
+        }
         Some(_) | None => answer,
     }
 }

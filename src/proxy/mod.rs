@@ -9,6 +9,7 @@ pub mod headers;
 pub mod identity;
 pub mod target;
 
+mod api_only;
 mod error;
 mod logout;
 mod pass;
@@ -20,6 +21,7 @@ mod stream;
 mod upgrade;
 mod upstream;
 mod visitor;
+mod waiting;
 mod wishes;
 
 use std::pin::Pin;
@@ -41,7 +43,7 @@ use shared::Rules;
 use upstream::Upstream;
 use wishes::Wishes;
 
-pub use shared::Shared;
+pub use shared::{Parts, Shared};
 pub use upstream::ResponseBody;
 
 /// Asks the hub for a sign of life; an error says what was tried.
@@ -96,7 +98,13 @@ impl Service for Proxy {
                     path if path == self.shared.rules.logout_path => {
                         Box::pin(logout::answer(self, passing)).await
                     }
+                    path if path.starts_with(self.shared.login.waiting_path())
+                        && self.shared.login.hub().has_token() =>
+                    {
+                        Box::pin(waiting::answer(self, passing)).await
+                    }
                     _ if wishes.a_stream() => Box::pin(self.stream(passing)).await,
+                    _ if self.shared.login.rules().api_only => Box::pin(api_only::pass(self, passing)).await,
                     _ => self.pass(passing).await,
                 }
             }

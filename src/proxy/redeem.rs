@@ -7,7 +7,7 @@ mod answers;
 mod conclude;
 mod exchange;
 mod form;
-mod gate;
+pub(super) mod gate;
 mod refuse;
 mod state;
 mod turns;
@@ -19,15 +19,16 @@ use super::error::ProxyError;
 use super::headers::Origin;
 use super::target::Rejection;
 use super::upstream::ResponseBody;
+use super::wishes::Wishes;
 use super::{Passing, Proxy, cookies, visitor, without_body};
 use crate::config::Confirm;
 use crate::login::next::{Next, form_decode};
 use crate::login::query::LoginQuery;
 use crate::login::{Asked, Refusal, RefusalReason};
-use crate::pages::Format;
 use crate::token::{LoginToken, State};
 
-use answers::{confirm_page, plain};
+use answers::confirm_page;
+pub(super) use answers::{location, page, plain};
 pub(super) use gate::is_navigation;
 use refuse::{hub_down, refuse};
 use turns::Taken;
@@ -36,7 +37,7 @@ pub use turns::Turns;
 type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// A request that wants to be logged in.
-struct Click {
+pub(super) struct Click {
     /// The token's text; it may have any shape.
     token: String,
     /// `next`, still encoded.
@@ -46,7 +47,8 @@ struct Click {
     /// The browser's headers, stripped, without our cookies.
     headers: HeaderMap,
     origin: Origin,
-    format: Format,
+    /// In what form it wants a page: judged only if there is one.
+    wishes: Wishes,
     /// The request asks for another protocol.
     upgrade: bool,
     /// A person pressed the button of our confirm page.
@@ -83,7 +85,7 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
                 others: query.rest(parameter),
                 headers: own_headers(passing.request.headers()),
                 origin: passing.origin,
-                format: passing.format(),
+                wishes: Wishes::of(passing.request.headers()),
                 upgrade: passing.has_upgrade,
                 confirmed: false,
                 handed_over,
@@ -104,7 +106,7 @@ fn token_text(value: &str) -> String {
 }
 
 /// The headers of `headers` for requests of our own that stand for the browser's.
-fn own_headers(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn own_headers(headers: &HeaderMap) -> HeaderMap {
     let mut own = without_body(headers);
     cookies::strip_ours(&mut own);
     own

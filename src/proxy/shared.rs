@@ -35,6 +35,16 @@ pub struct Shared {
     pub(super) rules: Rules,
 }
 
+/// What is made of one configuration, and goes with it.
+pub struct Parts {
+    /// The life of tokens.
+    pub login: Arc<LoginService>,
+    /// What proves a login to the hub; none: the header alone.
+    pub signer: Option<Signer>,
+    /// Our own pages.
+    pub pages: Pages,
+}
+
 /// What of the configuration decides about requests.
 #[derive(Debug)]
 pub struct Rules {
@@ -60,9 +70,7 @@ impl Shared {
     /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
     pub fn new(
         config: &Config,
-        login: Arc<LoginService>,
-        signer: Option<Signer>,
-        pages: Pages,
+        Parts { login, signer, pages }: Parts,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
@@ -106,11 +114,9 @@ impl Shared {
     pub fn succeeded_by(
         &self,
         config: &Config,
-        login: Arc<LoginService>,
-        signer: Option<Signer>,
-        pages: Pages,
+        parts: Parts,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
-        let new = Self::new(config, login, signer, pages, Arc::clone(&self.metrics), self.shutdown.clone())?;
+        let new = Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone())?;
         Ok(Self {
             tunnels: self.tunnels.clone(),
             turns: self.turns.clone(),

@@ -15,6 +15,7 @@ use super::error::ProxyError;
 use super::upgrade::Registered;
 use super::upstream::ResponseBody;
 use super::{Passing, Proxy, cookies};
+use crate::body::PieceError;
 use crate::dormant::Dormant;
 
 impl Proxy {
@@ -47,7 +48,7 @@ impl EventStream {
     }
 
     /// The next part. The end of the session is an end like any other: to its reader a stream may end at any time.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
         if Pin::new(&mut self.closed).poll(cx).is_ready() {
             self.body = None;
         }

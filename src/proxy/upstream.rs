@@ -18,11 +18,10 @@ use tokio_util::task::TaskTracker;
 
 use super::places::Places;
 use super::stream::EventStream;
-use crate::body::{BodyError, Progress, RequestBody};
+use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
-use crate::server::BUFFER_BYTES_MAX;
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
@@ -204,9 +203,7 @@ impl Upstream {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
         self.metrics.upstream_connections.inc();
-        let mut http = http1::Builder::new();
-        http.max_buf_size(BUFFER_BYTES_MAX);
-        let (sender, connection) = http.handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
             let _place = place;
@@ -360,6 +357,8 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
 pub enum ResponseBody {
     /// Ours, or none.
     Whole(Bytes),
+    /// Ours, piece by piece.
+    Pieces(Pieces),
     /// The hub's.
     Upstream {
         /// What comes.
@@ -373,17 +372,18 @@ pub enum ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = PieceError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
             Self::Upstream { incoming, lease } => {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 // With an error the answer is aborted and the connection with it: the lease is dropped, not released.
@@ -391,7 +391,7 @@ impl Body for ResponseBody {
                 if ended && let Some(lease) = lease.take() {
                     lease.release();
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Self::EventStream(stream) => stream.poll_frame(cx),
         }
@@ -400,6 +400,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
+            Self::Pieces(pieces) => pieces.is_end_stream(),
             Self::Upstream { incoming, .. } => incoming.is_end_stream(),
             Self::EventStream(stream) => stream.is_end_stream(),
         }
@@ -408,6 +409,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(pieces) => pieces.size_hint(),
             Self::Upstream { incoming, .. } => incoming.size_hint(),
             Self::EventStream(stream) => stream.size_hint(),
         }

@@ -38,10 +38,10 @@ impl Wishes {
     }
 
     /// The form of the answer that it wants.
-    pub fn format(self) -> Format {
-        let accept = self.accept.map(|value| (ACCEPT, value));
-        let language = self.language.map(|value| (ACCEPT_LANGUAGE, value));
-        let mode = self.mode.map(|value| (SEC_FETCH_MODE, value));
+    pub fn format(&self) -> Format {
+        let accept = self.accept.clone().map(|value| (ACCEPT, value));
+        let language = self.language.clone().map(|value| (ACCEPT_LANGUAGE, value));
+        let mode = self.mode.clone().map(|value| (SEC_FETCH_MODE, value));
         Format::preferred(&accept.into_iter().chain(language).chain(mode).collect())
     }
 }

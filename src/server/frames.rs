@@ -61,7 +61,7 @@ pub struct Meter {
 pub struct Exceeded;
 
 impl Meter {
-    /// At the beginning of a connection, with a budget of that many frames in [`BUDGET_TIME`].
+    /// At the beginning of a connection, with a budget of that many frames in `BUDGET_TIME`.
     pub fn new(budget: u32) -> Self {
         let since = Instant::now();
         Self { skip: PREFACE_BYTES, head: [0; HEAD_BYTES], filled: 0, counted: 0, budget, since }

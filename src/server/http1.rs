@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use super::attended::Attended;
 use super::stream::Stream;
 use super::wire::{Exchanges, Patience, Wire};
-use super::{BUFFER_BYTES_MAX, ConnectionInfo, Service, goodbye};
+use super::{ConnectionInfo, Service, goodbye};
 use crate::config::Limits;
 use crate::dormant::Dormant;
 use crate::shutdown::Shutdown;
@@ -45,7 +45,7 @@ pub async fn converse(
         }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.max_header_size(limits.head_bytes).max_buf_size(BUFFER_BYTES_MAX.max(limits.head_bytes));
+    http.max_header_size(limits.head_bytes);
     if limits.head_count != Limits::default().head_count {
         // hyper keeps its own default (100) on the stack.
         http.max_headers(limits.head_count);

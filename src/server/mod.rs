@@ -47,11 +47,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a connection without a request may yet bring its first one when a drain begins.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
-/// What is kept of one body, in each of hyper's buffers, while its taker does not take it. hyper's own bound is twice
-/// as high: a thousand browsers that do not read would take most of a gigabyte. A quarter of it costs half as much CPU
-/// again for a large download.
-pub const BUFFER_BYTES_MAX: usize = 192 * 1024;
-
 /// What a request may ask of its connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, TokenStore};
 use crate::clock::{Clock, Moment};
-use crate::metrics::{Metrics, StoreMetrics};
+use crate::metrics::{Metrics, StoreCall};
 use crate::token::{LinkId, TokenDigest, Username};
 
 /// Passes each call on, and notes how it went.
@@ -25,7 +25,7 @@ impl MeasuredStore {
 
     fn measured<'a, T: 'a>(
         &'a self,
-        of: impl Fn(&Metrics) -> &StoreMetrics + Send + 'a,
+        of: impl Fn(&Metrics) -> &StoreCall + Send + 'a,
         call: StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
         Box::pin(async move {
@@ -49,23 +49,23 @@ impl TokenStore for MeasuredStore {
         key: Option<IdempotencyKey>,
         now: Moment,
     ) -> StoreFuture<'_, Inserted> {
-        self.measured(|metrics| &metrics.store_insert, self.inner.insert(links, key, now))
+        self.measured(|metrics| &metrics.store.insert, self.inner.insert(links, key, now))
     }
 
     fn find(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Option<Link>> {
-        self.measured(|metrics| &metrics.store_find, self.inner.find(digest, now))
+        self.measured(|metrics| &metrics.store.find, self.inner.find(digest, now))
     }
 
     fn consume(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Consumed> {
-        self.measured(|metrics| &metrics.store_consume, self.inner.consume(digest, now))
+        self.measured(|metrics| &metrics.store.consume, self.inner.consume(digest, now))
     }
 
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {
-        self.measured(|metrics| &metrics.store_get, self.inner.get(id, app, now))
+        self.measured(|metrics| &metrics.store.get, self.inner.get(id, app, now))
     }
 
     fn revoke<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Revoked> {
-        self.measured(|metrics| &metrics.store_revoke, self.inner.revoke(id, app, now))
+        self.measured(|metrics| &metrics.store.revoke, self.inner.revoke(id, app, now))
     }
 
     fn revoke_user<'a>(
@@ -74,11 +74,11 @@ impl TokenStore for MeasuredStore {
         app: &'a str,
         now: Moment,
     ) -> StoreFuture<'a, usize> {
-        self.measured(|metrics| &metrics.store_revoke_user, self.inner.revoke_user(username, app, now))
+        self.measured(|metrics| &metrics.store.revoke_user, self.inner.revoke_user(username, app, now))
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        self.measured(|metrics| &metrics.store_ping, self.inner.ping())
+        self.measured(|metrics| &metrics.store.ping, self.inner.ping())
     }
 
     fn live(&self, now: Moment) -> usize {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{IdempotencyKey, Link, LinkStatus, as_of};
 use crate::clock::Moment;
-use crate::token::{LinkId, LoginGrant, State, TokenDigest, Username};
+use crate::token::{LinkId, LoginGrant, ServerName, State, TokenDigest, Username};
 
 /// A link id's text (`LinkId::parse`).
 const ID_BYTES: usize = 22;
@@ -38,6 +38,7 @@ struct Rare {
     groups: Option<Vec<String>>,
     claims: Option<Map<String, Value>>,
     state: Option<State>,
+    launch: Option<ServerName>,
     note: Option<String>,
     repeat: Option<String>,
 }
@@ -45,12 +46,14 @@ struct Rare {
 impl Packed {
     pub(super) fn pack(link: Link, key: Option<&IdempotencyKey>) -> Self {
         let Link { id, digest, grant, status, issued, expires, used_at, note } = link;
-        let LoginGrant { username, app, next, judged_by, groups, claims, confirm, state } = grant;
-        let rare = Rare { judged_by, groups, claims, state, note, repeat: key.map(|key| key.key.clone()) };
+        let LoginGrant { username, app, next, judged_by, groups, claims, confirm, state, launch } = grant;
+        let rare =
+            Rare { judged_by, groups, claims, state, launch, note, repeat: key.map(|key| key.key.clone()) };
         let is_plain = rare.judged_by.is_none()
             && rare.groups.is_none()
             && rare.claims.is_none()
             && rare.state.is_none()
+            && rare.launch.is_none()
             && rare.note.is_none()
             && rare.repeat.is_none();
         let mut id_bytes = [0; ID_BYTES];
@@ -86,6 +89,7 @@ impl Packed {
                 claims: rare.and_then(|rare| rare.claims.clone()),
                 confirm: self.confirm,
                 state: rare.and_then(|rare| rare.state),
+                launch: rare.and_then(|rare| rare.launch.clone()),
             },
             status: self.status(now),
             issued: self.issued(),

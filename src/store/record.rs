@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Link;
-use crate::token::{LoginGrant, State, Username};
+use crate::token::{LoginGrant, ServerName, State, Username};
 
 /// The version that is written. One that is higher comes from a newer hublatch and is refused.
 const VERSION: u32 = 1;
@@ -45,6 +45,8 @@ pub(super) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    launch: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     /// By the issuer's clock.
     pub(super) issued: Timestamp,
@@ -71,6 +73,7 @@ impl Record {
             claims: grant.claims.clone(),
             confirm: grant.confirm,
             state: grant.state.map(|state| state.to_string()),
+            launch: grant.launch.as_ref().map(|server| server.as_str().to_owned()),
             note: link.note.clone(),
             issued: link.issued.wall,
             expires: link.expires.wall,
@@ -107,7 +110,9 @@ impl Record {
         let username = Username::from_store(&self.username).ok_or(RecordError::Damaged)?;
         // A link that is bound to a browser must not come back as one that works in any.
         let state = self.state.map(|state| State::parse(&state).ok_or(RecordError::Damaged)).transpose()?;
+        let launch =
+            self.launch.map(|name| ServerName::parse(&name).ok_or(RecordError::Damaged)).transpose()?;
         let Self { app, next, judged_by, groups, claims, confirm, note, .. } = self;
-        Ok((LoginGrant { username, app, next, judged_by, groups, claims, confirm, state }, note))
+        Ok((LoginGrant { username, app, next, judged_by, groups, claims, confirm, state, launch }, note))
     }
 }

@@ -5,7 +5,7 @@ mod hub_tokens;
 mod sinks;
 mod thousand;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,8 +13,10 @@ use serde_json::json;
 use sinks::{Sinks, log, talkative};
 
 use crate::redeem::nobody;
+use crate::support::faulty_store::{At, Fault, FaultyStore};
 use crate::support::form::Form;
 use crate::support::proxy::standing_clock;
+use crate::support::wire::raw;
 use crate::support::{Answer, FakeHub, TestProxy, Then};
 
 #[test]
@@ -233,6 +235,45 @@ fn a_form_of_another_site_with_the_token_in_its_next_does_not_get_it_back_in_the
     let answer =
         browser.post(&form).header("Origin", "https://portal.example").without("Sec-Fetch-Site").send();
     sinks.told.push(("the redirect", [answer.head.as_slice(), &answer.body].concat()));
+    sinks.assert_tight();
+}
+
+#[test]
+fn a_panic_on_the_way_tells_nobody_the_token_and_stops_nothing_else() {
+    let store = Arc::new(FaultyStore::new());
+    let mut sinks = Sinks::open(|hub| {
+        TestProxy::before(hub)
+            .set("log", "access = true\nlevel = \"trace\"")
+            .clock(&standing_clock())
+            .store(Arc::clone(&store) as _)
+            .start()
+    });
+    let words = Arc::new(Mutex::new(Vec::new()));
+    let (told, before) = (Arc::clone(&words), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        told.lock().unwrap().push(panic.to_string());
+        before(panic);
+    }));
+    for call in ["find", "consume"] {
+        let link = sinks.link("a token before a panic");
+        store.arm(At::Each(call), Fault::Panics);
+        let request =
+            format!("GET {} HTTP/1.1\r\nHost: hub.test\r\nConnection: close\r\n\r\n", link.target());
+        let answer = raw(sinks.proxy.address(), request);
+        assert!(!answer.starts_with(b"HTTP/1.1 302 "), "{call}");
+        assert_eq!(sinks.hub.seen_at("/hub/login").len(), 0, "{call}");
+        sinks.told.push(("what is left of the answer", answer));
+        store.heal();
+        assert_eq!(
+            sinks.proxy.browser().get(&link.target()).status,
+            302,
+            "{call}: others are served, and it is good"
+        );
+        sinks.hub.forget();
+    }
+    let words = words.lock().unwrap().join("\n");
+    assert!(words.contains("the store is broken"), "{words}");
+    sinks.told.push(("the words of the panic", words.into_bytes()));
     sinks.assert_tight();
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::pedantic, clippy::unwrap_used)]
 
 mod api;
+mod api_only;
 mod audit;
 mod canary;
 mod cli;
@@ -22,6 +23,7 @@ mod hub_api;
 mod identity;
 mod invariants;
 mod jwt;
+mod launch;
 mod limits;
 mod login_query;
 mod logout;

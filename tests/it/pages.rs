@@ -118,7 +118,7 @@ fn other_files_in_the_directory_of_templates_are_a_fault_if_they_look_like_one()
         );
         hublatch::config::load_str(&text, std::path::Path::new("hublatch.toml"), [])
     };
-    assert!(told(load()).unwrap().contains("pages.dir: holds no template"));
+    assert!(told(load()).unwrap().contains("holds no template"));
     fs::write(directory.path().join("style.css"), "h1 {}").unwrap();
     assert_eq!(told(load()), None);
     fs::write(directory.path().join("pages.html"), "").unwrap();

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) hublatch-tests"
+WAITING = ("/hub/spawn-pending/", "/hub/hublatch/launch/")
 NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
     "Sec-Fetch-Mode": "navigate",
@@ -93,11 +94,11 @@ class Browser:
         raise AssertionError(f"more than {redirects} redirects: {self.hops}")
 
     def open_server(self, url, seconds=90, **options):
-        """Like `open`, and waits on the hub's page of a server that starts, as its script does."""
+        """Like `open`, and waits on the page of a server that starts, the hub's or hublatch's, as without script."""
         page = self.open(url, **options)
         hops = self.hops
         deadline = time.monotonic() + seconds
-        while "/hub/spawn-pending/" in page.path and page.status == 200:
+        while page.status == 200 and any(kind in page.path for kind in WAITING):
             assert time.monotonic() < deadline, f"the server did not start in {seconds} s"
             time.sleep(0.3)
             page = self.open(page.url)

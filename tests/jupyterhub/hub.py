@@ -70,6 +70,7 @@ class Hub:
             "base_url": self.base_url,
             "public_port": self.public_port,
             "public_url": self.public_url,
+            "internal_url": self.internal_url,
             "proxy_api_port": self._proxy_api_port,
             "hub_bind_url": self._bind_url(),
             "proxy": str(NODE / "configurable-http-proxy"),

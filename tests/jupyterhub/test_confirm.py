@@ -1,6 +1,7 @@
 """The confirm page in Chromium: with the keyboard alone, without script, under every referrer policy of the app's page,
 and before a hub that leads on to subdomains."""
 
+import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
@@ -114,3 +115,28 @@ def test_the_button_leads_on_to_the_subdomain_of_the_server(subdomains, page):  
     expect(launcher(page)).to_be_visible(timeout=PATIENCE)
     assert urlsplit(page.url).hostname.endswith(".hub.localhost"), page.url
     assert not refused
+
+
+def test_chromium_would_stop_there_if_the_form_might_lead_to_this_origin_alone(subdomains, page):  # noqa: F811
+    """Why the policy names the subdomains; and that it is held to what it says."""
+
+    def narrow(route):
+        if route.request.method != "GET":
+            return route.continue_()
+        parts = urlsplit(route.request.url)
+        # Only Chromium knows that *.localhost is this machine.
+        request = urllib.request.Request(
+            parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl(), headers={"Host": parts.netloc, "Accept": "text/html"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            headers, body = {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        policy = headers["content-security-policy"]
+        ours, _, rest = policy.partition("form-action ")
+        headers["content-security-policy"] = f"{ours}form-action 'self';{rest.partition(';')[2]}"
+        assert headers["content-security-policy"] != policy
+        return route.fulfill(headers=headers, body=body)
+
+    page.route("**/hub/login?*", narrow)
+    page.goto(subdomains.issue("vera", path="lab")["url"])
+    with page.expect_console_message(lambda message: "form-action" in message.text):
+        page.get_by_role("button", name="Continue as vera").click()

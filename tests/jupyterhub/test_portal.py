@@ -1,10 +1,12 @@
 """The sample app: what it asks hublatch for, what it shows, and whom it refuses."""
 
+import base64
+import hashlib
 import os
 import re
 import subprocess
 import sys
-from html import escape
+from html import escape, unescape
 
 import pytest
 
@@ -61,6 +63,41 @@ def test_the_button_asks_for_one_link_and_sends_the_browser_there(portal, api):
     assert headers["Content-Type"] == "application/json"
     # hublatch refuses what looks like a browser.
     assert not {"Origin", "Referer", "Cookie"} & set(headers)
+
+
+def hidden_fields(page):
+    found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page.text)
+    return {name: unescape(value) for name, value in found}
+
+
+def test_a_form_takes_the_link_apart_so_that_the_token_stands_in_no_address(start_portal, api):
+    api.answer = 201, {"url": LINK + "&next=%2Fuser%2Falice%2Flab%2F%22%3E%3Cscript%3E"}
+    page = start_portal(PORTAL_SEND="form").post(form())
+    assert (page.status, page.header("Location")) == (200, None)
+    address, token = LINK.split("?login_token=")
+    assert f'<form method="post" action="{address}">' in page.text
+    assert hidden_fields(page) == {"login_token": token, "next": '/user/alice/lab/"><script>'}
+    # Its policy admits the one script there is.
+    (script,) = re.findall(r"<script>(.*?)</script>", page.text)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert page.header("Content-Security-Policy").endswith(f"; script-src 'sha256-{digest}'")
+    assert page.header("Cache-Control") == "no-store"
+
+
+def test_what_hublatch_sends_a_browser_with_comes_back_with_the_link(portal, api):
+    page = portal.get("/?state=S%22%3E&next=%2Fuser%2Falice%2Ftree&redirect_uri=http%3A%2F%2F127.0.0.1%2F")
+    carried = hidden_fields(page)
+    assert carried == {"state": 'S">', "next": "/user/alice/tree"}
+    assert portal.post(form(**carried)).status == 303
+    assert api.requests[0][2] == {"username": "alice", **carried}
+    # Without a `next` the path is the app's to choose.
+    portal.post(form(state="S"))
+    assert api.requests[1][2] == {"username": "alice", "path": "lab", "state": "S"}
+
+
+def test_an_error_keeps_what_came_with_the_browser(portal, api):
+    api.refuse(400, "invalid_username", "no")
+    assert hidden_fields(portal.post(form(state="S", next="/hub/home"))) == {"state": "S", "next": "/hub/home"}
 
 
 def test_a_path_in_the_address_of_the_api_is_kept(start_portal, api):

@@ -30,9 +30,9 @@ def new_key():
 
 
 class House:
-    def __init__(self, folder, start_hub, start_hublatch):
+    def __init__(self, folder, start_hub, start_hublatch, **options):
         self.services = Services(hublatch=ROLES["token_exchange"], powerless=["list:users"])
-        self.hub = start_hub(extra=self.services.extra)
+        self.hub = start_hub(extra=self.services.extra, **options)
         self.signer = Ed25519PrivateKey.generate()
         pem = folder / "portal.pub.pem"
         pem.write_bytes(public_pem(self.signer))
@@ -212,3 +212,13 @@ def test_no_secret_stands_in_a_log(house):
     events = [json.loads(line) for line in house.latch.process.log.splitlines() if '"audit":true' in line]
     mine = [event["event"] for event in events if event.get("id") == link["id"]]
     assert mine == ["issued", "redeemed", "token_issued", "token_revoked"], mine
+
+
+def test_jupyterhub_4_1_makes_tokens_too_and_does_not_tell_which_is_which(tmp_path, start_hub, start_hublatch):
+    house = House(tmp_path, start_hub, start_hublatch, version="4.1")
+    answer = house.exchange(house.link("olga")["login_token"])
+    assert answer.status == 200, answer
+    token = answer.json["access_token"]
+    assert house.whoami(token).json["name"] == "olga"
+    refused = house.revoke(token)
+    assert (refused.status, refused.json["error"]) == (400, "unsupported_token_type"), refused

@@ -17,6 +17,7 @@ async def endless(writer, begin, piece):
     for _ in range(ENDLESS // len(piece)):
         writer.write(piece)
         await writer.drain()
+        await asyncio.sleep(0)  # the good answers must not wait for us
 
 
 async def silence(writer, begin):

@@ -34,7 +34,31 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
     for (path, needed) in [("hub/login", "logins"), ("hub/logout", "a switch of users")] {
         findings.extend(route(deployment, path, needed).await);
     }
+    findings.extend(pages(deployment).await);
     findings
+}
+
+/// Whether the hub shows pages of its own, and `hub.api_only` says the same.
+async fn pages(deployment: &Deployment) -> Option<Finding> {
+    let path = deployment.path("hub/home");
+    let tried = format!("pages of the hub itself, GET {path}");
+    let answer = deployment.hub.get(&path).await.ok()?;
+    match (deployment.config.hub.api_only, answer.status == StatusCode::NOT_FOUND) {
+        (true, true) => Some(Finding::ok(tried, "there are none, as hub.api_only says")),
+        (true, false) => {
+            let change = format!(
+                "write c.JupyterHub.hub_routespec = {:?} and the routes of the README, or leave hub.api_only out",
+                deployment.path("hub/api/")
+            );
+            let happened = format!("{}: people can see them, although hub.api_only is true", answer.status);
+            Some(Finding::warn(tried, happened, change))
+        }
+        (false, true) => {
+            let happened = "404: the hub has no pages, and links lead through one of them";
+            Some(Finding::warn(tried, happened, "write hub.api_only = true"))
+        }
+        (false, false) => None,
+    }
 }
 
 fn of_version(tried: &str, version: &str) -> Finding {

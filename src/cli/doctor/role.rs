@@ -37,7 +37,7 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
         }
     };
     let exchanges = config.apps.iter().any(|app| app.hub_tokens.is_some());
-    let mut findings = vec![needed(&owner.name, &owner.scopes, LAUNCH, false)];
+    let mut findings = vec![needed(&owner.name, &owner.scopes, LAUNCH, config.hub.api_only)];
     if exchanges {
         findings.push(needed(&owner.name, &owner.scopes, EXCHANGE, true));
     }

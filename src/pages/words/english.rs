@@ -87,6 +87,56 @@ pub(super) const WORDS: Words = Words {
         what: "Many links that nobody knows have been opened from your network, and this one is not known either.",
         advice: "Wait a minute, then go back to the application and open the notebook again.",
     },
+    server_starting: Said {
+        title: "Your server is starting",
+        what: "This page goes on by itself when it is ready.",
+        advice: "That can take a few minutes. You may leave this page open, or come back to it.",
+    },
+    server_failed: Said {
+        title: "Your server did not start",
+        what: "You are logged in, but the server that you wanted could not be started.",
+        advice: "Start it again. If that does not help, show this page to the people who run the application.",
+    },
+    server_stopped: Said {
+        title: "Your server is not running",
+        what: "It was stopped, or it has ended by itself.",
+        advice: "Work that is saved is not lost. Start it again to go on.",
+    },
+    server_limit: Said {
+        title: "There is no room for your server right now",
+        what: "Too many servers are running or starting.",
+        advice: "Wait a little, then start it again.",
+    },
+    server_refused: Said {
+        title: "Your server cannot be started",
+        what: "You are logged in, but the server that you wanted was refused.",
+        advice: "Start it again in a minute, or go back to the application and open the notebook again.",
+    },
+    not_waiting: Said {
+        title: "There is nothing to wait for here",
+        what: "This page belongs to another login, or it is too old.",
+        advice: "Go back to the application and open the notebook again.",
+    },
+    login_refused: Said {
+        title: "You may not log in here",
+        what: "The notebooks do not accept this login.",
+        advice: "Ask the people who run the application.",
+    },
+    logged_out: Said {
+        title: "You are logged out",
+        what: "Your session in this browser has ended.",
+        advice: "To work on, go back to the application and open the notebook again.",
+    },
+    server_not_running: Said {
+        title: "This server is not running",
+        what: "It was stopped, or it has not been started yet.",
+        advice: "Start it again from the application. Work that is saved is not lost.",
+    },
+    page_not_found: Said {
+        title: "This page does not exist",
+        what: "Nothing stands at this address.",
+        advice: "Go to the application and open the notebook there.",
+    },
     unavailable: Said {
         title: "There is too much to do right now",
         what: "This service is busy, or it is about to restart.",
@@ -112,6 +162,8 @@ pub(super) const WORDS: Words = Words {
     },
     back: "Back to the app",
     back_to: "Back to {app}",
+    start_again: "Start it again",
+    so_far: "What has happened so far",
     again: "Try again",
     error: "Error {status}, {code}",
 };

@@ -92,6 +92,56 @@ pub(super) const WORDS: Words = Words {
              et celui-ci n’est pas connu non plus.",
         advice: "Attendez une minute, puis retournez dans l’application et ouvrez de nouveau le notebook.",
     },
+    server_starting: Said {
+        title: "Votre serveur démarre",
+        what: "Dès qu’il sera prêt, cette page continuera d’elle-même.",
+        advice: "Cela peut prendre quelques minutes. Vous pouvez laisser cette page ouverte ou y revenir plus tard.",
+    },
+    server_failed: Said {
+        title: "Votre serveur n’a pas démarré",
+        what: "Vous êtes connecté, mais le serveur demandé n’a pas pu être démarré.",
+        advice: "Démarrez-le de nouveau. Si cela ne suffit pas, montrez cette page aux responsables de l’application.",
+    },
+    server_stopped: Said {
+        title: "Votre serveur ne fonctionne pas",
+        what: "Il a été arrêté, ou il s’est terminé de lui-même.",
+        advice: "Le travail enregistré n’est pas perdu. Démarrez-le de nouveau pour continuer.",
+    },
+    server_limit: Said {
+        title: "Il n’y a pas de place pour votre serveur en ce moment",
+        what: "Trop de serveurs fonctionnent ou démarrent.",
+        advice: "Attendez un peu, puis démarrez-le de nouveau.",
+    },
+    server_refused: Said {
+        title: "Votre serveur ne peut pas être démarré",
+        what: "Vous êtes connecté, mais le serveur demandé a été refusé.",
+        advice: "Démarrez-le de nouveau dans une minute, ou retournez dans l’application et ouvrez de nouveau le notebook.",
+    },
+    not_waiting: Said {
+        title: "Il n’y a rien à attendre ici",
+        what: "Cette page appartient à une autre connexion, ou elle est trop ancienne.",
+        advice: "Retournez dans l’application et ouvrez de nouveau le notebook.",
+    },
+    login_refused: Said {
+        title: "Vous ne pouvez pas vous connecter ici",
+        what: "Les notebooks n’acceptent pas cette connexion.",
+        advice: "Adressez-vous aux responsables de l’application.",
+    },
+    logged_out: Said {
+        title: "Vous êtes déconnecté",
+        what: "Votre session dans ce navigateur est terminée.",
+        advice: "Pour continuer à travailler, retournez dans l’application et ouvrez de nouveau le notebook.",
+    },
+    server_not_running: Said {
+        title: "Ce serveur ne fonctionne pas",
+        what: "Il a été arrêté, ou il n’a pas encore été démarré.",
+        advice: "Démarrez-le de nouveau depuis l’application. Le travail enregistré n’est pas perdu.",
+    },
+    page_not_found: Said {
+        title: "Cette page n’existe pas",
+        what: "Il n’y a rien à cette adresse.",
+        advice: "Allez dans l’application et ouvrez-y le notebook.",
+    },
     unavailable: Said {
         title: "Le service est trop sollicité",
         what: "Il est surchargé, ou sur le point de redémarrer.",
@@ -139,6 +189,8 @@ pub(super) const WORDS: Words = Words {
     },
     back: "Retour à l’application",
     back_to: "Retour à {app}",
+    start_again: "Démarrer de nouveau",
+    so_far: "Ce qui s’est passé jusqu’ici",
     again: "Réessayer",
     error: "Erreur {status}, {code}",
 };

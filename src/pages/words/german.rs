@@ -91,6 +91,57 @@ pub(super) const WORDS: Words = Words {
         what: "Aus Ihrem Netz wurden viele Links geöffnet, die niemand kennt, und auch dieser ist nicht bekannt.",
         advice: "Warten Sie eine Minute, gehen Sie dann zurück zur Anwendung und öffnen Sie das Notebook noch einmal.",
     },
+    server_starting: Said {
+        title: "Ihr Server startet",
+        what: "Sobald er bereit ist, geht es von selbst weiter.",
+        advice: "Das kann einige Minuten dauern. Sie können diese Seite offen lassen oder später zu ihr zurückkehren.",
+    },
+    server_failed: Said {
+        title: "Ihr Server ist nicht gestartet",
+        what: "Sie sind angemeldet, aber der gewünschte Server ließ sich nicht starten.",
+        advice: "Starten Sie ihn noch einmal. Hilft das nicht, zeigen Sie diese Seite den Betreibern der Anwendung.",
+    },
+    server_stopped: Said {
+        title: "Ihr Server läuft nicht",
+        what: "Er wurde angehalten oder hat sich selbst beendet.",
+        advice: "Was gespeichert ist, geht nicht verloren. Starten Sie ihn noch einmal, um weiterzuarbeiten.",
+    },
+    server_limit: Said {
+        title: "Für Ihren Server ist gerade kein Platz",
+        what: "Es laufen oder starten zu viele Server.",
+        advice: "Warten Sie ein wenig und starten Sie ihn dann noch einmal.",
+    },
+    server_refused: Said {
+        title: "Ihr Server kann nicht gestartet werden",
+        what: "Sie sind angemeldet, aber der gewünschte Server wurde abgelehnt.",
+        advice: "Starten Sie ihn in einer Minute noch einmal, oder gehen Sie zurück zur Anwendung und öffnen Sie das \
+             Notebook noch einmal.",
+    },
+    not_waiting: Said {
+        title: "Hier gibt es nichts zu erwarten",
+        what: "Diese Seite gehört zu einer anderen Anmeldung, oder sie ist zu alt.",
+        advice: "Gehen Sie zurück zur Anwendung und öffnen Sie das Notebook noch einmal.",
+    },
+    login_refused: Said {
+        title: "Sie dürfen sich hier nicht anmelden",
+        what: "Die Notebooks nehmen diese Anmeldung nicht an.",
+        advice: "Wenden Sie sich an die Betreiber der Anwendung.",
+    },
+    logged_out: Said {
+        title: "Sie sind abgemeldet",
+        what: "Ihre Sitzung in diesem Browser ist beendet.",
+        advice: "Um weiterzuarbeiten, gehen Sie zurück zur Anwendung und öffnen Sie das Notebook noch einmal.",
+    },
+    server_not_running: Said {
+        title: "Dieser Server läuft nicht",
+        what: "Er wurde angehalten oder noch nicht gestartet.",
+        advice: "Starten Sie ihn in der Anwendung noch einmal. Was gespeichert ist, geht nicht verloren.",
+    },
+    page_not_found: Said {
+        title: "Diese Seite gibt es nicht",
+        what: "Unter dieser Adresse steht nichts.",
+        advice: "Gehen Sie zur Anwendung und öffnen Sie das Notebook dort.",
+    },
     unavailable: Said {
         title: "Im Moment ist zu viel zu tun",
         what: "Dieser Dienst ist ausgelastet, oder er wird gleich neu gestartet.",
@@ -135,6 +186,8 @@ pub(super) const WORDS: Words = Words {
     },
     back: "Zurück zur Anwendung",
     back_to: "Zurück zu {app}",
+    start_again: "Noch einmal starten",
+    so_far: "Was bisher geschehen ist",
     again: "Noch einmal versuchen",
     error: "Fehler {status}, {code}",
 };

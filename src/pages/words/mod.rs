@@ -53,6 +53,16 @@ pub struct Words {
     pub bad_gateway: Said,
     pub gateway_timeout: Said,
     pub too_many_tries: Said,
+    pub server_starting: Said,
+    pub server_failed: Said,
+    pub server_stopped: Said,
+    pub server_limit: Said,
+    pub server_refused: Said,
+    pub not_waiting: Said,
+    pub login_refused: Said,
+    pub logged_out: Said,
+    pub server_not_running: Said,
+    pub page_not_found: Said,
     pub unavailable: Said,
     /// A request that is itself at fault; why stands between `what` and `advice`.
     pub rejected: Said,
@@ -63,6 +73,10 @@ pub struct Words {
     pub back: &'static str,
     /// The same, if it has a name, with `{app}`.
     pub back_to: &'static str,
+    /// The button that starts a server again.
+    pub start_again: &'static str,
+    /// The name of the list of what has happened to a server that starts.
+    pub so_far: &'static str,
     /// The same address once more.
     pub again: &'static str,
     /// For whoever is asked for help, with `{status}` and `{code}`.

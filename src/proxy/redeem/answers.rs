@@ -29,7 +29,11 @@ pub fn confirm_page(
     };
     let mut fields = vec![(rules.parameter.name(), token.expose())];
     fields.extend(next.map(|next| ("next", next)));
-    page(proxy, &Page::Confirm { username, current: other, action: &action, fields: &fields }, click.format)
+    page(
+        proxy,
+        &Page::Confirm { username, current: other, action: &action, fields: &fields },
+        click.wishes.format(),
+    )
 }
 
 /// A page in the form that the client prefers.

@@ -18,7 +18,8 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::{Lease, ResponseBody, UpstreamError};
 use crate::proxy::visitor::Visitor;
-use crate::proxy::{Proxy, cookies};
+use crate::proxy::{Proxy, api_only, cookies};
+use crate::token::Username;
 
 /// A login that nothing stands against any more.
 pub struct Login {
@@ -39,13 +40,24 @@ pub struct Login {
 /// The login's target at the hub: `next` and the other parameters. The browser's own spelling where its own `next` is
 /// taken: "value unchanged".
 pub fn target(proxy: &Proxy, click: &Click, offer: &Offer) -> Result<Uri, Rejection> {
-    let granted = offer.granted_next().map(form_encode);
-    let next = granted.or_else(|| click.next.clone()).map(|next| format!("next={next}"));
+    let login = &proxy.shared.login;
+    let granted = login.granted_next(offer).map(|next| form_encode(&next));
+    let next = granted.or_else(|| click.next.clone());
+    // Left to itself the hub would choose a page of its own, and in API-only mode it has none.
+    let next = next.or_else(|| home(proxy, offer.username()).map(|home| form_encode(&home)));
+    let next = next.map(|next| format!("next={next}"));
     let others = (!click.others.is_empty()).then(|| click.others.clone());
     let query: Vec<String> = next.into_iter().chain(others).collect();
     let path = &proxy.shared.login.rules().login_path;
     let target = if query.is_empty() { path.clone() } else { format!("{path}?{}", query.join("&")) };
     Uri::try_from(target).map_err(|_| Rejection::LoginQuery)
+}
+
+/// In API-only mode: where a user goes whom no link leads elsewhere.
+pub fn home(proxy: &Proxy, username: &Username) -> Option<String> {
+    let login = &proxy.shared.login;
+    let home = login.rules().api_only.then(|| login.home_of(username)).flatten();
+    home.map(|home| home.as_str().to_owned())
 }
 
 impl Login {
@@ -91,11 +103,12 @@ impl Login {
                 shared.finish(answer.headers_mut());
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+                let answer = api_only::of_login(&self.proxy, answer, &self.click.wishes);
                 if bound { state::take_back(&self.proxy, answer)? } else { answer }
             }
             Err(error) => {
                 tracing::error!(%error, "login: the hub did not answer, the link is used up");
-                page(&self.proxy, &Page::LoginFailed, self.click.format)
+                page(&self.proxy, &Page::LoginFailed, self.click.wishes.format())
             }
         };
         form::take_back(&self.proxy, &self.click, answer)
@@ -108,7 +121,7 @@ impl Login {
         let visitor = Visitor::new(&shared.rules, &self.click.headers);
         if let Err(error) = visitor.log_out(&mut self.lease).await {
             tracing::error!(%error, "login: end the earlier user's session");
-            return Err(page(&self.proxy, &Page::LogoutFailed, self.click.format));
+            return Err(page(&self.proxy, &Page::LogoutFailed, self.click.wishes.format()));
         }
         for session in cookies::session_ids(&self.click.headers) {
             shared.tunnels.close_session(&session);
@@ -117,7 +130,7 @@ impl Login {
         if self.lease.ready().await.is_err() {
             self.lease = self.proxy.upstream.connect().await.map_err(|error| {
                 tracing::error!(%error, "login: no connection to the hub, the link is used up");
-                page(&self.proxy, &Page::LoginFailed, self.click.format)
+                page(&self.proxy, &Page::LoginFailed, self.click.wishes.format())
             })?;
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::login::query::LoginQuery;
 use crate::proxy::error::ProxyError;
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::ResponseBody;
+use crate::proxy::wishes::Wishes;
 use crate::proxy::{Passing, Proxy, cookies};
 
 /// The largest login form.
@@ -27,7 +28,8 @@ pub fn is_urlencoded(headers: &HeaderMap) -> bool {
 
 /// Answers a form: without a token it is the hub's own, and passes untouched.
 pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
-    let (format, upgrade, origin) = (passing.format(), passing.has_upgrade, passing.origin);
+    let wishes = Wishes::of(passing.request.headers());
+    let (upgrade, origin) = (passing.has_upgrade, passing.origin);
     let (parts, incoming) = passing.request.into_parts();
     let body = collect(incoming, FORM_BYTES_MAX, proxy.shared.rules.body_stall).await?;
     let parameter = &proxy.shared.login.rules().parameter;
@@ -62,7 +64,7 @@ pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         others,
         headers: own_headers(&parts.headers),
         origin,
-        format,
+        wishes,
         upgrade,
         confirmed: true,
         handed_over: cookies::handed_over(&parts.headers).is_some(),

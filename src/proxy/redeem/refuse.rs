@@ -6,19 +6,13 @@ use hyper::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use super::answers::{location, page, plain};
-use super::{Answer, Click, form};
+use super::{Answer, Click, conclude, form};
 use crate::login::{Refusal, RefusalReason};
 use crate::pages::{Page, Refused};
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::ResponseBody;
 use crate::proxy::{Proxy, visitor};
 use crate::store::Link;
-
-/// The page of a hub that is not to be had; `link` stays as it is.
-pub fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<ResponseBody> {
-    proxy.shared.login.refused_for("hub_unavailable", link, Some(click.origin.client));
-    page(proxy, &Page::HubDown, click.format)
-}
 
 /// The page of a link that is not honoured, or the way on for one whom it has served already.
 pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Refusal) -> Answer {
@@ -51,7 +45,7 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
         }
         Refusal::Store(error) => {
             tracing::error!(%error, "login: token store");
-            return Ok(page(proxy, &Page::StoreDown, click.format));
+            return Ok(page(proxy, &Page::StoreDown, click.wishes.format()));
         }
         Refusal::Link { reason, .. } => match reason {
             RefusalReason::Unknown => Refused::Unknown,
@@ -63,13 +57,19 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
             RefusalReason::NeedsState => Refused::NeedsState,
         },
     };
-    form::take_back(proxy, click, page(proxy, &Page::Refused(refused), click.format))
+    form::take_back(proxy, click, page(proxy, &Page::Refused(refused), click.wishes.format()))
+}
+
+/// The page of a hub that is not to be had; `link` stays as it is.
+pub fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<ResponseBody> {
+    proxy.shared.login.refused_for("hub_unavailable", link, Some(click.origin.client));
+    page(proxy, &Page::HubDown, click.wishes.format())
 }
 
 /// An address that has brought too many unknown tokens waits.
 pub fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<ResponseBody> {
     proxy.shared.login.refused_for("too_many_tries", None, Some(click.origin.client));
-    let mut answer = page(proxy, &Page::TooManyTries, click.format);
+    let mut answer = page(proxy, &Page::TooManyTries, click.wishes.format());
     // Whole seconds, and none too few (RFC 9110 § 10.2.3).
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
     answer
@@ -78,9 +78,14 @@ pub fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<
 /// Refresh, back, double click, another tab: this very user is logged in; she goes where the link leads, without a
 /// login.
 pub fn go_on(proxy: &Proxy, click: &Click, link: &Link, asked: Option<&str>) -> Answer {
-    let next = proxy.shared.login.destination_of(link, asked).map_err(|_| Rejection::Next)?;
-    let home = format!("{}hub/", proxy.shared.rules.base_url);
+    let login = &proxy.shared.login;
+    let next = login.destination_of(link, asked).map_err(|_| Rejection::Next)?;
+    let way = login
+        .waiting_page(link, next.as_ref())
+        .or_else(|| next.map(|next| next.as_str().to_owned()))
+        .or_else(|| conclude::home(proxy, &link.grant.username))
+        .unwrap_or_else(|| format!("{}hub/", proxy.shared.rules.base_url));
     let mut answer = plain(StatusCode::SEE_OTHER);
-    answer.headers_mut().insert(LOCATION, location(next.as_ref().map_or(&home, |next| next.as_str()))?);
+    answer.headers_mut().insert(LOCATION, location(&way)?);
     form::take_back(proxy, click, answer)
 }

@@ -1,11 +1,12 @@
 //! The login path without a token: the hub's own login, a page of ours, or the way to the app.
 
 use super::answers::page;
-use super::{Answer, gate, own_headers, state};
+use super::{Answer, conclude, gate, own_headers, state};
 use crate::config::WithoutToken;
 use crate::login::next::form_decode;
 use crate::pages::Page;
-use crate::proxy::{Passing, Proxy, visitor};
+use crate::proxy::{Passing, Proxy, visitor, waiting};
+use crate::token::Username;
 
 /// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
 ///
@@ -27,9 +28,13 @@ pub async fn answer(proxy: &Proxy, passing: Passing, next: Option<&str>) -> Answ
                     }
                     Some(_) | None => Ok(page(proxy, &Page::NoToken, passing.format())),
                 },
-                Some((lease, Some(_))) => {
+                Some((lease, Some(name))) => {
                     lease.release();
-                    proxy.pass(passing).await
+                    // The hub would lead to its spawn page, which API-only mode does not have.
+                    match Username::from_store(&name).and_then(|name| conclude::home(proxy, &name)) {
+                        Some(home) if next.is_none() => waiting::lead_to(&home),
+                        Some(_) | None => proxy.pass(passing).await,
+                    }
                 }
             }
         }

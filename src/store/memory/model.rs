@@ -42,6 +42,7 @@ fn link() -> Link {
             app: APP.into(),
             next: None,
             judged_by: None,
+            launch: None,
             groups: None,
             claims: None,
             confirm: false,

@@ -15,8 +15,11 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase as _, StorageBackend, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-/// The version of the tables. A change that an older hublatch cannot read raises it; `upgrade` leads up to it.
-const SCHEMA: u32 = 1;
+use super::index::Index;
+
+/// The version of the tables. A change that an older hublatch cannot read raises it, and what released versions wrote is
+/// then brought up to it; version 1 was never released.
+const SCHEMA: u32 = 2;
 /// One row, `state`: a [`State`] as JSON.
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 /// Pages kept in memory: all live links of a busy hub.
@@ -68,6 +71,12 @@ pub enum FileError {
     /// The file is gone, the marker is there.
     #[error("it is gone but its marker is there; to begin with an empty store, remove the marker")]
     Vanished,
+    /// A hublatch that was never released wrote it.
+    #[error(
+        "a hublatch before the first release wrote it (schema {0}); to begin with an empty store, remove it and its \
+         marker: links not used yet are lost"
+    )]
+    Unreleased(u32),
     /// A newer hublatch wrote it.
     #[error("a newer hublatch wrote it (schema {0}, this one knows {SCHEMA})")]
     Newer(u32),
@@ -134,6 +143,9 @@ impl State {
         if state.schema > SCHEMA {
             return Err(FileError::Newer(state.schema));
         }
+        if state.schema < SCHEMA {
+            return Err(FileError::Unreleased(state.schema));
+        }
         Ok(state)
     }
 }
@@ -142,6 +154,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) database: Database,
+    pub(super) index: Index,
     pub(super) marker: Marker,
     pub(super) state: State,
 }
@@ -174,7 +187,14 @@ pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, FileError> {
     if std::fs::metadata(path)?.len() > COMPACTED_ABOVE_BYTES {
         database.compact().map_err(|error| FileError::from(redb::Error::from(error)))?;
     }
-    Ok(Opened { database, marker, state })
+    let index = index(&database)?;
+    Ok(Opened { database, index, marker, state })
+}
+
+/// The index of what is in `database`.
+pub(super) fn index(database: &Database) -> Result<Index, FileError> {
+    let transaction = database.begin_read().map_err(|error| FileError::from(redb::Error::from(error)))?;
+    Index::load(&transaction)
 }
 
 /// The database in `backend`, every page of it checked: redb trusts a file that was closed in good order, and this

@@ -1,15 +1,16 @@
 //! Power cuts: a disk that forgets, at random, what was written since the last sync.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use redb::{Database, ReadableDatabase as _, StorageBackend};
 
 use super::super::{Consumed, Inserted, Link, LinkStatus};
-use super::file::{State, database, initialise};
-use super::read::find;
+use super::file::{State, database, index, initialise};
+use super::index::Index;
+use super::read::{Found, find};
 use super::row::Session;
 use super::tables::Tables;
 use crate::clock::{Clock as _, ManualClock, Moment};
@@ -150,6 +151,7 @@ fn link(now: Moment) -> Link {
         app: "portal".into(),
         next: None,
         judged_by: None,
+        launch: None,
         groups: None,
         claims: None,
         confirm: false,
@@ -178,6 +180,7 @@ struct Told {
 /// One commit with a few links issued and a few consumed; an error is the power.
 fn commit(
     database: &Database,
+    index: &mut Index,
     state: &mut State,
     session: &Session,
     now: Moment,
@@ -188,7 +191,7 @@ fn commit(
     let new: Vec<Link> = (0..=dice.roll(4)).map(|_| link(now)).collect();
     let mut consumed = Vec::new();
     let transaction = database.begin_write()?;
-    let mut tables = Tables::open(&transaction, session, 100_000)?;
+    let mut tables = Tables::open(&transaction, index, session, 100_000)?;
     assert_eq!(tables.insert(new.clone(), None, now)?, Inserted::New);
     for _ in 0..dice.roll(4) {
         if told.issued.is_empty() {
@@ -232,9 +235,10 @@ fn cut_power(cuts: u64) {
         let opened = database(disk.clone()).expect("an empty disk");
         let mut state = initialise(&opened, now.wall).expect("an empty disk");
         let session = Session::new(1, now, now.wall);
+        let mut seen = index(&opened).expect("an empty disk");
         let mut told = Told::default();
         disk.cut_after(u32::try_from(dice.roll(400)).expect("small"));
-        while commit(&opened, &mut state, &session, now, &mut told, &mut dice).is_ok() {}
+        while commit(&opened, &mut seen, &mut state, &session, now, &mut told, &mut dice).is_ok() {}
         // Closing finds the power off.
         drop(opened);
 
@@ -243,19 +247,18 @@ fn cut_power(cuts: u64) {
         assert!(seen.commits >= told.commits, "cut {cut}: older than its marker");
         let session = Session::new(2, now, now.wall);
         let reader = opened.begin_read().expect("readable");
+        let index = RwLock::new(index(&opened).expect("every entry is whole"));
         if told.commits > 0 {
             for link in &told.issued {
-                let found = find(&reader, &session, link.digest, now).expect("readable");
-                assert_eq!(
-                    found.map(|link| link.status),
-                    Some(LinkStatus::Pending),
-                    "cut {cut}: a link was lost"
-                );
+                let found = find(&reader, &index, &session, link.digest, now).expect("readable");
+                let Found::Link(found) = found else { panic!("cut {cut}: a link was lost") };
+                assert_eq!(found.status, LinkStatus::Pending, "cut {cut}");
             }
         }
         drop(reader);
         let transaction = opened.begin_write().expect("writable");
-        let mut tables = Tables::open(&transaction, &session, 100_000).expect("tables");
+        let mut index = index.into_inner().expect("no panic");
+        let mut tables = Tables::open(&transaction, &mut index, &session, 100_000).expect("tables");
         for link in &told.used {
             let again = tables.consume(link.digest, now).expect("readable");
             assert!(!matches!(again, Consumed::Granted(_)), "cut {cut}: a second login");

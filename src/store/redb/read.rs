@@ -1,17 +1,16 @@
-//! Reading: what a read transaction and a write transaction do alike.
+//! Reading: what is committed, beside the writer.
 
-use redb::{ReadTransaction, ReadableTable, StorageError, TableDefinition, TableError};
+use std::sync::{PoisonError, RwLock};
+
+use redb::{ReadTransaction, ReadableTable, StorageError, TableError};
 
 use super::super::Link;
 use super::super::record::RecordError;
-use super::row::{Row, Session};
+use super::index::{Index, LINKS};
+use super::row::{End, Row, Session};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
-/// Id → row.
-pub(super) const LINKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("links");
-/// Digest → id.
-pub(super) const DIGESTS: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("digests");
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
@@ -44,66 +43,76 @@ impl From<TableError> for Trouble {
     }
 }
 
+/// What a reader finds.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// No such link.
+    Nothing,
+    /// The link.
+    Link(Box<Link>),
+    /// It is in the commit that is under way: only the writer knows it.
+    NotYet,
+}
+
 /// The link of `digest`, as a reader sees it.
 pub(super) fn find(
     transaction: &ReadTransaction,
+    index: &RwLock<Index>,
     session: &Session,
     digest: TokenDigest,
     now: Moment,
-) -> Result<Option<Link>, Trouble> {
-    let (digests, links) = (transaction.open_table(DIGESTS)?, transaction.open_table(LINKS)?);
-    let found = by_digest(&digests, &links, digest)?;
-    Ok(found.map(|(id, row)| row.into_link(&id, session, now)).transpose()?)
+) -> Result<Found, Trouble> {
+    let found = looked_up(index, |index| index.by_digest(digest));
+    let found = read(transaction, session, found, now)?;
+    // The index may lie only if the file was altered.
+    match &found {
+        Found::Link(link) if link.digest != digest => Err(RecordError::Damaged.into()),
+        Found::Link(_) | Found::Nothing | Found::NotYet => Ok(found),
+    }
 }
 
 /// The link of `id`, if it is `app`'s, as a reader sees it.
 pub(super) fn get(
     transaction: &ReadTransaction,
+    index: &RwLock<Index>,
     session: &Session,
     id: &LinkId,
     app: &str,
     now: Moment,
-) -> Result<Option<Link>, Trouble> {
-    let row = read_row(&transaction.open_table(LINKS)?, id.as_str())?.filter(|row| row.link.app() == app);
-    Ok(row.map(|row| row.into_link(id.as_str(), session, now)).transpose()?)
+) -> Result<Found, Trouble> {
+    let found = looked_up(index, |index| index.by_id(id));
+    Ok(match read(transaction, session, found, now)? {
+        Found::Link(link) if *link.grant.app != *app => Found::Nothing,
+        found @ (Found::Nothing | Found::Link(_) | Found::NotYet) => found,
+    })
 }
 
-pub(super) fn by_digest(
-    digests: &impl ReadableTable<&'static [u8; 32], &'static str>,
-    links: &impl ReadableTable<&'static str, &'static [u8]>,
-    digest: TokenDigest,
-) -> Result<Option<(String, Row)>, Trouble> {
-    let Some(id) = digests.get(digest.as_bytes())?.map(|id| id.value().to_owned()) else { return Ok(None) };
-    let Some(row) = read_row(links, &id)? else { return Ok(None) };
-    // The index may lie only if the file was altered.
-    if row.digest()? != digest {
-        return Err(RecordError::Damaged.into());
-    }
-    Ok(Some((id, row)))
+/// Its number and end. The lock is not held while the disk is waited for.
+fn looked_up(index: &RwLock<Index>, look: impl FnOnce(&Index) -> Option<u64>) -> Option<(u64, Option<End>)> {
+    let index = index.read().unwrap_or_else(PoisonError::into_inner);
+    look(&index).map(|number| (number, index.end_of(number)))
+}
+
+fn read(
+    transaction: &ReadTransaction,
+    session: &Session,
+    found: Option<(u64, Option<End>)>,
+    now: Moment,
+) -> Result<Found, Trouble> {
+    let Some((number, end)) = found else { return Ok(Found::Nothing) };
+    let links = match transaction.open_table(LINKS) {
+        Ok(links) => links,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Found::NotYet),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(row) = read_row(&links, number)? else { return Ok(Found::NotYet) };
+    Ok(Found::Link(Box::new(row.into_link(end.as_ref(), session, now)?)))
 }
 
 pub(super) fn read_row(
-    links: &impl ReadableTable<&'static str, &'static [u8]>,
-    id: &str,
+    links: &impl ReadableTable<u64, &'static [u8]>,
+    number: u64,
 ) -> Result<Option<Row>, Trouble> {
-    let Some(bytes) = links.get(id)? else { return Ok(None) };
-    Ok(Some(Row::decode(id, bytes.value())?))
-}
-
-/// The first `most` entries whose time is not after `now`.
-pub(super) fn due(
-    table: &impl ReadableTable<(i64, &'static str), ()>,
-    now: i64,
-    most: usize,
-) -> Result<Vec<(i64, String)>, Trouble> {
-    let mut found = Vec::new();
-    for entry in table.iter()?.take(most) {
-        let (key, ()) = entry.map(|(key, _)| (key, ()))?;
-        let (when, id) = key.value();
-        if when > now {
-            break;
-        }
-        found.push((when, id.to_owned()));
-    }
-    Ok(found)
+    let Some(bytes) = links.get(number)? else { return Ok(None) };
+    Ok(Some(Row::decode(number, bytes.value())?))
 }

@@ -1,4 +1,4 @@
-//! One link as it lies in the file: its record, where it stands, and the clocks of the process that issued it.
+//! One link as it lies in the file: its record and the clocks of the process that issued it; and its end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::super::record::{Record, RecordError};
-use super::super::{Link, LinkStatus, STEP_TOLERANCE, as_of};
+use super::super::{IdempotencyKey, Link, LinkStatus, RETENTION, STEP_TOLERANCE, as_of};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
-/// The first bytes of the SHA-256 of id and row: a flipped bit must not log in another user.
+/// The first bytes of the SHA-256 of an entry and its place: a flipped bit must not log in another user.
 const CHECKSUM_BYTES: usize = 16;
 
 /// One run of hublatch on this file. Monotonic times mean something only within the session that wrote them.
@@ -62,57 +62,77 @@ impl Session {
     }
 }
 
-/// What is stored under a link's id.
+/// A link as it was issued. It is written once; its end is another entry.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Row {
-    status: Standing,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    used_at: Option<Timestamp>,
+    pub(super) id: String,
     digest: String,
     /// The session that issued it, and its monotonic clock at issue and at expiry, in nanoseconds.
     session: u64,
     monotonic: [u64; 2],
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) repeat: Option<String>,
+    pub(super) repeat: Option<Repeat>,
     pub(super) link: Record,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Standing {
-    Pending,
-    Used,
-    Revoked,
+/// The idempotency key of an issue, whose it is, and the digest of its body.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Repeat {
+    pub(super) app: String,
+    pub(super) key: String,
+    pub(super) body: [u8; 32],
+}
+
+/// How a link has ended before its time.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct End {
+    /// Which link.
+    pub(super) link: u64,
+    /// None: it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used_at: Option<Timestamp>,
+    /// When both may be forgotten, in milliseconds.
+    pub(super) forgotten: i64,
+}
+
+impl End {
+    pub(super) fn new(link: u64, row: &Row, used_at: Option<Timestamp>, now: Moment) -> Self {
+        // Not before its own end: until then a redeeming is told what became of the link.
+        let since = now.wall.max(row.link.expires);
+        Self { link, used_at, forgotten: millis_after(since, RETENTION) }
+    }
+
+    pub(super) fn encode(&self, number: u64) -> Vec<u8> {
+        // Numbers and a time: writing them cannot fail.
+        sealed("end", number, &serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Self, RecordError> {
+        serde_json::from_slice(unsealed("end", number, bytes)?).map_err(|_| RecordError::Damaged)
+    }
 }
 
 impl Row {
-    pub(super) fn new(link: &Link, session: &Session, repeat: Option<String>) -> Self {
+    pub(super) fn new(link: &Link, session: &Session, key: Option<&IdempotencyKey>) -> Self {
         let nanos = |at: Moment| u64::try_from(at.monotonic.as_nanos()).unwrap_or(u64::MAX);
         Self {
-            status: Standing::Pending,
-            used_at: None,
+            id: link.id.as_str().to_owned(),
             digest: URL_SAFE_NO_PAD.encode(link.digest.as_bytes()),
             session: session.number,
             monotonic: [nanos(link.issued), nanos(link.expires)],
-            repeat,
+            repeat: key.map(|key| Repeat { app: key.app.to_string(), key: key.key.clone(), body: key.body }),
             link: Record::of(link),
         }
     }
 
-    pub(super) fn encode(&self, id: &str) -> Vec<u8> {
+    pub(super) fn encode(&self, number: u64) -> Vec<u8> {
         // Texts, numbers and maps with text keys: writing them cannot fail.
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        let mut bytes = checksum(id, &json).to_vec();
-        bytes.extend_from_slice(&json);
-        bytes
+        sealed("link", number, &serde_json::to_vec(self).unwrap_or_default())
     }
 
-    pub(super) fn decode(id: &str, bytes: &[u8]) -> Result<Self, RecordError> {
-        let (sum, json) = bytes.split_at_checked(CHECKSUM_BYTES).ok_or(RecordError::Damaged)?;
-        if sum != checksum(id, json) {
-            return Err(RecordError::Damaged);
-        }
-        let row: Self = serde_json::from_slice(json).map_err(|_| RecordError::Damaged)?;
+    pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Self, RecordError> {
+        let row: Self =
+            serde_json::from_slice(unsealed("link", number, bytes)?).map_err(|_| RecordError::Damaged)?;
         row.link.refuse_other_version()?;
         Ok(row)
     }
@@ -125,11 +145,11 @@ impl Row {
         }
     }
 
-    pub(super) fn status(&self, session: &Session, now: Moment) -> LinkStatus {
-        let stored = match self.status {
-            Standing::Pending => LinkStatus::Pending,
-            Standing::Used => LinkStatus::Used,
-            Standing::Revoked => LinkStatus::Revoked,
+    pub(super) fn status(&self, end: Option<&End>, session: &Session, now: Moment) -> LinkStatus {
+        let stored = match end {
+            None => LinkStatus::Pending,
+            Some(End { used_at: Some(_), .. }) => LinkStatus::Used,
+            Some(End { used_at: None, .. }) => LinkStatus::Revoked,
         };
         let [issued, expires] = self.life(session);
         let lost = self.session != session.number && session.clock_went_back;
@@ -139,16 +159,16 @@ impl Row {
         as_of(stored, issued, expires, now)
     }
 
-    /// Ends a pending link.
-    pub(super) fn end(&mut self, used_at: Option<Timestamp>) {
-        self.status = if used_at.is_some() { Standing::Used } else { Standing::Revoked };
-        self.used_at = used_at;
-    }
-
-    pub(super) fn into_link(self, id: &str, session: &Session, now: Moment) -> Result<Link, RecordError> {
+    pub(super) fn into_link(
+        self,
+        end: Option<&End>,
+        session: &Session,
+        now: Moment,
+    ) -> Result<Link, RecordError> {
         let [issued, expires] = self.life(session);
-        let (status, digest, used_at) = (self.status(session, now), self.digest()?, self.used_at);
-        let id = LinkId::parse(id).ok_or(RecordError::Damaged)?;
+        let (status, digest) = (self.status(end, session, now), self.digest()?);
+        let used_at = end.and_then(|end| end.used_at);
+        let id = LinkId::parse(&self.id).ok_or(RecordError::Damaged)?;
         let (grant, note) = self.link.into_grant()?;
         Ok(Link { id, digest, grant, status, issued, expires, used_at, note })
     }
@@ -166,10 +186,22 @@ impl Row {
     }
 }
 
-fn checksum(id: &str, json: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let mut bytes = Vec::with_capacity(id.len() + json.len() + 1);
-    bytes.extend_from_slice(id.as_bytes());
+fn sealed(kind: &str, number: u64, json: &[u8]) -> Vec<u8> {
+    let mut bytes = checksum(kind, number, json).to_vec();
+    bytes.extend_from_slice(json);
+    bytes
+}
+
+fn unsealed<'b>(kind: &str, number: u64, bytes: &'b [u8]) -> Result<&'b [u8], RecordError> {
+    let (sum, json) = bytes.split_at_checked(CHECKSUM_BYTES).ok_or(RecordError::Damaged)?;
+    if sum == checksum(kind, number, json) { Ok(json) } else { Err(RecordError::Damaged) }
+}
+
+fn checksum(kind: &str, number: u64, json: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut bytes = Vec::with_capacity(json.len() + 16);
+    bytes.extend_from_slice(kind.as_bytes());
     bytes.push(0);
+    bytes.extend_from_slice(&number.to_be_bytes());
     bytes.extend_from_slice(json);
     let mut sum = [0; CHECKSUM_BYTES];
     sum.copy_from_slice(&digest(&SHA256, &bytes).as_ref()[..CHECKSUM_BYTES]);

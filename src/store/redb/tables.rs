@@ -1,36 +1,26 @@
 //! The store's rules on its tables, inside one transaction: nothing here is durable before the commit.
+//!
+//! Issuing adds a row at the end of one table, using or revoking adds one at the end of the other, and rows are removed
+//! only where both begin: so a commit writes as few pages with a million links as with a thousand.
 
-use redb::{
-    ReadableTable as _, ReadableTableMetadata as _, Table, TableDefinition, TableError, WriteTransaction,
-};
+use redb::{Table, TableError, WriteTransaction};
 
 use super::super::record::RecordError;
-use super::super::{Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Revoked};
-use super::read::{DIGESTS, LINKS, Trouble, by_digest, due, read_row};
-use super::row::{Row, Session, millis, millis_after};
+use super::super::{Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Revoked};
+use super::index::{ENDS, Index, LINKS};
+use super::read::{Trouble, read_row};
+use super::row::{End, Row, Session, millis};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest, Username};
-
-/// (Expiry in milliseconds, id) of what can still be redeemed: its length is the number of live links.
-const LIVE: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("live");
-/// (When it may be forgotten in milliseconds, id) of what has ended.
-const ENDED: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("ended");
-/// (App, user, id) of what can still be redeemed.
-const USERS: TableDefinition<'_, (&str, &str, &str), ()> = TableDefinition::new("users");
-/// (App, idempotency key) → (digest of the body, id).
-const REPEATS: TableDefinition<'_, (&str, &str), (&[u8; 32], &str)> = TableDefinition::new("repeats");
 
 /// The most rows that one transaction tidies up: it must not keep a login waiting.
 const TIDIED_AT_ONCE: usize = 4096;
 
-/// All tables of a write transaction.
+/// Both tables of a write transaction, and the index of what is in them.
 pub(super) struct Tables<'t> {
-    links: Table<'t, &'static str, &'static [u8]>,
-    digests: Table<'t, &'static [u8; 32], &'static str>,
-    live: Table<'t, (i64, &'static str), ()>,
-    ended: Table<'t, (i64, &'static str), ()>,
-    users: Table<'t, (&'static str, &'static str, &'static str), ()>,
-    repeats: Table<'t, (&'static str, &'static str), (&'static [u8; 32], &'static str)>,
+    links: Table<'t, u64, &'static [u8]>,
+    ends: Table<'t, u64, &'static [u8]>,
+    index: &'t mut Index,
     session: &'t Session,
     max_tokens: usize,
 }
@@ -38,23 +28,16 @@ pub(super) struct Tables<'t> {
 impl<'t> Tables<'t> {
     pub(super) fn open(
         transaction: &'t WriteTransaction,
+        index: &'t mut Index,
         session: &'t Session,
         max_tokens: usize,
     ) -> Result<Self, TableError> {
-        Ok(Self {
-            links: transaction.open_table(LINKS)?,
-            digests: transaction.open_table(DIGESTS)?,
-            live: transaction.open_table(LIVE)?,
-            ended: transaction.open_table(ENDED)?,
-            users: transaction.open_table(USERS)?,
-            repeats: transaction.open_table(REPEATS)?,
-            session,
-            max_tokens,
-        })
+        let (links, ends) = (transaction.open_table(LINKS)?, transaction.open_table(ENDS)?);
+        Ok(Self { links, ends, index, session, max_tokens })
     }
 
-    pub(super) fn live(&self) -> Result<usize, Trouble> {
-        Ok(usize::try_from(self.live.len()?).unwrap_or(usize::MAX))
+    pub(super) fn live(&self) -> usize {
+        self.index.live()
     }
 
     pub(super) fn insert(
@@ -66,28 +49,26 @@ impl<'t> Tables<'t> {
         let now = self.session.in_order(now);
         self.tidy(now)?;
         let mut replaced = None;
-        if let Some((body, id)) = key.map(|key| self.repeat(key)).transpose()?.flatten()
-            && let Some(row) = read_row(&self.links, &id)?
+        if let Some(key) = key
+            && let Some((body, number)) = self.index.by_key(key)
         {
-            if key.is_some_and(|key| key.body != body) {
+            let row = self.row(number)?;
+            if key.body != body {
                 return Ok(Inserted::OtherBody);
             }
-            match row.status(self.session, now) {
+            match self.status(number, &row, now) {
                 LinkStatus::Used | LinkStatus::Revoked => return Ok(Inserted::Ended),
-                LinkStatus::Pending | LinkStatus::Expired => replaced = Some((id, row)),
+                LinkStatus::Pending | LinkStatus::Expired => replaced = Some((number, row)),
             }
         }
-        let freed = match &replaced {
-            Some((id, row)) => self.live.get((millis(row.link.expires), id.as_str()))?.is_some(),
-            None => false,
-        };
-        if self.live()? - usize::from(freed) + new.len() > self.max_tokens {
+        let freed = replaced.as_ref().is_some_and(|(number, row)| self.index.is_live(*number, row));
+        if self.live() - usize::from(freed) + new.len() > self.max_tokens {
             return Ok(Inserted::Full);
         }
         let mut first_id = None;
-        if let Some((id, row)) = replaced {
-            self.forget(&id, &row)?;
-            let id = LinkId::parse(&id).ok_or(RecordError::Damaged)?;
+        if let Some((number, row)) = replaced {
+            let id = LinkId::parse(&row.id).ok_or(RecordError::Damaged)?;
+            self.forget(number, &row)?;
             // The key goes with exactly one link.
             for link in &mut new {
                 link.id = id.clone();
@@ -95,7 +76,9 @@ impl<'t> Tables<'t> {
             first_id = Some(id);
         }
         for link in &new {
-            self.add(link, key)?;
+            let (number, row) = (self.index.next_link(), Row::new(link, self.session, key));
+            self.links.insert(number, row.encode(number).as_slice())?;
+            self.index.add(number, &row)?;
         }
         self.forget_ended()?;
         Ok(first_id.map_or(Inserted::New, Inserted::Again))
@@ -103,28 +86,31 @@ impl<'t> Tables<'t> {
 
     pub(super) fn consume(&mut self, digest: TokenDigest, now: Moment) -> Result<Consumed, Trouble> {
         let now = self.session.in_order(now);
-        let Some((id, mut row)) = by_digest(&self.digests, &self.links, digest)? else {
-            return Ok(Consumed::Unknown);
-        };
-        if row.status(self.session, now) != LinkStatus::Pending {
-            return Ok(Consumed::Ended(Box::new(row.into_link(&id, self.session, now)?)));
+        let Some(number) = self.index.by_digest(digest) else { return Ok(Consumed::Unknown) };
+        let row = self.row(number)?;
+        // The index may lie only if the file was altered.
+        if row.digest()? != digest {
+            return Err(RecordError::Damaged.into());
         }
-        row.end(Some(now.wall));
-        self.end(&id, &row, now)?;
-        Ok(Consumed::Granted(Box::new(row.into_link(&id, self.session, now)?)))
+        if self.status(number, &row, now) != LinkStatus::Pending {
+            return Ok(Consumed::Ended(Box::new(self.link(number, row, now)?)));
+        }
+        self.end(number, &row, true, now)?;
+        Ok(Consumed::Granted(Box::new(self.link(number, row, now)?)))
     }
 
     pub(super) fn revoke(&mut self, id: &LinkId, app: &str, now: Moment) -> Result<Revoked, Trouble> {
         let now = self.session.in_order(now);
-        let Some(mut row) = read_row(&self.links, id.as_str())?.filter(|row| row.link.app() == app) else {
+        let Some(number) = self.index.by_id(id) else { return Ok(Revoked::NotFound) };
+        let row = self.row(number)?;
+        if row.link.app() != app {
             return Ok(Revoked::NotFound);
-        };
-        match row.status(self.session, now) {
+        }
+        match self.status(number, &row, now) {
             LinkStatus::Used => Ok(Revoked::Used),
             LinkStatus::Expired | LinkStatus::Revoked => Ok(Revoked::Dead),
             LinkStatus::Pending => {
-                row.end(None);
-                self.end(id.as_str(), &row, now)?;
+                self.end(number, &row, false, now)?;
                 Ok(Revoked::Dead)
             }
         }
@@ -137,113 +123,86 @@ impl<'t> Tables<'t> {
         now: Moment,
     ) -> Result<usize, Trouble> {
         let now = self.session.in_order(now);
-        let mut ids = Vec::new();
-        for entry in self.users.range((app, username.as_str(), "")..)? {
-            let (key, _) = entry?;
-            let (of_app, of_user, id) = key.value();
-            if (of_app, of_user) != (app, username.as_str()) {
-                break;
-            }
-            ids.push(id.to_owned());
-        }
         let mut revoked = 0;
-        for id in ids {
-            let Some(mut row) = read_row(&self.links, &id)? else { continue };
-            if row.status(self.session, now) == LinkStatus::Pending {
-                row.end(None);
-                self.end(&id, &row, now)?;
+        for number in self.index.of_user(app, username.as_str()) {
+            let row = self.row(number)?;
+            let is_theirs = (row.link.app(), row.link.username()) == (app, username.as_str());
+            if is_theirs && self.status(number, &row, now) == LinkStatus::Pending {
+                self.end(number, &row, false, now)?;
                 revoked += 1;
             }
         }
         Ok(revoked)
     }
 
-    fn add(&mut self, link: &Link, key: Option<&IdempotencyKey>) -> Result<(), Trouble> {
-        let id = link.id.as_str();
-        let row = Row::new(link, self.session, key.map(|key| key.key.clone()));
-        self.links.insert(id, row.encode(id).as_slice())?;
-        self.digests.insert(link.digest.as_bytes(), id)?;
-        self.live.insert((millis(link.expires.wall), id), ())?;
-        self.users.insert((&*link.grant.app, link.grant.username.as_str(), id), ())?;
-        if let Some(key) = key {
-            self.repeats.insert((&*key.app, key.key.as_str()), (&key.body, id))?;
-        }
-        Ok(())
+    /// The link of `digest`, as the writer sees it.
+    pub(super) fn find(&self, digest: TokenDigest, now: Moment) -> Result<Option<Link>, Trouble> {
+        let Some(number) = self.index.by_digest(digest) else { return Ok(None) };
+        let link = self.link(number, self.row(number)?, now)?;
+        if link.digest == digest { Ok(Some(link)) } else { Err(RecordError::Damaged.into()) }
     }
 
-    /// Writes a row whose life was just ended.
-    fn end(&mut self, id: &str, row: &Row, now: Moment) -> Result<(), Trouble> {
-        self.links.insert(id, row.encode(id).as_slice())?;
-        self.leave_live(id, row)?;
-        // Not before its own end: until then a redeeming is told what became of the link.
-        let since = now.wall.max(row.link.expires);
-        self.ended.insert((millis_after(since, RETENTION), id), ())?;
-        Ok(())
+    /// The link of `id`, if it is `app`'s, as the writer sees it.
+    pub(super) fn get(&self, id: &LinkId, app: &str, now: Moment) -> Result<Option<Link>, Trouble> {
+        let Some(number) = self.index.by_id(id) else { return Ok(None) };
+        let link = self.link(number, self.row(number)?, now)?;
+        Ok(Some(link).filter(|link| *link.grant.app == *app))
     }
 
-    fn leave_live(&mut self, id: &str, row: &Row) -> Result<(), Trouble> {
-        self.live.remove((millis(row.link.expires), id))?;
-        self.users.remove((row.link.app(), row.link.username(), id))?;
+    fn row(&self, number: u64) -> Result<Row, Trouble> {
+        Ok(read_row(&self.links, number)?.ok_or(RecordError::Damaged)?)
+    }
+
+    fn status(&self, number: u64, row: &Row, now: Moment) -> LinkStatus {
+        row.status(self.index.end_of(number).as_ref(), self.session, now)
+    }
+
+    fn link(&self, number: u64, row: Row, now: Moment) -> Result<Link, RecordError> {
+        row.into_link(self.index.end_of(number).as_ref(), self.session, now)
+    }
+
+    fn end(&mut self, number: u64, row: &Row, is_used: bool, now: Moment) -> Result<(), Trouble> {
+        let end = End::new(number, row, is_used.then_some(now.wall), now);
+        let own = self.index.next_end();
+        self.ends.insert(own, end.encode(own).as_slice())?;
+        self.index.end(number, row, end, own);
         Ok(())
     }
 
     /// Notices expiries and forgets what has been readable long enough.
     fn tidy(&mut self, now: Moment) -> Result<(), Trouble> {
-        for (expiry, id) in due(&self.live, millis(now.wall), TIDIED_AT_ONCE)? {
-            match read_row(&self.links, &id) {
-                Ok(Some(row)) => {
-                    self.leave_live(&id, &row)?;
-                    self.ended.insert((millis_after(row.link.expires, RETENTION), id.as_str()), ())?;
-                }
-                Ok(None) | Err(Trouble::Record(_)) => {
-                    self.live.remove((expiry, id.as_str()))?;
-                }
+        for (when, number) in self.index.over(millis(now.wall), TIDIED_AT_ONCE) {
+            match self.row(number) {
+                Ok(row) => self.index.expire(number, &row),
+                Err(Trouble::Record(_)) => self.index.pass_over(when, number),
                 Err(trouble @ Trouble::Storage(_)) => return Err(trouble),
             }
         }
-        for (when, id) in due(&self.ended, millis(now.wall), TIDIED_AT_ONCE)? {
-            self.forget_at(when, &id)?;
-        }
-        Ok(())
+        self.forget_due(millis(now.wall), TIDIED_AT_ONCE)
     }
 
     /// Bounds the records of ended links by `max_tokens` too: the oldest go first, a live one never.
     fn forget_ended(&mut self) -> Result<(), Trouble> {
-        let most = u64::try_from(self.max_tokens).unwrap_or(u64::MAX).saturating_mul(2);
-        let surplus = usize::try_from(self.links.len()?.saturating_sub(most)).unwrap_or(usize::MAX);
-        for (when, id) in due(&self.ended, i64::MAX, surplus.min(TIDIED_AT_ONCE))? {
-            self.forget_at(when, &id)?;
-        }
-        Ok(())
+        let surplus = self.index.len().saturating_sub(self.max_tokens.saturating_mul(2));
+        self.forget_due(i64::MAX, surplus.min(TIDIED_AT_ONCE))
     }
 
-    fn forget_at(&mut self, when: i64, id: &str) -> Result<(), Trouble> {
-        self.ended.remove((when, id))?;
-        match read_row(&self.links, id) {
-            // A repeat may have given the id another life.
-            Ok(Some(row)) if self.live.get((millis(row.link.expires), id))?.is_none() => {
-                self.forget(id, &row)
+    fn forget_due(&mut self, now: i64, most: usize) -> Result<(), Trouble> {
+        for (when, number) in self.index.forgettable(now, most) {
+            match self.row(number) {
+                Ok(row) => self.forget(number, &row)?,
+                Err(Trouble::Record(_)) => self.index.pass_over(when, number),
+                Err(trouble @ Trouble::Storage(_)) => return Err(trouble),
             }
-            Ok(_) | Err(Trouble::Record(_)) => Ok(()),
-            Err(trouble @ Trouble::Storage(_)) => Err(trouble),
         }
-    }
-
-    fn forget(&mut self, id: &str, row: &Row) -> Result<(), Trouble> {
-        self.leave_live(id, row)?;
-        self.digests.remove(row.digest()?.as_bytes())?;
-        if let Some(key) = &row.repeat {
-            self.repeats.remove((row.link.app(), key.as_str()))?;
-        }
-        self.links.remove(id)?;
         Ok(())
     }
 
-    fn repeat(&self, key: &IdempotencyKey) -> Result<Option<([u8; 32], String)>, Trouble> {
-        let found = self.repeats.get((&*key.app, key.key.as_str()))?;
-        Ok(found.map(|entry| {
-            let (body, id) = entry.value();
-            (*body, id.to_owned())
-        }))
+    fn forget(&mut self, number: u64, row: &Row) -> Result<(), Trouble> {
+        if let Some(own) = self.index.forget(number, row)? {
+            self.ends.remove(own)?;
+        }
+        self.links.remove(number)?;
+        Ok(())
     }
 }

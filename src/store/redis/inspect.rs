@@ -169,6 +169,7 @@ fn link(now: Moment) -> Result<Link, String> {
             app: APP.into(),
             next: None,
             judged_by: None,
+            launch: None,
             groups: None,
             claims: None,
             confirm: false,

@@ -36,13 +36,19 @@ pub const ISSUER: &str = "hk_issuer";
 
 /// What the tests run with.
 pub fn config() -> Config {
+    config_before("http://127.0.0.1:8400", "")
+}
+
+/// The same before a hub at `url`, with more lines about it.
+pub fn config_before(url: &str, more: &str) -> Config {
     let digest = |key: &str| KeyDigest::of(key.as_bytes()).to_string();
     let text = format!(
         r#"
         [public]
         url = "http://127.0.0.1:8000"
         [hub]
-        url = "http://127.0.0.1:8400"
+        url = "{url}"
+        {more}
         [[apps]]
         name = "portal"
         keys = ["{}"]

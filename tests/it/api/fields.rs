@@ -59,12 +59,22 @@ async fn an_unknown_field_is_refused_by_name_and_not_ignored() {
 }
 
 #[tokio::test]
-async fn a_field_of_a_later_version_is_refused_and_not_ignored() {
+async fn a_launch_without_a_hub_token_is_refused_and_not_ignored() {
     let api = TestApi::new();
-    for fields in [json!({"launch": true}), json!({"launch": {}}), json!({"launch": false})] {
+    for fields in [json!({"launch": true}), json!({"launch": {}})] {
         let reply = issue(&api, &order(&fields).to_string()).await;
         assert_eq!((reply.status, reply.code()), (422, "unsupported_field"), "{fields}");
-        assert!(reply.message().ends_with("is not supported by this version"), "{}", reply.message());
+        assert!(reply.message().ends_with("configuration has no hub.api_token_file"), "{}", reply.message());
+    }
+    assert_eq!(issue(&api, &order(&json!({"launch": false})).to_string()).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_launch_is_yes_no_or_an_object_of_options_and_says_itself_where_it_leads() {
+    let api = TestApi::new();
+    for value in [json!(1), json!("yes"), json!([])] {
+        let reply = issue(&api, &order(&json!({"launch": value})).to_string()).await;
+        assert_eq!((reply.status, reply.code()), (422, "invalid_field"), "{value}");
     }
 }
 

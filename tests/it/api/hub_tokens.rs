@@ -230,8 +230,18 @@ async fn a_user_issues_links_for_herself_alone() {
         assert_eq!(issue(other).send(&api).await.code(), "username_not_allowed", "{other}");
     }
     assert!(api.audit().contains("\"app\":\"hub:user:alice\""));
+    for claims in [
+        json!({"username": "alice", "groups": ["staff"]}),
+        json!({"username": "alice", "claims": {"admin": true}}),
+    ] {
+        let reply = post("/api/v1/links").key(ALICE).json(&claims).send(&api).await;
+        assert_eq!((reply.status, reply.code()), (403, "claims_not_allowed"), "{claims}");
+        assert_eq!(post("/api/v1/links").key(SERVICE).json(&claims).send(&api).await.status, 201);
+    }
     let others = self::api(&hub, &format!("{LISTED}\nusers_for_others = true"));
     assert_eq!(issue("bob").send(&others).await.status, 201);
+    let grouped = post("/api/v1/links").key(ALICE).json(&json!({"username": "bob", "groups": ["staff"]}));
+    assert_eq!(grouped.send(&others).await.code(), "claims_not_allowed");
     assert_eq!(issue("admin").send(&others).await.code(), "username_not_allowed");
 }
 
@@ -276,7 +286,7 @@ async fn a_thousand_checks_of_one_token_cost_one_call() {
     let together = futures_util::future::join_all((0..500).map(|_| verify()));
     let opens = async {
         // All of them are under way before the hub answers the first.
-        while api.metrics.hub_token_checks.get() < 500 {
+        while api.metrics.hub.token_checks.get() < 500 {
             tokio::task::yield_now().await;
         }
         gate.open();
@@ -286,7 +296,7 @@ async fn a_thousand_checks_of_one_token_cost_one_call() {
     for _ in 0..500 {
         assert_eq!(get("/api/v1/forward-auth?service=issuer").key(SERVICE).send(&api).await.status, 200);
     }
-    assert_eq!((asked(&hub), api.metrics.hub_token_checks.get()), (1, 1000));
+    assert_eq!((asked(&hub), api.metrics.hub.token_checks.get()), (1, 1000));
 }
 
 #[tokio::test]

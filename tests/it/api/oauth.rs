@@ -133,7 +133,7 @@ async fn a_login_token_becomes_a_hub_token_once() {
     assert_eq!(events, ["issued", "redeemed", "token_issued", "refused"]);
     assert!(lines.iter().all(|line| line["id"] == lines[0]["id"] && line["app"] == "portal"), "{lines:?}");
     assert!(note.ends_with(lines[0]["id"].as_str().unwrap()));
-    assert_eq!(api.metrics.hub_tokens_issued.get(), 1);
+    assert_eq!(api.metrics.hub.tokens_issued.get(), 1);
 }
 
 #[tokio::test]

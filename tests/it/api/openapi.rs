@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::broken_store::BrokenStore;
 use super::call::{Call, StrangeBody, call, delete, get, order, post};
-use super::client::{NARROW, PORTAL, TestApi, Variant, config};
+use super::client::{ISSUER, NARROW, OTHER, PORTAL, TestApi, Variant, config, config_before};
+use crate::support::{FakeHub, HubServer, Is, Then};
+
 use super::document::{DOCUMENT, METHODS, operation, resolve, violations};
 use super::{hub_tokens, oauth};
 
@@ -53,7 +55,9 @@ fn check_examples(value: &'static Value, place: &str, examples: &mut usize) {
 
 #[tokio::test]
 async fn every_example_of_an_order_is_taken() {
-    let api = TestApi::new();
+    let hub = FakeHub::start();
+    HubServer::of(&hub, "me", "named");
+    let api = launching(&hub.url());
     for path in ["/api/v1/links", "/api/v1/links/batch"] {
         let media = &DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"];
         for (name, example) in media["examples"].as_object().unwrap() {
@@ -140,7 +144,63 @@ async fn every_documented_status_can_be_seen() {
             see(&mut unseen, &limited, ("post", path, post(path).key(NARROW).json(&body))).await;
         }
     }
+    see_launches(&mut unseen).await;
     assert!(unseen.is_empty(), "documented, and never seen: {unseen:#?}");
+}
+
+/// An API that launches servers at the hub of `url`, which has a tenth of a second for each answer.
+fn launching(url: &str) -> TestApi {
+    let mut config = config_before(url, "api_token = \"0123456789abcdef\"");
+    config.limits.hub_api_timeout = Duration::from_millis(100);
+    TestApi::with(Variant { config, ..Variant::default() })
+}
+
+/// Brings about what only launches do.
+async fn see_launches(unseen: &mut BTreeSet<String>) {
+    let (path, batch, progress) = ("/api/v1/links", "/api/v1/links/batch", "/api/v1/links/{id}/progress");
+    let order = json!({"username": "me", "server": "named", "launch": true});
+    let orders = json!({ "links": [order] });
+    let hub = FakeHub::start();
+    let server = HubServer::of(&hub, "me", "named").known();
+    let api = launching(&hub.url());
+    let issued = api.issue(order.clone()).await;
+    let plain = api.issue(json!({"username": "me"})).await;
+    let url = issued["server"]["progress_url"].as_str().unwrap().to_owned();
+    let none = format!("/api/v1/links/{}/progress", plain["id"].as_str().unwrap());
+    for call in [
+        get(&url).key(PORTAL),
+        get(&url),
+        get(&url).key(ISSUER),
+        get(&url).key(OTHER),
+        get(&none).key(PORTAL),
+        get("/api/v1/links/x/progress").key(PORTAL),
+    ] {
+        see(unseen, &api, ("get", progress, call)).await;
+    }
+    server.set(Is::Stopped);
+    server.refuse("400 Bad Request", "me:named is pending stop");
+    see(unseen, &api, ("post", batch, post(batch).key(PORTAL).json(&orders))).await;
+    let users = "/hub/api/users/me";
+    let watched = "/hub/api/users/me/servers/named/progress";
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
+    let busy = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
+    for place in [users, watched] {
+        for answer in [Some(page), Some(busy), None] {
+            match answer {
+                Some(bytes) => hub.reply(place, bytes),
+                None => hub.on(place, |exchange| {
+                    while exchange.wire.idle_head().is_some() {}
+                    Then::Close
+                }),
+            }
+            if place == users {
+                see(unseen, &api, ("post", path, post(path).key(PORTAL).json(&order))).await;
+                see(unseen, &api, ("post", batch, post(batch).key(PORTAL).json(&orders))).await;
+            } else {
+                see(unseen, &api, ("get", progress, get(&url).key(PORTAL))).await;
+            }
+        }
+    }
 }
 
 type Case = (&'static str, &'static str, Call);

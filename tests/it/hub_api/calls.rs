@@ -125,7 +125,7 @@ async fn a_server_is_started_with_options_and_every_outcome_is_told_apart() {
     let Value::Object(options) = json!({"cpu": 2}) else { unreachable!() };
     assert_eq!(client(&hub).start_server("zed", "lab1", Some(&options)).await.unwrap(), Started::Running);
     let seen = hub.only(path);
-    assert_eq!(serde_json::from_slice::<Value>(&seen.body).unwrap(), json!({"user_options": {"cpu": 2}}));
+    assert_eq!(serde_json::from_slice::<Value>(&seen.body).unwrap(), json!({"cpu": 2}));
 
     hub.on("/hub/api/users/zed/server", |exchange| exchange.answer("201 Created", ""));
     assert_eq!(client(&hub).start_server("zed", "", None).await.unwrap(), Started::Ready);

@@ -18,6 +18,8 @@ pub enum Fault {
     LosesAnswer,
     /// It does it, and is silent until the sender is gone; then its answer is lost.
     Hangs(watch::Receiver<()>),
+    /// It does not do what it is asked, and panics.
+    Panics,
 }
 
 /// A memory store with a fault.
@@ -76,7 +78,7 @@ impl FaultyStore {
         let fault = fault.map(|(_, fault)| fault.clone());
         drop(state);
         let done = match &fault {
-            Some(Fault::Fails) => None,
+            Some(Fault::Fails | Fault::Panics) => None,
             Some(Fault::LosesAnswer | Fault::Hangs(_)) | None => Some(make()),
         };
         let down = || Err(StoreError::Unavailable("connection reset".to_owned()));
@@ -88,6 +90,7 @@ impl FaultyStore {
             match fault {
                 None => done,
                 Some(Fault::Fails | Fault::LosesAnswer) => down(),
+                Some(Fault::Panics) => panic!("the store is broken"),
                 Some(Fault::Hangs(mut until)) => {
                     let _gone = until.changed().await;
                     down()

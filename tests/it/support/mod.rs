@@ -19,6 +19,7 @@ pub mod process;
 pub mod proxy;
 pub mod requests;
 pub mod script;
+pub mod servers;
 pub mod tables;
 pub mod wire;
 
@@ -32,6 +33,7 @@ pub use message::{Answer, Headers};
 pub use process::Process;
 pub use proxy::TestProxy;
 pub use script::{Exchange, Seen, Then};
+pub use servers::{HubServer, Is};
 pub use wire::Wire;
 
 /// The longest that any wait of a test may be. Nothing waits that long unless a test fails.

@@ -1,5 +1,7 @@
 //! The redb store: the contract, restarts, and files that must not be believed.
 
+mod reopened;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

@@ -46,8 +46,10 @@ pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> LoginT
         claims: None,
         note: None,
         state: None,
+        launch: false,
     };
-    block_on(login.issue(&app, vec![order], None, None)).expect("a link").remove(0).login_token
+    let drafts = login.draw_up(&app, vec![order]).expect("a draft");
+    block_on(login.issue(&app, drafts, None, None)).expect("a link").remove(0).login_token
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Reading and revoking links: by whom, and what comes back.
 
-use hublatch::token::State;
+use hublatch::token::{ServerName, State};
 use serde_json::json;
 
 use super::*;
@@ -16,9 +16,11 @@ pub fn a_link_comes_back_with_everything_that_was_granted<R: Rig>() {
     full.grant.claims = claims.as_object().cloned();
     full.grant.confirm = true;
     full.grant.state = Some(State::from_bytes([7; 32]));
+    full.grant.launch = ServerName::parse("lab-2");
     full.note = Some("line one\nline two\u{0} \u{2028}".to_owned());
     let mut empty = rig.link();
     empty.grant.next = None;
+    empty.grant.launch = Some(ServerName::default());
     empty.grant.groups = Some(Vec::new());
     empty.grant.claims = Some(serde_json::Map::new());
     empty.note = Some(String::new());

@@ -202,6 +202,7 @@ pub fn link(now: Moment, life: Duration) -> Link {
             app: APP.clone(),
             next: Some("/user/alice/lab".to_owned()),
             judged_by: None,
+            launch: None,
             groups: None,
             claims: None,
             confirm: false,

@@ -31,7 +31,7 @@ async fn an_app_ends_the_tokens_that_it_got() {
         (&last["event"], &last["app"], &last["username"]),
         (&json!("token_revoked"), &json!("portal"), &json!("alice"))
     );
-    assert_eq!((&last["id"], api.metrics.hub_tokens_revoked.get()), (&lines[0]["id"], 1), "once");
+    assert_eq!((&last["id"], api.metrics.hub.tokens_revoked.get()), (&lines[0]["id"], 1), "once");
 }
 
 #[tokio::test]

@@ -1,0 +1,130 @@
+//! API-only mode: the hub has no pages there (`hub_routespec = "/hub/api/"`), so people see ours in their place.
+//!
+//! What a browser navigates to and the hub, or its proxy, answers with an error page without style, becomes one of our
+//! pages. Answers to scripts stay: JupyterLab reads their status. So do the pages of a server that runs: its 404 is about
+//! a file.
+
+use hyper::header::{HeaderMap, SET_COOKIE};
+use hyper::{Method, Response, StatusCode};
+
+use super::error::ProxyError;
+use super::redeem::{gate, page};
+use super::upstream::ResponseBody;
+use super::wishes::Wishes;
+use super::{Passing, Proxy};
+use crate::pages::{Format, Page};
+
+type Answer = Result<Response<ResponseBody>, ProxyError>;
+
+/// Whose pages stand at a path.
+enum Owner<'p> {
+    /// The hub's own.
+    Hub,
+    /// A user's servers: what follows `user/`.
+    Servers(&'p str),
+    /// A service's, which looks as its author wants.
+    Service,
+    /// Nobody's: `/`, and what else the hub's proxy does not route.
+    Nobody,
+}
+
+/// Passes a request on, and puts a page of ours in the place of one that the hub would not style.
+pub(super) async fn pass(proxy: &Proxy, passing: Passing) -> Answer {
+    let headers = passing.request.headers();
+    let navigates = *passing.request.method() == Method::GET
+        && passing.upgrade.is_none()
+        && passing.format() != Format::Json
+        && gate::is_navigation(proxy, headers);
+    if !navigates {
+        return proxy.pass(passing).await;
+    }
+    let (format, path) = (passing.format(), passing.request.uri().path().to_owned());
+    let answer = proxy.pass(passing).await?;
+    if !answer.status().is_client_error() && !answer.status().is_server_error() {
+        return Ok(answer);
+    }
+    let base = &proxy.shared.rules.base_url;
+    let shown = match owner(path.strip_prefix(base.as_str())) {
+        Owner::Service => return Ok(answer),
+        Owner::Servers(rest) => {
+            // A route without a server behind it is the proxy's 503, and comes with the hub's page too.
+            let unreachable = matches!(
+                answer.status(),
+                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            );
+            if !unreachable && answer.status() != StatusCode::NOT_FOUND {
+                return Ok(answer);
+            }
+            match runs(proxy, rest).await {
+                false => Page::ServerNotRunning,
+                true if unreachable => Page::BadGateway,
+                // Its own, about a file.
+                true => return Ok(answer),
+            }
+        }
+        Owner::Hub | Owner::Nobody if answer.status().is_server_error() => Page::BadGateway,
+        Owner::Hub | Owner::Nobody if answer.status() == StatusCode::NOT_FOUND => Page::NotFound,
+        Owner::Hub | Owner::Nobody => Page::LoginRefused,
+    };
+    Ok(keeping_cookies(page(proxy, &shown, format), answer.headers()))
+}
+
+/// The answer to a login that the hub has not followed with a redirect: a page of ours, for a person.
+pub(super) fn of_login(
+    proxy: &Proxy,
+    answer: Response<ResponseBody>,
+    wishes: &Wishes,
+) -> Response<ResponseBody> {
+    if !proxy.shared.login.rules().api_only || answer.status().is_redirection() {
+        return answer;
+    }
+    tracing::warn!(status = answer.status().as_u16(), "login: the hub does not let the user in");
+    let shown = if answer.status().is_server_error() { Page::LoginFailed } else { Page::LoginRefused };
+    keeping_cookies(page(proxy, &shown, wishes.format()), answer.headers())
+}
+
+/// The answer to a logout: to the app, or a page of ours.
+pub(super) fn of_logout(
+    proxy: &Proxy,
+    answer: &Response<ResponseBody>,
+    format: Format,
+) -> Response<ResponseBody> {
+    keeping_cookies(page(proxy, &Page::LoggedOut, format), answer.headers())
+}
+
+fn owner(below_base: Option<&str>) -> Owner<'_> {
+    let Some(path) = below_base else { return Owner::Nobody };
+    match path.split_once('/') {
+        Some(("hub", _)) => Owner::Hub,
+        Some(("user", rest)) => Owner::Servers(rest),
+        Some(("services", _)) => Owner::Service,
+        Some(_) | None => Owner::Nobody,
+    }
+}
+
+/// Whether a server runs that could have answered for `rest`, `USER/…` or `USER/SERVER/…`. Where the hub does not say, the
+/// answer stays as it is.
+async fn runs(proxy: &Proxy, rest: &str) -> bool {
+    let mut segments =
+        rest.split('/').map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8());
+    let Some(Ok(name)) = segments.next() else { return true };
+    let server = segments.next().and_then(Result::ok).unwrap_or_default();
+    match proxy.shared.login.hub().user(&name).await {
+        Ok(Some(user)) => {
+            ["", &server].iter().any(|server| user.servers.get(*server).is_some_and(|server| server.ready))
+        }
+        Ok(None) => false,
+        Err(error) => {
+            tracing::warn!(%error, "API-only mode: ask the hub whether a server runs");
+            true
+        }
+    }
+}
+
+/// `page` with the cookies that the hub's answer sets.
+fn keeping_cookies(mut page: Response<ResponseBody>, headers: &HeaderMap) -> Response<ResponseBody> {
+    for cookie in headers.get_all(SET_COOKIE) {
+        page.headers_mut().append(SET_COOKIE, cookie.clone());
+    }
+    page
+}

@@ -1,0 +1,214 @@
+//! Where each link of the file is, and what became of it: kept in memory, made anew from the file when that is opened.
+//!
+//! So that a call writes at the end of the file alone, whatever number of links there is. It runs ahead of the file by the
+//! commit that is under way; if that fails it is thrown away with it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableError};
+
+use super::super::IdempotencyKey;
+use super::super::record::RecordError;
+use super::file::FileError;
+use super::row::{End, Row, millis, millis_after};
+use crate::store::RETENTION;
+use crate::token::{LinkId, TokenDigest};
+
+/// Number of a link, by the order of issue → [`Row`].
+pub(super) const LINKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("issued");
+/// Number of an end → [`End`].
+pub(super) const ENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ends");
+
+/// Length of a [`LinkId`].
+const ID_BYTES: usize = 22;
+
+/// All that is looked for, and the number of the link with it.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    digests: HashMap<[u8; 32], u64>,
+    ids: HashMap<[u8; ID_BYTES], u64>,
+    /// Of app and key; with the digest of the body.
+    repeats: HashMap<[u8; 32], ([u8; 32], u64)>,
+    /// Of app and user, of what can still be redeemed.
+    users: BTreeSet<(u64, u64)>,
+    /// By expiry in milliseconds, what can still be redeemed.
+    live: BTreeSet<(i64, u64)>,
+    /// By when it may be forgotten, what has ended.
+    ended: BTreeSet<(i64, u64)>,
+    /// By link; with its own number.
+    ends: HashMap<u64, (End, u64)>,
+    /// The numbers of the next link and the next end.
+    next: (u64, u64),
+}
+
+impl Index {
+    /// Reads all of the file. An entry that is damaged could be the memory of a login, so none is passed over.
+    pub(super) fn load(transaction: &ReadTransaction) -> Result<Self, FileError> {
+        let mut index = Self::default();
+        let damaged = |error: RecordError| FileError::Corrupt(error.to_string());
+        let twice = || FileError::Corrupt("an entry is in it twice".to_owned());
+        entries(transaction, ENDS, |number, bytes| {
+            let end = End::decode(number, bytes).map_err(damaged)?;
+            index.next.1 = number + 1;
+            index.ends.insert(end.link, (end, number)).map_or(Ok(()), |_| Err(twice()))
+        })?;
+        let mut ends = index.ends.len();
+        entries(transaction, LINKS, |number, bytes| {
+            let row = Row::decode(number, bytes).map_err(damaged)?;
+            let known = index.digests.len();
+            index.add(number, &row).map_err(damaged)?;
+            if index.digests.len() == known || index.ids.len() == known {
+                return Err(twice());
+            }
+            if let Some((end, own)) = index.ends.get(&number).copied() {
+                index.end(number, &row, end, own);
+                ends -= 1;
+            }
+            Ok(())
+        })?;
+        if ends == 0 { Ok(index) } else { Err(FileError::Corrupt("a link is missing".to_owned())) }
+    }
+
+    /// How many can still be redeemed.
+    pub(super) fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// How many there are in all.
+    pub(super) fn len(&self) -> usize {
+        self.digests.len()
+    }
+
+    pub(super) fn next_link(&self) -> u64 {
+        self.next.0
+    }
+
+    pub(super) fn next_end(&self) -> u64 {
+        self.next.1
+    }
+
+    pub(super) fn by_digest(&self, digest: TokenDigest) -> Option<u64> {
+        self.digests.get(digest.as_bytes()).copied()
+    }
+
+    pub(super) fn by_id(&self, id: &LinkId) -> Option<u64> {
+        self.ids.get(&id_bytes(id.as_str())?).copied()
+    }
+
+    pub(super) fn end_of(&self, number: u64) -> Option<End> {
+        self.ends.get(&number).map(|(end, _)| *end)
+    }
+
+    /// The digest of the body, and the link.
+    pub(super) fn by_key(&self, key: &IdempotencyKey) -> Option<([u8; 32], u64)> {
+        self.repeats.get(&repeat(&key.app, &key.key)).copied()
+    }
+
+    /// What the user may still redeem of the app; and, were there another with the same hash, of that.
+    pub(super) fn of_user(&self, app: &str, username: &str) -> Vec<u64> {
+        let user = user(app, username);
+        self.users.range((user, 0)..=(user, u64::MAX)).map(|(_, number)| *number).collect()
+    }
+
+    pub(super) fn is_live(&self, number: u64, row: &Row) -> bool {
+        self.live.contains(&(millis(row.link.expires), number))
+    }
+
+    /// The first `most` whose life is over at `now`.
+    pub(super) fn over(&self, now: i64, most: usize) -> Vec<(i64, u64)> {
+        self.live.iter().take(most).take_while(|(when, _)| *when <= now).copied().collect()
+    }
+
+    /// The first `most` that may be forgotten at `now`.
+    pub(super) fn forgettable(&self, now: i64, most: usize) -> Vec<(i64, u64)> {
+        self.ended.iter().take(most).take_while(|(when, _)| *when <= now).copied().collect()
+    }
+
+    pub(super) fn add(&mut self, number: u64, row: &Row) -> Result<(), RecordError> {
+        let id = id_bytes(&row.id).ok_or(RecordError::Damaged)?;
+        self.digests.insert(*row.digest()?.as_bytes(), number);
+        self.ids.insert(id, number);
+        if let Some(kept) = &row.repeat {
+            self.repeats.insert(repeat(&kept.app, &kept.key), (kept.body, number));
+        }
+        self.users.insert((user(row.link.app(), row.link.username()), number));
+        self.live.insert((millis(row.link.expires), number));
+        self.next.0 = number + 1;
+        Ok(())
+    }
+
+    /// It was used or revoked. `own`: the number of the end itself.
+    pub(super) fn end(&mut self, number: u64, row: &Row, end: End, own: u64) {
+        self.leave_live(number, row);
+        self.ended.insert((end.forgotten, number));
+        self.ends.insert(number, (end, own));
+        self.next.1 = self.next.1.max(own + 1);
+    }
+
+    /// Its life is over.
+    pub(super) fn expire(&mut self, number: u64, row: &Row) {
+        self.leave_live(number, row);
+        self.ended.insert((millis_after(row.link.expires, RETENTION), number));
+    }
+
+    /// Its row cannot be read: it only leaves the lists of what is due.
+    pub(super) fn pass_over(&mut self, when: i64, number: u64) {
+        self.live.remove(&(when, number));
+        self.ended.remove(&(when, number));
+    }
+
+    /// Answers the number of its end.
+    pub(super) fn forget(&mut self, number: u64, row: &Row) -> Result<Option<u64>, RecordError> {
+        self.leave_live(number, row);
+        self.ended.remove(&(millis_after(row.link.expires, RETENTION), number));
+        let end = self.ends.remove(&number);
+        if let Some((end, _)) = &end {
+            self.ended.remove(&(end.forgotten, number));
+        }
+        self.digests.remove(row.digest()?.as_bytes());
+        self.ids.remove(&id_bytes(&row.id).ok_or(RecordError::Damaged)?);
+        if let Some(kept) = &row.repeat {
+            self.repeats.remove(&repeat(&kept.app, &kept.key));
+        }
+        Ok(end.map(|(_, own)| own))
+    }
+
+    fn leave_live(&mut self, number: u64, row: &Row) {
+        self.live.remove(&(millis(row.link.expires), number));
+        self.users.remove(&(user(row.link.app(), row.link.username()), number));
+    }
+}
+
+/// Gives each entry of a table to `take`, in order; a table that was never written to has none.
+fn entries(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, u64, &'static [u8]>,
+    mut take: impl FnMut(u64, &[u8]) -> Result<(), FileError>,
+) -> Result<(), FileError> {
+    let table = match transaction.open_table(table) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(redb::Error::from(error).into()),
+    };
+    let storage = |error: redb::StorageError| FileError::from(redb::Error::from(error));
+    for entry in table.iter().map_err(storage)? {
+        let (number, bytes) = entry.map_err(storage)?;
+        take(number.value(), bytes.value())?;
+    }
+    Ok(())
+}
+
+fn id_bytes(id: &str) -> Option<[u8; ID_BYTES]> {
+    id.as_bytes().try_into().ok()
+}
+
+fn repeat(app: &str, key: &str) -> [u8; 32] {
+    *TokenDigest::of_parts(&["repeat", app, key]).as_bytes()
+}
+
+fn user(app: &str, username: &str) -> u64 {
+    let digest = TokenDigest::of_parts(&["user", app, username]);
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest.as_bytes()[..8]);
+    u64::from_be_bytes(first)
+}

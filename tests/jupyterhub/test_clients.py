@@ -1,0 +1,126 @@
+"""The clients to copy, as libraries and as programs: each issues, follows, reads and revokes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import launching
+from hublatch import BINARY
+from processes import ROOT
+
+CLIENTS = ROOT / "config/clients"
+
+
+@pytest.fixture(scope="module")
+def latch(start_hub, start_hublatch, tmp_path_factory):
+    latch = launching.start(start_hub, start_hublatch, tmp_path_factory.mktemp("clients"), api_only=True)
+    latch.key_file = latch.folder / "app.key"
+    latch.key_file.touch(mode=0o600)
+    latch.key_file.write_text(latch.key + "\n")
+    yield latch
+    latch.stop()
+    latch.hub.kill()
+
+
+def run(latch, *command, check=True, text=None):
+    env = {**os.environ, "HUBLATCH_API_URL": latch.management, "HUBLATCH_API_KEY_FILE": str(latch.key_file)}
+    done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True, timeout=120, input=text)
+    assert not check or done.returncode == 0, done
+    return done
+
+
+PYTHON = [sys.executable, CLIENTS / "hublatch.py"]
+NODE = [ROOT / "target/node/bin/node", CLIENTS / "hublatch.mjs"]
+CURL = [CLIENTS / "hublatch.sh"]
+
+PYTHON_LIBRARY = """
+import importlib.util, json, os
+spec = importlib.util.spec_from_file_location("client", {file!r})
+client = importlib.util.module_from_spec(spec); spec.loader.exec_module(client)
+latch = client.Hublatch(os.environ["HUBLATCH_API_URL"], open(os.environ["HUBLATCH_API_KEY_FILE"]).read())
+link = latch.link("pia", note="one")
+before = latch.status(link); latch.revoke(link); after = latch.status(link)
+two = [link["username"] for link in latch.links([{{"username": "one"}}, {{"username": "two"}}])]
+try:
+    latch.link("Admin")
+except client.HublatchError as error:
+    refused = [error.status, error.code]
+try:
+    client.Hublatch("http://127.0.0.1:1", "k").link("x")
+except client.HublatchError as error:
+    gone = [error.status, error.code]
+print(json.dumps([before, after, two, refused, gone]))
+"""
+
+NODE_LIBRARY = """
+import {{ readFileSync }} from "node:fs";
+const {{ Hublatch }} = await import({file!r});
+const latch = new Hublatch(process.env.HUBLATCH_API_URL, readFileSync(process.env.HUBLATCH_API_KEY_FILE, "ascii"));
+const link = await latch.link("pia", {{ note: "one" }});
+const before = await latch.status(link); await latch.revoke(link); const after = await latch.status(link);
+const two = (await latch.links([{{ username: "one" }}, {{ username: "two" }}])).map((link) => link.username);
+const said = (error) => [error.status, error.code];
+const refused = await latch.link("Admin").catch(said);
+const gone = await new Hublatch("http://127.0.0.1:1", "k").link("x").catch(said);
+console.log(JSON.stringify([before, after, two, refused, gone]));
+"""
+
+EXPECTED = ["pending", "revoked", ["one", "two"], [400, "invalid_username"], [0, "unreachable"]]
+
+
+def test_the_python_library(latch):
+    code = PYTHON_LIBRARY.format(file=str(CLIENTS / "hublatch.py"))
+    assert json.loads(run(latch, sys.executable, "-I", "-c", code).stdout) == EXPECTED
+
+
+def test_the_node_library(latch):
+    code = NODE_LIBRARY.format(file=(CLIENTS / "hublatch.mjs").as_uri())
+    assert json.loads(run(latch, NODE[0], "--input-type=module", "-", text=code).stdout) == EXPECTED
+
+
+@pytest.mark.parametrize(("program", "user"), [(PYTHON, "py"), (NODE, "js")], ids=["python", "node"])
+def test_the_programs_launch_and_follow_to_the_end(latch, program, user):
+    done = run(latch, *program, user, "--server", "slow", "--path", "lab", "--launch")
+    lines = done.stderr.splitlines()
+    assert sum("Step" in line for line in lines) >= 3, lines
+    assert lines[-1].startswith("100 % Server ready")
+    browser = latch.browser()
+    page = browser.open(done.stdout.strip())
+    assert (page.status, page.path) == (200, f"/user/{user}/slow/lab"), "without a wait: it is ready"
+
+
+@pytest.mark.parametrize("program", [PYTHON, NODE], ids=["python", "node"])
+def test_the_programs_tell_of_a_failure(latch, program):
+    done = run(latch, *program, "failing", "--server", "broken", "--launch", check=False)
+    assert done.returncode == 1
+    assert "The image <b>does not</b> exist." in done.stderr
+    done = run(latch, *program, "Admin", check=False)
+    assert (done.returncode, "invalid_username" in done.stderr) == (1, True)
+
+
+def test_the_shell_script(latch):
+    link = json.loads(run(latch, *CURL, "link", '{"username": "sh", "server": "slow", "launch": true}').stdout)
+    events = run(latch, *CURL, "progress", link["server"]["progress_url"]).stdout
+    assert events.count("Step") == 5 and '"ready":true' in events
+    url = run(latch, *CURL, "url", '{"username": "sh", "server": "slow", "path": "lab", "launch": true}').stdout.strip()
+    assert latch.browser().open_server(url).path == "/user/sh/slow/lab"
+    link = json.loads(run(latch, *CURL, "link", '{"username": "sh"}').stdout)
+    run(latch, *CURL, "revoke", link["id"])
+    assert json.loads(run(latch, *CURL, "status", link["id"]).stdout)["status"] == "revoked"
+    refused = run(latch, *CURL, "link", '{"username": "Admin"}', check=False)
+    assert (refused.returncode, json.loads(refused.stdout)["code"]) == (22, "invalid_username")
+    assert "HUBLATCH_API_KEY_FILE" in run(latch, *CURL, check=False).stderr
+
+
+def test_the_key_stands_on_no_command_line(latch):
+    assert latch.key not in (CLIENTS / "hublatch.sh").read_text()
+    assert "--header @-" in (CLIENTS / "hublatch.sh").read_text()
+
+
+def test_the_command_line_of_hublatch_itself(latch):
+    url = run(latch, BINARY, "link", "cli", "--server", "named", "--path", "lab", "--launch").stdout.strip()
+    browser = latch.browser()
+    assert browser.open_server(url).path == "/user/cli/named/lab"
