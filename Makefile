@@ -18,7 +18,7 @@ help:
 demo:
 	docker/demo.sh
 
-test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests
+test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests restart-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -93,7 +93,6 @@ load-tests: build
 	$(PYTHON) tests/load/attacks.py
 	target/venv/bin/python tests/load/transparency.py
 
-SECONDS ?= 600
 soak: build
 	docker/install.sh load
 	$(PYTHON) tests/load/soak.py --seconds $(SECONDS)
