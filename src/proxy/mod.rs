@@ -85,7 +85,8 @@ impl Service for Proxy {
         let wishes = Wishes::of(request.headers());
         let origin = self.shared.forwarding.origin(connection.peer, request.headers());
         let believed = self.shared.forwarding.trusts(connection.peer);
-        let request_id = request_id::set(request.headers_mut(), believed);
+        let logged = self.shared.rules.access_log;
+        let request_id = request_id::set(request.headers_mut(), believed, logged);
         let answered = match self.prepare(connection, origin, &mut request) {
             Err(error) => Err(error),
             Ok((has_upgrade, upgrade)) => {
@@ -119,7 +120,7 @@ impl Service for Proxy {
         self.shared.metrics.requests.count(response.status());
         let elapsed = begun.elapsed();
         self.shared.metrics.request_seconds.observe(elapsed);
-        if self.shared.rules.access_log {
+        if logged {
             // The path and never the query: a query can hold a secret of the hub's.
             tracing::info!(
                 target: "hublatch::access",
@@ -128,7 +129,7 @@ impl Service for Proxy {
                 path = self.loggable(&uri),
                 status = response.status().as_u16(),
                 micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-                request_id = request_id.to_str().unwrap_or_default(),
+                request_id = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
                 "request"
             );
         }

@@ -25,19 +25,21 @@ fn beginning() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-/// Names the request with `headers`: by what it bears already, if that is believed and well-formed.
-pub fn set(headers: &mut HeaderMap, believed: bool) -> HeaderValue {
+/// Names the request with `headers`: by what it bears already, if that is believed and well-formed. Answers the name if it
+/// is `logged`; a second handle on it costs an allocation.
+pub fn set(headers: &mut HeaderMap, believed: bool, logged: bool) -> Option<HeaderValue> {
     if believed {
         let mut given = headers.get_all(&X_REQUEST_ID).iter();
         if let (Some(given), None) = (given.next(), given.next())
             && is_well_formed(given.as_bytes())
         {
-            return given.clone();
+            return logged.then(|| given.clone());
         }
     }
     let made = make();
-    headers.insert(X_REQUEST_ID, made.clone());
-    made
+    let kept = logged.then(|| made.clone());
+    headers.insert(X_REQUEST_ID, made);
+    kept
 }
 
 /// Visible ASCII that needs no quoting anywhere.
