@@ -46,7 +46,7 @@ pub struct Record<'a> {
     /// Who did it: the app's address for issue and revoke, the browser's otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<IpAddr>,
-    /// Why, in one word of the list in the README.
+    /// Why, in one word of the list in SECURITY.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
 }

@@ -14,7 +14,7 @@ use super::secret::{Noted, Secret, refuse_exposed, secret};
 use super::{Assertion, Confirm, Login, WithoutToken};
 use crate::token::{UsernameCase, UsernameRule};
 
-/// The longest life that any configuration may give a token (security.md section 3).
+/// The longest life that any configuration may give a token.
 pub(super) const LIFETIME_MAX: Duration = Duration::from_hours(1);
 /// The shortest: the API speaks of whole seconds.
 const LIFETIME_MIN: Duration = Duration::from_secs(1);

@@ -307,7 +307,7 @@ fn log(file: &mut ConfigFile) -> Option<Log> {
     Some(Log { format: format?, level: level?, access: access?, audit: audit? })
 }
 
-/// What is allowed but unwise (security.md section 3). That hublatch runs as root, or with few descriptors, is for the
+/// What is allowed but unwise. That hublatch runs as root, or with few descriptors, is for the
 /// process to see.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();

@@ -126,7 +126,7 @@ impl NextRule {
     /// The two paths of an order with `path` (and `server`): what the browser is sent to, through the hub's spawn
     /// page, so that the server is started if need be, and the path inside by which the order is judged.
     ///
-    /// `{base}hub/spawn/USER[/SERVER]?next=<{base}user/USER[/SERVER]/PATH>` (jupyterhub.md 3.2).
+    /// `{base}hub/spawn/USER[/SERVER]?next=<{base}user/USER[/SERVER]/PATH>`.
     pub fn spawn(&self, user: &Username, server: &ServerName, path: &str) -> Result<(Next, Next), NextError> {
         let inner = self.inside(user, server, path)?;
         let encoded = utf8_percent_encode(inner.as_str(), COMPONENT);

@@ -1,6 +1,6 @@
 //! Finds and cuts the login parameter (`login_token`) in a query, in whatever spelling.
 //!
-//! A token that stays in a forwarded query ends in the hub's redirects and logs (jupyterhub.md 3.1). Queries are cut
+//! A token that stays in a forwarded query ends in the hub's redirects and logs. Queries are cut
 //! by byte slices and never re-serialised: what is not cut stays byte for byte.
 
 use std::borrow::Cow;

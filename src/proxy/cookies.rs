@@ -1,6 +1,6 @@
 //! Which cookies go upstream: pairs are cut out by name, and what stays, stays byte for byte.
 //!
-//! The hub's values are quoted and hold `|`, `:` and `=` (jupyterhub.md 3.1), so a Cookie header is never parsed and
+//! The hub's values are quoted and hold `|`, `:` and `=`, so a Cookie header is never parsed and
 //! written anew.
 
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use hyper::header::{COOKIE, HeaderValue};
 use memchr::memmem::Finder;
 
 /// The hub's own login cookies. A fresh login must not carry them: the hub would keep the old session id, and any
-/// logged-in user would make it skip the login (jupyterhub.md 4).
+/// logged-in user would make it skip the login.
 const HUB_LOGIN: [&str; 6] = [
     "jupyterhub-hub-login",
     "jupyterhub-session-id",

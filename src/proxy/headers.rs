@@ -101,7 +101,7 @@ impl Forwarding {
     }
 
     /// Says where the request came from. `X-Scheme` because the hub's own proxy appends to `X-Forwarded-Proto`, of
-    /// which the hub believes the last (jupyterhub.md 6).
+    /// which the hub believes the last.
     ///
     /// `client`: the client's address as a header value, where there is one already.
     pub fn add(&self, headers: &mut HeaderMap, origin: Origin, client: Option<HeaderValue>) {

@@ -1,7 +1,6 @@
 //! `{base}hub/logout`: the session's tunnels end with it, and the browser goes where the operator says.
 //!
-//! The hub does the logout itself; tunnels would survive it, because nobody asks the hub again about an open one
-//! (jupyterhub.md 4).
+//! The hub does the logout itself; tunnels would survive it, because nobody asks the hub again about an open one.
 
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE};

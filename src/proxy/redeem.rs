@@ -1,4 +1,4 @@
-//! The login path: from a link to a login at the hub (contract.md section 3, steps 1 to 8).
+//! The login path: from a link to a login at the hub.
 //!
 //! Nothing is consumed until a person's browser asks for it, the hub is known to be alive, and the connection that
 //! carries the login stands. Whatever fails ends in a page and no identity.

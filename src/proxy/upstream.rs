@@ -1,4 +1,4 @@
-//! Connections to the hub: a pool of their own for each thread, last in, first out (performance.md 1-2).
+//! Connections to the hub: a pool of their own for each thread, last in, first out.
 //!
 //! A connection that served an answer goes back to the pool when that answer's body has ended, and not before; one
 //! whose body was cut short is closed.

@@ -100,7 +100,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// The name under which the hub knows the browser: `GET {base}hub/api/user`, without `Sec-Fetch-*`, or else the
-    /// hub would want an XSRF token (jupyterhub.md 4). Also tells that the hub is alive.
+    /// hub would want an XSRF token. Also tells that the hub is alive.
     pub async fn name(&self, lease: &mut Lease) -> Result<Option<String>, VisitorError> {
         let (status, body) = self.ask(lease, "hub/api/user").await?;
         match status {

@@ -80,7 +80,7 @@ def machine():
     for line in Path("/etc/os-release").read_text().splitlines():
         if line.startswith("PRETTY_NAME="):
             release = line.partition("=")[2].strip('"')
-    return f"{model}, {os.cpu_count()} cores, {release}, Linux {os.uname().release}"
+    return f"{model}, {os.cpu_count()} cores, {release}, Linux {os.uname().release.partition('-')[0]}"
 
 
 def load_average():

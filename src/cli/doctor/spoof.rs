@@ -1,4 +1,4 @@
-//! The attack itself: an identity without our proof, sent straight to the hub (security.md F2). A sound hub takes none.
+//! The attack itself: an identity without our proof, sent straight to the hub. A sound hub takes none.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use hyper::Request;
