@@ -135,13 +135,18 @@ pub fn is_hub_token(token: &str) -> bool {
     !is_own && (1..=TOKEN_BYTES_MAX).contains(&token.len())
 }
 
-/// Makes room for `digest`: what is too old goes, or else what will be soonest. Questions go with it if there is nothing
-/// else: their requests have their answer all the same, and it is not kept.
+/// Makes room for `digest`: what is too old goes, and questions that nobody waits for any more; or else what will be
+/// soonest. Questions go with it if there is nothing else: their requests have their answer all the same, and it is not
+/// kept.
 fn make_room(tokens: &mut HashMap<TokenDigest, Token>, digest: &TokenDigest, now: Duration) {
     if tokens.len() < TOKENS_MAX || tokens.contains_key(digest) {
         return;
     }
-    tokens.retain(|_, token| !matches!(token, Token::Known(_, until) if *until <= now));
+    tokens.retain(|_, token| match token {
+        Token::Known(_, until) => *until > now,
+        // Whoever waits has a handle of her own, taken under the lock that is held here.
+        Token::Asked(asked) => Arc::strong_count(asked) > 1,
+    });
     if tokens.len() < TOKENS_MAX {
         return;
     }
@@ -152,5 +157,23 @@ fn make_room(tokens: &mut HashMap<TokenDigest, Token>, digest: &TokenDigest, now
     let soonest = tokens.iter().min_by_key(|(_, token)| end(token)).map(|(digest, _)| *digest);
     if let Some(soonest) = soonest {
         tokens.remove(&soonest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_nobody_waits_for_makes_room_and_one_that_somebody_does_stays() {
+        let digest = |number: usize| TokenDigest::of_parts(&[&number.to_string()]);
+        let waiting = Arc::default();
+        let mut tokens: HashMap<_, _> =
+            (1..TOKENS_MAX).map(|number| (digest(number), Token::Asked(Arc::default()))).collect();
+        tokens.insert(digest(0), Token::Asked(Arc::clone(&waiting)));
+        assert_eq!(tokens.len(), TOKENS_MAX);
+        make_room(&mut tokens, &digest(TOKENS_MAX), Duration::ZERO);
+        assert!(matches!(tokens.get(&digest(0)), Some(Token::Asked(asked)) if Arc::ptr_eq(asked, &waiting)));
+        assert_eq!(tokens.len(), 1);
     }
 }

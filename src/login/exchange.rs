@@ -9,6 +9,7 @@ use std::sync::Arc;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::live::second_of;
 use super::presented::{Kind, Presented};
 use super::{LoginService, Refusal, RefusalReason};
 use crate::audit::Event;
@@ -70,8 +71,13 @@ impl LoginService {
         let digest = TokenDigest::of_parts(&["exchanged", token.expose()]);
         let lifetime = self.rules.lifetime.min(app.max_lifetime);
         let link = self.draw(digest, username, app.name.clone(), lifetime)?;
-        let record = link.clone();
-        match self.store.insert(vec![record], None, self.clock.now()).await? {
+        let second = second_of(&link);
+        self.apps.count(&app, &[second], self.clock.now()).map_err(|_| super::signed::full())?;
+        let inserted = self.store.insert(vec![link.clone()], None, self.clock.now()).await;
+        if !matches!(inserted, Ok(Inserted::New | Inserted::Again(_))) {
+            self.apps.discount(&app.name, second);
+        }
+        match inserted? {
             Inserted::New | Inserted::Again(_) | Inserted::Ended | Inserted::OtherBody => {}
             Inserted::Full => return Err(super::signed::full().into()),
         }

@@ -161,6 +161,7 @@ impl LoginService {
             self.refused_for("other_app", Some(&offer.link), client);
             return Err(NoHubToken::NotOfApp);
         }
+        // The link's own wish. `login.confirm = "always"` is about browsers: no session comes of this.
         if offer.asks() {
             self.refused_for("confirm_required", Some(&offer.link), client);
             return Err(NoHubToken::ConfirmRequired);

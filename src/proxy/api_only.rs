@@ -105,6 +105,7 @@ fn owner(below_base: Option<&str>) -> Owner<'_> {
 /// Whether a server runs that could have answered for `rest`, `USER/…` or `USER/SERVER/…`. Where the hub does not say, the
 /// answer stays as it is.
 async fn runs(proxy: &Proxy, rest: &str) -> bool {
+    let Ok(_asker) = proxy.shared.askers.try_acquire() else { return true };
     let mut segments =
         rest.split('/').map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8());
     let Some(Ok(name)) = segments.next() else { return true };

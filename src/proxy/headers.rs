@@ -234,7 +234,13 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 fn is_kept(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "host" | "authorization" | "cookie" | "transfer-encoding" | "upgrade" | "sec-websocket-key"
+        "host"
+            | "authorization"
+            | "cookie"
+            | "transfer-encoding"
+            | "upgrade"
+            | "sec-websocket-key"
+            | "x-request-id"
     ) || name.as_str().starts_with("content-")
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
+use tokio::sync::Semaphore;
 
 use super::embed::Embed;
 use super::headers::{self, Forwarding};
@@ -30,6 +31,10 @@ pub struct Shared {
     pub(super) tunnels: Tunnels,
     pub(super) turns: Turns,
     pub(super) places: Places,
+    /// Waiting pages that listen to the hub's progress.
+    pub(super) watchers: Arc<Semaphore>,
+    /// Questions to the Hub API that anybody can cause. Fewer than it takes, so that our own calls always find a place.
+    pub(super) askers: Semaphore,
     pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
     pub(super) rules: Rules,
@@ -84,6 +89,8 @@ impl Shared {
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             turns: Turns::default(),
             places: Places::default(),
+            watchers: Arc::new(Semaphore::new(config.limits.hub_api_calls)),
+            askers: Semaphore::new(config.limits.hub_api_calls.div_ceil(4)),
             metrics,
             shutdown,
             rules: Rules {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Body as _, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::error::ProxyError;
@@ -24,7 +25,7 @@ impl Proxy {
     pub(super) async fn stream(&self, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
         let registered = self.shared.tunnels.register(cookies::session_ids(passing.request.headers()));
         let answer = self.pass(passing).await?;
-        Ok(answer.map(|body| ResponseBody::EventStream(Box::new(EventStream::new(body, registered)))))
+        Ok(answer.map(|body| ResponseBody::EventStream(Box::new(EventStream::new(body, registered, None)))))
     }
 }
 
@@ -36,14 +37,22 @@ pub struct EventStream {
     closed: Dormant<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Kept for as long as there is something to close.
     _registered: Registered,
+    /// Its place among those of its kind, if they are counted.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl EventStream {
-    fn new(body: ResponseBody, registered: Registered) -> Self {
+    /// `body`, until the session of `registered` ends; it holds `place` for as long.
+    pub(super) fn new(
+        body: ResponseBody,
+        registered: Registered,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         Self {
             body: Some(body),
             closed: Dormant::new(Box::pin(registered.closed())),
             _registered: registered,
+            _place: place,
         }
     }
 

@@ -36,7 +36,12 @@ pub struct Tunnels {
     open: Gauge,
 }
 
-type Sessions = HashMap<String, Vec<CancellationToken>>;
+/// By number, so that one goes without a look at the others: anybody can write any session into a request.
+#[derive(Debug, Default)]
+struct Sessions {
+    by_session: HashMap<String, HashMap<u64, CancellationToken>>,
+    next: u64,
+}
 
 /// A tunnel's entry, from before the request is sent until the tunnel ends: a session that is ended in between
 /// leaves none behind.
@@ -44,6 +49,7 @@ type Sessions = HashMap<String, Vec<CancellationToken>>;
 pub struct Registered {
     sessions: Arc<Mutex<Sessions>>,
     of: Vec<String>,
+    number: u64,
     closed: CancellationToken,
 }
 
@@ -54,19 +60,25 @@ impl Tunnels {
     }
 
     /// Registers a tunnel that a request with these hub sessions asks for.
-    pub fn register(&self, of: Vec<String>) -> Registered {
+    pub fn register(&self, mut of: Vec<String>) -> Registered {
+        of.sort_unstable();
+        of.dedup();
         let closed = CancellationToken::new();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = sessions.next;
+        sessions.next += 1;
         for session in &of {
-            sessions.entry(session.clone()).or_default().push(closed.clone());
+            sessions.by_session.entry(session.clone()).or_default().insert(number, closed.clone());
         }
-        Registered { sessions: Arc::clone(&self.sessions), of, closed }
+        Registered { sessions: Arc::clone(&self.sessions), of, number, closed }
     }
 
     /// Closes every tunnel of `session`, and those whose handshake is under way.
     pub fn close_session(&self, session: &str) {
-        let tunnels = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
-        for tunnel in tunnels.into_iter().flatten() {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let tunnels = sessions.by_session.remove(session);
+        drop(sessions);
+        for tunnel in tunnels.into_iter().flat_map(HashMap::into_values) {
             tunnel.cancel();
         }
     }
@@ -91,13 +103,12 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.closed.cancel();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         for session in &self.of {
-            if let Some(tunnels) = sessions.get_mut(session) {
-                tunnels.retain(|tunnel| !tunnel.is_cancelled());
+            if let Some(tunnels) = sessions.by_session.get_mut(session) {
+                tunnels.remove(&self.number);
                 if tunnels.is_empty() {
-                    sessions.remove(session);
+                    sessions.by_session.remove(session);
                 }
             }
         }
@@ -266,5 +277,26 @@ impl Future for Tunnel {
             this.timer.as_mut().reset(end);
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_written_often_is_registered_once_and_only_its_own_entry_goes() {
+        let tunnels = Tunnels::new(Gauge::default());
+        let (one, other) =
+            (tunnels.register(vec!["s".to_owned(); 1000]), tunnels.register(vec!["s".to_owned()]));
+        let entries = || tunnels.sessions.lock().unwrap().by_session.get("s").map_or(0, HashMap::len);
+        assert_eq!(entries(), 2);
+        drop(one);
+        assert_eq!(entries(), 1);
+        tunnels.close_session("s");
+        assert!(other.closed.is_cancelled());
+        drop(other);
+        assert!(tunnels.sessions.lock().unwrap().by_session.is_empty());
     }
 }

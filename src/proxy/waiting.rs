@@ -5,13 +5,16 @@
 //! hub's to say, on each request: the browser's session there must be that of the ticket's user. How the server stands
 //! is the hub's to say too. So nothing is kept here, and any replica answers.
 
+use std::sync::Arc;
+
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::error::ProxyError;
 use super::redeem::{gate, location, own_headers, page, plain};
+use super::stream::EventStream;
 use super::upstream::ResponseBody;
-use super::{Passing, Proxy, visitor};
+use super::{Passing, Proxy, cookies, visitor};
 use crate::body::Pieces;
 use crate::hub::{Call, Event, HubError, ServerState, written};
 use crate::login::launch::Ticket;
@@ -51,12 +54,21 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
     let prefix = proxy.shared.login.waiting_path();
     let ticket = own_path.strip_prefix(prefix).and_then(|text| proxy.shared.login.ticket(text));
     let Some(ticket) = ticket.filter(|_| fits) else { return Ok(page(proxy, &Page::NotWaiting, format)) };
+    // Before the hub is asked who this is: a session that ends meanwhile takes its events with it.
+    let registered = events.then(|| proxy.shared.tunnels.register(cookies::session_ids(headers)));
     if let Some(refusal) = stranger(proxy, headers, &ticket, format).await {
         return Ok(refusal);
     }
     let place = Place { proxy, ticket, path: own_path, format };
-    if events {
-        place.events().await
+    if let Some(registered) = registered {
+        // Each takes a connection to the hub. Without them the page asks for itself.
+        let Ok(watcher) = Arc::clone(&proxy.shared.watchers).try_acquire_owned() else {
+            return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+        };
+        let answer = place.events().await?;
+        Ok(answer.map(|body| {
+            ResponseBody::EventStream(Box::new(EventStream::new(body, registered, Some(watcher))))
+        }))
     } else if post {
         place.start_again().await
     } else {

@@ -22,6 +22,8 @@ fn each_request_has_one_of_its_own_and_a_clients_counts_for_nothing() {
     let proxy = TestProxy::start(&hub);
     let ids: std::collections::HashSet<String> =
         (0..5).map(|_| told(&hub, &proxy, &["X-Request-Id: chosen"])).collect();
+    // Nor can a client have ours removed, as hop-by-hop (RFC 9110 § 7.6.1).
+    assert!(is_made(&told(&hub, &proxy, &["Connection: close, X-Request-Id"])));
     assert!(ids.len() == 5 && ids.iter().all(|id| is_made(id)), "{ids:?}");
 }
 

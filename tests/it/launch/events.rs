@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{launching, logged_in, waiting_page};
+use crate::support::message::latin1;
 use crate::support::{FakeHub, Gate, HubServer, Is, TestProxy, Then, Wire};
 
 const PROGRESS: &str = "/hub/api/users/me/server/progress";
@@ -63,6 +64,30 @@ fn the_page_gets_each_event_when_it_happens_and_no_field_that_it_does_not_know()
     assert!(!early.contains("ready\":true"), "the second event waits for its time");
     gate.open();
     assert!(read(&mut wire, LAST).contains(LAST));
+}
+
+#[test]
+fn they_end_with_the_session_of_their_reader() {
+    let hub = FakeHub::start();
+    HubServer::of(&hub, "me", "");
+    let proxy = launching(&hub).start();
+    let page = waiting_page(&mut proxy.browser(), &launched(&proxy).target());
+    let gate = Gate::new();
+    gated(&hub, &gate);
+    let mut browser = logged_in(&proxy, "me");
+    browser.set_cookie("jupyterhub-session-id", "s-me", "/");
+    let mut wire = browser
+        .request("GET", &format!("{page}/events"))
+        .header("Accept", "text/event-stream")
+        .header("Sec-Fetch-Site", "same-origin")
+        .header("Sec-Fetch-Mode", "cors")
+        .begin();
+    assert!(wire.head().expect("a head").line.contains(" 200 "));
+    assert_eq!(latin1(&wire.chunk().expect("an event")), FIRST);
+    assert_eq!(browser.get("/hub/logout").status, 200);
+    // Ended like any other, before the hub said anything more.
+    assert_eq!(wire.chunk(), Some(Vec::new()));
+    gate.open();
 }
 
 #[test]
