@@ -84,5 +84,6 @@ ALL = [
 ]
 
 # Instructions of one request in user space, by callgrind: the bar, and the gate that `make test` holds. The gate is what
-# was reached and 2 % for another compiler or C library; where it lies above the bar, the bar is missed.
-INSTRUCTIONS = {"bare": (30_000, 31_400), "browser": (40_000, 51_500)}
+# was reached and 5 %: the path of the checkout alone moves it by 2 % (how the compiler cuts the crate), another C library
+# more. Where it lies above the bar, the bar is missed.
+INSTRUCTIONS = {"bare": (30_000, 32_300), "browser": (40_000, 53_000)}
