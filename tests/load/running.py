@@ -42,8 +42,9 @@ name = "load"
 keys = ["sha256:{digest}"]
 rate = "100000/s"
 """
-# Short, so that what is cut off is cut off while we look.
+# Short, so that what is cut off is cut off while we look. All attackers have one address.
 LIMITS = """
+connections_per_peer = 20000
 handshake_timeout = "2s"
 head_timeout = "2s"
 body_stall_timeout = "2s"
