@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{launching, logged_in, waiting_page};
 use crate::support::message::latin1;
-use crate::support::{FakeHub, Gate, HubServer, Is, TestProxy, Then, Wire};
+use crate::support::{Browser, FakeHub, Gate, HubServer, Is, TestProxy, Then, Wire};
 
 const PROGRESS: &str = "/hub/api/users/me/server/progress";
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -35,6 +35,16 @@ fn launched(proxy: &TestProxy) -> crate::support::Issued {
     proxy.links().issue(&json!({"username": "me", "launch": true}))
 }
 
+/// What the script of the waiting page at `page` asks for.
+fn listen(browser: &mut Browser, page: &str) -> Wire {
+    browser
+        .request("GET", &format!("{page}/events"))
+        .header("Accept", "text/event-stream")
+        .header("Sec-Fetch-Site", "same-origin")
+        .header("Sec-Fetch-Mode", "cors")
+        .begin()
+}
+
 #[test]
 fn the_page_gets_each_event_when_it_happens_and_no_field_that_it_does_not_know() {
     let hub = FakeHub::start();
@@ -44,12 +54,7 @@ fn the_page_gets_each_event_when_it_happens_and_no_field_that_it_does_not_know()
     let gate = Gate::new();
     gated(&hub, &gate);
     let mut browser = logged_in(&proxy, "me");
-    let mut wire = browser
-        .request("GET", &format!("{page}/events"))
-        .header("Accept", "text/event-stream")
-        .header("Sec-Fetch-Site", "same-origin")
-        .header("Sec-Fetch-Mode", "cors")
-        .begin();
+    let mut wire = listen(&mut browser, &page);
     let read = |wire: &mut Wire, end: &str| {
         let bytes = wire.until(end.as_bytes()).expect("it comes");
         String::from_utf8(bytes).expect("text")
@@ -76,12 +81,7 @@ fn they_end_with_the_session_of_their_reader() {
     gated(&hub, &gate);
     let mut browser = logged_in(&proxy, "me");
     browser.set_cookie("jupyterhub-session-id", "s-me", "/");
-    let mut wire = browser
-        .request("GET", &format!("{page}/events"))
-        .header("Accept", "text/event-stream")
-        .header("Sec-Fetch-Site", "same-origin")
-        .header("Sec-Fetch-Mode", "cors")
-        .begin();
+    let mut wire = listen(&mut browser, &page);
     assert!(wire.head().expect("a head").line.contains(" 200 "));
     assert_eq!(latin1(&wire.chunk().expect("an event")), FIRST);
     assert_eq!(browser.get("/hub/logout").status, 200);
