@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
 use hublatch::token::AppKey;
@@ -15,6 +16,8 @@ use crate::support::{FakeHub, Issued, Links, TestProxy};
 const THREADS: usize = 4;
 /// Logins that each step of a rotation must see.
 const LOGINS_A_STEP: usize = 40;
+/// How long a step may take on a machine that does much else.
+const STEP: Duration = Duration::from_secs(60);
 
 fn key() -> AppKey {
     AppKey::generate(&SystemRandom::new()).expect("random bytes")
@@ -57,8 +60,15 @@ impl<'a> Load<'a> {
     /// Lets a number of people in before the next step.
     fn go_on(&self) {
         let wanted = self.logins.load(Ordering::Relaxed) + LOGINS_A_STEP;
-        while self.logins.load(Ordering::Relaxed) < wanted {
+        self.until(|| self.logins.load(Ordering::Relaxed) >= wanted);
+    }
+
+    /// Waits for something that the load, or who runs beside it, brings about.
+    fn until(&self, reached: impl Fn() -> bool) {
+        let deadline = Instant::now() + STEP;
+        while !reached() {
             assert!(!self.ended.load(Ordering::Relaxed), "a login went wrong");
+            assert!(Instant::now() < deadline, "nobody is let in any more");
             thread::yield_now();
         }
     }
@@ -70,6 +80,17 @@ struct Ending<'a>(&'a AtomicBool);
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends the load if this thread fails, and lets it go on if this one has merely done its part.
+struct Failing<'a>(&'a AtomicBool);
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -124,6 +145,7 @@ fn an_app_is_taken_away_under_load_and_none_of_its_links_is_honoured_from_then_o
                 load.run();
             });
             scope.spawn(|| {
+                let _failing = Failing(&load.ended);
                 while let Some(link) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let after = revoked.load(Ordering::SeqCst);
                     match click(&proxy, link).status {
@@ -135,9 +157,7 @@ fn an_app_is_taken_away_under_load_and_none_of_its_links_is_honoured_from_then_o
                 }
             });
         }
-        while honoured.load(Ordering::Relaxed) < 20 {
-            thread::yield_now();
-        }
+        load.until(|| honoured.load(Ordering::Relaxed) >= 20);
         proxy.reload(&builder).unwrap();
         revoked.store(true, Ordering::SeqCst);
         assert_eq!(links.call("POST", "/api/v1/links", &[], r#"{"username":"bob"}"#).status, 401);
