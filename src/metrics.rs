@@ -81,8 +81,8 @@ pub struct Metrics {
     pub requests: ByStatusClass,
     /// From the head of a request to the head of its answer, in seconds.
     pub request_seconds: Durations,
-    /// Requests that no answer of the hub could be had for.
-    pub upstream_errors: Counter,
+    /// Requests that no answer of the hub could be had for, by reason.
+    pub upstream_errors: Family<ReasonLabel, Counter>,
     /// Connections made to the hub.
     pub upstream_connections: Counter,
     /// Requests that found no place for a connection to the hub.
@@ -137,7 +137,6 @@ impl Metrics {
             registry.register(name, help, counter.clone());
             counter
         };
-        let upstream_errors = counter("upstream_errors", "Requests without an answer of the hub");
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
         let upstream_busy =
@@ -166,6 +165,12 @@ impl Metrics {
         registry.register("connections_refused", help, connections_refused.clone());
         for reason in ["limit", "peer_limit"] {
             _ = connections_refused.get_or_create(&ReasonLabel { reason: Reason(reason) });
+        }
+        let upstream_errors = Family::default();
+        let help = "Requests without an answer of the hub, by reason";
+        registry.register("upstream_errors", help, upstream_errors.clone());
+        for reason in ["connect", "exchange", "interim", "busy", "timeout", "upgrade"] {
+            _ = upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) });
         }
         let handshakes = Family::default();
         registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());

@@ -3,6 +3,7 @@
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
 use hublatch::token::AppKey;
@@ -14,6 +15,8 @@ use super::{Issued, Links, TestProxy};
 const THREADS: usize = 2;
 /// Logins that each step must see.
 pub const LOGINS_A_STEP: usize = 40;
+/// How long a step may take on a machine that does much else.
+const STEP: Duration = Duration::from_secs(60);
 /// Links that wait while what issued them is taken away; and how many of them are kept for afterwards.
 const PENDING: usize = 200;
 const KEPT: usize = 50;
@@ -40,6 +43,17 @@ struct Ending<'a>(&'a AtomicBool);
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends the load if this thread fails, and lets it go on if this one has merely done its part.
+struct Failing<'a>(&'a AtomicBool);
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -82,14 +96,17 @@ impl<'a> Load<'a> {
     /// Lets a number of people in before the next step.
     pub fn go_on(&self) {
         let wanted = self.logins.load(Ordering::Relaxed) + LOGINS_A_STEP;
-        while self.logins.load(Ordering::Relaxed) < wanted {
-            self.assert_goes_on();
-            thread::yield_now();
-        }
+        self.until(|| self.logins.load(Ordering::Relaxed) >= wanted);
     }
 
-    fn assert_goes_on(&self) {
-        assert!(!self.ended.load(Ordering::Relaxed), "a login went wrong");
+    /// Waits for something that the load, or who runs beside it, brings about.
+    fn until(&self, reached: impl Fn() -> bool) {
+        let deadline = Instant::now() + STEP;
+        while !reached() {
+            assert!(!self.ended.load(Ordering::Relaxed), "a login went wrong");
+            assert!(Instant::now() < deadline, "nobody is let in any more");
+            thread::yield_now();
+        }
     }
 
     /// Uses links of `links` while `take_away` takes away what issued them: afterwards none of them is honoured, nor is
@@ -101,14 +118,11 @@ impl<'a> Load<'a> {
         thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
-                    let failed = Ending(&self.ended);
+                    let _failing = Failing(&self.ended);
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         let Some(link) = pending.get(number) else { break };
-                        while number >= PENDING - KEPT && !gone.load(Ordering::SeqCst) {
-                            self.assert_goes_on();
-                            thread::yield_now();
-                        }
+                        self.until(|| number < PENDING - KEPT || gone.load(Ordering::SeqCst));
                         let after = gone.load(Ordering::SeqCst);
                         match click(self.proxy, link) {
                             302 if after => panic!("a link is honoured after what issued it is gone"),
@@ -117,18 +131,13 @@ impl<'a> Load<'a> {
                             status => panic!("an answer {status}"),
                         };
                     }
-                    std::mem::forget(failed);
                 });
             }
-            let failed = Ending(&self.ended);
-            while honoured.load(Ordering::Relaxed) < PENDING / 10 {
-                self.assert_goes_on();
-                thread::yield_now();
-            }
+            let _failing = Failing(&self.ended);
+            self.until(|| honoured.load(Ordering::Relaxed) >= PENDING / 10);
             take_away();
             gone.store(true, Ordering::SeqCst);
             assert_eq!(links.call("POST", "/api/v1/links", &[], r#"{"username":"bob"}"#).status, 401);
-            std::mem::forget(failed);
         });
         let (honoured, refused) = (honoured.into_inner(), refused.into_inner());
         assert!(refused >= KEPT && honoured + refused == PENDING, "{honoured} {refused}");
