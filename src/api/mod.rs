@@ -63,6 +63,7 @@ use crate::body::{PieceError, Pieces};
 use crate::config::{Config, Listen, Scope};
 use crate::login::{Caller, LoginService};
 use crate::reloads::Reloads;
+use crate::shutdown::Shutdown;
 
 use error::ApiError;
 use info::Info;
@@ -178,6 +179,8 @@ pub struct Api {
     login: Arc<LoginService>,
     status: StatusPages,
     reloads: Arc<Reloads>,
+    /// Of what must go on when its caller hangs up.
+    shutdown: Shutdown,
     info: Info,
     /// The host of `public.url`, which may be ours as well.
     public_host: String,
@@ -199,6 +202,7 @@ impl Api {
         login: Arc<LoginService>,
         status: StatusPages,
         reloads: Arc<Reloads>,
+        shutdown: Shutdown,
     ) -> Self {
         Self {
             info: Info::of(config),
@@ -208,6 +212,7 @@ impl Api {
             login,
             status,
             reloads,
+            shutdown,
         }
     }
 
@@ -296,7 +301,7 @@ impl Api {
             Endpoint::ForwardAuth => verify::forward_auth(&self.login, &head.headers, head.uri.query()).await,
             Endpoint::OAuthToken => {
                 let answer = match self.form(head, body).await {
-                    Ok(form) => oauth::token(&self.login, &head.headers, form, client).await,
+                    Ok(form) => oauth::token(&self.login, &self.shutdown, &head.headers, form, client).await,
                     Err(error) => Err(error),
                 };
                 Ok(answer.unwrap_or_else(OAuthError::into_answer))

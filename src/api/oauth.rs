@@ -24,7 +24,8 @@ use super::{Answer, json_answer};
 use crate::config::App;
 use crate::hub::HubError;
 use crate::login::LoginService;
-use crate::login::hub_tokens::{NoHubToken, RevokedToken, Subject, Wanted};
+use crate::login::hub_tokens::{Exchange, NoHubToken, RevokedToken, Subject};
+use crate::shutdown::Shutdown;
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -68,7 +69,8 @@ struct TokenJson<'a> {
 
 /// `POST /oauth2/token`
 pub(super) async fn token(
-    login: &LoginService,
+    login: &Arc<LoginService>,
+    shutdown: &Shutdown,
     headers: &HeaderMap,
     form: Form,
     client: Option<IpAddr>,
@@ -107,9 +109,15 @@ pub(super) async fn token(
             "tokens are for the hub alone: leave it out".to_owned(),
         ));
     }
-    let wanted =
-        Wanted { scopes: form.get("scope").map(scopes).transpose()?, expires_in: expires_in(&form)? };
-    let issued = login.hub_token(&app, (kind, subject), wanted, client).await?;
+    let exchange = Exchange {
+        app,
+        subject: Zeroizing::new(subject.to_owned()),
+        kind,
+        scopes: form.get("scope").map(scopes).transpose()?,
+        expires_in: expires_in(&form)?,
+        client,
+    };
+    let issued = login.hub_token(exchange, shutdown).await?;
     let json = TokenJson {
         access_token: &issued.token,
         issued_token_type: ACCESS_TOKEN,
@@ -120,6 +128,7 @@ pub(super) async fn token(
     let mut answer = json_answer(StatusCode::OK, &json);
     // RFC 6749 § 5.1; Cache-Control is on every answer of this API.
     answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    issued.seen();
     Ok(answer)
 }
 
@@ -334,6 +343,11 @@ impl From<NoHubToken> for OAuthError {
                 ..Self::new("temporarily_unavailable", description)
             },
             NoHubToken::Hub(error) => Self::hub(&error),
+            NoHubToken::BrokenOff => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: "draining",
+                ..Self::new("temporarily_unavailable", description)
+            },
         }
     }
 }
