@@ -19,7 +19,7 @@ use super::{Answer, json_answer, launch};
 use crate::config::App;
 use crate::hub::Launched;
 use crate::login::LoginService;
-use crate::login::link::{IssuedLink, OrderError};
+use crate::login::order::{IssuedLink, OrderError};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
 use crate::token::LinkId;
 
