@@ -81,8 +81,8 @@ pub struct Metrics {
     pub requests: ByStatusClass,
     /// From the head of a request to the head of its answer, in seconds.
     pub request_seconds: Durations,
-    /// Requests that no answer of the hub could be had for.
-    pub upstream_errors: Counter,
+    /// Requests that no answer of the hub could be had for, by reason.
+    pub upstream_errors: Family<ReasonLabel, Counter>,
     /// Connections made to the hub.
     pub upstream_connections: Counter,
     /// Requests that found no place for a connection to the hub.
@@ -93,6 +93,8 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Those that were closed at once, by reason.
     pub connections_refused: Family<ReasonLabel, Counter>,
+    /// Times that accepting had to rest for want of descriptors.
+    pub accept_pauses: Counter,
     /// Log lines that nobody took in time.
     pub log_lines_dropped: Counter,
     /// TLS handshakes, by what came of them.
@@ -137,12 +139,12 @@ impl Metrics {
             registry.register(name, help, counter.clone());
             counter
         };
-        let upstream_errors = counter("upstream_errors", "Requests without an answer of the hub");
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
         let upstream_busy =
             counter("upstream_busy", "Requests that found no place for a connection to the hub");
         let connections_accepted = counter("connections_accepted", "Connections of browsers");
+        let accept_pauses = counter("accept_pauses", "Times that accepting rested for want of descriptors");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
         let switches = counter("switches", "Sessions of another user ended before a login");
@@ -167,6 +169,12 @@ impl Metrics {
         for reason in ["limit", "peer_limit"] {
             _ = connections_refused.get_or_create(&ReasonLabel { reason: Reason(reason) });
         }
+        let upstream_errors = Family::default();
+        let help = "Requests without an answer of the hub, by reason";
+        registry.register("upstream_errors", help, upstream_errors.clone());
+        for reason in ["connect", "exchange", "interim", "busy", "timeout", "upgrade"] {
+            _ = upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) });
+        }
         let handshakes = Family::default();
         registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());
         let links_refused = Family::default();
@@ -186,6 +194,7 @@ impl Metrics {
             connections,
             connections_accepted,
             connections_refused,
+            accept_pauses,
             log_lines_dropped,
             handshakes,
             tunnels,

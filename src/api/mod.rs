@@ -60,8 +60,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
 use crate::body::{PieceError, Pieces};
-use crate::config::{App, Config, Listen, Scope};
-use crate::login::LoginService;
+use crate::config::{Config, Listen, Scope};
+use crate::login::{Caller, LoginService};
 use crate::reloads::Reloads;
 
 use error::ApiError;
@@ -245,8 +245,8 @@ impl Api {
         }
         let (route, segment) = find_route(&head.method, head.uri.path())?;
         if let Endpoint::Progress = route.endpoint {
-            let app = self.app(&head.headers, Scope::Read).await?;
-            return launch::progress(&self.login, &app, segment).await;
+            let caller = self.caller(&head.headers, Scope::Read).await?;
+            return launch::progress(&self.login, &caller.app, segment).await;
         }
         self.whole(client, head, body, route, segment).await.map(|answer| answer.map(AnswerBody::Whole))
     }
@@ -268,26 +268,26 @@ impl Api {
             // It does not answer at once.
             Endpoint::Progress => Err(ApiError::NoSuchPath),
             Endpoint::Issue => {
-                let app = self.app(&head.headers, Scope::Issue).await?;
+                let caller = self.caller(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                links::issue(&self.issuer(&app, client), &head.headers, body).await
+                links::issue(&self.issuer(&caller, client), &head.headers, body).await
             }
             Endpoint::IssueBatch => {
-                let app = self.app(&head.headers, Scope::Issue).await?;
+                let caller = self.caller(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::BATCH_BYTES_MAX).await?;
-                links::issue_batch(&self.issuer(&app, client), &head.headers, body).await
+                links::issue_batch(&self.issuer(&caller, client), &head.headers, body).await
             }
             Endpoint::ReadLink => {
-                let app = self.app(&head.headers, Scope::Read).await?;
-                links::read(&self.login, &app, segment).await
+                let caller = self.caller(&head.headers, Scope::Read).await?;
+                links::read(&self.login, &caller.app, segment).await
             }
             Endpoint::RevokeLink => {
-                let app = self.app(&head.headers, Scope::Revoke).await?;
-                links::revoke(&self.login, &app, segment, client).await
+                let caller = self.caller(&head.headers, Scope::Revoke).await?;
+                links::revoke(&self.login, &caller.app, segment, client).await
             }
             Endpoint::RevokeUser => {
-                let app = self.app(&head.headers, Scope::Revoke).await?;
-                links::revoke_user(&self.login, &app, segment, client).await
+                let caller = self.caller(&head.headers, Scope::Revoke).await?;
+                links::revoke_user(&self.login, &caller.app, segment, client).await
             }
             Endpoint::Verify => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
@@ -328,8 +328,8 @@ impl Api {
         }
     }
 
-    fn issuer<'a>(&'a self, app: &'a App, client: Option<IpAddr>) -> links::Issuer<'a> {
-        links::Issuer { login: &self.login, app, client }
+    fn issuer<'a>(&'a self, caller: &'a Caller, client: Option<IpAddr>) -> links::Issuer<'a> {
+        links::Issuer { login: &self.login, caller, client }
     }
 
     async fn form<B>(&self, head: &Parts, body: B) -> Result<Form, OAuthError>
@@ -344,9 +344,10 @@ impl Api {
         Form::parse(&body::form(&head.headers, body, self.body_timeout).await?)
     }
 
-    async fn app(&self, headers: &HeaderMap, scope: Scope) -> Result<Arc<App>, ApiError> {
-        let app = auth::authenticate(&self.login, headers).await?;
-        if app.may(scope) { Ok(app) } else { Err(ApiError::Scope { app: app.name.to_string(), scope }) }
+    async fn caller(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
+        let caller = auth::authenticate(&self.login, headers).await?;
+        let may = caller.app.may(scope);
+        if may { Ok(caller) } else { Err(ApiError::Scope { app: caller.app.name.to_string(), scope }) }
     }
 
     /// Whether the request carries an app's key. The hub is not asked for the sake of what needs no key.

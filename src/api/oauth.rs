@@ -195,7 +195,7 @@ fn authenticate(login: &LoginService, headers: &HeaderMap, form: &Form) -> Resul
     } else {
         (None, Zeroizing::new(auth::key(headers).map_err(|_| unknown())?.to_owned()))
     };
-    let app = login.apps().authenticate(&key).ok_or_else(unknown)?;
+    let app = login.apps().authenticate(&key).ok_or_else(unknown)?.app;
     // Whoever names itself must be whose key that is.
     let names = [name.as_deref(), form.get("client_id")];
     if names.into_iter().flatten().any(|name| name != &*app.name) {

@@ -48,6 +48,8 @@ pub struct Limits {
     pub upstream_connections: usize,
     /// Requests that may wait for one of them.
     pub upstream_queue: usize,
+    /// Interim answers (1xx) of the hub to one request.
+    pub upstream_interim_answers: usize,
     /// Each request of our own to the hub during a login.
     pub login_hub_timeout: Duration,
     /// Each call of the Hub API, and each pause in what it streams.
@@ -81,6 +83,7 @@ impl Default for Limits {
             upstream_idle_connections: 256,
             upstream_connections: 10_000,
             upstream_queue: 1000,
+            upstream_interim_answers: 64,
             login_hub_timeout: Duration::from_secs(10),
             hub_api_timeout: Duration::from_secs(20),
             hub_api_calls: 100,
@@ -118,6 +121,7 @@ impl Limits {
             upstream_idle_connections,
             upstream_connections,
             upstream_queue,
+            upstream_interim_answers,
             login_hub_timeout,
             hub_api_timeout,
             hub_api_calls,
@@ -152,6 +156,8 @@ impl Limits {
         let upstream_connections =
             file.number("limits.upstream_connections", upstream_connections, 1..=COUNT_MAX);
         let upstream_queue = file.number("limits.upstream_queue", upstream_queue, 0..=COUNT_MAX);
+        let upstream_interim_answers =
+            file.number("limits.upstream_interim_answers", upstream_interim_answers, 0..=COUNT_MAX);
         let login_hub_timeout = file.value("limits.login_hub_timeout", login_hub_timeout, some_duration);
         let hub_api_timeout = file.value("limits.hub_api_timeout", hub_api_timeout, some_duration);
         let hub_api_calls = file.number("limits.hub_api_calls", hub_api_calls, 1..=10_000);
@@ -178,6 +184,7 @@ impl Limits {
             upstream_idle_connections: upstream_idle_connections?,
             upstream_connections: upstream_connections?,
             upstream_queue: upstream_queue?,
+            upstream_interim_answers: upstream_interim_answers?,
             login_hub_timeout: login_hub_timeout?,
             hub_api_timeout: hub_api_timeout?,
             hub_api_calls: hub_api_calls?,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::LoginService;
+use super::issuer::Caller;
 use super::live::second_of;
 use super::next::{Next, NextError, form_encode};
 use super::order::{Destination, Draft, IssueError, IssuedLink, Order, OrderError, fits_a_header};
@@ -23,12 +24,12 @@ struct Aim {
 
 impl LoginService {
     /// Judges each of `orders` and draws its link up; one that is bad spoils all. Stores nothing.
-    pub fn draw_up(&self, app: &App, orders: Vec<Order>) -> Result<Vec<Draft>, OrderError> {
+    pub fn draw_up(&self, caller: &Caller, orders: Vec<Order>) -> Result<Vec<Draft>, OrderError> {
         let count = u32::try_from(orders.len()).unwrap_or(u32::MAX);
         let limited = |retry_after| OrderError::whole(IssueError::RateLimited { retry_after });
-        self.apps.charge(app, count).map_err(limited)?;
+        self.apps.charge(&caller.app, count).map_err(limited)?;
         let one = |(index, order)| {
-            self.judge_order(app, order).map_err(|cause| OrderError { index: Some(index), cause })
+            self.judge_order(caller, order).map_err(|cause| OrderError { index: Some(index), cause })
         };
         orders.into_iter().enumerate().map(one).collect()
     }
@@ -98,7 +99,8 @@ impl LoginService {
     }
 
     /// Judges one order and makes its link and token.
-    fn judge_order(&self, app: &App, order: Order) -> Result<Draft, IssueError> {
+    fn judge_order(&self, caller: &Caller, order: Order) -> Result<Draft, IssueError> {
+        let app = &*caller.app;
         let username = self.rules.usernames.parse(&order.username)?;
         if !app.allows_user(&username) {
             return Err(IssueError::UserNotAllowed { app: app.name.to_string(), username });
@@ -128,6 +130,7 @@ impl LoginService {
             grant: LoginGrant {
                 username,
                 app: app.name.clone(),
+                key: caller.key,
                 next: next.map(|next| next.as_str().to_owned()),
                 judged_by: judged.map(|next| next.as_str().to_owned()),
                 groups: order.groups,

@@ -49,7 +49,7 @@ use parameter::Parameter;
 use service::Services;
 use tries::Tries;
 
-pub use issuer::NoIssuer;
+pub use issuer::{Caller, NoIssuer};
 pub use offer::{Asked, Offer};
 pub use redeem::VerifiedUser;
 pub use refusal::{Refusal, RefusalReason};

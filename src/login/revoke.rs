@@ -11,7 +11,11 @@ use crate::token::{LinkId, Username};
 impl LoginService {
     /// The link of this id, if it is `app`'s.
     pub async fn status(&self, id: &LinkId, app: &App) -> Result<Option<Link>, StoreError> {
-        self.store.get(id, &app.name, self.clock.now()).await
+        let found = self.store.get(id, &app.name, self.clock.now()).await?;
+        Ok(found.map(|link| match link.status {
+            LinkStatus::Pending if self.lost_its_key(&link) => Link { status: LinkStatus::Revoked, ..link },
+            LinkStatus::Pending | LinkStatus::Used | LinkStatus::Expired | LinkStatus::Revoked => link,
+        }))
     }
 
     /// Takes `app`'s link of this id back.

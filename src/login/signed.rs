@@ -82,6 +82,7 @@ impl LoginService {
             grant: LoginGrant {
                 username,
                 app: signatory.app.name.clone(),
+                key: None,
                 next: claims.next.clone().filter(|next| !next.is_empty()),
                 judged_by: None,
                 launch: None,

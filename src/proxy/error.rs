@@ -41,6 +41,7 @@ impl From<UpstreamError> for ProxyError {
             UpstreamError::RequestStalled => Self::Body(CollectError::Stalled),
             UpstreamError::Connect { .. }
             | UpstreamError::Exchange(_)
+            | UpstreamError::Interim(_)
             | UpstreamError::Busy
             | UpstreamError::Timeout => Self::Upstream(error),
         }
@@ -87,7 +88,9 @@ impl ProxyError {
             },
             Self::TooManyTunnels | Self::Upstream(UpstreamError::Busy) => Page::Unavailable,
             Self::Upstream(UpstreamError::Timeout) => Page::GatewayTimeout,
-            Self::Upstream(UpstreamError::Connect { .. } | UpstreamError::Exchange(_))
+            Self::Upstream(
+                UpstreamError::Connect { .. } | UpstreamError::Exchange(_) | UpstreamError::Interim(_),
+            )
             | Self::UnaskedUpgrade
             | Self::Assertion(_)
             | Self::Assembly(_) => Page::BadGateway,

@@ -11,6 +11,7 @@ pub mod target;
 
 mod api_only;
 mod error;
+mod interim;
 mod logout;
 mod pass;
 mod places;
@@ -33,6 +34,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Request, Response, Uri};
 
 use crate::config::Config;
+use crate::metrics::{Reason, ReasonLabel};
 use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
 
@@ -210,13 +212,16 @@ impl Proxy {
             ProxyError::Rejected(_) | ProxyError::Body(_) => {
                 tracing::debug!(%error, path, "request rejected");
             }
-            ProxyError::Upstream(_) | ProxyError::UnaskedUpgrade => {
-                self.shared.metrics.upstream_errors.inc();
-                tracing::warn!(%error, path, "no answer of the hub");
-            }
+            ProxyError::Upstream(upstream) => self.tell_upstream(error, upstream.reason(), path),
+            ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", path),
             ProxyError::TooManyTunnels | ProxyError::Assertion(_) | ProxyError::Assembly(_) => {
                 tracing::error!(%error, path, "request failed");
             }
         }
+    }
+
+    fn tell_upstream(&self, error: &ProxyError, reason: &'static str, path: &str) {
+        self.shared.metrics.upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
+        tracing::warn!(%error, path, "no answer of the hub");
     }
 }

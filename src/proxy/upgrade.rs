@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::interim::Answers;
 use crate::dormant::Dormant;
 use crate::metrics::Counted;
 use crate::server::DownstreamIo;
@@ -151,8 +152,8 @@ fn split_downstream(upgraded: Upgraded) -> io::Result<(Stream, Bytes)> {
 }
 
 fn split_upstream(upgraded: Upgraded) -> io::Result<(Stream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<Stream>>().map_err(|_| foreign())?;
-    Ok((parts.io.into_inner(), parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<Answers>>().map_err(|_| foreign())?;
+    Ok((parts.io.into_inner().into_inner(), parts.read_buf))
 }
 
 fn foreign() -> io::Error {

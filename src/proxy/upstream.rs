@@ -14,14 +14,17 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio_util::task::TaskTracker;
 
+use super::interim::{Answers, Awaited, TooManyInterim};
 use super::places::Places;
 use super::stream::EventStream;
 use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
+use crate::server::room::{Room, is_shortage};
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
@@ -40,6 +43,9 @@ pub enum UpstreamError {
     /// The connection failed in mid-exchange.
     #[error("exchange with the upstream: {0}")]
     Exchange(#[source] hyper::Error),
+    /// It is one interim answer after another.
+    #[error("exchange with the upstream: {0}")]
+    Interim(#[source] hyper::Error),
     /// The client stopped sending the body of its request.
     #[error("nothing of the request's body came for too long")]
     RequestStalled,
@@ -51,11 +57,28 @@ pub enum UpstreamError {
     Timeout,
 }
 
+impl UpstreamError {
+    /// The same in one word, for the metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Exchange(_) => "exchange",
+            Self::Interim(_) => "interim",
+            Self::RequestStalled => "request",
+            Self::Busy => "busy",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
 impl From<hyper::Error> for UpstreamError {
     fn from(error: hyper::Error) -> Self {
-        let of_body = std::error::Error::source(&error).and_then(|source| source.downcast_ref());
+        let source = std::error::Error::source(&error);
+        let of_body = source.and_then(|source| source.downcast_ref());
+        let of_read = source.and_then(|source| source.downcast_ref());
         match of_body {
             Some(BodyError::Stalled) => Self::RequestStalled,
+            None if of_read.is_some_and(TooManyInterim::is_cause_of) => Self::Interim(error),
             Some(BodyError::Broken(_)) | None => Self::Exchange(error),
         }
     }
@@ -70,6 +93,7 @@ pub struct Upstream {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     places: Places,
+    room: Room,
     // One thread only ever takes it: the lock is for the type, and costs an uncontended exchange.
     idle: Mutex<Vec<Idle>>,
     connections: TaskTracker,
@@ -78,6 +102,7 @@ pub struct Upstream {
 #[derive(Debug)]
 struct Idle {
     sender: SendRequest<RequestBody>,
+    awaited: Awaited,
     deadline: Deadline,
     since: Instant,
 }
@@ -89,13 +114,24 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Lease {
     sender: SendRequest<RequestBody>,
+    /// Tells the other end of `sender` of each request.
+    awaited: Awaited,
     pool: Arc<Upstream>,
-    /// How long it had been unused; none: it is new.
-    unused: Option<Duration>,
+    age: Age,
     /// The body of the last request, if it was streamed.
     sending: Option<Progress>,
     /// Bounds each wait for a head, with one timer for the whole life of the connection.
     deadline: Deadline,
+}
+
+/// What a connection was before it was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    New,
+    /// Idle for a moment.
+    Fresh,
+    /// Idle for so long that the hub may have closed it.
+    Stale,
 }
 
 impl Upstream {
@@ -116,6 +152,7 @@ impl Upstream {
             metrics,
             shutdown,
             places,
+            room: Room::for_the_hub(),
             idle: Mutex::default(),
             connections: TaskTracker::new(),
         }
@@ -140,8 +177,7 @@ impl Upstream {
         request: &mut Request<RequestBody>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let mut lease = self.lease().await?;
-        let stale = lease.unused.is_some_and(|unused| unused > FRESH);
-        let spare = (stale && is_repeatable(request)).then(|| Box::new(copy(request)));
+        let spare = (lease.age == Age::Stale && is_repeatable(request)).then(|| Box::new(copy(request)));
         match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
             Err(Attempt::Unsent) => {}
@@ -169,11 +205,12 @@ impl Upstream {
                 return None;
             }
             if !last.sender.is_closed() {
-                let Idle { sender, deadline, .. } = last;
+                let Idle { sender, awaited, deadline, .. } = last;
                 return Some(Lease {
                     sender,
+                    awaited,
                     pool: Arc::clone(self),
-                    unused: Some(unused),
+                    age: if unused > FRESH { Age::Stale } else { Age::Fresh },
                     sending: None,
                     deadline,
                 });
@@ -193,6 +230,9 @@ impl Upstream {
                 Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await?,
                 Address::Unix(path) => Stream::connect_unix(path).await?,
             };
+            if !self.room.holds(&stream) {
+                return Err(Errno::MFILE.into());
+            }
             match &self.tls {
                 None => Ok(stream),
                 Some(connector) => stream.connect_tls(connector).await,
@@ -201,9 +241,11 @@ impl Upstream {
         let connected = tokio::time::timeout(self.limits.upstream_connect_timeout, connecting).await;
         let stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
+            .map_err(|source| self.unconnected(source))?;
         self.metrics.upstream_connections.inc();
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+        let awaited = Awaited::default();
+        let answers = Answers::new(stream, awaited.clone(), self.limits.upstream_interim_answers);
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(answers)).await?;
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
             let _place = place;
@@ -212,7 +254,15 @@ impl Upstream {
             }
         });
         let pool = Arc::clone(self);
-        Ok(Lease { sender, pool, unused: None, sending: None, deadline: Deadline::default() })
+        Ok(Lease { sender, awaited, pool, age: Age::New, sending: None, deadline: Deadline::default() })
+    }
+
+    fn unconnected(&self, source: io::Error) -> UpstreamError {
+        if is_shortage(&source) {
+            self.metrics.upstream_busy.inc();
+            return UpstreamError::Busy;
+        }
+        UpstreamError::Connect { address: self.address.to_string(), source }
     }
 }
 
@@ -242,7 +292,7 @@ impl Lease {
 
     /// Whether it served an exchange before: then it may be stale.
     pub fn is_reused(&self) -> bool {
-        self.unused.is_some()
+        self.age != Age::New
     }
 
     /// Waits until the connection can take another request; an error if it never will.
@@ -260,6 +310,7 @@ impl Lease {
         if self.sender.ready().await.is_err() {
             return Err(Attempt::Unsent);
         }
+        self.awaited.begin();
         let Self { sender, deadline, .. } = self;
         let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
         let answer = pin!(sender.try_send_request(sent));
@@ -296,7 +347,7 @@ impl Lease {
 
     /// Gives the connection back; the answer of its last exchange has been read to the end.
     pub fn release(self) {
-        let Self { sender, pool, sending, deadline, .. } = self;
+        let Self { sender, awaited, pool, sending, deadline, .. } = self;
         // An answer can end before its request does (413, 403): such a connection is not fit for another.
         let sent = sending.is_none_or(|body| body.has_ended());
         if !sent || sender.is_closed() || pool.shutdown.is_draining() {
@@ -304,7 +355,7 @@ impl Lease {
         }
         let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < pool.limits.upstream_idle_connections {
-            idle.push(Idle { sender, deadline, since: Instant::now() });
+            idle.push(Idle { sender, awaited, deadline, since: Instant::now() });
         }
     }
 }

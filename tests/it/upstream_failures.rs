@@ -1,6 +1,7 @@
 //! A hub that is gone, silent, dies or talks nonsense: a clear answer or an aborted one, never a wrong one.
 
 mod broken;
+mod interim;
 mod pool;
 mod silence;
 
@@ -22,7 +23,7 @@ fn a_hub_that_is_not_there_is_a_bad_gateway_and_the_browser_may_ask_again() {
         assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
     }
     assert_eq!(wire.ask(websocket("/x", &[])).status, 502);
-    assert_eq!(proxy.metric("hublatch_upstream_errors_total"), 4);
+    assert_eq!(proxy.metric("hublatch_upstream_errors_total{reason=\"connect\"}"), 4);
     assert_eq!(proxy.metric("hublatch_requests_total{code=\"5xx\"}"), 4);
 }
 

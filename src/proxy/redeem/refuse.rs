@@ -52,7 +52,7 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
             RefusalReason::Unknown => Refused::Unknown,
             RefusalReason::Expired => Refused::Expired,
             RefusalReason::Used => Refused::Used,
-            RefusalReason::Revoked => Refused::Revoked,
+            RefusalReason::Revoked | RefusalReason::KeyRevoked => Refused::Revoked,
             RefusalReason::NotAllowed => Refused::NotAllowed,
             RefusalReason::Bound => Refused::Bound,
             RefusalReason::NeedsState => Refused::NeedsState,

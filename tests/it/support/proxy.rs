@@ -147,12 +147,19 @@ impl TestProxy {
         bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(line).collect()
     }
 
-    /// The value of the metric `name` (`hublatch_tunnels`, `hublatch_requests_total{code="2xx"}`).
+    /// The value of the metric `name` (`hublatch_tunnels`, `hublatch_links_refused_total{reason="used"}`); without labels
+    /// the sum over all of them.
     pub fn metric(&self, name: &str) -> i64 {
         let text = self.running().metrics().text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().expect("a number").round()
-            as i64
+        let value = |line: &str| -> Option<f64> {
+            let rest = line.strip_prefix(name)?;
+            let value =
+                rest.strip_prefix(' ').or_else(|| Some(rest.strip_prefix('{')?.split_once("} ")?.1))?;
+            Some(value.parse().expect("a number"))
+        };
+        let values: Vec<f64> = text.lines().filter_map(value).collect();
+        assert!(!values.is_empty(), "no {name} in {text}");
+        values.iter().sum::<f64>().round() as i64
     }
 
     /// Replaces its configuration by what `builder`, a descendant of its own one, says.

@@ -32,7 +32,7 @@ fn a_101_that_nobody_asked_for_is_a_bad_gateway() {
         hub.wait_for_open(0);
     }
     assert_eq!(proxy.metric("hublatch_tunnels"), 0);
-    assert_eq!(proxy.metric("hublatch_upstream_errors_total"), 11);
+    assert_eq!(proxy.metric("hublatch_upstream_errors_total{reason=\"upgrade\"}"), 11);
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn half_a_head_is_no_answer() {
 #[test]
 fn interim_answers_without_end_are_no_answer() {
     let hub = FakeHub::start();
-    let proxy = TestProxy::before(&hub).set("limits", SHORT).start();
+    let limits = format!("{SHORT}\nupstream_interim_answers = 1000000");
+    let proxy = TestProxy::before(&hub).set("limits", &limits).start();
     hub.on("/x", |exchange| {
         // One after the other until the proxy hangs up, which ends the silence.
         while exchange.wire.is_silent_for(Duration::from_millis(20)) {

@@ -203,6 +203,7 @@ pub fn link(now: Moment, life: Duration) -> Link {
         grant: LoginGrant {
             username: user("alice"),
             app: APP.clone(),
+            key: None,
             next: Some("/user/alice/lab".to_owned()),
             judged_by: None,
             launch: None,
