@@ -72,7 +72,7 @@ impl LoginService {
             Some(Some(state)) => Some(state),
             Some(None) => return Err(refused(RefusalReason::Unknown)),
         };
-        if !signatory.app.may(Scope::Issue) || !super::link::fits_a_header(claims.groups.as_deref(), None) {
+        if !signatory.app.may(Scope::Issue) || !super::order::fits_a_header(claims.groups.as_deref(), None) {
             return Err(refused(RefusalReason::NotAllowed));
         }
         Ok(Link {
