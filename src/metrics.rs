@@ -93,6 +93,8 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Those that were closed at once, by reason.
     pub connections_refused: Family<ReasonLabel, Counter>,
+    /// Times that accepting had to rest for want of descriptors.
+    pub accept_pauses: Counter,
     /// Log lines that nobody took in time.
     pub log_lines_dropped: Counter,
     /// TLS handshakes, by what came of them.
@@ -142,6 +144,7 @@ impl Metrics {
         let upstream_busy =
             counter("upstream_busy", "Requests that found no place for a connection to the hub");
         let connections_accepted = counter("connections_accepted", "Connections of browsers");
+        let accept_pauses = counter("accept_pauses", "Times that accepting rested for want of descriptors");
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
         let switches = counter("switches", "Sessions of another user ended before a login");
@@ -191,6 +194,7 @@ impl Metrics {
             connections,
             connections_accepted,
             connections_refused,
+            accept_pauses,
             log_lines_dropped,
             handshakes,
             tunnels,

@@ -171,6 +171,12 @@ pub fn speaks_http2<IO>(stream: &Secured<IO>) -> bool {
     connection.alpn_protocol() == Some(b"h2")
 }
 
+/// What carries it.
+pub fn carrier<IO>(stream: &Secured<IO>) -> &IO {
+    let (carrier, _) = stream.get_ref();
+    carrier
+}
+
 /// How long the certificate that the peer has shown is valid from now on.
 pub fn peer_left<IO>(stream: &Secured<IO>) -> Option<Duration> {
     let (_, connection) = stream.get_ref();

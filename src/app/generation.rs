@@ -21,6 +21,7 @@ use crate::proxy::{Parts, Proxy, Shared};
 use crate::reloads::Reloads;
 use crate::server::current::Current;
 use crate::server::redirect::Redirect;
+use crate::server::room::Room;
 use crate::server::{ConnectionInfo, Server, Service, Settings};
 use crate::shutdown::Shutdown;
 use crate::status::{HubState, Status};
@@ -154,12 +155,13 @@ impl Live {
         management_shutdown: Shutdown,
     ) -> (Self, InForce) {
         let Servers { public, redirect, management } = generation.servers;
-        let public = Server::new(public, Arc::clone(&lasting.metrics), lasting.shutdown.clone());
+        let public =
+            Server::new(public, Arc::clone(&lasting.metrics), lasting.shutdown.clone(), Room::for_browsers());
         let servers = Servers {
             redirect: public.beside(redirect),
             public,
             // Its connections count for nothing on the public side, and find room when that one is full.
-            management: Server::new(management, Arc::new(Metrics::new()), management_shutdown),
+            management: Server::new(management, Arc::new(Metrics::new()), management_shutdown, Room::whole()),
         };
         let live = Self {
             proxies: generation.proxies.into_iter().map(Current::new).collect(),

@@ -74,20 +74,16 @@ fn warn_about(config: &Config) {
     raise_descriptor_limit(&config.limits);
 }
 
-/// A descriptor for each connection of a browser and to the hub, and some for all else.
+/// Takes as many descriptors as it may have: one for each connection of a browser and to the hub, and some for all else.
 fn raise_descriptor_limit(limits: &Limits) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // It fails where a sandbox forbids it; then what there is has to do.
+    let _raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let Limits { connections, tunnels, upstream_connections, .. } = *limits;
     let wanted = connections.saturating_add(tunnels).saturating_add(upstream_connections).saturating_add(256);
-    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
-    }
-    let raised =
-        Rlimit { current: Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted))), ..limit };
-    let possible = raised.current;
-    if setrlimit(Resource::Nofile, raised).is_err() || possible.is_some_and(|possible| possible < wanted) {
+    let possible = getrlimit(Resource::Nofile).current;
+    if possible.is_some_and(|possible| possible < u64::try_from(wanted).unwrap_or(u64::MAX)) {
         tracing::warn!(
             wanted,
             possible,

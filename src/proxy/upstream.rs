@@ -14,6 +14,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio_util::task::TaskTracker;
 
 use super::interim::{Answers, Awaited, TooManyInterim};
@@ -23,6 +24,7 @@ use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
+use crate::server::room::{Room, is_shortage};
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
@@ -91,6 +93,7 @@ pub struct Upstream {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     places: Places,
+    room: Room,
     // One thread only ever takes it: the lock is for the type, and costs an uncontended exchange.
     idle: Mutex<Vec<Idle>>,
     connections: TaskTracker,
@@ -149,6 +152,7 @@ impl Upstream {
             metrics,
             shutdown,
             places,
+            room: Room::for_the_hub(),
             idle: Mutex::default(),
             connections: TaskTracker::new(),
         }
@@ -226,6 +230,9 @@ impl Upstream {
                 Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await?,
                 Address::Unix(path) => Stream::connect_unix(path).await?,
             };
+            if !self.room.holds(&stream) {
+                return Err(Errno::MFILE.into());
+            }
             match &self.tls {
                 None => Ok(stream),
                 Some(connector) => stream.connect_tls(connector).await,
@@ -234,7 +241,7 @@ impl Upstream {
         let connected = tokio::time::timeout(self.limits.upstream_connect_timeout, connecting).await;
         let stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|source| UpstreamError::Connect { address: self.address.to_string(), source })?;
+            .map_err(|source| self.unconnected(source))?;
         self.metrics.upstream_connections.inc();
         let awaited = Awaited::default();
         let answers = Answers::new(stream, awaited.clone(), self.limits.upstream_interim_answers);
@@ -248,6 +255,14 @@ impl Upstream {
         });
         let pool = Arc::clone(self);
         Ok(Lease { sender, awaited, pool, age: Age::New, sending: None, deadline: Deadline::default() })
+    }
+
+    fn unconnected(&self, source: io::Error) -> UpstreamError {
+        if is_shortage(&source) {
+            self.metrics.upstream_busy.inc();
+            return UpstreamError::Busy;
+        }
+        UpstreamError::Connect { address: self.address.to_string(), source }
     }
 }
 

@@ -6,6 +6,7 @@ mod attended;
 pub mod current;
 pub mod frames;
 pub mod framing;
+mod greeting;
 mod http1;
 mod http2;
 pub mod inherited;
@@ -13,6 +14,7 @@ pub mod listener;
 mod peers;
 pub mod proxy_protocol;
 pub mod redirect;
+pub mod room;
 pub mod stream;
 pub mod wire;
 
@@ -36,13 +38,11 @@ use crate::tls::Acceptor;
 
 use listener::Listener;
 use peers::Peers;
+use room::{Pauses, Room};
 use stream::Stream;
 use wire::Exchanges;
 
 pub use http1::DownstreamIo;
-
-/// How long accepting rests when the process is out of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a connection without a request may yet bring its first one when a drain begins.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -89,6 +89,8 @@ pub struct Server {
     shutdown: Shutdown,
     open: Arc<AtomicUsize>,
     peers: Peers,
+    room: Room,
+    pauses: Pauses,
 }
 
 /// What the configuration says of a server's connections: each is served to its end by what was in force when it began.
@@ -106,14 +108,16 @@ pub struct Settings {
 }
 
 impl Server {
-    /// A server that ends with `shutdown`.
-    pub fn new(settings: Settings, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+    /// A server that ends with `shutdown`, and whose connections have the descriptors of `room`.
+    pub fn new(settings: Settings, metrics: Arc<Metrics>, shutdown: Shutdown, room: Room) -> Self {
         Self {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
+            pauses: Pauses::new(Arc::clone(&metrics)),
             metrics,
             shutdown,
             open: Arc::default(),
             peers: Peers::default(),
+            room,
         }
     }
 
@@ -136,17 +140,27 @@ impl Server {
     /// Accepts on `listener` until the drain begins; connections go on as tasks of their own.
     pub async fn serve(&self, listener: Listener, service: impl Service) {
         let mut draining = pin!(self.shutdown.draining());
+        let mut short = false;
         loop {
+            let next = async {
+                if short {
+                    self.pauses.rest(self.room, &listener).await;
+                }
+                listener.accept().await
+            };
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = next => accepted,
                 () = &mut draining => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.take(stream, peer, service.clone()),
+                Ok((stream, peer)) => {
+                    short = !self.room.holds(&stream);
+                    self.take(stream, peer, service.clone());
+                }
                 Err(error) => {
-                    // Out of descriptors, or a peer that was gone before it was accepted.
-                    tracing::warn!(%error, "accept");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    // All but a peer that is gone already is a want of descriptors or memory.
+                    short = error.kind() != io::ErrorKind::ConnectionAborted;
+                    tracing::debug!(%error, "accept");
                 }
             }
         }
@@ -177,102 +191,6 @@ impl Server {
             HandshakeLabels { result: Reason(result), version: Reason(version), protocol: Reason(protocol) };
         self.metrics.handshakes.get_or_create(&labels).inc();
     }
-}
-
-impl Settings {
-    /// Serves one connection to its end.
-    async fn converse(&self, stream: Stream, peer: IpAddr, service: impl Service, server: &Server) {
-        let shutdown = &server.shutdown;
-        let greeted = if self.tls.is_none() && self.proxies.is_none() {
-            self.admit(peer, server).map(|place| Greeted { stream, peer, place })
-        } else {
-            // Boxed: it is over before the first request.
-            Box::pin(self.greet(stream, peer, server)).await
-        };
-        let Greeted { stream, peer, place: _place } = match greeted {
-            Ok(greeted) => greeted,
-            Err(error) => {
-                tracing::debug!(%error, %peer, "greeting");
-                return;
-            }
-        };
-        let info = ConnectionInfo::new(peer);
-        let limits = &*self.limits;
-        let ended = if stream.speaks_http2() {
-            // Boxed, so that a connection of HTTP/1.1 stays as small as it is.
-            Box::pin(http2::converse(stream, info, service, limits, shutdown)).await
-        } else {
-            http1::converse(stream, info, service, limits, shutdown).await
-        };
-        if let Err(error) = ended {
-            // The peer's doing, mostly; counted by nobody and of interest only when looked for.
-            tracing::debug!(%error, %peer, "connection");
-        }
-    }
-
-    /// What comes before the first request, for as long as the limit and the drain allow.
-    async fn greet(&self, stream: Stream, peer: IpAddr, server: &Server) -> io::Result<Greeted> {
-        let greeting = tokio::time::timeout(self.limits.handshake_timeout, self.meet(stream, peer, server));
-        let drained = async {
-            server.shutdown.draining().await;
-            tokio::time::sleep(FIRST_REQUEST).await;
-        };
-        let greeted = tokio::select! {
-            greeted = greeting => greeted,
-            () = drained => return Err(io::ErrorKind::Interrupted.into()),
-        };
-        greeted.unwrap_or_else(|_| {
-            if self.tls.is_some() {
-                server.shaken("timeout", "", "");
-            }
-            Err(io::ErrorKind::TimedOut.into())
-        })
-    }
-
-    async fn meet(&self, mut stream: Stream, mut peer: IpAddr, server: &Server) -> io::Result<Greeted> {
-        if let Some(proxies) = &self.proxies {
-            if !holds(proxies, peer) {
-                return Err(io::Error::other(
-                    "the peer is no trusted proxy, and public.proxy_protocol is on",
-                ));
-            }
-            peer = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
-        }
-        // Before the handshake, which is what an attack costs most.
-        let place = self.admit(peer, server)?;
-        if let Some(acceptor) = &self.tls {
-            stream = stream.accept_tls(acceptor).await.inspect_err(|_| server.shaken("failed", "", ""))?;
-            let protocol = if stream.speaks_http2() { "h2" } else { "http/1.1" };
-            server.shaken("ok", stream.tls_version(), protocol);
-        }
-        Ok(Greeted { stream, peer, place })
-    }
-
-    /// Counts the connection as its peer's; an error if it has too many.
-    fn admit(&self, peer: IpAddr, server: &Server) -> io::Result<Option<peers::Counted>> {
-        if holds(&self.trusted, peer) {
-            return Ok(None);
-        }
-        let place = server.peers.count(peer, self.limits.connections_per_peer);
-        if place.is_none() {
-            server.refuse("peer_limit");
-            return Err(io::Error::other("the peer has too many connections"));
-        }
-        Ok(place)
-    }
-}
-
-/// A connection whose first request may come.
-struct Greeted {
-    stream: Stream,
-    /// Who is at its other end.
-    peer: IpAddr,
-    /// What it takes of its peer's places; none: it has no limit.
-    place: Option<peers::Counted>,
-}
-
-fn holds(networks: &[IpNet], peer: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&peer))
 }
 
 /// Resolves when a connection is to bring no further requests. Who has just connected has one on its way, and would take

@@ -1,6 +1,7 @@
 //! A connected byte stream, TCP or unix, plain or encrypted, downstream or upstream.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::tls::{Acceptor, Connector, Secured, speaks_http2, version};
+use crate::tls::{Acceptor, Connector, Secured, carrier, speaks_http2, version};
 
 /// One connection.
 #[derive(Debug)]
@@ -64,6 +65,16 @@ impl Stream {
         // It fails only on a connection that is already gone, and that the next read will tell.
         let _set = stream.set_nodelay(true);
         Self::Tcp(stream)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(stream) => carrier(stream).as_fd(),
+        }
     }
 }
 

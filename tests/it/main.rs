@@ -10,6 +10,7 @@ mod canary;
 mod cli;
 mod config_files;
 mod confirm;
+mod descriptors;
 mod double_click;
 mod drain;
 mod embed;

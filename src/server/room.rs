@@ -1,0 +1,121 @@
+//! Descriptors: browsers may take most of those that the process may open, connections to the hub a few more, and what
+//! is left is for the management listener, the token store and files.
+//!
+//! A new descriptor gets the lowest number that is free (`open(2)`), so its number alone tells that all below it are
+//! taken: nothing has to be counted.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::process::{Resource, getrlimit};
+
+use crate::metrics::Metrics;
+
+/// Of a hundred descriptors, so many are for connections of browsers.
+const BROWSERS_PERCENT: u64 = 90;
+/// Of a hundred descriptors, so many are for these and for connections to the hub.
+const HUB_PERCENT: u64 = 95;
+/// How long accepting rests before it looks whether there is room again.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often a shortage is logged; at the limit there is one with every connection.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+
+/// The descriptors that some kind of connection may have: those with numbers below `end`.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    end: RawFd,
+}
+
+impl Room {
+    /// For connections of browsers.
+    pub fn for_browsers() -> Self {
+        Self::part(BROWSERS_PERCENT)
+    }
+
+    /// For connections to the hub.
+    pub fn for_the_hub() -> Self {
+        Self::part(HUB_PERCENT)
+    }
+
+    /// All that there are.
+    pub fn whole() -> Self {
+        Self { end: RawFd::MAX }
+    }
+
+    fn part(percent: u64) -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self {
+            end: RawFd::try_from(limit / 100 * percent + limit % 100 * percent / 100).unwrap_or(RawFd::MAX),
+        }
+    }
+
+    /// Whether `descriptor` is one of these.
+    pub fn holds(self, descriptor: impl AsFd) -> bool {
+        descriptor.as_fd().as_raw_fd() < self.end
+    }
+
+    /// Whether the next descriptor will be one of these; `any` is copied to see which that is.
+    fn is_left(self, any: impl AsFd) -> bool {
+        fcntl_dupfd_cloexec(any, 0).is_ok_and(|next| self.holds(next))
+    }
+}
+
+/// Whether `error` says that there is no descriptor left.
+pub fn is_shortage(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Pauses of accepting, over all threads.
+#[derive(Debug, Clone)]
+pub(super) struct Pauses {
+    metrics: Arc<Metrics>,
+    resting: Arc<AtomicUsize>,
+    told: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Pauses {
+    /// None yet.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, resting: Arc::default(), told: Arc::default() }
+    }
+
+    /// Rests until there is room again, and not less than a moment.
+    pub(super) async fn rest(&self, room: Room, listener: &impl AsFd) {
+        let _resting = Resting(&self.resting);
+        if self.resting.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.metrics.accept_pauses.inc();
+            self.tell();
+        }
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            if room.is_left(listener) {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            *told = Some(Instant::now());
+            let limit = getrlimit(Resource::Nofile).current;
+            tracing::warn!(
+                limit,
+                "accepting pauses until connections end: few descriptors, or little memory, are left"
+            );
+        }
+    }
+}
+
+/// A listener that rests, until it is dropped.
+struct Resting<'a>(&'a AtomicUsize);
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
