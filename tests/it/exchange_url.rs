@@ -1,4 +1,4 @@
-//! Tokens that only an app can read: it is asked for the name, once, and then the token is redeemed like any other
+//! Tokens that only an app can read: it is asked for the name, once, and then the token is redeemed like any other.
 //! The app answers as JupyterHub's forced-login example does.
 
 use std::collections::HashMap;
