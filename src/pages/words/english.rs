@@ -2,8 +2,7 @@
 
 use super::{Confirm, Said, Words};
 
-const OPEN_AGAIN: &str =
-    "Go back to the application and open the notebook again: each link works only once, and only for a short time.";
+const OPEN_AGAIN: &str = "Go back to the application and open the notebook again: each link works only once, and only for a short time.";
 const RELOAD: &str = "Wait a few seconds, then reload this page. If the link no longer works by then, \
      go back to the application and open the notebook again.";
 const TRY_AGAIN: &str = "Wait a few seconds, then try again. Work that is saved is not lost.";
