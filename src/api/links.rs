@@ -1,7 +1,5 @@
 //! Links: issue one or many, read, revoke.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
@@ -16,6 +14,7 @@ use super::error::{ApiError, Place};
 use super::json::{Fault, MemberError, Members};
 use super::order::{Asked, order};
 use super::{Answer, json_answer, launch};
+use crate::audit::Client;
 use crate::config::App;
 use crate::hub::Launched;
 use crate::login::LoginService;
@@ -34,7 +33,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub(super) struct Issuer<'a> {
     pub(super) login: &'a LoginService,
     pub(super) app: &'a App,
-    pub(super) client: Option<IpAddr>,
+    pub(super) client: Client<'a>,
 }
 
 impl Issuer<'_> {
@@ -109,7 +108,7 @@ pub(super) async fn revoke(
     login: &LoginService,
     app: &App,
     id: &str,
-    client: Option<IpAddr>,
+    client: Client<'_>,
 ) -> Result<Answer, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
     match login.revoke(&id, app, client).await? {
@@ -128,7 +127,7 @@ pub(super) async fn revoke_user(
     login: &LoginService,
     app: &App,
     name: &str,
-    client: Option<IpAddr>,
+    client: Client<'_>,
 ) -> Result<Answer, ApiError> {
     let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
     let username = login.rules().usernames.parse(&name).map_err(ApiError::Username)?;

@@ -59,6 +59,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
+use crate::audit::Client;
 use crate::body::{PieceError, Pieces};
 use crate::config::{App, Config, Listen, Scope};
 use crate::login::LoginService;
@@ -212,14 +213,14 @@ impl Api {
     }
 
     /// Answers one request. Whatever it holds, there is an answer.
-    pub async fn answer<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Response<AnswerBody>
+    pub async fn answer<B>(&self, address: Option<IpAddr>, request: Request<B>) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
         let mut body = pin!(body);
-        let mut answer = match self.dispatch(client, &head, body.as_mut()).await {
+        let mut answer = match self.dispatch(Client::at(address), &head, body.as_mut()).await {
             Ok(answer) => answer,
             Err(error) => error.into_answer().map(AnswerBody::Whole),
         };
@@ -232,7 +233,7 @@ impl Api {
 
     async fn dispatch<B>(
         &self,
-        client: Option<IpAddr>,
+        client: Client<'_>,
         head: &Parts,
         body: Pin<&mut B>,
     ) -> Result<Response<AnswerBody>, ApiError>
@@ -254,7 +255,7 @@ impl Api {
     /// The answer of an endpoint that answers at once.
     async fn whole<B>(
         &self,
-        client: Option<IpAddr>,
+        client: Client<'_>,
         head: &Parts,
         body: Pin<&mut B>,
         route: &'static Route,
@@ -328,7 +329,7 @@ impl Api {
         }
     }
 
-    fn issuer<'a>(&'a self, app: &'a App, client: Option<IpAddr>) -> links::Issuer<'a> {
+    fn issuer<'a>(&'a self, app: &'a App, client: Client<'a>) -> links::Issuer<'a> {
         links::Issuer { login: &self.login, app, client }
     }
 

@@ -4,7 +4,6 @@
 //! the form, or as a Bearer token as everywhere in this API; one way at a time. Errors are those of RFC 6749 § 5.2, with
 //! the members of this API's other errors beside them.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use zeroize::Zeroizing;
 use super::auth;
 use super::error::{ApiError, hub_status_and_code, refusal_status_and_code, whole_seconds};
 use super::{Answer, json_answer};
+use crate::audit::Client;
 use crate::config::App;
 use crate::hub::HubError;
 use crate::login::LoginService;
@@ -71,7 +71,7 @@ pub(super) async fn token(
     login: &LoginService,
     headers: &HeaderMap,
     form: Form,
-    client: Option<IpAddr>,
+    client: Client<'_>,
 ) -> Result<Answer, OAuthError> {
     let app = authenticate(login, headers, &form)?;
     match form.get("grant_type") {
@@ -128,7 +128,7 @@ pub(super) async fn revoke(
     login: &LoginService,
     headers: &HeaderMap,
     form: Form,
-    client: Option<IpAddr>,
+    client: Client<'_>,
 ) -> Result<Answer, OAuthError> {
     let app = authenticate(login, headers, &form)?;
     let token = form.get("token").ok_or_else(|| missing("token"))?;

@@ -4,7 +4,6 @@
 //! deleted unseen. So a hub that refuses or fails costs the app nothing, and of all requests with one token one is
 //! answered. Whose a hub token is stands in its note at the hub, so that every replica knows, and its user reads it.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -12,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::presented::Kind;
 use super::{Asked, LoginService, Offer, Refusal, RefusalReason, VerifiedUser};
-use crate::audit::{Event, Record};
+use crate::audit::{Client, Event, Record};
 use crate::config::{App, AppHubTokens};
 use crate::hub::{CreatedToken, HubError, Kind as OwnerKind, NewToken, is_hub_token};
 
@@ -113,7 +112,7 @@ impl LoginService {
         app: &App,
         subject: (Subject, &str),
         wanted: Wanted,
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<HubToken, NoHubToken> {
         let bounds = app.hub_tokens.as_ref().ok_or(NoHubToken::NotForApp)?;
         let expires_in = lifetime(bounds, wanted.expires_in)?;
@@ -143,7 +142,7 @@ impl LoginService {
         &self,
         app: &App,
         (kind, text): (Subject, &str),
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<Offer, NoHubToken> {
         let token = self.present(text).filter(|token| match kind {
             Subject::Jwt => token.kind() == Kind::Signed,
@@ -194,7 +193,7 @@ impl LoginService {
         created: CreatedToken,
         expires_in: Duration,
         scopes: Vec<String>,
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> HubToken {
         self.metrics.hub.tokens_issued.inc();
         self.audit.write(&Record {
@@ -203,7 +202,7 @@ impl LoginService {
             id: Some(proof.link().as_str()),
             app: Some(&app.name),
             username: Some(proof.username().as_str()),
-            client_ip: client,
+            client,
             reason: None,
         });
         // Spent: it is good for one token.
@@ -223,7 +222,7 @@ impl LoginService {
         &self,
         app: &App,
         token: &str,
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<RevokedToken, HubError> {
         if !is_hub_token(token) {
             return Ok(RevokedToken::Dead);
@@ -249,7 +248,7 @@ impl LoginService {
             id: Some(link),
             app: Some(&app.name),
             username: Some(&owner.name),
-            client_ip: client,
+            client,
             reason: None,
         });
         Ok(RevokedToken::Dead)

@@ -1,6 +1,5 @@
 //! Issuing: from an app's order to a login link.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use serde_json::{Map, Value};
 use super::LoginService;
 use super::live::second_of;
 use super::next::{Next, NextError, form_encode};
-use crate::audit::{Event, Record};
+use crate::audit::{Client, Event, Record};
 use crate::config::App;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError};
 use crate::token::{
@@ -206,7 +205,7 @@ impl LoginService {
         app: &App,
         drafts: Vec<Draft>,
         key: Option<IdempotencyKey>,
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<Vec<IssuedLink>, OrderError> {
         let whole = OrderError::whole;
         let now = self.clock.now();
@@ -255,7 +254,7 @@ impl LoginService {
                 id: Some(link.id.as_str()),
                 app: Some(&app.name),
                 username: Some(link.username.as_str()),
-                client_ip: client,
+                client,
                 reason,
             });
         }

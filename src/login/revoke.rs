@@ -1,9 +1,7 @@
 //! What an app may ask about its links, and how it takes them back.
 
-use std::net::IpAddr;
-
 use super::{LoginService, live};
-use crate::audit::{Event, Record};
+use crate::audit::{Client, Event, Record};
 use crate::config::App;
 use crate::store::{Link, LinkStatus, Revoked, StoreError};
 use crate::token::{LinkId, Username};
@@ -15,12 +13,7 @@ impl LoginService {
     }
 
     /// Takes `app`'s link of this id back.
-    pub async fn revoke(
-        &self,
-        id: &LinkId,
-        app: &App,
-        client: Option<IpAddr>,
-    ) -> Result<Revoked, StoreError> {
+    pub async fn revoke(&self, id: &LinkId, app: &App, client: Client<'_>) -> Result<Revoked, StoreError> {
         let before = self.store.get(id, &app.name, self.clock.now()).await?;
         let revoked = self.store.revoke(id, &app.name, self.clock.now()).await?;
         // A link that was dead already is not revoked a second time.
@@ -35,7 +28,7 @@ impl LoginService {
                 id: Some(id.as_str()),
                 app: Some(&app.name),
                 username: None,
-                client_ip: client,
+                client,
                 reason: None,
             });
         }
@@ -47,7 +40,7 @@ impl LoginService {
         &self,
         username: &Username,
         app: &App,
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<usize, StoreError> {
         let revoked = self.store.revoke_user(username, &app.name, self.clock.now()).await?;
         self.audit.write(&Record {
@@ -56,7 +49,7 @@ impl LoginService {
             id: None,
             app: Some(&app.name),
             username: Some(username.as_str()),
-            client_ip: client,
+            client,
             reason: Some("all_of_user"),
         });
         Ok(revoked)

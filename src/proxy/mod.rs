@@ -82,7 +82,7 @@ impl Service for Proxy {
         connection: ConnectionInfo,
         mut request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let begun = Instant::now();
+        let (begun, version) = (Instant::now(), request.version());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let wishes = Wishes::of(request.headers());
         let origin = self.shared.forwarding.origin(connection.peer, request.headers());
@@ -119,7 +119,7 @@ impl Service for Proxy {
                 error.answer(&self.shared.pages, wishes.format())
             }
         };
-        self.shared.metrics.requests.count(response.status());
+        self.shared.metrics.requests.count(version, response.status());
         let elapsed = begun.elapsed();
         self.shared.metrics.request_seconds.observe(elapsed);
         if logged {

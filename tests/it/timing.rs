@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hublatch::audit::Client;
 use hublatch::clock::Clock as _;
 use hublatch::login::Asked;
 use hublatch::store::MemoryStore;
@@ -87,7 +88,7 @@ fn a_look_up_does_not_tell_how_much_of_a_token_was_guessed() {
     let used = issue(&login, "alice", None);
     let _verified = block_on(async {
         let offer = login.offer(&used, Asked::default()).await.expect("a pending link");
-        login.redeem(offer, None).await.expect("the one success")
+        login.redeem(offer, Client::default()).await.expect("the one success")
     });
     clock.advance(Duration::from_secs(31));
     let now = clock.now();
