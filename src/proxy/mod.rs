@@ -201,9 +201,12 @@ impl Proxy {
             && self.shared.login.rules().parameter.mentions(path)
     }
 
-    /// The path as far as it may be logged.
-    fn loggable<'a>(&self, uri: &'a Uri) -> &'a str {
-        let path = uri.path();
+    /// The path as far as it may be logged. A ticket says where its browser goes then, query and all.
+    fn loggable<'a>(&'a self, uri: &'a Uri) -> &'a str {
+        let (path, waiting) = (uri.path(), self.shared.login.waiting_path());
+        if path.starts_with(waiting) {
+            return waiting;
+        }
         if self.holds_token(path) { path.split(['%', '&', ';']).next().unwrap_or_default() } else { path }
     }
 
