@@ -82,9 +82,11 @@ bench: build
 bench-quick: build
 	$(PYTHON) tests/bench/run.py --quick $(BENCH)
 
-# Instructions of a request, counted: the same on every run, so it is a gate.
+# Instructions of a request, counted: the same on every run, so it is a gate. And of looking up tokens that were nearly
+# guessed, and not at all: they must cost the same.
 bench-instructions: build
 	$(PYTHON) tests/bench/instructions.py --gate
+	$(CARGO) test --locked --test it -- --ignored timing::instructions
 
 # Attacks over loopback, and what passes through: WebSocket scripts, large bodies.
 load-tests: build

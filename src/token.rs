@@ -2,8 +2,10 @@
 //!
 //! Knows nothing of stores, requests or the hub.
 
+mod key;
 mod server;
 mod state;
+mod username;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,21 +14,18 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SecureRandom;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use regex::Regex;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+pub use key::{AppKey, KeyDigest, KeyId};
 pub use server::ServerName;
 pub use state::{BrowserSecret, State};
+pub use username::{NamePattern, Username, UsernameCase, UsernameError, UsernameRule};
 
 /// The prefix of every login token, so that a secret scanner can recognise one.
 const TOKEN_PREFIX: &str = "hl_";
-/// The prefix of every app key.
-const KEY_PREFIX: &str = "hk_";
 /// 256 bits in base64url without padding.
 const SECRET_CHARS: usize = 43;
-/// The longest user name that any rule can admit, in bytes: the hub's own column.
-const USERNAME_BYTES_MAX: usize = 255;
 
 /// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
@@ -132,77 +131,6 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// A secret by which an app calls the management API: `hk_` and 43 base64url characters.
-pub struct AppKey(Zeroizing<String>);
-
-impl AppKey {
-    /// A new key from `random`.
-    pub fn generate(random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
-        secret(KEY_PREFIX, random).map(Self)
-    }
-
-    /// The secret itself: printed once by `keygen` and `init`.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// What the configuration holds in its place.
-    pub fn digest(&self) -> KeyDigest {
-        KeyDigest::of(self.0.as_bytes())
-    }
-}
-
-impl fmt::Debug for AppKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AppKey(redacted)")
-    }
-}
-
-/// The SHA-256 of an app key's text, written `sha256:` and 64 hex digits in the configuration.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyDigest([u8; 32]);
-
-impl KeyDigest {
-    /// The digest of a key's text, whatever its shape: old keys need not be ours.
-    pub fn of(key: &[u8]) -> Self {
-        Self(TokenDigest::of(key).0)
-    }
-
-    /// Reads `sha256:` and 64 hex digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let hex = text.strip_prefix("sha256:")?.as_bytes();
-        if hex.len() != 64 {
-            return None;
-        }
-        let mut out = [0; 32];
-        for (byte, pair) in out.iter_mut().zip(hex.chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = u8::try_from(high * 16 + low).ok()?;
-        }
-        Some(Self(out))
-    }
-
-    /// Whether both are the same, in a time that does not depend on where they differ.
-    pub fn matches(&self, other: &Self) -> bool {
-        use subtle::ConstantTimeEq as _;
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl fmt::Display for KeyDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for KeyDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// The public name of a link in the API and in the audit log: 128 random bits, no part of the token.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
@@ -241,132 +169,6 @@ impl fmt::Display for LinkId {
     }
 }
 
-/// A hub user's name that passed a [`UsernameRule`]: the same bytes in the header and at the hub.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct Username(Arc<str>);
-
-impl Username {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name as a store has kept it. It passed the rule when the link was issued; here only the floor of all rules
-    /// is held to, so whoever redeems asks today's rule again.
-    pub fn from_store(text: &str) -> Option<Self> {
-        let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        (lower && is_above_floor(text)).then(|| Self(text.into()))
-    }
-}
-
-impl fmt::Display for Username {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Username {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What to do with a name that has upper-case letters (the hub folds names to lower case).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UsernameCase {
-    /// Refuse it.
-    Refuse,
-    /// Fold it, as the hub does, before the rule is applied.
-    Lower,
-}
-
-/// Why a text is not a user name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UsernameError {
-    /// It has no character.
-    #[error("the user name is empty")]
-    Empty,
-    /// It is longer than the hub can store.
-    #[error("the user name is longer than {USERNAME_BYTES_MAX} bytes")]
-    TooLong,
-    /// It holds a character that no rule can admit.
-    #[error("the user name holds a character that cannot be sent in a header or used in a path")]
-    Character,
-    /// It has upper-case letters and they are not folded.
-    #[error("the user name has upper-case letters (see login.username_case)")]
-    UpperCase,
-    /// The configured pattern does not match.
-    #[error("the user name does not match login.usernames")]
-    Pattern,
-}
-
-/// A pattern that must match a whole name.
-#[derive(Debug, Clone)]
-pub struct NamePattern(Regex);
-
-impl NamePattern {
-    /// Compiles `pattern`; it is anchored at both ends, whatever it says.
-    pub fn new(pattern: &str) -> Result<Self, regex::Error> {
-        // Compiled alone first: "a)(b" must be an error and not a way out of the group.
-        Regex::new(pattern)?;
-        Regex::new(&format!(r"\A(?:{pattern})\z")).map(Self)
-    }
-
-    /// Whether the whole of `name` matches.
-    pub fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name)
-    }
-}
-
-/// Whether `text` can be sent in a header and used in a path as it is.
-fn is_above_floor(text: &str) -> bool {
-    let separates = |byte: u8| matches!(byte, b'/' | b'\\' | b'%' | b',' | b';' | b'"' | b'?' | b'#');
-    let plain = |byte: u8| byte.is_ascii_graphic() && !separates(byte);
-    (1..=USERNAME_BYTES_MAX).contains(&text.len()) && text != "." && text != ".." && text.bytes().all(plain)
-}
-
-/// What may be a user name: the configured pattern, above a floor that no configuration can lower.
-#[derive(Debug, Clone)]
-pub struct UsernameRule {
-    pattern: NamePattern,
-    case: UsernameCase,
-}
-
-impl UsernameRule {
-    /// The rule of `login.usernames` and `login.username_case`.
-    pub fn new(pattern: NamePattern, case: UsernameCase) -> Self {
-        Self { pattern, case }
-    }
-
-    /// The name that `text` spells.
-    ///
-    /// The floor: visible ASCII without what a header list, a path or a query would take apart, and no upper
-    /// case, because the hub would log in the lower-case user.
-    pub fn parse(&self, text: &str) -> Result<Username, UsernameError> {
-        if text.is_empty() {
-            return Err(UsernameError::Empty);
-        }
-        if text.len() > USERNAME_BYTES_MAX {
-            return Err(UsernameError::TooLong);
-        }
-        if !is_above_floor(text) {
-            return Err(UsernameError::Character);
-        }
-        let name = match self.case {
-            UsernameCase::Lower => text.to_ascii_lowercase(),
-            UsernameCase::Refuse if text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                return Err(UsernameError::UpperCase);
-            }
-            UsernameCase::Refuse => text.to_owned(),
-        };
-        if !self.pattern.matches(&name) {
-            return Err(UsernameError::Pattern);
-        }
-        Ok(Username(name.into()))
-    }
-}
-
 /// What a login token is worth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoginGrant {
@@ -374,6 +176,8 @@ pub struct LoginGrant {
     pub username: Username,
     /// The app that issued the link.
     pub app: Arc<str>,
+    /// By which of its keys; none: by no key of the configuration (a hub token, a token of the app's own making).
+    pub key: Option<KeyId>,
     /// Where the browser goes next: a path on the public origin; none: the link's own query, else the hub, decides.
     pub next: Option<String>,
     /// The path inside the server by which the app's rule judges a `path` link; none: `next` is judged itself.

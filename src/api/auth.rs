@@ -1,15 +1,13 @@
 //! Who calls: an app by its key, the owner of a hub token by that, and never a browser.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::http::uri::Authority;
 
 use super::error::ApiError;
-use crate::config::App;
-use crate::login::{LoginService, NoIssuer};
+use crate::login::{Caller, LoginService, NoIssuer};
 
 /// The schemes in which a key may come: the hub's own word, and that of RFC 6750.
 const SCHEMES: [&str; 2] = ["token", "bearer"];
@@ -19,7 +17,7 @@ const SCHEMES: [&str; 2] = ["token", "bearer"];
 const PRIVATE_DOMAINS: [&str; 4] = [".localhost", ".local", ".internal", ".svc"];
 
 /// The app whose key, or the owner whose hub token, the request carries.
-pub(super) async fn authenticate(login: &LoginService, headers: &HeaderMap) -> Result<Arc<App>, ApiError> {
+pub(super) async fn authenticate(login: &LoginService, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let key = key(headers)?;
     login.authenticate(key).await.map_err(|none| match none {
         NoIssuer::Unknown => ApiError::Unauthenticated { key_given: true },

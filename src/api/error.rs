@@ -13,8 +13,8 @@ use super::json::{Fault, MemberError};
 use super::{Answer, allow, json_answer};
 use crate::config::Scope;
 use crate::hub::{Call, HubError};
-use crate::login::link::IssueError;
 use crate::login::next::NextError;
+use crate::login::order::IssueError;
 use crate::login::{NoIssuer, Refusal, RefusalReason};
 use crate::store::StoreError;
 use crate::token::UsernameError;
@@ -303,7 +303,7 @@ pub(super) fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode, &'stati
         Refusal::Link { reason, .. } => match reason {
             RefusalReason::Unknown => (StatusCode::NOT_FOUND, "unknown"),
             RefusalReason::Used => (StatusCode::NOT_FOUND, "used"),
-            RefusalReason::Revoked => (StatusCode::NOT_FOUND, "revoked"),
+            RefusalReason::Revoked | RefusalReason::KeyRevoked => (StatusCode::NOT_FOUND, "revoked"),
             RefusalReason::Expired => (StatusCode::BAD_REQUEST, "expired"),
             RefusalReason::NotAllowed => (StatusCode::FORBIDDEN, "not_allowed"),
             RefusalReason::Bound => (StatusCode::FORBIDDEN, "bound"),

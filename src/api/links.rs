@@ -1,5 +1,7 @@
 //! Links: issue one or many, read, revoke.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
@@ -14,11 +16,10 @@ use super::error::{ApiError, Place};
 use super::json::{Fault, MemberError, Members};
 use super::order::{Asked, order};
 use super::{Answer, json_answer, launch};
-use crate::audit::Client;
 use crate::config::App;
 use crate::hub::Launched;
-use crate::login::LoginService;
-use crate::login::link::{IssuedLink, OrderError};
+use crate::login::order::{IssuedLink, OrderError};
+use crate::login::{Caller, LoginService};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
 use crate::token::LinkId;
 
@@ -32,8 +33,8 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Who issues links, and by what.
 pub(super) struct Issuer<'a> {
     pub(super) login: &'a LoginService,
-    pub(super) app: &'a App,
-    pub(super) client: Client<'a>,
+    pub(super) caller: &'a Caller,
+    pub(super) client: Option<IpAddr>,
 }
 
 impl Issuer<'_> {
@@ -52,9 +53,9 @@ impl Issuer<'_> {
         };
         let (orders, options): (Vec<_>, Vec<_>) =
             asked.into_iter().map(|Asked { order, options }| (order, options)).unzip();
-        let drafts = self.login.draw_up(self.app, orders).map_err(&refused)?;
+        let drafts = self.login.draw_up(self.caller, orders).map_err(&refused)?;
         let (launched, done) = launch::launch(self.login.hub(), &drafts, &options, &place).await?;
-        match self.login.issue(self.app, drafts, key, self.client).await {
+        match self.login.issue(&self.caller.app, drafts, key, self.client).await {
             Ok(issued) => Ok(issued.into_iter().zip(launched).collect()),
             Err(error) => Err(done.told_with(refused(error))),
         }
@@ -63,7 +64,7 @@ impl Issuer<'_> {
 
 /// `POST /api/v1/links`
 pub(super) async fn issue(by: &Issuer<'_>, headers: &HeaderMap, body: JsonBody) -> Result<Answer, ApiError> {
-    let key = idempotency_key(by.app, headers, body.digest)?;
+    let key = idempotency_key(&by.caller.app, headers, body.digest)?;
     let asked = order(body.members, by.login.hub().has_token());
     let asked = asked.map_err(|error| ApiError::member(Place::Body, error))?;
     let issued = by.issue(vec![asked], key, |_| Place::Body).await?;
@@ -87,7 +88,7 @@ pub(super) async fn issue_batch(
     }
     let asked = batch(body.members, by.login.hub().has_token())?;
     // More at once than a burst would be refused at any time, so "try again later" would be untrue.
-    let at_once_max = usize::try_from(by.app.burst().get()).unwrap_or(usize::MAX);
+    let at_once_max = usize::try_from(by.caller.app.burst().get()).unwrap_or(usize::MAX);
     if asked.len() > at_once_max {
         return Err(ApiError::BatchAboveRate { at_once_max });
     }
@@ -108,7 +109,7 @@ pub(super) async fn revoke(
     login: &LoginService,
     app: &App,
     id: &str,
-    client: Client<'_>,
+    client: Option<IpAddr>,
 ) -> Result<Answer, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
     match login.revoke(&id, app, client).await? {
@@ -127,7 +128,7 @@ pub(super) async fn revoke_user(
     login: &LoginService,
     app: &App,
     name: &str,
-    client: Client<'_>,
+    client: Option<IpAddr>,
 ) -> Result<Answer, ApiError> {
     let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
     let username = login.rules().usernames.parse(&name).map_err(ApiError::Username)?;

@@ -61,9 +61,10 @@ use serde::Serialize;
 
 use crate::audit::Client;
 use crate::body::{PieceError, Pieces};
-use crate::config::{App, Config, Listen, Scope};
-use crate::login::LoginService;
+use crate::config::{Config, Listen, Scope};
+use crate::login::{Caller, LoginService};
 use crate::reloads::Reloads;
+use crate::shutdown::Shutdown;
 
 use error::ApiError;
 use info::Info;
@@ -179,6 +180,8 @@ pub struct Api {
     login: Arc<LoginService>,
     status: StatusPages,
     reloads: Arc<Reloads>,
+    /// Of what must go on when its caller hangs up.
+    shutdown: Shutdown,
     info: Info,
     /// The host of `public.url`, which may be ours as well.
     public_host: String,
@@ -200,6 +203,7 @@ impl Api {
         login: Arc<LoginService>,
         status: StatusPages,
         reloads: Arc<Reloads>,
+        shutdown: Shutdown,
     ) -> Self {
         Self {
             info: Info::of(config),
@@ -209,18 +213,19 @@ impl Api {
             login,
             status,
             reloads,
+            shutdown,
         }
     }
 
     /// Answers one request. Whatever it holds, there is an answer.
-    pub async fn answer<B>(&self, address: Option<IpAddr>, request: Request<B>) -> Response<AnswerBody>
+    pub async fn answer<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
         let mut body = pin!(body);
-        let mut answer = match self.dispatch(Client::at(address), &head, body.as_mut()).await {
+        let mut answer = match self.dispatch(client, &head, body.as_mut()).await {
             Ok(answer) => answer,
             Err(error) => error.into_answer().map(AnswerBody::Whole),
         };
@@ -233,7 +238,7 @@ impl Api {
 
     async fn dispatch<B>(
         &self,
-        client: Client<'_>,
+        client: Option<IpAddr>,
         head: &Parts,
         body: Pin<&mut B>,
     ) -> Result<Response<AnswerBody>, ApiError>
@@ -246,8 +251,8 @@ impl Api {
         }
         let (route, segment) = find_route(&head.method, head.uri.path())?;
         if let Endpoint::Progress = route.endpoint {
-            let app = self.app(&head.headers, Scope::Read).await?;
-            return launch::progress(&self.login, &app, segment).await;
+            let caller = self.caller(&head.headers, Scope::Read).await?;
+            return launch::progress(&self.login, &caller.app, segment).await;
         }
         self.whole(client, head, body, route, segment).await.map(|answer| answer.map(AnswerBody::Whole))
     }
@@ -255,7 +260,7 @@ impl Api {
     /// The answer of an endpoint that answers at once.
     async fn whole<B>(
         &self,
-        client: Client<'_>,
+        client: Option<IpAddr>,
         head: &Parts,
         body: Pin<&mut B>,
         route: &'static Route,
@@ -269,26 +274,26 @@ impl Api {
             // It does not answer at once.
             Endpoint::Progress => Err(ApiError::NoSuchPath),
             Endpoint::Issue => {
-                let app = self.app(&head.headers, Scope::Issue).await?;
+                let caller = self.caller(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                links::issue(&self.issuer(&app, client), &head.headers, body).await
+                links::issue(&self.issuer(&caller, client), &head.headers, body).await
             }
             Endpoint::IssueBatch => {
-                let app = self.app(&head.headers, Scope::Issue).await?;
+                let caller = self.caller(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::BATCH_BYTES_MAX).await?;
-                links::issue_batch(&self.issuer(&app, client), &head.headers, body).await
+                links::issue_batch(&self.issuer(&caller, client), &head.headers, body).await
             }
             Endpoint::ReadLink => {
-                let app = self.app(&head.headers, Scope::Read).await?;
-                links::read(&self.login, &app, segment).await
+                let caller = self.caller(&head.headers, Scope::Read).await?;
+                links::read(&self.login, &caller.app, segment).await
             }
             Endpoint::RevokeLink => {
-                let app = self.app(&head.headers, Scope::Revoke).await?;
-                links::revoke(&self.login, &app, segment, client).await
+                let caller = self.caller(&head.headers, Scope::Revoke).await?;
+                links::revoke(&self.login, &caller.app, segment, client).await
             }
             Endpoint::RevokeUser => {
-                let app = self.app(&head.headers, Scope::Revoke).await?;
-                links::revoke_user(&self.login, &app, segment, client).await
+                let caller = self.caller(&head.headers, Scope::Revoke).await?;
+                links::revoke_user(&self.login, &caller.app, segment, client).await
             }
             Endpoint::Verify => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
@@ -297,7 +302,7 @@ impl Api {
             Endpoint::ForwardAuth => verify::forward_auth(&self.login, &head.headers, head.uri.query()).await,
             Endpoint::OAuthToken => {
                 let answer = match self.form(head, body).await {
-                    Ok(form) => oauth::token(&self.login, &head.headers, form, client).await,
+                    Ok(form) => oauth::token(&self.login, &self.shutdown, &head.headers, form, client).await,
                     Err(error) => Err(error),
                 };
                 Ok(answer.unwrap_or_else(OAuthError::into_answer))
@@ -311,7 +316,7 @@ impl Api {
             }
             Endpoint::Exchange => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                exchange::exchange(&self.login, body, client).await
+                exchange::exchange(&self.login, body, Client::at(client)).await
             }
             Endpoint::Info => {
                 self.refuse_rebound_names(head)?;
@@ -329,8 +334,8 @@ impl Api {
         }
     }
 
-    fn issuer<'a>(&'a self, app: &'a App, client: Client<'a>) -> links::Issuer<'a> {
-        links::Issuer { login: &self.login, app, client }
+    fn issuer<'a>(&'a self, caller: &'a Caller, client: Option<IpAddr>) -> links::Issuer<'a> {
+        links::Issuer { login: &self.login, caller, client }
     }
 
     async fn form<B>(&self, head: &Parts, body: B) -> Result<Form, OAuthError>
@@ -345,9 +350,10 @@ impl Api {
         Form::parse(&body::form(&head.headers, body, self.body_timeout).await?)
     }
 
-    async fn app(&self, headers: &HeaderMap, scope: Scope) -> Result<Arc<App>, ApiError> {
-        let app = auth::authenticate(&self.login, headers).await?;
-        if app.may(scope) { Ok(app) } else { Err(ApiError::Scope { app: app.name.to_string(), scope }) }
+    async fn caller(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
+        let caller = auth::authenticate(&self.login, headers).await?;
+        let may = caller.app.may(scope);
+        if may { Ok(caller) } else { Err(ApiError::Scope { app: caller.app.name.to_string(), scope }) }
     }
 
     /// Whether the request carries an app's key. The hub is not asked for the sake of what needs no key.

@@ -4,6 +4,7 @@
 //! the form, or as a Bearer token as everywhere in this API; one way at a time. Errors are those of RFC 6749 § 5.2, with
 //! the members of this API's other errors beside them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +21,11 @@ use zeroize::Zeroizing;
 use super::auth;
 use super::error::{ApiError, hub_status_and_code, refusal_status_and_code, whole_seconds};
 use super::{Answer, json_answer};
-use crate::audit::Client;
 use crate::config::App;
 use crate::hub::HubError;
 use crate::login::LoginService;
-use crate::login::hub_tokens::{NoHubToken, RevokedToken, Subject, Wanted};
+use crate::login::hub_tokens::{Exchange, NoHubToken, RevokedToken, Subject};
+use crate::shutdown::Shutdown;
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -68,10 +69,11 @@ struct TokenJson<'a> {
 
 /// `POST /oauth2/token`
 pub(super) async fn token(
-    login: &LoginService,
+    login: &Arc<LoginService>,
+    shutdown: &Shutdown,
     headers: &HeaderMap,
     form: Form,
-    client: Client<'_>,
+    client: Option<IpAddr>,
 ) -> Result<Answer, OAuthError> {
     let app = authenticate(login, headers, &form)?;
     match form.get("grant_type") {
@@ -107,9 +109,15 @@ pub(super) async fn token(
             "tokens are for the hub alone: leave it out".to_owned(),
         ));
     }
-    let wanted =
-        Wanted { scopes: form.get("scope").map(scopes).transpose()?, expires_in: expires_in(&form)? };
-    let issued = login.hub_token(&app, (kind, subject), wanted, client).await?;
+    let exchange = Exchange {
+        app,
+        subject: Zeroizing::new(subject.to_owned()),
+        kind,
+        scopes: form.get("scope").map(scopes).transpose()?,
+        expires_in: expires_in(&form)?,
+        client,
+    };
+    let issued = login.hub_token(exchange, shutdown).await?;
     let json = TokenJson {
         access_token: &issued.token,
         issued_token_type: ACCESS_TOKEN,
@@ -120,6 +128,7 @@ pub(super) async fn token(
     let mut answer = json_answer(StatusCode::OK, &json);
     // RFC 6749 § 5.1; Cache-Control is on every answer of this API.
     answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    issued.seen();
     Ok(answer)
 }
 
@@ -128,7 +137,7 @@ pub(super) async fn revoke(
     login: &LoginService,
     headers: &HeaderMap,
     form: Form,
-    client: Client<'_>,
+    client: Option<IpAddr>,
 ) -> Result<Answer, OAuthError> {
     let app = authenticate(login, headers, &form)?;
     let token = form.get("token").ok_or_else(|| missing("token"))?;
@@ -195,7 +204,7 @@ fn authenticate(login: &LoginService, headers: &HeaderMap, form: &Form) -> Resul
     } else {
         (None, Zeroizing::new(auth::key(headers).map_err(|_| unknown())?.to_owned()))
     };
-    let app = login.apps().authenticate(&key).ok_or_else(unknown)?;
+    let app = login.apps().authenticate(&key).ok_or_else(unknown)?.app;
     // Whoever names itself must be whose key that is.
     let names = [name.as_deref(), form.get("client_id")];
     if names.into_iter().flatten().any(|name| name != &*app.name) {
@@ -334,6 +343,11 @@ impl From<NoHubToken> for OAuthError {
                 ..Self::new("temporarily_unavailable", description)
             },
             NoHubToken::Hub(error) => Self::hub(&error),
+            NoHubToken::BrokenOff => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: "draining",
+                ..Self::new("temporarily_unavailable", description)
+            },
         }
     }
 }

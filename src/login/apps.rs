@@ -7,12 +7,13 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
+use super::issuer::Caller;
 use super::live::Live;
 use super::next::Next;
 use super::owners::Owners;
 use crate::clock::Moment;
 use crate::config::{App, HubTokens, Scope};
-use crate::token::{KeyDigest, Username};
+use crate::token::{KeyDigest, KeyId, Username};
 
 /// The apps in force.
 #[derive(Debug)]
@@ -66,13 +67,13 @@ impl Apps {
     }
 
     /// The app whose key `key` is. The time taken does not depend on how much of a key is right.
-    pub fn authenticate(&self, key: &str) -> Option<Arc<App>> {
+    pub fn authenticate(&self, key: &str) -> Option<Caller> {
         let digest = KeyDigest::of(key.as_bytes());
         let mut found = None;
         for rated in &self.apps {
             for known in &rated.app.keys {
                 if known.matches(&digest) {
-                    found = Some(Arc::clone(&rated.app));
+                    found = Some(Caller { app: Arc::clone(&rated.app), key: Some(known.id()) });
                 }
             }
         }
@@ -139,6 +140,11 @@ impl App {
     pub fn allows_user(&self, username: &Username) -> bool {
         self.usernames.matches(username.as_str())
             && !self.deny_usernames.iter().any(|denied| denied == username.as_str())
+    }
+
+    /// Whether the key is one of the app's.
+    pub fn has_key(&self, key: KeyId) -> bool {
+        self.keys.iter().any(|known| known.id() == key)
     }
 
     /// Whether the app may lead a browser to `next`.

@@ -125,6 +125,7 @@ impl LoginService {
         let grant = LoginGrant {
             username,
             app,
+            key: None,
             next: None,
             judged_by: None,
             launch: None,

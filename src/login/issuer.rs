@@ -5,6 +5,16 @@ use std::sync::Arc;
 use super::LoginService;
 use crate::config::App;
 use crate::hub::{HubError, Kind};
+use crate::token::KeyId;
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The app.
+    pub app: Arc<App>,
+    /// By which of its keys; none: by a hub token.
+    pub key: Option<KeyId>,
+}
 
 /// Why a key is nobody's.
 #[derive(Debug, thiserror::Error)]
@@ -27,16 +37,16 @@ pub enum NoIssuer {
 
 impl LoginService {
     /// The app whose key, or the owner whose hub token, `key` is.
-    pub async fn authenticate(&self, key: &str) -> Result<Arc<App>, NoIssuer> {
-        if let Some(app) = self.apps.authenticate(key) {
-            return Ok(app);
+    pub async fn authenticate(&self, key: &str) -> Result<Caller, NoIssuer> {
+        if let Some(caller) = self.apps.authenticate(key) {
+            return Ok(caller);
         }
         let (Some(owners), Some(checks)) = (self.apps.owners(), &self.checks) else {
             return Err(NoIssuer::Unknown);
         };
         let owner = checks.owner(key).await?.ok_or(NoIssuer::Unknown)?;
-        owners
-            .app_of(&owner)
-            .ok_or_else(|| NoIssuer::NotListed { kind: owner.kind, name: owner.name.clone() })
+        let app = owners.app_of(&owner);
+        let app = app.ok_or_else(|| NoIssuer::NotListed { kind: owner.kind, name: owner.name.clone() })?;
+        Ok(Caller { app, key: None })
     }
 }

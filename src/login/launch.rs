@@ -130,6 +130,7 @@ mod tests {
         LoginGrant {
             username: Username::from_store("me").unwrap(),
             app: "portal".into(),
+            key: None,
             next: None,
             judged_by: None,
             groups: None,

@@ -15,6 +15,7 @@ pub mod link;
 mod live;
 pub mod next;
 mod offer;
+pub mod order;
 pub mod owners;
 pub mod parameter;
 pub mod presented;
@@ -48,7 +49,7 @@ use parameter::Parameter;
 use service::Services;
 use tries::Tries;
 
-pub use issuer::NoIssuer;
+pub use issuer::{Caller, NoIssuer};
 pub use offer::{Asked, Offer};
 pub use redeem::VerifiedUser;
 pub use refusal::{Refusal, RefusalReason};

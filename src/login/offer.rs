@@ -85,9 +85,9 @@ impl LoginService {
             Kind::Ours => (self.find(token.digest()).await?, Taken::Consumed),
             Kind::Signed => {
                 let since = self.remembers_since();
-                (Some(self.signed(token.expose()).await?), Taken::Burnt { since })
+                (Some(Box::pin(self.signed(token.expose())).await?), Taken::Burnt { since })
             }
-            Kind::Foreign => (self.exchanged(token).await?, Taken::Consumed),
+            Kind::Foreign => (Box::pin(self.exchanged(token)).await?, Taken::Consumed),
         };
         let link = link.ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?;
         self.judge(link, ending, asked)
@@ -111,6 +111,9 @@ impl LoginService {
         }
         if !self.still_allows(&link) {
             return Err(Refusal::link(RefusalReason::NotAllowed, Some(Box::new(link))));
+        }
+        if self.lost_its_key(&link) {
+            return Err(Refusal::link(RefusalReason::KeyRevoked, Some(Box::new(link))));
         }
         if let Some(reason) = self.unbound(&link, asked) {
             return Err(Refusal::link(reason, Some(Box::new(link))));
@@ -146,6 +149,12 @@ impl LoginService {
     /// Whether the link could still be issued for its user today.
     fn still_allows(&self, link: &Link) -> bool {
         self.allows(&link.grant.app, &link.grant.username)
+    }
+
+    /// Whether the key that issued the link is its app's no more: whoever stole it may have issued it.
+    pub(super) fn lost_its_key(&self, link: &Link) -> bool {
+        let Some(key) = link.grant.key else { return false };
+        !self.apps.by_name(&link.grant.app).is_some_and(|app| app.has_key(key))
     }
 
     /// Whether `app` may log `username` in, by today's rules.

@@ -14,6 +14,8 @@ pub enum RefusalReason {
     Used,
     /// It was taken back.
     Revoked,
+    /// The app's key that issued it was taken out of the configuration.
+    KeyRevoked,
     /// The app is gone, or its rules no longer allow this login.
     NotAllowed,
     /// It is bound to another browser.
@@ -30,6 +32,7 @@ impl RefusalReason {
             Self::Expired => "expired",
             Self::Used => "used",
             Self::Revoked => "revoked",
+            Self::KeyRevoked => "key_revoked",
             Self::NotAllowed => "not_allowed",
             Self::Bound => "bound",
             Self::NeedsState => "needs_state",

@@ -1,5 +1,7 @@
 //! What an app may ask about its links, and how it takes them back.
 
+use std::net::IpAddr;
+
 use super::{LoginService, live};
 use crate::audit::{Client, Event, Record};
 use crate::config::App;
@@ -9,11 +11,20 @@ use crate::token::{LinkId, Username};
 impl LoginService {
     /// The link of this id, if it is `app`'s.
     pub async fn status(&self, id: &LinkId, app: &App) -> Result<Option<Link>, StoreError> {
-        self.store.get(id, &app.name, self.clock.now()).await
+        let found = self.store.get(id, &app.name, self.clock.now()).await?;
+        Ok(found.map(|link| match link.status {
+            LinkStatus::Pending if self.lost_its_key(&link) => Link { status: LinkStatus::Revoked, ..link },
+            LinkStatus::Pending | LinkStatus::Used | LinkStatus::Expired | LinkStatus::Revoked => link,
+        }))
     }
 
     /// Takes `app`'s link of this id back.
-    pub async fn revoke(&self, id: &LinkId, app: &App, client: Client<'_>) -> Result<Revoked, StoreError> {
+    pub async fn revoke(
+        &self,
+        id: &LinkId,
+        app: &App,
+        client: Option<IpAddr>,
+    ) -> Result<Revoked, StoreError> {
         let before = self.store.get(id, &app.name, self.clock.now()).await?;
         let revoked = self.store.revoke(id, &app.name, self.clock.now()).await?;
         // A link that was dead already is not revoked a second time.
@@ -28,7 +39,7 @@ impl LoginService {
                 id: Some(id.as_str()),
                 app: Some(&app.name),
                 username: None,
-                client,
+                client: Client::at(client),
                 reason: None,
             });
         }
@@ -40,7 +51,7 @@ impl LoginService {
         &self,
         username: &Username,
         app: &App,
-        client: Client<'_>,
+        client: Option<IpAddr>,
     ) -> Result<usize, StoreError> {
         let revoked = self.store.revoke_user(username, &app.name, self.clock.now()).await?;
         self.audit.write(&Record {
@@ -49,7 +60,7 @@ impl LoginService {
             id: None,
             app: Some(&app.name),
             username: Some(username.as_str()),
-            client,
+            client: Client::at(client),
             reason: Some("all_of_user"),
         });
         Ok(revoked)

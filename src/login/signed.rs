@@ -70,7 +70,7 @@ impl LoginService {
             Some(Some(state)) => Some(state),
             Some(None) => return Err(refused(RefusalReason::Unknown)),
         };
-        if !signatory.app.may(Scope::Issue) || !super::link::fits_a_header(claims.groups.as_deref(), None) {
+        if !signatory.app.may(Scope::Issue) || !super::order::fits_a_header(claims.groups.as_deref(), None) {
             return Err(refused(RefusalReason::NotAllowed));
         }
         Ok(Link {
@@ -80,6 +80,7 @@ impl LoginService {
             grant: LoginGrant {
                 username,
                 app: signatory.app.name.clone(),
+                key: None,
                 next: claims.next.clone().filter(|next| !next.is_empty()),
                 judged_by: None,
                 launch: None,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{IdempotencyKey, Link, LinkStatus, as_of};
 use crate::clock::Moment;
-use crate::token::{LinkId, LoginGrant, ServerName, State, TokenDigest, Username};
+use crate::token::{KeyId, LinkId, LoginGrant, ServerName, State, TokenDigest, Username};
 
 /// A link id's text (`LinkId::parse`).
 const ID_BYTES: usize = 22;
@@ -20,6 +20,7 @@ pub(super) struct Packed {
     digest: TokenDigest,
     username: Username,
     app: Arc<str>,
+    key: Option<KeyId>,
     next: Option<Box<str>>,
     rare: Option<Box<Rare>>,
     /// Issued, expires, used: seconds and nanoseconds of the wall clock.
@@ -46,7 +47,8 @@ struct Rare {
 impl Packed {
     pub(super) fn pack(link: Link, key: Option<&IdempotencyKey>) -> Self {
         let Link { id, digest, grant, status, issued, expires, used_at, note } = link;
-        let LoginGrant { username, app, next, judged_by, groups, claims, confirm, state, launch } = grant;
+        let LoginGrant { username, app, key: by, next, judged_by, groups, claims, confirm, state, launch } =
+            grant;
         let rare =
             Rare { judged_by, groups, claims, state, launch, note, repeat: key.map(|key| key.key.clone()) };
         let is_plain = rare.judged_by.is_none()
@@ -64,6 +66,7 @@ impl Packed {
             digest,
             username,
             app,
+            key: by,
             next: next.map(String::into_boxed_str),
             rare: (!is_plain).then(|| Box::new(rare)),
             wall_seconds: walls.map(Timestamp::as_second),
@@ -83,6 +86,7 @@ impl Packed {
             grant: LoginGrant {
                 username: self.username.clone(),
                 app: self.app.clone(),
+                key: self.key,
                 next: self.next.as_deref().map(str::to_owned),
                 judged_by: rare.and_then(|rare| rare.judged_by.clone()),
                 groups: rare.and_then(|rare| rare.groups.clone()),

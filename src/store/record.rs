@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Link;
-use crate::token::{LoginGrant, ServerName, State, Username};
+use crate::token::{KeyId, LoginGrant, ServerName, State, Username};
 
-/// The version that is written. One that is higher comes from a newer hublatch and is refused.
-const VERSION: u32 = 1;
+/// The highest version that is read. One that is higher comes from a newer hublatch and is refused.
+const VERSION: u32 = 2;
+/// The version of a record without a key's id, as they were before there were any. One with an id must not be taken for
+/// such a one: an older hublatch would honour it when the key is gone.
+const WITHOUT_KEY: u32 = 1;
 
 /// A link's record cannot be believed: nobody is logged in by it.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,8 @@ pub(super) struct Record {
     v: u32,
     username: String,
     app: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,9 +69,10 @@ impl Record {
     pub(super) fn of(link: &Link) -> Self {
         let grant = &link.grant;
         Self {
-            v: VERSION,
+            v: if grant.key.is_some() { VERSION } else { WITHOUT_KEY },
             username: grant.username.as_str().to_owned(),
             app: grant.app.clone(),
+            key: grant.key.map(|key| key.to_string()),
             next: grant.next.clone(),
             judged_by: grant.judged_by.clone(),
             groups: grant.groups.clone(),
@@ -87,14 +93,12 @@ impl Record {
 
     pub(super) fn from_json(json: &[u8]) -> Result<Self, RecordError> {
         let Versioned { v } = serde_json::from_slice(json).map_err(|_| RecordError::Damaged)?;
-        if v != VERSION {
-            return Err(RecordError::Version(v));
-        }
+        refuse_newer(v)?;
         serde_json::from_slice(json).map_err(|_| RecordError::Damaged)
     }
 
-    pub(super) fn refuse_other_version(&self) -> Result<(), RecordError> {
-        if self.v == VERSION { Ok(()) } else { Err(RecordError::Version(self.v)) }
+    pub(super) fn refuse_newer(&self) -> Result<(), RecordError> {
+        refuse_newer(self.v)
     }
 
     pub(super) fn username(&self) -> &str {
@@ -112,7 +116,44 @@ impl Record {
         let state = self.state.map(|state| State::parse(&state).ok_or(RecordError::Damaged)).transpose()?;
         let launch =
             self.launch.map(|name| ServerName::parse(&name).ok_or(RecordError::Damaged)).transpose()?;
+        // Nor one of a key as one of none.
+        let key = self.key.map(|key| KeyId::parse(&key).ok_or(RecordError::Damaged)).transpose()?;
         let Self { app, next, judged_by, groups, claims, confirm, note, .. } = self;
-        Ok((LoginGrant { username, app, next, judged_by, groups, claims, confirm, state, launch }, note))
+        Ok((LoginGrant { username, app, key, next, judged_by, groups, claims, confirm, state, launch }, note))
+    }
+}
+
+fn refuse_newer(version: u32) -> Result<(), RecordError> {
+    if (WITHOUT_KEY..=VERSION).contains(&version) { Ok(()) } else { Err(RecordError::Version(version)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(members: &str) -> Result<LoginGrant, RecordError> {
+        let json = format!(
+            r#"{{"username":"alice","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z",{members}}}"#
+        );
+        Record::from_json(json.as_bytes())?.into_grant().map(|(grant, _)| grant)
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_key_ids_is_as_good_as_ever() {
+        assert_eq!(grant(r#""v":1"#).unwrap().key, None);
+    }
+
+    #[test]
+    fn a_key_id_that_cannot_be_read_is_not_taken_for_none() {
+        assert_eq!(grant(r#""v":2,"key":"00000000000000ff""#).unwrap().key, KeyId::parse("00000000000000ff"));
+        assert!(matches!(grant(r#""v":2,"key":"""#), Err(RecordError::Damaged)));
+    }
+
+    #[test]
+    fn a_record_of_a_newer_hublatch_is_refused_whatever_is_in_it() {
+        for newer in [r#""v":3"#, r#""v":3,"more":true"#] {
+            assert!(matches!(grant(newer), Err(RecordError::Version(3))), "{newer}");
+        }
+        assert!(matches!(grant(r#""v":2,"more":true"#), Err(RecordError::Damaged)));
     }
 }

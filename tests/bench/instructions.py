@@ -3,7 +3,7 @@
     python3 tests/bench/instructions.py [--gate] [--binary PATH]
 
 The count of a request is the difference of two runs with few and many requests over one connection, so that starting and
-stopping cost nothing. Kernel time does not count. The two profiles stay in target/bench/callgrind.*.
+stopping cost nothing. A click on a login link counts as one: with the question who the browser is. Kernel time does not count. The two profiles stay in target/bench/callgrind.*.
 """
 
 import argparse
@@ -11,13 +11,14 @@ import re
 import sys
 
 import bars
+import clients
 import proxies
 import scenarios
 import tools
 from process import exit_on_sigterm, stop_all
 
 FEW, MANY = 500, 2500
-KINDS = {"bare": "", "browser": scenarios.BROWSER}
+PAGES = {"bare": "", "browser": scenarios.BROWSER}
 
 
 def main():
@@ -32,7 +33,7 @@ def main():
     exit_on_sigterm()
     try:
         origin = proxies.origin(work)
-        counts = {kind: per_request(binary, folder, work, origin, kind) for kind in KINDS}
+        counts = {kind: per_request(binary, folder, work, origin, kind) for kind in [*PAGES, "redeem"]}
     finally:
         stop_all()
     failed = False
@@ -56,8 +57,13 @@ def total(binary, folder, work, origin, kind, count):
     proxy = proxies.hublatch(work, origin.port, binary=binary, wrapper=wrapper)
     try:
         of = scenarios.Slice(work, seconds=120, bulk_bytes=0, redeems=0)
-        requests = scenarios.heads(scenarios.TARGET, KINDS[kind])
-        scenarios.load(of, "http", proxy.port, 1, of.seconds, requests, f"count={count}")
+        if kind == "redeem":
+            # As many links for few clicks as for many: to issue them costs both runs the same.
+            tokens = clients.issue_links(proxy.management, MANY)
+            requests, status = scenarios.clicks(tokens), "status=302"
+        else:
+            requests, status = scenarios.heads(scenarios.TARGET, PAGES[kind]), "status=200"
+        scenarios.load(of, "http", proxy.port, 1, of.seconds, requests, f"count={count}", status)
     finally:
         proxy.stop()
     found = re.search(r"^(?:summary|totals): (\d+)", profile.read_text(), re.M)

@@ -122,7 +122,7 @@ static void answer(struct connection *c, const char *head) {
     streams++;
   } else if (!strncmp(target, "/hub/api/user", 13)) {
     say_text(c, "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n" DATE
-                "Content-Length: 39\r\n\r\n{\"status\": 403, \"message\": \"Forbidden\"}\n");
+                "Content-Length: 40\r\n\r\n{\"status\": 403, \"message\": \"Forbidden\"}\n");
   } else if (!strncmp(target, "/hub/api/", 9)) {
     say_text(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" DATE
                 "Content-Length: 21\r\n\r\n{\"version\": \"6.1.1\"}\n");

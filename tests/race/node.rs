@@ -4,11 +4,15 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, mpsc};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
 use hublatch::token::AppKey;
 use serde_json::Value;
+
+/// How long a process may take to start or to die, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A hublatch, alive or not.
 pub struct Node {
@@ -96,7 +100,14 @@ impl Node {
     /// The signal that ended it; waits for the end.
     pub fn died_by(&self) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt as _;
-        self.lock().child.wait().unwrap().signal()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.lock().child.try_wait().unwrap() {
+                return status.signal();
+            }
+            assert!(Instant::now() < deadline, "it was to die");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Starts it again after its death, as `start` says now.
@@ -128,10 +139,20 @@ impl Drop for Node {
 fn launch(mut command: Command) -> Running {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    // Read to its end, so that it is never made to wait; of interest are the first words only.
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+    });
     let (mut public, mut management, mut said) = (None, None, String::new());
+    let deadline = Instant::now() + PATIENCE;
     while let (None, _) | (_, None) = (public, management) {
-        let line = lines.next().unwrap_or_else(|| panic!("hublatch does not start: {said}")).unwrap();
+        let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
+            let _dead_already = child.kill();
+            let _reaped = child.wait();
+            panic!("hublatch does not start: {said}");
+        };
         let json: Value = serde_json::from_str(&line).unwrap_or_default();
         let address = json["address"].as_str().and_then(|address| address.parse().ok());
         match json["listener"].as_str() {
@@ -140,8 +161,6 @@ fn launch(mut command: Command) -> Running {
             _ => said += &line,
         }
     }
-    // Its further words are read, so that it is never made to wait, and are of no interest.
-    std::thread::spawn(move || lines.for_each(drop));
     let addresses = Addresses { public: public.unwrap(), management: management.unwrap() };
     Running { child, addresses }
 }

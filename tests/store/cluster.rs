@@ -1,6 +1,5 @@
 //! A cluster of three primaries and three replicas, really started: the contract, failovers, a slot that moves.
 
-use std::process::Command;
 use std::sync::{Mutex, Weak};
 
 use hublatch::config::{Redis, RedisServers};
@@ -8,7 +7,7 @@ use hublatch::store::{LinkStatus, Revoked, TokenStore as _};
 
 use crate::contract::{self, Calls as _, Rig as _, contract, wait};
 use crate::fleet::{self, Fleet, Joined};
-use crate::server::{RedisServer, free_port, until};
+use crate::server::{RedisServer, free_port, redis_cli, until};
 
 /// The nodes.
 pub struct Cluster {
@@ -84,7 +83,7 @@ fn is_within(slot: &str, range: &str) -> bool {
 impl Fleet for Cluster {
     fn start() -> Self {
         let nodes: Vec<RedisServer> = (0..6).map(|_| node(&[])).collect();
-        let mut create = Command::new("redis-cli");
+        let mut create = redis_cli();
         create.args(["--cluster", "create"]);
         create.args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())));
         create.args(["--cluster-replicas", "1", "--cluster-yes"]);

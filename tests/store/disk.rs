@@ -21,14 +21,15 @@ fn run_inside(name: &str, size: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let script =
         "mount -t tmpfs -o size=\"$1\" tmpfs \"$2\" && exec \"$3\" --exact \"$4\" --ignored --nocapture";
-    let status = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", size])
+    // Alone in there, and for minutes at most.
+    let status = Command::new("timeout")
+        .args(["300", "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", size])
         .arg(directory.path())
         .arg(std::env::current_exe().expect("this binary"))
         .arg(name)
         .env(INSIDE, directory.path())
         .status()
-        .expect("unshare (util-linux)");
+        .expect("timeout (coreutils)");
     assert!(status.success(), "{name} inside a file system of {size}");
 }
 

@@ -17,6 +17,7 @@ mod reach;
 mod ready;
 mod redis;
 mod replicas;
+mod rotate;
 mod sentinel;
 mod server;
 #[path = "../it/jwt/signer.rs"]

@@ -74,27 +74,38 @@ impl Fleet for Watched {
         &mut self.servers
     }
 
+    /// What a server says of itself is not enough: one that was replaced does not know it yet.
     fn primary(&self) -> Option<usize> {
-        self.servers
-            .iter()
-            .position(|server| server.try_run(&["ROLE"]).is_ok_and(|role| role.starts_with("master")))
+        let said = |sentinel: &RedisServer| {
+            sentinel.try_run(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]).ok().map(|said| {
+                said.lines().nth(1).and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+            })
+        };
+        let mut ports: Vec<u16> = self.sentinels.iter().filter_map(said).collect();
+        ports.dedup();
+        let [port] = ports[..] else { return None };
+        let is_it = |server: &RedisServer| server.port() == port && role(server).starts_with("master");
+        self.servers.iter().position(is_it)
     }
 
     fn heal(&mut self) {
-        let port = self.servers[self.primary().expect("a primary")].port().to_string();
         for server in &mut self.servers {
             if !server.is_running() {
                 server.start_again();
-                // The Sentinels would see to it, after ten seconds.
-                server.run(&["REPLICAOF", "127.0.0.1", &port]);
             }
         }
-        let primary = self.primary().expect("a primary");
-        for (number, server) in self.servers.iter().enumerate() {
-            if number != primary {
-                server.wait_for_primary();
-            }
-        }
+        until("all follow one primary", || {
+            let Some(primary) = self.primary() else { return false };
+            let of_it = format!("slave\n127.0.0.1\n{}\n", self.servers[primary].port());
+            let port = self.servers[primary].port().to_string();
+            self.servers.iter().enumerate().filter(|(number, _)| *number != primary).all(|(_, server)| {
+                if !role(server).starts_with(&of_it) {
+                    // The Sentinels would see to it, after ten seconds.
+                    server.run(&["REPLICAOF", "127.0.0.1", &port]);
+                }
+                role(server).starts_with(&format!("{of_it}connected"))
+            })
+        });
         self.wait();
     }
 
@@ -102,6 +113,11 @@ impl Fleet for Watched {
         static SHARED: Mutex<Weak<Watched>> = Mutex::new(Weak::new());
         &SHARED
     }
+}
+
+/// What `server` says it is, or nothing.
+fn role(server: &RedisServer) -> String {
+    server.try_run(&["ROLE"]).unwrap_or_default()
 }
 
 type Rigged = Joined<Watched>;
@@ -121,9 +137,10 @@ fn a_failover_that_somebody_orders_is_followed_though_the_old_primary_lives() {
     let (used, pending) = (rig.link(), rig.link());
     rig.insert(&[&used, &pending]);
     assert!(rig.admits(&used));
-    let before = watched.primary();
+    let before = watched.primary().expect("a primary");
     watched.sentinels[0].run(&["SENTINEL", "FAILOVER", SERVICE]);
-    until("another is the primary", || watched.primary().is_some_and(|now| Some(now) != before));
+    until("another is the primary", || watched.primary().is_some_and(|now| now != before));
+    until("the old one knows it", || role(&watched.servers[before]).starts_with("slave"));
     until("the store follows", || {
         let link = rig.link();
         let inserted = wait(rig.store.insert(vec![link.clone()], None, rig.now()));

@@ -188,8 +188,15 @@ fn answers(child: &mut Child, port: u16) -> bool {
 }
 
 fn cli(port: u16) -> Command {
-    let mut command = Command::new("redis-cli");
+    let mut command = redis_cli();
     command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+    command
+}
+
+/// `redis-cli`, which by itself would wait for a server that stands still as long as that stands.
+pub fn redis_cli() -> Command {
+    let mut command = Command::new("timeout");
+    command.args([&PATIENCE.as_secs().to_string(), "redis-cli"]);
     command
 }
 

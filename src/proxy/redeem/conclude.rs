@@ -66,12 +66,13 @@ impl Login {
         let (done, outcome) = oneshot::channel();
         let shutdown = self.proxy.shared.shutdown.clone();
         let browser = Browser::of(&self.click);
-        shutdown.spawn(async move {
+        // Boxed: a task is moved several times before it runs, and this one is large.
+        shutdown.spawn(Box::pin(async move {
             // It comes back if the browser has gone away meanwhile.
             if let Err(Ok(answer)) = done.send(self.conclude(offer).await) {
                 turn.leave(browser, answer);
             }
-        });
+        }));
         outcome.await.unwrap_or_else(|_| Err(UpstreamError::Timeout.into()))
     }
 
@@ -87,7 +88,7 @@ impl Login {
         let same = self.current.as_deref() == Some(user.username().as_str());
         if self.current.is_some()
             && !same
-            && let Err(page) = self.switch(&user).await
+            && let Err(page) = Box::pin(self.switch(&user)).await
         {
             return form::take_back(&self.proxy, &self.click, page);
         }

@@ -38,14 +38,14 @@ pub async fn run(
     if asked.next.is_some_and(|next| login.rules().next.check(next).is_err()) {
         return Err(Err(Rejection::Next.into()));
     }
-    let Some((lease, _)) = visitor::of(proxy, &click.headers).await else {
+    let Some((lease, _)) = Box::pin(visitor::of(proxy, &click.headers)).await else {
         return Err(Ok(hub_down(proxy, click, None)));
     };
     lease.release();
     if !click.confirmed && gate::asks_unnamed(proxy, click) {
         return Err(Ok(confirm_page(proxy, click, token, None, asked.next, None)));
     }
-    match exchanged(proxy, click, token, turn).await {
+    match Box::pin(exchanged(proxy, click, token, turn)).await {
         Ok(turn) => Ok((turn, true)),
         Err(refusal) => Err(refuse(proxy, click, asked.next, &refusal).await),
     }

@@ -22,7 +22,8 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
             if (*reason == RefusalReason::Used && login.is_within_grace(link))
                 || *reason == RefusalReason::Bound =>
         {
-            if let Some((lease, current)) = visitor::of(proxy, &click.headers).await {
+            // Boxed, as all that is rare on a login's way: it must not make the state of every login larger.
+            if let Some((lease, current)) = Box::pin(visitor::of(proxy, &click.headers)).await {
                 lease.release();
                 if current.as_deref() == Some(link.grant.username.as_str()) {
                     return go_on(proxy, click, link, asked);
@@ -51,7 +52,7 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
             RefusalReason::Unknown => Refused::Unknown,
             RefusalReason::Expired => Refused::Expired,
             RefusalReason::Used => Refused::Used,
-            RefusalReason::Revoked => Refused::Revoked,
+            RefusalReason::Revoked | RefusalReason::KeyRevoked => Refused::Revoked,
             RefusalReason::NotAllowed => Refused::NotAllowed,
             RefusalReason::Bound => Refused::Bound,
             RefusalReason::NeedsState => Refused::NeedsState,

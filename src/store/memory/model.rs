@@ -40,6 +40,7 @@ fn link() -> Link {
         grant: LoginGrant {
             username: rule.parse("alice").expect("a name"),
             app: APP.into(),
+            key: None,
             next: None,
             judged_by: None,
             launch: None,

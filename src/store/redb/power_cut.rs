@@ -149,6 +149,7 @@ fn link(now: Moment) -> Link {
     let grant = LoginGrant {
         username: Username::from_store("alice").expect("a name"),
         app: "portal".into(),
+        key: None,
         next: None,
         judged_by: None,
         launch: None,

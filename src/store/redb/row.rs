@@ -133,7 +133,7 @@ impl Row {
     pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Self, RecordError> {
         let row: Self =
             serde_json::from_slice(unsealed("link", number, bytes)?).map_err(|_| RecordError::Damaged)?;
-        row.link.refuse_other_version()?;
+        row.link.refuse_newer()?;
         Ok(row)
     }
 

@@ -167,6 +167,7 @@ fn link(now: Moment) -> Result<Link, String> {
         grant: LoginGrant {
             username: Username::from_store("doctor").ok_or("the name of the trial's user is refused")?,
             app: APP.into(),
+            key: None,
             next: None,
             judged_by: None,
             launch: None,

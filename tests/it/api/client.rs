@@ -149,7 +149,7 @@ impl TestApi {
             patience,
             hub: HubState::default(),
         });
-        let api = Api::new(&config, Arc::clone(&login), status.pages(), reloads);
+        let api = Api::new(&config, Arc::clone(&login), status.pages(), reloads, shutdown.clone());
         Self { api, login, clock, shutdown, probes, metrics, audit }
     }
 

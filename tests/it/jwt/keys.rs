@@ -8,13 +8,14 @@ use hublatch::clock::{Clock as _, ManualClock};
 use serde_json::{Value, json};
 
 use super::signer::{AUDIENCE, ISSUER, Signer, claims};
-use crate::support::proxy::standing_clock;
+use crate::support::proxy::{Builder, standing_clock};
 use crate::support::{Answer, FakeHub, TestProxy, Then};
 
 /// A hublatch whose portal publishes its keys on a server.
 struct House {
     hub: FakeHub,
     portal: FakeHub,
+    builder: Builder,
     proxy: TestProxy,
     clock: Arc<ManualClock>,
 }
@@ -26,9 +27,10 @@ impl House {
             "jwt = {{ issuer = {ISSUER:?}, audience = {AUDIENCE:?}, jwks_url = \"{}/keys?x=1\", algorithms = {algorithms} }}",
             portal.url()
         );
-        let proxy = TestProxy::before(&hub).clock(&clock).portal(&jwt).start();
+        let builder = TestProxy::before(&hub).clock(&clock).portal(&jwt);
+        let proxy = builder.another();
         clock.advance(Duration::from_secs(20));
-        Self { hub, portal, proxy, clock }
+        Self { hub, portal, builder, proxy, clock }
     }
 
     fn publish(&self, keys: &[Value]) {
@@ -137,6 +139,33 @@ fn without_any_answer_nobody_is_logged_in_and_nothing_is_used_up() {
     house.clock.advance(Duration::from_secs(10));
     assert_eq!(house.proxy.browser().get(&target).status, 302);
     assert_eq!(house.hub.seen_at("/hub/login").len(), 1);
+}
+
+#[test]
+fn a_reload_asks_anew_so_that_a_key_that_was_taken_back_is_gone() {
+    let house = House::new("[\"EdDSA\"]");
+    let (stolen, kept) = (Signer::ed25519(), Signer::ed25519());
+    house.publish(&[stolen.jwk("stolen", &json!({})), kept.jwk("kept", &json!({}))]);
+    assert_eq!(house.click(&stolen, Some("stolen")).status, 302);
+    house.publish(&[kept.jwk("kept", &json!({}))]);
+    house.proxy.reload(&house.builder).unwrap();
+    assert_eq!(house.click(&stolen, Some("stolen")).status, 403);
+    assert_eq!(house.click(&kept, Some("kept")).status, 302);
+    assert_eq!(house.asked(), 2);
+}
+
+#[test]
+fn a_reload_while_the_server_is_away_stops_no_key_that_is_known() {
+    let house = House::new("[\"EdDSA\"]");
+    let signer = Signer::ed25519();
+    house.publish(&[signer.jwk("a", &json!({}))]);
+    assert_eq!(house.click(&signer, Some("a")).status, 302);
+    house.portal.on("/keys", |exchange| exchange.answer("503 Service Unavailable", ""));
+    house.proxy.reload(&house.builder).unwrap();
+    for _ in 0..2 {
+        assert_eq!(house.click(&signer, Some("a")).status, 302);
+    }
+    assert_eq!(house.asked(), 2);
 }
 
 #[test]

@@ -73,9 +73,9 @@ fn each_token_admits_one_of_many_redeemers_at_two_replicas() {
         for number in 0..REDEEMERS {
             let (service, tokens, admitted, start) = (&replicas[number % 2], &tokens, &admitted, &start);
             scope.spawn(move || {
+                start.wait();
                 let runtime =
                     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                start.wait();
                 for (token, admitted) in tokens.iter().zip(admitted) {
                     if runtime.block_on(redeem(service, token)) {
                         admitted.fetch_add(1, Ordering::Relaxed);

@@ -18,6 +18,7 @@ pub mod node;
 pub mod process;
 pub mod proxy;
 pub mod requests;
+pub mod rotation;
 pub mod script;
 pub mod servers;
 pub mod tables;

@@ -3,7 +3,7 @@
 use super::*;
 use hublatch::audit::Client;
 use hublatch::hub::HubClient;
-use hublatch::login::Asked;
+use hublatch::login::{Asked, Caller};
 
 /// A login service under other rules, over the same store and clock: what a restart with another file would be, were
 /// the store a lasting one.
@@ -37,7 +37,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> LoginToken {
-    let app = login.apps().by_name("portal").expect("the app").clone();
+    let app = login.apps().by_name("portal").expect("the app");
     let order = Order {
         username: username.to_owned(),
         destination: next.map_or(Destination::HubDecides, |next| Destination::Next(next.to_owned())),
@@ -49,8 +49,9 @@ pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> LoginT
         state: None,
         launch: false,
     };
-    let drafts = login.draw_up(&app, vec![order]).expect("a draft");
-    block_on(login.issue(&app, drafts, None, Client::default())).expect("a link").remove(0).login_token
+    let caller = Caller { app, key: None };
+    let drafts = login.draw_up(&caller, vec![order]).expect("a draft");
+    block_on(login.issue(&caller.app, drafts, None, None)).expect("a link").remove(0).login_token
 }
 
 #[test]

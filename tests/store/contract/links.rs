@@ -1,6 +1,6 @@
 //! Reading and revoking links: by whom, and what comes back.
 
-use hublatch::token::{ServerName, State};
+use hublatch::token::{KeyDigest, ServerName, State};
 use serde_json::json;
 
 use super::*;
@@ -15,6 +15,7 @@ pub fn a_link_comes_back_with_everything_that_was_granted<R: Rig>() {
     let claims = json!({"course": {"id": 7, "roles": ["ta", null]}, "score": 1.5, "empty": {}, "list": []});
     full.grant.claims = claims.as_object().cloned();
     full.grant.confirm = true;
+    full.grant.key = Some(KeyDigest::of(b"a key").id());
     full.grant.state = Some(State::from_bytes([7; 32]));
     full.grant.launch = ServerName::parse("lab-2");
     full.note = Some("line one\nline two\u{0} \u{2028}".to_owned());

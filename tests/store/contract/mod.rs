@@ -20,6 +20,9 @@ use hublatch::token::{
     LinkId, LoginGrant, LoginToken, NamePattern, TokenDigest, Username, UsernameCase, UsernameRule,
 };
 
+/// How long a store may take for one call. Far longer than any store of ours waits for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A store under test, and the time that it obeys.
 pub trait Rig: Sync {
     /// A new, empty store for `max_tokens` live links.
@@ -135,7 +138,7 @@ pub(crate) use tests;
 /// Drives one call to its end on a runtime of its own, as any thread of hublatch may.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(future)
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await }).expect("an answer in time")
 }
 
 /// The calls of a store, waited for.
@@ -200,6 +203,7 @@ pub fn link(now: Moment, life: Duration) -> Link {
         grant: LoginGrant {
             username: user("alice"),
             app: APP.clone(),
+            key: None,
             next: Some("/user/alice/lab".to_owned()),
             judged_by: None,
             launch: None,

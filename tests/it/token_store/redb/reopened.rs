@@ -1,5 +1,7 @@
 //! A file that is opened again: what was kept in memory is made anew from it, to the last detail.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use hublatch::store::{RETENTION, Revoked};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
@@ -174,11 +176,12 @@ fn a_link_is_never_out_of_sight_while_it_is_issued_again() {
     let rig = File::new(1000);
     let (key, first) = (key("portal", "k1", 1), rig.link());
     rig.insert_with_key(&first, &key);
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
+        let _ending = Ending(&over);
+        scope.spawn(|| {
             let mut reads = 0;
-            while !over.load(std::sync::atomic::Ordering::Acquire) || reads == 0 {
+            while !over.load(Ordering::Acquire) || reads == 0 {
                 assert!(rig.get(&first.id, "portal").is_some(), "read {reads}");
                 reads += 1;
             }
@@ -186,7 +189,14 @@ fn a_link_is_never_out_of_sight_while_it_is_issued_again() {
         for _ in 0..100 {
             assert_eq!(rig.insert_with_key(&rig.link(), &key), Inserted::Again(first.id.clone()));
         }
-        over.store(true, std::sync::atomic::Ordering::Release);
-        reader.join().expect("it sees it all the time");
     });
+}
+
+/// Ends the reader, also when the test fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
