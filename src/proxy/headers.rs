@@ -13,6 +13,7 @@ use hyper::{HeaderMap, Version};
 use ipnet::IpNet;
 
 use super::found::Found;
+use super::request_id::X_REQUEST_ID;
 use crate::config::PublicUrl;
 use crate::login::parameter::Parameter;
 
@@ -218,10 +219,14 @@ fn is_kept(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("content-")
 }
 
-/// Whether the header `name` says where a request came from, in any spelling.
+/// Whether the header `name` says where a request came from, in any spelling; or names the request, in any but ours.
 pub(super) fn is_forwarding(name: &[u8]) -> bool {
-    let spells = |(want, have): (u8, &u8)| want == if *have == b'_' { b'-' } else { *have };
-    FORWARDING
-        .iter()
-        .any(|forwarding| forwarding.len() == name.len() && forwarding.bytes().zip(name).all(spells))
+    FORWARDING.iter().any(|forwarding| spells(name, forwarding))
+        || (spells(name, X_REQUEST_ID.as_str()) && name != X_REQUEST_ID.as_str().as_bytes())
+}
+
+/// Whether `name` is `wanted` with `-` or `_`.
+fn spells(name: &[u8], wanted: &str) -> bool {
+    wanted.len() == name.len()
+        && wanted.bytes().zip(name).all(|(want, have)| want == if *have == b'_' { b'-' } else { *have })
 }

@@ -86,7 +86,7 @@ impl Service for Proxy {
         connection: ConnectionInfo,
         mut request: Box<Request<Incoming>>,
     ) -> Response<ResponseBody> {
-        let begun = Instant::now();
+        let (begun, version) = (Instant::now(), request.version());
         let (method, target) = (request.method().clone(), request.uri().path_and_query().cloned());
         let mut found = Found::among(request.headers(), &self.shared.identity);
         let wishes = std::mem::take(&mut found.wishes);
@@ -126,7 +126,7 @@ impl Service for Proxy {
                 error.answer(&self.shared.pages, wishes.format())
             }
         };
-        self.shared.metrics.requests.count(response.status());
+        self.shared.metrics.requests.count(version, response.status());
         let elapsed = begun.elapsed();
         self.shared.metrics.request_seconds.observe(elapsed);
         if logged {
@@ -207,9 +207,12 @@ impl Proxy {
             && self.shared.login.rules().parameter.mentions(path)
     }
 
-    /// The path as far as it may be logged.
-    fn loggable<'a>(&self, target: Option<&'a PathAndQuery>) -> &'a str {
-        let path = target.map_or("", PathAndQuery::path);
+    /// The path as far as it may be logged. A ticket says where its browser goes then, query and all.
+    fn loggable<'a>(&'a self, target: Option<&'a PathAndQuery>) -> &'a str {
+        let (path, waiting) = (target.map_or("", PathAndQuery::path), self.shared.login.waiting_path());
+        if path.starts_with(waiting) {
+            return waiting;
+        }
         if self.holds_token(path) { path.split(['%', '&', ';']).next().unwrap_or_default() } else { path }
     }
 

@@ -5,7 +5,7 @@
 The count of a request is the difference of two runs with few and many requests over one connection, so that starting and
 stopping cost nothing. A click on a login link counts as one: with the question who the browser is. Kernel time does not
 count, nor does the gathering of entropy from the jitter of the clock (aws-lc, at the first random number): it takes as
-many rounds as the clock makes it take. The two profiles stay in target/bench/callgrind.*.
+many rounds as the clock makes it take. The profiles stay in target/bench/callgrind.*.
 """
 
 import argparse

@@ -22,7 +22,7 @@ use super::interim::{Answers, Awaited, TooManyInterim};
 use super::places::Places;
 use crate::body::{BodyError, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stripe};
 use crate::server::room::{Room, is_shortage};
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
@@ -99,6 +99,7 @@ pub struct Upstream {
     tls: Option<Connector>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    reused: Stripe,
     shutdown: Shutdown,
     places: Places,
     room: Room,
@@ -126,6 +127,7 @@ impl Upstream {
             address,
             tls,
             limits,
+            reused: metrics.upstream_reused.stripe(),
             metrics,
             shutdown,
             places,
@@ -183,6 +185,7 @@ impl Upstream {
                 return None;
             }
             if !last.is_closed() {
+                self.reused.inc();
                 let age = if unused > FRESH { Age::Stale } else { Age::Fresh };
                 return Some(Lease::again(last, Arc::clone(self), now, age));
             }
