@@ -71,12 +71,11 @@ impl Index {
             if index.digests.len() == known || index.ids.len() == known {
                 return Err(twice());
             }
-            match index.ends.get(&number) {
-                Some((end, _)) => ended.push((end.forgotten, number)),
-                None => {
-                    users.push((user(row.link.app(), row.link.username()), number));
-                    live.push((millis(row.link.expires), number));
-                }
+            if let Some((end, _)) = index.ends.get(&number) {
+                ended.push((end.forgotten, number));
+            } else {
+                users.push((user(row.link.app(), row.link.username()), number));
+                live.push((millis(row.link.expires), number));
             }
             Ok(())
         })?;
