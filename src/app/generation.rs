@@ -96,7 +96,8 @@ impl Generation {
             hub: HubState::default(),
         };
         let pages = Arc::new(status).pages();
-        let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads));
+        let shutdown = lasting.shutdown.clone();
+        let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads), shutdown);
         let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>| Settings {
             limits: Arc::clone(&limits),
             tls: tls.cloned(),

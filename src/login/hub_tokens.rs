@@ -3,29 +3,49 @@
 //! The hub token is made first and shown last: in between, the app's token is consumed, and if that fails the hub token is
 //! deleted unseen. So a hub that refuses or fails costs the app nothing, and of all requests with one token one is
 //! answered. Whose a hub token is stands in its note at the hub, so that every replica knows, and its user reads it.
+//!
+//! All that is a task of its own, which goes on when the app hangs up: a token that nobody sees is deleted. What is known
+//! is whether the answer was made for somebody who still waited; whether its bytes arrived, nobody can know, and the token
+//! ends by itself.
+
+mod bounds;
+mod revoke;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::presented::Kind;
 use super::{Asked, LoginService, Offer, Refusal, RefusalReason, VerifiedUser};
-use crate::audit::{Event, Record};
-use crate::config::{App, AppHubTokens};
-use crate::hub::{CreatedToken, HubError, Kind as OwnerKind, NewToken, is_hub_token};
+use crate::audit::{Client, Event, Record};
+use crate::config::App;
+use crate::hub::{CreatedToken, HubError, NewToken};
+use crate::shutdown::Shutdown;
+
+pub use revoke::RevokedToken;
 
 /// How the note of each token begins.
 const NOTE: &str = "hublatch app=";
 
-/// What an app wants.
-#[derive(Debug, Default)]
-pub struct Wanted {
+/// A request for a hub token.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Who asks.
+    pub app: Arc<App>,
+    /// The app's own token.
+    pub subject: Zeroizing<String>,
+    /// What it is.
+    pub kind: Subject,
     /// Of these scopes; none: all that the app may have.
     pub scopes: Option<Vec<String>>,
     /// For so long; none: as long as it may be.
     pub expires_in: Option<Duration>,
+    /// From where.
+    pub client: Option<IpAddr>,
 }
 
 /// What the app gives for it.
@@ -37,8 +57,9 @@ pub enum Subject {
     LoginToken,
 }
 
-/// A hub API token.
+/// A hub API token. If it is dropped and not [`HubToken::seen`], it is deleted at the hub.
 #[derive(Debug)]
+#[must_use = "who drops it deletes it at the hub"]
 pub struct HubToken {
     /// The secret.
     pub token: Zeroizing<String>,
@@ -46,6 +67,15 @@ pub struct HubToken {
     pub expires_in: Duration,
     /// What it may do.
     pub scopes: Vec<String>,
+    seen: oneshot::Sender<()>,
+}
+
+impl HubToken {
+    /// It stands in an answer that somebody waits for.
+    pub fn seen(self) {
+        // Nobody listens any more only if the process ends.
+        let _told = self.seen.send(());
+    }
 }
 
 /// Why there is no hub token.
@@ -93,49 +123,81 @@ pub enum NoHubToken {
     /// The hub does not do it.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// The work was broken off, because hublatch ends.
+    #[error("hublatch ends")]
+    BrokenOff,
 }
 
-/// What became of a revocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RevokedToken {
-    /// The token is worth nothing: by this call, or since before.
-    Dead,
-    /// It is not a token that this app got.
-    NotOfApp,
-    /// The hub does not tell which of its owner's tokens it is (`JupyterHub` before 5).
-    NotTold,
+type Answer = Result<HubToken, NoHubToken>;
+
+/// A hub token that nobody has seen yet, and what it is given for.
+struct Made {
+    offer: Offer,
+    user: String,
+    created: CreatedToken,
+    expires_in: Duration,
+    scopes: Vec<String>,
 }
 
 impl LoginService {
-    /// A hub token for the user of the app's own token `subject`, which is consumed with it.
-    pub async fn hub_token(
-        &self,
-        app: &App,
-        subject: (Subject, &str),
-        wanted: Wanted,
-        client: Option<IpAddr>,
-    ) -> Result<HubToken, NoHubToken> {
-        let bounds = app.hub_tokens.as_ref().ok_or(NoHubToken::NotForApp)?;
-        let expires_in = lifetime(bounds, wanted.expires_in)?;
+    /// A hub token for the user of the app's own token, which is consumed with it.
+    pub async fn hub_token(self: &Arc<Self>, exchange: Exchange, shutdown: &Shutdown) -> Answer {
+        let (asker, answer) = oneshot::channel();
+        let login = Arc::clone(self);
+        shutdown.spawn(async move { login.exchange_for(asker, exchange).await });
+        answer.await.unwrap_or(Err(NoHubToken::BrokenOff))
+    }
+
+    /// Answers `asker`, who may hang up at any time.
+    async fn exchange_for(&self, asker: oneshot::Sender<Answer>, exchange: Exchange) {
+        let client = Client::at(exchange.client);
+        let made = match self.made(&exchange).await {
+            Ok(made) => made,
+            Err(none) => return drop(asker.send(Err(none))),
+        };
+        let Made { offer, user, created, expires_in, scopes } = made;
+        if asker.is_closed() {
+            // The app's own token need not be spent either: it may ask again.
+            self.undo(&user, &created.id).await;
+            return;
+        }
+        let proof = match self.redeem(offer, client).await {
+            Ok(proof) => proof,
+            Err(refusal) => {
+                self.undo(&user, &created.id).await;
+                self.refused(&refusal, client);
+                return drop(asker.send(Err(refusal.into())));
+            }
+        };
+        self.metrics.hub.tokens_issued.inc();
+        self.note(Event::TokenIssued, &proof, client, None);
+        let (seen, was_seen) = oneshot::channel();
+        // An answer that nobody takes is dropped with its sender.
+        drop(asker.send(Ok(HubToken { token: created.token, expires_in, scopes, seen })));
+        if was_seen.await.is_err() && self.undo(&user, &created.id).await {
+            self.metrics.hub.tokens_revoked.inc();
+            self.note(Event::TokenRevoked, &proof, client, Some("not_delivered"));
+        }
+    }
+
+    /// A hub token as it is asked for; the app's own token is looked at.
+    async fn made(&self, exchange: &Exchange) -> Result<Made, NoHubToken> {
+        let app = &*exchange.app;
+        let allowed = app.hub_tokens.as_ref().ok_or(NoHubToken::NotForApp)?;
+        let expires_in = bounds::lifetime(allowed, exchange.expires_in)?;
         self.apps.charge(app, 1).map_err(|retry_after| NoHubToken::RateLimited { retry_after })?;
-        let offer = self.subject(app, subject, client).await?;
+        let offer =
+            self.subject(app, (exchange.kind, &exchange.subject), Client::at(exchange.client)).await?;
         let user = offer.username().as_str().to_owned();
-        let scopes = scopes(bounds, &user, wanted.scopes)?;
+        let scopes = bounds::scopes(allowed, &user, exchange.scopes.clone())?;
         let note = format!("{NOTE}{} link={}", app.name, offer.link().id);
         let new = NewToken { scopes: &scopes, expires_in: expires_in.as_secs(), note: &note };
         let created = self.created(&user, &new).await?;
         if created.expires_at.is_none() {
-            self.undo(&user, &created).await;
+            self.undo(&user, &created.id).await;
             return Err(NoHubToken::Endless);
         }
-        match self.redeem(offer, client).await {
-            Ok(proof) => Ok(self.shown(app, proof, created, expires_in, scopes, client)),
-            Err(refusal) => {
-                self.undo(&user, &created).await;
-                self.refused(&refusal, client);
-                Err(refusal.into())
-            }
-        }
+        Ok(Made { offer, user, created, expires_in, scopes })
     }
 
     /// Looks at the app's own token; consumes nothing.
@@ -143,7 +205,7 @@ impl LoginService {
         &self,
         app: &App,
         (kind, text): (Subject, &str),
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<Offer, NoHubToken> {
         let token = self.present(text).filter(|token| match kind {
             Subject::Jwt => token.kind() == Kind::Signed,
@@ -186,195 +248,24 @@ impl LoginService {
         }
     }
 
-    /// Shows a token, now that the app's own is consumed.
-    fn shown(
-        &self,
-        app: &App,
-        proof: VerifiedUser,
-        created: CreatedToken,
-        expires_in: Duration,
-        scopes: Vec<String>,
-        client: Option<IpAddr>,
-    ) -> HubToken {
-        self.metrics.hub.tokens_issued.inc();
+    fn note(&self, event: Event, proof: &VerifiedUser, client: Client<'_>, reason: Option<&'static str>) {
         self.audit.write(&Record {
             time: self.clock.now().wall,
-            event: Event::TokenIssued,
+            event,
             id: Some(proof.link().as_str()),
-            app: Some(&app.name),
+            app: Some(proof.app()),
             username: Some(proof.username().as_str()),
-            client_ip: client,
-            reason: None,
+            client,
+            reason,
         });
-        // Spent: it is good for one token.
-        drop(proof);
-        HubToken { token: created.token, expires_in, scopes }
     }
 
     /// Deletes a token that nobody has seen. If the hub does not do it, the token ends by itself.
-    async fn undo(&self, user: &str, created: &CreatedToken) {
-        if let Err(error) = self.hub.delete_token(user, &created.id).await {
+    async fn undo(&self, user: &str, id: &str) -> bool {
+        let deleted = self.hub.delete_token(user, id).await;
+        if let Err(error) = &deleted {
             tracing::warn!(%error, "login: a hub token that nobody has seen stays until it expires");
         }
-    }
-
-    /// Makes a hub token worthless that `app` got.
-    pub async fn revoke_hub_token(
-        &self,
-        app: &App,
-        token: &str,
-        client: Option<IpAddr>,
-    ) -> Result<RevokedToken, HubError> {
-        if !is_hub_token(token) {
-            return Ok(RevokedToken::Dead);
-        }
-        // Not from memory: the id of a token is told anew for another one once it is deleted.
-        let Some(owner) = self.hub.whoami(token).await? else { return Ok(RevokedToken::Dead) };
-        if owner.kind != OwnerKind::User {
-            return Ok(RevokedToken::NotOfApp);
-        }
-        let Some(id) = &owner.token_id else { return Ok(RevokedToken::NotTold) };
-        let Some(found) = self.hub.token(&owner.name, id).await? else { return Ok(RevokedToken::Dead) };
-        let Some(link) = found.note.as_deref().and_then(|note| link_of(note, app)) else {
-            return Ok(RevokedToken::NotOfApp);
-        };
-        self.hub.delete_token(&owner.name, id).await?;
-        if let Some(checks) = &self.checks {
-            checks.forget(token);
-        }
-        self.metrics.hub.tokens_revoked.inc();
-        self.audit.write(&Record {
-            time: self.clock.now().wall,
-            event: Event::TokenRevoked,
-            id: Some(link),
-            app: Some(&app.name),
-            username: Some(&owner.name),
-            client_ip: client,
-            reason: None,
-        });
-        Ok(RevokedToken::Dead)
-    }
-}
-
-/// The link for which `app` got the token with this note, if it is one of the app's.
-fn link_of<'a>(note: &'a str, app: &App) -> Option<&'a str> {
-    let (name, link) = note.strip_prefix(NOTE)?.split_once(" link=")?;
-    (name == &*app.name).then_some(link)
-}
-
-fn lifetime(bounds: &AppHubTokens, wanted: Option<Duration>) -> Result<Duration, NoHubToken> {
-    let longest = Duration::from_secs(bounds.max_lifetime.as_secs());
-    let wanted = wanted.unwrap_or(longest);
-    if wanted.is_zero() || wanted > longest {
-        return Err(NoHubToken::Lifetime { max_seconds: longest.as_secs() });
-    }
-    Ok(wanted)
-}
-
-/// The scopes of the token, each within one that the app may have.
-fn scopes(bounds: &AppHubTokens, user: &str, wanted: Option<Vec<String>>) -> Result<Vec<String>, NoHubToken> {
-    let allowed: Vec<String> = bounds.scopes.iter().map(|scope| of_user(scope, user)).collect();
-    let Some(wanted) = wanted else { return Ok(allowed) };
-    let mut scopes = Vec::with_capacity(wanted.len());
-    for scope in wanted {
-        let full = of_user(&scope, user);
-        if !allowed.iter().any(|allowed| covers(allowed, &full, user)) {
-            return Err(NoHubToken::Scope(scope));
-        }
-        if !scopes.contains(&full) {
-            scopes.push(full);
-        }
-    }
-    Ok(scopes)
-}
-
-/// `access:servers!user` as `access:servers!user=alice`: the hub reads the first as the owner's too.
-fn of_user(scope: &str, user: &str) -> String {
-    if scope.ends_with("!user") { format!("{scope}={user}") } else { scope.to_owned() }
-}
-
-/// Whether `scope` is `allowed` or the same for less: a scope without a filter is for all, and a user's servers are hers.
-fn covers(allowed: &str, scope: &str, user: &str) -> bool {
-    fn parts(scope: &str) -> (&str, Option<&str>) {
-        scope.split_once('!').map_or((scope, None), |(base, filter)| (base, Some(filter)))
-    }
-    let ((base, bound), (wanted, filter)) = (parts(allowed), parts(scope));
-    base == wanted
-        && match (bound, filter) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(bound), Some(filter)) => {
-                let one_of_hers = filter.strip_prefix("server=").and_then(|server| server.strip_prefix(user));
-                bound == filter
-                    || (bound == format!("user={user}")
-                        && one_of_hers.is_some_and(|rest| rest.starts_with('/')))
-            }
-        }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn granted(allowed: &[&str], wanted: Option<&[&str]>) -> Result<Vec<String>, NoHubToken> {
-        let owned = |scopes: &[&str]| scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>();
-        let bounds = AppHubTokens { scopes: owned(allowed), max_lifetime: Duration::from_hours(1) };
-        scopes(&bounds, "alice", wanted.map(owned))
-    }
-
-    #[test]
-    fn without_a_wish_the_token_has_all_that_the_app_may_have() {
-        let scopes = granted(&["access:servers!user", "read:users:name!user", "list:groups"], None).unwrap();
-        assert_eq!(scopes, ["access:servers!user=alice", "read:users:name!user=alice", "list:groups"]);
-    }
-
-    #[test]
-    fn a_wish_is_granted_within_what_the_app_may_have() {
-        for (allowed, wanted) in [
-            ("access:servers!user", "access:servers!user"),
-            ("access:servers!user", "access:servers!user=alice"),
-            ("access:servers!user", "access:servers!server=alice/"),
-            ("access:servers!user", "access:servers!server=alice/lab"),
-            ("access:servers", "access:servers!user=bob"),
-            ("access:servers", "access:servers"),
-            ("access:servers!group=x", "access:servers!group=x"),
-        ] {
-            assert!(granted(&[allowed], Some(&[wanted])).is_ok(), "{allowed} {wanted}");
-        }
-        let twice =
-            granted(&["access:servers!user"], Some(&["access:servers!user", "access:servers!user=alice"]));
-        assert_eq!(twice.unwrap(), ["access:servers!user=alice"]);
-    }
-
-    #[test]
-    fn a_wish_for_more_is_not() {
-        for (allowed, wanted) in [
-            ("access:servers!user", "access:servers"),
-            ("access:servers!user", "access:servers!user=bob"),
-            ("access:servers!user", "access:servers!user=alice2"),
-            ("access:servers!user", "access:servers!server=bob/"),
-            ("access:servers!user", "access:servers!server=alice2/"),
-            ("access:servers!user", "access:servers!server=alice"),
-            ("access:servers!user", "access:servers!group=x"),
-            ("access:servers!server=alice/", "access:servers!user=alice"),
-            ("access:servers!user", "servers!user"),
-            ("access:servers!user", "inherit"),
-            ("access:servers!user", ""),
-        ] {
-            assert!(granted(&[allowed], Some(&[wanted])).is_err(), "{allowed} {wanted}");
-        }
-    }
-
-    #[test]
-    fn a_life_is_within_the_apps() {
-        let bounds = AppHubTokens { scopes: Vec::new(), max_lifetime: Duration::from_millis(60_500) };
-        let seconds = |wanted: Option<u64>| {
-            lifetime(&bounds, wanted.map(Duration::from_secs)).map(|life| life.as_secs())
-        };
-        assert_eq!(
-            (seconds(None).unwrap(), seconds(Some(60)).unwrap(), seconds(Some(1)).unwrap()),
-            (60, 60, 1)
-        );
-        assert!(seconds(Some(61)).is_err() && seconds(Some(0)).is_err());
+        deleted.is_ok()
     }
 }

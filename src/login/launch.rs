@@ -2,7 +2,7 @@
 //!
 //! A ticket says which server, for whom, and where to go then; a MAC proves that hublatch has written it. It is no
 //! credential: it stands in the path of the waiting page, and shows something only to a browser whom the hub knows as
-//! its user. So it may be logged, and the session at the hub stays the one proof of who somebody is.
+//! its user. The session at the hub stays the one proof of who somebody is.
 //!
 //! The key is derived from the hub API token, which all replicas share because they need it to start a server. Nothing
 //! is kept, so that any of them answers for any other, for as long as the server takes.
@@ -127,18 +127,7 @@ mod tests {
     use super::*;
 
     fn grant() -> LoginGrant {
-        LoginGrant {
-            username: Username::from_store("me").unwrap(),
-            app: "portal".into(),
-            key: None,
-            next: None,
-            judged_by: None,
-            groups: None,
-            claims: None,
-            confirm: false,
-            state: None,
-            launch: None,
-        }
+        LoginGrant::new(Username::from_store("me").unwrap(), "portal".into())
     }
 
     fn at(second: i64) -> Timestamp {

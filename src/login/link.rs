@@ -7,7 +7,7 @@ use super::issuer::Caller;
 use super::live::second_of;
 use super::next::{Next, NextError, form_encode};
 use super::order::{Destination, Draft, IssueError, IssuedLink, Order, OrderError, fits_a_header};
-use crate::audit::{Event, Record};
+use crate::audit::{Client, Event, Record};
 use crate::config::App;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus};
 use crate::token::{LinkId, LoginGrant, LoginToken, ServerName, Username};
@@ -91,7 +91,7 @@ impl LoginService {
                 id: Some(link.id.as_str()),
                 app: Some(&app.name),
                 username: Some(link.username.as_str()),
-                client_ip: client,
+                client: Client::at(client),
                 reason,
             });
         }

@@ -8,13 +8,11 @@
 //! A memory that a restart or a failover has emptied knows nothing of what was burnt before, so a token that may be
 //! older than the store's memory is refused, also when that memory was lost while it was being burnt.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 
 use super::jwt::{Claims, Signatory, Unverified};
 use super::{LoginService, Refusal, RefusalReason};
-use crate::audit::Event;
+use crate::audit::{Client, Event};
 use crate::clock::Moment;
 use crate::config::Scope;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError};
@@ -80,16 +78,10 @@ impl LoginService {
                 .map_err(|error| StoreError::Unavailable(error.to_string()))?,
             digest: TokenDigest::of_parts(&["jwt", &claims.iss, &claims.jti]),
             grant: LoginGrant {
-                username,
-                app: signatory.app.name.clone(),
-                key: None,
                 next: claims.next.clone().filter(|next| !next.is_empty()),
-                judged_by: None,
-                launch: None,
                 groups: claims.groups.clone(),
-                claims: None,
-                confirm: false,
                 state,
+                ..LoginGrant::new(username, signatory.app.name.clone())
             },
             status: LinkStatus::Pending,
             issued: now,
@@ -107,7 +99,7 @@ impl LoginService {
         &self,
         link: &Link,
         since: Timestamp,
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<(), Refusal> {
         self.burn_record(link).await?;
         if self.remembers_since() != since {

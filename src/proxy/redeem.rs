@@ -20,7 +20,8 @@ use super::headers::Origin;
 use super::target::Rejection;
 use super::upstream::ResponseBody;
 use super::wishes::Wishes;
-use super::{Passing, Proxy, cookies, visitor, without_body};
+use super::{Passing, Proxy, cookies, request_id, visitor, without_body};
+use crate::audit::Client;
 use crate::config::Confirm;
 use crate::login::next::{Next, form_decode};
 use crate::login::query::LoginQuery;
@@ -57,6 +58,14 @@ pub(super) struct Click {
     handed_over: bool,
     /// The states that the browser can prove.
     states: Vec<State>,
+}
+
+impl Click {
+    /// Who clicks, for the audit.
+    fn client(&self) -> Client<'_> {
+        let request_id = self.headers.get(request_id::X_REQUEST_ID).and_then(|id| id.to_str().ok());
+        Client { address: Some(self.origin.client), request_id }
+    }
 }
 
 /// Answers a request for the login path.

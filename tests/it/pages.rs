@@ -16,7 +16,7 @@ fn a_person_reads_a_page_in_her_own_language() {
     let proxy = TestProxy::start(&hub);
     for (accepted, language, title) in [
         ("de-AT,de;q=0.9,en;q=0.8", "de", "Dieser Link ist nicht bekannt"),
-        ("fr", "fr", "Ce lien n’est pas connu"),
+        ("fr", "fr", "Ce lien est inconnu"),
         ("en-US,en;q=0.9", "en", "This link is not known"),
         ("ja", "en", "This link is not known"),
     ] {

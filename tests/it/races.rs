@@ -1,5 +1,4 @@
-//! One token, many who want it: at most one login, whatever races, threads and failing stores do (contract.md section 3,
-//! step 5).
+//! One token, many who want it: at most one login, whatever races, threads and failing stores do.
 
 mod failing_store;
 
@@ -7,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use hublatch::audit::Client;
 use hublatch::login::{Asked, Refusal, RefusalReason};
 use hublatch::store::MemoryStore;
 use serde_json::{Value, json};
@@ -197,7 +197,7 @@ fn of_eight_threads_with_an_offer_each_one_makes_a_verified_user() {
                 let offers: Vec<_> = tokens.iter().map(look).collect();
                 start.wait();
                 for (offer, won) in offers.into_iter().zip(&won) {
-                    match block_on(login.redeem(offer, None)) {
+                    match block_on(login.redeem(offer, Client::default())) {
                         Ok(user) => {
                             won.fetch_add(usize::from(user.username().as_str() == "alice"), Ordering::SeqCst)
                         }

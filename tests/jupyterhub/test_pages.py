@@ -3,8 +3,10 @@ in target/screenshots/pages. Before a stand-in for the hub, which fails as it is
 
 import http.server
 import json
+import socket
 import threading
 import time
+import uuid
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -28,6 +30,8 @@ class StandIn:
     """A hub as far as our pages go: knows the user of the cookie `who`, and does what its path says."""
 
     def __init__(self):
+        self.held, self._release = held, released = threading.Event(), threading.Event()
+
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -42,6 +46,10 @@ class StandIn:
                     self.answer(500, "")
                 elif path == "/slow":
                     time.sleep(3)
+                elif path == "/held":
+                    held.set()
+                    released.wait(120)
+                    self.answer(200, "{}")
                 elif path == "/hub/login" and "falls=" in cookies or path == "/falls":
                     self.close_connection = True
                 else:
@@ -64,6 +72,7 @@ class StandIn:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self):
+        self._release.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -71,7 +80,7 @@ class StandIn:
 class Places:
     """The addresses at which the pages stand."""
 
-    def __init__(self, folder, start_hublatch, stand_in, key, app_url):
+    def __init__(self, folder, start_hublatch, stand_in, key, app_url, denying_url):
         logo = folder / "logo.svg"
         logo.write_text(LOGO)
         self._pages = {"pages": {"name": "Physics Portal", "logo": str(logo)}, "login": {"app_url": app_url}}
@@ -87,6 +96,12 @@ class Places:
         )
         self.asking = self._start(start_hublatch, stand_in, login={"confirm": "always"})
         self.exchanging = self._start(start_hublatch, stand_in, login={"confirm": "always"}, apps=apps)
+        denied = {"name": "exchanger", "exchange_url": f"{denying_url}/login"}
+        self.denying = self._start(start_hublatch, stand_in, apps=[*self.latch._config["apps"], denied])
+        away = {"name": "exchanger", "exchange_url": f"http://127.0.0.1:{free_port()}/login"}
+        self.unsure = self._start(start_hublatch, stand_in, apps=[*self.latch._config["apps"], away])
+        self.busy = self._start(start_hublatch, stand_in, limits={"upstream_connections": 1, "upstream_queue": 0})
+        self._stand_in, self._held = stand_in, None
         self.nowhere = self._start(start_hublatch, stand_in, hub={"url": f"http://127.0.0.1:{free_port()}"})
 
     def _start(self, start_hublatch, stand_in, login=None, **sections):
@@ -114,6 +129,9 @@ class Places:
         self.latch.manage("DELETE", f"/api/v1/links/{link['id']}")
         return link["url"]
 
+    def not_allowed(self, context):
+        return f"{self.denying.url}/hub/login?login_token=a-token-{uuid.uuid4()}"
+
     def bound(self, context):
         return self._link(state="A" * 43)
 
@@ -125,6 +143,19 @@ class Places:
 
     def hub_unavailable(self, context):
         return self._link(self.nowhere)
+
+    def store_unavailable(self, context):
+        return f"{self.unsure.url}/hub/login?login_token=a-token-{uuid.uuid4()}"
+
+    def unavailable(self, context):
+        if self._held is None:
+            # The one connection to the hub is taken from now on.
+            host = self.busy.url.removeprefix("http://")
+            name, _, port = host.partition(":")
+            self._held = socket.create_connection((name, int(port)), 10)
+            self._held.sendall(f"GET /held HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert self._stand_in.held.wait(10)
+        return f"{self.busy.url}/hub/home"
 
     def bad_gateway(self, context):
         return f"{self.latch.url}/falls"
@@ -165,10 +196,13 @@ PAGES = {
     "expired": (403, "link_expired"),
     "used": (403, "link_used"),
     "revoked": (403, "link_revoked"),
+    "not_allowed": (403, "link_not_allowed"),
     "bound": (403, "link_bound"),
     "needs_state": (403, "link_needs_state"),
     "required": (403, "link_required"),
     "hub_unavailable": (503, "hub_unavailable"),
+    "store_unavailable": (503, "store_unavailable"),
+    "unavailable": (503, "unavailable"),
     "bad_gateway": (502, "bad_gateway"),
     "gateway_timeout": (504, "gateway_timeout"),
     "login_failed": (503, "login_failed"),
@@ -183,9 +217,11 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory, start_hublatch, hub):
-    stand_in, app = StandIn(), FakeApi()
-    yield Places(tmp_path_factory.mktemp("pages"), start_hublatch, stand_in, hub.key, app.url)
+    stand_in, app, denying = StandIn(), FakeApi(), FakeApi()
+    denying.answer = 200, {"name": "admin"}
+    yield Places(tmp_path_factory.mktemp("pages"), start_hublatch, stand_in, hub.key, app.url, denying.url)
     app.stop()
+    denying.stop()
     stand_in.stop()
 
 

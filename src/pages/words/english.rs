@@ -2,8 +2,7 @@
 
 use super::{Confirm, Said, Words};
 
-const OPEN_AGAIN: &str =
-    "Go back to the application and open the notebook again: each link works once, for a short time.";
+const OPEN_AGAIN: &str = "Go back to the application and open the notebook again: each link works only once, and only for a short time.";
 const RELOAD: &str = "Wait a few seconds, then reload this page. If the link no longer works by then, \
      go back to the application and open the notebook again.";
 const TRY_AGAIN: &str = "Wait a few seconds, then try again. Work that is saved is not lost.";
@@ -27,7 +26,7 @@ pub(super) const WORDS: Words = Words {
     },
     link_revoked: Said {
         title: "This link has been withdrawn",
-        what: "The application that made it has called it back.",
+        what: "The application that made it, or whoever runs it, has called it back.",
         advice: OPEN_AGAIN,
     },
     link_not_allowed: Said {
@@ -43,7 +42,7 @@ pub(super) const WORDS: Words = Words {
     },
     link_needs_state: Said {
         title: "This link cannot be used here",
-        what: "Links work here only in the browser that has asked for them, and this one was made for none.",
+        what: "Links work here only in the browser that has asked for them, and this one was not made for any browser.",
         advice: "Open the address of the notebooks in this browser: the application then makes a link for it.",
     },
     link_required: Said {
@@ -64,12 +63,12 @@ pub(super) const WORDS: Words = Words {
     },
     logout_failed: Said {
         title: "The earlier session could not be ended",
-        what: "Somebody else is logged in in this browser. To keep the two apart, you have not been logged in.",
+        what: "Somebody else has a session in this browser. To keep the two apart, you have not been logged in.",
         advice: START_OVER,
     },
     login_failed: Said {
         title: "The login was not finished",
-        what: "The notebooks did not answer in the middle of it, and your link is used up now.",
+        what: "The notebooks stopped answering in the middle of it, and your link is used up now.",
         advice: START_OVER,
     },
     bad_gateway: Said {
@@ -83,7 +82,7 @@ pub(super) const WORDS: Words = Words {
         advice: TRY_AGAIN,
     },
     too_many_tries: Said {
-        title: "Too many links that are not known",
+        title: "Too many unknown links",
         what: "Many links that nobody knows have been opened from your network, and this one is not known either.",
         advice: "Wait a minute, then go back to the application and open the notebook again.",
     },
@@ -134,12 +133,12 @@ pub(super) const WORDS: Words = Words {
     },
     page_not_found: Said {
         title: "This page does not exist",
-        what: "Nothing stands at this address.",
+        what: "There is nothing at this address.",
         advice: "Go to the application and open the notebook there.",
     },
     unavailable: Said {
-        title: "There is too much to do right now",
-        what: "This service is busy, or it is about to restart.",
+        title: "This service is too busy right now",
+        what: "It is overloaded, or it is about to restart.",
         advice: "Wait a few seconds, then reload this page.",
     },
     rejected: Said {
@@ -154,7 +153,7 @@ pub(super) const WORDS: Words = Words {
         title: "Continue as {user}",
         title_unnamed: "Continue",
         what: "You are about to be logged in as {user} in this browser.",
-        what_unnamed: "You are about to be logged in in this browser.",
+        what_unnamed: "You are about to start a session in this browser.",
         advice: "If you did not ask for this, close this page: nothing happens.",
         switch: "You are logged in as {current} now. If you continue, that session ends and you are logged in as {user}.",
         switch_advice: "Save what you have open as {current} first. If you did not ask for this, close this page: \

@@ -5,7 +5,7 @@
 use super::{Confirm, Said, Words};
 
 const OPEN_AGAIN: &str = "Retournez dans l’application et ouvrez de nouveau le notebook : \
-     chaque lien ne fonctionne qu’une fois, pendant peu de temps.";
+     chaque lien ne fonctionne qu’une seule fois, et pendant peu de temps.";
 const RELOAD: &str = "Attendez quelques secondes, puis rechargez cette page. Si le lien ne fonctionne plus alors, \
      retournez dans l’application et ouvrez de nouveau le notebook.";
 const TRY_AGAIN: &str = "Attendez quelques secondes, puis réessayez. Le travail enregistré n’est pas perdu.";
@@ -14,7 +14,7 @@ const START_OVER: &str =
 
 pub(super) const WORDS: Words = Words {
     link_unknown: Said {
-        title: "Ce lien n’est pas connu",
+        title: "Ce lien est inconnu",
         what: "Il est incomplet, ou si ancien qu’il a été oublié.",
         advice: OPEN_AGAIN,
     },
@@ -29,8 +29,8 @@ pub(super) const WORDS: Words = Words {
         advice: OPEN_AGAIN,
     },
     link_revoked: Said {
-        title: "Ce lien a été retiré",
-        what: "L’application qui l’a créé l’a annulé.",
+        title: "Ce lien a été révoqué",
+        what: "L’application qui l’a créé, ou ses responsables, l’ont annulé.",
         advice: OPEN_AGAIN,
     },
     link_not_allowed: Said {
@@ -46,7 +46,7 @@ pub(super) const WORDS: Words = Words {
     },
     link_needs_state: Said {
         title: "Ce lien ne peut pas être utilisé ici",
-        what: "Ici, un lien ne fonctionne que dans le navigateur qui l’a demandé, et celui-ci n’a été créé pour aucun.",
+        what: "Ici, un lien ne fonctionne que dans le navigateur qui l’a demandé, et celui-ci n’a été créé pour aucun navigateur.",
         advice: "Ouvrez l’adresse des notebooks dans ce navigateur : l’application créera alors un lien pour lui.",
     },
     link_required: Said {
@@ -89,32 +89,32 @@ pub(super) const WORDS: Words = Words {
     too_many_tries: Said {
         title: "Trop de liens inconnus",
         what: "De nombreux liens que personne ne connaît ont été ouverts depuis votre réseau, \
-             et celui-ci n’est pas connu non plus.",
+             et celui-ci est lui aussi inconnu.",
         advice: "Attendez une minute, puis retournez dans l’application et ouvrez de nouveau le notebook.",
     },
     server_starting: Said {
         title: "Votre serveur démarre",
-        what: "Dès qu’il sera prêt, cette page continuera d’elle-même.",
+        what: "Dès qu’il sera prêt, la suite s’affichera d’elle-même.",
         advice: "Cela peut prendre quelques minutes. Vous pouvez laisser cette page ouverte ou y revenir plus tard.",
     },
     server_failed: Said {
         title: "Votre serveur n’a pas démarré",
-        what: "Vous êtes connecté, mais le serveur demandé n’a pas pu être démarré.",
+        what: "La connexion a réussi, mais le serveur demandé n’a pas pu être démarré.",
         advice: "Démarrez-le de nouveau. Si cela ne suffit pas, montrez cette page aux responsables de l’application.",
     },
     server_stopped: Said {
-        title: "Votre serveur ne fonctionne pas",
-        what: "Il a été arrêté, ou il s’est terminé de lui-même.",
+        title: "Votre serveur est à l’arrêt",
+        what: "Il a été arrêté, ou il s’est arrêté de lui-même.",
         advice: "Le travail enregistré n’est pas perdu. Démarrez-le de nouveau pour continuer.",
     },
     server_limit: Said {
         title: "Il n’y a pas de place pour votre serveur en ce moment",
-        what: "Trop de serveurs fonctionnent ou démarrent.",
+        what: "Trop de serveurs sont en marche ou en cours de démarrage.",
         advice: "Attendez un peu, puis démarrez-le de nouveau.",
     },
     server_refused: Said {
         title: "Votre serveur ne peut pas être démarré",
-        what: "Vous êtes connecté, mais le serveur demandé a été refusé.",
+        what: "La connexion a réussi, mais le serveur demandé a été refusé.",
         advice: "Démarrez-le de nouveau dans une minute, ou retournez dans l’application et ouvrez de nouveau le notebook.",
     },
     not_waiting: Said {
@@ -128,12 +128,12 @@ pub(super) const WORDS: Words = Words {
         advice: "Adressez-vous aux responsables de l’application.",
     },
     logged_out: Said {
-        title: "Vous êtes déconnecté",
+        title: "Déconnexion réussie",
         what: "Votre session dans ce navigateur est terminée.",
         advice: "Pour continuer à travailler, retournez dans l’application et ouvrez de nouveau le notebook.",
     },
     server_not_running: Said {
-        title: "Ce serveur ne fonctionne pas",
+        title: "Ce serveur est à l’arrêt",
         what: "Il a été arrêté, ou il n’a pas encore été démarré.",
         advice: "Démarrez-le de nouveau depuis l’application. Le travail enregistré n’est pas perdu.",
     },

@@ -29,12 +29,12 @@ pub(super) const WORDS: Words = Words {
     },
     link_revoked: Said {
         title: "Dieser Link wurde zurückgezogen",
-        what: "Die Anwendung, die ihn ausgestellt hat, hat ihn für ungültig erklärt.",
+        what: "Die Anwendung, die ihn ausgestellt hat, oder deren Betreiber hat ihn für ungültig erklärt.",
         advice: OPEN_AGAIN,
     },
     link_not_allowed: Said {
-        title: "Dieser Link ist nicht erlaubt",
-        what: "Die Anwendung, die ihn ausgestellt hat, darf Ihnen diesen Zugang nicht oder nicht mehr öffnen.",
+        title: "Dieser Link ist nicht zulässig",
+        what: "Die Anwendung, die ihn ausgestellt hat, darf Ihnen diesen Zugang nicht oder nicht mehr gewähren.",
         advice: "Wenden Sie sich an die Betreiber der Anwendung.",
     },
     link_bound: Said {
@@ -45,19 +45,19 @@ pub(super) const WORDS: Words = Words {
     },
     link_needs_state: Said {
         title: "Dieser Link kann hier nicht benutzt werden",
-        what: "Hier gilt ein Link nur in dem Browser, der ihn angefordert hat, und dieser wurde für keinen ausgestellt.",
+        what: "Hier gilt ein Link nur in dem Browser, der ihn angefordert hat, und dieser wurde für keinen Browser ausgestellt.",
         advice: "Öffnen Sie die Adresse der Notebooks in diesem Browser: Die Anwendung stellt dann einen Link für ihn \
              aus.",
     },
     link_required: Said {
         title: "Bitte beginnen Sie in der Anwendung",
-        what: "Notebooks öffnen sich über einen Link in der Anwendung; diese Adresse wurde ohne Link aufgerufen.",
+        what: "Notebooks werden über einen Link in der Anwendung geöffnet; diese Adresse wurde ohne Link aufgerufen.",
         advice: "Gehen Sie zur Anwendung und öffnen Sie das Notebook dort. Falls Sie hier schon gearbeitet haben, \
              ist Ihre Sitzung beendet; was gespeichert ist, geht nicht verloren.",
     },
     hub_unavailable: Said {
         title: "Die Notebooks antworten gerade nicht",
-        what: "Sie wurden nicht angemeldet, und Ihr Link ist nicht verbraucht.",
+        what: "Sie wurden nicht angemeldet, und Ihr Link ist noch nicht verbraucht.",
         advice: RELOAD,
     },
     store_unavailable: Said {
@@ -88,7 +88,7 @@ pub(super) const WORDS: Words = Words {
     },
     too_many_tries: Said {
         title: "Zu viele unbekannte Links",
-        what: "Aus Ihrem Netz wurden viele Links geöffnet, die niemand kennt, und auch dieser ist nicht bekannt.",
+        what: "Aus Ihrem Netzwerk wurden viele Links geöffnet, die niemand kennt, und auch dieser ist nicht bekannt.",
         advice: "Warten Sie eine Minute, gehen Sie dann zurück zur Anwendung und öffnen Sie das Notebook noch einmal.",
     },
     server_starting: Said {
@@ -113,12 +113,12 @@ pub(super) const WORDS: Words = Words {
     },
     server_refused: Said {
         title: "Ihr Server kann nicht gestartet werden",
-        what: "Sie sind angemeldet, aber der gewünschte Server wurde abgelehnt.",
+        what: "Sie sind angemeldet, aber der gewünschte Server wurde Ihnen verweigert.",
         advice: "Starten Sie ihn in einer Minute noch einmal, oder gehen Sie zurück zur Anwendung und öffnen Sie das \
              Notebook noch einmal.",
     },
     not_waiting: Said {
-        title: "Hier gibt es nichts zu erwarten",
+        title: "Hier gibt es nichts abzuwarten",
         what: "Diese Seite gehört zu einer anderen Anmeldung, oder sie ist zu alt.",
         advice: "Gehen Sie zurück zur Anwendung und öffnen Sie das Notebook noch einmal.",
     },
@@ -139,12 +139,12 @@ pub(super) const WORDS: Words = Words {
     },
     page_not_found: Said {
         title: "Diese Seite gibt es nicht",
-        what: "Unter dieser Adresse steht nichts.",
+        what: "Unter dieser Adresse ist nichts zu finden.",
         advice: "Gehen Sie zur Anwendung und öffnen Sie das Notebook dort.",
     },
     unavailable: Said {
-        title: "Im Moment ist zu viel zu tun",
-        what: "Dieser Dienst ist ausgelastet, oder er wird gleich neu gestartet.",
+        title: "Dieser Dienst ist gerade überlastet",
+        what: "Es kommen zu viele Anfragen, oder er wird gleich neu gestartet.",
         advice: "Warten Sie einige Sekunden und laden Sie diese Seite neu.",
     },
     rejected: Said {
@@ -171,7 +171,7 @@ pub(super) const WORDS: Words = Words {
         ("bad_framing", "Die Länge des Inhalts der Anfrage ist nicht eindeutig."),
         ("body_too_large", "Der Inhalt dieser Anfrage ist zu groß."),
         ("body_stalled", "Vom Inhalt dieser Anfrage kam zu lange nichts an."),
-        ("body_incomplete", "Der Inhalt dieser Anfrage brach ab."),
+        ("body_incomplete", "Der Inhalt dieser Anfrage kam nicht vollständig an."),
     ],
     confirm: Confirm {
         title: "Weiter als {user}",

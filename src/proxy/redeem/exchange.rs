@@ -6,6 +6,7 @@ use super::answers::confirm_page;
 use super::refuse::{hub_down, refuse, too_many_tries};
 use super::turns::Redeeming;
 use super::{Answer, Click, gate};
+use crate::audit::Client;
 use crate::login::presented::Presented;
 use crate::login::{Asked, Refusal, RefusalReason};
 use crate::proxy::target::Rejection;
@@ -59,10 +60,12 @@ async fn exchanged(
     turn: Redeeming,
 ) -> Result<Redeeming, Refusal> {
     let (done, outcome) = oneshot::channel();
-    let (proxy, token, client) = (proxy.clone(), token.clone(), click.origin.client);
+    let (proxy, token, address) = (proxy.clone(), token.clone(), click.origin.client);
+    let request_id = click.client().request_id.map(str::to_owned);
     let shutdown = proxy.shared.shutdown.clone();
     shutdown.spawn(async move {
-        let exchanged = proxy.shared.login.exchange(&token, Some(client)).await;
+        let client = Client { address: Some(address), request_id: request_id.as_deref() };
+        let exchanged = proxy.shared.login.exchange(&token, client).await;
         // The turn ends here if nobody takes it.
         let _taken = done.send(exchanged.map(|()| turn));
     });

@@ -1,5 +1,6 @@
 //! Token exchange (RFC 8693) and revocation (RFC 7009): what an app gets, what it does not, and what is consumed by it.
 
+mod hang_up;
 mod revoke;
 mod subjects;
 mod token_hub;

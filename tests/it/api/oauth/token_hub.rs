@@ -1,11 +1,11 @@
-//! A hub that makes, tells of and deletes tokens of its users, as JupyterHub does (jupyterhub.md 8).
+//! A hub that makes, tells of and deletes tokens of its users, as JupyterHub does.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
 use super::OWN;
-use crate::support::{Exchange, FakeHub, Then};
+use crate::support::{Exchange, FakeHub, Gate, Then};
 
 /// A token of alice's or bob's.
 #[derive(Debug, Clone)]
@@ -68,6 +68,15 @@ impl TokenHub {
     pub fn refuse(&self, path: &str, status: u16, message: &str) {
         let body = json!({"status": status, "message": message}).to_string();
         self.hub.on(path, move |exchange| exchange.answer(&format!("{status} No"), &body));
+    }
+
+    /// Answers `path` as it should once `gate` is open.
+    pub fn hold(&self, path: &str, gate: &Gate) {
+        let (answering, gate) = (Arc::clone(&self.state), gate.clone());
+        self.hub.on(path, move |exchange| {
+            gate.pass();
+            answer(&answering, exchange)
+        });
     }
 
     /// Answers `path` as it should again.
