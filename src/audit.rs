@@ -27,6 +27,24 @@ pub enum Event {
     TokenRevoked,
 }
 
+/// From where something was done, and on which request.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Client<'a> {
+    /// The app's address for issue and revoke, the browser's otherwise.
+    #[serde(rename = "client_ip", skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The browser's request, as the access log names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<&'a str>,
+}
+
+impl Client<'_> {
+    /// Somebody at `address`.
+    pub fn at(address: Option<IpAddr>) -> Self {
+        Self { address, request_id: None }
+    }
+}
+
 /// One line.
 #[derive(Debug, Serialize)]
 pub struct Record<'a> {
@@ -43,9 +61,9 @@ pub struct Record<'a> {
     /// Whom it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<&'a str>,
-    /// Who did it: the app's address for issue and revoke, the browser's otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_ip: Option<IpAddr>,
+    /// Who did it.
+    #[serde(flatten)]
+    pub client: Client<'a>,
     /// Why, in one word of the list in SECURITY.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,

@@ -6,6 +6,7 @@ mod durations;
 mod hub;
 mod process;
 mod store;
+mod striped;
 
 use std::sync::atomic::AtomicI64;
 
@@ -20,22 +21,25 @@ use prometheus_client::registry::{Registry, Unit};
 pub use durations::Durations;
 pub use hub::{HubApi, HubCallLabels};
 pub use store::{StoreCall, StoreCalls};
+pub use striped::{Stripe, Striped};
 
-/// A counter with a `code` label: `1xx` to `5xx`, one pre-resolved handle each.
+/// A counter with the labels `code` (`1xx` to `5xx`) and `protocol` (`http/1.1`, HTTP/1.0 among it, and `h2`): one
+/// pre-resolved handle each.
 #[derive(Debug)]
-pub struct ByStatusClass([Counter; 5]);
+pub struct Answers([[Counter; 5]; 2]);
 
-impl ByStatusClass {
-    /// Counts one answer.
-    pub fn count(&self, status: hyper::StatusCode) {
+impl Answers {
+    /// Counts one answer to a request of `version`.
+    pub fn count(&self, version: hyper::Version, status: hyper::StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.0[class].inc();
+        self.0[usize::from(version == hyper::Version::HTTP_2)][class].inc();
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CodeLabel {
+struct AnswerLabels {
     code: &'static str,
+    protocol: &'static str,
 }
 
 /// The reason of a refusal: a word of a closed list.
@@ -77,14 +81,16 @@ impl prometheus_client::encoding::EncodeLabelValue for Reason {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Answers to browsers, by class of status code.
-    pub requests: ByStatusClass,
+    /// Answers to browsers, by protocol and class of status code.
+    pub requests: Answers,
     /// From the head of a request to the head of its answer, in seconds.
     pub request_seconds: Durations,
     /// Requests that no answer of the hub could be had for, by reason.
     pub upstream_errors: Family<ReasonLabel, Counter>,
     /// Connections made to the hub.
     pub upstream_connections: Counter,
+    /// Requests that found one there.
+    pub upstream_reused: Striped,
     /// Requests that found no place for a connection to the hub.
     pub upstream_busy: Counter,
     /// Downstream connections that are open.
@@ -128,10 +134,12 @@ impl Metrics {
             "What is running",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
-        let by_code = Family::<CodeLabel, Counter>::default();
-        registry.register("requests", "Answers to browsers", by_code.clone());
-        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-        let requests = ByStatusClass(classes.map(|code| by_code.get_or_create(&CodeLabel { code }).clone()));
+        let answers = Family::<AnswerLabels, Counter>::default();
+        registry.register("requests", "Answers to browsers", answers.clone());
+        let requests = Answers(["http/1.1", "h2"].map(|protocol| {
+            let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+            classes.map(|code| answers.get_or_create(&AnswerLabels { code, protocol }).clone())
+        }));
         let store = StoreCalls::new(&mut registry);
         let hub = HubApi::new(&mut registry);
         let mut counter = |name: &str, help: &str| {
@@ -156,6 +164,9 @@ impl Metrics {
         let connections = gauge("connections", "Open downstream connections");
         let tunnels = gauge("tunnels", "Open tunnels");
         let links_live = gauge("links_live", "Links that can still be redeemed");
+        let upstream_reused = Striped::default();
+        let help = "Requests that went over a connection to the hub that was there";
+        registry.register("upstream_reused", help, upstream_reused.clone());
         let request_seconds = Durations::default();
         registry.register_with_unit(
             "request",
@@ -190,6 +201,7 @@ impl Metrics {
             request_seconds,
             upstream_errors,
             upstream_connections,
+            upstream_reused,
             upstream_busy,
             connections,
             connections_accepted,

@@ -1,7 +1,5 @@
 //! `POST /login`: a token for a user name, as in `JupyterHub`'s forced-login example. The token itself is the secret.
 
-use std::net::IpAddr;
-
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -9,6 +7,7 @@ use super::body::JsonBody;
 use super::error::{ApiError, Place};
 use super::json::{Fault, MemberError};
 use super::{Answer, json_answer};
+use crate::audit::Client;
 use crate::config::Confirm;
 use crate::login::{Asked, LoginService, Refusal, RefusalReason};
 use crate::token::LoginToken;
@@ -22,7 +21,7 @@ struct NameJson<'a> {
 pub(super) async fn exchange(
     login: &LoginService,
     mut body: JsonBody,
-    client: Option<IpAddr>,
+    client: Client<'_>,
 ) -> Result<Answer, ApiError> {
     let at_body = |error| ApiError::member(Place::Body, error);
     let text = body.members.text("token").map_err(at_body)?;

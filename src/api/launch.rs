@@ -14,7 +14,7 @@ use crate::body::Pieces;
 use crate::config::App;
 use crate::hub::{Event, HubClient, Launched, written};
 use crate::login::LoginService;
-use crate::login::link::Draft;
+use crate::login::order::Draft;
 use crate::token::LinkId;
 
 /// How many servers of one batch are begun at a time: the hub is one process, and each begin takes it some time.

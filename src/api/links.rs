@@ -18,7 +18,7 @@ use super::order::{Asked, order};
 use super::{Answer, json_answer, launch};
 use crate::config::App;
 use crate::hub::Launched;
-use crate::login::link::{IssuedLink, OrderError};
+use crate::login::order::{IssuedLink, OrderError};
 use crate::login::{Caller, LoginService};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
 use crate::token::LinkId;

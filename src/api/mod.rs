@@ -56,6 +56,7 @@ use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTION
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::audit::Client;
 use crate::config::{Config, Listen, Scope};
 use crate::login::{Caller, LoginService};
 use crate::reloads::Reloads;
@@ -218,7 +219,7 @@ impl Api {
             }
             Endpoint::Exchange => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                exchange::exchange(&self.login, body, client).await
+                exchange::exchange(&self.login, body, Client::at(client)).await
             }
             Endpoint::Info => {
                 self.refuse_rebound_names(head)?;

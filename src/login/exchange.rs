@@ -3,7 +3,6 @@
 //! The token's digest is burnt before an app is asked, so that of all requests everywhere one asks. The answer becomes
 //! a link like any other, kept under a digest of the token: from then on the token is redeemed by the common rules.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use reqwest::StatusCode;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::live::second_of;
 use super::presented::{Kind, Presented};
 use super::{LoginService, Refusal, RefusalReason};
-use crate::audit::Event;
+use crate::audit::{Client, Event};
 use crate::config::{App, Scope};
 use crate::store::{Inserted, Link, LinkStatus, StoreError};
 use crate::token::{LinkId, LoginGrant, NamePattern, TokenDigest, Username, UsernameCase, UsernameRule};
@@ -49,7 +48,7 @@ impl LoginService {
     }
 
     /// Burns `token` and exchanges it for a link.
-    pub async fn exchange(&self, token: &Presented, client: Option<IpAddr>) -> Result<(), Refusal> {
+    pub async fn exchange(&self, token: &Presented, client: Client<'_>) -> Result<(), Refusal> {
         let burnt = self.draw(
             TokenDigest::of_parts(&["exchange", token.expose()]),
             nobody().ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?,

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::presented::Kind;
 use super::{Asked, LoginService, Offer, Refusal, RefusalReason, VerifiedUser};
-use crate::audit::{Event, Record};
+use crate::audit::{Client, Event, Record};
 use crate::config::App;
 use crate::hub::{CreatedToken, HubError, NewToken};
 use crate::shutdown::Shutdown;
@@ -150,7 +150,7 @@ impl LoginService {
 
     /// Answers `asker`, who may hang up at any time.
     async fn exchange_for(&self, asker: oneshot::Sender<Answer>, exchange: Exchange) {
-        let client = exchange.client;
+        let client = Client::at(exchange.client);
         let made = match self.made(&exchange).await {
             Ok(made) => made,
             Err(none) => return drop(asker.send(Err(none))),
@@ -186,7 +186,8 @@ impl LoginService {
         let allowed = app.hub_tokens.as_ref().ok_or(NoHubToken::NotForApp)?;
         let expires_in = bounds::lifetime(allowed, exchange.expires_in)?;
         self.apps.charge(app, 1).map_err(|retry_after| NoHubToken::RateLimited { retry_after })?;
-        let offer = self.subject(app, (exchange.kind, &exchange.subject), exchange.client).await?;
+        let offer =
+            self.subject(app, (exchange.kind, &exchange.subject), Client::at(exchange.client)).await?;
         let user = offer.username().as_str().to_owned();
         let scopes = bounds::scopes(allowed, &user, exchange.scopes.clone())?;
         let note = format!("{NOTE}{} link={}", app.name, offer.link().id);
@@ -204,7 +205,7 @@ impl LoginService {
         &self,
         app: &App,
         (kind, text): (Subject, &str),
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<Offer, NoHubToken> {
         let token = self.present(text).filter(|token| match kind {
             Subject::Jwt => token.kind() == Kind::Signed,
@@ -247,14 +248,14 @@ impl LoginService {
         }
     }
 
-    fn note(&self, event: Event, proof: &VerifiedUser, client: Option<IpAddr>, reason: Option<&'static str>) {
+    fn note(&self, event: Event, proof: &VerifiedUser, client: Client<'_>, reason: Option<&'static str>) {
         self.audit.write(&Record {
             time: self.clock.now().wall,
             event,
             id: Some(proof.link().as_str()),
             app: Some(proof.app()),
             username: Some(proof.username().as_str()),
-            client_ip: client,
+            client,
             reason,
         });
     }

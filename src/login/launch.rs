@@ -2,7 +2,7 @@
 //!
 //! A ticket says which server, for whom, and where to go then; a MAC proves that hublatch has written it. It is no
 //! credential: it stands in the path of the waiting page, and shows something only to a browser whom the hub knows as
-//! its user. So it may be logged, and the session at the hub stays the one proof of who somebody is.
+//! its user. The session at the hub stays the one proof of who somebody is.
 //!
 //! The key is derived from the hub API token, which all replicas share because they need it to start a server. Nothing
 //! is kept, so that any of them answers for any other, for as long as the server takes.

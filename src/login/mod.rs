@@ -15,6 +15,7 @@ pub mod link;
 mod live;
 pub mod next;
 mod offer;
+pub mod order;
 pub mod owners;
 pub mod parameter;
 pub mod presented;

@@ -85,9 +85,9 @@ impl LoginService {
             Kind::Ours => (self.find(token.digest()).await?, Taken::Consumed),
             Kind::Signed => {
                 let since = self.remembers_since();
-                (Some(self.signed(token.expose()).await?), Taken::Burnt { since })
+                (Some(Box::pin(self.signed(token.expose())).await?), Taken::Burnt { since })
             }
-            Kind::Foreign => (self.exchanged(token).await?, Taken::Consumed),
+            Kind::Foreign => (Box::pin(self.exchanged(token)).await?, Taken::Consumed),
         };
         let link = link.ok_or_else(|| Refusal::link(RefusalReason::Unknown, None))?;
         self.judge(link, ending, asked)

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{LoginService, Refusal, VerifiedUser};
-use crate::audit::{Event, Record};
+use crate::audit::{Client, Event, Record};
 use crate::metrics::{Reason, ReasonLabel};
 use crate::store::Link;
 
@@ -20,7 +20,7 @@ impl LoginService {
     }
 
     /// Counts and records that a redeeming was refused.
-    pub fn refused(&self, refusal: &Refusal, client: Option<IpAddr>) {
+    pub fn refused(&self, refusal: &Refusal, client: Client<'_>) {
         let link = match refusal {
             Refusal::Link { link, .. } => link.as_deref(),
             Refusal::Next { link, .. } => Some(&**link),
@@ -30,13 +30,13 @@ impl LoginService {
     }
 
     /// Counts and records a refusal for a reason outside the life of a token.
-    pub fn refused_for(&self, reason: &'static str, link: Option<&Link>, client: Option<IpAddr>) {
+    pub fn refused_for(&self, reason: &'static str, link: Option<&Link>, client: Client<'_>) {
         self.metrics.links_refused.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
         self.record(Event::Refused, link, client, Some(reason));
     }
 
     /// Counts and records that another user's session was ended for the login of `user`.
-    pub fn switched(&self, user: &VerifiedUser, client: Option<IpAddr>) {
+    pub fn switched(&self, user: &VerifiedUser, client: Client<'_>) {
         self.metrics.switches.inc();
         self.audit.write(&Record {
             time: self.clock.now().wall,
@@ -44,25 +44,19 @@ impl LoginService {
             id: Some(user.link().as_str()),
             app: Some(user.app()),
             username: Some(user.username().as_str()),
-            client_ip: client,
+            client,
             reason: None,
         });
     }
 
-    pub(super) fn record(
-        &self,
-        event: Event,
-        link: Option<&Link>,
-        client: Option<IpAddr>,
-        reason: Option<&str>,
-    ) {
+    pub(super) fn record(&self, event: Event, link: Option<&Link>, client: Client<'_>, reason: Option<&str>) {
         self.audit.write(&Record {
             time: self.clock.now().wall,
             event,
             id: link.map(|link| link.id.as_str()),
             app: link.map(|link| &*link.grant.app),
             username: link.map(|link| link.grant.username.as_str()),
-            client_ip: client,
+            client,
             reason,
         });
     }

@@ -1,13 +1,11 @@
 //! Consumes a token: the only place that can make a [`VerifiedUser`].
 
-use std::net::IpAddr;
-
 use serde_json::{Map, Value};
 
 use super::offer::{Offer, Taken};
 use super::refusal::ended;
 use super::{LoginService, Refusal, RefusalReason, live};
-use crate::audit::Event;
+use crate::audit::{Client, Event};
 use crate::store::{Consumed, Link};
 use crate::token::{LinkId, LoginGrant, Username};
 
@@ -51,7 +49,7 @@ impl VerifiedUser {
 
 impl LoginService {
     /// Consumes the token of `offer`: the one success of its life makes the user a verified one.
-    pub async fn redeem(&self, offer: Offer, client: Option<IpAddr>) -> Result<VerifiedUser, Refusal> {
+    pub async fn redeem(&self, offer: Offer, client: Client<'_>) -> Result<VerifiedUser, Refusal> {
         let link = self.take(offer, client).await?;
         self.metrics.links_redeemed.inc();
         self.record(Event::Redeemed, Some(&link), client, None);
@@ -59,7 +57,7 @@ impl LoginService {
     }
 
     /// The link of `offer`, taken from everybody else.
-    async fn take(&self, offer: Offer, client: Option<IpAddr>) -> Result<Box<Link>, Refusal> {
+    async fn take(&self, offer: Offer, client: Client<'_>) -> Result<Box<Link>, Refusal> {
         let link = offer.link;
         match offer.taken {
             Taken::Burnt { since } => self.burn(&link, since, client).await.map(|()| Box::new(link)),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{LoginService, live};
-use crate::audit::{Event, Record};
+use crate::audit::{Client, Event, Record};
 use crate::config::App;
 use crate::store::{Link, LinkStatus, Revoked, StoreError};
 use crate::token::{LinkId, Username};
@@ -39,7 +39,7 @@ impl LoginService {
                 id: Some(id.as_str()),
                 app: Some(&app.name),
                 username: None,
-                client_ip: client,
+                client: Client::at(client),
                 reason: None,
             });
         }
@@ -60,7 +60,7 @@ impl LoginService {
             id: None,
             app: Some(&app.name),
             username: Some(username.as_str()),
-            client_ip: client,
+            client: Client::at(client),
             reason: Some("all_of_user"),
         });
         Ok(revoked)

@@ -8,13 +8,11 @@
 //! A memory that a restart or a failover has emptied knows nothing of what was burnt before, so a token that may be
 //! older than the store's memory is refused, also when that memory was lost while it was being burnt.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 
 use super::jwt::{Claims, Signatory, Unverified};
 use super::{LoginService, Refusal, RefusalReason};
-use crate::audit::Event;
+use crate::audit::{Client, Event};
 use crate::clock::Moment;
 use crate::config::Scope;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError};
@@ -72,7 +70,7 @@ impl LoginService {
             Some(Some(state)) => Some(state),
             Some(None) => return Err(refused(RefusalReason::Unknown)),
         };
-        if !signatory.app.may(Scope::Issue) || !super::link::fits_a_header(claims.groups.as_deref(), None) {
+        if !signatory.app.may(Scope::Issue) || !super::order::fits_a_header(claims.groups.as_deref(), None) {
             return Err(refused(RefusalReason::NotAllowed));
         }
         Ok(Link {
@@ -101,7 +99,7 @@ impl LoginService {
         &self,
         link: &Link,
         since: Timestamp,
-        client: Option<IpAddr>,
+        client: Client<'_>,
     ) -> Result<(), Refusal> {
         self.burn_record(link).await?;
         if self.remembers_since() != since {

@@ -13,6 +13,7 @@ use hyper::{HeaderMap, Version};
 use ipnet::IpNet;
 
 use super::identity::Identity;
+use super::request_id::X_REQUEST_ID;
 use crate::config::PublicUrl;
 use crate::login::parameter::Parameter;
 
@@ -244,15 +245,17 @@ fn is_kept(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("content-")
 }
 
+/// Every spelling; of the request's id, which is ours by now, every other one.
 fn is_forwarding(name: &HeaderName) -> bool {
-    let name = name.as_str().as_bytes();
+    let bytes = name.as_str().as_bytes();
     // Nearly every other header is told apart by its first byte.
-    matches!(name.first(), Some(b'x' | b'f'))
-        && FORWARDING.iter().any(|forwarding| {
-            forwarding.len() == name.len()
-                && forwarding
-                    .bytes()
-                    .zip(name)
-                    .all(|(want, have)| want == if *have == b'_' { b'-' } else { *have })
-        })
+    matches!(bytes.first(), Some(b'x' | b'f'))
+        && (FORWARDING.iter().any(|forwarding| spells(bytes, forwarding))
+            || (spells(bytes, X_REQUEST_ID.as_str()) && *name != X_REQUEST_ID))
+}
+
+/// Whether `name` is `wanted` with `-` or `_`.
+fn spells(name: &[u8], wanted: &str) -> bool {
+    wanted.len() == name.len()
+        && wanted.bytes().zip(name).all(|(want, have)| want == if *have == b'_' { b'-' } else { *have })
 }

@@ -82,7 +82,7 @@ impl Service for Proxy {
         connection: ConnectionInfo,
         mut request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let begun = Instant::now();
+        let (begun, version) = (Instant::now(), request.version());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let wishes = Wishes::of(request.headers());
         let origin = self.shared.forwarding.origin(connection.peer, request.headers());
@@ -119,7 +119,7 @@ impl Service for Proxy {
                 error.answer(&self.shared.pages, wishes.format())
             }
         };
-        self.shared.metrics.requests.count(response.status());
+        self.shared.metrics.requests.count(version, response.status());
         let elapsed = begun.elapsed();
         self.shared.metrics.request_seconds.observe(elapsed);
         if logged {
@@ -201,9 +201,12 @@ impl Proxy {
             && self.shared.login.rules().parameter.mentions(path)
     }
 
-    /// The path as far as it may be logged.
-    fn loggable<'a>(&self, uri: &'a Uri) -> &'a str {
-        let path = uri.path();
+    /// The path as far as it may be logged. A ticket says where its browser goes then, query and all.
+    fn loggable<'a>(&'a self, uri: &'a Uri) -> &'a str {
+        let (path, waiting) = (uri.path(), self.shared.login.waiting_path());
+        if path.starts_with(waiting) {
+            return waiting;
+        }
         if self.holds_token(path) { path.split(['%', '&', ';']).next().unwrap_or_default() } else { path }
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
@@ -142,11 +144,11 @@ fn streamed(request: Request<Incoming>, stall: Duration) -> Request<RequestBody>
 }
 
 /// The headers of a request of our own that stands for `headers`' one.
-pub(super) fn without_body(headers: &HeaderMap) -> HeaderMap {
-    let described = |name: &str| name.starts_with("content-") || name == "expect";
+pub(super) fn without_body(mut headers: HeaderMap) -> HeaderMap {
+    let described = |name: &&HeaderName| name.as_str().starts_with("content-") || **name == EXPECT;
+    let described: Vec<HeaderName> = headers.keys().filter(described).cloned().collect();
+    for name in described {
+        headers.remove(name);
+    }
     headers
-        .iter()
-        .filter(|(name, _)| !described(name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
 }

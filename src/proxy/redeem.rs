@@ -20,7 +20,8 @@ use super::headers::Origin;
 use super::target::Rejection;
 use super::upstream::ResponseBody;
 use super::wishes::Wishes;
-use super::{Passing, Proxy, cookies, visitor, without_body};
+use super::{Passing, Proxy, cookies, request_id, visitor, without_body};
+use crate::audit::Client;
 use crate::config::Confirm;
 use crate::login::next::{Next, form_decode};
 use crate::login::query::LoginQuery;
@@ -59,8 +60,16 @@ pub(super) struct Click {
     states: Vec<State>,
 }
 
+impl Click {
+    /// Who clicks, for the audit.
+    fn client(&self) -> Client<'_> {
+        let request_id = self.headers.get(request_id::X_REQUEST_ID).and_then(|id| id.to_str().ok());
+        Client { address: Some(self.origin.client), request_id }
+    }
+}
+
 /// Answers a request for the login path.
-pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
+pub(super) async fn answer(proxy: &Proxy, mut passing: Passing) -> Answer {
     let parameter = &proxy.shared.login.rules().parameter;
     let query = passing.request.uri().query().unwrap_or_default().to_owned();
     let parsed = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery);
@@ -83,13 +92,13 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
                 token,
                 next: query.next.map(str::to_owned),
                 others: query.rest(parameter),
-                headers: own_headers(passing.request.headers()),
                 origin: passing.origin,
                 wishes: Wishes::of(passing.request.headers()),
                 upgrade: passing.has_upgrade,
                 confirmed: false,
                 handed_over,
                 states: state::of(proxy, passing.request.headers()),
+                headers: own_headers(std::mem::take(passing.request.headers_mut())),
             };
             redeem(proxy, click).await
         }
@@ -100,13 +109,16 @@ pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
 /// The token that a parameter's value spells. Ours is written as it is; an app may have made one that is not, or that
 /// its library has encoded.
 fn token_text(value: &str) -> String {
+    if LoginToken::parse(value).is_some() {
+        return value.to_owned();
+    }
     form_decode(value)
         .filter(|decoded| LoginToken::parse(decoded).is_none())
         .unwrap_or_else(|| value.to_owned())
 }
 
 /// The headers of `headers` for requests of our own that stand for the browser's.
-pub(super) fn own_headers(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn own_headers(headers: HeaderMap) -> HeaderMap {
     let mut own = without_body(headers);
     cookies::strip_ours(&mut own);
     own

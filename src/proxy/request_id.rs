@@ -9,7 +9,8 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest that is passed on.
 const BYTES_MAX: usize = 128;
 

@@ -23,7 +23,7 @@ use super::stream::EventStream;
 use crate::body::{BodyError, PieceError, Pieces, Progress, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::deadline::Deadline;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stripe};
 use crate::server::room::{Room, is_shortage};
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
@@ -91,6 +91,7 @@ pub struct Upstream {
     tls: Option<Connector>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    reused: Stripe,
     shutdown: Shutdown,
     places: Places,
     room: Room,
@@ -149,6 +150,7 @@ impl Upstream {
             address,
             tls,
             limits,
+            reused: metrics.upstream_reused.stripe(),
             metrics,
             shutdown,
             places,
@@ -205,6 +207,7 @@ impl Upstream {
                 return None;
             }
             if !last.sender.is_closed() {
+                self.reused.inc();
                 let Idle { sender, awaited, deadline, .. } = last;
                 return Some(Lease {
                     sender,

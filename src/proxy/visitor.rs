@@ -61,13 +61,13 @@ pub async fn of(proxy: &Proxy, headers: &HeaderMap) -> Option<(Lease, Option<Str
         Ok(mut lease) => match visitor.name(&mut lease).await {
             Ok(name) => return Some((lease, name)),
             // An idle connection may have been closed by the other side a moment ago: one more try on a new one.
-            Err(error) if lease.is_reused() && !error.is_timeout() => match proxy.upstream.connect().await {
-                Ok(mut lease) => match visitor.name(&mut lease).await {
-                    Ok(name) => return Some((lease, name)),
+            // Boxed: it is rare, and must not make the state of every login larger.
+            Err(error) if lease.is_reused() && !error.is_timeout() => {
+                match Box::pin(visitor.again(proxy)).await {
+                    Ok(found) => return Some(found),
                     Err(_) => error,
-                },
-                Err(_) => error,
-            },
+                }
+            }
             Err(error) => error,
         },
         Err(error) => error.into(),
@@ -121,6 +121,13 @@ impl<'a> Visitor<'a> {
             return Err(VisitorError::Status { status, what: "the logout" });
         }
         Ok(())
+    }
+
+    /// [`Self::name`] over a new connection.
+    async fn again(&self, proxy: &Proxy) -> Result<(Lease, Option<String>), VisitorError> {
+        let mut lease = proxy.upstream.connect().await?;
+        let name = self.name(&mut lease).await?;
+        Ok((lease, name))
     }
 
     async fn ask(&self, lease: &mut Lease, path: &str) -> Result<(StatusCode, bytes::Bytes), VisitorError> {

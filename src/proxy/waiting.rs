@@ -83,7 +83,7 @@ async fn stranger(
     ticket: &Ticket,
     format: Format,
 ) -> Option<Response<ResponseBody>> {
-    match visitor::of(proxy, &own_headers(headers)).await {
+    match visitor::of(proxy, &own_headers(headers.clone())).await {
         None => Some(page(proxy, &Page::BadGateway, format)),
         Some((_, None)) => Some(page(proxy, &Page::NoToken, format)),
         Some((lease, Some(name))) => {

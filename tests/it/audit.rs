@@ -29,13 +29,16 @@ fn a_link_is_issued_once_and_redeemed_once_in_two_lines_that_name_it() {
     let proxy = TestProxy::before(&hub).clock(&standing_clock()).start();
     let link = proxy.link("alice");
     click(&proxy, &link);
+    let request_id = hub.only("/hub/login").headers.get("x-request-id").expect("an id").to_owned();
     let line = |event: &str| {
         json!({
             "audit": true, "time": "2026-01-01T00:00:00Z", "event": event, "id": link.id, "app": "portal",
             "username": "alice", "client_ip": "127.0.0.1"
         })
     };
-    assert_eq!(proxy.audit(), [line("issued"), line("redeemed")]);
+    let mut redeemed = line("redeemed");
+    redeemed["request_id"] = json!(request_id);
+    assert_eq!(proxy.audit(), [line("issued"), redeemed]);
 }
 
 #[test]

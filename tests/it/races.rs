@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use hublatch::audit::Client;
 use hublatch::login::{Asked, Refusal, RefusalReason};
 use hublatch::store::MemoryStore;
 use serde_json::{Value, json};
@@ -196,7 +197,7 @@ fn of_eight_threads_with_an_offer_each_one_makes_a_verified_user() {
                 let offers: Vec<_> = tokens.iter().map(look).collect();
                 start.wait();
                 for (offer, won) in offers.into_iter().zip(&won) {
-                    match block_on(login.redeem(offer, None)) {
+                    match block_on(login.redeem(offer, Client::default())) {
                         Ok(user) => {
                             won.fetch_add(usize::from(user.username().as_str() == "alice"), Ordering::SeqCst)
                         }

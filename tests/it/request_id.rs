@@ -1,7 +1,9 @@
 //! `X-Request-Id`: each request has one, and only a trusted proxy can choose it.
 
+use serde_json::{Value, json};
+
 use crate::support::requests::get;
-use crate::support::{FakeHub, TestProxy};
+use crate::support::{FakeHub, Process, TestProxy, Wire};
 
 /// What the hub is told for a request with these lines.
 fn told(hub: &FakeHub, proxy: &TestProxy, lines: &[&str]) -> String {
@@ -22,6 +24,12 @@ fn each_request_has_one_of_its_own_and_a_clients_counts_for_nothing() {
     let proxy = TestProxy::start(&hub);
     let ids: std::collections::HashSet<String> =
         (0..5).map(|_| told(&hub, &proxy, &["X-Request-Id: chosen"])).collect();
+    // Nor may another spelling of the name stand beside it: some servers read both as one.
+    for name in ["X_Request_Id", "x-request_id", "X_REQUEST-ID"] {
+        told(&hub, &proxy, &[&format!("{name}: chosen")]);
+        let names = hub.only("/x").headers;
+        assert!(!names.has(&name.to_lowercase()), "{names:?}");
+    }
     // Nor can a client have ours removed, as hop-by-hop (RFC 9110 § 7.6.1).
     assert!(is_made(&told(&hub, &proxy, &["Connection: close, X-Request-Id"])));
     assert!(ids.len() == 5 && ids.iter().all(|id| is_made(id)), "{ids:?}");
@@ -53,4 +61,46 @@ fn the_context_of_a_trace_is_not_ours_to_touch() {
         let (name, value) = line.split_once(": ").unwrap();
         assert_eq!(seen.headers.get(name), Some(value));
     }
+}
+
+#[test]
+fn the_audit_names_the_request_by_which_the_hub_was_asked() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).set("login", "confirm = \"never\"").start();
+    let (link, mut browser) = (proxy.link("alice"), proxy.browser());
+    browser.set_cookie("jupyterhub-hub-login", "bob", "/hub/");
+    let target = link.target();
+    assert_eq!(browser.get(&target).status, 302);
+    let login = hub.only("/hub/login");
+    let lines = proxy.audit();
+    let ids: Vec<_> = lines.iter().map(|line| (&line["event"], line["request_id"].as_str())).collect();
+    let id = login.headers.get("x-request-id");
+    assert!(id.is_some_and(is_made), "{id:?}");
+    // The app's call is no request of a browser's.
+    assert_eq!(ids, [(&json!("issued"), None), (&json!("redeemed"), id), (&json!("switched"), id)]);
+}
+
+#[test]
+fn a_line_of_the_audit_and_one_of_the_access_log_are_of_one_request() {
+    let hub = FakeHub::start();
+    let text = TestProxy::before(&hub).set("log", "access = true\naudit = \"stderr\"").text();
+    let mut process = Process::start(&text);
+    let address = process.address("public");
+    process.address("management");
+    let target = format!("/hub/login?login_token=hl_{}", "A".repeat(43));
+    for (path, status) in [("/x", 200), (&*target, 403), ("/y", 200)] {
+        assert_eq!(Wire::connect(address).ask(get(path, &[])).status, status);
+    }
+    process.signal(rustix::process::Signal::TERM);
+    assert!(process.ended().success());
+    let lines: Vec<Value> =
+        process.said().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let id = |name: &str, value: &str| {
+        let mut found = lines.iter().filter(|line| line[name] == value);
+        let id = found.next().unwrap_or_else(|| panic!("no {value} in {lines:#?}"))["request_id"].clone();
+        assert!(found.next().is_none() && is_made(id.as_str().unwrap_or_default()), "{lines:#?}");
+        id
+    };
+    assert_eq!(id("event", "refused"), id("path", "/hub/login"));
+    assert_ne!(id("path", "/x"), id("path", "/hub/login"));
 }

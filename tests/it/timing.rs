@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use hublatch::audit::Client;
 use hublatch::login::{Asked, LoginService, Refusal};
 use hublatch::store::TokenStore;
 use hublatch::token::LoginToken;
@@ -98,7 +99,7 @@ fn the_store_is_asked_the_same_one_question_for_any_token() {
     let [used, late] = ["alice", "alice"].map(|name| issue(&login, name, None));
     let _verified = block_on(async {
         let offer = login.offer(&used, Asked::default()).await.expect("a pending link");
-        login.redeem(offer, None).await.expect("the one success")
+        login.redeem(offer, Client::default()).await.expect("the one success")
     });
     clock.advance(Duration::from_secs(31));
     let live: Vec<LoginToken> = (0..10).map(|_| issue(&login, "alice", None)).collect();

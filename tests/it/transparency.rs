@@ -244,6 +244,7 @@ fn requests_in_a_row_share_one_connection_to_the_hub_and_those_at_once_do_not() 
         assert_eq!(body, format!("POST /{number} HTTP/1.1"));
     }
     assert_eq!((hub.connections(), proxy.metric("hublatch_upstream_connections_total")), (1, 1));
+    assert_eq!(proxy.metric("hublatch_upstream_reused_total"), 19);
     let gate = crate::support::Gate::new();
     let waiting = gate.clone();
     hub.on("/slow", move |exchange| {

@@ -24,7 +24,7 @@ fn a_hub_that_is_not_there_is_a_bad_gateway_and_the_browser_may_ask_again() {
     }
     assert_eq!(wire.ask(websocket("/x", &[])).status, 502);
     assert_eq!(proxy.metric("hublatch_upstream_errors_total{reason=\"connect\"}"), 4);
-    assert_eq!(proxy.metric("hublatch_requests_total{code=\"5xx\"}"), 4);
+    assert_eq!(proxy.metric("hublatch_requests_total{code=\"5xx\",protocol=\"http/1.1\"}"), 4);
 }
 
 #[test]

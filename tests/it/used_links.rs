@@ -10,7 +10,7 @@ use aws_lc_rs::rand::SystemRandom;
 use hublatch::audit::Audit;
 use hublatch::clock::{Clock as _, ManualClock};
 use hublatch::config;
-use hublatch::login::link::{Destination, Order};
+use hublatch::login::order::{Destination, Order};
 use hublatch::login::{LoginService, Parts, Refusal, RefusalReason};
 use hublatch::metrics::Metrics;
 use hublatch::store::{MemoryStore, TokenStore};

@@ -25,16 +25,24 @@ def bulk(origin_port, folder, size):
     """1 GiB up and down, plain, over TLS, and over HTTP/2."""
     plain, secure = Hublatch(folder, origin_port), Hublatch(folder, origin_port, tls=True)
 
-    def over_http2(port, size):
-        command = [tools.path("h2load"), "-n", "1", "-c", "1", f"https://127.0.0.1:{port}/bytes/{size}"]
+    def over_http2(port, path, answered, *options):
+        command = [tools.path("h2load"), "-n", "1", "-c", "1", *options, f"https://127.0.0.1:{port}{path}"]
         text = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
-        clients.expect("1 succeeded" in text and f"({size}) data" in text, f"h2load: {text}")
+        clients.expect("1 succeeded" in text and " 1 2xx" in text and f"({answered}) data" in text, f"h2load: {text}")
+
+    def upload_over_http2(port, size):
+        zeros = folder / "zeros"  # sparse: it takes no room
+        with zeros.open("wb") as file:
+            file.truncate(size)
+        # The answer is the number of bytes that came.
+        over_http2(port, "/sink", len(str(size)), "-d", zeros)
 
     ways = [
         ("down", plain, clients.download), ("up", plain, clients.upload),
         ("down over TLS", secure, lambda port, size: clients.download(port, size, tls=True)),
         ("up over TLS", secure, lambda port, size: clients.upload(port, size, tls=True)),
-        ("down over HTTP/2", secure, over_http2),
+        ("down over HTTP/2", secure, lambda port, size: over_http2(port, f"/bytes/{size}", size)),
+        ("up over HTTP/2", secure, upload_over_http2),
     ]
     for name, hublatch, move in ways:
         move(hublatch.port, 1 << 20)

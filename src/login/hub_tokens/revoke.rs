@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::NOTE;
-use crate::audit::{Event, Record};
+use crate::audit::{Client, Event, Record};
 use crate::config::App;
 use crate::hub::{HubError, Kind as OwnerKind, is_hub_token};
 use crate::login::LoginService;
@@ -51,7 +51,7 @@ impl LoginService {
             id: Some(link),
             app: Some(&app.name),
             username: Some(&owner.name),
-            client_ip: client,
+            client: Client::at(client),
             reason: None,
         });
         Ok(RevokedToken::Dead)

@@ -66,20 +66,20 @@ impl Login {
         let (done, outcome) = oneshot::channel();
         let shutdown = self.proxy.shared.shutdown.clone();
         let browser = Browser::of(&self.click);
-        shutdown.spawn(async move {
+        // Boxed: a task is moved several times before it runs, and this one is large.
+        shutdown.spawn(Box::pin(async move {
             // It comes back if the browser has gone away meanwhile.
             if let Err(Ok(answer)) = done.send(self.conclude(offer).await) {
                 turn.leave(browser, answer);
             }
-        });
+        }));
         outcome.await.unwrap_or_else(|_| Err(UpstreamError::Timeout.into()))
     }
 
     async fn conclude(mut self, offer: Offer) -> Answer {
         let shared = self.proxy.shared.clone();
-        let client = Some(self.click.origin.client);
         let bound = offer.is_bound();
-        let user = match shared.login.redeem(offer, client).await {
+        let user = match shared.login.redeem(offer, self.click.client()).await {
             Ok(user) => user,
             Err(refusal) => {
                 return refuse(&self.proxy, &self.click, self.asked.as_deref(), &refusal).await;
@@ -88,7 +88,7 @@ impl Login {
         let same = self.current.as_deref() == Some(user.username().as_str());
         if self.current.is_some()
             && !same
-            && let Err(page) = self.switch(&user).await
+            && let Err(page) = Box::pin(self.switch(&user)).await
         {
             return form::take_back(&self.proxy, &self.click, page);
         }
@@ -117,7 +117,6 @@ impl Login {
     /// Ends the session of whoever is logged in, at the hub and in every open tunnel.
     async fn switch(&mut self, user: &VerifiedUser) -> Result<(), Response<ResponseBody>> {
         let shared = self.proxy.shared.clone();
-        let client = Some(self.click.origin.client);
         let visitor = Visitor::new(&shared.rules, &self.click.headers);
         if let Err(error) = visitor.log_out(&mut self.lease).await {
             tracing::error!(%error, "login: end the earlier user's session");
@@ -126,7 +125,7 @@ impl Login {
         for session in cookies::session_ids(&self.click.headers) {
             shared.tunnels.close_session(&session);
         }
-        shared.login.switched(user, client);
+        shared.login.switched(user, self.click.client());
         if self.lease.ready().await.is_err() {
             self.lease = self.proxy.upstream.connect().await.map_err(|error| {
                 tracing::error!(%error, "login: no connection to the hub, the link is used up");

@@ -6,6 +6,7 @@ use super::answers::confirm_page;
 use super::refuse::{hub_down, refuse, too_many_tries};
 use super::turns::Redeeming;
 use super::{Answer, Click, gate};
+use crate::audit::Client;
 use crate::login::presented::Presented;
 use crate::login::{Asked, Refusal, RefusalReason};
 use crate::proxy::target::Rejection;
@@ -37,14 +38,14 @@ pub async fn run(
     if asked.next.is_some_and(|next| login.rules().next.check(next).is_err()) {
         return Err(Err(Rejection::Next.into()));
     }
-    let Some((lease, _)) = visitor::of(proxy, &click.headers).await else {
+    let Some((lease, _)) = Box::pin(visitor::of(proxy, &click.headers)).await else {
         return Err(Ok(hub_down(proxy, click, None)));
     };
     lease.release();
     if !click.confirmed && gate::asks_unnamed(proxy, click) {
         return Err(Ok(confirm_page(proxy, click, token, None, asked.next, None)));
     }
-    match exchanged(proxy, click, token, turn).await {
+    match Box::pin(exchanged(proxy, click, token, turn)).await {
         Ok(turn) => Ok((turn, true)),
         Err(refusal) => Err(refuse(proxy, click, asked.next, &refusal).await),
     }
@@ -59,10 +60,12 @@ async fn exchanged(
     turn: Redeeming,
 ) -> Result<Redeeming, Refusal> {
     let (done, outcome) = oneshot::channel();
-    let (proxy, token, client) = (proxy.clone(), token.clone(), click.origin.client);
+    let (proxy, token, address) = (proxy.clone(), token.clone(), click.origin.client);
+    let request_id = click.client().request_id.map(str::to_owned);
     let shutdown = proxy.shared.shutdown.clone();
     shutdown.spawn(async move {
-        let exchanged = proxy.shared.login.exchange(&token, Some(client)).await;
+        let client = Client { address: Some(address), request_id: request_id.as_deref() };
+        let exchanged = proxy.shared.login.exchange(&token, client).await;
         // The turn ends here if nobody takes it.
         let _taken = done.send(exchanged.map(|()| turn));
     });

@@ -62,13 +62,13 @@ pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         token,
         next: next.map(str::to_owned),
         others,
-        headers: own_headers(&parts.headers),
         origin,
         wishes,
         upgrade,
         confirmed: true,
         handed_over: cookies::handed_over(&parts.headers).is_some(),
         states: state::of(proxy, &parts.headers),
+        headers: own_headers(parts.headers),
     };
     redeem(proxy, click).await
 }

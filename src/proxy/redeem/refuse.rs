@@ -22,7 +22,8 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
             if (*reason == RefusalReason::Used && login.is_within_grace(link))
                 || *reason == RefusalReason::Bound =>
         {
-            if let Some((lease, current)) = visitor::of(proxy, &click.headers).await {
+            // Boxed, as all that is rare on a login's way: it must not make the state of every login larger.
+            if let Some((lease, current)) = Box::pin(visitor::of(proxy, &click.headers)).await {
                 lease.release();
                 if current.as_deref() == Some(link.grant.username.as_str()) {
                     return go_on(proxy, click, link, asked);
@@ -37,7 +38,7 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
             return form::take_back(proxy, click, too_many_tries(proxy, click, wait));
         }
     }
-    login.refused(refusal, Some(click.origin.client));
+    login.refused(refusal, click.client());
     let refused = match refusal {
         Refusal::Next { error, .. } => {
             tracing::debug!(%error, "login: next refused");
@@ -62,13 +63,13 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
 
 /// The page of a hub that is not to be had; `link` stays as it is.
 pub fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<ResponseBody> {
-    proxy.shared.login.refused_for("hub_unavailable", link, Some(click.origin.client));
+    proxy.shared.login.refused_for("hub_unavailable", link, click.client());
     page(proxy, &Page::HubDown, click.wishes.format())
 }
 
 /// An address that has brought too many unknown tokens waits.
 pub fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<ResponseBody> {
-    proxy.shared.login.refused_for("too_many_tries", None, Some(click.origin.client));
+    proxy.shared.login.refused_for("too_many_tries", None, click.client());
     let mut answer = page(proxy, &Page::TooManyTries, click.wishes.format());
     // Whole seconds, and none too few (RFC 9110 § 10.2.3).
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));

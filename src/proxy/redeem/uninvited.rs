@@ -16,7 +16,7 @@ pub async fn answer(proxy: &Proxy, passing: Passing, next: Option<&str>) -> Answ
     match proxy.shared.rules.without_token {
         WithoutToken::Forward => proxy.pass(passing).await,
         WithoutToken::Page | WithoutToken::Redirect => {
-            match visitor::of(proxy, &own_headers(headers)).await {
+            match visitor::of(proxy, &own_headers(headers.clone())).await {
                 None => Ok(page(proxy, &Page::HubDown, passing.format())),
                 Some((_, None)) => match &proxy.shared.rules.redirect_to {
                     // A script could not follow to another site; it is told what is the matter.

@@ -1,11 +1,8 @@
-//! The file of the redb store and its marker: opened with care, created once, never recreated in silence.
-//!
-//! Beside `tokens.redb` lies `tokens.redb.marker` with the number of the last commit. A file that has seen fewer
-//! commits than its marker was put back from a copy, and a token that was taken since would live again: it is refused.
+//! The file of the redb store: opened with care, created once, never recreated in silence.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +13,7 @@ use redb::{Builder, Database, ReadableDatabase as _, StorageBackend, TableDefini
 use serde::{Deserialize, Serialize};
 
 use super::index::Index;
+use super::marker::Marker;
 
 /// The version of the tables. A change that an older hublatch cannot read raises it, and what released versions wrote is
 /// then brought up to it; version 1 was never released.
@@ -99,7 +97,7 @@ impl From<redb::Error> for FileError {
 pub(super) struct State {
     schema: u32,
     /// Which store it is, in hex digits; its marker says the same.
-    store: String,
+    pub(super) store: String,
     /// How many commits it has seen.
     pub(super) commits: u64,
     /// How many times it was opened.
@@ -161,7 +159,7 @@ pub(super) struct Opened {
 
 /// Opens the store at `path`, or creates it if neither it nor its marker is there.
 pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, FileError> {
-    let marker_path = marker_path(path);
+    let marker_path = Marker::path(path);
     match (exists(path)?, exists(&marker_path)?) {
         (false, true) => return Err(FileError::Vanished),
         (false, false) => create(path, now)?,
@@ -240,64 +238,7 @@ fn create(path: &Path, now: Timestamp) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The number of the last commit, outside the file.
-#[derive(Debug)]
-pub(super) struct Marker {
-    file: File,
-    store: String,
-}
-
-impl Marker {
-    fn create(path: &Path, state: &State) -> Result<Self, FileError> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        let marker = Self { file, store: state.store.clone() };
-        marker.write(state.commits)?;
-        marker.sync()?;
-        sync_directory(path)?;
-        Ok(marker)
-    }
-
-    fn open(path: &Path, state: &State) -> Result<Self, FileError> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        refuse_exposed(&file)?;
-        let mut text = String::new();
-        // No marker is longer than a line.
-        (&file).take(256).read_to_string(&mut text).map_err(|_| FileError::NoMarker)?;
-        let mut words = text.split_ascii_whitespace();
-        let (Some(MARKER_HEAD), Some(store), Some(commits), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(FileError::NoMarker);
-        };
-        let commits: u64 = commits.parse().map_err(|_| FileError::NoMarker)?;
-        if store != state.store {
-            return Err(FileError::OtherStore);
-        }
-        if state.commits < commits {
-            return Err(FileError::Older { file: state.commits, marker: commits });
-        }
-        Ok(Self { file, store: store.to_owned() })
-    }
-
-    /// Says that the file has seen `commits`. After the commit, so that the marker is never ahead; not synced, so
-    /// that a commit costs one wait for the disk: after a power cut it may lag, after a mere crash it does not.
-    pub(super) fn write(&self, commits: u64) -> io::Result<()> {
-        let line = format!("{MARKER_HEAD} {} {commits:020}\n", self.store);
-        self.file.write_all_at(line.as_bytes(), 0)
-    }
-
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
-    }
-}
-
-const MARKER_HEAD: &str = "hublatch-store-marker-1";
-
-fn marker_path(path: &Path) -> PathBuf {
-    beside(path, ".marker")
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -311,7 +252,7 @@ fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn refuse_exposed(file: &File) -> Result<(), FileError> {
+pub(super) fn refuse_exposed(file: &File) -> Result<(), FileError> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(FileError::NotAFile);
@@ -322,7 +263,7 @@ fn refuse_exposed(file: &File) -> Result<(), FileError> {
     Ok(())
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableError};
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
+    TableError,
+};
 
 use super::super::IdempotencyKey;
 use super::super::record::RecordError;
@@ -18,6 +21,9 @@ use crate::token::{LinkId, TokenDigest};
 pub(super) const LINKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("issued");
 /// Number of an end → [`End`].
 pub(super) const ENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ends");
+
+/// For how many links room is made at once, whatever the file says of itself.
+const COUNTED_MAX: usize = 1 << 22;
 
 /// Length of a [`LinkId`].
 const ID_BYTES: usize = 22;
@@ -52,21 +58,34 @@ impl Index {
             index.next.1 = number + 1;
             index.ends.insert(end.link, (end, number)).map_or(Ok(()), |_| Err(twice()))
         })?;
-        let mut ends = index.ends.len();
+        // Room for all at once, and the ordered lists each sorted once: to grow a million entries costs twice as much.
+        let links = count(transaction, LINKS)?;
+        index.digests.reserve(links);
+        index.ids.reserve(links);
+        let (mut users, mut live) = (Vec::with_capacity(links), Vec::with_capacity(links));
+        let mut ended = Vec::with_capacity(index.ends.len());
         entries(transaction, LINKS, |number, bytes| {
             let row = Row::decode(number, bytes).map_err(damaged)?;
             let known = index.digests.len();
-            index.add(number, &row).map_err(damaged)?;
+            index.name(number, &row).map_err(damaged)?;
             if index.digests.len() == known || index.ids.len() == known {
                 return Err(twice());
             }
-            if let Some((end, own)) = index.ends.get(&number).copied() {
-                index.end(number, &row, end, own);
-                ends -= 1;
+            if let Some((end, _)) = index.ends.get(&number) {
+                ended.push((end.forgotten, number));
+            } else {
+                users.push((user(row.link.app(), row.link.username()), number));
+                live.push((millis(row.link.expires), number));
             }
             Ok(())
         })?;
-        if ends == 0 { Ok(index) } else { Err(FileError::Corrupt("a link is missing".to_owned())) }
+        if ended.len() != index.ends.len() {
+            return Err(FileError::Corrupt("a link is missing".to_owned()));
+        }
+        index.users = BTreeSet::from_iter(users);
+        index.live = BTreeSet::from_iter(live);
+        index.ended = BTreeSet::from_iter(ended);
+        Ok(index)
     }
 
     /// How many can still be redeemed.
@@ -125,14 +144,20 @@ impl Index {
     }
 
     pub(super) fn add(&mut self, number: u64, row: &Row) -> Result<(), RecordError> {
+        self.name(number, row)?;
+        self.users.insert((user(row.link.app(), row.link.username()), number));
+        self.live.insert((millis(row.link.expires), number));
+        Ok(())
+    }
+
+    /// By all that it is looked for.
+    fn name(&mut self, number: u64, row: &Row) -> Result<(), RecordError> {
         let id = id_bytes(&row.id).ok_or(RecordError::Damaged)?;
         self.digests.insert(*row.digest()?.as_bytes(), number);
         self.ids.insert(id, number);
         if let Some(kept) = &row.repeat {
             self.repeats.insert(repeat(&kept.app, &kept.key), (kept.body, number));
         }
-        self.users.insert((user(row.link.app(), row.link.username()), number));
-        self.live.insert((millis(row.link.expires), number));
         self.next.0 = number + 1;
         Ok(())
     }
@@ -179,23 +204,46 @@ impl Index {
     }
 }
 
-/// Gives each entry of a table to `take`, in order; a table that was never written to has none.
+type Entries = ReadOnlyTable<u64, &'static [u8]>;
+
+/// Gives each entry of a table to `take`, in order.
 fn entries(
     transaction: &ReadTransaction,
     table: TableDefinition<'_, u64, &'static [u8]>,
     mut take: impl FnMut(u64, &[u8]) -> Result<(), FileError>,
 ) -> Result<(), FileError> {
-    let table = match transaction.open_table(table) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(redb::Error::from(error).into()),
-    };
-    let storage = |error: redb::StorageError| FileError::from(redb::Error::from(error));
+    let Some(table) = open(transaction, table)? else { return Ok(()) };
     for entry in table.iter().map_err(storage)? {
         let (number, bytes) = entry.map_err(storage)?;
         take(number.value(), bytes.value())?;
     }
     Ok(())
+}
+
+/// How many entries a table has.
+fn count(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, u64, &'static [u8]>,
+) -> Result<usize, FileError> {
+    let Some(table) = open(transaction, table)? else { return Ok(0) };
+    // No more than fit: a damaged file may say anything.
+    Ok(usize::try_from(table.len().map_err(storage)?).unwrap_or(usize::MAX).min(COUNTED_MAX))
+}
+
+/// None: it was never written to.
+fn open(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, u64, &'static [u8]>,
+) -> Result<Option<Entries>, FileError> {
+    match transaction.open_table(table) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(redb::Error::from(error).into()),
+    }
+}
+
+fn storage(error: redb::StorageError) -> FileError {
+    redb::Error::from(error).into()
 }
 
 fn id_bytes(id: &str) -> Option<[u8; ID_BYTES]> {

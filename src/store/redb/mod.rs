@@ -11,6 +11,7 @@
 
 mod file;
 mod index;
+mod marker;
 #[cfg(test)]
 mod power_cut;
 mod read;

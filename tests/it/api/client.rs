@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::rand::SystemRandom;
 use hublatch::api::Api;
 use hublatch::audit::Audit;
+use hublatch::audit::Client;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{self, Config};
 use hublatch::hub::HubClient;
@@ -163,7 +164,7 @@ impl TestApi {
     pub async fn redeem(&self, link: &Value) {
         let token = LoginToken::parse(link["login_token"].as_str().unwrap()).unwrap();
         let offer = self.login.offer(&token, Asked::default()).await.unwrap();
-        let _user = self.login.redeem(offer, None).await.unwrap();
+        let _user = self.login.redeem(offer, Client::default()).await.unwrap();
     }
 
     /// The link's status, as the portal sees it.

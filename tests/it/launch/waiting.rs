@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{launching, logged_in, waiting_page};
 use crate::support::hub_pages::cookie;
-use crate::support::{Answer, FakeHub, HubServer, Is, Issued, TestProxy};
+use crate::support::requests::get;
+use crate::support::{Answer, FakeHub, HubServer, Is, Issued, Process, TestProxy, Wire};
 
 fn launched(proxy: &TestProxy) -> Issued {
     proxy.links().issue(&json!({"username": "me", "server": "named", "path": "lab?x=1", "launch": true}))
@@ -220,4 +221,22 @@ fn without_a_hub_token_the_path_is_the_hubs() {
     let proxy = TestProxy::start(&hub);
     assert_eq!(proxy.browser().get("/hub/hublatch/launch/x").status, 200);
     assert_eq!(hub.only("/hub/hublatch/launch/x").method, "GET");
+}
+
+#[test]
+fn the_access_log_names_the_page_and_not_its_ticket() {
+    let hub = FakeHub::start();
+    let mut process = Process::start(&TestProxy::before(&hub).set("log", "access = true").text());
+    let address = process.address("public");
+    process.address("management");
+    for path in ["/hub/hublatch/launch/TICKET.PROOF", "/hub/hublatch/launch/TICKET.PROOF/events", "/hub/home"]
+    {
+        Wire::connect(address).ask(get(path, &[]));
+    }
+    process.signal(rustix::process::Signal::TERM);
+    assert!(process.ended().success());
+    let said = process.said();
+    assert!(!said.contains("TICKET"), "{said}");
+    let count = |path: &str| said.matches(&format!("\"path\":\"{path}\"")).count();
+    assert_eq!((count("/hub/hublatch/launch/"), count("/hub/home")), (2, 1), "{said}");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hublatch::audit::Client;
 use hublatch::login::{Asked, Refusal};
 
 use crate::support::faulty_store::{At, Fault, FaultyStore};
@@ -26,7 +27,7 @@ fn a_store_that_fails_never_makes_anybody_a_verified_user() {
         }
         let outcome = block_on(async {
             let offer = login.offer(&token, Asked::default()).await?;
-            login.redeem(offer, None).await
+            login.redeem(offer, Client::default()).await
         });
         if is_sound {
             assert_eq!(outcome.expect("the one success").username().as_str(), "alice");
@@ -46,7 +47,7 @@ fn a_token_whose_take_was_not_answered_is_gone_if_it_was_taken_and_good_if_it_wa
         let token = issue(&login, "alice", None);
         let offer = block_on(login.offer(&token, Asked::default())).expect("a pending link");
         store.arm(At::Each("consume"), fault);
-        assert!(block_on(login.redeem(offer, None)).is_err(), "good: {good}");
+        assert!(block_on(login.redeem(offer, Client::default())).is_err(), "good: {good}");
         store.heal();
         let outcome = block_on(login.offer(&token, Asked::default()));
         assert_eq!(outcome.is_ok(), good, "{outcome:?}");

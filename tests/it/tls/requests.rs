@@ -44,6 +44,10 @@ fn the_hub_sees_the_same_request_whatever_the_protocol() {
         secure.http1().ask(crate::support::requests::get(target, &["Accept: text/html", "X-Own: 1"]));
     let over_h2 = secure.http2().ask(get(target, &[("accept", "text/html"), ("x-own", "1")]));
     assert_eq!((over_h1.status, over_h1.text()), (over_h2.status, over_h2.text()));
+    for protocol in ["http/1.1", "h2"] {
+        let answered = format!("hublatch_requests_total{{code=\"2xx\",protocol=\"{protocol}\"}}");
+        assert_eq!(secure.proxy.metric(&answered), 1, "{protocol}");
+    }
     let seen = hub.seen();
     assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("GET", target));
     assert_eq!((&seen[0].target, &seen[0].version), (&seen[1].target, &seen[1].version));

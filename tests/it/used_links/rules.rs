@@ -1,6 +1,7 @@
 //! The rules of today, over links that were issued under others: by the login service itself.
 
 use super::*;
+use hublatch::audit::Client;
 use hublatch::hub::HubClient;
 use hublatch::login::{Asked, Caller};
 
@@ -78,7 +79,7 @@ fn the_rules_of_today_decide_and_not_those_at_issue() {
         // Looking costs nothing.
         let offer = block_on(before.offer(&token, Asked::default())).expect("it is still pending");
         assert_eq!(
-            block_on(before.redeem(offer, None)).expect("its one success").username().as_str(),
+            block_on(before.redeem(offer, Client::default())).expect("its one success").username().as_str(),
             "alice"
         );
     }
@@ -115,7 +116,8 @@ fn an_offer_that_outlives_its_link_is_worth_nothing() {
     let token = issue(&login, "alice", None);
     let offers: Vec<_> =
         (0..3).map(|_| block_on(login.offer(&token, Asked::default())).expect("pending")).collect();
-    let outcomes: Vec<_> = offers.into_iter().map(|offer| block_on(login.redeem(offer, None))).collect();
+    let outcomes: Vec<_> =
+        offers.into_iter().map(|offer| block_on(login.redeem(offer, Client::default()))).collect();
     assert!(outcomes[0].is_ok());
     for outcome in &outcomes[1..] {
         assert!(matches!(outcome, Err(Refusal::Link { reason: RefusalReason::Used, .. })), "{outcome:?}");
@@ -123,6 +125,6 @@ fn an_offer_that_outlives_its_link_is_worth_nothing() {
     let late = issue(&login, "alice", None);
     let offer = block_on(login.offer(&late, Asked::default())).expect("pending");
     clock.advance(Duration::from_secs(30));
-    let outcome = block_on(login.redeem(offer, None));
+    let outcome = block_on(login.redeem(offer, Client::default()));
     assert!(matches!(outcome, Err(Refusal::Link { reason: RefusalReason::Expired, .. })), "{outcome:?}");
 }
