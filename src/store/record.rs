@@ -117,6 +117,9 @@ impl Record {
         let launch =
             self.launch.map(|name| ServerName::parse(&name).ok_or(RecordError::Damaged)).transpose()?;
         // Nor one of a key as one of none.
+        if self.key.is_some() != (self.v == VERSION) {
+            return Err(RecordError::Damaged);
+        }
         let key = self.key.map(|key| KeyId::parse(&key).ok_or(RecordError::Damaged)).transpose()?;
         let Self { app, next, judged_by, groups, claims, confirm, note, .. } = self;
         Ok((LoginGrant { username, app, key, next, judged_by, groups, claims, confirm, state, launch }, note))
@@ -146,7 +149,9 @@ mod tests {
     #[test]
     fn a_key_id_that_cannot_be_read_is_not_taken_for_none() {
         assert_eq!(grant(r#""v":2,"key":"00000000000000ff""#).unwrap().key, KeyId::parse("00000000000000ff"));
-        assert!(matches!(grant(r#""v":2,"key":"""#), Err(RecordError::Damaged)));
+        for damaged in [r#""v":2,"key":"""#, r#""v":2"#, r#""v":1,"key":"00000000000000ff""#] {
+            assert!(matches!(grant(damaged), Err(RecordError::Damaged)), "{damaged}");
+        }
     }
 
     #[test]
