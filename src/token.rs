@@ -193,3 +193,21 @@ pub struct LoginGrant {
     /// The user's server that was started for this login: the browser waits for it before it goes to `next`.
     pub launch: Option<ServerName>,
 }
+
+impl LoginGrant {
+    /// For `username`, by `app`, and nothing more.
+    pub fn new(username: Username, app: Arc<str>) -> Self {
+        Self {
+            username,
+            app,
+            key: None,
+            next: None,
+            judged_by: None,
+            groups: None,
+            claims: None,
+            confirm: false,
+            state: None,
+            launch: None,
+        }
+    }
+}

@@ -30,6 +30,7 @@
 //!
 //! Knows nothing of connections, and nothing of the proxy.
 
+mod answer;
 mod auth;
 mod body;
 mod error;
@@ -40,140 +41,42 @@ mod launch;
 mod links;
 mod oauth;
 mod order;
+mod routes;
 mod verify;
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
-};
+use hyper::body::Body;
+use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use serde::Serialize;
 
 use crate::audit::Client;
-use crate::body::{PieceError, Pieces};
 use crate::config::{Config, Listen, Scope};
 use crate::login::{Caller, LoginService};
 use crate::reloads::Reloads;
 use crate::shutdown::Shutdown;
 
+use answer::{allow, answer, json_answer, without_body};
 use error::ApiError;
 use info::Info;
 use oauth::{Form, OAuthError};
+use routes::{Endpoint, FORWARD_AUTH, find_route};
+
+pub use answer::{Answer, AnswerBody};
+pub use routes::{ROUTES, Route};
 
 /// The API, field by field, as `/api/v1/openapi.yaml` answers it.
 pub const OPENAPI: &str = include_str!("openapi.yaml");
 
-/// An answer of the API that is there as a whole.
-pub type Answer = Response<Full<Bytes>>;
-
-/// The body of any answer.
-#[derive(Debug)]
-pub enum AnswerBody {
-    /// There as a whole.
-    Whole(Full<Bytes>),
-    /// Events, as they happen.
-    Pieces(Pieces),
-}
-
-impl From<Bytes> for AnswerBody {
-    fn from(bytes: Bytes) -> Self {
-        Self::Whole(Full::new(bytes))
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = PieceError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
-        match self.get_mut() {
-            Self::Whole(whole) => Pin::new(whole).poll_frame(cx).map_err(|never| match never {}),
-            Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(whole) => whole.is_end_stream(),
-            Self::Pieces(pieces) => pieces.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(whole) => whole.size_hint(),
-            Self::Pieces(pieces) => pieces.size_hint(),
-        }
-    }
-}
-
 /// Answers `/health`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
 pub type StatusPages =
     Arc<dyn Fn(&'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
-
-/// One line of the endpoint table.
-#[derive(Debug)]
-pub struct Route {
-    /// The method; `GET` stands for `HEAD` too.
-    pub method: Method,
-    /// The path; a segment in braces stands for any one segment.
-    pub path: &'static str,
-    endpoint: Endpoint,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Endpoint {
-    Issue,
-    IssueBatch,
-    ReadLink,
-    Progress,
-    RevokeLink,
-    RevokeUser,
-    Verify,
-    ForwardAuth,
-    OAuthToken,
-    OAuthRevoke,
-    Exchange,
-    Info,
-    OpenApi,
-    Status,
-}
-
-/// Where front proxies ask whom to let through.
-const FORWARD_AUTH: &str = "/api/v1/forward-auth";
-
-/// The endpoint table.
-pub const ROUTES: &[Route] = &[
-    Route { method: Method::POST, path: "/api/v1/links", endpoint: Endpoint::Issue },
-    Route { method: Method::POST, path: "/api/v1/links/batch", endpoint: Endpoint::IssueBatch },
-    Route { method: Method::GET, path: "/api/v1/links/{id}", endpoint: Endpoint::ReadLink },
-    Route { method: Method::GET, path: "/api/v1/links/{id}/progress", endpoint: Endpoint::Progress },
-    Route { method: Method::DELETE, path: "/api/v1/links/{id}", endpoint: Endpoint::RevokeLink },
-    Route { method: Method::DELETE, path: "/api/v1/users/{name}/links", endpoint: Endpoint::RevokeUser },
-    Route { method: Method::POST, path: "/api/v1/verify", endpoint: Endpoint::Verify },
-    Route { method: Method::GET, path: FORWARD_AUTH, endpoint: Endpoint::ForwardAuth },
-    Route { method: Method::POST, path: "/oauth2/token", endpoint: Endpoint::OAuthToken },
-    Route { method: Method::POST, path: "/oauth2/revoke", endpoint: Endpoint::OAuthRevoke },
-    Route { method: Method::POST, path: "/login", endpoint: Endpoint::Exchange },
-    Route { method: Method::GET, path: "/api/v1/info", endpoint: Endpoint::Info },
-    Route { method: Method::GET, path: "/api/v1/openapi.yaml", endpoint: Endpoint::OpenApi },
-    Route { method: Method::GET, path: "/health", endpoint: Endpoint::Status },
-    Route { method: Method::GET, path: "/ready", endpoint: Endpoint::Status },
-    Route { method: Method::GET, path: "/metrics", endpoint: Endpoint::Status },
-];
 
 /// The management API.
 pub struct Api {
@@ -379,71 +282,5 @@ impl Api {
             return Ok(());
         }
         auth::refuse_foreign_hosts(&head.uri, &head.headers, &self.public_host)
-    }
-}
-
-/// The route of a request, and the segment that its braces stand for.
-fn find_route<'p>(method: &Method, path: &'p str) -> Result<(&'static Route, &'p str), ApiError> {
-    // "/api/v1/links/batch" is a name of its own and no link's id.
-    let is_literal = |route: &&Route| route.path == path;
-    let literal: Vec<&Route> = ROUTES.iter().filter(is_literal).collect();
-    let candidates = if literal.is_empty() { ROUTES.iter().collect() } else { literal };
-    let matching: Vec<(&Route, &str)> = candidates
-        .into_iter()
-        .filter_map(|route| captured(route.path, path).map(|segment| (route, segment)))
-        .collect();
-    if matching.is_empty() {
-        return Err(ApiError::NoSuchPath);
-    }
-    let wanted = if method == Method::HEAD { &Method::GET } else { method };
-    matching.iter().find(|(route, _)| route.method == wanted).copied().ok_or_else(|| {
-        let methods = matching.iter().map(|(route, _)| match route.method {
-            Method::GET => "GET, HEAD",
-            ref other => other.as_str(),
-        });
-        ApiError::MethodNotAllowed { allow: methods.collect::<Vec<_>>().join(", ") }
-    })
-}
-
-/// What the braces of `template` stand for in `path` (empty without braces), if it matches.
-fn captured<'p>(template: &str, path: &'p str) -> Option<&'p str> {
-    let Some((before, rest)) = template.split_once('{') else {
-        return (template == path).then_some("");
-    };
-    let after = rest.split_once('}').map_or("", |(_, after)| after);
-    let segment = path.strip_prefix(before)?.strip_suffix(after)?;
-    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
-}
-
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
-}
-
-/// An answer with `value` as JSON. A value that cannot be written becomes 500; ours all can.
-fn json_answer(status: StatusCode, value: &impl Serialize) -> Answer {
-    match serde_json::to_vec(value) {
-        Ok(json) => answer(status, "application/json", json),
-        Err(error) => {
-            tracing::error!(%error, "write an answer as JSON");
-            answer(StatusCode::INTERNAL_SERVER_ERROR, "application/json", "{}")
-        }
-    }
-}
-
-/// The same head, with the length that the body would have (RFC 9110 § 9.3.2).
-fn without_body(answer: Response<AnswerBody>) -> Response<AnswerBody> {
-    let (mut head, body) = answer.into_parts();
-    if let Some(length) = body.size_hint().exact() {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Response::from_parts(head, AnswerBody::from(Bytes::new()))
-}
-
-fn allow(answer: &mut Answer, methods: &str) {
-    if let Ok(value) = HeaderValue::from_str(methods) {
-        answer.headers_mut().insert(ALLOW, value);
     }
 }

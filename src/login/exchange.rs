@@ -122,18 +122,7 @@ impl LoginService {
         let now = self.clock.now();
         let id =
             LinkId::generate(&*self.random).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let grant = LoginGrant {
-            username,
-            app,
-            key: None,
-            next: None,
-            judged_by: None,
-            launch: None,
-            groups: None,
-            claims: None,
-            confirm: false,
-            state: None,
-        };
+        let grant = LoginGrant::new(username, app);
         let expires = now.plus(lifetime);
         Ok(Link {
             id,

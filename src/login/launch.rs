@@ -127,18 +127,7 @@ mod tests {
     use super::*;
 
     fn grant() -> LoginGrant {
-        LoginGrant {
-            username: Username::from_store("me").unwrap(),
-            app: "portal".into(),
-            key: None,
-            next: None,
-            judged_by: None,
-            groups: None,
-            claims: None,
-            confirm: false,
-            state: None,
-            launch: None,
-        }
+        LoginGrant::new(Username::from_store("me").unwrap(), "portal".into())
     }
 
     fn at(second: i64) -> Timestamp {

@@ -78,16 +78,10 @@ impl LoginService {
                 .map_err(|error| StoreError::Unavailable(error.to_string()))?,
             digest: TokenDigest::of_parts(&["jwt", &claims.iss, &claims.jti]),
             grant: LoginGrant {
-                username,
-                app: signatory.app.name.clone(),
-                key: None,
                 next: claims.next.clone().filter(|next| !next.is_empty()),
-                judged_by: None,
-                launch: None,
                 groups: claims.groups.clone(),
-                claims: None,
-                confirm: false,
                 state,
+                ..LoginGrant::new(username, signatory.app.name.clone())
             },
             status: LinkStatus::Pending,
             issued: now,

@@ -8,6 +8,7 @@ mod contrast;
 mod format;
 mod language;
 mod look;
+mod notice;
 mod page;
 #[cfg(test)]
 mod reading;
@@ -30,7 +31,7 @@ use crate::config::{Config, Fault, Faults, Language, Pages as Wanted, PublicUrl}
 pub use format::Format;
 use language::LANGUAGES;
 use look::{Look, markup, plain};
-use page::{Notice, Sign};
+use notice::{Notice, Sign};
 pub use page::{Page, Refused, Start};
 
 /// What moves the progress bar of a server that starts.

@@ -114,13 +114,13 @@ def handshakes(port, seconds):
     return len(times), times[len(times) // 2] * 1e6, times[int(len(times) * 0.99)] * 1e6
 
 
-def issue_links(management, count):
+def issue_links(management, count, life=300):
     """`count` login tokens through the management API, in batches."""
     port, key = management
     tokens = []
     while len(tokens) < count:
         size = min(1000, count - len(tokens))
-        links = [{"username": f"user{i}", "next": "/hub/home", "expires_in": 300} for i in range(size)]
+        links = [{"username": f"user{i}", "next": "/hub/home", "expires_in": life} for i in range(size)]
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/api/v1/links/batch",
             json.dumps({"links": links}).encode(),

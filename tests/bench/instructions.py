@@ -3,7 +3,8 @@
     python3 tests/bench/instructions.py [--gate] [--binary PATH]
 
 The count of a request is the difference of two runs with few and many requests over one connection, so that starting and
-stopping cost nothing. A click on a login link counts as one: with the question who the browser is. Kernel time does not count. The two profiles stay in target/bench/callgrind.*.
+stopping cost nothing. A click on a login link counts as one: with the question who the browser is. Kernel time does not
+count. The profiles stay in target/bench/callgrind.*.
 """
 
 import argparse

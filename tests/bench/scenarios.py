@@ -160,10 +160,10 @@ def clicks(tokens):
     return "".join(heads(f"/hub/login?login_token={token}", NAVIGATION) for token in tokens)
 
 
-def redeem(proxy, of):
+def redeem(proxy, of, tokens=None):
     """A click on a login link, which costs two questions to the hub more than a page, beside a page for the same browser."""
     page = per_request(proxy.process, lambda: load(of, "http", proxy.port, CONNECTIONS, of.seconds, heads(TARGET, NAVIGATION)))
-    tokens = clients.issue_links(proxy.management, of.redeems)
+    tokens = tokens or clients.issue_links(proxy.management, of.redeems)
     run = lambda: load(of, "http", proxy.port, CONNECTIONS, 30, clicks(tokens), f"count={of.redeems}", "status=302")  # noqa: E731
     figures = per_request(proxy.process, run)
     return {**figures, "page_cpu": page["cpu"]}

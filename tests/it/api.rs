@@ -1,4 +1,4 @@
-//! The management API in process: contract section 5, and T-MGMT of the threat model.
+//! The management API in process (T-MGMT of tests/README.md).
 //!
 //! Every answer in here is also held against `openapi.yaml`: its status must be documented, its body must fit the schema.
 

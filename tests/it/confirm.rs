@@ -1,4 +1,4 @@
-//! "Continue as alice": when a person is asked first, and forms with a token: contract.md section 3, step 4 and below.
+//! "Continue as alice": when a person is asked first, and forms with a token.
 
 mod forms;
 

@@ -1,4 +1,4 @@
-//! Event streams end with the session of their user, as tunnels do: contract.md section 3, step 6.
+//! Event streams end with the session of their user, as tunnels do (SECURITY.md).
 
 use crate::support::message::latin1;
 use crate::support::requests::chunk;

@@ -1,5 +1,5 @@
-//! Tokens that only an app can read: it is asked for the name, once, and then the token is redeemed like any other
-//! (contract.md section 4). The app answers as JupyterHub's forced-login example does.
+//! Tokens that only an app can read: it is asked for the name, once, and then the token is redeemed like any other.
+//! The app answers as JupyterHub's forced-login example does.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -196,7 +196,7 @@ fn a_hub_that_fails_at_any_question_of_a_redeem_logs_nobody_in_and_is_told_of_on
     ] {
         for way in WAYS {
             if path == "/hub/login" && (way == "500" || way == "503 in HTML") {
-                // The hub's own word on the login: it goes back as it is (contract.md 3.8).
+                // The hub's own word on the login: it goes back as it is.
                 continue;
             }
             for kind in [Kind::Ours, Kind::Signed, Kind::Foreign] {

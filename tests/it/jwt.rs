@@ -1,4 +1,4 @@
-//! Tokens that an app has signed itself (contract.md section 4): verified by its keys, used once, under its rules.
+//! Tokens that an app has signed itself (RFC 7519): verified by its keys, used once, under its rules.
 
 mod keys;
 mod race;

@@ -1,5 +1,5 @@
-//! Where a login may lead: contract.md section 3, step 2. Judged by hublatch through a real socket, by the `url` crate,
-//! and by node's URL, which is a browser's.
+//! Where a login may lead: a path on this origin, by the URL standard. Judged by hublatch through a real socket, by the
+//! `url` crate, and by node's URL, which is a browser's.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
-//! One token, many who want it: at most one login, whatever races, threads and failing stores do (contract.md section 3,
-//! step 5).
+//! One token, many who want it: at most one login, whatever races, threads and failing stores do.
 
 mod failing_store;
 

@@ -1,4 +1,4 @@
-//! From a click to a login at the hub: contract.md section 3, steps 1, 3, 7 and 8.
+//! From a click to a login at the hub: what consumes nothing, what is asked before, and what is sent once.
 
 mod hub_trouble;
 mod uninvited;

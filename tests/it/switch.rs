@@ -1,4 +1,4 @@
-//! Another user is logged in: her session ends first, in every place: contract.md section 3, step 6.
+//! Another user is logged in: her session ends first, in every place (SECURITY.md).
 
 use crate::redeem::{click, logins};
 use crate::support::proxy::wait_until;

@@ -1,4 +1,4 @@
-"""Every name that hublatch accepts is the same name to the hub (security.md 2.6)."""
+"""Every name that hublatch accepts is the same name to the hub (T-SCOPE of tests/README.md)."""
 
 import random
 import string

@@ -1,5 +1,5 @@
 //! `kill -9` at each step of a link's life: hublatch dies before or after a call of its store, or while the hub is being
-//! asked. What was promised before it died still holds when it is back (security.md 2.3, T-CRASH).
+//! asked. What was promised before it died still holds when it is back (T-CRASH of tests/README.md).
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! At most one login through restarts from old files and through failovers, with real servers (security.md F4).
+//! At most one login through restarts from old files and through failovers, with real servers (T-ROLL of tests/README.md).
 
 use hublatch::store::{Inserted, LinkStatus, Revoked, TokenStore as _};
 

@@ -29,7 +29,7 @@ pub(super) const WORDS: Words = Words {
     },
     link_revoked: Said {
         title: "Dieser Link wurde zurückgezogen",
-        what: "Die Anwendung, die ihn ausgestellt hat, oder ihr Betreiber hat ihn für ungültig erklärt.",
+        what: "Die Anwendung, die ihn ausgestellt hat, oder deren Betreiber hat ihn für ungültig erklärt.",
         advice: OPEN_AGAIN,
     },
     link_not_allowed: Said {

@@ -146,18 +146,7 @@ impl Dice {
 
 fn link(now: Moment) -> Link {
     let random = SystemRandom::new();
-    let grant = LoginGrant {
-        username: Username::from_store("alice").expect("a name"),
-        app: "portal".into(),
-        key: None,
-        next: None,
-        judged_by: None,
-        launch: None,
-        groups: None,
-        claims: None,
-        confirm: false,
-        state: None,
-    };
+    let grant = LoginGrant::new(Username::from_store("alice").expect("a name"), "portal".into());
     Link {
         id: LinkId::generate(&random).expect("randomness"),
         digest: LoginToken::generate(&random).expect("randomness").digest(),

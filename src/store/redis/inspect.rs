@@ -164,18 +164,10 @@ fn link(now: Moment) -> Result<Link, String> {
     Ok(Link {
         id: LinkId::generate(&random).map_err(no_randomness)?,
         digest: LoginToken::generate(&random).map_err(no_randomness)?.digest(),
-        grant: LoginGrant {
-            username: Username::from_store("doctor").ok_or("the name of the trial's user is refused")?,
-            app: APP.into(),
-            key: None,
-            next: None,
-            judged_by: None,
-            launch: None,
-            groups: None,
-            claims: None,
-            confirm: false,
-            state: None,
-        },
+        grant: LoginGrant::new(
+            Username::from_store("doctor").ok_or("the name of the trial's user is refused")?,
+            APP.into(),
+        ),
         status: LinkStatus::Pending,
         issued: now,
         expires: now.plus(TRIAL_LIFE),

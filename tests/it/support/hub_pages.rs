@@ -75,7 +75,7 @@ impl Accounts {
     }
 
     /// As a hub with an auto_login authenticator: a user who is logged in is not authenticated again, and a session id
-    /// that the browser sends is kept (jupyterhub.md 4).
+    /// that the browser sends is kept.
     fn login(&mut self, seen: &Seen) -> Vec<u8> {
         if seen.method != "GET" {
             return page("403 Forbidden", "XSRF cookie does not match", &[]);

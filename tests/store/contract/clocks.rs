@@ -1,4 +1,4 @@
-//! Two clocks decide (security.md F4, T-CLOCK): whichever says "over" first is believed.
+//! Two clocks decide (T-CLOCK of tests/README.md): whichever says "over" first is believed.
 
 use hublatch::store::RETENTION;
 use jiff::SignedDuration;

@@ -201,16 +201,8 @@ pub fn link(now: Moment, life: Duration) -> Link {
         id: LinkId::generate(&SystemRandom::new()).expect("randomness"),
         digest: digest(),
         grant: LoginGrant {
-            username: user("alice"),
-            app: APP.clone(),
-            key: None,
             next: Some("/user/alice/lab".to_owned()),
-            judged_by: None,
-            launch: None,
-            groups: None,
-            claims: None,
-            confirm: false,
-            state: None,
+            ..LoginGrant::new(user("alice"), APP.clone())
         },
         status: LinkStatus::Pending,
         issued: now,

@@ -1,4 +1,4 @@
-//! A hub that makes, tells of and deletes tokens of its users, as JupyterHub does (jupyterhub.md 8).
+//! A hub that makes, tells of and deletes tokens of its users, as JupyterHub does.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

@@ -1,0 +1,135 @@
+//! Errors as RFC 6749 § 5.2 writes them, with the members of this API's other errors beside them.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde::Serialize;
+
+use crate::api::error::{ApiError, hub_status_and_code, refusal_status_and_code, whole_seconds};
+use crate::api::{Answer, json_answer};
+use crate::hub::HubError;
+use crate::login::hub_tokens::NoHubToken;
+
+/// An error of RFC 6749 § 5.2.
+#[derive(Debug)]
+pub(in crate::api) struct OAuthError {
+    status: StatusCode,
+    error: &'static str,
+    code: &'static str,
+    description: String,
+    retry_after: Option<Duration>,
+    /// For 401: how the client has tried to prove itself.
+    challenge: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ErrorJson<'a> {
+    error: &'a str,
+    error_description: &'a str,
+    status: u16,
+    message: &'a str,
+    code: &'a str,
+}
+
+impl OAuthError {
+    pub(super) fn new(error: &'static str, description: String) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error,
+            code: error,
+            description,
+            retry_after: None,
+            challenge: None,
+        }
+    }
+
+    pub(super) fn request(description: String) -> Self {
+        Self::new("invalid_request", description)
+    }
+
+    /// No key of an app. `challenge`: how the client should prove itself.
+    pub(super) fn no_client(challenge: &'static str) -> Self {
+        let description = "no key of an app, or one that is not known".to_owned();
+        let status = StatusCode::UNAUTHORIZED;
+        Self { status, challenge: Some(challenge), ..Self::new("invalid_client", description) }
+    }
+
+    pub(super) fn hub(error: &HubError) -> Self {
+        let (status, code) = hub_status_and_code(error);
+        let retry_after = error.retry_after();
+        Self { status, code, retry_after, ..Self::new("temporarily_unavailable", error.to_string()) }
+    }
+
+    /// The answer.
+    pub(in crate::api) fn into_answer(self) -> Answer {
+        let Self { status, error, code, description, retry_after, challenge } = self;
+        if status.is_server_error() {
+            tracing::error!(code, error = %description, "management API");
+        }
+        let json = ErrorJson {
+            error,
+            error_description: &description,
+            status: status.as_u16(),
+            message: &description,
+            code,
+        };
+        let mut answer = json_answer(status, &json);
+        if let Some(retry_after) = retry_after {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+        }
+        if let Some(challenge) = challenge {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        answer
+    }
+}
+
+/// A body that cannot be had.
+impl From<ApiError> for OAuthError {
+    fn from(error: ApiError) -> Self {
+        let (status, code) = error.status_and_code();
+        Self { status, code, ..Self::request(error.to_string()) }
+    }
+}
+
+impl From<NoHubToken> for OAuthError {
+    fn from(none: NoHubToken) -> Self {
+        let description = none.to_string();
+        match none {
+            NoHubToken::NotForApp => Self::new("unauthorized_client", description),
+            NoHubToken::Scope(_) => Self::new("invalid_scope", description),
+            NoHubToken::Refused { message } if message.contains("scope") => {
+                Self::new("invalid_scope", description)
+            }
+            NoHubToken::Lifetime { .. } | NoHubToken::Refused { .. } => Self::request(description),
+            NoHubToken::RateLimited { retry_after } => Self {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                code: "rate_limited",
+                retry_after: Some(retry_after),
+                ..Self::new("temporarily_unavailable", description)
+            },
+            NoHubToken::Subject(refusal) => match refusal_status_and_code(&refusal) {
+                (status, code) if status.is_server_error() => {
+                    Self { status, code, ..Self::new("temporarily_unavailable", description) }
+                }
+                // RFC 8693 § 2.2.2: whatever is wrong with the token.
+                (_, code) => Self { code, ..Self::request(description) },
+            },
+            NoHubToken::NotOfApp => Self { code: "unknown", ..Self::request(description) },
+            NoHubToken::ConfirmRequired => Self { code: "confirm_required", ..Self::request(description) },
+            NoHubToken::NoSuchUser(_) => Self { code: "no_such_user", ..Self::request(description) },
+            NoHubToken::Endless => Self {
+                status: StatusCode::BAD_GATEWAY,
+                code: "hub_error",
+                ..Self::new("temporarily_unavailable", description)
+            },
+            NoHubToken::Hub(error) => Self::hub(&error),
+            NoHubToken::BrokenOff => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: "draining",
+                ..Self::new("temporarily_unavailable", description)
+            },
+        }
+    }
+}
