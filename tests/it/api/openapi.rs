@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hublatch::api::{OPENAPI, ROUTES};
+use hublatch::config::Config;
 use hublatch::store::MemoryStore;
 use serde_json::{Value, json};
 
@@ -148,11 +149,13 @@ async fn every_documented_status_can_be_seen() {
     assert!(unseen.is_empty(), "documented, and never seen: {unseen:#?}");
 }
 
-/// An API that launches servers at the hub of `url`, which has a tenth of a second for each answer.
+/// An API that launches servers at the hub of `url`.
 fn launching(url: &str) -> TestApi {
-    let mut config = config_before(url, "api_token = \"0123456789abcdef\"");
-    config.limits.hub_api_timeout = Duration::from_millis(100);
-    TestApi::with(Variant { config, ..Variant::default() })
+    TestApi::with(Variant { config: launches_at(url), ..Variant::default() })
+}
+
+fn launches_at(url: &str) -> Config {
+    config_before(url, "api_token = \"0123456789abcdef\"")
 }
 
 /// Brings about what only launches do.
@@ -162,7 +165,13 @@ async fn see_launches(unseen: &mut BTreeSet<String>) {
     let orders = json!({ "links": [order] });
     let hub = FakeHub::start();
     let server = HubServer::of(&hub, "me", "named").known();
-    let api = launching(&hub.url());
+    let store = Arc::new(MemoryStore::new(100));
+    let of_both = |config| TestApi::with(Variant { config, store: store.clone(), ..Variant::default() });
+    let api = of_both(launches_at(&hub.url()));
+    // For a hub that does not answer at all.
+    let mut config = launches_at(&hub.url());
+    config.limits.hub_api_timeout = Duration::from_millis(50);
+    let impatient = of_both(config);
     let issued = api.issue(order.clone()).await;
     let plain = api.issue(json!({"username": "me"})).await;
     let url = issued["server"]["progress_url"].as_str().unwrap().to_owned();
@@ -186,18 +195,24 @@ async fn see_launches(unseen: &mut BTreeSet<String>) {
     let busy = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
     for place in [users, watched] {
         for answer in [Some(page), Some(busy), None] {
-            match answer {
-                Some(bytes) => hub.reply(place, bytes),
-                None => hub.on(place, |exchange| {
-                    while exchange.wire.idle_head().is_some() {}
-                    Then::Close
-                }),
-            }
+            let api = match answer {
+                Some(bytes) => {
+                    hub.reply(place, bytes);
+                    &api
+                }
+                None => {
+                    hub.on(place, |exchange| {
+                        while exchange.wire.idle_head().is_some() {}
+                        Then::Close
+                    });
+                    &impatient
+                }
+            };
             if place == users {
-                see(unseen, &api, ("post", path, post(path).key(PORTAL).json(&order))).await;
-                see(unseen, &api, ("post", batch, post(batch).key(PORTAL).json(&orders))).await;
+                see(unseen, api, ("post", path, post(path).key(PORTAL).json(&order))).await;
+                see(unseen, api, ("post", batch, post(batch).key(PORTAL).json(&orders))).await;
             } else {
-                see(unseen, &api, ("get", progress, get(&url).key(PORTAL))).await;
+                see(unseen, api, ("get", progress, get(&url).key(PORTAL))).await;
             }
         }
     }
