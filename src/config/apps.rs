@@ -12,7 +12,7 @@ use super::jwt::{jwt, service_url};
 use super::origin::{click_origin, next_prefix};
 use super::parse::{app_name, duration_within, one_of, rate, written};
 use super::{AppHubTokens, Jwt, hub_tokens};
-use crate::token::{KeyDigest, NamePattern, UsernameCase, UsernameRule};
+use crate::token::{KeyDigest, KeyId, NamePattern, UsernameCase, UsernameRule};
 
 /// Digests that everybody knows: of the example keys in our documentation, and of no text at all.
 ///
@@ -56,6 +56,8 @@ pub struct App {
     pub name: Arc<str>,
     /// Digests of its keys: one, or two while they rotate.
     pub keys: Vec<KeyDigest>,
+    /// Their ids, which every redeeming asks for: to make one costs as much as half a page.
+    pub key_ids: Vec<KeyId>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// Whom it may log in, within `login.usernames`.
@@ -170,6 +172,7 @@ impl Rules {
     pub(super) fn app(self, name: Arc<str>, keys: Vec<KeyDigest>, scopes: Vec<Scope>) -> App {
         App {
             name,
+            key_ids: keys.iter().map(KeyDigest::id).collect(),
             keys,
             scopes,
             usernames: self.usernames,

@@ -144,7 +144,7 @@ impl App {
 
     /// Whether the key is one of the app's.
     pub fn has_key(&self, key: KeyId) -> bool {
-        self.keys.iter().any(|known| known.id() == key)
+        self.key_ids.contains(&key)
     }
 
     /// Whether the app may lead a browser to `next`.
