@@ -4,8 +4,8 @@
 #   docker/demo.sh           starts all of it, prints the URL to open, and ends all of it on Ctrl-C
 #   docker/demo.sh --check   starts all of it on free ports, logs a user in through the app as a browser would, ends it
 #
-# From the environment: DEMO_PORT_PORTAL (8002), DEMO_PORT_PUBLIC (8000), DEMO_PORT_MANAGEMENT (8001), DEMO_PORT_HUB (8400),
-# DEMO_PORT_HUB_INTERNAL (18401), DEMO_PORT_PROXY_API (18402); PYTHON, the Python to make target/venv with;
+# From the environment: DEMO_PORT_PORTAL (8002), DEMO_PORT_PUBLIC (8000), DEMO_PORT_MANAGEMENT (8001),
+# DEMO_PORT_HUB (8400), DEMO_PORT_HUB_INTERNAL (18401), DEMO_PORT_PROXY_API (18402); PYTHON, the Python to make target/venv with;
 # HUBLATCH_BIN, a hublatch that is built already; DEMO_STATE, a directory to make and use instead of target/demo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -58,7 +58,8 @@ main() {
 
 require_tools() {
   [ -n "${HUBLATCH_BIN:-}" ] || command -v cargo >/dev/null || fail "cargo is missing: install Rust (https://rustup.rs)"
-  [ -n "${HUBLATCH_BIN:-}" ] || command -v cc >/dev/null || fail "cc is missing: install a C compiler (Debian: build-essential)"
+  [ -n "${HUBLATCH_BIN:-}" ] || command -v cc >/dev/null ||
+    fail "cc is missing: install a C compiler (Debian: build-essential)"
   command -v "$python" >/dev/null || fail "$python is missing: install Python 3.10 or later, or set PYTHON"
 }
 
@@ -89,7 +90,8 @@ for name, port in (argument.split("=") for argument in sys.argv[1:]):
     try:
         held.append(socket.create_server(("127.0.0.1", int(port))))
     except OSError as error:
-        sys.exit(f"demo.sh: port {port} of 127.0.0.1: {os.strerror(error.errno)}; end what uses it, or set {name} to another port")
+        why = os.strerror(error.errno)
+        sys.exit(f"demo.sh: port {port} of 127.0.0.1: {why}; end what uses it, or set {name} to another port")
 ' "DEMO_PORT_PORTAL=$port_portal" "DEMO_PORT_PUBLIC=$port_public" "DEMO_PORT_MANAGEMENT=$port_management" \
     "DEMO_PORT_HUB=$port_hub" "DEMO_PORT_HUB_INTERNAL=$port_hub_internal" "DEMO_PORT_PROXY_API=$port_proxy_api"
 }
@@ -155,7 +157,8 @@ start_portal() {
 
 # ---- processes ----
 
-# start NAME COMMAND...: in a process group of its own, so that Ctrl-C reaches this script alone, which then ends them in order.
+# start NAME COMMAND...: in a process group of its own, so that Ctrl-C reaches this script alone, which then ends them in
+# order.
 start() {
   names+=("$1")
   set -m

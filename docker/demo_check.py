@@ -1,4 +1,4 @@
-"""Presses the portal's button as a browser would, and follows the link to JupyterLab as the right user: demo.sh --check.
+"""Presses the portal's button as a browser would, and follows the link to JupyterLab: demo.sh --check.
 
     demo_check.py PORTAL_URL PUBLIC_URL
 
@@ -29,7 +29,8 @@ browser = build_opener(ProxyHandler({}), HTTPCookieProcessor(CookieJar()), NoRed
 
 def navigate(url, site, form=None):
     """One navigation to a document, with the headers by which browsers say so. Returns (status, location, text)."""
-    headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": site}
+    headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    headers["Sec-Fetch-Site"] = site
     if form is not None:
         headers["Origin"] = "{0.scheme}://{0.netloc}".format(urlsplit(url))
     request = Request(url, urlencode(form).encode() if form is not None else None, headers)
@@ -72,7 +73,8 @@ def main(portal, public):
     expect(link.startswith(f"{public}/hub/login?login_token=hl_"), f"a login link at {public}", link.partition("?")[0])
 
     status, url, text = follow(link, "same-site")
-    expect(status == 200 and urlsplit(url).path == f"/user/{USER}/lab", f"200 at /user/{USER}/lab", f"{status} at {urlsplit(url).path}")
+    path, lab = urlsplit(url).path, f"/user/{USER}/lab"
+    expect(status == 200 and path == lab, f"200 at {lab}", f"{status} at {path}")
     config = re.search(r'<script id="jupyter-config-data" type="application/json">(.*?)</script>', text, re.S)
     expect(config is not None, "JupyterLab's page", repr(text[:200]))
     user = json.loads(config[1]).get("hubUser")

@@ -19,6 +19,11 @@ impl Deadline {
         self.since = None;
     }
 
+    /// The next wait begins, or has begun, at `since`.
+    pub fn begin(&mut self, since: Instant) {
+        self.since = Some(since);
+    }
+
     /// Ready when nothing has come for `limit`.
     pub fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);

@@ -1,32 +1,54 @@
-//! A future that waits for what seldom happens, within a task that is woken often.
+//! What waits for something that seldom happens, within a task that is woken often: it is asked only when it was woken.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Polls a future only when that future itself was woken. A cancellation takes a lock each time it is polled, and a
-/// connection is polled several times for each request.
-#[derive(Debug)]
-pub struct Dormant<F> {
-    future: F,
-    alarm: Option<Arc<Alarm>>,
-}
+/// Tells what of a task was woken: something that waits with a waker of its own need not be asked before that rings.
+#[derive(Debug, Default)]
+pub struct Alarm(Option<(Arc<Bell>, Waker)>);
 
 #[derive(Debug)]
-struct Alarm {
+struct Bell {
     rang: AtomicBool,
     task: Waker,
 }
 
-impl<F> Dormant<F> {
-    /// Wraps `future`.
-    pub fn new(future: F) -> Self {
-        Self { future, alarm: None }
+impl Alarm {
+    /// The waker to wait with in the task of `cx`; none if that would be to wait on: nothing has rung since.
+    #[inline]
+    pub fn due(&mut self, cx: &Context<'_>) -> Option<&Waker> {
+        match &self.0 {
+            Some((bell, _)) if bell.task.will_wake(cx.waker()) => {
+                if !bell.rang.load(Ordering::Acquire) {
+                    return None;
+                }
+                // Before it is asked: what rings meanwhile counts.
+                bell.rang.store(false, Ordering::Relaxed);
+            }
+            // The first time, or another task than before.
+            _ => self.hang(cx.waker()),
+        }
+        self.0.as_ref().map(|(_, waker)| waker)
+    }
+
+    /// A bell for another task.
+    #[cold]
+    fn hang(&mut self, task: &Waker) {
+        let bell = Arc::new(Bell { rang: AtomicBool::new(false), task: task.clone() });
+        self.0 = Some((Arc::clone(&bell), Waker::from(bell)));
+    }
+
+    /// Nothing waits with the waker any more: it is due the next time.
+    pub fn ring(&self) {
+        if let Some((bell, _)) = &self.0 {
+            bell.rang.store(true, Ordering::Relaxed);
+        }
     }
 }
 
-impl Wake for Alarm {
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -37,24 +59,28 @@ impl Wake for Alarm {
     }
 }
 
+/// Polls a future only when that future itself was woken. A cancellation takes a lock each time it is polled, and a
+/// connection is polled several times for each request.
+#[derive(Debug)]
+pub struct Dormant<F> {
+    future: F,
+    alarm: Alarm,
+}
+
+impl<F> Dormant<F> {
+    /// Wraps `future`.
+    pub fn new(future: F) -> Self {
+        Self { future, alarm: Alarm::default() }
+    }
+}
+
 impl<F: Future + Unpin> Future for Dormant<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.get_mut();
-        let alarm = match &mut this.alarm {
-            Some(alarm) if alarm.task.will_wake(cx.waker()) => {
-                if !alarm.rang.load(Ordering::Acquire) {
-                    return Poll::Pending;
-                }
-                alarm.rang.store(false, Ordering::Relaxed);
-                alarm
-            }
-            // The first poll, or another task than before.
-            alarm => alarm.insert(Arc::new(Alarm { rang: AtomicBool::new(false), task: cx.waker().clone() })),
-        };
-        let waker = Waker::from(Arc::clone(alarm));
-        Pin::new(&mut this.future).poll(&mut Context::from_waker(&waker))
+        let Self { future, alarm } = self.get_mut();
+        let Some(waker) = alarm.due(cx) else { return Poll::Pending };
+        Pin::new(future).poll(&mut Context::from_waker(waker))
     }
 }
 

@@ -9,7 +9,8 @@
 // Call it from your server, never from a browser. A link is a credential until it is used: give it to nobody but the
 // browser that asked, and write it into no log.
 //
-// As a program it does the same: HUBLATCH_API_URL=... HUBLATCH_API_KEY_FILE=... node hublatch.mjs alice --path lab --launch
+// As a program it does the same:
+// HUBLATCH_API_URL=... HUBLATCH_API_KEY_FILE=... node hublatch.mjs alice --path lab --launch
 
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -38,8 +39,8 @@ export class Hublatch {
   /**
    * Issues a link: `path`, `server`, `next`, `expires_in`, `launch` and the other fields of openapi.yaml.
    *
-   * With `launch: true`, or an object of user options, the user and the server are there or on their way when this comes
-   * back: `link.server.ready` says which.
+   * With `launch: true`, or an object of user options, the user and the server are there or on their way when this
+   * comes back: `link.server.ready` says which.
    */
   async link(username, order = {}) {
     return this.#json("POST", "/api/v1/links", { username, ...order });

@@ -6,10 +6,11 @@
     for event in latch.progress(link):
         print(event["progress"], event["message"])
 
-Call it from your server, never from a browser. A link is a credential until it is used: give it to nobody but the browser
-that asked, and write it into no log. Python 3.9 or later.
+Call it from your server, never from a browser. A link is a credential until it is used: give it to nobody but the
+browser that asked, and write it into no log. Python 3.9 or later.
 
-As a program it does the same: HUBLATCH_API_URL=... HUBLATCH_API_KEY_FILE=... python3 hublatch.py alice --path lab --launch
+As a program it does the same:
+HUBLATCH_API_URL=... HUBLATCH_API_KEY_FILE=... python3 hublatch.py alice --path lab --launch
 """
 
 import argparse
@@ -23,7 +24,7 @@ ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
 
 class HublatchError(Exception):
-    """No. `code` is a word to act upon, `status` that of HTTP (0: no answer), `retry_after` seconds to wait, if told."""
+    """No. `code` is a word to act upon, `status` of HTTP (0: no answer), `retry_after` seconds to wait, if told."""
 
     def __init__(self, status, code, message, retry_after=None):
         super().__init__(f"{message} ({status}, {code})" if status else message)

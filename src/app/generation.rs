@@ -216,7 +216,11 @@ pub(super) struct Management(Arc<Api>);
 impl Service for Management {
     type Body = AnswerBody;
 
-    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<AnswerBody> {
-        self.0.answer(Some(connection.peer), request).await
+    async fn answer(
+        &self,
+        connection: ConnectionInfo,
+        request: Box<Request<Incoming>>,
+    ) -> Response<AnswerBody> {
+        self.0.answer(Some(connection.peer), *request).await
     }
 }

@@ -11,7 +11,7 @@ use super::file::ConfigFile;
 use super::jwt::{jwt, service_url};
 use super::origin::{click_origin, next_prefix};
 use super::parse::{app_name, duration_within, one_of, rate, written};
-use super::{App, Scope, hub};
+use super::{AppHubTokens, Jwt, hub_tokens};
 use crate::token::{KeyDigest, NamePattern, UsernameCase, UsernameRule};
 
 /// Digests that everybody knows: of the example keys in our documentation, and of no text at all.
@@ -32,6 +32,55 @@ const RATE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
 
 /// Live links, unless the app says otherwise.
 const LIVE_LINKS: usize = 10_000;
+
+/// What an app may do with its own links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Issue links.
+    Issue,
+    /// Read their status.
+    Read,
+    /// Revoke them.
+    Revoke,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Issue, Self::Read, Self::Revoke];
+}
+
+/// `[[apps]]`: who may issue links, and which.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Unique name, for logs and metrics.
+    pub name: Arc<str>,
+    /// Digests of its keys: one, or two while they rotate.
+    pub keys: Vec<KeyDigest>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Whom it may log in, within `login.usernames`.
+    pub usernames: NamePattern,
+    /// Whom it may not, whatever `usernames` says.
+    pub deny_usernames: Vec<String>,
+    /// Prefixes of `next` that it may use; whole path segments.
+    pub next: Vec<String>,
+    /// The longest life of its links; at most `login.max_lifetime`.
+    pub max_lifetime: Duration,
+    /// The most links it may issue per second.
+    pub rate_per_second: NonZeroU32,
+    /// The most links of its that wait to be used.
+    pub max_live_links: usize,
+    /// Where its clicks come from; empty: anywhere.
+    pub origins: Vec<HeaderValue>,
+    /// How it signs tokens of its own, if it does.
+    pub jwt: Option<Jwt>,
+    /// Where it turns tokens of its own into names, if it does.
+    pub exchange_url: Option<url::Url>,
+    /// What hub tokens it may have, if any.
+    pub hub_tokens: Option<AppHubTokens>,
+    /// Whether it may say of which groups its users are, and make other claims: not a user who issues links herself.
+    pub vouches: bool,
+}
 
 /// What one app may not share with another: the keys where each name and each digest was first written.
 #[derive(Default)]
@@ -71,7 +120,7 @@ fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &
     let keys = keys(file, &key("keys"), makes_tokens, taken);
     let scopes = scopes(file, &key("scopes"));
     let rules = rules(file, section, longest);
-    let hub_tokens = hub::of_app(file, section);
+    let hub_tokens = hub_tokens::of_app(file, section);
     let (jwt, exchange_url, hub_tokens) = (jwt?, exchange_url?, hub_tokens?);
     let keys = keys?;
     if hub_tokens.is_some() && keys.is_empty() {

@@ -1,13 +1,33 @@
 //! `[embed]`: who may show the notebooks in frames.
 
+use super::PublicUrl;
 use super::file::ConfigFile;
 use super::jwt::is_loopback;
 use super::origin::click_origin;
 use super::parse::one_of;
-use super::{Embed, EmbedCookies, PublicUrl};
 
 const COOKIES: [(&str, EmbedCookies); 3] =
     [("lax", EmbedCookies::Lax), ("none", EmbedCookies::None), ("partitioned", EmbedCookies::Partitioned)];
+
+/// `[embed]`.
+#[derive(Debug, Clone)]
+pub struct Embed {
+    /// Origins of the pages that may have frames with the hub and its servers in them.
+    pub frame_ancestors: Vec<String>,
+    /// How cookies are made to work there.
+    pub cookies: EmbedCookies,
+}
+
+/// What is done to cookies for frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbedCookies {
+    /// Nothing: frames of the same site.
+    Lax,
+    /// `SameSite=None; Secure`: frames of any site.
+    None,
+    /// And `Partitioned`: another login for each site with a frame.
+    Partitioned,
+}
 
 /// `[embed]`, if there is one: `Some(None)` is none, `None` a bad one.
 #[allow(clippy::option_option)] // the outer one is that of every reader: a fault has been noted

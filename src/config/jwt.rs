@@ -10,10 +10,42 @@ use super::file::ConfigFile;
 use super::origin::web_url;
 use super::parse::one_of;
 use super::secret::public_text;
-use super::{Jwt, JwtAlgorithm, JwtKeys};
 
 const ALGORITHMS: [(&str, JwtAlgorithm); 3] =
     [("EdDSA", JwtAlgorithm::EdDsa), ("ES256", JwtAlgorithm::Es256), ("RS256", JwtAlgorithm::Rs256)];
+
+/// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).
+#[derive(Debug, Clone)]
+pub struct Jwt {
+    /// `iss`; no other app has the same.
+    pub issuer: String,
+    /// `aud` must be this or hold it.
+    pub audience: String,
+    /// What verifies the signatures.
+    pub keys: JwtKeys,
+    /// How they may be made.
+    pub algorithms: Vec<JwtAlgorithm>,
+}
+
+/// Where the public keys of an app are.
+#[derive(Debug, Clone)]
+pub enum JwtKeys {
+    /// One key, in PEM.
+    Pem(String),
+    /// A JWK Set (RFC 7517 § 5) at this URL.
+    Url(Url),
+}
+
+/// How a token is signed (RFC 7518 § 3.1, RFC 8037 § 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JwtAlgorithm {
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 to 8192 bits.
+    Rs256,
+}
 
 /// The section `key` (`apps[0].jwt`), if there is one: `Some(None)` is none, `None` a bad one. `issuers`: those of other
 /// apps, and where they are written.

@@ -11,7 +11,6 @@ use super::file::ConfigFile;
 use super::origin::page_url;
 use super::parse::{duration_within, folded, header, one_of, parameter, written};
 use super::secret::{Noted, Secret, refuse_exposed, secret};
-use super::{Assertion, Confirm, Login, WithoutToken};
 use crate::token::{UsernameCase, UsernameRule};
 
 /// The longest life that any configuration may give a token.
@@ -22,6 +21,78 @@ const LIFETIME_MIN: Duration = Duration::from_secs(1);
 const REPLAY_GRACE_MAX: Duration = Duration::from_mins(10);
 /// An assertion is used at once; longer than this it would only serve a thief.
 const ASSERTION_LIFETIME_MAX: Duration = Duration::from_mins(1);
+
+/// What a visitor gets at the login path without a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutToken {
+    /// Our page (403) if the hub does not know the visitor; others go on.
+    Page,
+    /// The hub's own login.
+    Forward,
+    /// The app's page if the hub does not know the visitor, with a `state` that binds the link to come to her browser.
+    Redirect,
+}
+
+/// When the confirm page is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirm {
+    /// When another user is logged in, the click comes from elsewhere, or no browser vouches for it.
+    Auto,
+    /// Before each login.
+    Always,
+    /// Only for links that ask for it.
+    Never,
+}
+
+/// `[login]`.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The query parameter that holds the token: lower-case letters, digits and `_`.
+    pub parameter: String,
+    /// The identity header.
+    pub user_header: HeaderName,
+    /// Life of a token that asks for none.
+    pub lifetime: Duration,
+    /// The longest life that a token can be given.
+    pub max_lifetime: Duration,
+    /// What may be a user name.
+    pub usernames: UsernameRule,
+    /// What a visitor without a token gets.
+    pub without_token: WithoutToken,
+    /// The app's own page, for "back to …".
+    pub app_url: Option<String>,
+    /// When to ask before a login.
+    pub confirm: Confirm,
+    /// How long a used link still leads its user on.
+    pub replay_grace: Duration,
+    /// Whether only links that are bound to a browser work.
+    pub require_state: bool,
+    /// Where a browser goes that has logged out; none: the hub's own page.
+    pub after_logout_url: Option<String>,
+}
+
+/// `[assertion]`.
+#[derive(Clone)]
+pub struct Assertion {
+    /// The header that carries the signed proof.
+    pub header: HeaderName,
+    /// Ed25519 private key, PKCS#8 in PEM.
+    pub key_pem: Zeroizing<Vec<u8>>,
+    /// Life of an assertion.
+    pub lifetime: Duration,
+    /// `aud`: who must accept it.
+    pub audience: String,
+}
+
+impl std::fmt::Debug for Assertion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assertion")
+            .field("header", &self.header)
+            .field("lifetime", &self.lifetime)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}
 
 /// The lives of tokens: what `[login]` says and `[[apps]]` must keep to.
 pub(super) struct Lifetimes {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use super::file::ConfigFile;
 use super::parse::one_of;
 use super::read::shown;
-use super::{Image, Language, Pages, Template};
 
 const LANGUAGES: [(&str, Option<Language>); 4] = [
     ("auto", None),
@@ -23,6 +22,50 @@ const TEMPLATE_BYTES_MAX: u64 = 256 * 1024;
 /// The largest logo: it is written into each page.
 const LOGO_BYTES_MAX: u64 = 64 * 1024;
 const NAME_CHARS_MAX: usize = 64;
+
+/// A language of our own pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// `en`.
+    English,
+    /// `de`.
+    German,
+    /// `fr`.
+    French,
+}
+
+/// `[pages]`.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    /// The one language; none: the browser's choice.
+    pub language: Option<Language>,
+    /// The name of the application or of its operator.
+    pub name: Option<String>,
+    /// Its logo.
+    pub logo: Option<Image>,
+    /// The operator's own templates.
+    pub templates: Vec<Template>,
+}
+
+/// A picture.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// `image/svg+xml`.
+    pub media_type: &'static str,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+/// A template of the operator's, not judged yet.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// `page.html`.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// What is in it, with line feeds alone.
+    pub text: String,
+}
 
 /// `[pages]`. Whether the templates can be rendered is for `pages` to see, which knows what they are given.
 pub(super) fn pages(file: &mut ConfigFile) -> Option<Pages> {

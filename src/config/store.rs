@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::file::ConfigFile;
 use super::parse::duration_within;
 use super::secret::{Noted, Secret, refuse_exposed, secret};
-use super::{Redis, RedisServers, Store, StoreUrl, redis};
+use super::{RedisServers, redis};
 
 /// Live tokens: more would not fit into the memory of any machine, and twice as many are counted by 32 bits.
 pub(super) const TOKENS_MAX: usize = 1_000_000_000;
@@ -19,6 +19,60 @@ const CA_BYTES_MAX: u64 = 1024 * 1024;
 
 const EXAMPLES: &str = "write \"memory:\", a file, for example \"redb:///var/lib/hublatch/tokens.redb\", or a Redis or \
                         Valkey, for example \"redis://127.0.0.1:6379/0\"";
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Which kind, and where.
+    pub url: StoreUrl,
+    /// The most live tokens; above it issuing answers 503.
+    pub max_tokens: usize,
+}
+
+/// Where live tokens are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `memory:`: in this process; they do not survive it.
+    Memory,
+    /// `redb:///var/lib/hublatch/tokens.redb`: in a file of this process.
+    Redb(PathBuf),
+    /// `redis://` and its kin: in a server that replicas share.
+    Redis(Redis),
+}
+
+/// A Redis or Valkey.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Redis {
+    /// Which servers.
+    pub servers: RedisServers,
+    /// The number of the database.
+    pub database: i64,
+    /// The ACL user; none: the default user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Zeroizing<String>>,
+    /// The ACL user of the Sentinels; none: their default user.
+    pub sentinel_username: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<Zeroizing<String>>,
+    /// Certificates that sign the server's, in PEM; none: the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// What the names of all keys begin with.
+    pub prefix: String,
+    /// The longest wait for a connection and for an answer.
+    pub timeout: Duration,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis")
+            .field("servers", &self.servers)
+            .field("database", &self.database)
+            .field("username", &self.username)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
 
 /// What `store.url` alone says.
 enum Place {

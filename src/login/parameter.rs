@@ -15,6 +15,8 @@ const TURNS_MAX: usize = 16;
 pub struct Parameter {
     /// Folded: lower case, `-` as `_`.
     name: String,
+    /// One byte of the name in both of its spellings: the one that is rarest elsewhere.
+    rare: [u8; 2],
 }
 
 /// One byte of a decoded query and where it was written.
@@ -28,7 +30,10 @@ struct Decoded {
 impl Parameter {
     /// The parameter `name`, as `login.parameter` spells it.
     pub fn new(name: &str) -> Self {
-        Self { name: name.bytes().map(|byte| char::from(fold(byte))).collect() }
+        let name: String = name.bytes().map(|byte| char::from(fold(byte))).collect();
+        let first = name.bytes().next().unwrap_or_default();
+        let rare = if name.contains('_') { [b'_', b'-'] } else { [first, first.to_ascii_uppercase()] };
+        Self { name, rare }
     }
 
     /// The exact spelling, the only one that redeems.
@@ -38,6 +43,11 @@ impl Parameter {
 
     /// Whether `query` holds the parameter in any spelling, at any depth.
     pub fn mentions(&self, query: impl AsRef<[u8]>) -> bool {
+        // Encoded or not, one of these is in every spelling, and in few other queries.
+        let [rare, variant] = self.rare;
+        if memchr::memchr3(rare, variant, b'%', query.as_ref()).is_none() {
+            return false;
+        }
         // The common query is short and decodes to itself; the map of spans is only built when something is found.
         let mut level = Cow::Borrowed(query.as_ref());
         for _ in 0..=NESTING_MAX {

@@ -12,7 +12,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Version};
 use ipnet::IpNet;
 
-use super::identity::Identity;
+use super::found::Found;
 use super::request_id::X_REQUEST_ID;
 use crate::config::PublicUrl;
 use crate::login::parameter::Parameter;
@@ -151,39 +151,12 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// What one walk past a request's headers finds: a lookup of each by name would cost more, and mostly there is nothing.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// There is an `Upgrade`.
-    pub upgrade: bool,
-    connection: bool,
-    referer: bool,
-    /// Names that must not go upstream.
-    unwanted: Vec<HeaderName>,
-}
-
-impl Found {
-    /// Walks past `headers`.
-    pub fn among(headers: &HeaderMap, identity: &Identity) -> Self {
-        let mut found = Self::default();
-        for name in headers.keys() {
-            if is_hop_by_hop(name) || is_forwarding(name) || identity.is_reserved(name) {
-                found.upgrade |= *name == UPGRADE;
-                found.connection |= *name == CONNECTION;
-                found.unwanted.push(name.clone());
-            } else if *name == REFERER {
-                found.referer = true;
-            }
-        }
-        found
-    }
-}
-
 /// Removes what must not go upstream from a request: hop-by-hop headers and what `Connection` names, every spelling of
 /// an identity, every forwarding header, a Referer with a token.
 pub fn strip_request(headers: &mut HeaderMap, found: Found, parameter: &Parameter) {
     if found.connection {
         strip_named_by_connection(headers);
+        headers.remove(CONNECTION);
     }
     for name in found.unwanted {
         headers.remove(name);
@@ -226,7 +199,8 @@ fn strip_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+/// Whether it ends here.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     // Nearly every other header is told apart by its first byte.
     matches!(name.as_str().as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u'))
         && HOP_BY_HOP.contains(name)
@@ -245,13 +219,10 @@ fn is_kept(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("content-")
 }
 
-/// Every spelling; of the request's id, which is ours by now, every other one.
-fn is_forwarding(name: &HeaderName) -> bool {
-    let bytes = name.as_str().as_bytes();
-    // Nearly every other header is told apart by its first byte.
-    matches!(bytes.first(), Some(b'x' | b'f'))
-        && (FORWARDING.iter().any(|forwarding| spells(bytes, forwarding))
-            || (spells(bytes, X_REQUEST_ID.as_str()) && *name != X_REQUEST_ID))
+/// Whether the header `name` says where a request came from, in any spelling; or names the request, in any but ours.
+pub(super) fn is_forwarding(name: &[u8]) -> bool {
+    FORWARDING.iter().any(|forwarding| spells(name, forwarding))
+        || (spells(name, X_REQUEST_ID.as_str()) && name != X_REQUEST_ID.as_str().as_bytes())
 }
 
 /// Whether `name` is `wanted` with `-` or `_`.

@@ -18,7 +18,7 @@ pub struct Identity {
     /// Folded names of all headers that no client may send.
     reserved: Vec<String>,
     /// The lengths of these names, one bit each: nearly every other header is told apart by its length.
-    lengths: u128,
+    lengths: u64,
 }
 
 impl Identity {
@@ -33,8 +33,7 @@ impl Identity {
     }
 
     /// Whether a client must not send a header of this name: any case, `-` for `_`.
-    pub fn is_reserved(&self, name: &HeaderName) -> bool {
-        let name = name.as_str().as_bytes();
+    pub fn is_reserved(&self, name: &[u8]) -> bool {
         self.lengths & length_bit(name.len()) != 0
             && self.reserved.iter().any(|reserved| {
                 reserved.len() == name.len()
@@ -61,9 +60,9 @@ impl Identity {
     }
 }
 
-/// Lengths from 127 on share a bit.
-fn length_bit(length: usize) -> u128 {
-    1 << length.min(127)
+/// Lengths from 63 on share a bit.
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
 }
 
 fn folded(name: &str) -> String {

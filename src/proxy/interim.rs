@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::server::resting::Resting;
 use crate::server::stream::Stream;
 
 /// Where the status of an answer begins: behind `HTTP/1.1 `.
@@ -46,7 +47,7 @@ impl Awaited {
 /// A connection to the hub.
 #[derive(Debug)]
 pub struct Answers {
-    stream: Stream,
+    stream: Resting<Stream>,
     awaited: Awaited,
     place: Place,
     /// Interim answers before the one that is awaited.
@@ -66,17 +67,25 @@ enum Place {
 impl Answers {
     /// `stream`, on which at most `max` interim answers may come before a final one.
     pub fn new(stream: Stream, awaited: Awaited, max: usize) -> Self {
-        Self { stream, awaited, place: Place::Begin(0), passed: 0, max }
+        Self { stream: Resting::new(stream), awaited, place: Place::Begin(0), passed: 0, max }
     }
 
     /// The bare stream, for a tunnel.
     pub fn into_inner(self) -> Stream {
-        self.stream
+        self.stream.into_inner()
     }
 
     /// Looks at what has been read. Heads end as hyper lets them end, with or without CR. A 101 counts as well: nothing
     /// comes after it.
     fn count(&mut self, bytes: &[u8]) -> Result<(), TooManyInterim> {
+        // Nearly every answer is none, and its beginning is there at once.
+        if let (Place::Begin(0), Some(b'H'), Some(b'2'..=b'5')) =
+            (self.place, bytes.first(), bytes.get(STATUS_AT))
+        {
+            self.awaited.end();
+            self.passed = 0;
+            return Ok(());
+        }
         for &byte in bytes {
             self.place = match (self.place, byte) {
                 // Empty lines before a head are passed over.

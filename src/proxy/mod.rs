@@ -5,6 +5,7 @@
 // Public for the fuzz targets (tests/fuzz): they judge hostile bytes without a socket.
 pub mod cookies;
 pub mod embed;
+pub mod found;
 pub mod headers;
 pub mod identity;
 pub mod target;
@@ -31,7 +32,8 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
-use hyper::{HeaderMap, Request, Response, Uri};
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Request, Response};
 
 use crate::config::Config;
 use crate::metrics::{Reason, ReasonLabel};
@@ -39,11 +41,11 @@ use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
 
 use error::ProxyError;
-use headers::{Found, Origin};
+use found::Found;
+use headers::Origin;
 use pass::without_body;
 use shared::Rules;
 use upstream::Upstream;
-use wishes::Wishes;
 
 pub use shared::{Parts, Shared};
 pub use upstream::ResponseBody;
@@ -60,10 +62,12 @@ pub struct Proxy {
 
 /// A request on its way: stripped, with our forwarding headers, and what was learnt from what was stripped.
 struct Passing {
-    request: Request<Incoming>,
+    request: Box<Request<Incoming>>,
     origin: Origin,
     /// It has an `Upgrade` header.
     has_upgrade: bool,
+    /// It has a `Cookie` header.
+    has_cookies: bool,
     /// The upgrade it asks for and may have.
     upgrade: Option<HeaderValue>,
 }
@@ -80,19 +84,22 @@ impl Service for Proxy {
     async fn answer(
         &self,
         connection: ConnectionInfo,
-        mut request: Request<Incoming>,
+        mut request: Box<Request<Incoming>>,
     ) -> Response<ResponseBody> {
         let (begun, version) = (Instant::now(), request.version());
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let wishes = Wishes::of(request.headers());
+        let (method, target) = (request.method().clone(), request.uri().path_and_query().cloned());
+        let mut found = Found::among(request.headers(), &self.shared.identity);
+        let wishes = std::mem::take(&mut found.wishes);
+        let (has_upgrade, has_cookies) = (found.upgrade, found.cookies);
         let origin = self.shared.forwarding.origin(connection.peer, request.headers());
         let believed = self.shared.forwarding.trusts(connection.peer);
         let logged = self.shared.rules.access_log;
+        let peer = (logged && origin.client == connection.peer).then(|| connection.peer_value.clone());
         let request_id = request_id::set(request.headers_mut(), believed, logged);
-        let answered = match self.prepare(connection, origin, &mut request) {
+        let answered = match self.prepare(connection, origin, found, &mut request) {
             Err(error) => Err(error),
-            Ok((has_upgrade, upgrade)) => {
-                let passing = Passing { request, origin, has_upgrade, upgrade };
+            Ok(upgrade) => {
+                let passing = Passing { request, origin, has_upgrade, has_cookies, upgrade };
                 // Boxed: a login must not make the state of every ordinary request larger.
                 match passing.request.uri().path() {
                     path if path == self.shared.rules.login_path => {
@@ -115,7 +122,7 @@ impl Service for Proxy {
         let response = match answered {
             Ok(response) => response,
             Err(error) => {
-                self.tell(&error, self.loggable(&uri));
+                self.tell(&error, self.loggable(target.as_ref()));
                 error.answer(&self.shared.pages, wishes.format())
             }
         };
@@ -123,12 +130,13 @@ impl Service for Proxy {
         let elapsed = begun.elapsed();
         self.shared.metrics.request_seconds.observe(elapsed);
         if logged {
+            let other = if peer.is_none() { origin.client.to_string() } else { String::new() };
             // The path and never the query: a query can hold a secret of the hub's.
             tracing::info!(
                 target: "hublatch::access",
-                client = %origin.client,
+                client = %peer.as_ref().and_then(|peer| peer.to_str().ok()).unwrap_or(&other),
                 method = method.as_str(),
-                path = self.loggable(&uri),
+                path = self.loggable(target.as_ref()),
                 status = response.status().as_u16(),
                 micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
                 request_id = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
@@ -172,27 +180,25 @@ impl Proxy {
         })
     }
 
-    /// What every request goes through, in this order: whether it has an `Upgrade` header, and the upgrade that it asks
-    /// for and may have. By reference, because a request is large and each move of it is a copy.
+    /// What every request goes through, in this order: the upgrade that it asks for and may have.
     fn prepare(
         &self,
         connection: ConnectionInfo,
         origin: Origin,
+        found: Found,
         request: &mut Request<Incoming>,
-    ) -> Result<(bool, Option<HeaderValue>), ProxyError> {
+    ) -> Result<Option<HeaderValue>, ProxyError> {
         let shared = &*self.shared;
-        target::check(request, &shared.rules.public_authority)?;
+        target::check(request, found.host, &shared.rules.public_authority)?;
         if self.holds_token(request.uri().path()) {
             return Err(target::Rejection::TokenInPath.into());
         }
-        let found = Found::among(request.headers(), &shared.identity);
-        let has_upgrade = found.upgrade;
         let upgrade =
-            has_upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
+            found.upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
         headers::strip_request(request.headers_mut(), found, &shared.login.rules().parameter);
         let client = (origin.client == connection.peer).then_some(connection.peer_value);
         shared.forwarding.add(request.headers_mut(), origin, client);
-        Ok((has_upgrade, upgrade))
+        Ok(upgrade)
     }
 
     /// Whether a path holds the login parameter: some mail and chat clients damage the `?` of a link.
@@ -202,8 +208,8 @@ impl Proxy {
     }
 
     /// The path as far as it may be logged. A ticket says where its browser goes then, query and all.
-    fn loggable<'a>(&'a self, uri: &'a Uri) -> &'a str {
-        let (path, waiting) = (uri.path(), self.shared.login.waiting_path());
+    fn loggable<'a>(&'a self, target: Option<&'a PathAndQuery>) -> &'a str {
+        let (path, waiting) = (target.map_or("", PathAndQuery::path), self.shared.login.waiting_path());
         if path.starts_with(waiting) {
             return waiting;
         }

@@ -22,20 +22,22 @@ const UNFRAMED_BODY_BYTES_MAX: usize = 64 * 1024;
 impl Proxy {
     /// An ordinary request: without any login parameter, and without cookies of ours.
     pub(super) async fn pass(&self, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
-        let Passing { mut request, upgrade, .. } = passing;
-        cookies::strip_ours(request.headers_mut());
+        let Passing { mut request, upgrade, has_cookies, .. } = passing;
+        if has_cookies {
+            cookies::strip_ours(request.headers_mut());
+        }
         self.strip_query(&mut request)?;
         if upgrade.is_some() {
             return Box::pin(self.upgrade(request, upgrade)).await;
         }
         let stall = self.shared.rules.body_stall;
-        let mut request = if loses_framing(&request) {
+        let request = if loses_framing(&request) {
             // Boxed: it is rare, and must not make the state of every request larger.
             Box::pin(held(request, stall)).await?
         } else {
             streamed(request, stall)
         };
-        let mut response = self.upstream.send(&mut request).await?;
+        let mut response = self.upstream.send(request).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::UnaskedUpgrade);
         }
@@ -46,7 +48,7 @@ impl Proxy {
     /// A request that asks for another protocol: passed on as such, and followed if the hub agrees to just that.
     async fn upgrade(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Box<Request<Incoming>>,
         asked: Option<HeaderValue>,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
@@ -55,7 +57,7 @@ impl Proxy {
         }
         // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
         let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
-        let downstream = hyper::upgrade::on(&mut request);
+        let downstream = hyper::upgrade::on(&mut *request);
         let stall = shared.rules.body_stall;
         let mut request =
             if loses_framing(&request) { held(request, stall).await? } else { streamed(request, stall) };
@@ -63,7 +65,7 @@ impl Proxy {
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(UPGRADE, asked.clone());
         }
-        let mut response = self.upstream.send(&mut request).await?;
+        let mut response = self.upstream.send(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.shared.finish(response.headers_mut());
             return Ok(response);
@@ -121,26 +123,29 @@ fn loses_framing(request: &Request<Incoming>) -> bool {
 }
 
 /// The request as it goes upstream, with its body held whole.
-async fn held(request: Request<Incoming>, stall: Duration) -> Result<Request<RequestBody>, ProxyError> {
-    let (mut parts, incoming) = request.into_parts();
+async fn held(
+    request: Box<Request<Incoming>>,
+    stall: Duration,
+) -> Result<Box<Request<RequestBody>>, ProxyError> {
+    let (mut parts, incoming) = (*request).into_parts();
     let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX, stall).await?;
     parts.version = Version::HTTP_11;
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
-    Ok(Request::from_parts(parts, RequestBody::Whole(whole)))
+    Ok(Box::new(Request::from_parts(parts, RequestBody::Whole(whole))))
 }
 
 /// The request as it goes upstream, with its body streamed.
-fn streamed(request: Request<Incoming>, stall: Duration) -> Request<RequestBody> {
-    let (mut parts, incoming) = request.into_parts();
+fn streamed(request: Box<Request<Incoming>>, stall: Duration) -> Box<Request<RequestBody>> {
+    let (mut parts, incoming) = (*request).into_parts();
     parts.version = Version::HTTP_11;
     if incoming.is_end_stream() {
-        return Request::from_parts(parts, RequestBody::Empty);
+        return Box::new(Request::from_parts(parts, RequestBody::Empty));
     }
     if !parts.headers.contains_key(CONTENT_LENGTH) {
         // Said in so many words, because hyper sends no body with a GET otherwise.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    Request::from_parts(parts, RequestBody::streamed(incoming, stall))
+    Box::new(Request::from_parts(parts, RequestBody::streamed(incoming, stall)))
 }
 
 /// The headers of a request of our own that stands for `headers`' one.

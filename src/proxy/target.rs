@@ -7,6 +7,8 @@ use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode, Uri, Version};
 
+use super::found::Host;
+
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
@@ -94,11 +96,15 @@ impl Rejection {
 }
 
 /// Refuses what must not pass, and leaves the target in origin form with one Host.
-pub fn check(request: &mut Request<Incoming>, public_authority: &HeaderValue) -> Result<(), Rejection> {
+pub fn check(
+    request: &mut Request<Incoming>,
+    host: Host,
+    public_authority: &HeaderValue,
+) -> Result<(), Rejection> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Rejection::Method);
     }
-    check_host(request, public_authority)?;
+    check_host(request, host, public_authority)?;
     let Some(target) = request.uri().path_and_query() else { return Err(Rejection::Form) };
     if !target.path().starts_with('/') {
         return Err(Rejection::Form);
@@ -112,34 +118,37 @@ pub fn check(request: &mut Request<Incoming>, public_authority: &HeaderValue) ->
 
 /// Exactly one Host (RFC 9112 § 3.2), which an absolute target must agree with. HTTP/1.0 may leave it out: the public
 /// name then stands in, because the hub compares it.
-fn check_host(request: &mut Request<Incoming>, public_authority: &HeaderValue) -> Result<(), Rejection> {
-    let version = request.version();
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let (host, is_there) = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => (host, true),
-        (None, _) if version == Version::HTTP_10 => (public_authority, false),
-        _ => return Err(Rejection::Host),
+fn check_host(
+    request: &mut Request<Incoming>,
+    host: Host,
+    public_authority: &HeaderValue,
+) -> Result<(), Rejection> {
+    let is_there = match host {
+        Host::Readable => true,
+        Host::Missing if request.version() == Version::HTTP_10 && is_readable_host(public_authority) => false,
+        Host::Missing | Host::Odd => return Err(Rejection::Host),
     };
-    let readable = !host.is_empty()
-        && host.as_bytes().iter().all(|byte| {
-            byte.is_ascii_alphanumeric()
-                || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']' | b'~' | b'%')
-        });
-    if !readable {
-        return Err(Rejection::Host);
-    }
     if let Some(authority) = request.uri().authority() {
-        if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) {
+        let host = if is_there { request.headers().get(HOST) } else { Some(public_authority) };
+        let host = host.ok_or(Rejection::Host)?.as_bytes();
+        if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) {
             return Err(Rejection::Authority);
         }
-        let host = host.clone();
         let target = request.uri().path_and_query().cloned().ok_or(Rejection::Form)?;
         *request.uri_mut() = Uri::from(target);
-        request.headers_mut().insert(HOST, host);
-    } else if !is_there {
+    }
+    if !is_there {
         request.headers_mut().insert(HOST, public_authority.clone());
     }
     Ok(())
+}
+
+/// Whether `host` consists of what hosts and ports consist of.
+pub fn is_readable_host(host: &HeaderValue) -> bool {
+    let fits = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']' | b'~' | b'%')
+    };
+    !host.is_empty() && host.as_bytes().iter().all(fits)
 }
 
 /// Proxies behind us resolve dot segments and turn `\` into `/` before they route, so that what we take for another
@@ -151,7 +160,8 @@ pub fn check_path(target: &PathAndQuery) -> Result<(), Rejection> {
         return Err(Rejection::Path);
     }
     let path = target.path();
-    if path.contains("/.") || path.contains("/%2") {
+    let may_have_dots = memchr::memchr2(b'.', b'%', path.as_bytes()).is_some();
+    if may_have_dots && (path.contains("/.") || path.contains("/%2")) {
         for segment in path.split('/') {
             if is_dot_segment(segment) {
                 return Err(Rejection::Path);

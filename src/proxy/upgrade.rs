@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::interim::Answers;
+use super::upstream::UpstreamIo;
 use crate::dormant::Dormant;
 use crate::metrics::Counted;
 use crate::server::DownstreamIo;
@@ -152,7 +151,7 @@ fn split_downstream(upgraded: Upgraded) -> io::Result<(Stream, Bytes)> {
 }
 
 fn split_upstream(upgraded: Upgraded) -> io::Result<(Stream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<Answers>>().map_err(|_| foreign())?;
+    let parts = upgraded.downcast::<UpstreamIo>().map_err(|_| foreign())?;
     Ok((parts.io.into_inner().into_inner(), parts.read_buf))
 }
 

@@ -9,6 +9,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What an error page must know of a request that is gone by then: kept instead of judged, because nearly no request
 /// ends in one.
+#[derive(Debug, Default)]
 pub struct Wishes {
     accept: Option<HeaderValue>,
     language: Option<HeaderValue>,
@@ -18,18 +19,22 @@ pub struct Wishes {
 impl Wishes {
     /// The wishes of a request with `headers`.
     pub fn of(headers: &HeaderMap) -> Self {
-        // One walk past all headers costs less than three lookups by name.
-        let mut wishes = Self { accept: None, language: None, mode: None };
+        let mut wishes = Self::default();
         for (name, value) in headers {
-            if *name == ACCEPT {
-                wishes.accept.get_or_insert_with(|| value.clone());
-            } else if *name == ACCEPT_LANGUAGE {
-                wishes.language.get_or_insert_with(|| value.clone());
-            } else if *name == SEC_FETCH_MODE {
-                wishes.mode.get_or_insert_with(|| value.clone());
-            }
+            wishes.note(name.as_str().as_bytes(), value);
         }
         wishes
+    }
+
+    /// Takes down what the header `name` says of them, if anything; of several the first.
+    pub fn note(&mut self, name: &[u8], value: &HeaderValue) {
+        let noted = match name {
+            b"accept" => &mut self.accept,
+            b"accept-language" => &mut self.language,
+            b"sec-fetch-mode" => &mut self.mode,
+            _ => return,
+        };
+        noted.get_or_insert_with(|| value.clone());
     }
 
     /// Whether it asks for an event stream, as a page's `EventSource` does (HTML, "server-sent events").

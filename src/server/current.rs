@@ -39,7 +39,7 @@ impl<S: fmt::Debug> fmt::Debug for Current<S> {
 impl<S: Service> Service for Current<S> {
     type Body = S::Body;
 
-    async fn answer(&self, connection: ConnectionInfo, request: Request<Incoming>) -> Response<S::Body> {
+    async fn answer(&self, connection: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<S::Body> {
         let service = self.0.load_full();
         service.answer(connection, request).await
     }

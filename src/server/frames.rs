@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::patient::Patient;
 use super::wire::Exchanges;
 use crate::config::Limits;
-use crate::deadline::Deadline;
 
 /// The time in which the budget must not be used up.
 const BUDGET_TIME: Duration = Duration::from_secs(10);
@@ -23,22 +23,18 @@ const HEAD_BYTES: usize = 9;
 /// A stream that is read and written within limits.
 #[derive(Debug)]
 pub struct Frames<T> {
-    stream: T,
+    stream: Patient<T>,
     meter: Meter,
     exchanges: Exchanges,
-    stall: Duration,
-    writing: Deadline,
 }
 
 impl<T> Frames<T> {
     /// Wraps `stream`, of which nothing has been read.
     pub fn new(stream: T, limits: &Limits, exchanges: Exchanges) -> Self {
         Self {
-            stream,
+            stream: Patient::new(stream, limits.write_stall_timeout),
             meter: Meter::new(limits.control_frames),
             exchanges,
-            stall: limits.write_stall_timeout,
-            writing: Deadline::default(),
         }
     }
 }
@@ -132,50 +128,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Frames<T> {
     }
 }
 
-impl<T> Frames<T> {
-    fn written<N>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<N>>) -> Poll<io::Result<N>> {
-        if written.is_ready() {
-            self.writing.progress();
-            return written;
-        }
-        ready!(self.writing.poll(cx, self.stall));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer read nothing for too long")))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.written(cx, written)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.written(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
-        this.written(cx, flushed)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let ended = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.written(cx, ended)
-    }
-}
+write_through!(Frames, stream);
 
 #[cfg(test)]
 mod tests {

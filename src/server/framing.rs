@@ -5,6 +5,12 @@
 //! path may read in another way (RFC 9112 § 11.2), and none is visible any more once it is parsed. So the bytes are
 //! judged before hyper sees them. A request that is refused is spoilt with a NUL, to which hyper answers 400.
 
+mod chunk;
+mod line;
+
+use chunk::{Chunk, Next};
+use line::{content_length, plain_lines, spoil_target, value_of};
+
 /// Lines that matter here are shorter; a longer one of these is refused, of which a read may have left us the head alone.
 const LINE_BYTES_MAX: usize = 80;
 
@@ -20,21 +26,6 @@ enum Place {
     /// Not HTTP any more, or about to be closed: an upgrade was asked for.
     Opaque,
     Refused,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chunk {
-    /// The size read so far, and whether it has a digit.
-    Size(u64, bool),
-    /// After the size, which is kept.
-    Extension(u64),
-    SizeLf(u64),
-    Data(u64),
-    DataCr,
-    DataLf,
-    /// A trailer line; whether it has a byte.
-    Trailer(bool),
-    TrailerLf(bool),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +111,11 @@ impl Framing {
                     rest.fill(0);
                     return;
                 }
-                Place::Between | Place::Head => self.judge_line(rest),
+                Place::Between | Place::Head => {
+                    let plain =
+                        if self.first_line || self.carried_length > 0 { 0 } else { plain_lines(rest) };
+                    if plain > 0 { plain } else { self.judge_line(rest) }
+                }
                 Place::Sized(left) => {
                     let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     self.enter_sized(left - taken as u64);
@@ -134,13 +129,14 @@ impl Framing {
                     taken
                 }
                 Place::Chunked(chunk) => {
-                    self.place = next_in_chunk(chunk, rest[0]);
-                    if self.place == Place::Between {
-                        self.end_body();
-                    }
-                    if self.place == Place::Refused {
-                        // In an extension hyper takes any byte but a bare LF.
-                        rest[0] = if matches!(chunk, Chunk::Extension(_)) { b'\n' } else { 0 };
+                    match chunk.behind(rest[0]) {
+                        Next::In(chunk) => self.place = Place::Chunked(chunk),
+                        Next::End => self.end_body(),
+                        Next::Refused => {
+                            self.place = Place::Refused;
+                            // In an extension hyper takes any byte but a bare LF.
+                            rest[0] = if matches!(chunk, Chunk::Extension(_)) { b'\n' } else { 0 };
+                        }
                     }
                     1
                 }
@@ -247,7 +243,7 @@ impl Framing {
         match length {
             Length::None => self.end_body(),
             Length::Sized(length) => self.enter_sized(length),
-            Length::Chunked => self.place = Place::Chunked(Chunk::Size(0, false)),
+            Length::Chunked => self.place = Place::Chunked(Chunk::FIRST),
         }
     }
 
@@ -270,199 +266,5 @@ impl Default for Framing {
     }
 }
 
-/// Spoils a request line with a `#` or a control byte: what hyper would cut off, or another parser stumble over.
-fn spoil_target(line: &mut [u8]) -> bool {
-    let length = line.len() - usize::from(line.last() == Some(&b'\r'));
-    let is_odd = |byte: u8| byte == b'#' || byte.is_ascii_control();
-    // Nearly no line has one. Without a way out the loop takes many bytes at once.
-    if !line[..length].iter().fold(false, |odd, byte| odd | is_odd(*byte)) {
-        return false;
-    }
-    if let Some(byte) = line[..length].iter_mut().find(|byte| is_odd(**byte)) {
-        *byte = 0;
-    }
-    true
-}
-
-/// The value of `line` without the whitespace around it, if it is the header `name`.
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (head, tail) = line.split_at_checked(name.len())?;
-    let value = tail.strip_prefix(b":").filter(|_| head.eq_ignore_ascii_case(name))?;
-    Some(value.trim_ascii())
-}
-
-/// Plain digits without leading zeros (RFC 9110 § 8.6 allows more; nobody needs it).
-fn content_length(value: &[u8]) -> Option<u64> {
-    let plain = match value {
-        [b'0'] => true,
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if !plain {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// RFC 9112 § 7.1, without leniency.
-fn next_in_chunk(chunk: Chunk, byte: u8) -> Place {
-    let digit = char::from(byte).to_digit(16).map(u64::from);
-    Place::Chunked(match (chunk, byte, digit) {
-        (Chunk::Size(size, _), _, Some(digit)) if size < 1 << 58 => Chunk::Size(size * 16 + digit, true),
-        (Chunk::Size(size, true) | Chunk::Extension(size), b'\r', _) => Chunk::SizeLf(size),
-        (Chunk::Size(size, true), b';' | b' ' | b'\t', _) => Chunk::Extension(size),
-        (Chunk::Extension(size), _, _) if !byte.is_ascii_control() || byte == b'\t' => Chunk::Extension(size),
-        (Chunk::SizeLf(0) | Chunk::TrailerLf(true), b'\n', _) => Chunk::Trailer(false),
-        (Chunk::SizeLf(size), b'\n', _) => Chunk::Data(size),
-        (Chunk::DataCr, b'\r', _) => Chunk::DataLf,
-        (Chunk::DataLf, b'\n', _) => Chunk::Size(0, false),
-        (Chunk::Trailer(begun), b'\r', _) => Chunk::TrailerLf(begun),
-        (Chunk::Trailer(_), _, _) if byte != b'\n' => Chunk::Trailer(true),
-        (Chunk::TrailerLf(false), b'\n', _) => return Place::Between,
-        _ => return Place::Refused,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Feeds `bytes` in pieces of `step` and tells where the connection stands then.
-    fn phase_after(bytes: &[u8], step: usize) -> Phase {
-        let mut framing = Framing::new();
-        let mut bytes = bytes.to_vec();
-        for piece in bytes.chunks_mut(step) {
-            framing.judge(piece);
-        }
-        framing.phase()
-    }
-
-    const GOOD: &[&str] = &[
-        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhel\no",
-        "POST / HTTP/1.1\r\nContent-Length:0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-        "POST / HTTP/1.1\r\ntransfer-encoding: Chunked\r\n\r\n5;a=b\r\nhel\no\r\n0\r\nX: y\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-        "GET /user/a%2Fb/\u{e9}?x=;//&y HTTP/1.1\r\nCookie: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nTest: t\r\n\r\n",
-    ];
-
-    const BAD: &[&str] = &[
-        "GET / HTTP/1.1\nHost: a\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\n\n",
-        "\nGET / HTTP/1.1\r\n\r\n",
-        "GET /a#b HTTP/1.1\r\n\r\n",
-        "GET /a\tb HTTP/1.1\r\n\r\n",
-        "GET /a\x7fb HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
-        "GET / HTTP/1.1\r\nA: b\r\n\tc\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 01\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 0x1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: ,chunked\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloo\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\n",
-        "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET / HTTP/1.1\n",
-    ];
-
-    #[test]
-    fn a_sound_request_passes_untouched_however_it_is_cut() {
-        for text in GOOD {
-            for step in 1..text.len() {
-                let mut framing = Framing::new();
-                let mut bytes = text.as_bytes().to_vec();
-                for piece in bytes.chunks_mut(step) {
-                    framing.judge(piece);
-                }
-                assert_eq!(framing.phase(), Phase::Idle, "{text:?} in pieces of {step}");
-                assert_eq!(bytes, text.as_bytes(), "{text:?} in pieces of {step}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_ambiguous_request_is_refused_however_it_is_cut() {
-        for text in BAD {
-            for step in 1..=text.len() {
-                assert_eq!(
-                    phase_after(text.as_bytes(), step),
-                    Phase::Refused,
-                    "{text:?} in pieces of {step}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_long_line_is_judged_by_its_last_bytes_too() {
-        for length in 60..120 {
-            let value = "v".repeat(length);
-            for step in [1, 7, 79, 80, 81, 500] {
-                let good = format!("GET / HTTP/1.1\r\nLong: {value}\r\n\r\n");
-                assert_eq!(phase_after(good.as_bytes(), step), Phase::Idle, "{length} {step}");
-                let bad = format!("GET / HTTP/1.1\r\nLong: {value}\n\r\n");
-                assert_eq!(phase_after(bad.as_bytes(), step), Phase::Refused, "{length} {step}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_framing_line_that_does_not_fit_is_refused_however_it_is_cut() {
-        let space = " ".repeat(LINE_BYTES_MAX);
-        for line in [
-            format!("Transfer-Encoding: chunked{space},chunked"),
-            format!("Transfer-Encoding:{space}chunked"),
-            format!("Content-Length: 5{space}5"),
-            format!("Content-Length:{space}5"),
-        ] {
-            let text = format!("POST / HTTP/1.1\r\n{line}\r\n\r\n");
-            for step in 1..=text.len() {
-                assert_eq!(
-                    phase_after(text.as_bytes(), step),
-                    Phase::Refused,
-                    "{text:?} in pieces of {step}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn an_upgrade_makes_what_follows_opaque() {
-        let text = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\n\n\n";
-        let mut bytes = text.to_vec();
-        let mut framing = Framing::new();
-        framing.judge(&mut bytes);
-        assert_eq!((framing.phase(), bytes.as_slice()), (Phase::Opaque, text.as_slice()));
-    }
-
-    proptest! {
-        #[test]
-        fn the_verdict_does_not_depend_on_how_the_bytes_are_cut(
-            parts in proptest::collection::vec(prop_oneof![
-                Just("GET / HTTP/1.1\r\n"), Just("\r\n"), Just("\n"), Just("\r"), Just("Content-Length: 3\r\n"),
-                Just("Transfer-Encoding: chunked\r\n"), Just("3\r\nabc\r\n"), Just("0\r\n"), Just("abc"), Just(" x"),
-                Just("Upgrade: x\r\n"), Just("Host: a\r\n"), Just("#"),
-            ], 0..12),
-            step in 1_usize..40,
-        ) {
-            let text = parts.concat();
-            prop_assert_eq!(phase_after(text.as_bytes(), step), phase_after(text.as_bytes(), usize::MAX), "{:?}", text);
-        }
-    }
-}
+mod tests;

@@ -32,6 +32,7 @@ pub async fn converse(
     let io: DownstreamIo = TokioIo::new(Wire::new(stream, Patience::new(limits), exchanges.clone()));
     let answer = service_fn(move |request: Request<_>| {
         let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
+        let request = Box::new(request);
         async move {
             // A walk, which costs less than a lookup where headers are few.
             let asks_upgrade = request.headers().keys().any(|name| *name == UPGRADE);

@@ -2,6 +2,9 @@
 //!
 //! Knows nothing of logins or of the hub. The public listeners and the management listener are both of this kind.
 
+#[macro_use]
+mod through;
+
 mod attended;
 pub mod current;
 pub mod frames;
@@ -11,9 +14,11 @@ mod http1;
 mod http2;
 pub mod inherited;
 pub mod listener;
+mod patient;
 mod peers;
 pub mod proxy_protocol;
 pub mod redirect;
+pub mod resting;
 pub mod room;
 pub mod stream;
 pub mod wire;
@@ -73,11 +78,11 @@ pub trait Service: Clone + Send + Sync + 'static {
         + Unpin
         + 'static;
 
-    /// Answers one request.
+    /// Answers one request. Boxed, because a request is large and each move of it is a copy.
     fn answer(
         &self,
         connection: ConnectionInfo,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 

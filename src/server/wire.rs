@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::{Framing, Phase};
+use super::patient::Patient;
 use crate::config::Limits;
 use crate::deadline::Deadline;
 
@@ -79,12 +80,11 @@ impl Drop for Exchange {
 /// A stream whose requests are judged and whose waits end.
 #[derive(Debug)]
 pub struct Wire<T> {
-    stream: T,
+    stream: Patient<T>,
     framing: Framing,
     patience: Patience,
     exchanges: Exchanges,
     reading: Deadline,
-    writing: Deadline,
     /// Whether the end of a head was fed to the parser after a refused request.
     closed_head: bool,
 }
@@ -93,19 +93,18 @@ impl<T> Wire<T> {
     /// Wraps `stream`, of which nothing has been read.
     pub fn new(stream: T, patience: Patience, exchanges: Exchanges) -> Self {
         Self {
-            stream,
+            stream: Patient::new(stream, patience.write),
             framing: Framing::new(),
             patience,
             exchanges,
             reading: Deadline::default(),
-            writing: Deadline::default(),
             closed_head: false,
         }
     }
 
     /// The bare stream, for a tunnel.
     pub fn into_inner(self) -> T {
-        self.stream
+        self.stream.into_inner()
     }
 }
 
@@ -147,54 +146,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> Wire<T> {
-    fn written<N>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<N>>) -> Poll<io::Result<N>> {
-        if written.is_ready() {
-            self.writing.progress();
-            return written;
+impl<T> Wire<T> {
+    /// The parser read last while the answer was under way, and no timer was set. Now that the answer is out, the wait
+    /// for the next request begins.
+    fn flushed(&mut self, cx: &mut Context<'_>) {
+        if self.framing.phase() == Phase::Idle && !self.exchanges.any() {
+            self.reading.progress();
+            let _not_yet = self.reading.poll(cx, self.patience.idle);
         }
-        ready!(self.writing.poll(cx, self.patience.write));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer read nothing for too long")))
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.written(cx, written)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.written(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
-        ready!(this.written(cx, flushed))?;
-        // The parser read last while the answer was under way, and no timer was set. Now that the answer is out, the
-        // wait for the next request begins.
-        if this.framing.phase() == Phase::Idle && !this.exchanges.any() {
-            this.reading.progress();
-            let _not_yet = this.reading.poll(cx, this.patience.idle);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let ended = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.written(cx, ended)
-    }
-}
+write_through!(Wire, stream, flushed);

@@ -1,5 +1,6 @@
 //! `/ready` and the metrics follow the store: gone and back, full and empty again.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use hublatch::clock::{Clock as _, SystemClock};
@@ -64,21 +65,26 @@ pub fn a_full_disk_is_told(disk: &Path) {
     let proxy = TestProxy::before(&hub).set("store", &url).set("login", "lifetime = \"5m\"").start();
     let link = proxy.link("alice");
     let ballast = disk.join("ballast");
-    let mut size = 0;
+    let mut filling = std::fs::File::create(&ballast).expect("a file");
     let order = serde_json::json!({ "username": "alice" }).to_string();
     let issue = || proxy.links().call("POST", "/api/v1/links", &[], &order).status;
     // Whatever is free is taken, until the file cannot grow for another link.
+    let mut issued = 0;
     while issue() == 201 {
-        size += 256 * 1024;
-        let _full = std::fs::write(&ballast, vec![1; size]);
-        assert!(size < 16 * 1024 * 1024, "the disk is full some time");
+        for piece in [64 * 1024, 4096] {
+            while filling.write_all(&vec![1; piece]).is_ok() {}
+        }
+        issued += 1;
+        assert!(issued < 5000, "the disk is full some time");
     }
+    println!("full after {issued} links");
     until("it is told", || get(&proxy, "/ready").status == 503);
     assert_eq!(issue(), 503);
     assert_eq!(proxy.browser().get(&link.target()).status, 503, "nobody is logged in");
     assert!(hub.seen_at("/hub/login").is_empty());
     assert_eq!(get(&proxy, "/health").status, 200);
 
+    drop(filling);
     std::fs::remove_file(&ballast).expect("removed");
     until("it is ready", || get(&proxy, "/ready").status == 200);
     assert_eq!(proxy.browser().get(&link.target()).status, 302, "at {}", SystemClock::new().now().wall);

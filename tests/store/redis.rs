@@ -236,7 +236,7 @@ fn a_record_that_was_tampered_with_logs_nobody_in() {
         "",
         "{}",
         "null",
-        r#"{"v":2,"username":"admin","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z"}"#,
+        r#"{"v":3,"username":"admin","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z"}"#,
         r#"{"v":1,"username":"a,b","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z"}"#,
         r#"{"v":1,"username":"","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z"}"#,
         r#"{"v":1,"username":"admin","app":"portal"}"#,

@@ -30,7 +30,7 @@ pub fn is_urlencoded(headers: &HeaderMap) -> bool {
 pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
     let wishes = Wishes::of(passing.request.headers());
     let (upgrade, origin) = (passing.has_upgrade, passing.origin);
-    let (parts, incoming) = passing.request.into_parts();
+    let (parts, incoming) = (*passing.request).into_parts();
     let body = collect(incoming, FORM_BYTES_MAX, proxy.shared.rules.body_stall).await?;
     let parameter = &proxy.shared.login.rules().parameter;
     let query = parts.uri.query().unwrap_or_default().to_owned();
@@ -78,7 +78,7 @@ async fn pass_form(proxy: &Proxy, mut request: Request<RequestBody>) -> Answer {
     cookies::strip_ours(request.headers_mut());
     proxy.strip_query(&mut request)?;
     *request.version_mut() = hyper::Version::HTTP_11;
-    let mut response = proxy.upstream.send(&mut request).await?;
+    let mut response = proxy.upstream.send(Box::new(request)).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnaskedUpgrade);
     }

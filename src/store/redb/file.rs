@@ -24,6 +24,8 @@ const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// A file that is smaller is not worth compacting.
 const COMPACTED_ABOVE_BYTES: u64 = 64 * 1024 * 1024;
+/// What a link takes of a file that is full of them, 560 bytes, several times over.
+const SPARSE_ABOVE_BYTES_A_LINK: u64 = 2048;
 /// Permissions of group and others.
 const OTHERS: u32 = 0o077;
 
@@ -182,11 +184,16 @@ pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, FileError> {
     } else {
         return Err(FileError::NoMarker);
     };
-    if std::fs::metadata(path)?.len() > COMPACTED_ABOVE_BYTES {
+    let index = index(&database)?;
+    if is_sparse(std::fs::metadata(path)?.len(), index.len()) {
         database.compact().map_err(|error| FileError::from(redb::Error::from(error)))?;
     }
-    let index = index(&database)?;
     Ok(Opened { database, index, marker, state })
+}
+
+/// Whether a file of `bytes` with so many `links` is worth compacting, which at the start keeps everybody waiting.
+fn is_sparse(bytes: u64, links: usize) -> bool {
+    bytes > COMPACTED_ABOVE_BYTES && bytes / SPARSE_ABOVE_BYTES_A_LINK > links as u64
 }
 
 /// The index of what is in `database`.
@@ -266,4 +273,18 @@ pub(super) fn refuse_exposed(file: &File) -> Result<(), FileError> {
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_compacted_if_it_is_large_and_mostly_empty() {
+        const MILLION: usize = 1_000_000;
+        assert!(is_sparse(560_000_000, 1000));
+        assert!(is_sparse(560_000_000, 0));
+        assert!(!is_sparse(560_000_000, MILLION));
+        assert!(!is_sparse(2_000_000, 0));
+    }
 }

@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use hublatch::config::PublicUrl;
 use hublatch::login::parameter::Parameter;
-use hublatch::proxy::headers::{Forwarding, Found, asked_upgrade, strip_request, strip_response};
+use hublatch::proxy::found::Found;
+use hublatch::proxy::headers::{Forwarding, asked_upgrade, strip_request, strip_response};
 use hublatch::proxy::identity::Identity;
 use hublatch_fuzz::{folded, holds_parameter};
 use hyper::header::{HeaderName, HeaderValue};
