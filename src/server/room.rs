@@ -119,3 +119,27 @@ impl Drop for Resting<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_is_never_shorter_than_a_moment_and_lasts_while_there_is_no_room() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let pauses = Pauses::new(Arc::new(Metrics::new()));
+        let begun = tokio::time::Instant::now();
+        pauses.rest(Room::whole(), &listener).await;
+        assert!(begun.elapsed() >= PAUSE);
+        let minute = Duration::from_mins(1);
+        let none = Room { end: 0 };
+        assert!(tokio::time::timeout(minute, pauses.rest(none, &listener)).await.is_err());
+        assert_eq!(pauses.metrics.accept_pauses.get(), 2);
+    }
+
+    #[test]
+    fn what_is_no_want_of_descriptors_is_not_taken_for_one() {
+        assert!(is_shortage(&io::Error::from_raw_os_error(Errno::MFILE.raw_os_error())));
+        assert!(!is_shortage(&io::ErrorKind::ConnectionRefused.into()));
+    }
+}
