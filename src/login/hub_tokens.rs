@@ -32,7 +32,6 @@ pub use revoke::RevokedToken;
 const NOTE: &str = "hublatch app=";
 
 /// A request for a hub token.
-#[derive(Debug)]
 pub struct Exchange {
     /// Who asks.
     pub app: Arc<App>,
@@ -58,7 +57,6 @@ pub enum Subject {
 }
 
 /// A hub API token. If it is dropped and not [`HubToken::seen`], it is deleted at the hub.
-#[derive(Debug)]
 #[must_use = "who drops it deletes it at the hub"]
 pub struct HubToken {
     /// The secret.

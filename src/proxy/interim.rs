@@ -60,6 +60,8 @@ pub struct Answers {
 enum Place {
     /// The beginning of a head, of which so much has been read.
     Begin(usize),
+    /// The rest of a status that begins with 1; whether its middle has been read, and all of it could yet be 101.
+    Status { middle: bool },
     /// The rest of an interim answer; whether nothing of its line has come.
     Interim { blank: bool },
 }
@@ -75,8 +77,8 @@ impl Answers {
         self.stream.into_inner()
     }
 
-    /// Looks at what has been read. Heads end as hyper lets them end, with or without CR. A 101 counts as well: nothing
-    /// comes after it.
+    /// Looks at what has been read. Heads end as hyper lets them end, with or without CR. A 101 is a final answer here:
+    /// what comes after it is no HTTP.
     fn count(&mut self, bytes: &[u8]) -> Result<(), TooManyInterim> {
         // Nearly every answer is none, and its beginning is there at once.
         if let (Place::Begin(0), Some(b'H'), Some(b'2'..=b'5')) =
@@ -90,8 +92,9 @@ impl Answers {
             self.place = match (self.place, byte) {
                 // Empty lines before a head are passed over.
                 (Place::Begin(0), b'\r' | b'\n') => Place::Begin(0),
-                (Place::Begin(STATUS_AT), b'1') => Place::Interim { blank: false },
-                (Place::Begin(STATUS_AT), _) => {
+                (Place::Begin(STATUS_AT), b'1') => Place::Status { middle: false },
+                (Place::Status { middle: false }, b'0') => Place::Status { middle: true },
+                (Place::Begin(STATUS_AT), _) | (Place::Status { middle: true }, b'1') => {
                     self.awaited.end();
                     (self.place, self.passed) = (Place::Begin(0), 0);
                     return Ok(());
@@ -104,6 +107,7 @@ impl Answers {
                     }
                     Place::Begin(0)
                 }
+                (Place::Status { .. }, _) => Place::Interim { blank: byte == b'\n' },
                 (Place::Interim { blank }, b'\r') => Place::Interim { blank },
                 (Place::Interim { .. }, _) => Place::Interim { blank: byte == b'\n' },
             };

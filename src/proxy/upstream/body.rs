@@ -44,7 +44,7 @@ impl Body for ResponseBody {
             Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
             Self::Upstream { incoming, lease } => {
                 let (frame, ended) = {
-                    let hush = lease.as_ref().map(Lease::hush);
+                    let hush = lease.as_ref().and_then(Lease::hush);
                     let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                     // With an error the answer is aborted and the connection with it: the lease is dropped, not
                     // released.

@@ -93,7 +93,7 @@ impl Lease {
     }
 
     /// Hushes the task of the connection for as long as a piece of its answer is taken.
-    pub(super) fn hush(&self) -> Hush<'_> {
+    pub(super) fn hush(&self) -> Option<Hush<'_>> {
         self.connection.bell.hush()
     }
 
@@ -172,7 +172,7 @@ impl Lease {
         // An answer can end before its request does (413, 403): such a connection is not fit for another.
         let sent = connection.sending.take().is_none_or(|body| body.has_ended());
         if sent && !connection.is_closed() && !pool.shutdown.is_draining() {
-            pool.give_back(connection);
+            pool.idle.give_back(connection);
         }
     }
 }

@@ -5,10 +5,11 @@
 
 mod bell;
 mod body;
+mod idle;
 mod lease;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
@@ -29,6 +30,7 @@ use crate::shutdown::Shutdown;
 use crate::tls::Connector;
 
 use bell::Bell;
+use idle::Idle;
 use lease::{Age, Attempt, Connection};
 
 pub use body::ResponseBody;
@@ -103,9 +105,7 @@ pub struct Upstream {
     shutdown: Shutdown,
     places: Places,
     room: Room,
-    // One thread only ever takes it: the lock is for the type, and costs an uncontended exchange.
-    #[expect(clippy::vec_box, reason = "a connection stays in its box when it is taken and given back")]
-    idle: Mutex<Vec<Box<Connection>>>,
+    idle: Arc<Idle>,
     connections: TaskTracker,
 }
 
@@ -123,6 +123,7 @@ impl Upstream {
     ) -> Self {
         let address = config.hub.upstream.clone();
         let tls = config.hub.tls.clone();
+        let idle = Arc::new(Idle::new(limits.upstream_idle_connections, limits.upstream_idle_timeout));
         Self {
             address,
             tls,
@@ -132,7 +133,7 @@ impl Upstream {
             shutdown,
             places,
             room: Room::for_the_hub(),
-            idle: Mutex::default(),
+            idle,
             connections: TaskTracker::new(),
         }
     }
@@ -175,31 +176,11 @@ impl Upstream {
 
     /// The connection that was used last.
     fn take_idle(self: &Arc<Self>) -> Option<Lease> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        while let Some(last) = idle.pop() {
-            let unused = now.duration_since(last.since);
-            if unused > self.limits.upstream_idle_timeout {
-                // The last to come back is too old, so all the others are.
-                idle.clear();
-                return None;
-            }
-            if !last.is_closed() {
-                self.reused.inc();
-                let age = if unused > FRESH { Age::Stale } else { Age::Fresh };
-                return Some(Lease::again(last, Arc::clone(self), now, age));
-            }
-        }
-        None
-    }
-
-    /// Takes back a connection that can serve another exchange.
-    fn give_back(&self, mut connection: Box<Connection>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < self.limits.upstream_idle_connections {
-            connection.since = Instant::now();
-            idle.push(connection);
-        }
+        let (connection, unused) = self.idle.take(now)?;
+        self.reused.inc();
+        let age = if unused > FRESH { Age::Stale } else { Age::Fresh };
+        Some(Lease::again(connection, Arc::clone(self), now, age))
     }
 
     /// A new connection.

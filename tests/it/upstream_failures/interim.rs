@@ -76,3 +76,23 @@ fn what_looks_like_interim_answers_in_a_body_is_the_body() {
         assert_eq!(wire.ask(get("/log", &[])).text(), body);
     }
 }
+
+#[test]
+fn an_upgrade_is_a_final_answer_and_what_follows_it_is_not_looked_at() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).set("limits", "upstream_interim_answers = 0").start();
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for (path, begin, status) in
+        [("/at-once", "", 101), ("/hints", INTERIM, 502), ("/102", "HTTP/1.1 102 x\r\n\r\n", 502)]
+    {
+        hub.on(path, move |exchange| {
+            exchange.send([begin, switching, INTERIM].concat());
+            Then::Close
+        });
+        let mut wire = proxy.connect();
+        wire.send(websocket(path, &[]));
+        let text = String::from_utf8(wire.rest()).unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {text}");
+        assert_eq!(text.ends_with(INTERIM), status == 101, "{path}: {text}");
+    }
+}

@@ -33,6 +33,22 @@ fn connections_that_the_hub_has_closed_are_not_used() {
 }
 
 #[test]
+fn a_connection_that_nobody_needs_is_closed_though_no_request_comes() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).set("limits", "upstream_idle_timeout = \"100ms\"").start();
+    for _ in 0..3 {
+        let mut wires: Vec<_> = (0..5).map(|_| proxy.connect()).collect();
+        for wire in &mut wires {
+            wire.send(get("/x", &[]));
+        }
+        for wire in &mut wires {
+            assert_eq!(wire.answer_to("GET").unwrap().status, 200);
+        }
+        hub.wait_for_open(0);
+    }
+}
+
+#[test]
 fn a_get_that_fails_on_a_stale_connection_is_asked_once_more() {
     let hub = FakeHub::start();
     let proxy = TestProxy::start(&hub);
