@@ -182,7 +182,8 @@ fn whatever_is_done_in_whatever_order_every_redemption_has_one_issue_and_there_i
             }
         }
         let text: String = lines.iter().map(Value::to_string).collect();
-        prop_assert!(!text.contains("hl_"));
+        // An id may hold the three characters with which tokens begin.
+        prop_assert!(!story.links.iter().any(|link| text.contains(&link.token)));
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
