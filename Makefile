@@ -8,9 +8,11 @@ HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
+	@echo "make test   all tests: lints, in-process, token stores on a real Redis, a real JupyterHub, a real browser"
+	@echo "make store-tests, make restart-tests, make load-tests   parts of make test: stores on a real Redis, reloads and"
+	@echo "            restarts under load, attacks over loopback"
 	@echo "make race   100,000 tokens for each store, ten racers for each, kill -9 in between (half an hour)"
 	@echo "make fuzz   ten minutes for each target that parses hostile bytes, two at a time; SECONDS=30 for less"
-	@echo "make test   all tests: lints, in-process, token stores on a real Redis, a real JupyterHub, a real browser"
 	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
 	@echo "make soak   ten minutes of mixed load (SECONDS=600): memory and descriptors must stay flat"
@@ -58,10 +60,10 @@ race-short:
 	docker/install.sh redis
 	$(CARGO) test --locked --test race -- --ignored
 
-# Reloads and restarts under load, a hundred of each with no failure: without the options. This is the short form.
+# Reloads and restarts under load, with no failure: a few of each. Without options the script does a hundred of each.
 restart-tests:
 	$(CARGO) build --locked
-	python3 tests/restart/run.py --reloads 20 --restarts 10
+	$(PYTHON) tests/restart/run.py --reloads 20 --restarts 10
 
 build:
 	$(CARGO) build --release --locked

@@ -105,6 +105,8 @@ async function main() {
     options: { path: { type: "string" }, server: { type: "string" }, launch: { type: "boolean" } },
   });
   const { HUBLATCH_API_URL: url, HUBLATCH_API_KEY: key, HUBLATCH_API_KEY_FILE: file } = process.env;
+  if (!url || !(file || key)) throw new Error("set HUBLATCH_API_URL, and HUBLATCH_API_KEY_FILE or HUBLATCH_API_KEY");
+  if (!positionals[0]) throw new Error("name a user: hublatch.mjs USERNAME [--path P] [--server S] [--launch]");
   const latch = new Hublatch(url, file ? readFileSync(file, "ascii") : key);
   const link = await latch.link(positionals[0], { ...values });
   console.log(link.url);

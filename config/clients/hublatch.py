@@ -104,13 +104,17 @@ def main():
     parser.add_argument("--server")
     parser.add_argument("--launch", action="store_true")
     order = {name: value for name, value in vars(parser.parse_args()).items() if value}
-    file = os.environ.get("HUBLATCH_API_KEY_FILE")
-    if file:
-        with open(file, encoding="ascii") as opened:
-            key = opened.read()
-    else:
-        key = os.environ["HUBLATCH_API_KEY"]
-    latch = Hublatch(os.environ["HUBLATCH_API_URL"], key)
+    url, file = os.environ.get("HUBLATCH_API_URL"), os.environ.get("HUBLATCH_API_KEY_FILE")
+    key = os.environ.get("HUBLATCH_API_KEY")
+    if not url or not (file or key):
+        sys.exit("hublatch: set HUBLATCH_API_URL, and HUBLATCH_API_KEY_FILE or HUBLATCH_API_KEY")
+    try:
+        if file:
+            with open(file, encoding="ascii") as opened:
+                key = opened.read()
+    except (OSError, ValueError) as error:
+        sys.exit(f"hublatch: HUBLATCH_API_KEY_FILE: {error}")
+    latch = Hublatch(url, key)
     try:
         link = latch.link(order.pop("username"), **order)
         print(link["url"], flush=True)

@@ -13,7 +13,8 @@ set -eu
 # The key goes in by a file descriptor: what stands on a command line, every user of the machine can read. No redirect
 # is followed and no proxy asked with the key in hand. --no-buffer shows each event when it comes.
 call() {
-  printf 'Authorization: token %s\n' "$(cat "$HUBLATCH_API_KEY_FILE")" |
+  key=$(cat "$HUBLATCH_API_KEY_FILE")
+  printf 'Authorization: token %s\n' "$key" |
     curl --silent --show-error --fail-with-body --no-buffer --noproxy '*' --header @- "$@"
 }
 
@@ -28,7 +29,8 @@ case "${1:-}" in
   status) call "$HUBLATCH_API_URL/api/v1/links/$2" ;;
   revoke) call --request DELETE "$HUBLATCH_API_URL/api/v1/links/$2" ;;
   *)
-    sed -n 's/^# \{0,1\}//p' "$0" | head -n 9 >&2
+    # The head of this file, without the line that says what runs it.
+    sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -10,7 +10,8 @@ c = get_config()  # noqa: F821
 
 c.JupyterHub.authenticator_class = "hublatch_authenticator.HublatchAuthenticator"
 # The public half of hublatch's assertion key. `hublatch init` writes it beside the private one, which the hub must
-# not have. To change keys, put both public keys into the file, change hublatch's key, then take the old one out.
+# not have. To change keys, put both public keys into the file, change hublatch's key, then take the old one out: the
+# file is read again whenever it changes.
 c.HublatchAuthenticator.public_key_file = "/etc/hublatch/assertion.pub.pem"
 # hublatch's `assertion.audience`. Several hubs behind one key: a name for each.
 c.HublatchAuthenticator.audience = "jupyterhub"
@@ -29,6 +30,7 @@ c.Authenticator.allow_all = True  # JupyterHub 5 and later; 4.1 allows all unles
 
 # The hub's own public proxy is what hublatch's `hub.url` names; nobody else needs to reach it.
 c.JupyterHub.bind_url = "http://127.0.0.1:8400/"
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:8402"  # its default, 8001, is hublatch's management port
 # hublatch's address, so that the hub logs the visitor's address and not hublatch's.
 c.JupyterHub.trusted_downstream_ips = ["127.0.0.1"]
 
@@ -39,8 +41,8 @@ c.JupyterHub.trusted_downstream_ips = ["127.0.0.1"]
 
 # --- What hublatch asks the hub itself ------------------------------------------------------------------------------
 
-# hublatch's own service, whose token is its `hub.api_token_file`, with no more than the features in use need (README, "The
-# hub as a partner"): "tokens" for hub tokens in exchange for an application's, more for launches.
+# hublatch's own service, whose token is its `hub.api_token_file`, with no more than the features in use need (README,
+# "The hub as a partner"): "tokens" for hub tokens in exchange for an application's, more for launches.
 # c.JupyterHub.services = [{"name": "hublatch", "api_token": open("/etc/hublatch/hub.token").read().strip()}]
 # c.JupyterHub.load_roles = [{"name": "hublatch", "services": ["hublatch"], "scopes": ["tokens"]}]
 

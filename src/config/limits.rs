@@ -22,11 +22,11 @@ pub struct Limits {
     pub streams: u32,
     /// The most frames that are no part of a request, in ten seconds, on an HTTP/2 connection.
     pub control_frames: u32,
-    /// From the first byte of a TLS connection to the first of its requests.
+    /// What comes before the first request: the PROXY header and the TLS handshake, together.
     pub handshake_timeout: Duration,
     /// From the first byte of a request head to its last.
     pub head_timeout: Duration,
-    /// Between two requests on a connection.
+    /// Before the first request on a connection, and between two.
     pub idle_timeout: Duration,
     /// Between two reads of a request body.
     pub body_stall_timeout: Duration,

@@ -8,15 +8,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-house=$PWD/target/fuzz
-binaries=$house/x86_64-unknown-linux-gnu/release
+output=$PWD/target/fuzz
+binaries=$output/$(rustc --print host-tuple)/release
 
 main() {
   local seconds=${1:-600}
   shift || true
   command -v cargo-fuzz >/dev/null || cargo install --locked --quiet cargo-fuzz
   # No sanitizer: this crate has no unsafe code, and what is asserted is more than memory.
-  cargo fuzz build --fuzz-dir tests/fuzz --target-dir "$house" --sanitizer none --codegen-units 16
+  cargo fuzz build --fuzz-dir tests/fuzz --target-dir "$output" --sanitizer none --codegen-units 16
   local targets=("$@")
   [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo fuzz list --fuzz-dir tests/fuzz)
   local target
@@ -27,9 +27,9 @@ main() {
 
 # Each line of a table, or each file, is one seed.
 seed() {
-  local target=$1 seeds=$house/seeds/$1 data=tests/data
+  local target=$1 seeds=$output/seeds/$1 data=tests/data
   rm -rf "$seeds"
-  mkdir -p "$seeds" "$house/corpus/$target" "$house/artifacts/$target"
+  mkdir -p "$seeds" "$output/corpus/$target" "$output/artifacts/$target"
   case $target in
     query) lines "$seeds" "$data/login_queries.txt" "$data/queries_with_a_token.txt" ;;
     next) lines "$seeds" "$data/next.txt" "$data/targets.txt" ;;
@@ -63,10 +63,10 @@ one() {
   local seconds=$1 target=$2
   # A dictionary, so that the words that matter need not be guessed.
   local words=tests/fuzz/words/$target.txt
-  "$binaries/$target" "$house/corpus/$target" "$house/seeds/$target" \
-    -artifact_prefix="$house/artifacts/$target/" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+  "$binaries/$target" "$output/corpus/$target" "$output/seeds/$target" \
+    -artifact_prefix="$output/artifacts/$target/" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
     -print_final_stats=1 -max_len=4096 ${words:+$([ -f "$words" ] && echo "-dict=$words")} \
-    >"$house/$target.log" 2>&1 || { tail -n 60 "$house/$target.log"; exit 1; }
+    >"$output/$target.log" 2>&1 || { tail -n 60 "$output/$target.log"; exit 1; }
 }
 
 report() {
@@ -74,9 +74,9 @@ report() {
   printf '%-10s %12s %8s %8s\n' target executions edges corpus
   for target in "$@"; do
     printf '%-10s %12s %8s %8s\n' "$target" \
-      "$(sed -n 's/^stat::number_of_executed_units: *//p' "$house/$target.log")" \
-      "$(grep -o 'cov: [0-9]*' "$house/$target.log" | tail -1 | cut -d' ' -f2)" \
-      "$(find "$house/corpus/$target" -type f | wc -l)"
+      "$(sed -n 's/^stat::number_of_executed_units: *//p' "$output/$target.log")" \
+      "$(grep -o 'cov: [0-9]*' "$output/$target.log" | tail -1 | cut -d' ' -f2)" \
+      "$(find "$output/corpus/$target" -type f | wc -l)"
   done
 }
 

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from websockets.sync.client import connect
 
+from browser import encryption
+
 
 class Kernel:
     """A new kernel of `user`, started and reached with the browser's cookies."""
@@ -40,6 +42,7 @@ def open_socket(browser, path):
         browser.origin.replace("http", "ws", 1) + path,
         additional_headers={"Cookie": browser.cookie_header(urlsplit(path).path)},
         origin=browser.origin,
+        ssl=encryption(browser.origin),
         max_size=None,
         proxy=None,
         # The pings would fail only after the kernel is busy for long; what is tested is who closes the socket.

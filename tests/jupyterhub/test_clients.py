@@ -26,7 +26,12 @@ def latch(start_hub, start_hublatch, tmp_path_factory):
 
 
 def run(latch, *command, check=True, text=None):
-    env = {**os.environ, "HUBLATCH_API_URL": latch.management, "HUBLATCH_API_KEY_FILE": str(latch.key_file)}
+    env = {"HUBLATCH_API_URL": latch.management, "HUBLATCH_API_KEY_FILE": str(latch.key_file)}
+    return run_with(env, *command, check=check, text=text)
+
+
+def run_with(env, *command, check=True, text=None):
+    env = {**{name: os.environ[name] for name in os.environ if not name.startswith("HUBLATCH_API_")}, **env}
     done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True, timeout=120, input=text)
     assert not check or done.returncode == 0, done
     return done
@@ -112,7 +117,19 @@ def test_the_shell_script(latch):
     assert json.loads(run(latch, *CURL, "status", link["id"]).stdout)["status"] == "revoked"
     refused = run(latch, *CURL, "link", '{"username": "Admin"}', check=False)
     assert (refused.returncode, json.loads(refused.stdout)["code"]) == (22, "invalid_username")
-    assert "HUBLATCH_API_KEY_FILE" in run(latch, *CURL, check=False).stderr
+    usage = run(latch, *CURL, check=False).stderr.splitlines()
+    assert usage[0].startswith("hublatch's management API") and usage[-1].startswith("A link is a credential"), usage
+
+
+EACH = {"python": [*PYTHON, "a"], "node": [*NODE, "a"], "curl": [*CURL, "link", "{}"]}
+
+
+@pytest.mark.parametrize("command", EACH.values(), ids=EACH)
+@pytest.mark.parametrize("env", [{}, {"HUBLATCH_API_URL": "http://127.0.0.1:1"}], ids=["nothing", "no key"])
+def test_what_is_not_set_is_named(command, env):
+    done = run_with(env, *command, check=False)
+    assert done.returncode not in (0, 22) and "HUBLATCH_API_" in done.stderr, done
+    assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_the_key_stands_on_no_command_line(latch):

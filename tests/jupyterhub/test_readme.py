@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from traitlets.config import Config
 
 from processes import ROOT
 from hub import NODE
+from readme import block
 from test_app_tokens import settled
 
 README = (ROOT / "README.md").read_text()
@@ -44,6 +46,17 @@ def trusting(portal, hub, start_hublatch):
     latch = start_hublatch(hub, {"apps": [app]})
     settled()
     return latch
+
+
+def test_the_scope_of_another_feature_is_added_to_the_one_role(tmp_path):
+    token_file = tmp_path / "hub.token"
+    token_file.write_text("0123456789abcdef\n")
+    c = Config()
+    exec(block("hub role").replace("/etc/hublatch/hub.token", str(token_file)), {"c": c})
+    launching = list(c.JupyterHub.load_roles[0]["scopes"])
+    exec(block("tokens scope"), {"c": c})
+    (role,), (service,) = c.JupyterHub.load_roles, c.JupyterHub.services
+    assert (role["scopes"], role["services"]) == ([*launching, "tokens"], [service["name"]])
 
 
 @pytest.mark.parametrize("language", ["python", "js"])

@@ -1,0 +1,58 @@
+"""config/nginx/hublatch.conf before hublatch: a login, a kernel, an upload, addresses, and a log without tokens."""
+
+import json
+import os
+
+import pytest
+
+from nginx import Front
+from notebook import Kernel
+from processes import free_port, wait_until
+
+
+@pytest.fixture(scope="module")
+def front(hub, start_hublatch, tmp_path_factory):
+    port = free_port()
+    listen = f"127.0.0.1:{free_port()}"
+    public = {"listen": listen, "url": f"https://127.0.0.1:{port}", "trusted_proxies": ["127.0.0.1"]}
+    latch = start_hublatch(hub, {"public": public})
+    front = Front(tmp_path_factory.mktemp("front"), port, listen).start()
+    front.latch = latch
+    yield front
+    front.stop()
+    latch.stop()
+
+
+def test_a_login_a_kernel_and_an_upload_pass(front):
+    browser = front.latch.browser()
+    link = front.latch.issue("nina", path="lab")
+    assert link["url"].startswith(f"{front.url}/hub/login?login_token=hl_")
+    page = browser.open_server(link["url"])
+    assert (page.status, page.path, browser.user()) == (200, "/user/nina/lab", "nina")
+    assert Kernel(browser, "/user/nina/").execute("6*7") == "42"
+    # Above nginx's own limit of a body, 1 MiB.
+    text = os.urandom(2 * 1024 * 1024).hex()
+    body = {"type": "file", "format": "text", "content": text}
+    assert browser.fetch("PUT", "/user/nina/api/contents/large.txt", body).status == 201
+    assert browser.open("/user/nina/files/large.txt").text == text
+
+
+def test_a_link_works_once_and_its_token_is_in_no_log_of_nginx(front):
+    link = front.latch.issue("nina", next="/hub/home")
+    assert front.latch.browser().open(link["url"]).status == 200
+    referring = {"Referer": link["url"]}
+    assert front.latch.browser().open(link["url"], headers=referring).status == 403
+    log = (front.folder / "hublatch.log").read_text()
+    assert '"GET /hub/login HTTP/1.1" 403' in log
+    assert "hl_" not in log + (front.folder / "hublatch-error.log").read_text()
+
+
+def test_forged_addresses_do_not_arrive(front):
+    forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"}
+    assert front.latch.browser().request("GET", "/hub/forged", headers=forged.items()).status in (302, 404)
+
+    def lines():
+        return [json.loads(line) for line in front.latch.process.log.splitlines() if "/hub/forged" in line]
+
+    seen = wait_until(lines, 20, "the access log, which is written in batches")
+    assert [line["client"] for line in seen] == ["127.0.0.1"]
