@@ -160,6 +160,21 @@ fn a_public_url_that_leads_elsewhere_is_named() {
 }
 
 #[test]
+fn a_public_url_where_nothing_listens_is_no_matter_of_certificates() {
+    let deployment = Deployment::new();
+    let (_held, url) = absent();
+    for url in [url.replace("http:", "https:"), url] {
+        deployment.write_with(&url, &deployment.proxy.management().to_string(), "", "", "");
+        let ca = deployment.authority.ca_file();
+        let findings = deployment.doctor(&["--ca-file", ca.to_str().unwrap()]);
+        findings.assert("public.url (", "failed", "Connection refused");
+        findings.assert("public.url (", "failed", "lead to public.listen");
+        let about_certificates = |one: &&Value| one["tried"].as_str().unwrap().contains("certificate");
+        assert_eq!(findings.list.iter().find(about_certificates), None, "{url}");
+    }
+}
+
+#[test]
 fn a_front_that_takes_upgrades_away_is_named() {
     let deployment = Deployment::new();
     let (front, behind) = (FakeHub::start(), deployment.proxy.address());
