@@ -30,12 +30,21 @@ use threads::Serving;
 
 pub use reload::{ReloadError, Reloader};
 
+/// Where the API of the hub's own proxy listens by default (`ConfigurableHTTPProxy.api_url` in jupyterhub/proxy.py).
+pub(crate) const PROXY_API_PORT: u16 = 8001;
+
 /// Why hublatch did not start. Nothing is left bound.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The port of the management listener is taken, and by default the hub's own proxy takes the very same.
+    #[error(
+        "management.listen: {0}; by default the API of JupyterHub's own proxy has this port: move it by \
+         c.ConfigurableHTTPProxy.api_url, or write another port as management.listen"
+    )]
+    ManagementPort(BindError),
     /// A socket that was passed to us is no listener's.
     #[error(
         "the supervisor passes the socket {address}, which is no address in the configuration: write it there \
@@ -113,6 +122,12 @@ pub struct Running {
     reloader: Arc<Reloader>,
 }
 
+impl StartError {
+    fn of_management(error: BindError) -> Self {
+        if error.is_taken(PROXY_API_PORT) { Self::ManagementPort(error) } else { Self::Bind(error) }
+    }
+}
+
 /// Builds and binds everything `config` names, then runs it.
 pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, StartError> {
     let Surroundings { clock, random, audit, store, mut inherited } = surroundings;
@@ -145,7 +160,8 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
     let generation = Generation::first(config.clone(), login, &lasting)?;
 
     let threads = config.public.runtimes();
-    let management_bound = Bound::new(&config.management.listen, 1, &mut inherited)?;
+    let management_bound =
+        Bound::new(&config.management.listen, 1, &mut inherited).map_err(StartError::of_management)?;
     let mut bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
         listen.iter().map(|listen| Bound::new(listen, threads, &mut inherited)).collect()
     };

@@ -6,7 +6,7 @@
 //!
 //! # The map
 //!
-//! | floor | rooms | what is in them |
+//! | floor | modules | what is in them |
 //! | --- | --- | --- |
 //! | 7 | `main.rs` | the process: arguments in, exit code out |
 //! | 6 | [`cli`] | one file a command: serve, check, init, keygen, link, doctor, health |
@@ -15,7 +15,7 @@
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`household`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`subscriber`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -62,7 +62,6 @@ pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod dormant;
-pub mod household;
 pub mod hub;
 pub mod logging;
 pub mod login;
@@ -74,5 +73,6 @@ pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod store;
+pub mod subscriber;
 pub mod tls;
 pub mod token;

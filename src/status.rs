@@ -19,15 +19,13 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::hub::HubProbe;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::TokenStore;
 
 /// How long what was found out about the hub is believed: probes of several balancers cost the hub one request.
 const HUB_BELIEVED: Duration = Duration::from_secs(1);
-
-/// Asks the hub for a sign of life (`GET {base}hub/api/`); an error says what was tried.
-pub type HubProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// What an answer of [`Status::pages`] is.
 pub type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;

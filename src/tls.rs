@@ -1,4 +1,4 @@
-//! TLS, in both directions, and the only room that names rustls: certificates in, encrypted byte streams out.
+//! TLS, in both directions, and the only module that names rustls: certificates in, encrypted byte streams out.
 //!
 //! Knows nothing of configuration keys or of HTTP beyond the two names of ALPN. There is no early data (0-RTT): it can
 //! be replayed, and a login must not be.
@@ -231,7 +231,7 @@ impl Connector {
     }
 
     /// Its rules, for a client that makes its own connections and checks the name in its URL: reqwest takes them as they
-    /// are, so that no other room need name rustls.
+    /// are, so that no other module need name rustls.
     pub fn rules(&self) -> impl Any + use<> {
         ClientConfig::clone(&self.config)
     }

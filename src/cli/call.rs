@@ -48,6 +48,15 @@ pub(super) struct Cookie {
     pub(super) secure: bool,
 }
 
+/// Why there is no encrypted connection.
+#[derive(Debug)]
+pub(super) enum Unsecured {
+    /// The name does not resolve, or nothing takes the connection.
+    Connect(String),
+    /// Something takes it, and its handshake or certificate is bad.
+    Tls(String),
+}
+
 /// A stream in the clear or over TLS.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Stream for IO {}
@@ -129,16 +138,19 @@ impl Target {
     }
 
     /// Shakes hands, and tells how long the certificate is valid from now on.
-    pub(super) async fn handshake(&self) -> Result<Option<Duration>, String> {
+    pub(super) async fn handshake(&self) -> Result<Option<Duration>, Unsecured> {
         let Upstream::Tcp { host, port } = &self.to else { return Ok(None) };
         let Some(connector) = &self.tls else { return Ok(None) };
-        let shaking = async {
-            let stream = TcpStream::connect((host.as_str(), *port)).await;
-            let stream = stream.map_err(|error| format!("connect to {}: {error}", self.name()))?;
-            Ok(peer_left(&self.secure(connector, stream).await?))
+        let late = |what: &str| format!("no {what} {} within {} s", self.name(), TIMEOUT.as_secs());
+        let connecting = tokio::time::timeout(TIMEOUT, TcpStream::connect((host.as_str(), *port))).await;
+        let stream = match connecting {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(Unsecured::Connect(format!("connect to {}: {error}", self.name()))),
+            Err(_) => return Err(Unsecured::Connect(late("connection to"))),
         };
-        let late = || format!("no handshake with {} within {} s", self.name(), TIMEOUT.as_secs());
-        tokio::time::timeout(TIMEOUT, shaking).await.unwrap_or_else(|_| Err(late()))
+        let shaking = tokio::time::timeout(TIMEOUT, self.secure(connector, stream)).await;
+        let secured = shaking.unwrap_or_else(|_| Err(late("handshake with"))).map_err(Unsecured::Tls)?;
+        Ok(peer_left(&secured))
     }
 
     async fn exchange(&self, request: Request<String>) -> Result<Answer, String> {

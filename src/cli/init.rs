@@ -1,8 +1,9 @@
 //! `hublatch init`: writes a working configuration and its keys, and prints what the hub needs. It never overwrites.
 
+mod addresses;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +13,12 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::{Exit, fail, print};
 use crate::config;
 use crate::token::{AppKey, KeyDigest};
+use addresses::{hub_and_base, management_listen, proxy_api, public_listen};
 
 /// The hub's side, as an operator puts it on the hub's Python path.
 const AUTHENTICATOR: &str = include_str!("../../config/jupyterhub/hublatch_authenticator.py");
@@ -173,43 +174,6 @@ keys = ["{key}"] # the digest of the key in app.key
     Ok(format!("{head}{assertion}{apps}"))
 }
 
-/// `http://127.0.0.1:8400/jupyter` is a hub at `http://127.0.0.1:8400` whose `base_url` is `/jupyter/`.
-fn hub_and_base(text: &str) -> (String, String) {
-    match Url::parse(text) {
-        Ok(mut url) if url.has_host() && url.path() != "/" => {
-            let base = format!("{}/", url.path().trim_end_matches('/'));
-            url.set_path("");
-            (url.as_str().trim_end_matches('/').to_owned(), base)
-        }
-        // Whatever it is, the validator says what is wrong with it.
-        _ => (text.to_owned(), "/".to_owned()),
-    }
-}
-
-/// Where to listen for what browsers type: on loopback, if they are on this machine or meet a TLS front first.
-fn public_listen(url: &str) -> SocketAddr {
-    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 8000));
-    let Ok(url) = Url::parse(url) else { return loopback };
-    if url.scheme() != "http" {
-        return loopback;
-    }
-    let ip = match url.host() {
-        Some(Host::Ipv4(ip)) if ip.is_loopback() => IpAddr::from(ip),
-        Some(Host::Ipv6(ip)) if ip.is_loopback() => IpAddr::from(ip),
-        Some(Host::Domain("localhost")) => loopback.ip(),
-        _ => Ipv4Addr::UNSPECIFIED.into(),
-    };
-    SocketAddr::new(ip, url.port_or_known_default().unwrap_or(loopback.port()))
-}
-
-/// The usual management port, or the next that neither browsers nor the hub use.
-fn management_listen(public: SocketAddr, hub: &str) -> SocketAddr {
-    let hub = Url::parse(hub).ok().and_then(|url| url.port_or_known_default());
-    let is_free = |port: &u16| *port != public.port() && Some(*port) != hub;
-    let port = (8001..=8003).find(is_free).unwrap_or(8001);
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
 /// A basic string of TOML: JSON's escapes are among its own.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -220,6 +184,7 @@ fn next_steps(args: &InitArgs, key: &AppKey) -> String {
     let dir = dir.to_string_lossy();
     let path = |name: &str| quoted(&format!("{dir}/{name}"));
     let (key, public_key, place) = (key.expose(), path("assertion.pub.pem"), quoted(&dir));
+    let proxy_api = proxy_api(&args.public_url, &args.hub_url).unwrap_or_default();
     format!(
         r#"Wrote hublatch.toml, assertion.key.pem, assertion.pub.pem, hublatch_authenticator.py and app.key into
 {dir}
@@ -236,7 +201,7 @@ Paste into jupyterhub_config.py (the hub must be able to read the two files it n
     c.HublatchAuthenticator.public_key_file = {public_key}
     c.HublatchAuthenticator.audience = "jupyterhub"
     c.Authenticator.allow_all = True  # or allowed_users, as always
-
+{proxy_api}
 Then restart the hub and run
 
     hublatch serve --config {dir}/hublatch.toml"#
@@ -266,31 +231,5 @@ mod tests {
         let outcome = create(&path, &NewFile { name: "app.key", mode: 0o600, content: b"x" }, &mut created);
         assert_eq!(outcome.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), created.len()), ("mine", 0));
-    }
-
-    #[test]
-    fn a_hub_url_with_a_path_is_a_hub_with_a_base_url() {
-        for (text, hub, base) in [
-            ("http://127.0.0.1:8400", "http://127.0.0.1:8400", "/"),
-            ("http://127.0.0.1:8400/", "http://127.0.0.1:8400/", "/"),
-            ("http://hub:8400/jupyter", "http://hub:8400", "/jupyter/"),
-            ("http://hub/a/b/", "http://hub", "/a/b/"),
-            ("unix:/run/hub.sock", "unix:/run/hub.sock", "/"),
-        ] {
-            assert_eq!(hub_and_base(text), (hub.to_owned(), base.to_owned()), "{text}");
-        }
-    }
-
-    #[test]
-    fn it_listens_on_loopback_unless_browsers_come_without_a_tls_front() {
-        for (url, listen) in [
-            ("http://127.0.0.1:9000", "127.0.0.1:9000"),
-            ("http://localhost:9000", "127.0.0.1:9000"),
-            ("http://[::1]:9000", "[::1]:9000"),
-            ("https://hub.example.org", "127.0.0.1:8000"),
-            ("http://hub.example.org", "0.0.0.0:80"),
-        ] {
-            assert_eq!(public_listen(url), listen.parse().unwrap(), "{url}");
-        }
     }
 }

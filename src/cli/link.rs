@@ -1,13 +1,14 @@
 //! `hublatch link`: asks a running hublatch for a login link, as an app does, and prints its URL alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use jiff::SignedDuration;
-use reqwest::{Client, ClientBuilder, RequestBuilder, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, RequestBuilder, redirect};
 use serde::Deserialize;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{Exit, block_on, fail, print};
 
@@ -20,7 +21,8 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, Args)]
 #[command(
     after_help = "The API is found by HUBLATCH_API_URL (http://…, https://… or unix:/…), and called with the key in \
-                        HUBLATCH_API_KEY or in the file HUBLATCH_API_KEY_FILE."
+                        HUBLATCH_API_KEY or in the file HUBLATCH_API_KEY_FILE. What --ca-file, --cert and --key name can also \
+                        stand in HUBLATCH_API_CA_FILE, HUBLATCH_API_CERT_FILE and HUBLATCH_API_CERT_KEY_FILE."
 )]
 pub struct LinkArgs {
     /// Who is to be logged in
@@ -41,6 +43,15 @@ pub struct LinkArgs {
     /// How long the link may wait, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     expires_in: Option<u64>,
+    /// Authorities to trust at an https address, PEM [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// A certificate to prove there, PEM, if the listener asks for one
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The private key of this certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +75,7 @@ pub fn run(args: &LinkArgs) -> Exit {
 }
 
 async fn issue(args: &LinkArgs) -> Result<String, String> {
-    let request = request()?;
+    let request = request(args)?;
     let order = json!({
         "username": args.username,
         "path": args.path,
@@ -91,7 +102,7 @@ async fn issue(args: &LinkArgs) -> Result<String, String> {
 }
 
 /// The call, with address and key from the environment.
-fn request() -> Result<RequestBuilder, String> {
+fn request(args: &LinkArgs) -> Result<RequestBuilder, String> {
     let url = variable("HUBLATCH_API_URL")?
         .ok_or("set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8001")?;
     let key = key_of_environment()?;
@@ -101,9 +112,38 @@ fn request() -> Result<RequestBuilder, String> {
     };
     // Without TLS no certificates are needed, and a small container has none to load.
     let is_tls = base.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
-    let client = if is_tls { client } else { client.tls_certs_only([]) };
+    let client = if is_tls { over_tls(client, args)? } else { client.tls_certs_only([]) };
     let client: Client = client.build().map_err(|error| with_causes(&error))?;
     Ok(client.post(format!("{base}/api/v1/links")).header("Authorization", format!("token {key}")))
+}
+
+/// Whom to trust, and what to prove.
+fn over_tls(mut client: ClientBuilder, args: &LinkArgs) -> Result<ClientBuilder, String> {
+    let named = |file: &Option<PathBuf>, name: &str| match file {
+        Some(file) => Ok(Some(file.clone())),
+        None => Ok::<_, String>(variable(name)?.map(PathBuf::from)),
+    };
+    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("read {}: {error}", path.display()));
+    if let Some(path) = named(&args.ca_file, "HUBLATCH_API_CA_FILE")? {
+        let roots = Certificate::from_pem_bundle(&read(&path)?)
+            .map_err(|error| format!("{}: {}", path.display(), with_causes(&error)))?;
+        if roots.is_empty() {
+            return Err(format!("{}: no certificate was found in it", path.display()));
+        }
+        client = client.tls_certs_only(roots);
+    }
+    let own = (named(&args.cert, "HUBLATCH_API_CERT_FILE")?, named(&args.key, "HUBLATCH_API_CERT_KEY_FILE")?);
+    match own {
+        (None, None) => Ok(client),
+        (Some(cert), Some(key)) => {
+            let pem = Zeroizing::new([read(&cert)?, b"\n".to_vec(), read(&key)?].concat());
+            let identity = Identity::from_pem(&pem).map_err(|error| {
+                format!("{} with {}: {}", cert.display(), key.display(), with_causes(&error))
+            })?;
+            Ok(client.identity(identity))
+        }
+        _ => Err("a certificate to prove needs both --cert and --key".to_owned()),
+    }
 }
 
 /// An app's key, from the environment or from the file that it names.

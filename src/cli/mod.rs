@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_and_a_next_exclude_each_other() {
+    fn a_link_order_that_makes_no_sense_is_refused() {
         for words in [
             &["link", "alice", "--path", "lab", "--next", "/hub/home"][..],
             &["link", "alice", "--server", "named", "--next", "/hub/home"],

@@ -151,6 +151,14 @@ fn warnings(config: &Config) -> Vec<String> {
              be read on the way; write public.tls, or put a TLS front before hublatch, and the https URL as public.url"
         ));
     }
+    if config.public.url.secure && config.public.tls.is_none() && config.public.trusted_proxies.is_empty() {
+        warnings.push(
+            "public.url is https without public.tls, so a TLS front stands before hublatch, but there is no \
+             public.trusted_proxies: all browsers count as one address, that of the TLS front; write its address as \
+             public.trusted_proxies"
+                .to_owned(),
+        );
+    }
     if config.login.confirm == Confirm::Never {
         warnings.push(
             "login.confirm is \"never\": a link opened by mistake, or sent by somebody else, replaces the user who is \

@@ -13,6 +13,7 @@ mod servers;
 mod tokens;
 mod users;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,9 @@ pub use launch::{LaunchError, Launched, ServerState};
 pub use servers::{Progress, Started, Stopped};
 pub use tokens::{CreatedToken, Kind, NewToken, Owner, TokenInfo};
 pub use users::{Created, Server, User};
+
+/// Asks the hub for a sign of life (`GET {base}hub/api/`); an error says what was tried.
+pub type HubProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// The client cannot be made: an operator learns it at start.
 #[derive(Debug, thiserror::Error)]

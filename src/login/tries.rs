@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::household::household;
+use crate::subscriber::subscriber;
 
 /// The time in which tries are counted.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -47,7 +47,7 @@ impl Tries {
             return;
         }
         let mut counts = self.lock();
-        let address = household(address);
+        let address = subscriber(address);
         if counts.len() >= ADDRESSES_MAX && !counts.contains_key(&address) {
             counts.retain(|_, count| count.left(now).is_some());
             if counts.len() >= ADDRESSES_MAX {
@@ -66,7 +66,7 @@ impl Tries {
         if self.max == 0 {
             return None;
         }
-        let count = *self.lock().get(&household(address))?;
+        let count = *self.lock().get(&subscriber(address))?;
         count.left(now).filter(|_| count.failed > self.max)
     }
 

@@ -26,7 +26,6 @@ mod visitor;
 mod waiting;
 mod wishes;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,6 +35,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Request, Response};
 
 use crate::config::Config;
+use crate::hub::HubProbe;
 use crate::metrics::{Reason, ReasonLabel};
 use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
@@ -49,9 +49,6 @@ use upstream::Upstream;
 
 pub use shared::{Parts, Shared};
 pub use upstream::ResponseBody;
-
-/// Asks the hub for a sign of life; an error says what was tried.
-pub type HubProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
 #[derive(Debug, Clone)]

@@ -124,7 +124,7 @@ pub(super) fn own_headers(headers: HeaderMap) -> HeaderMap {
     own
 }
 
-/// Steps 1 to 4, and the rule of the used link; then [`conclude`].
+/// Everything before the token is taken; then [`conclude`].
 async fn redeem(proxy: &Proxy, click: Click) -> Answer {
     let login = &proxy.shared.login;
     if gate::is_prefetch(&click.headers) {

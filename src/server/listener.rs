@@ -28,6 +28,14 @@ pub struct BindError {
     source: io::Error,
 }
 
+impl BindError {
+    /// Whether somebody else listens on this TCP port.
+    pub fn is_taken(&self, port: u16) -> bool {
+        let is_there = matches!(self.address, Address::Tcp(address) if address.port() == port);
+        is_there && self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 /// Where a listener is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {

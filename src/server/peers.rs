@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::household::household;
+use crate::subscriber::subscriber;
 
 /// Open connections by peer; as many entries as there are connections at most.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Counted {
 impl Peers {
     /// Counts one more of `peer`, unless it has `max` already.
     pub(super) fn count(&self, peer: IpAddr, max: usize) -> Option<Counted> {
-        let peer = household(peer);
+        let peer = subscriber(peer);
         let mut open = self.lock();
         let count = open.entry(peer).or_default();
         if *count >= max {

@@ -163,6 +163,17 @@ mod meanings {
     }
 
     #[test]
+    fn a_tls_front_whose_address_is_not_written_is_told() {
+        let https = MINIMAL.replace("http://127.0.0.1:8000", "https://hub.example.org");
+        let trusting = https.replace("[public]\n", "[public]\ntrusted_proxies = [\"192.0.2.7\"]\n");
+        for (text, told) in [(https.as_str(), true), (&trusting, false), (MINIMAL, false)] {
+            let warnings = loaded(text).expect("valid").warnings;
+            let is_told = warnings.iter().any(|warning| warning.contains("that of the TLS front"));
+            assert_eq!(is_told, told, "{text}: {warnings:#?}");
+        }
+    }
+
+    #[test]
     fn http_on_loopback_is_nothing_to_warn_of() {
         let warnings = loaded(MINIMAL).expect("valid").warnings;
         assert!(!warnings.iter().any(|warning| warning.contains("public.url is http")), "{warnings:?}");

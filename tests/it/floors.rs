@@ -1,21 +1,21 @@
-//! The house stands: imports between the rooms of `src/` go down only.
+//! Imports between the modules of `src/` go down only.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms from the ground up. A room may import rooms of lower floors, and itself.
+/// Modules from the ground up. A module may import modules of lower floors, and itself.
 const FLOORS: [&[&str]; 8] = [
     &[
         "audit",
         "clock",
         "deadline",
         "dormant",
-        "household",
         "logging",
         "metrics",
         "reloads",
         "shutdown",
+        "subscriber",
         "tls",
         "token",
     ],
@@ -28,8 +28,8 @@ const FLOORS: [&[&str]; 8] = [
     &["lib", "main"],
 ];
 
-fn floor_of(room: &str) -> Option<usize> {
-    FLOORS.iter().position(|rooms| rooms.contains(&room))
+fn floor_of(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|modules| modules.contains(&module))
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -43,20 +43,20 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Each source file of `src/` with the name of its room.
-fn rooms() -> BTreeMap<PathBuf, String> {
+/// Each source file of `src/` with the name of its module.
+fn modules() -> BTreeMap<PathBuf, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     sources(&src, &mut found);
-    let room = |path: &PathBuf| {
+    let module = |path: &PathBuf| {
         let inside = path.strip_prefix(&src).expect("it was found there");
         let first = inside.components().next().expect("it has a name").as_os_str().to_string_lossy();
         first.trim_end_matches(".rs").to_owned()
     };
-    found.into_iter().map(|path| (path.clone(), room(&path))).collect()
+    found.into_iter().map(|path| (path.clone(), module(&path))).collect()
 }
 
-/// The rooms that a text imports: what follows `crate::`, also in `crate::{a, b::c}`.
+/// The modules that a text imports: what follows `crate::`, also in `crate::{a, b::c}`.
 fn imports(text: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.trim_start().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
@@ -85,14 +85,14 @@ fn imports(text: &str) -> Vec<String> {
             found.push(name(after));
         }
     }
-    found.retain(|room| !room.is_empty());
+    found.retain(|module| !module.is_empty());
     found
 }
 
 #[test]
-fn every_room_has_a_floor() {
-    for (path, room) in rooms() {
-        assert!(floor_of(&room).is_some(), "{} is in no room of tests/it/floors.rs", path.display());
+fn every_module_has_a_floor() {
+    for (path, module) in modules() {
+        assert!(floor_of(&module).is_some(), "{} is on no floor of tests/it/floors.rs", path.display());
     }
 }
 
@@ -100,12 +100,12 @@ fn every_room_has_a_floor() {
 fn imports_go_down_only() {
     let mut wrong = Vec::new();
     let mut seen = 0;
-    for (path, room) in rooms() {
+    for (path, module) in modules() {
         let text = fs::read_to_string(&path).expect("src can be read");
         for import in imports(&text) {
             seen += 1;
-            if import != room && floor_of(&import) >= floor_of(&room) {
-                wrong.push(format!("{}: {room} imports {import}", path.display()));
+            if import != module && floor_of(&import) >= floor_of(&module) {
+                wrong.push(format!("{}: {module} imports {import}", path.display()));
             }
         }
     }
@@ -122,7 +122,7 @@ fn imports_are_found_however_they_are_written() {
 
 #[test]
 fn every_file_opens_by_saying_what_it_is_for() {
-    for path in rooms().into_keys() {
+    for path in modules().into_keys() {
         let text = fs::read_to_string(&path).expect("src can be read");
         assert!(text.starts_with("//! "), "{} does not open with a //! sentence", path.display());
     }

@@ -1,4 +1,4 @@
-//! The statuses, codes and sentences for what other rooms have refused.
+//! The statuses, codes and sentences for what other modules have refused.
 
 use hyper::StatusCode;
 

@@ -34,7 +34,7 @@ pub(super) fn examine(deployment: &Deployment, public_key: Option<&Path>) -> Vec
     findings
 }
 
-/// Who can write the configuration can make himself an app.
+/// Whoever can write the configuration can make themselves an app.
 fn writable(file: &Path) -> Vec<Finding> {
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     let places = [Some(file), directory];

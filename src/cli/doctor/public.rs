@@ -7,10 +7,13 @@ use hyper::header::{ACCEPT, CONNECTION, UPGRADE};
 use hyper::{Request, StatusCode};
 
 use super::{Deployment, Finding};
-use crate::cli::call::Target;
+use crate::cli::call::{Target, Unsecured};
 
 /// Renewals begin 30 days before the end.
 const ENDS_SOON: Duration = Duration::from_hours(14 * 24);
+const CERTIFICATE: &str = "the certificate at public.url";
+/// What to change where nothing answers at public.url.
+const LEAD: &str = "let its name resolve, and name and port lead to public.listen or to the front before it";
 /// A token's shape, and the token of no link.
 const NO_TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -26,11 +29,13 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if url.secure {
-        let finding = certificate(public).await;
-        let trusted = finding.is_ok();
-        findings.push(finding.unwrap_or_else(|finding| finding));
-        if !trusted {
-            return findings;
+        match public.handshake().await {
+            Ok(left) => findings.push(certificate(left)),
+            Err(Unsecured::Connect(error)) => return vec![Finding::failed(tried, error, LEAD)],
+            Err(Unsecured::Tls(error)) => {
+                let change = "serve the whole chain for this name, or name its authority by --ca-file";
+                return vec![Finding::failed(CERTIFICATE, error, change)];
+            }
         }
     }
     let asked = click(deployment, public, false).await;
@@ -42,7 +47,7 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
             format!("something else answers the login page there ({word})"),
             "let it lead to public.listen, with path, query and Host as they are",
         ),
-        Err(error) => Finding::failed(tried, error, "let its name and port lead to public.listen"),
+        Err(error) => Finding::failed(tried, error, LEAD),
     });
     if leads {
         findings.extend(websocket(deployment, public).await);
@@ -50,21 +55,19 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
     findings
 }
 
-/// Whose names and issuer the handshake judges, and whose end we read.
-async fn certificate(public: &Target) -> Result<Finding, Finding> {
-    let tried = "the certificate at public.url";
-    let left = public.handshake().await.map_err(|error| {
-        let change = "serve the whole chain for this name, or name its authority by --ca-file";
-        Finding::failed(tried, error, change)
-    })?;
+/// The handshake has judged its names and issuer; `left` is how long it is valid from now on.
+fn certificate(left: Option<Duration>) -> Finding {
     let days = left.map(|left| left.as_secs() / (24 * 60 * 60));
-    Ok(match (left, days) {
+    match (left, days) {
         (Some(left), Some(days)) if left < ENDS_SOON => {
-            Finding::warn(tried, format!("ends in {days} days"), "renew it, or look why its renewal fails")
+            let change = "renew it, or look why its renewal fails";
+            Finding::warn(CERTIFICATE, format!("ends in {days} days"), change)
         }
-        (_, Some(days)) => Finding::ok(tried, format!("is trusted, has the name, and ends in {days} days")),
-        (_, None) => Finding::ok(tried, "is trusted and has the name"),
-    })
+        (_, Some(days)) => {
+            Finding::ok(CERTIFICATE, format!("is trusted, has the name, and ends in {days} days"))
+        }
+        (_, None) => Finding::ok(CERTIFICATE, "is trusted and has the name"),
+    }
 }
 
 /// What hublatch, and nobody else, says to the token of no link.

@@ -1,4 +1,4 @@
-//! Steps 5 to 8: consume, end another user's session, forward the login, pass the hub's answer on.
+//! From an offer to a login: consume, end another user's session, forward the login, pass the hub's answer on.
 //!
 //! Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
 

@@ -39,7 +39,7 @@ pub fn is_prefetch(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the person is asked before this login (step 4).
+/// Whether the person is asked before this login.
 pub fn asks(proxy: &Proxy, click: &Click, offer: &Offer, other_user: bool) -> bool {
     let login = &proxy.shared.login;
     if offer.asks() {

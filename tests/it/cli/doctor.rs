@@ -1,6 +1,6 @@
 //! `hublatch doctor` against a hublatch and a hub in this process: each finding as it should be and as it should not.
 
-mod house;
+mod deployment;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::{hublatch, run};
 use crate::support::hub::absent;
 use crate::support::{FakeHub, Wire};
-use house::{House, free_port};
+use deployment::{Deployment, free_port};
 
 #[test]
 fn a_sound_deployment_is_told_to_be_one() {
-    let house = House::new();
-    let findings = house.doctor(&["--user", "doctor"]);
+    let deployment = Deployment::new();
+    let findings = deployment.doctor(&["--user", "doctor"]);
     for (about, words) in [
         ("hub.url", "JupyterHub 6.1.1"),
         ("GET /hub/login as hublatch-doctor-", "by HublatchAuthenticator"),
@@ -36,13 +36,13 @@ fn a_sound_deployment_is_told_to_be_one() {
     findings.assert("the role of hub.api_token", "skipped", "there is no hub.api_token");
     assert_eq!(findings.code, Some(0), "{:#?}", findings.list);
     // Logged in once, and out again.
-    assert_eq!(house.hub.seen_at("/hub/logout").iter().filter(|seen| seen.method == "GET").count(), 1);
+    assert_eq!(deployment.hub.seen_at("/hub/logout").iter().filter(|seen| seen.method == "GET").count(), 1);
 }
 
 #[test]
 fn the_findings_are_one_line_each_and_hold_no_secret() {
-    let house = House::new();
-    let outcome = house.outcome(&["--user", "doctor"]);
+    let deployment = Deployment::new();
+    let outcome = deployment.outcome(&["--user", "doctor"]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{}", outcome.stdout);
     for line in outcome.stdout.lines() {
         let grade = line.split(' ').next().unwrap_or_default();
@@ -50,7 +50,7 @@ fn the_findings_are_one_line_each_and_hold_no_secret() {
         assert!(line.contains(" - "), "{line}");
     }
     assert!(
-        !outcome.stdout.contains(house.proxy.key()) && !outcome.stdout.contains("hl_"),
+        !outcome.stdout.contains(deployment.proxy.key()) && !outcome.stdout.contains("hl_"),
         "{}",
         outcome.stdout
     );
@@ -58,13 +58,13 @@ fn the_findings_are_one_line_each_and_hold_no_secret() {
 
 #[test]
 fn a_hub_that_believes_an_identity_without_our_proof_is_unsafe() {
-    let house = House::new();
-    house.hub.accounts(|accounts| accounts.proof = None);
-    house.hub.otherwise(|exchange| {
+    let deployment = Deployment::new();
+    deployment.hub.accounts(|accounts| accounts.proof = None);
+    deployment.hub.otherwise(|exchange| {
         let is_tokens = exchange.seen.path().ends_with("/tokens") && exchange.seen.method == "POST";
         exchange.answer(if is_tokens { "201 Created" } else { "404 Not Found" }, r#"{"token":"x"}"#)
     });
-    let findings = house.doctor(&[]);
+    let findings = deployment.doctor(&[]);
     findings.assert("GET /hub/login as hublatch-doctor-", "unsafe", "logged hublatch-doctor-");
     findings.assert("for an API token", "unsafe", "anybody's");
     findings.assert("another key", "unsafe", "it was believed");
@@ -73,9 +73,9 @@ fn a_hub_that_believes_an_identity_without_our_proof_is_unsafe() {
 
 #[test]
 fn a_refusal_that_an_allow_list_could_have_made_is_no_proof() {
-    let house = House::new();
-    house.hub.accounts(|accounts| accounts.speaks = false);
-    let findings = house.doctor(&[]);
+    let deployment = Deployment::new();
+    deployment.hub.accounts(|accounts| accounts.speaks = false);
+    let findings = deployment.doctor(&[]);
     findings.assert("GET /hub/login as hublatch-doctor-", "warn", "--user");
     findings.assert("another key", "warn", "is it in use?");
     assert_eq!(findings.code, Some(0));
@@ -83,7 +83,7 @@ fn a_refusal_that_an_allow_list_could_have_made_is_no_proof() {
 
 #[test]
 fn what_is_wrong_with_the_hub_is_named() {
-    let house = House::new();
+    let deployment = Deployment::new();
     let answer = |date: i64, version: &str| {
         let date = hublatch::clock::Clock::now(&hublatch::clock::SystemClock::new()).wall
             + jiff::SignedDuration::from_secs(date);
@@ -91,77 +91,93 @@ fn what_is_wrong_with_the_hub_is_named() {
         let body = json!({ "version": version }).to_string();
         format!("HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     };
-    house.hub.reply("/hub/api/", answer(0, "6.1.1"));
-    house.doctor(&[]).assert("the hub's clock", "ok", "one second");
+    deployment.hub.reply("/hub/api/", answer(0, "6.1.1"));
+    deployment.doctor(&[]).assert("the hub's clock", "ok", "one second");
     for (apart, version, grade) in [(-60, "6.1.1", "failed"), (60, "3.0.0", "failed"), (4, "6.1.1", "warn")] {
-        house.hub.reply("/hub/api/", answer(apart, version));
-        let findings = house.doctor(&[]);
+        deployment.hub.reply("/hub/api/", answer(apart, version));
+        let findings = deployment.doctor(&[]);
         findings.assert("the hub's clock", grade, "NTP");
         let old = version.starts_with('3');
         findings.assert("the hub at hub.url", if old { "warn" } else { "ok" }, version);
     }
-    house.hub.reply("/hub/api/", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n<p>");
-    house.doctor(&[]).assert("the hub at hub.url", "failed", "hub.base_url");
+    deployment.hub.reply("/hub/api/", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n<p>");
+    deployment.doctor(&[]).assert("the hub at hub.url", "failed", "hub.base_url");
     let (_held, url) = absent();
-    house.write(&format!("url = \"{url}\""), "", "");
-    let findings = house.doctor(&[]);
+    deployment.write(&format!("url = \"{url}\""), "", "");
+    let findings = deployment.doctor(&[]);
     findings.assert("the hub at hub.url", "failed", "start the hub");
     findings.assert("an identity without a proof", "skipped", "the hub does not answer");
 }
 
 #[test]
 fn routes_that_a_hub_in_api_only_mode_lacks_are_named() {
-    let house = House::new();
+    let deployment = Deployment::new();
     for path in ["/hub/login", "/hub/logout"] {
-        house.hub.reply(path, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
-        house.doctor(&[]).assert(&format!("the route of {path}"), "failed", "extra_routes");
+        deployment.hub.reply(path, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        deployment.doctor(&[]).assert(&format!("the route of {path}"), "failed", "extra_routes");
     }
 }
 
 #[test]
 fn a_key_of_the_hubs_that_is_not_ours_and_a_file_that_others_write_are_named() {
-    let house = House::new();
-    house.doctor(&[]).assert("key pair", "skipped", "--public-key");
-    let own = rcgen::KeyPair::from_pem(&serde_json::from_str::<String>(&house.key_pem).unwrap()).unwrap();
+    let deployment = Deployment::new();
+    deployment.doctor(&[]).assert("key pair", "skipped", "--public-key");
+    let own =
+        rcgen::KeyPair::from_pem(&serde_json::from_str::<String>(&deployment.key_pem).unwrap()).unwrap();
     let other = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let file = house.dir.path().join("assertion.pub.pem");
+    let file = deployment.dir.path().join("assertion.pub.pem");
     fs::write(&file, format!("{}{}", other.public_key_pem(), own.public_key_pem())).unwrap();
-    house.doctor(&[]).assert("key pair", "ok", "public half");
+    deployment.doctor(&[]).assert("key pair", "ok", "public half");
     fs::write(&file, other.public_key_pem()).unwrap();
-    house.doctor(&[]).assert("key pair", "failed", "another key");
-    house.doctor(&["--public-key", "/nowhere"]).assert("key pair", "failed", "/nowhere");
-    fs::set_permissions(house.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    house.doctor(&[]).assert("who may write", "unsafe", "chmod go-w");
+    deployment.doctor(&[]).assert("key pair", "failed", "another key");
+    deployment.doctor(&["--public-key", "/nowhere"]).assert("key pair", "failed", "/nowhere");
+    fs::set_permissions(deployment.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    deployment.doctor(&[]).assert("who may write", "unsafe", "chmod go-w");
 }
 
 #[test]
 fn a_hublatch_that_does_not_run_or_runs_otherwise_is_named() {
-    let house = House::new();
-    house.write_with(house.proxy.origin(), &format!("127.0.0.1:{}", free_port()), "", "", "");
-    house.doctor(&[]).assert("GET /ready", "failed", "start hublatch");
-    house.write("", "[store]\nurl = \"redb:///nowhere/tokens.redb\"", "");
-    house.doctor(&[]).assert("against this configuration", "warn", "store");
+    let deployment = Deployment::new();
+    deployment.write_with(deployment.proxy.origin(), &format!("127.0.0.1:{}", free_port()), "", "", "");
+    deployment.doctor(&[]).assert("GET /ready", "failed", "start hublatch");
+    deployment.write("", "[store]\nurl = \"redb:///nowhere/tokens.redb\"", "");
+    deployment.doctor(&[]).assert("against this configuration", "warn", "store");
 }
 
 #[test]
 fn a_public_url_that_leads_elsewhere_is_named() {
-    let house = House::new();
-    let management = house.proxy.management().to_string();
+    let deployment = Deployment::new();
+    let management = deployment.proxy.management().to_string();
     // Straight to the hub, which believes anything: past hublatch.
-    house.hub.accounts(|accounts| accounts.proof = None);
-    house.write_with(&house.hub.url(), &management, "", "", "");
-    let findings = house.doctor(&[]);
+    deployment.hub.accounts(|accounts| accounts.proof = None);
+    deployment.write_with(&deployment.hub.url(), &management, "", "", "");
+    let findings = deployment.doctor(&[]);
     findings.assert("public.url (", "failed", "something else");
     findings.assert("an identity header through", "unsafe", "past hublatch");
     // To what is for programs.
-    house.write_with(&format!("http://{management}"), "127.0.0.1:1", "", "", "");
-    house.doctor(&[]).assert("the management API from outside", "unsafe", "public.listen");
+    deployment.write_with(&format!("http://{management}"), "127.0.0.1:1", "", "", "");
+    deployment.doctor(&[]).assert("the management API from outside", "unsafe", "public.listen");
+}
+
+#[test]
+fn a_public_url_where_nothing_listens_is_no_matter_of_certificates() {
+    let deployment = Deployment::new();
+    let (_held, url) = absent();
+    for url in [url.replace("http:", "https:"), url] {
+        deployment.write_with(&url, &deployment.proxy.management().to_string(), "", "", "");
+        let ca = deployment.authority.ca_file();
+        let findings = deployment.doctor(&["--ca-file", ca.to_str().unwrap()]);
+        findings.assert("public.url (", "failed", "Connection refused");
+        findings.assert("public.url (", "failed", "lead to public.listen");
+        let about_certificates = |one: &&Value| one["tried"].as_str().unwrap().contains("certificate");
+        assert_eq!(findings.list.iter().find(about_certificates), None, "{url}");
+    }
 }
 
 #[test]
 fn a_front_that_takes_upgrades_away_is_named() {
-    let house = House::new();
-    let (front, behind) = (FakeHub::start(), house.proxy.address());
+    let deployment = Deployment::new();
+    let (front, behind) = (FakeHub::start(), deployment.proxy.address());
     let pass = move |exchange: &mut crate::support::Exchange<'_>| {
         let head = String::from_utf8_lossy(&exchange.seen.head).into_owned();
         let kept = head.split_inclusive("\r\n").filter(|line| {
@@ -176,41 +192,41 @@ fn a_front_that_takes_upgrades_away_is_named() {
     for path in ["/hub/login", "/hub/api/user", "/hub/logout", "/hub/api/"] {
         front.on(path, pass);
     }
-    house.write_with(&front.url(), &house.proxy.management().to_string(), "", "", "");
-    house.doctor(&[]).assert("a WebSocket", "failed", "Upgrade");
+    deployment.write_with(&front.url(), &deployment.proxy.management().to_string(), "", "", "");
+    deployment.doctor(&[]).assert("a WebSocket", "failed", "Upgrade");
 }
 
 #[test]
 fn a_certificate_that_is_not_trusted_is_named_and_cookies_must_be_secure() {
-    let house = House::with(true);
-    let ca = house.authority.ca_file();
+    let deployment = Deployment::with(true);
+    let ca = deployment.authority.ca_file();
     let trusting = ["--user", "doctor", "--ca-file", ca.to_str().unwrap()];
-    let findings = house.doctor(&trusting);
+    let findings = deployment.doctor(&trusting);
     findings.assert("the certificate at public.url", "ok", "has the name");
     findings.assert("a login by a link for doctor", "ok", "as this user");
     findings.assert("the hub's session cookies", "unsafe", "jupyterhub-hub-login");
-    house.hub.on("/hub/login", |exchange| {
+    deployment.hub.on("/hub/login", |exchange| {
         if !exchange.seen.headers.has("remote_user") || !exchange.seen.headers.has("x-hublatch-assertion") {
             return exchange.answer("403 Forbidden", "is entered by a link from your application");
         }
         let cookie = "Set-Cookie: jupyterhub-hub-login=doctor; Path=/hub/; HttpOnly; Secure";
         exchange.answer(&format!("302 Found\r\nLocation: /hub/home\r\n{cookie}"), "")
     });
-    house.doctor(&trusting).assert("the hub's session cookies", "ok", "Secure");
-    house.doctor(&[]).assert("the certificate at public.url", "failed", "--ca-file");
+    deployment.doctor(&trusting).assert("the hub's session cookies", "ok", "Secure");
+    deployment.doctor(&[]).assert("the certificate at public.url", "failed", "--ca-file");
 }
 
 #[test]
 fn a_login_that_fails_and_a_name_that_changes_are_named() {
-    let house = House::new();
-    house.doctor(&["--user", "Alice"]).assert("a login by a link for Alice", "failed", "upper-case");
-    house.hub.on("/hub/api/user", |exchange| match exchange.seen.headers.get("cookie") {
+    let deployment = Deployment::new();
+    deployment.doctor(&["--user", "Alice"]).assert("a login by a link for Alice", "failed", "upper-case");
+    deployment.hub.on("/hub/api/user", |exchange| match exchange.seen.headers.get("cookie") {
         Some(_) => exchange.answer("200 OK\r\nContent-Type: application/json", r#"{"name":"mallory"}"#),
         None => crate::redeem::nobody(exchange),
     });
-    house.doctor(&["--user", "alice"]).assert("a login by a link for alice", "failed", "mallory");
+    deployment.doctor(&["--user", "alice"]).assert("a login by a link for alice", "failed", "mallory");
     let mut keyless =
-        hublatch(&["doctor", "--json", "--user", "alice", "--config", house.file().to_str().unwrap()]);
+        hublatch(&["doctor", "--json", "--user", "alice", "--config", deployment.file().to_str().unwrap()]);
     keyless.env_remove("HUBLATCH_API_KEY");
     let outcome = run(keyless);
     assert!(outcome.stdout.contains("not tested, because set HUBLATCH_API_KEY"), "{}", outcome.stdout);
@@ -218,33 +234,35 @@ fn a_login_that_fails_and_a_name_that_changes_are_named() {
 
 #[test]
 fn a_role_that_lacks_a_scope_is_told_with_the_scope() {
-    let house = House::new();
+    let deployment = Deployment::new();
     let knows = |scopes: Value| {
         let model = json!({ "name": "hublatch", "kind": "service", "scopes": scopes }).to_string();
-        house.hub.on("/hub/api/user", move |exchange| match exchange.seen.headers.get("authorization") {
-            Some("token secret-of-the-service" | "Bearer secret-of-the-service") => {
-                exchange.answer("200 OK\r\nContent-Type: application/json", &model)
+        deployment.hub.on("/hub/api/user", move |exchange| {
+            match exchange.seen.headers.get("authorization") {
+                Some("token secret-of-the-service" | "Bearer secret-of-the-service") => {
+                    exchange.answer("200 OK\r\nContent-Type: application/json", &model)
+                }
+                _ => crate::redeem::nobody(exchange),
             }
-            _ => crate::redeem::nobody(exchange),
         });
     };
     let token = "api_token = \"secret-of-the-service\"";
-    house.write(token, "hub_tokens = { scopes = [\"access:servers!user\"] }", "");
+    deployment.write(token, "hub_tokens = { scopes = [\"access:servers!user\"] }", "");
     knows(json!(["tokens", "admin:users", "start:servers!group=x", "read:servers"]));
-    let findings = house.doctor(&[]);
+    let findings = deployment.doctor(&[]);
     findings.assert("for \"launch\"", "ok", "has admin:users");
     findings.assert("for the token exchange", "ok", "has tokens");
     knows(json!(["read:tokens", "start:servers"]));
-    let findings = house.doctor(&[]);
+    let findings = deployment.doctor(&[]);
     findings.assert("for \"launch\"", "warn", "admin:users, read:servers");
     findings.assert("for the token exchange", "failed", "load_roles: tokens");
-    house.write("api_token = \"another\"", "", "");
-    house.doctor(&[]).assert("the role of hub.api_token", "failed", "does not know this token");
+    deployment.write("api_token = \"another\"", "", "");
+    deployment.doctor(&[]).assert("the role of hub.api_token", "failed", "does not know this token");
 }
 
 #[test]
 fn a_bad_configuration_is_78_as_everywhere() {
-    let house = House::new();
-    fs::write(house.file(), "[public]\n").unwrap();
-    assert_eq!(house.outcome(&[]).code, Some(78));
+    let deployment = Deployment::new();
+    fs::write(deployment.file(), "[public]\n").unwrap();
+    assert_eq!(deployment.outcome(&[]).code, Some(78));
 }

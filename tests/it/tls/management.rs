@@ -5,9 +5,11 @@ use std::net::TcpListener;
 
 use hublatch::app::{self, Running, Surroundings};
 use hublatch::config::load;
+use hublatch::token::KeyDigest;
 
 use super::certificates::{Authority, Files, Issued};
 use super::{H1, H2, pump};
+use crate::api::client::PORTAL;
 use crate::support::FakeHub;
 
 /// A hublatch whose management listener speaks TLS, and the file of its configuration.
@@ -21,18 +23,22 @@ struct Management {
 impl Management {
     /// With `client_ca`, clients must prove a certificate of that authority.
     fn start(hub: &FakeHub, client_ca: Option<&Authority>) -> Self {
+        // A name that no health probe calls.
+        Self::start_as("management.internal", hub, client_ca)
+    }
+
+    fn start_as(name: &str, hub: &FakeHub, client_ca: Option<&Authority>) -> Self {
         let authority = Authority::new("management");
-        // Made for a name that no health probe calls.
-        let files = authority.write("management", &authority.issue(&["management.internal"]));
+        let files = authority.write("management", &authority.issue(&[name]));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let ca = client_ca.map(|ca| format!(", client_ca = {:?}", ca.ca_file())).unwrap_or_default();
         let text = format!(
             "[public]\nlisten = \"127.0.0.1:0\"\nthreads = 1\nurl = \"http://hub.test\"\n\
              [management]\nlisten = \"127.0.0.1:{port}\"\n{}\n[hub]\nurl = {:?}\n[[apps]]\nname = \"portal\"\n\
-             keys = [\"sha256:{}\"]\n[log]\naudit = \"/dev/null\"\n",
+             keys = [\"{}\"]\n[log]\naudit = \"/dev/null\"\n",
             files.toml_and(&ca),
             hub.url(),
-            "5".repeat(64)
+            KeyDigest::of(PORTAL.as_bytes())
         );
         let file = authority.file("hublatch.toml", &text, 0o600);
         let config = load(&file, []).unwrap_or_else(|faults| panic!("{faults}"));
@@ -124,5 +130,47 @@ fn the_health_probe_believes_nobody_with_another_certificate() {
     fs::write(&management.files.private_key, other.key).unwrap();
     let (ready, said) = management.probe();
     assert!(!ready && said.contains("TLS handshake"), "{said}");
+    management.stop();
+}
+
+#[test]
+fn hublatch_link_proves_its_certificate_and_trusts_the_named_authority() {
+    let hub = FakeHub::start();
+    let apps = Authority::new("apps");
+    let management = Management::start_as("127.0.0.1", &hub, Some(&apps));
+    let own = apps.write("portal", &apps.issue(&["portal"]));
+    let (cert, key) = (own.certificate.to_str().unwrap(), own.private_key.to_str().unwrap());
+    let ca = management.authority.ca_file();
+    let ca = ca.to_str().unwrap();
+    let link = |words: &[&str], variables: &[(&str, &str)]| {
+        let output = assert_cmd::Command::cargo_bin("hublatch")
+            .unwrap()
+            .env_clear()
+            .env("HUBLATCH_API_URL", format!("https://{}", management.running.management()))
+            .env("HUBLATCH_API_KEY", PORTAL)
+            .envs(variables.iter().copied())
+            .args([&["link", "alice"], words].concat())
+            .timeout(std::time::Duration::from_secs(60))
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let variables =
+        [("HUBLATCH_API_CA_FILE", ca), ("HUBLATCH_API_CERT_FILE", cert), ("HUBLATCH_API_CERT_KEY_FILE", key)];
+    for outcome in [link(&["--ca-file", ca, "--cert", cert, "--key", key], &[]), link(&[], &variables)] {
+        assert!(outcome.0 == Some(0) && outcome.1.contains("login_token=hl_"), "{outcome:?}");
+    }
+    for (words, said) in [
+        (&["--ca-file", ca][..], "hublatch link: "),
+        (&["--ca-file", cert, "--cert", cert, "--key", key], "certificate"),
+        (&["--ca-file", key, "--cert", cert, "--key", key], "no certificate was found"),
+        (&["--ca-file", ca, "--cert", cert], "both --cert and --key"),
+        (&["--ca-file", "/nowhere/ca.pem"], "read /nowhere/ca.pem"),
+    ] {
+        let outcome = link(words, &[]);
+        assert!(outcome.0 == Some(1) && outcome.2.contains(said), "{words:?}: {outcome:?}");
+        assert_eq!(outcome.1, "", "{words:?}");
+    }
     management.stop();
 }

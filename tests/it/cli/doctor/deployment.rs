@@ -13,7 +13,7 @@ use crate::support::{FakeHub, TestProxy};
 use crate::tls::certificates::Authority;
 
 /// A deployment that is sound until a test changes something.
-pub struct House {
+pub struct Deployment {
     pub hub: FakeHub,
     pub proxy: TestProxy,
     pub authority: Authority,
@@ -52,7 +52,7 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-impl House {
+impl Deployment {
     pub fn new() -> Self {
         Self::with(false)
     }
@@ -70,9 +70,9 @@ impl House {
         let key_pem = builder.section("assertion").trim_start_matches("key = ").trim_end().to_owned();
         let proxy = builder.start();
         hub.accounts(|accounts| accounts.speaks = true);
-        let house = Self { hub, proxy, authority, dir: TempDir::new().unwrap(), key_pem };
-        house.write("", "", &tls);
-        house
+        let deployment = Self { hub, proxy, authority, dir: TempDir::new().unwrap(), key_pem };
+        deployment.write("", "", &tls);
+        deployment
     }
 
     pub fn file(&self) -> PathBuf {
