@@ -107,9 +107,8 @@ impl Answers {
                     }
                     Place::Begin(0)
                 }
-                (Place::Status { .. }, _) => Place::Interim { blank: byte == b'\n' },
                 (Place::Interim { blank }, b'\r') => Place::Interim { blank },
-                (Place::Interim { .. }, _) => Place::Interim { blank: byte == b'\n' },
+                (Place::Status { .. } | Place::Interim { .. }, _) => Place::Interim { blank: byte == b'\n' },
             };
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::lease::Connection;
 
@@ -14,6 +15,7 @@ pub(super) struct Idle {
     state: Mutex<State>,
     max: usize,
     timeout: Duration,
+    tasks: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -26,9 +28,9 @@ struct State {
 }
 
 impl Idle {
-    /// Room for `max`, each of them for `timeout`.
-    pub(super) fn new(max: usize, timeout: Duration) -> Self {
-        Self { state: Mutex::default(), max, timeout }
+    /// Room for `max`, each of them for `timeout`. What looks after them is one of `tasks`.
+    pub(super) fn new(max: usize, timeout: Duration, tasks: TaskTracker) -> Self {
+        Self { state: Mutex::default(), max, timeout, tasks }
     }
 
     /// The connection that was used last, and for how long it has not been.
@@ -59,7 +61,7 @@ impl Idle {
         if !state.is_swept {
             state.is_swept = true;
             // The descriptors must come back when no request comes any more, too.
-            tokio::spawn(sweep(Arc::downgrade(self), self.timeout));
+            self.tasks.spawn(sweep(Arc::downgrade(self), self.timeout));
         }
     }
 

@@ -123,7 +123,9 @@ impl Upstream {
     ) -> Self {
         let address = config.hub.upstream.clone();
         let tls = config.hub.tls.clone();
-        let idle = Arc::new(Idle::new(limits.upstream_idle_connections, limits.upstream_idle_timeout));
+        let connections = TaskTracker::new();
+        let (max, timeout) = (limits.upstream_idle_connections, limits.upstream_idle_timeout);
+        let idle = Arc::new(Idle::new(max, timeout, connections.clone()));
         Self {
             address,
             tls,
@@ -134,7 +136,7 @@ impl Upstream {
             places,
             room: Room::for_the_hub(),
             idle,
-            connections: TaskTracker::new(),
+            connections,
         }
     }
 
