@@ -56,7 +56,7 @@ pub struct App {
     pub name: Arc<str>,
     /// Digests of its keys: one, or two while they rotate.
     pub keys: Vec<KeyDigest>,
-    /// Their ids, which every redeeming asks for: to make one costs as much as half a page.
+    /// Their ids in the same order, which every order and every redeeming asks for: to make one costs as much as half a page.
     pub key_ids: Vec<KeyId>,
     /// What it may do.
     pub scopes: Vec<Scope>,

@@ -71,9 +71,9 @@ impl Apps {
         let digest = KeyDigest::of(key.as_bytes());
         let mut found = None;
         for rated in &self.apps {
-            for known in &rated.app.keys {
+            for (known, id) in rated.app.keys.iter().zip(&rated.app.key_ids) {
                 if known.matches(&digest) {
-                    found = Some(Caller { app: Arc::clone(&rated.app), key: Some(known.id()) });
+                    found = Some(Caller { app: Arc::clone(&rated.app), key: Some(*id) });
                 }
             }
         }
