@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::server::resting::Resting;
-use crate::server::stream::Stream;
+use crate::server::through::write_through;
 
 /// Where the status of an answer begins: behind `HTTP/1.1 `.
 const STATUS_AT: usize = 9;
@@ -46,8 +46,8 @@ impl Awaited {
 
 /// A connection to the hub.
 #[derive(Debug)]
-pub struct Answers {
-    stream: Resting<Stream>,
+pub struct Answers<T> {
+    stream: Resting<T>,
     awaited: Awaited,
     place: Place,
     /// Interim answers before the one that is awaited.
@@ -66,14 +66,14 @@ enum Place {
     Interim { blank: bool },
 }
 
-impl Answers {
+impl<T> Answers<T> {
     /// `stream`, on which at most `max` interim answers may come before a final one.
-    pub fn new(stream: Stream, awaited: Awaited, max: usize) -> Self {
+    pub fn new(stream: T, awaited: Awaited, max: usize) -> Self {
         Self { stream: Resting::new(stream), awaited, place: Place::Begin(0), passed: 0, max }
     }
 
     /// The bare stream, for a tunnel.
-    pub fn into_inner(self) -> Stream {
+    pub fn into_inner(self) -> T {
         self.stream.into_inner()
     }
 
@@ -115,7 +115,7 @@ impl Answers {
     }
 }
 
-impl AsyncRead for Answers {
+impl<T: AsyncRead + Unpin> AsyncRead for Answers<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -127,28 +127,4 @@ impl AsyncRead for Answers {
     }
 }
 
-impl AsyncWrite for Answers {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-}
+write_through!(Answers, stream);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::patient::Patient;
+use super::through::write_through;
 use super::wire::Exchanges;
 use crate::config::Limits;
 

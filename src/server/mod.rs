@@ -2,9 +2,6 @@
 //!
 //! Knows nothing of logins or of the hub. The public listeners and the management listener are both of this kind.
 
-#[macro_use]
-mod through;
-
 mod attended;
 pub mod current;
 pub mod frames;
@@ -21,6 +18,7 @@ pub mod redirect;
 pub mod resting;
 pub mod room;
 pub mod stream;
+pub(crate) mod through;
 pub mod wire;
 
 use std::io;

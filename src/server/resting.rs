@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::through::write_through;
 use crate::dormant::Alarm;
 
 /// A stream whose reads that wait are not repeated before they were woken.

@@ -39,3 +39,5 @@ macro_rules! write_through {
         }
     };
 }
+
+pub(crate) use write_through;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::{Framing, Phase};
 use super::patient::Patient;
+use super::through::write_through;
 use crate::config::Limits;
 use crate::deadline::Deadline;
 

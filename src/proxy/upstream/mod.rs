@@ -37,7 +37,7 @@ pub use body::ResponseBody;
 pub use lease::Lease;
 
 /// A connection to the hub as hyper holds it: what an upgrade gives back.
-pub type UpstreamIo = TokioIo<Answers>;
+pub type UpstreamIo = TokioIo<Answers<Stream>>;
 
 /// No answer of the hub.
 #[derive(Debug, thiserror::Error)]
