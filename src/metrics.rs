@@ -97,7 +97,7 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Those that were closed at once, by reason.
     pub connections_refused: Family<ReasonLabel, Counter>,
-    /// Times that accepting had to rest for want of descriptors.
+    /// Times that accepting had to rest.
     pub accept_pauses: Counter,
     /// Log lines that nobody took in time.
     pub log_lines_dropped: Counter,
@@ -152,7 +152,8 @@ impl Metrics {
         let upstream_busy =
             counter("upstream_busy", "Requests that found no place for a connection to the hub");
         let connections_accepted = counter("connections_accepted", "Connections of browsers");
-        let accept_pauses = counter("accept_pauses", "Times that accepting rested for want of descriptors");
+        let help = "Times that accepting rested: few descriptors were left, or the system gave no connection";
+        let accept_pauses = counter("accept_pauses", help);
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
         let switches = counter("switches", "Sessions of another user ended before a login");
