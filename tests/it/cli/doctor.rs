@@ -145,6 +145,25 @@ fn a_hublatch_that_does_not_run_or_runs_otherwise_is_named() {
 }
 
 #[test]
+fn limits_that_may_take_more_than_the_running_hublatch_may_open_are_told() {
+    let deployment = Deployment::new();
+    let about = "open files of the running hublatch";
+    deployment.write("", "[limits]\nconnections = 1\ntunnels = 1\nupstream_connections = 1", "");
+    deployment.doctor(&[]).assert(about, "ok", "its limits may take 259");
+    let (short, more) = (FakeHub::start(), "[limits]\nconnections = 20000");
+    for (path, body) in
+        [("/metrics", "process_max_fds 1024\n# EOF\n"), ("/api/v1/info", "{}"), ("/ready", "{}")]
+    {
+        short.reply(path, format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    }
+    deployment.write_with(deployment.proxy.origin(), &short.address().to_string(), "", more, "");
+    let findings = deployment.doctor(&[]);
+    findings.assert(about, "warn", "it may have 1024, but its limits may take 40256");
+    findings.assert(about, "warn", "LimitNOFILE");
+    assert_eq!(findings.code, Some(0), "it is no failure");
+}
+
+#[test]
 fn a_public_url_that_leads_elsewhere_is_named() {
     let deployment = Deployment::new();
     let management = deployment.proxy.management().to_string();
