@@ -185,12 +185,27 @@ fn a_public_url_where_nothing_listens_is_no_matter_of_certificates() {
     for url in [url.replace("http:", "https:"), url] {
         deployment.write_with(&url, &deployment.proxy.management().to_string(), "", "", "");
         let ca = deployment.authority.ca_file();
-        let findings = deployment.doctor(&["--ca-file", ca.to_str().unwrap()]);
+        let findings = deployment.doctor(&["--user", "doctor", "--ca-file", ca.to_str().unwrap()]);
         findings.assert("public.url (", "failed", "Connection refused");
         findings.assert("public.url (", "failed", "lead to public.listen");
+        findings.assert("a login by a link", "skipped", "public.url does not lead to hublatch");
         let about_certificates = |one: &&Value| one["tried"].as_str().unwrap().contains("certificate");
         assert_eq!(findings.list.iter().find(about_certificates), None, "{url}");
+        assert_eq!(findings.failures(), 1, "one cause, one failure: {:#?}", findings.list);
     }
+}
+
+#[test]
+fn a_public_url_whose_name_does_not_resolve_is_told_once() {
+    let deployment = Deployment::new();
+    // No name in the DNS has such a label (RFC 1035 § 2.3.4), so no server is asked for it.
+    let url = format!("http://{}.invalid", "a".repeat(64));
+    deployment.write_with(&url, &deployment.proxy.management().to_string(), "", "", "");
+    let findings = deployment.doctor(&["--user", "doctor"]);
+    findings.assert("public.url (", "failed", "failed to lookup address information");
+    findings.assert("public.url (", "failed", "let its name resolve");
+    findings.assert("a login by a link", "skipped", "public.url does not lead to hublatch");
+    assert_eq!(findings.failures(), 1, "one cause, one failure: {:#?}", findings.list);
 }
 
 #[test]
