@@ -6,7 +6,6 @@ mod durations;
 mod hub;
 mod process;
 mod store;
-mod striped;
 
 use std::sync::atomic::AtomicI64;
 
@@ -21,7 +20,6 @@ use prometheus_client::registry::{Registry, Unit};
 pub use durations::Durations;
 pub use hub::{HubApi, HubCallLabels};
 pub use store::{StoreCall, StoreCalls};
-pub use striped::{Stripe, Striped};
 
 /// A counter with the labels `code` (`1xx` to `5xx`) and `protocol` (`http/1.1`, HTTP/1.0 among it, and `h2`): one
 /// pre-resolved handle each.
@@ -90,7 +88,7 @@ pub struct Metrics {
     /// Connections made to the hub.
     pub upstream_connections: Counter,
     /// Requests that found one there.
-    pub upstream_reused: Striped,
+    pub upstream_reused: Counter,
     /// Requests that found no place for a connection to the hub.
     pub upstream_busy: Counter,
     /// Downstream connections that are open.
@@ -99,7 +97,7 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Those that were closed at once, by reason.
     pub connections_refused: Family<ReasonLabel, Counter>,
-    /// Times that accepting had to rest for want of descriptors.
+    /// Times that accepting had to rest.
     pub accept_pauses: Counter,
     /// Log lines that nobody took in time.
     pub log_lines_dropped: Counter,
@@ -149,10 +147,13 @@ impl Metrics {
         };
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
+        let upstream_reused =
+            counter("upstream_reused", "Requests that went over a connection to the hub that was there");
         let upstream_busy =
             counter("upstream_busy", "Requests that found no place for a connection to the hub");
         let connections_accepted = counter("connections_accepted", "Connections of browsers");
-        let accept_pauses = counter("accept_pauses", "Times that accepting rested for want of descriptors");
+        let help = "Times that accepting rested: few descriptors were left, or the system gave no connection";
+        let accept_pauses = counter("accept_pauses", help);
         let links_issued = counter("links_issued", "Links issued");
         let links_redeemed = counter("links_redeemed", "Links redeemed");
         let switches = counter("switches", "Sessions of another user ended before a login");
@@ -164,9 +165,6 @@ impl Metrics {
         let connections = gauge("connections", "Open downstream connections");
         let tunnels = gauge("tunnels", "Open tunnels");
         let links_live = gauge("links_live", "Links that can still be redeemed");
-        let upstream_reused = Striped::default();
-        let help = "Requests that went over a connection to the hub that was there";
-        registry.register("upstream_reused", help, upstream_reused.clone());
         let request_seconds = Durations::default();
         registry.register_with_unit(
             "request",

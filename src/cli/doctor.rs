@@ -133,7 +133,8 @@ async fn examine(args: &DoctorArgs, deployment: &Deployment) -> Vec<Finding> {
     }
     findings.extend(role::examine(deployment).await);
     findings.extend(management::examine(deployment).await);
-    findings.extend(public::examine(deployment).await);
-    findings.extend(login::examine(deployment, args.user.as_deref()).await);
+    let (public, leads) = public::examine(deployment).await;
+    findings.extend(public);
+    findings.extend(login::examine(deployment, args.user.as_deref(), leads).await);
     findings
 }

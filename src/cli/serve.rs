@@ -74,14 +74,13 @@ fn warn_about(config: &Config) {
     raise_descriptor_limit(&config.limits);
 }
 
-/// Takes as many descriptors as it may have: one for each connection of a browser and to the hub, and some for all else.
+/// Takes as many descriptors as it may have.
 fn raise_descriptor_limit(limits: &Limits) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // It fails where a sandbox forbids it; then what there is has to do.
     let _raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    let Limits { connections, tunnels, upstream_connections, .. } = *limits;
-    let wanted = connections.saturating_add(tunnels).saturating_add(upstream_connections).saturating_add(256);
+    let wanted = limits.descriptors();
     let possible = getrlimit(Resource::Nofile).current;
     if possible.is_some_and(|possible| possible < u64::try_from(wanted).unwrap_or(u64::MAX)) {
         tracing::warn!(

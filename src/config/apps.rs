@@ -54,10 +54,9 @@ impl Scope {
 pub struct App {
     /// Unique name, for logs and metrics.
     pub name: Arc<str>,
-    /// Digests of its keys: one, or two while they rotate.
-    pub keys: Vec<KeyDigest>,
-    /// Their ids in the same order, which every order and every redeeming asks for: to make one costs as much as half a page.
-    pub key_ids: Vec<KeyId>,
+    /// Digests of its keys: one, or two while they rotate; each with its id, which every order and every redeeming asks
+    /// for: to make one costs as much as half a page.
+    pub keys: Vec<(KeyDigest, KeyId)>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// Whom it may log in, within `login.usernames`.
@@ -172,8 +171,7 @@ impl Rules {
     pub(super) fn app(self, name: Arc<str>, keys: Vec<KeyDigest>, scopes: Vec<Scope>) -> App {
         App {
             name,
-            key_ids: keys.iter().map(KeyDigest::id).collect(),
-            keys,
+            keys: keys.into_iter().map(|digest| (digest, digest.id())).collect(),
             scopes,
             usernames: self.usernames,
             deny_usernames: self.deny_usernames,

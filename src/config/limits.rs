@@ -98,6 +98,13 @@ const HEAD_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=1024 * 1024;
 const COUNT_MAX: usize = 10_000_000;
 
 impl Limits {
+    /// How many descriptors may be open at once: one for each connection of a browser and to the hub, and some for all
+    /// else.
+    pub fn descriptors(&self) -> usize {
+        let Self { connections, tunnels, upstream_connections, .. } = *self;
+        connections.saturating_add(tunnels).saturating_add(upstream_connections).saturating_add(256)
+    }
+
     /// `[limits]`.
     pub(super) fn read(file: &mut ConfigFile) -> Option<Self> {
         let Self {

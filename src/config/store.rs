@@ -37,7 +37,7 @@ pub enum StoreUrl {
     /// `redb:///var/lib/hublatch/tokens.redb`: in a file of this process.
     Redb(PathBuf),
     /// `redis://` and its kin: in a server that replicas share.
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
 /// A Redis or Valkey.
@@ -61,6 +61,8 @@ pub struct Redis {
     pub prefix: String,
     /// The longest wait for a connection and for an answer.
     pub timeout: Duration,
+    /// At the start, the longest wait while it loads its data; below the 90 s that systemd gives a start.
+    pub loading_timeout: Duration,
 }
 
 impl std::fmt::Debug for Redis {
@@ -93,6 +95,8 @@ pub(super) fn store(file: &mut ConfigFile) -> Option<Store> {
     let prefix = file.value("store.prefix", "{hublatch}:".to_owned(), prefix);
     let range = Duration::from_millis(100)..=Duration::from_secs(30);
     let timeout = file.value("store.timeout", Duration::from_secs(2), duration_within(range));
+    let range = Duration::ZERO..=Duration::from_hours(1);
+    let loading_timeout = file.value("store.loading_timeout", Duration::from_mins(1), duration_within(range));
     let url = match place? {
         Place::Memory => StoreUrl::Memory,
         Place::Redb(path) => StoreUrl::Redb(path),
@@ -115,7 +119,7 @@ pub(super) fn store(file: &mut ConfigFile) -> Option<Store> {
                 );
                 return None;
             }
-            StoreUrl::Redis(Redis {
+            StoreUrl::Redis(Box::new(Redis {
                 servers,
                 database,
                 username: username?,
@@ -125,7 +129,8 @@ pub(super) fn store(file: &mut ConfigFile) -> Option<Store> {
                 ca_pem: ca_pem?,
                 prefix,
                 timeout: timeout?,
-            })
+                loading_timeout: loading_timeout?,
+            }))
         }
     };
     Some(Store { url, max_tokens: max_tokens? })

@@ -71,7 +71,7 @@ impl Apps {
         let digest = KeyDigest::of(key.as_bytes());
         let mut found = None;
         for rated in &self.apps {
-            for (known, id) in rated.app.keys.iter().zip(&rated.app.key_ids) {
+            for (known, id) in &rated.app.keys {
                 if known.matches(&digest) {
                     found = Some(Caller { app: Arc::clone(&rated.app), key: Some(*id) });
                 }
@@ -144,7 +144,7 @@ impl App {
 
     /// Whether the key is one of the app's.
     pub fn has_key(&self, key: KeyId) -> bool {
-        self.key_ids.contains(&key)
+        self.keys.iter().any(|(_, id)| *id == key)
     }
 
     /// Whether the app may lead a browser to `next`.

@@ -41,7 +41,7 @@ use crate::tls::Acceptor;
 
 use listener::Listener;
 use peers::Peers;
-use room::{Pauses, Room};
+use room::{Cause, Pauses, Room};
 use stream::Stream;
 use wire::Exchanges;
 
@@ -143,11 +143,11 @@ impl Server {
     /// Accepts on `listener` until the drain begins; connections go on as tasks of their own.
     pub async fn serve(&self, listener: Listener, service: impl Service) {
         let mut draining = pin!(self.shutdown.draining());
-        let mut short = false;
+        let mut pause: Option<Cause> = None;
         loop {
             let next = async {
-                if short {
-                    self.pauses.rest(self.room, &listener).await;
+                if let Some(cause) = &pause {
+                    self.pauses.rest(self.room, &listener, cause).await;
                 }
                 listener.accept().await
             };
@@ -157,13 +157,13 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    short = !self.room.holds(&stream);
+                    pause = (!self.room.holds(&stream)).then_some(Cause::FewDescriptors);
                     self.take(stream, peer, service.clone());
                 }
                 Err(error) => {
-                    // All but a peer that is gone already is a want of descriptors or memory.
-                    short = error.kind() != io::ErrorKind::ConnectionAborted;
                     tracing::debug!(%error, "accept");
+                    // A peer that is gone already is no reason to keep the next one waiting.
+                    pause = (error.kind() != io::ErrorKind::ConnectionAborted).then(|| error.into());
                 }
             }
         }

@@ -21,7 +21,7 @@ const BROWSERS_PERCENT: u64 = 90;
 const HUB_PERCENT: u64 = 95;
 /// How long accepting rests before it looks whether there is room again.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often a shortage is logged; at the limit there is one with every connection.
+/// How often a pause is logged; at the limit there is one with every connection.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// The descriptors that some kind of connection may have: those with numbers below `end`.
@@ -69,6 +69,17 @@ pub fn is_shortage(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// Why accepting rests.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Cause {
+    /// Browsers have taken their part.
+    #[error("few descriptors are left")]
+    FewDescriptors,
+    /// The system gave no connection, for want of descriptors, of memory or of a network (`accept(2)`).
+    #[error("accept: {0}")]
+    Accept(#[from] io::Error),
+}
+
 /// Pauses of accepting, over all threads.
 #[derive(Debug, Clone)]
 pub(super) struct Pauses {
@@ -84,11 +95,11 @@ impl Pauses {
     }
 
     /// Rests until there is room again, and not less than a moment.
-    pub(super) async fn rest(&self, room: Room, listener: &impl AsFd) {
+    pub(super) async fn rest(&self, room: Room, listener: &impl AsFd, cause: &Cause) {
         let _resting = Resting(&self.resting);
         if self.resting.fetch_add(1, Ordering::Relaxed) == 0 {
             self.metrics.accept_pauses.inc();
-            self.tell();
+            self.tell(cause);
         }
         loop {
             tokio::time::sleep(PAUSE).await;
@@ -98,15 +109,12 @@ impl Pauses {
         }
     }
 
-    fn tell(&self) {
+    fn tell(&self, cause: &Cause) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
             *told = Some(Instant::now());
             let limit = getrlimit(Resource::Nofile).current;
-            tracing::warn!(
-                limit,
-                "accepting pauses until connections end: few descriptors, or little memory, are left"
-            );
+            tracing::warn!(%cause, limit, "accepting pauses until there is room again");
         }
     }
 }
@@ -129,12 +137,21 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let pauses = Pauses::new(Arc::new(Metrics::new()));
         let begun = tokio::time::Instant::now();
-        pauses.rest(Room::whole(), &listener).await;
+        pauses.rest(Room::whole(), &listener, &Cause::FewDescriptors).await;
         assert!(begun.elapsed() >= PAUSE);
         let minute = Duration::from_mins(1);
         let none = Room { end: 0 };
-        assert!(tokio::time::timeout(minute, pauses.rest(none, &listener)).await.is_err());
+        assert!(
+            tokio::time::timeout(minute, pauses.rest(none, &listener, &Cause::FewDescriptors)).await.is_err()
+        );
         assert_eq!(pauses.metrics.accept_pauses.get(), 2);
+    }
+
+    #[test]
+    fn a_pause_is_told_with_what_was_met() {
+        let network = io::Error::from_raw_os_error(Errno::NETDOWN.raw_os_error());
+        assert_eq!(Cause::from(network).to_string(), "accept: Network is down (os error 100)");
+        assert_eq!(Cause::FewDescriptors.to_string(), "few descriptors are left");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::Link;
 use crate::token::{KeyId, LoginGrant, ServerName, State, Username};
 
 /// The highest version that is read. One that is higher comes from a newer hublatch and is refused.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 /// The version of a record without a key's id, as they were before there were any. One with an id must not be taken for
 /// such a one: an older hublatch would honour it when the key is gone.
 const WITHOUT_KEY: u32 = 1;
@@ -24,7 +24,9 @@ pub(super) enum RecordError {
     #[error("the record of a link is damaged")]
     Damaged,
     /// It comes from a newer hublatch.
-    #[error("the record of a link has version {0}; this hublatch reads up to version {VERSION}")]
+    #[error(
+        "the record of a link was written by a newer hublatch (record version {0}; this one reads up to {VERSION})"
+    )]
     Version(u32),
 }
 
@@ -59,9 +61,9 @@ pub(super) struct Record {
     pub(super) expires: Timestamp,
 }
 
-/// Looked at before all else: what follows it may change with the version.
+/// What stays where it is in every version.
 #[derive(Deserialize)]
-struct Versioned {
+pub(super) struct Versioned {
     v: u32,
 }
 
@@ -92,13 +94,18 @@ impl Record {
     }
 
     pub(super) fn from_json(json: &[u8]) -> Result<Self, RecordError> {
-        let Versioned { v } = serde_json::from_slice(json).map_err(|_| RecordError::Damaged)?;
-        refuse_newer(v)?;
-        serde_json::from_slice(json).map_err(|_| RecordError::Damaged)
+        let record: Self = serde_json::from_slice(json).map_err(|_| {
+            serde_json::from_slice(json).map_or(RecordError::Damaged, |record: Versioned| record.unreadable())
+        })?;
+        record.refuse_newer()?;
+        Ok(record)
     }
 
     pub(super) fn refuse_newer(&self) -> Result<(), RecordError> {
-        refuse_newer(self.v)
+        match self.v {
+            WITHOUT_KEY..=VERSION => Ok(()),
+            v => Err(Versioned { v }.unreadable()),
+        }
     }
 
     pub(super) fn username(&self) -> &str {
@@ -126,8 +133,11 @@ impl Record {
     }
 }
 
-fn refuse_newer(version: u32) -> Result<(), RecordError> {
-    if (WITHOUT_KEY..=VERSION).contains(&version) { Ok(()) } else { Err(RecordError::Version(version)) }
+impl Versioned {
+    /// Why a record of this version cannot be read.
+    pub(super) fn unreadable(&self) -> RecordError {
+        if self.v > VERSION { RecordError::Version(self.v) } else { RecordError::Damaged }
+    }
 }
 
 #[cfg(test)]
@@ -159,6 +169,13 @@ mod tests {
         for newer in [r#""v":3"#, r#""v":3,"more":true"#] {
             assert!(matches!(grant(newer), Err(RecordError::Version(3))), "{newer}");
         }
-        assert!(matches!(grant(r#""v":2,"more":true"#), Err(RecordError::Damaged)));
+        for damaged in [r#""v":2,"more":true"#, r#""v":0"#, r#""v":"3""#] {
+            assert!(matches!(grant(damaged), Err(RecordError::Damaged)), "{damaged}");
+        }
+        let told = grant(r#""v":3"#).unwrap_err().to_string();
+        assert!(
+            told.ends_with("was written by a newer hublatch (record version 3; this one reads up to 2)"),
+            "{told}"
+        );
     }
 }

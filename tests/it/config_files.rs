@@ -132,7 +132,7 @@ mod meanings {
             .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let own = digests_in(MINIMAL).remove(0);
         let config = loaded(&MINIMAL.replace(&own, &format!("sha256:{hex}"))).expect("valid");
-        assert!(config.apps[0].keys[0].matches(&KeyDigest::of(b"a key")));
+        assert!(config.apps[0].keys[0].0.matches(&KeyDigest::of(b"a key")));
     }
 
     #[test]

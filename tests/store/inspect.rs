@@ -15,7 +15,7 @@ fn findings_of(url: StoreUrl) -> Vec<Finding> {
 }
 
 fn of_redis(redis: Redis) -> Vec<Finding> {
-    findings_of(StoreUrl::Redis(redis))
+    findings_of(StoreUrl::Redis(Box::new(redis)))
 }
 
 /// The texts of that grade.
@@ -88,7 +88,7 @@ fn a_user_without_the_rights_is_told() {
 fn a_clock_that_differs_is_told() {
     let server = RedisServer::start();
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at("2020-01-01T00:00:00Z".parse().expect("a time")));
-    let store = Store { url: StoreUrl::Redis(server.config()), max_tokens: 1000 };
+    let store = Store { url: StoreUrl::Redis(Box::new(server.config())), max_tokens: 1000 };
     let findings = inspect(&store, &clock);
     assert!(graded(&findings, Grade::Unwise).iter().any(|text| text.contains("clock")), "{findings:?}");
 }

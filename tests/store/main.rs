@@ -12,6 +12,7 @@ mod disk;
 mod failover;
 mod fleet;
 mod inspect;
+mod loading;
 mod measure;
 mod reach;
 mod ready;

@@ -109,6 +109,24 @@ fn of_racing_replicas_one_is_granted() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_link_of_a_newer_hublatch_is_told_and_grants_nobody() {
+    let rig = Remote::new(1000);
+    let link = rig.link();
+    rig.insert(&[&link]);
+    let entry = format!("{{hublatch}}:l:{}", link.id.as_str());
+    let record = rig.server.run(&["HGET", &entry, "rec"]);
+    let newer = record.replace("\"v\":1", "\"v\":3,\"more\":true");
+    assert_ne!(newer, record);
+    rig.server.run(&["HSET", &entry, "rec", &newer]);
+    let told = "was written by a newer hublatch (record version 3; this one reads up to 2)";
+    let found = wait(rig.store.find(link.digest, rig.now())).expect_err("no link");
+    assert!(found.to_string().ends_with(told), "{found}");
+    let taken = wait(rig.store.consume(link.digest, rig.now())).expect_err("no login");
+    assert!(taken.to_string().ends_with(told), "{taken}");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn a_server_that_is_gone_is_an_error_and_the_store_returns_with_it() {
     let mut rig = Remote::new(1000);
     let link = rig.link();

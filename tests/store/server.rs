@@ -69,6 +69,7 @@ impl RedisServer {
             ca_pem: None,
             prefix: "{hublatch}:".to_owned(),
             timeout: Duration::from_secs(2),
+            loading_timeout: Duration::from_mins(1),
         }
     }
 
@@ -106,6 +107,13 @@ impl RedisServer {
     pub fn start_again(&mut self) {
         self.child = launch(self.directory.path(), self.port, &self.options);
         assert!(answers(&mut self.child, self.port), "{}", read_log(self.directory.path()));
+    }
+
+    /// Starts it again with further options, and does not wait until it answers.
+    pub fn launch_again(&mut self, options: &[&str]) {
+        let options: Vec<String> =
+            self.options.iter().cloned().chain(options.iter().map(|&option| option.to_owned())).collect();
+        self.child = launch(self.directory.path(), self.port, &options);
     }
 
     /// Makes it stand still, or go on.

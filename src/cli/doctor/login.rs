@@ -11,7 +11,8 @@ use crate::login::next::form_encode;
 
 const TRIED: &str = "a login by a link";
 
-pub(super) async fn examine(deployment: &Deployment, user: Option<&str>) -> Vec<Finding> {
+/// `leads`: whether hublatch answers at public.url; if not, that was told already.
+pub(super) async fn examine(deployment: &Deployment, user: Option<&str>, leads: bool) -> Vec<Finding> {
     let Some(user) = user else {
         return vec![Finding::skipped(
             TRIED,
@@ -24,8 +25,8 @@ pub(super) async fn examine(deployment: &Deployment, user: Option<&str>) -> Vec<
             return vec![Finding::skipped(TRIED, format!("{reason} (an app's key makes the link)"))];
         }
     };
-    let Ok(public) = &deployment.public else {
-        return vec![Finding::skipped(TRIED, "public.url cannot be reached")];
+    let (Ok(public), true) = (&deployment.public, leads) else {
+        return vec![Finding::skipped(TRIED, "public.url does not lead to hublatch")];
     };
     let token = match issue(deployment, user, &key).await {
         Ok(token) => token,

@@ -20,6 +20,8 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
         && let Ok(answer) = management.get(INFO).await
     {
         findings.extend(same(deployment, &answer.json()));
+        let metrics = management.get("/metrics").await;
+        findings.extend(metrics.ok().and_then(|metrics| descriptors(deployment, &metrics.text())));
     }
     findings.extend(outside(deployment).await);
     findings
@@ -44,6 +46,24 @@ fn same(deployment: &Deployment, info: &serde_json::Value) -> Option<Finding> {
             "the running hublatch against this configuration",
             format!("they differ in {}", other.join(", ")),
             "restart it, or name the configuration that it runs with",
+        )
+    })
+}
+
+/// Whether it may open what its limits may take; only the process itself knows, and tells it in its metrics.
+fn descriptors(deployment: &Deployment, metrics: &str) -> Option<Finding> {
+    let possible = metrics.lines().find_map(|line| line.strip_prefix("process_max_fds "))?;
+    let possible: usize = possible.parse().ok()?;
+    let wanted = deployment.config.limits.descriptors();
+    let tried = "open files of the running hublatch (nofile)";
+    Some(if possible >= wanted {
+        Finding::ok(tried, format!("it may have {possible}; its limits may take {wanted}"))
+    } else {
+        Finding::warn(
+            tried,
+            format!("it may have {possible}, but its limits may take {wanted}"),
+            "raise it (LimitNOFILE of systemd, ulimits of a container), or lower limits.connections, tunnels and \
+             upstream_connections",
         )
     })
 }

@@ -17,24 +17,25 @@ const LEAD: &str = "let its name resolve, and name and port lead to public.liste
 /// A token's shape, and the token of no link.
 const NO_TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
+/// And whether hublatch answers there: if not, nothing else is to be had by it.
+pub(super) async fn examine(deployment: &Deployment) -> (Vec<Finding>, bool) {
     let url = &deployment.config.public.url;
     let tried = format!("public.url ({})", url.origin);
     let public = match &deployment.public {
         Ok(public) => public,
         Err(error) => {
             let change = "mend the name, or name an authority by --ca-file";
-            return vec![Finding::failed(tried, error.as_str(), change)];
+            return (vec![Finding::failed(tried, error.as_str(), change)], false);
         }
     };
     let mut findings = Vec::new();
     if url.secure {
         match public.handshake().await {
             Ok(left) => findings.push(certificate(left)),
-            Err(Unsecured::Connect(error)) => return vec![Finding::failed(tried, error, LEAD)],
+            Err(Unsecured::Connect(error)) => return (vec![Finding::failed(tried, error, LEAD)], false),
             Err(Unsecured::Tls(error)) => {
                 let change = "serve the whole chain for this name, or name its authority by --ca-file";
-                return vec![Finding::failed(CERTIFICATE, error, change)];
+                return (vec![Finding::failed(CERTIFICATE, error, change)], false);
             }
         }
     }
@@ -52,7 +53,7 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
     if leads {
         findings.extend(websocket(deployment, public).await);
     }
-    findings
+    (findings, leads)
 }
 
 /// The handshake has judged its names and issuer; `left` is how long it is valid from now on.

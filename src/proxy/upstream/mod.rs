@@ -23,7 +23,7 @@ use super::interim::{Answers, Awaited, TooManyInterim};
 use super::places::Places;
 use crate::body::{BodyError, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
-use crate::metrics::{Metrics, Stripe};
+use crate::metrics::Metrics;
 use crate::server::room::{Room, is_shortage};
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
@@ -101,7 +101,6 @@ pub struct Upstream {
     tls: Option<Connector>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
-    reused: Stripe,
     shutdown: Shutdown,
     places: Places,
     room: Room,
@@ -126,18 +125,7 @@ impl Upstream {
         let connections = TaskTracker::new();
         let (max, timeout) = (limits.upstream_idle_connections, limits.upstream_idle_timeout);
         let idle = Arc::new(Idle::new(max, timeout, connections.clone()));
-        Self {
-            address,
-            tls,
-            limits,
-            reused: metrics.upstream_reused.stripe(),
-            metrics,
-            shutdown,
-            places,
-            room: Room::for_the_hub(),
-            idle,
-            connections,
-        }
+        Self { address, tls, limits, metrics, shutdown, places, room: Room::for_the_hub(), idle, connections }
     }
 
     /// An unused connection, or else a new one.
@@ -180,7 +168,7 @@ impl Upstream {
     fn take_idle(self: &Arc<Self>) -> Option<Lease> {
         let now = Instant::now();
         let (connection, unused) = self.idle.take(now)?;
-        self.reused.inc();
+        self.metrics.upstream_reused.inc();
         let age = if unused > FRESH { Age::Stale } else { Age::Fresh };
         Some(Lease::again(connection, Arc::clone(self), now, age))
     }

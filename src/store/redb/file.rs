@@ -1,5 +1,6 @@
 //! The file of the redb store: opened with care, created once, never recreated in silence.
 
+use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -12,12 +13,13 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase as _, StorageBackend, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use super::error::FileError;
 use super::index::Index;
 use super::marker::Marker;
 
 /// The version of the tables. A change that an older hublatch cannot read raises it, and what released versions wrote is
 /// then brought up to it; version 1 was never released.
-const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 2;
 /// One row, `state`: a [`State`] as JSON.
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 /// Pages kept in memory: all live links of a busy hub.
@@ -28,71 +30,6 @@ const COMPACTED_ABOVE_BYTES: u64 = 64 * 1024 * 1024;
 const SPARSE_ABOVE_BYTES_A_LINK: u64 = 2048;
 /// Permissions of group and others.
 const OTHERS: u32 = 0o077;
-
-/// Why the file of a store cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// The system refuses.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// It is a directory or a device.
-    #[error("it is not a file")]
-    NotAFile,
-    /// Group or others may do something with it.
-    #[error("others than its owner can use it; run chmod 600 on it")]
-    Exposed,
-    /// Another process, or another hublatch in this one, holds it.
-    #[error("another process uses it; several replicas need a Redis")]
-    InUse,
-    /// It is no store, or was damaged.
-    #[error(
-        "it is damaged ({0}); to begin with an empty store, remove it and its marker: links not used yet are lost"
-    )]
-    Corrupt(String),
-    /// It was put back from a copy.
-    #[error(
-        "it is older than its marker (commit {file} of {marker}): it was put back from a copy, and used links would \
-         work again; to begin with an empty store, remove it and its marker"
-    )]
-    Older {
-        /// The last commit in the file.
-        file: u64,
-        /// The last commit that was told to the marker.
-        marker: u64,
-    },
-    /// The marker belongs to another file.
-    #[error("its marker belongs to another store; to begin with an empty store, remove it and its marker")]
-    OtherStore,
-    /// The marker is gone, or unreadable.
-    #[error(
-        "its marker is missing or damaged, so it may be an old copy; to begin with an empty store, remove both"
-    )]
-    NoMarker,
-    /// The file is gone, the marker is there.
-    #[error("it is gone but its marker is there; to begin with an empty store, remove the marker")]
-    Vanished,
-    /// A hublatch that was never released wrote it.
-    #[error(
-        "a hublatch before the first release wrote it (schema {0}); to begin with an empty store, remove it and its \
-         marker: links not used yet are lost"
-    )]
-    Unreleased(u32),
-    /// A newer hublatch wrote it.
-    #[error("a newer hublatch wrote it (schema {0}, this one knows {SCHEMA})")]
-    Newer(u32),
-}
-
-impl From<redb::Error> for FileError {
-    // The library may add errors; what is not told apart here is damage.
-    #[allow(clippy::wildcard_enum_match_arm)]
-    fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Self::InUse,
-            redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => Self::Io(error),
-            other => Self::Corrupt(other.to_string()),
-        }
-    }
-}
 
 /// What the file knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +45,12 @@ pub(super) struct State {
     pub(super) created: Timestamp,
     /// The time of day of the last commit.
     pub(super) written: Timestamp,
+}
+
+/// What stays where it is in every schema.
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
 }
 
 impl State {
@@ -138,15 +81,14 @@ impl State {
             Ok(table.get("state")?.map(|json| json.value().to_vec()))
         };
         let json = read()?.ok_or_else(|| FileError::Corrupt("it has no state".to_owned()))?;
-        let state: Self =
-            serde_json::from_slice(&json).map_err(|error| FileError::Corrupt(error.to_string()))?;
-        if state.schema > SCHEMA {
-            return Err(FileError::Newer(state.schema));
+        let unreadable = |error: serde_json::Error| FileError::Corrupt(error.to_string());
+        // Before all else: what goes with it may change with the schema.
+        let Schema { schema } = serde_json::from_slice(&json).map_err(unreadable)?;
+        match schema.cmp(&SCHEMA) {
+            Ordering::Greater => Err(FileError::Newer(schema)),
+            Ordering::Less => Err(FileError::Unreleased(schema)),
+            Ordering::Equal => serde_json::from_slice(&json).map_err(unreadable),
         }
-        if state.schema < SCHEMA {
-            return Err(FileError::Unreleased(state.schema));
-        }
-        Ok(state)
     }
 }
 

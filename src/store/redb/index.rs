@@ -12,7 +12,7 @@ use redb::{
 
 use super::super::IdempotencyKey;
 use super::super::record::RecordError;
-use super::file::FileError;
+use super::error::FileError;
 use super::row::{End, Row, millis, millis_after};
 use crate::store::RETENTION;
 use crate::token::{LinkId, TokenDigest};
@@ -51,10 +51,9 @@ impl Index {
     /// Reads all of the file. An entry that is damaged could be the memory of a login, so none is passed over.
     pub(super) fn load(transaction: &ReadTransaction) -> Result<Self, FileError> {
         let mut index = Self::default();
-        let damaged = |error: RecordError| FileError::Corrupt(error.to_string());
         let twice = || FileError::Corrupt("an entry is in it twice".to_owned());
         entries(transaction, ENDS, |number, bytes| {
-            let end = End::decode(number, bytes).map_err(damaged)?;
+            let end = End::decode(number, bytes)?;
             index.next.1 = number + 1;
             index.ends.insert(end.link, (end, number)).map_or(Ok(()), |_| Err(twice()))
         })?;
@@ -65,9 +64,9 @@ impl Index {
         let (mut users, mut live) = (Vec::with_capacity(links), Vec::with_capacity(links));
         let mut ended = Vec::with_capacity(index.ends.len());
         entries(transaction, LINKS, |number, bytes| {
-            let row = Row::decode(number, bytes).map_err(damaged)?;
+            let row = Row::decode(number, bytes)?;
             let known = index.digests.len();
-            index.name(number, &row).map_err(damaged)?;
+            index.name(number, &row)?;
             if index.digests.len() == known || index.ids.len() == known {
                 return Err(twice());
             }

@@ -8,7 +8,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::file::{FileError, State, beside, refuse_exposed, sync_directory};
+use super::error::FileError;
+use super::file::{State, beside, refuse_exposed, sync_directory};
 
 /// How every marker begins.
 const HEAD: &str = "hublatch-store-marker-1";

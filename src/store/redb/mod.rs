@@ -9,6 +9,7 @@
 //! (and by the monotonic clock counted from the start of this session); it is refused if the wall clock stands before
 //! its issue, and all older links are if it stands before the last commit.
 
+mod error;
 mod file;
 mod index;
 mod marker;
@@ -29,7 +30,7 @@ use super::{Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, Toke
 use crate::clock::{Clock, Moment};
 use crate::token::{LinkId, TokenDigest, Username};
 
-pub use file::FileError;
+pub use error::FileError;
 use read::Found;
 use threads::Threads;
 

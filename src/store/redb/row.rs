@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::super::record::{Record, RecordError};
+use super::super::record::{Record, RecordError, Versioned};
 use super::super::{IdempotencyKey, Link, LinkStatus, RETENTION, STEP_TOLERANCE, as_of};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
@@ -75,6 +75,12 @@ pub(super) struct Row {
     pub(super) link: Record,
 }
 
+/// What stays where it is in every version.
+#[derive(Deserialize)]
+struct VersionedRow {
+    link: Versioned,
+}
+
 /// The idempotency key of an issue, whose it is, and the digest of its body.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Repeat {
@@ -131,8 +137,11 @@ impl Row {
     }
 
     pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Self, RecordError> {
-        let row: Self =
-            serde_json::from_slice(unsealed("link", number, bytes)?).map_err(|_| RecordError::Damaged)?;
+        let json = unsealed("link", number, bytes)?;
+        let row: Self = serde_json::from_slice(json).map_err(|_| {
+            serde_json::from_slice(json)
+                .map_or(RecordError::Damaged, |row: VersionedRow| row.link.unreadable())
+        })?;
         row.link.refuse_newer()?;
         Ok(row)
     }

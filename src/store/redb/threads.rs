@@ -15,7 +15,8 @@ use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{StoreError, StoreFuture};
-use super::file::{self, FileError, Opened};
+use super::error::FileError;
+use super::file::{self, Opened};
 use super::index::Index;
 use super::read::Trouble;
 use super::row::Session;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use redb::Durability;
 use tokio::sync::mpsc;
 
-use super::file::{self, FileError, State};
+use super::error::FileError;
+use super::file::{self, State};
 use super::marker::Marker;
 use super::tables::Tables;
 use super::threads::{Answer, Open, Shared, Write};

@@ -36,6 +36,9 @@ pub enum RedisError {
     /// It is not fit to keep tokens.
     #[error("Redis is refused: {0}")]
     Server(#[from] ServerError),
+    /// It was started, but has not read its data yet.
+    #[error("Redis still loads its data after {0:?} (store.loading_timeout)")]
+    Loading(Duration),
     /// Its answer makes no sense.
     #[error("Redis is refused: {0}")]
     Answer(#[source] StoreError),
@@ -51,6 +54,14 @@ pub enum RedisError {
     /// There is no thread for it.
     #[error("start a thread: {0}")]
     Thread(#[from] io::Error),
+}
+
+impl RedisError {
+    /// After a power cut Redis starts with us, and refuses every script until it has read its data.
+    fn is_loading(&self) -> bool {
+        const LOADING: redis::ErrorKind = redis::ErrorKind::Server(redis::ServerErrorKind::BusyLoading);
+        matches!(self, Self::Connect(error) if error.kind() == LOADING)
+    }
 }
 
 /// A connection that is made again when it breaks.
@@ -93,7 +104,7 @@ impl Connection {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let keeper = std::thread::Builder::new().name("hublatch-store".to_owned()).spawn(move || {
             runtime.block_on(async {
-                match keeper.connect().await {
+                match keeper.connect_first().await {
                     Ok(primary) => {
                         *keeper.shared.lock() = Some(primary.connection.clone());
                         let _opener_waits = first.send(Ok(()));
@@ -106,7 +117,7 @@ impl Connection {
             });
         })?;
         let connection = Self { shared, keeper: Some(keeper) };
-        // The thread answers within its timeouts.
+        // The thread answers within its timeouts and the time to load.
         outcome.recv().map_err(|_| io::Error::other("the thread of the store ended"))??;
         Ok(connection)
     }
@@ -156,6 +167,27 @@ pub(super) struct Primary {
 }
 
 impl Keeper {
+    /// Whoever opens the store waits for it.
+    async fn connect_first(&self) -> Result<Primary, RedisError> {
+        let bound = self.dialler.redis.loading_timeout;
+        match self.connect().await {
+            Err(error) if error.is_loading() && !bound.is_zero() => {}
+            done => return done,
+        }
+        tracing::warn!(?bound, "token store: Redis loads its data; waiting until it has");
+        let loaded = async {
+            let mut pause = PAUSE_FIRST;
+            loop {
+                tokio::time::sleep(pause).await;
+                match self.connect().await {
+                    Err(error) if error.is_loading() => pause = (pause * 2).min(PAUSE_MAX),
+                    done => return done,
+                }
+            }
+        };
+        tokio::time::timeout(bound, loaded).await.unwrap_or(Err(RedisError::Loading(bound)))
+    }
+
     async fn connect(&self) -> Result<Primary, RedisError> {
         let mut primary = self.dialler.primary().await?;
         let greeting = self.greeting.key(&self.dialler.redis.prefix);

@@ -145,6 +145,25 @@ fn a_hublatch_that_does_not_run_or_runs_otherwise_is_named() {
 }
 
 #[test]
+fn limits_that_may_take_more_than_the_running_hublatch_may_open_are_told() {
+    let deployment = Deployment::new();
+    let about = "open files of the running hublatch";
+    deployment.write("", "[limits]\nconnections = 1\ntunnels = 1\nupstream_connections = 1", "");
+    deployment.doctor(&[]).assert(about, "ok", "its limits may take 259");
+    let (short, more) = (FakeHub::start(), "[limits]\nconnections = 20000");
+    for (path, body) in
+        [("/metrics", "process_max_fds 1024\n# EOF\n"), ("/api/v1/info", "{}"), ("/ready", "{}")]
+    {
+        short.reply(path, format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    }
+    deployment.write_with(deployment.proxy.origin(), &short.address().to_string(), "", more, "");
+    let findings = deployment.doctor(&[]);
+    findings.assert(about, "warn", "it may have 1024, but its limits may take 40256");
+    findings.assert(about, "warn", "LimitNOFILE");
+    assert_eq!(findings.code, Some(0), "it is no failure");
+}
+
+#[test]
 fn a_public_url_that_leads_elsewhere_is_named() {
     let deployment = Deployment::new();
     let management = deployment.proxy.management().to_string();
@@ -166,12 +185,27 @@ fn a_public_url_where_nothing_listens_is_no_matter_of_certificates() {
     for url in [url.replace("http:", "https:"), url] {
         deployment.write_with(&url, &deployment.proxy.management().to_string(), "", "", "");
         let ca = deployment.authority.ca_file();
-        let findings = deployment.doctor(&["--ca-file", ca.to_str().unwrap()]);
+        let findings = deployment.doctor(&["--user", "doctor", "--ca-file", ca.to_str().unwrap()]);
         findings.assert("public.url (", "failed", "Connection refused");
         findings.assert("public.url (", "failed", "lead to public.listen");
+        findings.assert("a login by a link", "skipped", "public.url does not lead to hublatch");
         let about_certificates = |one: &&Value| one["tried"].as_str().unwrap().contains("certificate");
         assert_eq!(findings.list.iter().find(about_certificates), None, "{url}");
+        assert_eq!(findings.failures(), 1, "one cause, one failure: {:#?}", findings.list);
     }
+}
+
+#[test]
+fn a_public_url_whose_name_does_not_resolve_is_told_once() {
+    let deployment = Deployment::new();
+    // No name in the DNS has such a label (RFC 1035 § 2.3.4), so no server is asked for it.
+    let url = format!("http://{}.invalid", "a".repeat(64));
+    deployment.write_with(&url, &deployment.proxy.management().to_string(), "", "", "");
+    let findings = deployment.doctor(&["--user", "doctor"]);
+    findings.assert("public.url (", "failed", "failed to lookup address information");
+    findings.assert("public.url (", "failed", "let its name resolve");
+    findings.assert("a login by a link", "skipped", "public.url does not lead to hublatch");
+    assert_eq!(findings.failures(), 1, "one cause, one failure: {:#?}", findings.list);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn the_minimal_file_wants_one_line_and_says_which() {
     let placeholder = text.lines().find(|line| line.starts_with("keys")).expect("the line to replace");
     let config =
         loaded(&text.replace(placeholder, &format!("keys = [\"{}\"]", key.digest()))).expect("it runs");
-    assert!(config.apps[0].keys[0].matches(&KeyDigest::of(key.expose().as_bytes())));
+    assert!(config.apps[0].keys[0].0.matches(&KeyDigest::of(key.expose().as_bytes())));
 }
 
 #[test]

@@ -37,6 +37,11 @@ impl Findings {
         (text("grade"), text("happened"), text("change"))
     }
 
+    /// How many say that something does not work.
+    pub fn failures(&self) -> usize {
+        self.list.iter().filter(|one| one["grade"] == "failed").count()
+    }
+
     pub fn assert(&self, about: &str, grade: &str, words: &str) {
         let (found, happened, change) = self.about(about);
         assert_eq!(found, grade, "{about}: {happened}");

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use hublatch::store::{RETENTION, Revoked};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
@@ -43,6 +44,28 @@ impl File {
             table.insert("state", changed.as_bytes()).expect("written");
         }
         writer.commit().expect("written");
+    }
+
+    /// Puts `change` of the JSON of the first link in its place, with the checksum that belongs to it.
+    fn change_link(&mut self, change: impl FnOnce(&str) -> String) -> String {
+        const CHECKSUM_BYTES: usize = 16;
+        let database = Database::open(self.path()).expect("a database");
+        let writer = database.begin_write().expect("writable");
+        let changed;
+        {
+            let mut table = writer.open_table(ENTRIES[0]).expect("the table");
+            let (number, bytes) = {
+                let (number, bytes) = table.first().expect("readable").expect("a link");
+                (number.value(), bytes.value().to_vec())
+            };
+            changed = change(std::str::from_utf8(&bytes[CHECKSUM_BYTES..]).expect("JSON"));
+            let summed = [b"link\0".as_slice(), &number.to_be_bytes(), changed.as_bytes()].concat();
+            let sum = digest(&SHA256, &summed);
+            let entry = [&sum.as_ref()[..CHECKSUM_BYTES], changed.as_bytes()].concat();
+            table.insert(number, entry.as_slice()).expect("written");
+        }
+        writer.commit().expect("written");
+        changed
     }
 }
 
@@ -169,6 +192,39 @@ fn another_schema_is_refused_by_its_name() {
     assert!(matches!(rig.refusal(), FileError::Newer(3)), "{}", rig.refusal());
     rig.write_state(|state| state.replace("\"schema\":3", "\"schema\":1"));
     assert!(matches!(rig.refusal(), FileError::Unreleased(1)), "{}", rig.refusal());
+    rig.write_state(|_| "{\"schema\":3,\"epoch\":1}".to_owned());
+    assert!(matches!(rig.refusal(), FileError::Newer(3)), "{}", rig.refusal());
+}
+
+#[test]
+fn a_link_of_a_newer_hublatch_is_told_apart_from_a_damaged_one() {
+    let mut rig = File::new(10);
+    rig.insert(&[&rig.link()]);
+    rig.close();
+    let issued = rig.change_link(|link| link.to_owned());
+    for newer in [
+        issued.replace("\"v\":1", "\"v\":3"),
+        issued.replace("\"v\":1", "\"v\":3,\"more\":true"),
+        issued.replace("\"v\":1,\"username\"", "\"v\":3,\"user\""),
+        issued.replace("\"session\"", "\"sessions\"").replace("\"v\":1", "\"v\":3"),
+    ] {
+        assert_ne!(newer, issued);
+        rig.change_link(|_| newer.clone());
+        let refusal = rig.refusal();
+        assert!(matches!(refusal, FileError::NewerRecord(3)), "{newer}: {refusal}");
+        let told = refusal.to_string();
+        assert!(
+            told.starts_with(
+                "it was written by a newer hublatch (record version 3; this one reads up to 2); run that one"
+            ),
+            "{told}"
+        );
+    }
+    rig.change_link(|_| issued.replace("\"v\":1", "\"v\":1,\"more\":true"));
+    assert!(matches!(rig.refusal(), FileError::Corrupt(_)), "{}", rig.refusal());
+    rig.change_link(|_| issued.clone());
+    rig.open();
+    assert_eq!(rig.store().live(rig.now()), 1, "nothing is lost");
 }
 
 #[test]

@@ -1,0 +1,53 @@
+//! A Redis that was restarted together with hublatch, as after a power cut: it answers, but still loads its data.
+
+use std::time::Duration;
+
+use hublatch::store::{RedisError, TokenStore as _};
+
+use crate::contract::wait;
+use crate::inspect::complaints;
+use crate::redis::{open, refusal};
+use crate::server::{RedisServer, until};
+
+/// Loads for a minute, unless it is told to hurry.
+fn loading() -> RedisServer {
+    let mut server = RedisServer::with(&["--rdbcompression", "no"]);
+    let fill = "for number = 1, 3000 do redis.call('SET', 'other:' .. number, string.rep('x', 200)) end";
+    server.run(&["EVAL", fill, "0"]);
+    server.run(&["SAVE"]);
+    server.kill();
+    // In microseconds; and it answers again and again meanwhile, as one with much data does.
+    server.launch_again(&["--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"]);
+    until("it loads", || server.try_run(&["PING"]).is_err_and(|error| error.starts_with("LOADING")));
+    server
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_loads_its_data_is_waited_for() {
+    let server = loading();
+    server.run(&["CONFIG", "RESETSTAT"]);
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| open(&server.config(), 10));
+        until("the store has met it", || {
+            server.run(&["INFO", "errorstats"]).contains("LOADING") || opening.is_finished()
+        });
+        server.run(&["CONFIG", "SET", "key-load-delay", "0"]);
+        let store = opening.join().expect("it opens");
+        assert!(wait(store.ping()).is_ok());
+    });
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_does_not_come_to_an_end_with_it_is_told() {
+    let server = loading();
+    let mut redis = server.config();
+    redis.loading_timeout = Duration::from_millis(300);
+    let refused = refusal(&redis);
+    assert!(matches!(refused, RedisError::Loading(_)), "{refused}");
+    assert_eq!(refused.to_string(), "Redis still loads its data after 300ms (store.loading_timeout)");
+    redis.loading_timeout = Duration::from_hours(1);
+    let told = complaints(redis);
+    assert!(told.iter().any(|text| text.contains("loading the dataset")), "without a wait: {told:?}");
+}
