@@ -33,7 +33,7 @@ class Redis:
         command = [shutil.which("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         self.process = Process("redis", folder, command, {})
         self.url = f"redis://127.0.0.1:{port}/0"
-        wait_until(lambda: "Ready to accept connections" in self.process.log, 10, "Redis to answer")
+        wait_until(lambda: "Ready to accept connections" in self.process.log, 180, "Redis to answer")
 
 
 class Pair:
@@ -43,7 +43,7 @@ class Pair:
         listen = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         self.front = Hop(*(f"http://{address}" for address in listen))
         self.url = self.front.url
-        shared = {"store": {"url": store}, **changes}
+        shared = {"store": {"url": store, "timeout": "30s"}, **changes}
         self.latches = []
         for address in listen:
             public = {"listen": address, "url": self.url}
@@ -140,7 +140,7 @@ def test_of_two_tabs_opened_at_once_one_logs_in_and_the_other_follows(slow, chro
     link = latch.issue(name, next="/hub/home")
     first, second = context.new_page(), context.new_page()
     app_page(first, link).click(no_wait_after=True)
-    wait_until(lambda: "redeemed" in latch.audit(link), 30, "the first login to begin")
+    wait_until(lambda: "redeemed" in latch.audit(link), 180, "the first login to begin")
     # The second tab's request has no cookies yet, and comes before the first one's answer.
     app_page(second, link).click(no_wait_after=True)
     for tab in (first, second):
