@@ -55,4 +55,4 @@ def test_forged_addresses_do_not_arrive(front):
         return [json.loads(line) for line in front.latch.process.log.splitlines() if "/hub/forged" in line]
 
     seen = wait_until(lines, 20, "the access log, which is written in batches")
-    assert [line["client"] for line in seen] == ["127.0.0.1"]
+    assert [line["client_ip"] for line in seen] == ["127.0.0.1"]
