@@ -1,5 +1,7 @@
 //! Consumes a token: the only place that can make a [`VerifiedUser`].
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::offer::{Offer, Taken};
@@ -77,8 +79,13 @@ impl LoginService {
 
     /// Whether a used `link` may still lead its user on: refresh, back, double click.
     pub fn is_within_grace(&self, link: &Link) -> bool {
+        self.was_used_within(link, self.rules.replay_grace)
+    }
+
+    /// Whether `link` was used, and at most `span` ago.
+    pub fn was_used_within(&self, link: &Link, span: Duration) -> bool {
         let age = link.used_at.map(|used| self.clock.now().wall.duration_since(used));
-        let grace = jiff::SignedDuration::try_from(self.rules.replay_grace).unwrap_or_default();
-        age.is_some_and(|age| !age.is_negative() && age <= grace)
+        let span = jiff::SignedDuration::try_from(span).unwrap_or_default();
+        age.is_some_and(|age| !age.is_negative() && age <= span)
     }
 }

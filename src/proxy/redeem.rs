@@ -9,6 +9,7 @@ mod exchange;
 mod form;
 pub(super) mod gate;
 mod refuse;
+mod relay;
 mod state;
 mod turns;
 mod uninvited;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, TokenStore};
+use super::{Consumed, IdempotencyKey, Inserted, Link, Relay, Revoked, StoreFuture, TokenStore};
 use crate::clock::{Clock, Moment};
 use crate::metrics::{Metrics, StoreCall};
 use crate::token::{LinkId, TokenDigest, Username};
@@ -87,5 +87,9 @@ impl TokenStore for MeasuredStore {
 
     fn remembers_since(&self) -> Option<Timestamp> {
         self.inner.remembers_since()
+    }
+
+    fn relay(&self) -> Option<&dyn Relay> {
+        self.inner.relay()
     }
 }

@@ -10,6 +10,7 @@ mod packed;
 mod record;
 mod redb;
 mod redis;
+mod relay;
 mod slab;
 
 use std::pin::Pin;
@@ -27,6 +28,7 @@ pub use measured::MeasuredStore;
 pub use memory::MemoryStore;
 pub use redb::{FileError, RedbStore};
 pub use redis::{RedisError, RedisStore, ServerError};
+pub use relay::{Left, Relay, Seen};
 
 /// How long the record of a link can be read after it has ended.
 pub const RETENTION: Duration = Duration::from_mins(10);
@@ -187,6 +189,10 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// What was burnt before may have been forgotten, so a token of another's making that may be older is refused.
     /// Asked after the burning: a server that was put in another's place in between has forgotten as well.
     fn remembers_since(&self) -> Option<Timestamp> {
+        None
+    }
+    /// How replicas that share this store reach each other; none: no other process can share it.
+    fn relay(&self) -> Option<&dyn Relay> {
         None
     }
 }

@@ -1,7 +1,9 @@
 //! A link that is clicked twice: the browser gives its first request up, and the second one must not find a used link.
 
-use crate::support::proxy::wait_until;
-use crate::support::{FakeHub, Gate, TestProxy, Then, Wire};
+use std::time::Duration;
+
+use crate::support::proxy::{standing_clock, wait_until};
+use crate::support::{Answer, FakeHub, Gate, TestProxy, Then, Wire};
 
 /// A hub that answers a login only when the gate is open.
 fn slow_hub() -> (FakeHub, Gate) {
@@ -75,4 +77,35 @@ fn an_answer_that_was_taken_is_not_given_twice() {
         [first.answer_to("GET"), second.answer_to("GET")].map(|answer| answer.expect("an answer").status);
     assert_eq!(answers, [302, 403]);
     assert_eq!(hub.seen_at("/hub/login").len(), 1, "one login");
+}
+
+#[test]
+fn the_second_of_two_tabs_asks_again_when_the_first_has_logged_in() {
+    let (hub, gate) = slow_hub();
+    let clock = standing_clock();
+    let proxy = TestProxy::before(&hub).clock(&clock).start();
+    let link = proxy.link("alice");
+    let mut browser = proxy.browser();
+    let mut first = browser.navigate(&link.target()).begin();
+    hub.wait_for_path("/hub/login");
+    // Sent before the first one's cookies came.
+    let mut second = browser.navigate(&link.target()).begin();
+    wait_until("both are connected", || proxy.metric("hublatch_connections") == 2);
+    gate.open();
+    assert_eq!(first.answer_to("GET").expect("an answer").status, 302);
+    let second = second.answer_to("GET").expect("an answer");
+    assert_eq!((second.status, second.headers.get("refresh")), (403, Some("2")));
+    browser.set_cookie("jupyterhub-hub-login", "alice", "/hub/");
+    let again = browser.get(&link.target());
+    assert_eq!((again.status, again.location()), (303, "/hub/"));
+    assert_eq!(hub.seen_at("/hub/login").len(), 1, "one login");
+
+    let mut stranger = proxy.browser();
+    let refresh = |answer: &Answer| answer.headers.get("refresh").map(str::to_owned);
+    assert_eq!(refresh(&stranger.navigate(&link.target()).header("Accept", "application/json").send()), None);
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(refresh(&stranger.get(&link.target())), Some("2".to_owned()));
+    clock.advance(Duration::from_millis(1));
+    let late = stranger.get(&link.target());
+    assert_eq!((late.status, refresh(&late)), (403, None), "whoever comes late is not kept asking");
 }

@@ -25,7 +25,7 @@ class Hublatch:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.key = "hk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
         self._config = merged(self._default_config(hub), changes or {})
-        self.url = self._config["public"]["url"]
+        self.url, self.apps = self._config["public"]["url"], self._config["apps"]
         self.process, self.env = None, {}
 
     def _default_config(self, hub):

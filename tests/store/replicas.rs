@@ -11,9 +11,10 @@ use crate::fleet::Fleet;
 use crate::sentinel::Watched;
 use crate::server::{RedisServer, until};
 use crate::signer::{AUDIENCE, ISSUER, Signer, claims};
+use crate::support::browser::Sending;
 use crate::support::form::Form;
 use crate::support::proxy::Builder;
-use crate::support::{Answer, Browser, FakeHub, TestProxy};
+use crate::support::{Answer, Browser, FakeHub, Gate, TestProxy};
 
 /// The replicas, their hub and their Redis.
 struct House {
@@ -181,6 +182,65 @@ fn a_token_that_is_handed_over_to_one_is_redeemed_at_another() {
     let answer = house.balance(&mut browser, 2).get(posted.location());
     assert_eq!((answer.status, answer.location()), (302, "/hub/home"));
     assert_eq!(house.logins(), 1);
+}
+
+/// One browser's two requests for a link at two replicas: the first is given up while its login is under way, then the
+/// hub answers. What the second one gets, which `second` may change.
+fn second_click(second: impl FnOnce(Sending<'_>) -> Sending<'_>) -> (House, Answer) {
+    let (house, gate) = (House::new(), Gate::new());
+    let waits = gate.clone();
+    house.hub.on("/hub/login", move |exchange| {
+        waits.pass();
+        exchange.answer(
+            "302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=alice; Path=/hub/",
+            "",
+        )
+    });
+    let link = house.replicas[0].link("alice");
+    let mut browser = house.browser(0);
+    let first = browser.navigate(&link.target()).begin();
+    house.hub.wait_for_path("/hub/login");
+    let mut again = second(house.balance(&mut browser, 1).navigate(&link.target())).begin();
+    let connected = |number: usize| house.replicas[number].metric("hublatch_connections");
+    until("both are connected", || connected(0) == 1 && connected(1) == 1);
+    first.close();
+    until("the first is given up", || connected(0) == 0);
+    gate.open();
+    let answer = again.answer_to("GET").expect("an answer");
+    assert_eq!(house.logins(), 1);
+    (house, answer)
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn the_second_click_gets_the_login_that_the_first_one_began_elsewhere() {
+    let (house, answer) = second_click(|request| request);
+    assert_eq!((answer.status, answer.location()), (302, "/hub/home"), "{}", answer.text());
+    assert_eq!(answer.headers.all("set-cookie"), ["jupyterhub-hub-login=alice; Path=/hub/"]);
+    assert_eq!(answer.headers.all("cache-control"), ["no-store"]);
+    let audit = house.replicas.iter().flat_map(TestProxy::audit);
+    assert_eq!(audit.filter(|line| line["event"] == "redeemed").count(), 1);
+    // It was taken, and nobody waits any more.
+    let keys = house.redis.run(&["--scan"]);
+    assert!(!keys.contains("}:a:") && !keys.contains("}:w:"), "{keys}");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn another_browser_does_not_get_it_and_redis_cannot_read_it() {
+    for (name, value) in [("User-Agent", "another"), ("Cookie", "jupyterhub-hub-login=bob")] {
+        let (house, answer) = second_click(|request| request.header(name, value));
+        assert_refused(&answer, "link_used");
+        assert!(!answer.headers.has("set-cookie"), "{name}");
+        let keys = house.redis.run(&["--scan", "--pattern", "*}:a:*"]);
+        let [left] = keys.lines().collect::<Vec<_>>()[..] else { panic!("{name}: not one answer: {keys}") };
+        let sealed = house.redis.run(&["GET", left]);
+        for secret in ["alice", "Set-Cookie", "set-cookie", "hub-login"] {
+            assert!(!sealed.contains(secret), "{name}: {sealed}");
+        }
+        let life: i64 = house.redis.run(&["PTTL", left]).trim().parse().expect("a number");
+        assert!((1..=5000).contains(&life), "{life}");
+    }
 }
 
 /// An app that signs, and a clock on which its tokens are just old enough to be believed.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::answers::page;
 use super::refuse::refuse;
 use super::turns::{Browser, Redeeming};
-use super::{Answer, Click, form, state};
+use super::{Answer, Click, form, relay, state};
 use crate::body::RequestBody;
 use crate::login::next::form_encode;
 use crate::login::{Offer, VerifiedUser};
@@ -65,26 +65,48 @@ impl Login {
     pub async fn run(self, turn: Redeeming, offer: Offer) -> Answer {
         let (done, outcome) = oneshot::channel();
         let shutdown = self.proxy.shared.shutdown.clone();
-        let browser = Browser::of(&self.click);
+        let (proxy, browser) = (self.proxy.clone(), Browser::of(&self.click));
+        let (token, digest) = (self.click.token.clone(), offer.link().digest);
         // Boxed: a task is moved several times before it runs, and this one is large.
         shutdown.spawn(Box::pin(async move {
-            // It comes back if the browser has gone away meanwhile.
-            if let Err(Ok(answer)) = done.send(self.conclude(offer).await) {
-                turn.leave(browser, answer);
+            let mut known = false;
+            // The answer comes back if the browser has gone away meanwhile. The turn is held until it lies where the
+            // browser's next request will look.
+            let left = match done.send(self.conclude(offer, &mut known).await) {
+                Err(Ok(answer)) if known && !turn.is_awaited() => {
+                    relay::leave(&token, &browser, answer).await
+                }
+                Err(Ok(answer)) => {
+                    turn.leave(browser, answer);
+                    None
+                }
+                Ok(()) | Err(Err(_)) => None,
+            };
+            if known {
+                relay::end(&proxy, digest, left).await;
             }
         }));
         outcome.await.unwrap_or_else(|_| Err(UpstreamError::Timeout.into()))
     }
 
-    async fn conclude(mut self, offer: Offer) -> Answer {
-        let shared = self.proxy.shared.clone();
-        let bound = offer.is_bound();
-        let user = match shared.login.redeem(offer, self.click.client()).await {
+    /// `known`: other replicas know that it is under way.
+    async fn conclude(self, offer: Offer, known: &mut bool) -> Answer {
+        let login = &self.proxy.shared.login;
+        let (bound, digest) = (offer.is_bound(), offer.link().digest);
+        let user = match login.redeem(offer, self.click.client()).await {
             Ok(user) => user,
             Err(refusal) => {
                 return refuse(&self.proxy, &self.click, self.asked.as_deref(), &refusal).await;
             }
         };
+        let proxy = self.proxy.clone();
+        let (answer, told) = tokio::join!(self.log_in(user, bound), relay::begin(&proxy, digest));
+        *known = told;
+        answer
+    }
+
+    async fn log_in(mut self, user: VerifiedUser, bound: bool) -> Answer {
+        let shared = self.proxy.shared.clone();
         let same = self.current.as_deref() == Some(user.username().as_str());
         if self.current.is_some()
             && !same

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use hyper::header::{HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{HeaderValue, LOCATION, REFRESH, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use super::answers::{location, page, plain};
-use super::{Answer, Click, conclude, form};
+use super::{Answer, Click, conclude, form, relay};
 use crate::login::{Refusal, RefusalReason};
-use crate::pages::{Page, Refused};
+use crate::pages::{Format, Page, Refused};
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::ResponseBody;
 use crate::proxy::{Proxy, visitor};
 use crate::store::Link;
+
+/// Whoever finds a link used that was used this short a time ago may have opened it twice at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// After how many seconds her browser asks again.
+const ASK_AGAIN_SECONDS: u64 = 2;
 
 /// The page of a link that is not honoured, or the way on for one whom it has served already.
 pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Refusal) -> Answer {
@@ -28,6 +33,11 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
                 if current.as_deref() == Some(link.grant.username.as_str()) {
                     return go_on(proxy, click, link, asked);
                 }
+            }
+            if *reason == RefusalReason::Used
+                && let Some(answer) = Box::pin(relay::take(proxy, click, link)).await
+            {
+                return Ok(answer);
             }
         }
         Refusal::Link { .. } | Refusal::Next { .. } | Refusal::Store(_) => {}
@@ -58,7 +68,21 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
             RefusalReason::NeedsState => Refused::NeedsState,
         },
     };
-    form::take_back(proxy, click, page(proxy, &Page::Refused(refused), click.wishes.format()))
+    let mut answer = page(proxy, &Page::Refused(refused), click.wishes.format());
+    if may_be_let_on(proxy, click, refusal) {
+        answer.headers_mut().insert(REFRESH, HeaderValue::from(ASK_AGAIN_SECONDS));
+    }
+    form::take_back(proxy, click, answer)
+}
+
+/// Whether this may be the second of two tabs that were opened at once: its request was sent before the first one's
+/// login had come, so its cookies tell nothing. When the browser asks again by itself, they do. To anybody else it is
+/// the same page a few times over.
+fn may_be_let_on(proxy: &Proxy, click: &Click, refusal: &Refusal) -> bool {
+    let login = &proxy.shared.login;
+    let Refusal::Link { reason: RefusalReason::Used, link: Some(link) } = refusal else { return false };
+    let is_page = matches!(click.wishes.format(), Format::Html(_));
+    is_page && login.is_within_grace(link) && login.was_used_within(link, AT_ONCE)
 }
 
 /// The page of a hub that is not to be had; `link` stays as it is.

@@ -21,7 +21,7 @@ use crate::proxy::upstream::ResponseBody;
 use crate::token::{State, TokenDigest};
 
 /// How long a second request for a token waits for the first.
-const DOUBLE_CLICK: Duration = Duration::from_secs(5);
+pub const DOUBLE_CLICK: Duration = Duration::from_secs(5);
 
 /// The tokens that are being redeemed by this process.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +68,16 @@ impl Browser {
             others: click.others.clone(),
             states: click.states.clone(),
         }
+    }
+
+    /// All of it, so that no two browsers spell the same.
+    pub(super) fn spelled(&self) -> Vec<u8> {
+        let Self { client, cookies, user_agent, next, others, states } = self;
+        let bytes = |value: &HeaderValue| value.as_bytes().to_vec();
+        let cookies: Vec<Vec<u8>> = cookies.iter().map(bytes).collect();
+        let states: Vec<&[u8; 32]> = states.iter().map(State::as_bytes).collect();
+        serde_json::to_vec(&(client, cookies, user_agent.as_ref().map(bytes), next, others, states))
+            .expect("text and numbers are JSON")
     }
 }
 
@@ -142,6 +152,12 @@ impl Other {
 }
 
 impl Redeeming {
+    /// Whether another request of this process waits for the end.
+    pub fn is_awaited(&self) -> bool {
+        // One is held by the map, and one here.
+        Arc::strong_count(&self.slot) > 2
+    }
+
     /// Leaves an `answer` that its own request did not take for another one of the same browser that waits.
     pub fn leave(self, by: Browser, answer: Response<ResponseBody>) {
         *self.slot.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Left { by, answer });

@@ -13,6 +13,7 @@ mod connection;
 mod dial;
 mod inspect;
 mod primary;
+mod relay;
 mod reply;
 mod scripts;
 mod server;
@@ -27,7 +28,7 @@ use jiff::Timestamp;
 
 use super::record::Record;
 use super::{
-    Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Revoked, StoreError, StoreFuture,
+    Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Relay, Revoked, StoreError, StoreFuture,
     TokenStore,
 };
 use crate::clock::Moment;
@@ -173,6 +174,10 @@ impl TokenStore for RedisStore {
 
     fn remembers_since(&self) -> Option<Timestamp> {
         self.heard.since()
+    }
+
+    fn relay(&self) -> Option<&dyn Relay> {
+        Some(self)
     }
 }
 

@@ -12,6 +12,9 @@ pub(super) struct Scripts {
     pub(super) revoke: Script,
     pub(super) revoke_user: Script,
     pub(super) ping: Script,
+    pub(super) begun: Script,
+    pub(super) ended: Script,
+    pub(super) look: Script,
 }
 
 impl Scripts {
@@ -25,6 +28,10 @@ impl Scripts {
             revoke: script(include_str!("scripts/revoke.lua")),
             revoke_user: script(include_str!("scripts/revoke_user.lua")),
             ping: script(include_str!("scripts/ping.lua")),
+            // These concern no link, so they need nothing of what the others begin with.
+            begun: Script::new(include_str!("scripts/begun.lua")),
+            ended: Script::new(include_str!("scripts/ended.lua")),
+            look: Script::new(include_str!("scripts/look.lua")),
         }
     }
 }

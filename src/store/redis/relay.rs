@@ -1,0 +1,60 @@
+//! The word between replicas: two keys with a short life.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::{FromRedisValue as _, Value};
+
+use super::super::relay::{Left, Relay, Seen};
+use super::super::{StoreError, StoreFuture};
+use super::reply::damaged;
+use super::{RedisStore, digest_text};
+use crate::token::TokenDigest;
+
+impl RedisStore {
+    async fn tell(&self, script: &redis::Script, arguments: &[Vec<u8>]) -> Result<Vec<Value>, StoreError> {
+        let mut invocation = script.key(&self.prefix);
+        for argument in arguments {
+            invocation.arg(argument.as_slice());
+        }
+        self.connection.invoke(&invocation).await
+    }
+}
+
+impl Relay for RedisStore {
+    fn begun(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.tell(&self.scripts.begun, &[digest_text(digest), millis(life)]).await.map(|_| ())
+        })
+    }
+
+    fn ended(&self, digest: TokenDigest, left: Option<Left>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let mut arguments = vec![digest_text(digest)];
+            if let Some(Left { name, sealed, life }) = left {
+                arguments.extend([name_text(name), sealed, millis(life)]);
+            }
+            self.tell(&self.scripts.ended, &arguments).await.map(|_| ())
+        })
+    }
+
+    fn look(&self, digest: TokenDigest, name: [u8; 32]) -> StoreFuture<'_, Seen> {
+        Box::pin(async move {
+            let answer = self.tell(&self.scripts.look, &[digest_text(digest), name_text(name)]).await?;
+            let [under_way, sealed] = <[Value; 2]>::try_from(answer).map_err(|_| damaged())?;
+            Ok(Seen {
+                under_way: bool::from_redis_value(under_way).map_err(|_| damaged())?,
+                sealed: Option::<Vec<u8>>::from_redis_value(sealed).map_err(|_| damaged())?,
+            })
+        })
+    }
+}
+
+fn millis(span: Duration) -> Vec<u8> {
+    span.as_millis().to_string().into_bytes()
+}
+
+fn name_text(name: [u8; 32]) -> Vec<u8> {
+    URL_SAFE_NO_PAD.encode(name).into_bytes()
+}
