@@ -10,12 +10,17 @@ from pathlib import Path
 
 PROXY_CORE, LOAD_CORE = 0, 1
 RUNNING = []  # what must be ended, however the measurement ends
+_held = []
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that nobody else is given, not for an outgoing connection either, as long as this process lives: a socket is
+    bound to it that does not listen. With SO_REUSEADDR, which every server sets, another one may (socket(7))."""
+    hold = socket.socket()
+    hold.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    hold.bind(("127.0.0.1", 0))
+    _held.append(hold)
+    return hold.getsockname()[1]
 
 
 class Process:
@@ -41,7 +46,7 @@ class Process:
     def pid(self):
         return self._process.pid  # taskset becomes the command
 
-    def wait_for_port(self, port, seconds=20):
+    def wait_for_port(self, port, seconds=120):
         """Until it accepts connections, and then until its children stand."""
         deadline = time.monotonic() + seconds
         while True:

@@ -51,7 +51,7 @@ impl Deployment {
         );
         let proxy = TestProxy::before(&hub)
             .set("login", "confirm = \"never\"")
-            .set("limits", "login_hub_timeout = \"200ms\"")
+            .set("limits", "login_hub_timeout = \"1s\"")
             .portal(&portal)
             .clock(&clock)
             .store(Arc::clone(&store) as _)

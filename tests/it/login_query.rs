@@ -167,7 +167,7 @@ fn a_query_of_nothing_but_tokens_costs_no_more_than_another() {
             .connect()
             .ask(format!("GET /x?{query} HTTP/1.1\r\nHost: hub.test\r\nConnection: close\r\n\r\n"));
         // Cutting them out one by one would take minutes.
-        assert!(begun.elapsed() < Duration::from_secs(2), "{piece}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(30), "{piece}: {:?}", begun.elapsed());
         assert_eq!(hub.only("/x").target, "/x", "{piece}");
     }
 }

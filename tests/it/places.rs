@@ -127,7 +127,7 @@ fn where_too_many_wait_the_next_one_is_told_so_at_once() {
 #[test]
 fn who_waits_in_vain_is_told_so_in_time() {
     let (hub, gate) = slow();
-    let limits = "upstream_connections = 1\nupstream_connect_timeout = \"200ms\"";
+    let limits = "upstream_connections = 1\nupstream_connect_timeout = \"1s\"";
     let proxy = TestProxy::before(&hub).set("limits", limits).start();
     let mut one = proxy.connect();
     one.send(get("/slow", &[]));
@@ -143,7 +143,7 @@ fn handshakes_requests_and_the_process_are_counted() {
     let authority = Authority::new("public");
     let builder =
         TestProxy::before(&hub).public_url("https://hub.test").set("public", &authority.files().toml());
-    let proxy = builder.set("limits", "handshake_timeout = \"200ms\"").start();
+    let proxy = builder.set("limits", "handshake_timeout = \"2s\"").start();
     let mut wire = pump::http1(proxy.address(), &authority.client(H1, None));
     assert_eq!(wire.ask(get("/x", &[])).status, 200);
     let stranger = Authority::new("another");

@@ -92,7 +92,7 @@ fn what_is_no_header_is_no_connection() {
 #[test]
 fn a_header_may_come_in_pieces_but_not_take_for_ever() {
     let hub = FakeHub::start();
-    let proxy = before(&hub).set("limits", "handshake_timeout = \"300ms\"").start();
+    let proxy = before(&hub).set("limits", "handshake_timeout = \"1s\"").start();
     let mut slow = proxy.connect();
     slow.send("PROXY TCP4 192.0.");
     let mut silent = proxy.connect();

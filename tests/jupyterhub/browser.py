@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from processes import PATIENCE
+
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) hublatch-tests"
 WAITING = ("/hub/spawn-pending/", "/hub/hublatch/launch/")
 NAVIGATION = {
@@ -94,7 +96,7 @@ class Browser:
                 headers = {key: value for key, value in headers.items() if key not in ("Content-Type", "Origin")}
         raise AssertionError(f"more than {redirects} redirects: {self.hops}")
 
-    def open_server(self, url, seconds=90, **options):
+    def open_server(self, url, seconds=PATIENCE, **options):
         """Like `open`, and waits on the page of a server that starts, the hub's or hublatch's, as without script."""
         page = self.open(url, **options)
         hops = self.hops
@@ -228,8 +230,8 @@ def encryption(url):
 def connect(url):
     parts = urlsplit(url)
     if context := encryption(url):
-        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=120, context=context)
-    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=120)
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=PATIENCE, context=context)
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
 
 
 def send(connection, method, url, body, headers):

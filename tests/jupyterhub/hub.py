@@ -9,7 +9,7 @@ import urllib.request
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assertion import public_pem
-from processes import ROOT, Process, free_port, wait_until
+from processes import PATIENCE, ROOT, Process, free_port, wait_until
 
 VENV = {"6.1": ROOT / "target/venv", "4.1": ROOT / "target/venv41"}
 NODE = ROOT / "target/node/bin"
@@ -34,8 +34,8 @@ c.Spawner.cmd = [{singleuser!r}]
 c.Spawner.args = ["--allow-root", "--ServerApp.max_body_size=1000000000", "--ServerApp.max_buffer_size=1000000000"]
 c.Spawner.default_url = "/lab"
 c.Spawner.environment = {{"HUBLATCH_TEST_DIR": "{folder}", "JUPYTERLAB_WORKSPACES_DIR": "{folder}/workspaces"}}
-c.Spawner.start_timeout = 120
-c.Spawner.http_timeout = 120
+c.Spawner.start_timeout = 180
+c.Spawner.http_timeout = 180
 c.JupyterHub.services = [{{"name": "test", "api_token": {api_token!r}}}]
 c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": [
     "admin:users", "admin:auth_state", "admin:groups", "admin:servers", "tokens"]}}]
@@ -108,7 +108,7 @@ class Hub:
 
     def start(self):
         self.launch()
-        wait_until(self._answers, 60, "the hub to answer")
+        wait_until(self._answers, PATIENCE, "the hub to answer")
         return self
 
     def _answers(self):
@@ -136,7 +136,7 @@ class Hub:
             headers={"Authorization": f"token {self.api_token}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()!r}") from None

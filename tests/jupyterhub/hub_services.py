@@ -7,6 +7,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from processes import PATIENCE
+
 # The smallest role for each feature that needs one; the README has the same table.
 ROLES = {"hub_tokens": [], "token_exchange": ["tokens"]}
 
@@ -49,7 +51,7 @@ def call(url, method="GET", token=None, body=None, form=None, headers=None):
         data, headers["Content-Type"] = urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
     request = urllib.request.Request(url, method=method, data=data, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return Answer(answer)
     except urllib.error.HTTPError as error:
         return Answer(error)

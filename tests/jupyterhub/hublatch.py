@@ -12,7 +12,7 @@ from pathlib import Path
 
 from assertion import private_pem
 from browser import Browser
-from processes import ROOT, Process, free_port, wait_until
+from processes import PATIENCE, ROOT, Process, free_port, wait_until
 
 BINARY = Path(os.environ.get("HUBLATCH_BIN", ROOT / "target/release/hublatch"))
 
@@ -37,6 +37,9 @@ class Hublatch:
             "management": {"listen": "127.0.0.1:0"},
             "hub": {"url": hub.public_url, "base_url": hub.base_url},
             "assertion": {"key_file": str(key_file)},
+            # As long as they may be. A link for half a minute could end before a busy machine has opened it; tests of
+            # that end say `expires_in`.
+            "login": {"lifetime": "5m", "replay_grace": "10m"},
             "apps": [
                 {
                     "name": "portal",
@@ -53,15 +56,15 @@ class Hublatch:
         config.write_text(toml(self._config))
         config.chmod(0o600)
         self.process = Process("hublatch", self.folder, [BINARY, "serve", "--config", config], self.env)
-        bound = wait_until(self._bound, 20, "hublatch to listen")
+        bound = wait_until(self._bound, PATIENCE, "hublatch to listen")
         assert bound["public"] == self._config["public"]["listen"]
         self.management = f"http://{bound['management']}"
         return self
 
     def _bound(self):
         assert self.process.exit_code() is None, f"hublatch ended at once:\n{self.process.log}"
-        lines = [json.loads(line) for line in self.process.log.splitlines() if line.startswith("{")]
-        bound = {line["listener"]: line["address"] for line in lines if line.get("message") == "listening"}
+        lines = [line for line in self.process.records() if line.get("message") == "listening"]
+        bound = {line["listener"]: line["address"] for line in lines}
         return bound if {"public", "management"} <= bound.keys() else None
 
     def stop(self):
@@ -91,15 +94,15 @@ class Hublatch:
             headers={"Authorization": f"token {self.key}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or "null")
 
     def audit(self, link):
         """What became of a link, as the audit log has it."""
-        lines = [json.loads(line) for line in self.process.log.splitlines() if line.startswith("{")]
-        return [line["event"] for line in lines if line.get("id") == link["id"] and "event" in line]
+        lines = [line for line in self.process.records() if line.get("audit")]
+        return [line["event"] for line in lines if line.get("id") == link["id"]]
 
     def status(self, link):
         return self.manage("GET", f"/api/v1/links/{link['id']}")[1]["status"]

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from hublatch import merged
-from processes import wait_until
+from processes import PATIENCE, wait_until
 from readme import block
 
 # Beside the README's service there is the test's own, which looks at what came of it.
@@ -52,18 +52,25 @@ def start(start_hub, start_hublatch, folder, api_only=False, extra="", role_text
 
 
 def wait_until_stopped(hub, user, server):
-    wait_until(lambda: server not in hub.api("GET", f"/users/{user}")["servers"], 30, "the server to stop")
+    wait_until(lambda: server not in hub.api("GET", f"/users/{user}")["servers"], PATIENCE, "the server to stop")
 
 
 def follow(latch, link):
     """The events of a launch as the app gets them, each with the time at which it came."""
     url = latch.management + link["server"]["progress_url"]
     request = urllib.request.Request(url, headers={"Authorization": f"token {latch.key}"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream"
         for line in answer:
             if line.startswith(b"data:"):
                 yield time.monotonic(), json.loads(line[5:])
+
+
+def wait_until_ready(hub, user, server):
+    def ready():
+        return hub.api("GET", f"/users/{user}")["servers"].get(server, {}).get("ready")
+
+    wait_until(ready, PATIENCE, "the server to be ready")
 
 
 def kill_server(hub, user):
@@ -76,3 +83,12 @@ def kill_server(hub, user):
             continue
         if mark in text and f"HUBLATCH_TEST_DIR={hub.folder}\0".encode() in text:
             os.kill(int(environ.parent.name), signal.SIGKILL)
+            wait_until(lambda: is_over(environ.parent), PATIENCE, "the server to end")
+
+
+def is_over(process):
+    """Gone, or a zombie, whose sockets are closed: proc(5)."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

@@ -6,7 +6,7 @@ import subprocess
 
 from browser import raw
 from hub_services import call
-from processes import ROOT, Process, free_port, wait_until
+from processes import PATIENCE, ROOT, Process, free_port, wait_until
 
 CONFIG = """
 {user}
@@ -69,7 +69,7 @@ class Nginx:
         program = shutil.which("nginx") or "/usr/sbin/nginx"
         command = [program, "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "error.log"]
         self.process = Process("nginx", self.folder, command, {})
-        wait_until(self._answers, 20, "nginx to answer")
+        wait_until(self._answers, PATIENCE, "nginx to answer")
         return self
 
     def _answers(self):

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from websockets.sync.client import connect
 
 from browser import encryption
+from processes import PATIENCE
 
 
 class Kernel:
@@ -19,7 +20,7 @@ class Kernel:
         self.channels = f"{user_url}api/kernels/{self.id}/channels"
         self.socket = open_socket(browser, self.channels)
 
-    def execute(self, code, seconds=60):
+    def execute(self, code, seconds=PATIENCE):
         """The text of the expression's value."""
         request = message("execute_request", code=code, silent=False, store_history=False, allow_stdin=False)
         self.socket.send(json.dumps(request))
@@ -47,6 +48,7 @@ def open_socket(browser, path):
         proxy=None,
         # The pings would fail only after the kernel is busy for long; what is tested is who closes the socket.
         ping_interval=None,
+        open_timeout=PATIENCE,
     )
     return connection.__enter__()  # whoever asked for it closes it, at the latest the test's end
 

@@ -1,5 +1,6 @@
 """Starts a server as a process of its own, keeps its log, and ends it with everything that it started."""
 
+import json
 import os
 import signal
 import socket
@@ -14,10 +15,21 @@ RUNNING = []  # what conftest.py prints when a test fails
 MARK = "HUBLATCH_TEST_DIR"
 
 
+# Seconds for a process to start, to answer or to end. A wait ends as soon as what it waits for is there; how long that
+# takes on a busy machine is not what is tested.
+PATIENCE = 180
+
+_held = []
+
+
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that nobody else is given, neither by `bind` nor for an outgoing connection, as long as this process lives:
+    a socket is bound to it that does not listen. With SO_REUSEADDR, which every server sets, another one may (socket(7))."""
+    hold = socket.socket()
+    hold.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    hold.bind(("127.0.0.1", 0))
+    _held.append(hold)
+    return hold.getsockname()[1]
 
 
 def wait_until(condition, seconds, what):
@@ -55,13 +67,18 @@ class Process:
     def log(self):
         return self.log_path.read_text(errors="replace")
 
+    def records(self):
+        """The JSON lines of the log; not one that is being written just now."""
+        lines = self.log.rpartition("\n")[0].splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
     def exit_code(self):
         return self._process.poll()
 
     def wait(self, seconds):
         return self._process.wait(seconds)
 
-    def stop(self, seconds=15):
+    def stop(self, seconds=30):
         """Asks with SIGTERM, then ends what is left of it."""
         if self._process.poll() is None:
             self._process.terminate()

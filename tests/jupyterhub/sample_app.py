@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from urllib.parse import urlencode
 
 from browser import raw
-from processes import ROOT, Process, wait_until
+from processes import PATIENCE, ROOT, Process, wait_until
 
 PORTAL = ROOT / "docker/portal/portal.py"
 KEY = "hk_" + "k" * 43
@@ -57,7 +57,7 @@ class Portal:
     def __init__(self, folder, **settings):
         env = {"PORTAL_LISTEN": "127.0.0.1:0", "HUBLATCH_API_KEY": KEY, **settings}
         self.process = Process("portal", folder, [sys.executable, PORTAL], env)
-        self.url = wait_until(self._address, 10, "the portal to listen").rstrip("/")
+        self.url = wait_until(self._address, PATIENCE, "the portal to listen").rstrip("/")
 
     def _address(self):
         assert self.process.exit_code() is None, self.process.log

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from traitlets import TraitError
 from assertion import claims, good, private_pem, public_pem, sign
 from browser import raw
 from hub import HUBLATCH, Hub
-from processes import ROOT
+from processes import PATIENCE, ROOT
 
 sys.path.insert(0, str(ROOT / "config/jupyterhub"))
 import hublatch_authenticator  # noqa: E402
@@ -64,7 +65,7 @@ def test_a_hub_with_a_useless_key_file_ends_and_says_what_to_do(tmp_path):
     hub.public_key_file.unlink()
     hub.launch()
     try:
-        assert hub.process.wait(30) != 0
+        assert hub.process.wait(PATIENCE) != 0
         assert "It must name a file that the hub can read, with hublatch's Ed25519 public key" in hub.log
     finally:
         hub.kill()
@@ -147,8 +148,10 @@ def test_a_used_assertion_is_remembered_until_it_is_expired_beyond_doubt(authent
 
 
 def test_an_assertion_from_before_a_restart_is_refused(start_hub):
-    hub = start_hub()
-    assertion = sign(hub.key, claims("alice"))
+    hub = start_hub(extra="c.HublatchAuthenticator.max_lifetime = 300\n")
+    # Good for longer than any restart takes: what is refused is not its age.
+    now = int(time.time())
+    assertion = sign(hub.key, claims("alice", iat=now, exp=now + 300))
     headers = [("X-Hublatch-Assertion", assertion)]
     assert raw("GET", hub.internal_url + "/hub/login", headers).status == 302
     hub.stop()

@@ -9,7 +9,7 @@ import pytest
 
 import launching
 from hublatch import BINARY
-from processes import ROOT
+from processes import PATIENCE, ROOT
 
 CLIENTS = ROOT / "config/clients"
 
@@ -32,7 +32,7 @@ def run(latch, *command, check=True, text=None):
 
 def run_with(env, *command, check=True, text=None):
     env = {**{name: os.environ[name] for name in os.environ if not name.startswith("HUBLATCH_API_")}, **env}
-    done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True, timeout=120, input=text)
+    done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True, timeout=PATIENCE, input=text)
     assert not check or done.returncode == 0, done
     return done
 

@@ -45,7 +45,10 @@ def admits(latch, link):
 
 
 def step(latch, offset):
-    latch.wall.write_text(offset)
+    """In one piece: at any moment hublatch may look what time it is."""
+    new = latch.wall.with_suffix(".new")
+    new.write_text(offset)
+    os.replace(new, latch.wall)
 
 
 def test_a_link_works_while_nobody_touches_the_clock(faked):
@@ -85,7 +88,7 @@ def test_a_wall_clock_that_goes_slow_prolongs_no_life(faked):
     step(faked, "+0s x0.1")
     link = faked.issue("tick", next="/hub/home", expires_in=3)
     end = time.monotonic() + 3
-    wait_until(lambda: time.monotonic() > end, 10, "the life of the link")
+    wait_until(lambda: time.monotonic() > end, 60, "the life of the link")
     assert refused(faked, link)
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from chromium import PATIENCE, launcher, posts, show
+from chromium import PATIENCE, launcher, posts, show, wait_for
 from processes import free_port
 from test_real_browser import chromium, page  # noqa: F401
 
@@ -70,6 +70,7 @@ def test_a_link_on_a_page_with_this_referrer_policy_is_confirmed(policy, asking,
     page.wait_for_url(f"{asking.url}/hub/home")
     expect(page.locator("body")).to_contain_text("tina")
     # The form holds the token; no address does.
+    wait_for(page, lambda: sent, "the post to be told of")
     assert [url for url, _ in sent] == [f"{asking.url}/hub/login"]
 
 

@@ -6,32 +6,51 @@ import re
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from processes import ROOT, Process, free_port, wait_until
+from chromium import CHROMIUM
+from chromium import PATIENCE as MILLISECONDS
+from processes import PATIENCE, ROOT, Process, free_port, wait_until
+
+PORTS = ["PORTAL", "PUBLIC", "MANAGEMENT", "HUB", "HUB_INTERNAL", "PROXY_API"]
 
 
 class Demo:
     """docker/demo.sh in a folder and on ports of its own."""
 
     def __init__(self, folder):
-        ports = ["PORTAL", "PUBLIC", "MANAGEMENT", "HUB", "HUB_INTERNAL", "PROXY_API"]
-        self.ports = {f"DEMO_PORT_{name}": str(free_port()) for name in ports}
+        self.ports = {f"DEMO_PORT_{name}": str(free_port()) for name in PORTS}
         self.state = folder / "state"
         env = {**self.ports, "DEMO_STATE": str(self.state), "HUBLATCH_BIN": str(binary())}
-        self.process = Process("demo", folder, [ROOT / "docker/demo.sh"], env)
-        self.url = wait_until(self._address, 180, "the demo to start")
+        # A shell starts what it puts into the background with SIGINT ignored, which is inherited and which no shell can
+        # trap (POSIX, "trap"): the tests themselves may have been started like that.
+        command = ["env", "--default-signal=INT", ROOT / "docker/demo.sh"]
+        self.process = Process("demo", folder, command, env)
+        try:
+            self.url = wait_until(self._address, 2 * PATIENCE, "the demo to start")
+        except BaseException:
+            self.end()
+            raise
 
     def _address(self):
         assert self.process.exit_code() is None, self.process.log
         found = re.search(r"Open (\S+) and press", self.process.log)
         return found and found[1]
 
+    def end(self):
+        """However it stands; what it started does not carry the mark of the tests."""
+        self.process.stop(PATIENCE)
+        for pid in list(self.processes()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def processes(self):
-        """Command lines of what runs on the demo's behalf."""
+        """Command lines of what runs on the demo's behalf, by number."""
+        found = {}
         for file in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -39,7 +58,8 @@ class Demo:
             except (PermissionError, FileNotFoundError, ProcessLookupError):
                 continue
             if str(self.state) in line + environment:
-                yield line
+                found[int(file.parent.name)] = line
+        return found
 
 
 def binary():
@@ -53,14 +73,14 @@ def binary():
 def demo(tmp_path_factory):
     demo = Demo(tmp_path_factory.mktemp("demo"))
     yield demo
-    demo.process.stop(30)
+    demo.end()
 
 
 @pytest.fixture(scope="module")
 def chromium():
     with sync_playwright() as playwright:
         # --no-sandbox: Chromium refuses to run as root without it; only our own pages are opened.
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=MILLISECONDS)
         yield browser
         browser.close()
 
@@ -74,7 +94,7 @@ def test_a_press_of_the_button_ends_in_the_launcher_of_the_users_server(demo, ch
         page.get_by_label("Named", exact=True).check()
         page.get_by_label("Name of the server").fill(server)
     page.get_by_role("button", name="Open notebook").click()
-    expect(page.locator(".jp-Launcher")).to_be_visible(timeout=120_000)
+    expect(page.locator(".jp-Launcher")).to_be_visible(timeout=MILLISECONDS)
     address = f"http://127.0.0.1:{demo.ports['DEMO_PORT_PUBLIC']}/user/alice/{server + '/' if server else ''}lab"
     assert page.url.partition("?")[0] == address
     config = json.loads(page.locator("#jupyter-config-data").text_content())
@@ -93,27 +113,36 @@ def test_an_error_is_shown_on_the_page_and_the_field_has_the_focus(demo, chromiu
     page.context.close()
 
 
-def test_ending_the_demo_ends_all_that_it_started(tmp_path, chromium):
+@pytest.fixture
+def ending(tmp_path):
     demo = Demo(tmp_path)
+    yield demo
+    demo.end()
+
+
+def test_ending_the_demo_ends_all_that_it_started(ending, chromium):
+    demo = ending
     page = chromium.new_context().new_page()
     page.goto(demo.url)
     page.get_by_label("User name").fill("bob")
     page.get_by_role("button", name="Open notebook").click()
-    expect(page.locator(".jp-Launcher")).to_be_visible(timeout=120_000)
+    expect(page.locator(".jp-Launcher")).to_be_visible(timeout=MILLISECONDS)
     page.context.close()
-    running = list(demo.processes())
+    running = demo.processes().values()
     for part in ("jupyterhub --config", "jupyterhub-singleuser", "configurable-http-proxy", "hublatch", "portal.py"):
         assert any(part in line for line in running), (part, running)
     os.kill(demo.process.pid, signal.SIGINT)
-    assert demo.process.wait(30) == 0, demo.process.log
-    wait_until(lambda: not list(demo.processes()), 5, f"these to end: {list(demo.processes())}")
+    assert demo.process.wait(PATIENCE) == 0, demo.process.log
+    wait_until(lambda: not demo.processes(), 60, f"these to end: {demo.processes()}")
 
 
 def test_a_busy_port_is_named_in_one_line_before_anything_is_started(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = str(busy.getsockname()[1])
-        env = {**os.environ, "DEMO_PORT_PUBLIC": port, "DEMO_STATE": str(tmp_path / "state")}
-        ended = subprocess.run([ROOT / "docker/demo.sh", "--check"], env=env, capture_output=True, text=True, timeout=30)
+    ports = {f"DEMO_PORT_{name}": str(free_port()) for name in PORTS}
+    port = ports["DEMO_PORT_PUBLIC"]
+    with socket.create_server(("127.0.0.1", int(port))):
+        env = {**os.environ, **ports, "DEMO_STATE": str(tmp_path / "state")}
+        command = [ROOT / "docker/demo.sh", "--check"]
+        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1 and port in ended.stderr and "DEMO_PORT_PUBLIC" in ended.stderr

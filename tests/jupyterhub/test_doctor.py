@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from hublatch import BINARY
-from processes import free_port
+from processes import PATIENCE, free_port
 from test_header_authenticators import AUTHENTICATORS
 
 
@@ -33,7 +33,7 @@ def doctor(latch, *words, key=True):
     if key:
         environment["HUBLATCH_API_KEY"] = latch.key
     command = [BINARY, "doctor", "--config", latch.folder / "hublatch.toml", "--json", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)
 

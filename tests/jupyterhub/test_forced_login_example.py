@@ -30,7 +30,7 @@ def before_its_application(example, hub, start_hublatch, tmp_path_factory):
     latch = start_hublatch(hub, {"apps": [{"name": "example", "exchange_url": f"{url}/login"}]})
     command = [sys.executable, "-c", RUN, example, port]
     process = Process("example", tmp_path_factory.mktemp("example"), command, {"JUPYTERHUB_URL": f"{latch.url}/"})
-    wait_until(lambda: "Uvicorn running" in process.log, 60, "the example to listen")
+    wait_until(lambda: "Uvicorn running" in process.log, 180, "the example to listen")
     yield latch, url
     process.stop()
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from chromium import PATIENCE, addresses, launch, launcher, posts, show
+from chromium import PATIENCE, addresses, launch, launcher, posts, show, wait_for
 from processes import free_port
 from sample_app import Portal
 from test_real_browser import chromium, page  # noqa: F401
@@ -84,6 +84,7 @@ def test_a_form_of_another_site_opens_the_notebook_when_the_cookies_are_old(old_
         page.goto(portal.url)
         open_notebook(page, "gerda")
         expect(launcher(page)).to_be_visible(timeout=PATIENCE)
+        wait_for(page, lambda: [url for url, _ in sent if url.startswith(latch.url)], "the post to be told of")
         return page.url, sent, seen
 
     address, sent, seen = old_browser.do(same_user)

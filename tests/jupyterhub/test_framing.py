@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub import NODE
-from processes import Process, free_port, wait_until
+from processes import PATIENCE, Process, free_port, wait_until
 
 ROUNDS, CONNECTIONS, SEED = 10_000, 8, 2018
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: hub.test\r\nREMOTE_USER: admin\r\n\r\n"
@@ -101,7 +101,7 @@ class PublicProxy:
         command += ["--api-ip", "127.0.0.1", "--api-port", free_port(), "--default-target", origin.url]
         env = {"PATH": str(NODE), "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16)}
         self.process = Process("proxy", folder, command, env)
-        wait_until(lambda: self._listens(port), 30, "the public proxy to listen")
+        wait_until(lambda: self._listens(port), PATIENCE, "the public proxy to listen")
 
     @staticmethod
     def _listens(port):
@@ -150,7 +150,7 @@ def run(url, numbers):
     pick, sent = random.Random(SEED + numbers.start), {}
     host, port = url.removeprefix("http://").split(":")
     numbers = list(numbers)
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         stream = Stream(connection)
         while numbers:
             batch, numbers = numbers[:3], numbers[3:]

@@ -6,7 +6,7 @@ import pytest
 
 from hub_services import ROLES, Services, call, metric
 from nginx import Nginx
-from processes import wait_until
+from processes import PATIENCE, wait_until
 
 WHOAMI = 'hublatch_hub_api_calls_total{call="whoami",result="answered"}'
 GROUPS = """
@@ -112,16 +112,18 @@ def test_a_revocation_at_the_hub_is_noticed_within_cache_max_age(deployment):
     for _ in range(3):
         created = deployment.hub.api("POST", "/users/bob/tokens", {})
         assert deployment.verify(deployment.short, created["token"]).status == 200
+        answered = time.monotonic()
         deployment.hub.api("DELETE", f"/users/bob/tokens/{created['id']}")
-        begun = time.monotonic()
 
-        def is_refused(token=created["token"]):
-            return deployment.verify(deployment.short, token).status == 404
+        def refused(token=created["token"], answered=answered):
+            asked = time.monotonic()
+            status = deployment.verify(deployment.short, token).status
+            # However long a check takes: what is asked when the kept answer is too old is asked of the hub.
+            assert status == 404 or asked - answered < 2.1, "cache_max_age is 2 s"
+            return status == 404
 
-        wait_until(is_refused, 10, "the refusal")
-        took = time.monotonic() - begun
-        print(f"noticed after {took:.2f} s")
-        assert took < 3, "cache_max_age is 2 s"
+        wait_until(refused, PATIENCE, "the refusal")
+        print(f"noticed after {time.monotonic() - answered:.2f} s")
 
 
 def test_no_hub_token_stands_in_a_log(deployment):

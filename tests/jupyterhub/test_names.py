@@ -29,7 +29,7 @@ def test_the_authenticator_does_not_normalise_an_accepted_name(hub):
     import subprocess
 
     from hub import VENV
-    from processes import ROOT
+    from processes import PATIENCE, ROOT
 
     script = """
 import sys
@@ -46,6 +46,6 @@ print("same")
         env={"PYTHONPATH": str(ROOT / "config/jupyterhub"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.stdout == "same\n", done.stderr

@@ -5,14 +5,13 @@ import http.server
 import json
 import socket
 import threading
-import time
 import uuid
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from chromium import SCREENSHOTS, launch
-from processes import free_port, wait_until
+from processes import PATIENCE, free_port, wait_until
 from sample_app import FakeApi
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40" width="40" height="40">
@@ -44,11 +43,10 @@ class StandIn:
                     self.answer(403, "{}")
                 elif path == "/hub/logout" and "stays=" in cookies:
                     self.answer(500, "")
-                elif path == "/slow":
-                    time.sleep(3)
-                elif path == "/held":
-                    held.set()
-                    released.wait(120)
+                elif path in ("/slow", "/held"):
+                    if path == "/held":
+                        held.set()
+                    released.wait(600)
                     self.answer(200, "{}")
                 elif path == "/hub/login" and "falls=" in cookies or path == "/falls":
                     self.close_connection = True
@@ -85,7 +83,8 @@ class Places:
         logo.write_text(LOGO)
         self._pages = {"pages": {"name": "Physics Portal", "logo": str(logo)}, "login": {"app_url": app_url}}
         stand_in.key = key
-        self.latch = self._start(start_hublatch, stand_in, limits={"upstream_head_timeout": "1s"})
+        self.latch = self._start(start_hublatch, stand_in)
+        self.hasty = self._start(start_hublatch, stand_in, limits={"upstream_head_timeout": "1s"})
         apps = [*self.latch._config["apps"], {"name": "exchanger", "exchange_url": f"{app_url}/login"}]
         self.strict = self._start(
             start_hublatch,
@@ -116,7 +115,7 @@ class Places:
 
     def expired(self, context):
         link = self.latch.issue("alice", expires_in=1)
-        wait_until(lambda: self.latch.status(link) == "expired", 5, "the link to expire")
+        wait_until(lambda: self.latch.status(link) == "expired", 60, "the link to expire")
         return link["url"]
 
     def used(self, context):
@@ -152,16 +151,16 @@ class Places:
             # The one connection to the hub is taken from now on.
             host = self.busy.url.removeprefix("http://")
             name, _, port = host.partition(":")
-            self._held = socket.create_connection((name, int(port)), 10)
+            self._held = socket.create_connection((name, int(port)), PATIENCE)
             self._held.sendall(f"GET /held HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-            assert self._stand_in.held.wait(10)
+            assert self._stand_in.held.wait(PATIENCE)
         return f"{self.busy.url}/hub/home"
 
     def bad_gateway(self, context):
         return f"{self.latch.url}/falls"
 
     def gateway_timeout(self, context):
-        return f"{self.latch.url}/slow"
+        return f"{self.hasty.url}/slow"
 
     def login_failed(self, context):
         context.add_cookies([{"name": "falls", "value": "1", "url": self.latch.url}])

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from assertion import good
-from processes import ROOT
+from processes import PATIENCE, ROOT
 
 TABLE = ROOT / "tests/data/targets.txt"
 ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "s": b" ", "\\": b"\\"}
@@ -36,7 +36,7 @@ def logs_in(url, target, key):
     host, port = url.removeprefix("http://").split(":")
     head = b"GET " + target + b" HTTP/1.1\r\nHost: hub.test\r\nConnection: close\r\nREMOTE_USER: pathfinder\r\n"
     head += b"X-Hublatch-Assertion: " + good(key, "pathfinder").encode() + b"\r\n\r\n"
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         connection.sendall(head)
         answer = b""
         while part := connection.recv(65536):

@@ -11,7 +11,7 @@ from html import escape, unescape
 import pytest
 
 from browser import raw
-from processes import free_port
+from processes import PATIENCE, free_port
 from sample_app import KEY, LINK, PORTAL, FakeApi, Fields, Portal
 
 
@@ -324,6 +324,6 @@ def test_other_paths_are_not_found(portal):
 @pytest.mark.parametrize("given, named", [({"HUBLATCH_API_KEY": KEY}, "HUBLATCH_API_URL"), ({"HUBLATCH_API_URL": "http://x"}, "HUBLATCH_API_KEY")])
 def test_a_missing_setting_is_named_in_one_line(given, named):
     env = {name: value for name, value in os.environ.items() if not name.startswith("HUBLATCH_")}
-    ended = subprocess.run([sys.executable, PORTAL], env={**env, **given}, capture_output=True, text=True, timeout=10)
+    ended = subprocess.run([sys.executable, PORTAL], env={**env, **given}, capture_output=True, text=True, timeout=PATIENCE)
     assert ended.returncode == 1
     assert ended.stderr.startswith("portal: ") and named in ended.stderr and ended.stderr.count("\n") == 1

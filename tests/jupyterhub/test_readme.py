@@ -7,7 +7,7 @@ import sys
 import pytest
 from traitlets.config import Config
 
-from processes import ROOT
+from processes import PATIENCE, ROOT
 from hub import NODE
 from readme import block
 from test_app_tokens import settled
@@ -63,7 +63,7 @@ def test_the_scope_of_another_feature_is_added_to_the_one_role(tmp_path):
 def test_a_sample_signs_a_token_that_logs_in_once(language, portal, trusting):
     name, command = RUN[language]
     (portal / name).write_text(sample(language) + SHOW[language])
-    ran = subprocess.run([*command, name], cwd=portal, check=True, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([*command, name], cwd=portal, check=True, capture_output=True, text=True, timeout=PATIENCE)
     target = f"{trusting.url}/hub/login?login_token={ran.stdout.strip()}"
     browser = trusting.browser()
     answer = browser.request("GET", target)

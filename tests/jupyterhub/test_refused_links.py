@@ -36,7 +36,7 @@ def test_a_refresh_of_a_used_link_goes_on_to_its_page(latch, browser):
 
 def test_an_expired_link_admits_nobody(latch, browser):
     link = latch.issue("rita", expires_in=1)
-    wait_until(lambda: latch.status(link) == "expired", 5, "the link to expire")
+    wait_until(lambda: latch.status(link) == "expired", 60, "the link to expire")
     assert_refused(browser, link)
 
 

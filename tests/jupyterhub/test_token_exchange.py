@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assertion import public_pem
 from hub_services import ROLES, Services, basic, call
-from processes import wait_until
+from processes import PATIENCE, wait_until
 
 ISSUER = "https://portal.example.org"
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -113,7 +113,7 @@ def test_the_token_works_for_what_it_may_and_for_nothing_else(deployment):
         def is_ready(path=f"/users/{user}"):
             return deployment.hub.api("GET", path)["servers"][""]["ready"]
 
-        wait_until(is_ready, 60, "the server")
+        wait_until(is_ready, PATIENCE, "the server")
     public = deployment.latch.url
     assert call(f"{public}/user/olga/api/status", token=token).status == 200
     assert call(f"{public}/user/paul/api/status", token=token).status == 403
@@ -146,9 +146,13 @@ def test_its_user_reads_on_the_token_page_where_it_comes_from(deployment):
 
 
 def test_it_expires(deployment):
-    token = deployment.exchange(deployment.link("olga")["login_token"], expires_in=2).json["access_token"]
-    assert deployment.whoami(token).status == 200
-    wait_until(lambda: deployment.whoami(token).status == 403, 10, "its end")
+    def alive():
+        token = deployment.exchange(deployment.link("olga")["login_token"], expires_in=2).json["access_token"]
+        return deployment.whoami(token).status == 200 and token
+
+    # On a busy machine two seconds may pass before it is asked for.
+    token = wait_until(alive, PATIENCE, "a token that is seen before its end")
+    wait_until(lambda: deployment.whoami(token).status == 403, PATIENCE, "its end")
 
 
 def test_it_is_revoked_by_its_app_alone(deployment):
@@ -194,7 +198,7 @@ def test_a_role_that_is_too_small_is_told_and_costs_nothing(deployment):
 
 def test_a_token_that_the_app_has_signed_becomes_a_hub_token_once(deployment):
     # A token that may be older than the process is refused, by clocks that may differ by five seconds.
-    token = wait_until(lambda: accepted(deployment), 20, "the first signed token that is young enough")
+    token = wait_until(lambda: accepted(deployment), PATIENCE, "the first signed token that is young enough")
     assert deployment.whoami(token).json["name"] == "paul"
     signed = deployment.signed("paul")
     assert deployment.exchange(signed, subject_token_type=JWT).status == 200
@@ -213,8 +217,7 @@ def test_no_secret_stands_in_a_log(deployment):
     logs = deployment.latch.process.log + deployment.hub.log
     for secret in (link["login_token"], token, deployment.key, deployment.services["hublatch"]):
         assert secret not in logs
-    events = [json.loads(line) for line in deployment.latch.process.log.splitlines() if '"audit":true' in line]
-    mine = [event["event"] for event in events if event.get("id") == link["id"]]
+    mine = deployment.latch.audit(link)
     assert mine == ["issued", "redeemed", "token_issued", "token_revoked"], mine
 
 

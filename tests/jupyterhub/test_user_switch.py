@@ -6,6 +6,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from assertion import good
 from browser import Browser
 from notebook import Kernel, open_socket, save
+from processes import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def assert_out_of_reach(tab, kernel):
     """Anna's server answers this browser no more, neither on new requests nor on the socket that was open."""
     with pytest.raises(ConnectionClosed):
         for _ in range(1000):  # whatever the kernel had sent before the socket was closed
-            kernel.socket.recv(timeout=5)
+            kernel.socket.recv(timeout=PATIENCE)
     with pytest.raises(InvalidStatus) as refusal:
         open_socket(tab, kernel.channels)
     assert refusal.value.response.status_code in (302, 403)

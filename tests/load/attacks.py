@@ -65,16 +65,16 @@ def under(name, attack, target):
     with Watch(target) as watch, Neighbour(target.port, target.tls) as neighbour, \
             Neighbour(target.management, request=HEALTH) as management:
         attacker.start()
-        faults += filter(None, [outcome.get(timeout=60)])
+        faults += filter(None, [outcome.get(timeout=300)])
         seconds = time.monotonic() - begun
-    attacker.join(10)
+    attacker.join(60)
     for who, of in (("neighbours", neighbour), ("management", management)):
         if of.failures or not of.times:
             faults.append(f"{who}: {len(of.times)} answers, {len(of.failures)} failures {of.failures[:2]}")
     grown = watch.memory - before
     if grown > MEMORY_MAX:
         faults.append(f"memory grew by {grown >> 20} MiB")
-    if not settled(lambda: target.descriptors() <= open_before + DESCRIPTORS_SPARE, 20):
+    if not settled(lambda: target.descriptors() <= open_before + DESCRIPTORS_SPARE, 60):
         faults.append(f"{target.descriptors()} descriptors are open, {open_before} were")
     row = [name, f"{seconds:.1f}", f"{len(neighbour.times)}", f"{neighbour.percentile(0.5):.1f}",
            f"{neighbour.percentile(0.99):.1f}", f"{management.percentile(0.99):.1f}", f"{grown / (1 << 20):.1f}",

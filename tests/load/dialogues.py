@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from random import Random
 
-SECONDS_MAX = 30
+SECONDS_MAX = 120
 SIZES = (0, 1, 2, 124, 125, 126, 127, 4095, 65535, 65536, 65537, 300_000)
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 

@@ -23,7 +23,7 @@ async def endless(writer, begin, piece):
 async def silence(writer, begin):
     writer.write(begin)
     await writer.drain()
-    await asyncio.sleep(30)
+    await asyncio.sleep(300)
 
 
 REPLIES = {
@@ -73,7 +73,7 @@ def attack(target):
             connection = connect(target.port)
             connection.sendall(f"GET /hostile/{name} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             asked[name] = connection
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         for name, connection in asked.items():
             faults += fault(name, connection, deadline)
             connection.close()

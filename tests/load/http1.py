@@ -7,6 +7,8 @@ import time
 from neighbours import connect
 from running import settled
 
+# Seconds for hublatch to end what it does not put up with. On an idle machine it takes two (running.LIMITS).
+PATIENCE = 60
 HEAD = b"GET /user/alice/api/contents/x HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
@@ -43,7 +45,7 @@ def slow_heads(target):
     connections = opened(target.port, 300)
     for connection in connections:
         connection.sendall(HEAD)
-    left = all_end(connections, 10, lambda connection: connection.send(b"x"))
+    left = all_end(connections, PATIENCE, lambda connection: connection.send(b"x"))
     return None if left == 0 else f"{left} of 300 heads that do not end were not cut off"
 
 
@@ -52,7 +54,7 @@ def slow_bodies(target):
     connections = opened(target.port, 200)
     for connection in connections:
         connection.sendall(b"PUT /sink HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\nx")
-    left = all_end(connections, 15)
+    left = all_end(connections, PATIENCE)
     return None if left == 0 else f"{left} of 200 bodies that do not move were not cut off"
 
 
@@ -66,7 +68,7 @@ def slow_readers(target):
         connection.sendall(b"GET /bytes/1000000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         connections.append(connection)
     # Their own sockets cannot tell: what the kernel holds for them stands before the end.
-    ended = settled(lambda: target.metric("connections") < 20, 15)
+    ended = settled(lambda: target.metric("connections") < 20, PATIENCE)
     for connection in connections:
         connection.close()
     return None if ended else f"{target.metric('connections')} connections are open: who does not read was not cut off"
@@ -89,5 +91,5 @@ def slow_handshakes(target):
     connections = [connect(target.port) for _ in range(500)]
     for connection in connections[::2]:
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-    left = all_end(connections, 10)
+    left = all_end(connections, PATIENCE)
     return None if left == 0 else f"{left} of 500 handshakes that do not go on were not cut off"

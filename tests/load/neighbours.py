@@ -10,7 +10,7 @@ TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
 REQUEST = b"GET /user/alice/api/contents/x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 # A neighbour who waits longer counts as not answered.
-PATIENCE = 10.0
+PATIENCE = 60.0
 PAUSE = 0.01
 
 

@@ -4,7 +4,7 @@ import asyncio
 import collections
 import time
 
-PATIENCE = 30
+PATIENCE = 120
 UPLOAD_PIECES, PIECE = 8, b"u" * 16384
 
 

@@ -24,7 +24,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("HUBLATCH_BIN", str(REPOSITORY / "target/debug/hublatch"))
 DRAIN = 3.0
 FIRST_FD = 100
-PATIENCE = 30
+PATIENCE = 120
 
 
 class Process:
@@ -125,7 +125,7 @@ class Scene:
         """Whether a process that was told to end may have held a connection of this time, and has waited for it."""
         drained = [process for process in self.processes if process.ended_by is not None]
         return any(
-            process.started - PATIENCE <= begun <= process.ended_by + 1 and ended >= process.ended_by + DRAIN - 0.05
+            process.started - 30 <= begun <= process.ended_by + DRAIN and ended >= process.ended_by + DRAIN - 0.05
             for process in drained
         )
 

@@ -1,12 +1,13 @@
 //! A real `redis-server` (or Sentinel) on a free port, in a directory of its own; stopped when it is dropped.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hublatch::config::{Redis, RedisAddress, RedisServers};
+use socket2::{Domain, Socket, Type};
 
 /// How long a server may take to start, or a state to be reached.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -162,10 +163,16 @@ pub fn until(what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
-/// A port on which nothing listens.
+/// A port on which nothing listens, and which nobody else is given, neither by `bind` nor for an outgoing connection, as
+/// long as this process lives: a socket is bound to it that does not listen. With SO_REUSEADDR, as Redis sets it, another
+/// one may (socket(7)).
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    let hold = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    hold.set_reuse_address(true).expect("an option");
+    hold.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    let port = hold.local_addr().expect("an address").as_socket().expect("TCP").port();
+    std::mem::forget(hold);
+    port
 }
 
 fn launch(directory: &Path, port: u16, options: &[String]) -> Child {

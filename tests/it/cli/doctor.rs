@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 
 use super::{hublatch, run};
-use crate::support::hub::absent;
+use crate::support::hub::{absent, free_port};
 use crate::support::{FakeHub, Wire};
-use deployment::{Deployment, free_port};
+use deployment::Deployment;
 
 #[test]
 fn a_sound_deployment_is_told_to_be_one() {

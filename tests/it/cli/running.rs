@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::{CONFIG, Outcome, hublatch, run};
 use crate::api::client::{PORTAL, READER, TestApi, Variant};
+use crate::support::hub::free_port;
 
 /// A management listener in this process, on TCP and on a unix socket.
 struct Management {
@@ -175,8 +176,7 @@ fn health_is_1_when_not_ready_and_says_why() {
 #[test]
 fn health_is_1_when_nobody_answers_or_the_port_is_unknown() {
     let management = Management::start(Variant::default);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nobody = management.health(&free.to_string());
+    let nobody = management.health(&format!("127.0.0.1:{}", free_port()));
     assert_eq!(nobody.code, Some(1));
     assert!(nobody.stderr.contains("Connection refused"), "{}", nobody.stderr);
     let unknown = management.health("127.0.0.1:0");

@@ -39,24 +39,20 @@ fn one_connection_more_than_the_limit_is_closed_and_counted() {
 #[test]
 fn an_idle_connection_is_closed() {
     let hub = FakeHub::start();
-    let proxy = TestProxy::before(&hub).set("limits", "idle_timeout = \"200ms\"").start();
+    let proxy = TestProxy::before(&hub).set("limits", "idle_timeout = \"1s\"").start();
     let begun = Instant::now();
     let mut unused = proxy.connect();
     let mut used = proxy.connect();
     assert_eq!(used.ask(get("/x", &[])).status, 200);
     assert!(unused.is_ended());
     assert!(used.is_ended());
-    assert!(
-        begun.elapsed() >= Duration::from_millis(200) && begun.elapsed() < GENEROUS,
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_secs(1) && begun.elapsed() < GENEROUS, "{:?}", begun.elapsed());
 }
 
 #[test]
 fn a_connection_that_waits_for_an_answer_is_not_idle() {
     let hub = FakeHub::start();
-    let limits = "idle_timeout = \"100ms\"\nhead_timeout = \"100ms\"\nbody_stall_timeout = \"100ms\"";
+    let limits = "idle_timeout = \"500ms\"\nhead_timeout = \"500ms\"\nbody_stall_timeout = \"500ms\"";
     let proxy = TestProxy::before(&hub).set("limits", limits).start();
     for request in [get("/slow", &[]), sized("POST", "/slow", &[], "body")] {
         let gate = Gate::new();
@@ -68,7 +64,7 @@ fn a_connection_that_waits_for_an_answer_is_not_idle() {
         });
         let mut wire = proxy.connect();
         wire.send(request);
-        assert!(wire.is_silent_for(Duration::from_millis(400)));
+        assert!(wire.is_silent_for(Duration::from_millis(1500)));
         gate.open();
         assert_eq!(wire.answer_to("GET").expect("an answer").text(), "slow");
     }
@@ -77,7 +73,7 @@ fn a_connection_that_waits_for_an_answer_is_not_idle() {
 #[test]
 fn a_head_that_does_not_end_is_cut_off() {
     let hub = FakeHub::start();
-    let proxy = TestProxy::before(&hub).set("limits", "head_timeout = \"200ms\"").start();
+    let proxy = TestProxy::before(&hub).set("limits", "head_timeout = \"500ms\"").start();
     for begun in ["G", "GET /x HTTP/1.1\r\n", "GET /x HTTP/1.1\r\nHost: hub.test\r\nA: ", "\r\nGET /x"] {
         let since = Instant::now();
         let mut wire = proxy.connect();
@@ -114,7 +110,7 @@ fn a_head_that_comes_drop_by_drop_is_cut_off_too() {
 #[test]
 fn a_body_that_stalls_is_cut_off_and_one_that_moves_is_not() {
     let hub = FakeHub::start();
-    let proxy = TestProxy::before(&hub).set("limits", "body_stall_timeout = \"200ms\"").start();
+    let proxy = TestProxy::before(&hub).set("limits", "body_stall_timeout = \"1s\"").start();
     for framing in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
         hub.forget();
         let since = Instant::now();
@@ -131,7 +127,7 @@ fn a_body_that_stalls_is_cut_off_and_one_that_moves_is_not() {
     let mut wire = proxy.connect();
     wire.send(request("POST", "/y", &["Transfer-Encoding: chunked"]));
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(500) {
+    while begun.elapsed() < Duration::from_millis(2500) {
         wire.send(chunk("x"));
         assert!(wire.is_silent_for(Duration::from_millis(20)));
     }

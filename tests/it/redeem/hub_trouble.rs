@@ -99,7 +99,7 @@ fn a_hub_that_is_silent_means_503_in_time_and_the_link_stays_good() {
         }
         nobody(exchange)
     });
-    let proxy = TestProxy::before(&hub).set("limits", "login_hub_timeout = \"100ms\"").start();
+    let proxy = TestProxy::before(&hub).set("limits", "login_hub_timeout = \"1s\"").start();
     let link = proxy.link("alice");
     assert_eq!(click(&proxy, &link).status, 503);
     silent.store(false, Ordering::SeqCst);
@@ -176,7 +176,7 @@ fn a_login_that_the_hub_answers_too_late_is_503_and_never_sent_again() {
         until.pass();
         Then::Close
     });
-    let proxy = TestProxy::before(&hub).set("limits", "login_hub_timeout = \"100ms\"").start();
+    let proxy = TestProxy::before(&hub).set("limits", "login_hub_timeout = \"1s\"").start();
     let link = proxy.link("alice");
     assert_eq!(click(&proxy, &link).status, 503);
     end.open();

@@ -51,6 +51,18 @@ pub fn absent() -> (Socket, String) {
     (socket, format!("http://{address}"))
 }
 
+/// A port for a server that this test starts, and that nobody else is given, neither by `bind` nor for an outgoing
+/// connection, as long as this process lives: a socket is bound to it that does not listen. With SO_REUSEADDR, which
+/// servers set, another one may (socket(7)).
+pub fn free_port() -> u16 {
+    let hold = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    hold.set_reuse_address(true).expect("an option");
+    hold.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
+    let port = hold.local_addr().expect("an address").as_socket().expect("TCP").port();
+    std::mem::forget(hold);
+    port
+}
+
 impl FakeHub {
     /// A hub under base URL `/`.
     pub fn start() -> Self {

@@ -22,14 +22,14 @@ fn a_connection_with_a_silent_answer_is_not_idle() {
         Then::Next
     });
     let secure = Secure::with(&hub, |builder| {
-        builder.set("limits", "idle_timeout = \"400ms\"\nwrite_stall_timeout = \"400ms\"")
+        builder.set("limits", "idle_timeout = \"1s\"\nwrite_stall_timeout = \"1s\"")
     });
     let mut http2 = secure.http2();
     let body = http2.run(async |sender| {
         let (response, _) = sender.ready().await.unwrap().send_request(get("/events", &[]), true).unwrap();
         let mut body = response.await.unwrap().into_body();
         assert_eq!(body.data().await.unwrap().unwrap(), "one", "comes at once");
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
         gate.open();
         body.data().await.unwrap().unwrap()
     });

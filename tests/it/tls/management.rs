@@ -1,7 +1,6 @@
 //! The management listener over TLS: with which certificate it is answered, and which it asks for.
 
 use std::fs;
-use std::net::TcpListener;
 
 use hublatch::app::{self, Running, Surroundings};
 use hublatch::config::load;
@@ -11,6 +10,7 @@ use super::certificates::{Authority, Files, Issued};
 use super::{H1, H2, pump};
 use crate::api::client::PORTAL;
 use crate::support::FakeHub;
+use crate::support::hub::free_port;
 
 /// A hublatch whose management listener speaks TLS, and the file of its configuration.
 struct Management {
@@ -30,7 +30,7 @@ impl Management {
     fn start_as(name: &str, hub: &FakeHub, client_ca: Option<&Authority>) -> Self {
         let authority = Authority::new("management");
         let files = authority.write("management", &authority.issue(&[name]));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let ca = client_ca.map(|ca| format!(", client_ca = {:?}", ca.ca_file())).unwrap_or_default();
         let text = format!(
             "[public]\nlisten = \"127.0.0.1:0\"\nthreads = 1\nurl = \"http://hub.test\"\n\

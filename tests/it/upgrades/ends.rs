@@ -11,13 +11,13 @@ use crate::support::{Browser, FakeHub, Gate, PATIENCE, TestProxy, Then, Wire};
 #[test]
 fn a_tunnel_without_a_byte_is_closed_and_one_with_bytes_is_not() {
     let hub = FakeHub::start();
-    let proxy = TestProxy::before(&hub).set("limits", "tunnel_idle_timeout = \"300ms\"").start();
+    let proxy = TestProxy::before(&hub).set("limits", "tunnel_idle_timeout = \"1s\"").start();
     hub.on(PATH, echo);
     let begun = std::time::Instant::now();
     let mut idle = tunnel(&proxy, &[]);
     let mut busy = tunnel(&proxy, &[]);
     // As long as the idle one stands, and then as long again.
-    while begun.elapsed() < Duration::from_millis(700) {
+    while begun.elapsed() < Duration::from_millis(2500) {
         busy.send("ping");
         assert_eq!(latin1(&busy.take(4)), "ping");
     }

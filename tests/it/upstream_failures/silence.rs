@@ -118,7 +118,9 @@ fn an_upload_that_moves_may_take_longer_than_the_wait_for_its_answer() {
 #[test]
 fn an_answer_that_has_begun_may_take_its_time() {
     let hub = FakeHub::start();
-    let proxy = TestProxy::before(&hub).set("limits", &format!("{SHORT}\nidle_timeout = \"150ms\"")).start();
+    let proxy = TestProxy::before(&hub)
+        .set("limits", "upstream_head_timeout = \"1s\"\nidle_timeout = \"1s\"")
+        .start();
     let gate = Gate::new();
     let waiting = gate.clone();
     hub.on("/progress", move |exchange| {
@@ -130,7 +132,7 @@ fn an_answer_that_has_begun_may_take_its_time() {
     let mut wire = proxy.connect();
     wire.send(get("/progress", &[]));
     wire.head().expect("a head");
-    assert!(wire.is_silent_for(Duration::from_millis(500)));
+    assert!(wire.is_silent_for(Duration::from_millis(2500)));
     gate.open();
     assert_eq!(latin1(&wire.chunk().expect("a chunk")), "late");
     assert_eq!(wire.chunk().expect("the end"), b"");

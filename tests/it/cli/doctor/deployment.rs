@@ -1,7 +1,6 @@
 //! A deployment for the doctor: a hublatch and a hub in this process, and the configuration that it reads.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -9,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cli::{Outcome, hublatch, run};
+use crate::support::hub::free_port;
 use crate::support::{FakeHub, TestProxy};
 use crate::tls::certificates::Authority;
 
@@ -51,10 +51,6 @@ impl Findings {
             assert_eq!(self.code, Some(1), "{about}");
         }
     }
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Deployment {
