@@ -49,7 +49,7 @@ impl Client<'_> {
 #[derive(Debug, Serialize)]
 pub struct Record<'a> {
     /// When.
-    pub time: Timestamp,
+    pub timestamp: Timestamp,
     /// What.
     pub event: Event,
     /// The link, if it is known.

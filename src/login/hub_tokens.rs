@@ -248,7 +248,7 @@ impl LoginService {
 
     fn note(&self, event: Event, proof: &VerifiedUser, client: Client<'_>, reason: Option<&'static str>) {
         self.audit.write(&Record {
-            time: self.clock.now().wall,
+            timestamp: self.clock.now().wall,
             event,
             id: Some(proof.link().as_str()),
             app: Some(proof.app()),

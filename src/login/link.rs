@@ -86,7 +86,7 @@ impl LoginService {
         for link in &issued {
             self.metrics.links_issued.inc();
             self.audit.write(&Record {
-                time: self.clock.now().wall,
+                timestamp: self.clock.now().wall,
                 event: Event::Issued,
                 id: Some(link.id.as_str()),
                 app: Some(&app.name),

@@ -39,7 +39,7 @@ impl LoginService {
     pub fn switched(&self, user: &VerifiedUser, client: Client<'_>) {
         self.metrics.switches.inc();
         self.audit.write(&Record {
-            time: self.clock.now().wall,
+            timestamp: self.clock.now().wall,
             event: Event::Switched,
             id: Some(user.link().as_str()),
             app: Some(user.app()),
@@ -51,7 +51,7 @@ impl LoginService {
 
     pub(super) fn record(&self, event: Event, link: Option<&Link>, client: Client<'_>, reason: Option<&str>) {
         self.audit.write(&Record {
-            time: self.clock.now().wall,
+            timestamp: self.clock.now().wall,
             event,
             id: link.map(|link| link.id.as_str()),
             app: link.map(|link| &*link.grant.app),

@@ -34,7 +34,7 @@ impl LoginService {
         {
             self.apps.discount(&link.grant.app, live::second_of(&link));
             self.audit.write(&Record {
-                time: self.clock.now().wall,
+                timestamp: self.clock.now().wall,
                 event: Event::Revoked,
                 id: Some(id.as_str()),
                 app: Some(&app.name),
@@ -55,7 +55,7 @@ impl LoginService {
     ) -> Result<usize, StoreError> {
         let revoked = self.store.revoke_user(username, &app.name, self.clock.now()).await?;
         self.audit.write(&Record {
-            time: self.clock.now().wall,
+            timestamp: self.clock.now().wall,
             event: Event::Revoked,
             id: None,
             app: Some(&app.name),

@@ -131,7 +131,7 @@ impl Service for Proxy {
             // The path and never the query: a query can hold a secret of the hub's.
             tracing::info!(
                 target: "hublatch::access",
-                client = %peer.as_ref().and_then(|peer| peer.to_str().ok()).unwrap_or(&other),
+                client_ip = %peer.as_ref().and_then(|peer| peer.to_str().ok()).unwrap_or(&other),
                 method = method.as_str(),
                 path = self.loggable(target.as_ref()),
                 status = response.status().as_u16(),

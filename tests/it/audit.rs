@@ -32,7 +32,7 @@ fn a_link_is_issued_once_and_redeemed_once_in_two_lines_that_name_it() {
     let request_id = hub.only("/hub/login").headers.get("x-request-id").expect("an id").to_owned();
     let line = |event: &str| {
         json!({
-            "audit": true, "time": "2026-01-01T00:00:00Z", "event": event, "id": link.id, "app": "portal",
+            "audit": true, "timestamp": "2026-01-01T00:00:00Z", "event": event, "id": link.id, "app": "portal",
             "username": "alice", "client_ip": "127.0.0.1"
         })
     };
@@ -238,7 +238,7 @@ fn every_redemption_has_exactly_one_issue_of_the_same_user_and_app_before_it() {
                 redeemed += 1;
                 let [issue] = &issued[&id][..] else { panic!("{id}: {:?}", issued[&id]) };
                 assert_eq!((&issue["username"], &issue["app"]), (&line["username"], &line["app"]));
-                assert!(issue["time"].as_str() <= line["time"].as_str());
+                assert!(issue["timestamp"].as_str() <= line["timestamp"].as_str());
                 // And no second redemption.
                 issued.insert(id, Vec::new());
             }

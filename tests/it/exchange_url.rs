@@ -52,13 +52,13 @@ impl Portal {
     }
 }
 
-struct House {
+struct Deployment {
     hub: FakeHub,
     portal: Portal,
     proxy: TestProxy,
 }
 
-impl House {
+impl Deployment {
     fn new() -> Self {
         Self::with(|builder| builder)
     }
@@ -86,62 +86,62 @@ fn assert_page(answer: &Answer, status: u16, code: &str) {
 
 #[test]
 fn a_token_of_the_forced_login_example_logs_its_user_in() {
-    let house = House::new();
-    let token = house.portal.token_for("alice");
-    let answer = house.click(&token);
+    let deployment = Deployment::new();
+    let token = deployment.portal.token_for("alice");
+    let answer = deployment.click(&token);
     assert_eq!((answer.status, answer.location()), (302, "/hub/user-redirect/lab"));
-    let login = house.hub.only("/hub/login");
+    let login = deployment.hub.only("/hub/login");
     assert_eq!(
         (login.query(), login.headers.get("remote_user")),
         ("next=%2Fhub%2Fuser-redirect%2Flab", Some("alice"))
     );
-    house.hub.accounts(|accounts| assert!(accounts.refused.is_empty(), "{:?}", accounts.refused));
-    let asked = house.portal.server.only("/login");
+    deployment.hub.accounts(|accounts| assert!(accounts.refused.is_empty(), "{:?}", accounts.refused));
+    let asked = deployment.portal.server.only("/login");
     assert_eq!(
         (asked.method.as_str(), asked.headers.get("content-type")),
         ("POST", Some("application/json"))
     );
     assert_eq!(asked.body, json!({ "token": token }).to_string().into_bytes());
-    let received: Vec<u8> = house.hub.received().concat();
+    let received: Vec<u8> = deployment.hub.received().concat();
     assert!(!String::from_utf8_lossy(&received).contains(&token));
 }
 
 #[test]
 fn a_token_is_asked_for_once_and_admits_once() {
-    let house = House::new();
-    let token = house.portal.token_for("alice");
-    let mut browser = house.proxy.browser();
+    let deployment = Deployment::new();
+    let token = deployment.portal.token_for("alice");
+    let mut browser = deployment.proxy.browser();
     assert_eq!(browser.get(&target(&token)).status, 302);
     // Even if the app would give the name again.
-    house.portal.names.lock().unwrap().insert(token.clone(), "mallory".to_owned());
-    assert_page(&house.click(&token), 403, "link_used");
+    deployment.portal.names.lock().unwrap().insert(token.clone(), "mallory".to_owned());
+    assert_page(&deployment.click(&token), 403, "link_used");
     let refresh = browser.get(&target(&token));
     assert_eq!((refresh.status, refresh.location()), (303, "/hub/user-redirect/lab"));
-    assert_eq!((house.portal.asked(), logins(&house.hub).len()), (1, 1));
+    assert_eq!((deployment.portal.asked(), logins(&deployment.hub).len()), (1, 1));
 }
 
 #[test]
 fn a_token_stays_burnt_when_its_link_is_forgotten() {
     let clock = standing_clock();
-    let house = House::with(|builder| builder.clock(&clock));
-    let token = house.portal.token_for("alice");
-    assert_eq!(house.click(&token).status, 302);
+    let deployment = Deployment::with(|builder| builder.clock(&clock));
+    let token = deployment.portal.token_for("alice");
+    assert_eq!(deployment.click(&token).status, 302);
     clock.advance(Duration::from_mins(30));
-    house.proxy.link("somebody");
-    house.portal.names.lock().unwrap().insert(token.clone(), "mallory".to_owned());
-    assert_page(&house.click(&token), 403, "link_unknown");
-    assert_eq!(house.portal.asked(), 1);
+    deployment.proxy.link("somebody");
+    deployment.portal.names.lock().unwrap().insert(token.clone(), "mallory".to_owned());
+    assert_page(&deployment.click(&token), 403, "link_unknown");
+    assert_eq!(deployment.portal.asked(), 1);
 }
 
 #[test]
 fn a_token_that_no_app_knows_is_refused_and_not_asked_for_again() {
     for status in ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found", "410 Gone"] {
-        let house = House::new();
-        house.portal.server.on("/login", move |exchange| exchange.answer(status, "{}"));
+        let deployment = Deployment::new();
+        deployment.portal.server.on("/login", move |exchange| exchange.answer(status, "{}"));
         for _ in 0..2 {
-            assert_page(&house.click(TOKEN), 403, "link_unknown");
+            assert_page(&deployment.click(TOKEN), 403, "link_unknown");
         }
-        assert_eq!((house.portal.asked(), logins(&house.hub).len()), (1, 0), "{status}");
+        assert_eq!((deployment.portal.asked(), logins(&deployment.hub).len()), (1, 0), "{status}");
     }
 }
 
@@ -157,17 +157,17 @@ fn an_app_that_does_not_answer_as_it_should_logs_nobody_in() {
         "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"name\":\"alice\"}",
         "",
     ] {
-        let house = House::new();
-        house.portal.server.on("/login", move |exchange| {
+        let deployment = Deployment::new();
+        deployment.portal.server.on("/login", move |exchange| {
             exchange.read_body();
             exchange.send(reply);
             Then::Close
         });
-        assert_page(&house.click(TOKEN), 503, "store_unavailable");
-        assert_eq!(logins(&house.hub).len(), 0, "{reply:?}");
+        assert_page(&deployment.click(TOKEN), 503, "store_unavailable");
+        assert_eq!(logins(&deployment.hub).len(), 0, "{reply:?}");
         // It may have used its token up: it is not asked again.
-        assert_page(&house.click(TOKEN), 403, "link_unknown");
-        assert_eq!(house.portal.asked(), 1, "{reply:?}");
+        assert_page(&deployment.click(TOKEN), 403, "link_unknown");
+        assert_eq!(deployment.portal.asked(), 1, "{reply:?}");
     }
 }
 
@@ -192,37 +192,37 @@ fn apps_are_asked_in_their_order_until_one_knows_the_token() {
 #[test]
 fn a_name_that_is_none_logs_nobody_in() {
     for name in ["", "admin", "Alice", "../x", "a, b", "a\r\nb"] {
-        let house = House::new();
-        let token = house.portal.token_for(name);
-        assert_page(&house.click(&token), 403, "link_not_allowed");
-        assert_eq!(logins(&house.hub).len(), 0, "{name:?}");
+        let deployment = Deployment::new();
+        let token = deployment.portal.token_for(name);
+        assert_page(&deployment.click(&token), 403, "link_not_allowed");
+        assert_eq!(logins(&deployment.hub).len(), 0, "{name:?}");
     }
 }
 
 #[test]
 fn nothing_is_asked_before_a_person_wants_it_and_the_hub_is_there() {
-    let house = House::new();
-    let token = house.portal.token_for("alice");
+    let deployment = Deployment::new();
+    let token = deployment.portal.token_for("alice");
     let target = target(&token);
-    let mut browser = house.proxy.browser();
+    let mut browser = deployment.proxy.browser();
     assert_eq!(browser.request("HEAD", &target).send().status, 200);
     assert_eq!(browser.navigate(&target).header("Sec-Purpose", "prefetch").send().status, 503);
     assert_eq!(browser.request("GET", &target).header("Sec-Fetch-Mode", "no-cors").send().status, 403);
     assert_eq!(browser.get(&format!("/hub/login?login_token={token}&next=%2F%2Fevil")).status, 400);
-    house.hub.on("/hub/api/user", |exchange| exchange.answer("502 Bad Gateway", ""));
-    assert_page(&house.click(&token), 503, "hub_unavailable");
-    house.hub.on("/hub/api/user", crate::redeem::nobody);
-    assert_eq!(house.portal.asked(), 0);
-    assert_eq!(house.click(&token).status, 302);
+    deployment.hub.on("/hub/api/user", |exchange| exchange.answer("502 Bad Gateway", ""));
+    assert_page(&deployment.click(&token), 503, "hub_unavailable");
+    deployment.hub.on("/hub/api/user", crate::redeem::nobody);
+    assert_eq!(deployment.portal.asked(), 0);
+    assert_eq!(deployment.click(&token).status, 302);
 }
 
 #[test]
 fn a_scanner_does_not_press_the_button_and_a_person_does() {
-    let house = House::with(|builder| builder.public_url("https://hub.test"));
-    let token = house.portal.token_for("alice");
-    let mut browser = house.proxy.browser();
+    let deployment = Deployment::with(|builder| builder.public_url("https://hub.test"));
+    let token = deployment.portal.token_for("alice");
+    let mut browser = deployment.proxy.browser();
     let page = browser.navigate(&target(&token)).without_fetch_metadata().send();
-    assert_eq!((page.status, house.portal.asked()), (200, 0), "{}", page.text());
+    assert_eq!((page.status, deployment.portal.asked()), (200, 0), "{}", page.text());
     assert!(page.text().contains("<button type=\"submit\">Continue</button>"), "{}", page.text());
     let answer = browser.press(&page);
     assert_eq!((answer.status, answer.location()), (302, "/hub/user-redirect/lab"));
@@ -236,89 +236,97 @@ fn whoever_is_somebody_else_is_asked_by_name() {
         browser
     };
     for confirm in ["auto", "always"] {
-        let house = House::with(|builder| builder.set("login", &format!("confirm = {confirm:?}")));
-        let token = house.portal.token_for("alice");
-        let mut browser = bob(&house.proxy);
+        let deployment = Deployment::with(|builder| builder.set("login", &format!("confirm = {confirm:?}")));
+        let token = deployment.portal.token_for("alice");
+        let mut browser = bob(&deployment.proxy);
         let mut page = browser.get(&target(&token));
         if confirm == "always" {
             assert!(!page.text().contains("alice"), "her name is not known yet");
             page = browser.press(&page);
         }
-        assert_eq!((page.status, logins(&house.hub).len()), (200, 0), "{}", page.text());
+        assert_eq!((page.status, logins(&deployment.hub).len()), (200, 0), "{}", page.text());
         assert!(page.text().contains("Continue as <bdi>alice</bdi>") && page.text().contains("bob"));
         assert_eq!(browser.press(&page).status, 302, "{confirm}");
-        assert_eq!((house.portal.asked(), house.hub.seen_at("/hub/logout").len()), (1, 1), "{confirm}");
+        assert_eq!(
+            (deployment.portal.asked(), deployment.hub.seen_at("/hub/logout").len()),
+            (1, 1),
+            "{confirm}"
+        );
     }
 }
 
 #[test]
 fn the_origins_of_an_app_count_before_its_token_is_read() {
-    let house = House::with(|builder| builder.portal("origins = [\"https://portal.example\"]"));
-    let token = house.portal.token_for("alice");
-    assert_eq!((house.click(&token).status, house.portal.asked()), (200, 0));
-    let from_portal =
-        house.proxy.browser().navigate(&target(&token)).header("Referer", "https://portal.example/").send();
+    let deployment = Deployment::with(|builder| builder.portal("origins = [\"https://portal.example\"]"));
+    let token = deployment.portal.token_for("alice");
+    assert_eq!((deployment.click(&token).status, deployment.portal.asked()), (200, 0));
+    let from_portal = deployment
+        .proxy
+        .browser()
+        .navigate(&target(&token))
+        .header("Referer", "https://portal.example/")
+        .send();
     assert_eq!(from_portal.status, 302);
 }
 
 #[test]
 fn a_browser_that_goes_away_meanwhile_loses_nothing() {
-    let house = House::new();
+    let deployment = Deployment::new();
     let gate = Arc::new(Gate::default());
     let waits = Arc::clone(&gate);
-    house.portal.server.on("/login", move |exchange| {
+    deployment.portal.server.on("/login", move |exchange| {
         exchange.read_body();
         waits.pass();
         exchange.answer("200 OK", json!({ "name": "alice" }).to_string())
     });
-    let mut browser = house.proxy.browser();
+    let mut browser = deployment.proxy.browser();
     let first = browser.navigate(&target(TOKEN)).begin();
-    house.portal.server.wait_for_path("/login");
+    deployment.portal.server.wait_for_path("/login");
     first.close();
     gate.open();
     assert_eq!(browser.get(&target(TOKEN)).status, 302);
-    assert_eq!((house.portal.asked(), logins(&house.hub).len()), (1, 1));
+    assert_eq!((deployment.portal.asked(), logins(&deployment.hub).len()), (1, 1));
 }
 
 #[test]
 fn where_links_must_be_bound_no_such_token_works() {
     let redirect =
         "without_token = \"redirect\"\napp_url = \"https://portal.example/\"\nrequire_state = true";
-    let house = House::with(|builder| builder.set("login", redirect));
-    let token = house.portal.token_for("alice");
-    assert_page(&house.click(&token), 403, "link_needs_state");
-    assert_eq!(house.portal.asked(), 0);
+    let deployment = Deployment::with(|builder| builder.set("login", redirect));
+    let token = deployment.portal.token_for("alice");
+    assert_page(&deployment.click(&token), 403, "link_needs_state");
+    assert_eq!(deployment.portal.asked(), 0);
 }
 
 #[test]
 fn what_begins_like_a_token_of_ours_is_no_other_apps() {
-    let house = House::new();
+    let deployment = Deployment::new();
     for token in [format!("hl_{}", "A".repeat(43)), "hl_x".to_owned(), "a%20b".to_owned(), "a%22".to_owned()]
     {
-        assert_page(&house.click(&token), 403, "link_unknown");
+        assert_page(&deployment.click(&token), 403, "link_unknown");
     }
-    assert_eq!(house.portal.asked(), 0);
+    assert_eq!(deployment.portal.asked(), 0);
     // What the app's library has encoded is decoded once.
-    house.portal.names.lock().unwrap().insert("a+b/c=%".to_owned(), "alice".to_owned());
-    assert_eq!(house.click("a%2Bb%2Fc%3D%25").status, 302);
+    deployment.portal.names.lock().unwrap().insert("a+b/c=%".to_owned(), "alice".to_owned());
+    assert_eq!(deployment.click("a%2Bb%2Fc%3D%25").status, 302);
 }
 
 #[test]
 fn tokens_that_nobody_knows_do_not_fill_the_store() {
-    let house = House::with(|builder| builder.set("store", "max_tokens = 20"));
+    let deployment = Deployment::with(|builder| builder.set("store", "max_tokens = 20"));
     for number in 0..60 {
-        assert_page(&house.click(&format!("garbage-{number}")), 403, "link_unknown");
+        assert_page(&deployment.click(&format!("garbage-{number}")), 403, "link_unknown");
     }
-    house.proxy.link("alice");
+    deployment.proxy.link("alice");
 }
 
 #[test]
 fn each_redeem_in_the_audit_has_one_issue() {
-    let house = House::new();
-    let token = house.portal.token_for("alice");
-    house.click(&token);
-    house.click(&token);
-    let audit = house.proxy.audit();
+    let deployment = Deployment::new();
+    let token = deployment.portal.token_for("alice");
+    deployment.click(&token);
+    deployment.click(&token);
+    let audit = deployment.proxy.audit();
     let events: Vec<&str> = audit.iter().filter_map(|line| line["event"].as_str()).collect();
     assert_eq!(events, ["issued", "redeemed", "refused"]);
     assert!(audit.iter().all(|line| line["id"] == audit[0]["id"] && line["app"] == "portal"), "{audit:?}");

@@ -26,7 +26,7 @@ enum Kind {
 }
 
 /// A hublatch with a store that can go wrong, before a hub and an app that can.
-struct House {
+struct Deployment {
     hub: FakeHub,
     app: FakeHub,
     store: Arc<FaultyStore>,
@@ -36,7 +36,7 @@ struct House {
     _files: TempDir,
 }
 
-impl House {
+impl Deployment {
     fn new() -> Self {
         let (hub, app) = (FakeHub::start(), FakeHub::start());
         app.on("/login", |exchange| exchange.answer("200 OK", r#"{"name":"alice"}"#));
@@ -125,18 +125,18 @@ impl House {
 
 #[test]
 fn a_store_that_fails_at_any_call_of_a_redeem_logs_nobody_in_and_is_asked_once() {
-    let house = House::new();
+    let deployment = Deployment::new();
     for kind in [Kind::Ours, Kind::Signed, Kind::Foreign] {
         for (fault, name) in [(Fault::Fails, "fails"), (Fault::LosesAnswer, "loses its answer")] {
             let mut call = 1;
             loop {
                 let what = format!("{kind:?}, call {call} {name}");
-                let (token, id) = house.token(kind, house.proxy.audit().len());
-                let before = house.so_far();
-                house.store.arm(At::Call(call), fault.clone());
-                let answer = house.click(&token);
-                let calls = house.store.calls();
-                house.store.heal();
+                let (token, id) = deployment.token(kind, deployment.proxy.audit().len());
+                let before = deployment.so_far();
+                deployment.store.arm(At::Call(call), fault.clone());
+                let answer = deployment.click(&token);
+                let calls = deployment.store.calls();
+                deployment.store.heal();
                 if calls.len() < call {
                     // No call was left to go wrong.
                     assert_eq!(answer.status, 302, "{what}: {}", answer.text());
@@ -144,17 +144,17 @@ fn a_store_that_fails_at_any_call_of_a_redeem_logs_nobody_in_and_is_asked_once()
                 }
                 assert_eq!(calls.len(), call, "{what}: it went on after {calls:?}");
                 let refused = ("refused", Some("store_unavailable"));
-                house.assert_refused(&answer, "store_unavailable", before, refused, &what);
+                deployment.assert_refused(&answer, "store_unavailable", before, refused, &what);
                 // A take that was not answered may have been done: it is good for no second login. An exchange has taken
                 // the token from its app, whatever became of it.
-                let again = house.click(&token).status;
+                let again = deployment.click(&token).status;
                 let taken = name == "loses its answer" && ["consume", "insert"].contains(&calls[call - 1]);
                 if kind != Kind::Foreign {
                     assert_eq!(again, if taken { 403 } else { 302 }, "{what}");
                 }
-                assert!(logins(&house.hub).len() <= before.1 + 1, "{what}");
+                assert!(logins(&deployment.hub).len() <= before.1 + 1, "{what}");
                 if let Some(id) = id {
-                    assert_eq!(house.proxy.links().status(&id), "used", "{what}");
+                    assert_eq!(deployment.proxy.links().status(&id), "used", "{what}");
                 }
                 call += 1;
             }
@@ -188,7 +188,7 @@ const WAYS: [&str; 6] = ["500", "503 in HTML", "garbage", "half a head", "silenc
 
 #[test]
 fn a_hub_that_fails_at_any_question_of_a_redeem_logs_nobody_in_and_is_told_of_once() {
-    let house = House::new();
+    let deployment = Deployment::new();
     for (path, code) in [
         ("/hub/api/user", "hub_unavailable"),
         ("/hub/logout", "logout_failed"),
@@ -201,19 +201,19 @@ fn a_hub_that_fails_at_any_question_of_a_redeem_logs_nobody_in_and_is_told_of_on
             }
             for kind in [Kind::Ours, Kind::Signed, Kind::Foreign] {
                 let what = format!("{path}: {way}, {kind:?}");
-                let (token, _) = house.token(kind, house.proxy.audit().len());
-                let (lines, identities) = house.so_far();
+                let (token, _) = deployment.token(kind, deployment.proxy.audit().len());
+                let (lines, identities) = deployment.so_far();
                 let gate = Gate::new();
-                house.hub.on(path, instead(way, &gate));
-                let answer = house.click(&token);
+                deployment.hub.on(path, instead(way, &gate));
+                let answer = deployment.click(&token);
                 gate.open();
-                house.hub.on(path, as_mallory(path));
+                deployment.hub.on(path, as_mallory(path));
                 // What comes after the take was redeemed, though by nobody's profit.
                 let taken = path != "/hub/api/user";
                 let end = if taken { ("redeemed", None) } else { ("refused", Some("hub_unavailable")) };
                 let sent = identities + usize::from(path == "/hub/login");
-                house.assert_refused(&answer, code, (lines, sent), end, &what);
-                let again = house.click(&token);
+                deployment.assert_refused(&answer, code, (lines, sent), end, &what);
+                let again = deployment.click(&token);
                 assert_eq!(again.status, if taken { 403 } else { 302 }, "{what}: {}", again.text());
             }
         }
@@ -233,41 +233,41 @@ fn as_mallory(path: &'static str) -> impl Fn(&mut Exchange<'_>) -> Then + Send +
 
 #[test]
 fn an_app_that_fails_in_the_exchange_logs_nobody_in_and_is_asked_once() {
-    let house = House::new();
+    let deployment = Deployment::new();
     for way in WAYS.iter().filter(|way| **way != "silence") {
-        let (token, _) = house.token(Kind::Foreign, house.proxy.audit().len());
-        let (before, asked) = (house.so_far(), house.app.seen().len());
-        house.app.on("/login", instead(way, &Gate::new()));
-        let answer = house.click(&token);
+        let (token, _) = deployment.token(Kind::Foreign, deployment.proxy.audit().len());
+        let (before, asked) = (deployment.so_far(), deployment.app.seen().len());
+        deployment.app.on("/login", instead(way, &Gate::new()));
+        let answer = deployment.click(&token);
         let refused = ("refused", Some("store_unavailable"));
-        house.assert_refused(&answer, "store_unavailable", before, refused, way);
-        assert_eq!(house.app.seen().len(), asked + 1, "{way}");
-        house.app.on("/login", |exchange| exchange.answer("200 OK", r#"{"name":"alice"}"#));
+        deployment.assert_refused(&answer, "store_unavailable", before, refused, way);
+        assert_eq!(deployment.app.seen().len(), asked + 1, "{way}");
+        deployment.app.on("/login", |exchange| exchange.answer("200 OK", r#"{"name":"alice"}"#));
         // Its app may have burnt it: it is not asked again.
-        assert_eq!(house.click(&token).status, 403, "{way}");
-        assert_eq!(house.app.seen().len(), asked + 1, "{way}");
+        assert_eq!(deployment.click(&token).status, 403, "{way}");
+        assert_eq!(deployment.app.seen().len(), asked + 1, "{way}");
     }
 }
 
 #[test]
 fn a_store_that_is_silent_keeps_a_click_waiting_and_logs_nobody_in() {
-    let house = House::new();
-    let (token, id) = house.token(Kind::Ours, 0);
+    let deployment = Deployment::new();
+    let (token, id) = deployment.token(Kind::Ours, 0);
     let (held, silence) = watch::channel(());
-    let before = house.so_far();
-    house.store.arm(At::Each("consume"), Fault::Hangs(silence));
-    let mut click = house.proxy.browser().navigate(&format!("/hub/login?login_token={token}")).begin();
-    wait_until("the take is under way", || house.store.calls().contains(&"consume"));
-    assert_eq!(house.so_far(), before);
+    let before = deployment.so_far();
+    deployment.store.arm(At::Each("consume"), Fault::Hangs(silence));
+    let mut click = deployment.proxy.browser().navigate(&format!("/hub/login?login_token={token}")).begin();
+    wait_until("the take is under way", || deployment.store.calls().contains(&"consume"));
+    assert_eq!(deployment.so_far(), before);
     drop(held);
     let answer = click.answer_to("GET").expect("an answer");
     let refused = ("refused", Some("store_unavailable"));
-    house.assert_refused(&answer, "store_unavailable", before, refused, "silence");
-    house.store.heal();
-    house.hub.on("/hub/api/user", nobody);
-    assert_eq!(house.click(&token).status, 403);
+    deployment.assert_refused(&answer, "store_unavailable", before, refused, "silence");
+    deployment.store.heal();
+    deployment.hub.on("/hub/api/user", nobody);
+    assert_eq!(deployment.click(&token).status, 403);
     assert_eq!(
-        (logins(&house.hub).len(), house.proxy.links().status(&id.unwrap())),
+        (logins(&deployment.hub).len(), deployment.proxy.links().status(&id.unwrap())),
         (before.1, "used".to_owned())
     );
 }

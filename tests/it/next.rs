@@ -60,7 +60,7 @@ fn batch(proxy: &TestProxy, count: usize) -> Vec<String> {
     json["links"].as_array().expect("links").iter().map(token).collect()
 }
 
-fn house(base: &str) -> (FakeHub, TestProxy) {
+fn deployment(base: &str) -> (FakeHub, TestProxy) {
     let hub = FakeHub::start();
     hub.accounts(|accounts| base.clone_into(&mut accounts.base_url));
     let proxy = TestProxy::before(&hub).base_url(base).portal("rate = \"100000/s\"").start();
@@ -111,7 +111,7 @@ fn node_keeps_every_good_next_on_the_origin_and_inside_the_base_url() {
 }
 
 fn every_next_of_the_table_is_judged_as_it_says(base: &str) {
-    let (hub, proxy) = house(base);
+    let (hub, proxy) = deployment(base);
     let login_path = format!("{base}hub/login");
     let rows = rows();
     let mut tokens = batch(&proxy, rows.len()).into_iter();
@@ -148,7 +148,7 @@ fn every_next_of_the_table_is_judged_as_it_says_with_a_longer_base_url() {
 #[test]
 fn an_app_cannot_issue_a_link_with_a_bad_next_either() {
     for base in BASES {
-        let (_hub, proxy) = house(base);
+        let (_hub, proxy) = deployment(base);
         for row in rows() {
             let Some(next) = row.decoded() else { continue };
             let order = json!({ "username": "alice", "next": next }).to_string();

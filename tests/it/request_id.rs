@@ -95,12 +95,17 @@ fn a_line_of_the_audit_and_one_of_the_access_log_are_of_one_request() {
     assert!(process.ended().success());
     let lines: Vec<Value> =
         process.said().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let id = |name: &str, value: &str| {
+    let line = |name: &str, value: &str| {
         let mut found = lines.iter().filter(|line| line[name] == value);
-        let id = found.next().unwrap_or_else(|| panic!("no {value} in {lines:#?}"))["request_id"].clone();
-        assert!(found.next().is_none() && is_made(id.as_str().unwrap_or_default()), "{lines:#?}");
-        id
+        let line = found.next().unwrap_or_else(|| panic!("no {value} in {lines:#?}"));
+        let id = line["request_id"].as_str().unwrap_or_default();
+        assert!(found.next().is_none() && is_made(id), "{lines:#?}");
+        line
     };
-    assert_eq!(id("event", "refused"), id("path", "/hub/login"));
-    assert_ne!(id("path", "/x"), id("path", "/hub/login"));
+    let (audited, logged) = (line("event", "refused"), line("path", "/hub/login"));
+    assert_eq!(audited["request_id"], logged["request_id"]);
+    assert_ne!(line("path", "/x")["request_id"], logged["request_id"]);
+    for line in [audited, logged] {
+        assert!(line["timestamp"].is_string() && line["client_ip"] == "127.0.0.1", "the same names: {line}");
+    }
 }

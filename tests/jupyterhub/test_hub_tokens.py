@@ -15,7 +15,7 @@ c.JupyterHub.load_roles += [{{"name": "readers", "groups": ["staff"], "scopes": 
 """
 
 
-class House:
+class Deployment:
     def __init__(self, start_hub, start_hublatch):
         self.services = Services(issuer=ROLES["hub_tokens"], other=[], docs=[])
         self.hub = start_hub(extra=self.services.extra + GROUPS)
@@ -38,57 +38,57 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(start_hub, start_hublatch):
-    return House(start_hub, start_hublatch)
+def deployment(start_hub, start_hublatch):
+    return Deployment(start_hub, start_hublatch)
 
 
 @pytest.mark.parametrize("scheme", ["token", "Bearer"])
-def test_a_listed_service_issues_a_link_by_the_token_that_it_has_anyway(house, scheme):
-    issued = house.issue(house.services["issuer"], "carol", scheme)
+def test_a_listed_service_issues_a_link_by_the_token_that_it_has_anyway(deployment, scheme):
+    issued = deployment.issue(deployment.services["issuer"], "carol", scheme)
     assert issued.status == 201, issued
-    browser = house.latch.browser()
+    browser = deployment.latch.browser()
     assert browser.open(issued.json["url"]).status == 200
     assert browser.user() == "carol"
 
 
-def test_a_service_that_is_not_listed_issues_none(house):
-    refused = house.issue(house.services["other"])
+def test_a_service_that_is_not_listed_issues_none(deployment):
+    refused = deployment.issue(deployment.services["other"])
     assert (refused.status, refused.json["code"]) == (403, "owner_not_listed")
-    unknown = house.issue("0123456789abcdef0123456789abcdef")
+    unknown = deployment.issue("0123456789abcdef0123456789abcdef")
     assert (unknown.status, unknown.json["code"]) == (401, "unauthorized")
 
 
-def test_a_link_belongs_to_its_issuer_alone(house):
-    link = house.issue(house.services["issuer"], "carol").json
-    one = f"{house.latch.management}/api/v1/links/{link['id']}"
-    assert call(one, token=house.services["issuer"]).json["status"] == "pending"
-    for other in (house.ada, house.latch.key):
+def test_a_link_belongs_to_its_issuer_alone(deployment):
+    link = deployment.issue(deployment.services["issuer"], "carol").json
+    one = f"{deployment.latch.management}/api/v1/links/{link['id']}"
+    assert call(one, token=deployment.services["issuer"]).json["status"] == "pending"
+    for other in (deployment.ada, deployment.latch.key):
         assert call(one, token=other).status == 404
-    assert call(one, "DELETE", token=house.services["issuer"]).status == 204
+    assert call(one, "DELETE", token=deployment.services["issuer"]).status == 204
 
 
-def test_a_user_of_a_listed_group_logs_herself_in_and_nobody_else(house):
-    issued = house.issue(house.ada)
+def test_a_user_of_a_listed_group_logs_herself_in_and_nobody_else(deployment):
+    issued = deployment.issue(deployment.ada)
     assert issued.status == 201, issued
-    browser = house.latch.browser()
+    browser = deployment.latch.browser()
     browser.open(issued.json["url"])
     assert browser.user() == "ada"
-    refused = house.issue(house.ada, "bob")
+    refused = deployment.issue(deployment.ada, "bob")
     assert (refused.status, refused.json["code"]) == (403, "username_not_allowed")
-    assert house.issue(house.bob, "bob").json["code"] == "owner_not_listed"
+    assert deployment.issue(deployment.bob, "bob").json["code"] == "owner_not_listed"
 
 
-def test_a_token_for_less_than_all_is_no_login(house):
+def test_a_token_for_less_than_all_is_no_login(deployment):
     """Such as that of her notebook server, or one that she has given to another program."""
     for scopes in (["access:servers!user=ada"], ["read:users!user=ada"], ["servers!user=ada"]):
-        refused = house.issue(house.token("ada", scopes=scopes))
+        refused = deployment.issue(deployment.token("ada", scopes=scopes))
         assert (refused.status, refused.json["code"]) == (403, "owner_not_listed"), scopes
 
 
-def test_verify_tells_what_the_hub_tells(house):
-    for token in (house.ada, house.services["other"]):
-        said = call(f"{house.hub.public_url}/hub/api/user", token=token).json
-        verified = house.verify(house.latch, token)
+def test_verify_tells_what_the_hub_tells(deployment):
+    for token in (deployment.ada, deployment.services["other"]):
+        said = call(f"{deployment.hub.public_url}/hub/api/user", token=token).json
+        verified = deployment.verify(deployment.latch, token)
         assert verified.status == 200, verified
         assert verified.json == {
             "name": said["name"],
@@ -96,28 +96,28 @@ def test_verify_tells_what_the_hub_tells(house):
             "groups": said.get("groups", []),
             "scopes": said["scopes"],
         }
-    assert house.verify(house.latch, "0123456789abcdef").status == 404
+    assert deployment.verify(deployment.latch, "0123456789abcdef").status == 404
 
 
-def test_a_thousand_checks_cost_one_call(house):
-    token = house.token("bob")
-    before, begun = metric(house.latch, WHOAMI), time.monotonic()
+def test_a_thousand_checks_cost_one_call(deployment):
+    token = deployment.token("bob")
+    before, begun = metric(deployment.latch, WHOAMI), time.monotonic()
     for _ in range(1000):
-        assert house.verify(house.latch, token).status == 200
+        assert deployment.verify(deployment.latch, token).status == 200
     print(f"1,000 checks: {time.monotonic() - begun:.2f} s")
-    assert metric(house.latch, WHOAMI) - before == 1
+    assert metric(deployment.latch, WHOAMI) - before == 1
 
 
-def test_a_revocation_at_the_hub_is_noticed_within_cache_max_age(house):
+def test_a_revocation_at_the_hub_is_noticed_within_cache_max_age(deployment):
     for _ in range(3):
-        created = house.hub.api("POST", "/users/bob/tokens", {})
-        assert house.verify(house.short, created["token"]).status == 200
+        created = deployment.hub.api("POST", "/users/bob/tokens", {})
+        assert deployment.verify(deployment.short, created["token"]).status == 200
         answered = time.monotonic()
-        house.hub.api("DELETE", f"/users/bob/tokens/{created['id']}")
+        deployment.hub.api("DELETE", f"/users/bob/tokens/{created['id']}")
 
         def refused(token=created["token"], answered=answered):
             asked = time.monotonic()
-            status = house.verify(house.short, token).status
+            status = deployment.verify(deployment.short, token).status
             # However long a check takes: what is asked when the kept answer is too old is asked of the hub.
             assert status == 404 or asked - answered < 2.1, "cache_max_age is 2 s"
             return status == 404
@@ -126,9 +126,9 @@ def test_a_revocation_at_the_hub_is_noticed_within_cache_max_age(house):
         print(f"noticed after {time.monotonic() - answered:.2f} s")
 
 
-def test_no_hub_token_stands_in_a_log(house):
-    log = house.latch.process.log + house.short.process.log
-    for secret in (house.ada, house.bob, *house.services.tokens.values()):
+def test_no_hub_token_stands_in_a_log(deployment):
+    log = deployment.latch.process.log + deployment.short.process.log
+    for secret in (deployment.ada, deployment.bob, *deployment.services.tokens.values()):
         assert secret not in log
 
 
@@ -136,32 +136,33 @@ def test_no_hub_token_stands_in_a_log(house):
 
 
 @pytest.fixture(scope="module")
-def nginx(house, tmp_path_factory):
-    nginx = Nginx(tmp_path_factory.mktemp("nginx"), house.latch.management).start()
+def nginx(deployment, tmp_path_factory):
+    nginx = Nginx(tmp_path_factory.mktemp("nginx"), deployment.latch.management).start()
     yield nginx
     nginx.stop()
 
 
-def test_nginx_lets_a_user_through_with_her_name_and_groups(house, nginx):
-    answer = call(f"{nginx.url}/docs/page?x=1", token=house.ada)
+def test_nginx_lets_a_user_through_with_her_name_and_groups(deployment, nginx):
+    answer = call(f"{nginx.url}/docs/page?x=1", token=deployment.ada)
     assert (answer.status, answer.body) == (200, b"user=ada groups=staff path=/docs/page?x=1"), answer
-    posted = call(f"{nginx.url}/docs/page", "POST", token=house.ada, form={"a": "b" * 100_000})
+    posted = call(f"{nginx.url}/docs/page", "POST", token=deployment.ada, form={"a": "b" * 100_000})
     assert posted.status == 200, posted
 
 
-def test_nginx_lets_nobody_else_through(house, nginx):
-    for token, status in ((None, 401), ("0123456789abcdef", 401), (house.bob, 403), (house.services["other"], 403)):
+def test_nginx_lets_nobody_else_through(deployment, nginx):
+    unlisted = deployment.services["other"]
+    for token, status in ((None, 401), ("0123456789abcdef", 401), (deployment.bob, 403), (unlisted, 403)):
         answer = call(f"{nginx.url}/docs/page", token=token, headers={"Remote-User": "ada", "Remote-Groups": "staff"})
         assert answer.status == status and b"user=" not in answer.body, (token, answer)
     assert "Bearer" in call(f"{nginx.url}/docs/page").headers["WWW-Authenticate"]
     # A token of hers that was made for something else.
-    narrow = house.token("ada", scopes=["access:servers!user=ada"])
+    narrow = deployment.token("ada", scopes=["access:servers!user=ada"])
     assert call(f"{nginx.url}/docs/page", token=narrow).status == 403
-    fitting = house.token("ada", scopes=["access:services!service=docs"])
+    fitting = deployment.token("ada", scopes=["access:services!service=docs"])
     assert call(f"{nginx.url}/docs/page", token=fitting).status == 200
 
 
-def test_nginx_passes_a_browsers_request_on(house, nginx):
+def test_nginx_passes_a_browsers_request_on(deployment, nginx):
     headers = {
         "Origin": "https://elsewhere.example",
         "Sec-Fetch-Site": "cross-site",
@@ -170,13 +171,13 @@ def test_nginx_passes_a_browsers_request_on(house, nginx):
         "Remote-User": "admin",
         "remote-user": "admin",
     }
-    answer = call(f"{nginx.url}/docs/page", token=house.ada, headers=headers)
+    answer = call(f"{nginx.url}/docs/page", token=deployment.ada, headers=headers)
     assert (answer.status, answer.body.split(b" ")[0]) == (200, b"user=ada"), answer
 
 
-def test_nginx_lets_nobody_through_while_hublatch_is_away(house, tmp_path_factory):
+def test_nginx_lets_nobody_through_while_hublatch_is_away(deployment, tmp_path_factory):
     lost = Nginx(tmp_path_factory.mktemp("lost"), "http://127.0.0.1:9").start()
     try:
-        assert call(f"{lost.url}/docs/page", token=house.ada).status == 500
+        assert call(f"{lost.url}/docs/page", token=deployment.ada).status == 500
     finally:
         lost.stop()

@@ -59,4 +59,4 @@ def test_forged_addresses_do_not_arrive(front):
         return [line for line in front.latch.process.records() if line.get("path") == "/hub/forged"]
 
     seen = wait_until(lines, PATIENCE, "the access log, which is written in batches")
-    assert [line["client"] for line in seen] == ["127.0.0.1"]
+    assert [line["client_ip"] for line in seen] == ["127.0.0.1"]

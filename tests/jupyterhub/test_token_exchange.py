@@ -29,7 +29,7 @@ def new_key():
     return key, "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
-class House:
+class Deployment:
     def __init__(self, folder, start_hub, start_hublatch, **options):
         self.services = Services(hublatch=ROLES["token_exchange"], powerless=["list:users"])
         self.hub = start_hub(extra=self.services.extra, **options)
@@ -85,32 +85,36 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory, start_hub, start_hublatch):
-    return House(tmp_path_factory.mktemp("exchange"), start_hub, start_hublatch)
+def deployment(tmp_path_factory, start_hub, start_hublatch):
+    return Deployment(tmp_path_factory.mktemp("exchange"), start_hub, start_hublatch)
 
 
-def test_a_login_token_becomes_a_hub_token_of_its_user_once(house):
-    link = house.link("olga")
-    answer = house.exchange(link["login_token"])
+def test_a_login_token_becomes_a_hub_token_of_its_user_once(deployment):
+    link = deployment.link("olga")
+    answer = deployment.exchange(link["login_token"])
     assert answer.status == 200, answer
     assert answer.headers["Cache-Control"] == "no-store"
     assert (answer.json["expires_in"], answer.json["token_type"]) == (SECONDS, "Bearer")
     assert answer.json["scope"] == "access:servers!user=olga"
-    said = house.whoami(answer.json["access_token"])
+    said = deployment.whoami(answer.json["access_token"])
     assert (said.status, said.json["name"], said.json["kind"]) == (200, "olga", "user")
-    assert house.latch.status(link) == "used"
-    again = house.exchange(link["login_token"])
+    assert deployment.latch.status(link) == "used"
+    again = deployment.exchange(link["login_token"])
     assert (again.status, again.json["error"], again.json["code"]) == (400, "invalid_request", "used")
-    browser = house.latch.browser()
+    browser = deployment.latch.browser()
     assert browser.open(link["url"]).status == 403
 
 
-def test_the_token_works_for_what_it_may_and_for_nothing_else(house):
-    token = house.exchange(house.link("olga")["login_token"]).json["access_token"]
+def test_the_token_works_for_what_it_may_and_for_nothing_else(deployment):
+    token = deployment.exchange(deployment.link("olga")["login_token"]).json["access_token"]
     for user in ("olga", "paul"):
-        house.hub.api("POST", f"/users/{user}/server")
-        wait_until(lambda user=user: house.hub.api("GET", f"/users/{user}")["servers"][""]["ready"], PATIENCE, "the server")
-    public = house.latch.url
+        deployment.hub.api("POST", f"/users/{user}/server")
+
+        def is_ready(path=f"/users/{user}"):
+            return deployment.hub.api("GET", path)["servers"][""]["ready"]
+
+        wait_until(is_ready, PATIENCE, "the server")
+    public = deployment.latch.url
     assert call(f"{public}/user/olga/api/status", token=token).status == 200
     assert call(f"{public}/user/paul/api/status", token=token).status == 403
     for method, path in (
@@ -122,50 +126,50 @@ def test_the_token_works_for_what_it_may_and_for_nothing_else(house):
         ("DELETE", "/users/olga/server"),
         ("POST", "/users/eve"),
     ):
-        refused = call(f"{house.hub.public_url}/hub/api{path}", method, token=token)
+        refused = call(f"{deployment.hub.public_url}/hub/api{path}", method, token=token)
         assert refused.status in (403, 404), (method, path, refused)
     # With every access token the hub lets one read whose it is: her name and groups.
-    assert set(house.whoami(token).json["scopes"]) == {
+    assert set(deployment.whoami(token).json["scopes"]) == {
         "access:servers!user=olga",
         "read:users:name!user=olga",
         "read:users:groups!user=olga",
     }
     for user in ("olga", "paul"):
-        house.hub.api("DELETE", f"/users/{user}/server")
+        deployment.hub.api("DELETE", f"/users/{user}/server")
 
 
-def test_its_user_reads_on_the_token_page_where_it_comes_from(house):
-    link = house.link("paul")
-    house.exchange(link["login_token"])
-    notes = [token["note"] for token in house.hub.api("GET", "/users/paul/tokens")["api_tokens"]]
+def test_its_user_reads_on_the_token_page_where_it_comes_from(deployment):
+    link = deployment.link("paul")
+    deployment.exchange(link["login_token"])
+    notes = [token["note"] for token in deployment.hub.api("GET", "/users/paul/tokens")["api_tokens"]]
     assert f"hublatch app=portal link={link['id']}" in notes
 
 
-def test_it_expires(house):
+def test_it_expires(deployment):
     def alive():
-        token = house.exchange(house.link("olga")["login_token"], expires_in=2).json["access_token"]
-        return house.whoami(token).status == 200 and token
+        token = deployment.exchange(deployment.link("olga")["login_token"], expires_in=2).json["access_token"]
+        return deployment.whoami(token).status == 200 and token
 
     # On a busy machine two seconds may pass before it is asked for.
     token = wait_until(alive, PATIENCE, "a token that is seen before its end")
-    wait_until(lambda: house.whoami(token).status == 403, PATIENCE, "its end")
+    wait_until(lambda: deployment.whoami(token).status == 403, PATIENCE, "its end")
 
 
-def test_it_is_revoked_by_its_app_alone(house):
-    token = house.exchange(house.link("olga")["login_token"]).json["access_token"]
-    stranger = house.revoke(token, headers=basic("other", house.other_key))
+def test_it_is_revoked_by_its_app_alone(deployment):
+    token = deployment.exchange(deployment.link("olga")["login_token"]).json["access_token"]
+    stranger = deployment.revoke(token, headers=basic("other", deployment.other_key))
     assert (stranger.status, stranger.json["error"]) == (400, "invalid_grant")
-    assert house.whoami(token).status == 200
+    assert deployment.whoami(token).status == 200
     for _ in range(2):
-        assert house.revoke(token).status == 200
-        assert house.whoami(token).status == 403
-    own = house.hub.api("POST", "/users/olga/tokens", {})["token"]
-    assert house.revoke(own).json["error"] == "invalid_grant"
-    assert house.whoami(own).status == 200
+        assert deployment.revoke(token).status == 200
+        assert deployment.whoami(token).status == 403
+    own = deployment.hub.api("POST", "/users/olga/tokens", {})["token"]
+    assert deployment.revoke(own).json["error"] == "invalid_grant"
+    assert deployment.whoami(own).status == 200
 
 
-def test_nothing_is_consumed_by_a_request_that_may_not_be(house):
-    link = house.link("olga")
+def test_nothing_is_consumed_by_a_request_that_may_not_be(deployment):
+    link = deployment.link("olga")
     for fields, error in (
         ({"scope": "access:servers"}, "invalid_scope"),
         ({"scope": "servers!user"}, "invalid_scope"),
@@ -173,55 +177,55 @@ def test_nothing_is_consumed_by_a_request_that_may_not_be(house):
         ({"scope": "admin:users"}, "invalid_scope"),
         ({"expires_in": SECONDS + 1}, "invalid_request"),
         ({"subject_token_type": JWT}, "invalid_request"),
-        ({"headers": basic("other", house.other_key)}, "invalid_request"),
+        ({"headers": basic("other", deployment.other_key)}, "invalid_request"),
         ({"headers": basic("portal", "hk_wrong")}, "invalid_client"),
     ):
-        refused = house.exchange(link["login_token"], **fields)
+        refused = deployment.exchange(link["login_token"], **fields)
         assert refused.json["error"] == error, (fields, refused)
-    stranger = house.link("stranger")
-    refused = house.exchange(stranger["login_token"])
+    stranger = deployment.link("stranger")
+    refused = deployment.exchange(stranger["login_token"])
     assert (refused.status, refused.json["code"]) == (400, "no_such_user"), refused
-    assert house.latch.status(link) == house.latch.status(stranger) == "pending"
-    assert house.exchange(link["login_token"]).status == 200
+    assert deployment.latch.status(link) == deployment.latch.status(stranger) == "pending"
+    assert deployment.exchange(link["login_token"]).status == 200
 
 
-def test_a_role_that_is_too_small_is_told_and_costs_nothing(house):
-    link = house.link("olga", house.powerless)
-    refused = house.exchange(link["login_token"], house.powerless)
+def test_a_role_that_is_too_small_is_told_and_costs_nothing(deployment):
+    link = deployment.link("olga", deployment.powerless)
+    refused = deployment.exchange(link["login_token"], deployment.powerless)
     assert (refused.status, refused.json["code"]) == (502, "hub_error"), refused
-    assert house.powerless.status(link) == "pending"
+    assert deployment.powerless.status(link) == "pending"
 
 
-def test_a_token_that_the_app_has_signed_becomes_a_hub_token_once(house):
+def test_a_token_that_the_app_has_signed_becomes_a_hub_token_once(deployment):
     # A token that may be older than the process is refused, by clocks that may differ by five seconds.
-    token = wait_until(lambda: accepted(house), PATIENCE, "the first signed token that is young enough")
-    assert house.whoami(token).json["name"] == "paul"
-    signed = house.signed("paul")
-    assert house.exchange(signed, subject_token_type=JWT).status == 200
-    again = house.exchange(signed, subject_token_type=JWT)
+    token = wait_until(lambda: accepted(deployment), PATIENCE, "the first signed token that is young enough")
+    assert deployment.whoami(token).json["name"] == "paul"
+    signed = deployment.signed("paul")
+    assert deployment.exchange(signed, subject_token_type=JWT).status == 200
+    again = deployment.exchange(signed, subject_token_type=JWT)
     assert (again.status, again.json["code"]) == (400, "used")
 
 
-def accepted(house):
-    return house.exchange(house.signed("paul"), subject_token_type=JWT).json.get("access_token")
+def accepted(deployment):
+    return deployment.exchange(deployment.signed("paul"), subject_token_type=JWT).json.get("access_token")
 
 
-def test_no_secret_stands_in_a_log(house):
-    link = house.link("olga")
-    token = house.exchange(link["login_token"]).json["access_token"]
-    house.revoke(token)
-    logs = house.latch.process.log + house.hub.log
-    for secret in (link["login_token"], token, house.key, house.services["hublatch"]):
+def test_no_secret_stands_in_a_log(deployment):
+    link = deployment.link("olga")
+    token = deployment.exchange(link["login_token"]).json["access_token"]
+    deployment.revoke(token)
+    logs = deployment.latch.process.log + deployment.hub.log
+    for secret in (link["login_token"], token, deployment.key, deployment.services["hublatch"]):
         assert secret not in logs
-    mine = house.latch.audit(link)
+    mine = deployment.latch.audit(link)
     assert mine == ["issued", "redeemed", "token_issued", "token_revoked"], mine
 
 
 def test_jupyterhub_4_1_makes_tokens_too_and_does_not_tell_which_is_which(tmp_path, start_hub, start_hublatch):
-    house = House(tmp_path, start_hub, start_hublatch, version="4.1")
-    answer = house.exchange(house.link("olga")["login_token"])
+    deployment = Deployment(tmp_path, start_hub, start_hublatch, version="4.1")
+    answer = deployment.exchange(deployment.link("olga")["login_token"])
     assert answer.status == 200, answer
     token = answer.json["access_token"]
-    assert house.whoami(token).json["name"] == "olga"
-    refused = house.revoke(token)
+    assert deployment.whoami(token).json["name"] == "olga"
+    refused = deployment.revoke(token)
     assert (refused.status, refused.json["error"]) == (400, "unsupported_token_type"), refused

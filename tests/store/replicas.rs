@@ -17,7 +17,7 @@ use crate::support::proxy::Builder;
 use crate::support::{Answer, Browser, FakeHub, Gate, TestProxy};
 
 /// The replicas, their hub and their Redis.
-struct House {
+struct Deployment {
     replicas: [TestProxy; 3],
     hub: FakeHub,
     redis: RedisServer,
@@ -27,7 +27,7 @@ fn store(url: &str) -> String {
     format!("url = {url:?}")
 }
 
-impl House {
+impl Deployment {
     fn new() -> Self {
         Self::with(|builder| builder)
     }
@@ -68,62 +68,62 @@ fn assert_refused(answer: &Answer, code: &str) {
 #[test]
 #[ignore = "needs redis-server"]
 fn a_link_of_one_is_redeemed_at_another_and_used_at_the_third() {
-    let house = House::new();
-    let link = house.replicas[0].links().issue(&json!({ "username": "alice", "next": "/hub/home" }));
-    let mut browser = house.browser(1);
+    let deployment = Deployment::new();
+    let link = deployment.replicas[0].links().issue(&json!({ "username": "alice", "next": "/hub/home" }));
+    let mut browser = deployment.browser(1);
     assert_eq!(browser.get(&link.target()).location(), "/hub/home");
-    assert_eq!(house.replicas[2].links().status(&link.id), "used");
+    assert_eq!(deployment.replicas[2].links().status(&link.id), "used");
     for number in 0..3 {
-        assert_refused(&house.browser(number).get(&link.target()), "link_used");
+        assert_refused(&deployment.browser(number).get(&link.target()), "link_used");
     }
     // Reloaded in her own browser it leads on, whichever replica is asked.
     for number in [2, 0] {
-        let again = house.balance(&mut browser, number).get(&link.target());
+        let again = deployment.balance(&mut browser, number).get(&link.target());
         assert_eq!((again.status, again.location()), (303, "/hub/home"), "{}", again.text());
     }
-    assert_eq!(house.logins(), 1);
+    assert_eq!(deployment.logins(), 1);
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn a_link_that_one_revokes_is_dead_at_all() {
-    let house = House::new();
-    let (one, of_user) = (house.replicas[0].link("alice"), house.replicas[1].link("alice"));
-    assert_eq!(house.api(2, "DELETE", &format!("/api/v1/links/{}", one.id), "").status, 204);
-    let revoked = house.api(2, "DELETE", "/api/v1/users/alice/links", "");
+    let deployment = Deployment::new();
+    let (one, of_user) = (deployment.replicas[0].link("alice"), deployment.replicas[1].link("alice"));
+    assert_eq!(deployment.api(2, "DELETE", &format!("/api/v1/links/{}", one.id), "").status, 204);
+    let revoked = deployment.api(2, "DELETE", "/api/v1/users/alice/links", "");
     assert_eq!(revoked.json(), json!({ "revoked": 1 }));
     for link in [&one, &of_user] {
         for number in 0..3 {
-            assert_refused(&house.browser(number).get(&link.target()), "link_revoked");
+            assert_refused(&deployment.browser(number).get(&link.target()), "link_revoked");
         }
     }
-    assert_eq!(house.logins(), 0);
+    assert_eq!(deployment.logins(), 0);
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn of_clicks_on_all_at_once_one_logs_in() {
-    let house = House::new();
+    let deployment = Deployment::new();
     for _ in 0..20 {
-        let link = house.replicas[0].link("alice");
-        let before = house.logins();
+        let link = deployment.replicas[0].link("alice");
+        let before = deployment.logins();
         std::thread::scope(|scope| {
             for number in [0, 1, 2, 0, 1, 2] {
-                let (house, link) = (&house, &link);
-                scope.spawn(move || house.browser(number).get(&link.target()));
+                let (deployment, link) = (&deployment, &link);
+                scope.spawn(move || deployment.browser(number).get(&link.target()));
             }
         });
-        assert_eq!(house.logins(), before + 1);
+        assert_eq!(deployment.logins(), before + 1);
     }
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn a_repeated_order_is_known_to_all() {
-    let house = House::new();
+    let deployment = Deployment::new();
     let order = |number: usize, body: &Value| {
         let key = [("Idempotency-Key", "order-1")];
-        house.replicas[number].links().call("POST", "/api/v1/links", &key, body.to_string())
+        deployment.replicas[number].links().call("POST", "/api/v1/links", &key, body.to_string())
     };
     let body = json!({ "username": "alice" });
     let (first, second) = (order(0, &body), order(1, &body));
@@ -131,9 +131,9 @@ fn a_repeated_order_is_known_to_all() {
     let field = |answer: &Answer, name: &str| answer.json()[name].as_str().expect("a text").to_owned();
     assert_eq!(field(&first, "id"), field(&second, "id"));
     let target = |answer: &Answer| format!("/hub/login?login_token={}", field(answer, "login_token"));
-    assert_refused(&house.browser(2).get(&target(&first)), "link_unknown");
+    assert_refused(&deployment.browser(2).get(&target(&first)), "link_unknown");
     assert_eq!(order(2, &json!({ "username": "bob" })).status, 422);
-    assert_eq!(house.browser(0).get(&target(&second)).status, 302);
+    assert_eq!(deployment.browser(0).get(&target(&second)).status, 302);
     assert_eq!(order(2, &body).status, 409);
 }
 
@@ -141,36 +141,36 @@ fn a_repeated_order_is_known_to_all() {
 #[ignore = "needs redis-server"]
 fn a_state_of_one_is_honoured_by_all_and_in_that_browser_only() {
     let login = "without_token = \"redirect\"\napp_url = \"https://portal.example/in\"\nrequire_state = true";
-    let house = House::with(|builder| builder.set("login", login));
-    let mut browser = house.browser(0);
+    let deployment = Deployment::with(|builder| builder.set("login", login));
+    let mut browser = deployment.browser(0);
     let sent = browser.get("/hub/login").location().to_owned();
     let url = url::Url::parse(&sent).expect("a URL");
     let state = url.query_pairs().find(|(name, _)| name == "state").expect("a state").1.into_owned();
-    let link = house.replicas[1].links().issue(&json!({ "username": "alice", "state": state }));
-    assert_refused(&house.browser(2).get(&link.target()), "link_bound");
-    assert_eq!(house.balance(&mut browser, 2).get(&link.target()).status, 302);
-    assert_eq!(house.logins(), 1);
+    let link = deployment.replicas[1].links().issue(&json!({ "username": "alice", "state": state }));
+    assert_refused(&deployment.browser(2).get(&link.target()), "link_bound");
+    assert_eq!(deployment.balance(&mut browser, 2).get(&link.target()).status, 302);
+    assert_eq!(deployment.logins(), 1);
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn the_page_of_one_can_be_answered_at_another() {
-    let house = House::new();
-    let link = house.replicas[0].links().issue(&json!({ "username": "alice", "confirm": true }));
-    let mut browser = house.browser(1);
+    let deployment = Deployment::new();
+    let link = deployment.replicas[0].links().issue(&json!({ "username": "alice", "confirm": true }));
+    let mut browser = deployment.browser(1);
     let page = browser.get(&link.target());
     assert_eq!(page.status, 200, "{}", page.text());
-    assert_eq!(house.logins(), 0);
-    assert_eq!(house.balance(&mut browser, 2).press(&page).status, 302);
-    assert_eq!(house.logins(), 1);
+    assert_eq!(deployment.logins(), 0);
+    assert_eq!(deployment.balance(&mut browser, 2).press(&page).status, 302);
+    assert_eq!(deployment.logins(), 1);
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn a_token_that_is_handed_over_to_one_is_redeemed_at_another() {
-    let house = House::new();
-    let link = house.replicas[0].link("alice");
-    let mut browser = house.browser(1);
+    let deployment = Deployment::new();
+    let link = deployment.replicas[0].link("alice");
+    let mut browser = deployment.browser(1);
     let form = Form::of("/hub/login", &[("login_token", &link.token), ("next", "/hub/home")]);
     let posted = browser
         .post(&form)
@@ -179,49 +179,49 @@ fn a_token_that_is_handed_over_to_one_is_redeemed_at_another() {
         .without_cookies()
         .send();
     assert_eq!(posted.status, 303, "{}", posted.text());
-    let answer = house.balance(&mut browser, 2).get(posted.location());
+    let answer = deployment.balance(&mut browser, 2).get(posted.location());
     assert_eq!((answer.status, answer.location()), (302, "/hub/home"));
-    assert_eq!(house.logins(), 1);
+    assert_eq!(deployment.logins(), 1);
 }
 
 /// One browser's two requests for a link at two replicas: the first is given up while its login is under way, then the
 /// hub answers. What the second one gets, which `second` may change.
-fn second_click(second: impl FnOnce(Sending<'_>) -> Sending<'_>) -> (House, Answer) {
-    let (house, gate) = (House::new(), Gate::new());
+fn second_click(second: impl FnOnce(Sending<'_>) -> Sending<'_>) -> (Deployment, Answer) {
+    let (deployment, gate) = (Deployment::new(), Gate::new());
     let waits = gate.clone();
-    house.hub.on("/hub/login", move |exchange| {
+    deployment.hub.on("/hub/login", move |exchange| {
         waits.pass();
         exchange.answer(
             "302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=alice; Path=/hub/",
             "",
         )
     });
-    let link = house.replicas[0].link("alice");
-    let mut browser = house.browser(0);
+    let link = deployment.replicas[0].link("alice");
+    let mut browser = deployment.browser(0);
     let first = browser.navigate(&link.target()).begin();
-    house.hub.wait_for_path("/hub/login");
-    let mut again = second(house.balance(&mut browser, 1).navigate(&link.target())).begin();
-    let connected = |number: usize| house.replicas[number].metric("hublatch_connections");
+    deployment.hub.wait_for_path("/hub/login");
+    let mut again = second(deployment.balance(&mut browser, 1).navigate(&link.target())).begin();
+    let connected = |number: usize| deployment.replicas[number].metric("hublatch_connections");
     until("both are connected", || connected(0) == 1 && connected(1) == 1);
     first.close();
     until("the first is given up", || connected(0) == 0);
     gate.open();
     let answer = again.answer_to("GET").expect("an answer");
-    assert_eq!(house.logins(), 1);
-    (house, answer)
+    assert_eq!(deployment.logins(), 1);
+    (deployment, answer)
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn the_second_click_gets_the_login_that_the_first_one_began_elsewhere() {
-    let (house, answer) = second_click(|request| request);
+    let (deployment, answer) = second_click(|request| request);
     assert_eq!((answer.status, answer.location()), (302, "/hub/home"), "{}", answer.text());
     assert_eq!(answer.headers.all("set-cookie"), ["jupyterhub-hub-login=alice; Path=/hub/"]);
     assert_eq!(answer.headers.all("cache-control"), ["no-store"]);
-    let audit = house.replicas.iter().flat_map(TestProxy::audit);
+    let audit = deployment.replicas.iter().flat_map(TestProxy::audit);
     assert_eq!(audit.filter(|line| line["event"] == "redeemed").count(), 1);
     // It was taken, and nobody waits any more.
-    let keys = house.redis.run(&["--scan"]);
+    let keys = deployment.redis.run(&["--scan"]);
     assert!(!keys.contains("}:a:") && !keys.contains("}:w:"), "{keys}");
 }
 
@@ -229,16 +229,16 @@ fn the_second_click_gets_the_login_that_the_first_one_began_elsewhere() {
 #[ignore = "needs redis-server"]
 fn another_browser_does_not_get_it_and_redis_cannot_read_it() {
     for (name, value) in [("User-Agent", "another"), ("Cookie", "jupyterhub-hub-login=bob")] {
-        let (house, answer) = second_click(|request| request.header(name, value));
+        let (deployment, answer) = second_click(|request| request.header(name, value));
         assert_refused(&answer, "link_used");
         assert!(!answer.headers.has("set-cookie"), "{name}");
-        let keys = house.redis.run(&["--scan", "--pattern", "*}:a:*"]);
+        let keys = deployment.redis.run(&["--scan", "--pattern", "*}:a:*"]);
         let [left] = keys.lines().collect::<Vec<_>>()[..] else { panic!("{name}: not one answer: {keys}") };
-        let sealed = house.redis.run(&["GET", left]);
+        let sealed = deployment.redis.run(&["GET", left]);
         for secret in ["alice", "Set-Cookie", "set-cookie", "hub-login"] {
             assert!(!sealed.contains(secret), "{name}: {sealed}");
         }
-        let life: i64 = house.redis.run(&["PTTL", left]).trim().parse().expect("a number");
+        let life: i64 = deployment.redis.run(&["PTTL", left]).trim().parse().expect("a number");
         assert!((1..=5000).contains(&life), "{life}");
     }
 }
@@ -287,28 +287,28 @@ impl Signing {
 #[ignore = "needs redis-server"]
 fn a_signed_token_is_burnt_for_all_and_stays_so_when_redis_forgets_it() {
     let app = Signing::new();
-    let mut house = House::with(|builder| app.set(builder));
+    let mut deployment = Deployment::with(|builder| app.set(builder));
     app.begin();
-    house.redis.run(&["SAVE"]);
+    deployment.redis.run(&["SAVE"]);
     let (used, unused) = (app.target(), app.target());
-    assert_eq!(house.browser(0).get(&used).status, 302);
+    assert_eq!(deployment.browser(0).get(&used).status, 302);
     for number in 0..3 {
-        assert_refused(&house.browser(number).get(&used), "link_used");
+        assert_refused(&deployment.browser(number).get(&used), "link_used");
     }
     // The file is older than the burning. The next memory begins a second later than the tokens seem to.
-    house.redis.kill();
+    deployment.redis.kill();
     std::thread::sleep(Duration::from_secs(1));
-    house.redis.start_again();
-    let ready = |number: usize| house.api(number, "GET", "/ready", "").status == 200;
+    deployment.redis.start_again();
+    let ready = |number: usize| deployment.api(number, "GET", "/ready", "").status == 200;
     until("the replicas are ready", || (0..3).all(ready));
     for target in [&used, &unused] {
         for number in 0..3 {
-            assert_refused(&house.browser(number).get(target), "link_expired");
+            assert_refused(&deployment.browser(number).get(target), "link_expired");
         }
     }
-    assert_eq!(house.logins(), 1);
+    assert_eq!(deployment.logins(), 1);
     app.go_on();
-    assert_eq!(house.browser(1).get(&app.target()).status, 302);
+    assert_eq!(deployment.browser(1).get(&app.target()).status, 302);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl LoginService {
         }
         self.metrics.hub.tokens_revoked.inc();
         self.audit.write(&Record {
-            time: self.clock.now().wall,
+            timestamp: self.clock.now().wall,
             event: Event::TokenRevoked,
             id: Some(link),
             app: Some(&app.name),

@@ -140,7 +140,7 @@ fn whatever_is_done_in_whatever_order_every_redemption_has_one_issue_and_there_i
         let mut last = String::new();
         let lines = proxy.audit();
         for line in &lines {
-            let time = line["time"].as_str().unwrap().to_owned();
+            let time = line["timestamp"].as_str().unwrap().to_owned();
             prop_assert!(last <= time, "lines stand in the order of what they tell");
             last = time;
             let id = line["id"].as_str().unwrap_or_default().to_owned();

@@ -19,8 +19,8 @@ use crate::support::{Answer, Browser, FakeHub, Issued, TestProxy, Then};
 const TOKENS: usize = 1000;
 const PORTAL: &str = "https://portal.example";
 
-/// A house with every door open: frames, tokens of the app's own, states, and a log of everything.
-struct House {
+/// A deployment with every door open: frames, tokens of the app's own, states, and a log of everything.
+struct Deployment {
     sinks: Sinks,
     clock: Arc<ManualClock>,
     signer: Signer,
@@ -30,7 +30,7 @@ struct House {
     _files: tempfile::TempDir,
 }
 
-impl House {
+impl Deployment {
     fn new() -> Self {
         let (clock, signer) = (standing_clock(), Signer::ed25519());
         let files = tempfile::tempdir().expect("a directory");
@@ -281,19 +281,19 @@ impl House {
 
 #[test]
 fn of_a_thousand_tokens_and_keys_none_is_told_to_anybody() {
-    let mut house = House::new();
+    let mut deployment = Deployment::new();
     let mut number = 0;
-    while house.sinks.secrets.len() < TOKENS {
-        let link = house.sinks.link("a token of ours");
-        house.outcome(number, &link);
+    while deployment.sinks.secrets.len() < TOKENS {
+        let link = deployment.sinks.link("a token of ours");
+        deployment.outcome(number, &link);
         // Links that nobody has used: so that there is room for more.
         if number % 200 == 199 {
-            house.clock.advance(Duration::from_secs(31));
+            deployment.clock.advance(Duration::from_secs(31));
         }
         number += 1;
     }
     assert!(number > 24 * 20, "each outcome many times: {number}");
-    assert!(!house.portal.seen().is_empty(), "the app was asked");
+    assert!(!deployment.portal.seen().is_empty(), "the app was asked");
     assert!(log().text().contains("portal"), "the log is open");
-    house.sinks.assert_tight();
+    deployment.sinks.assert_tight();
 }

@@ -12,7 +12,7 @@ use crate::support::proxy::{Builder, standing_clock};
 use crate::support::{Answer, FakeHub, TestProxy, Then};
 
 /// A hublatch whose portal publishes its keys on a server.
-struct House {
+struct Deployment {
     hub: FakeHub,
     portal: FakeHub,
     builder: Builder,
@@ -20,7 +20,7 @@ struct House {
     clock: Arc<ManualClock>,
 }
 
-impl House {
+impl Deployment {
     fn new(algorithms: &str) -> Self {
         let (hub, portal, clock) = (FakeHub::start(), FakeHub::start(), standing_clock());
         let jwt = format!(
@@ -52,120 +52,120 @@ impl House {
 
 #[test]
 fn the_key_that_a_token_names_is_fetched_once_and_kept() {
-    let house = House::new("[\"EdDSA\", \"ES256\", \"RS256\"]");
+    let deployment = Deployment::new("[\"EdDSA\", \"ES256\", \"RS256\"]");
     let (first, second, third) = (Signer::ed25519(), Signer::p256(), Signer::rsa());
-    house.publish(&[
+    deployment.publish(&[
         json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "shared" }),
         first.jwk("a", &json!({ "alg": "EdDSA", "use": "sig" })),
         second.jwk("b", &json!({})),
         third.jwk("c", &json!({ "use": "sig" })),
     ]);
     for _ in 0..3 {
-        assert_eq!(house.click(&first, Some("a")).status, 302);
-        assert_eq!(house.click(&second, Some("b")).status, 302);
-        assert_eq!(house.click(&third, Some("c")).status, 302);
+        assert_eq!(deployment.click(&first, Some("a")).status, 302);
+        assert_eq!(deployment.click(&second, Some("b")).status, 302);
+        assert_eq!(deployment.click(&third, Some("c")).status, 302);
     }
-    assert_eq!(house.click(&first, None).status, 302, "the only one of its kind needs no name");
-    assert_eq!(house.asked(), 1);
-    assert_eq!(house.portal.only("/keys").query(), "x=1");
-    assert_eq!(house.click(&first, Some("b")).status, 403, "the name of another key");
+    assert_eq!(deployment.click(&first, None).status, 302, "the only one of its kind needs no name");
+    assert_eq!(deployment.asked(), 1);
+    assert_eq!(deployment.portal.only("/keys").query(), "x=1");
+    assert_eq!(deployment.click(&first, Some("b")).status, 403, "the name of another key");
 }
 
 #[test]
 fn an_unknown_key_is_asked_for_at_most_every_ten_seconds() {
-    let house = House::new("[\"EdDSA\"]");
+    let deployment = Deployment::new("[\"EdDSA\"]");
     let (old, new) = (Signer::ed25519(), Signer::ed25519());
-    house.publish(&[old.jwk("old", &json!({}))]);
-    assert_eq!(house.click(&old, Some("old")).status, 302);
-    house.publish(&[old.jwk("old", &json!({})), new.jwk("new", &json!({}))]);
+    deployment.publish(&[old.jwk("old", &json!({}))]);
+    assert_eq!(deployment.click(&old, Some("old")).status, 302);
+    deployment.publish(&[old.jwk("old", &json!({})), new.jwk("new", &json!({}))]);
     for _ in 0..5 {
-        assert_eq!(house.click(&new, Some("new")).status, 403, "asked a moment ago");
+        assert_eq!(deployment.click(&new, Some("new")).status, 403, "asked a moment ago");
     }
-    assert_eq!(house.asked(), 1);
-    house.clock.advance(Duration::from_secs(10));
-    assert_eq!(house.click(&new, Some("new")).status, 302);
-    assert_eq!(house.click(&old, Some("old")).status, 302);
-    assert_eq!(house.asked(), 2);
+    assert_eq!(deployment.asked(), 1);
+    deployment.clock.advance(Duration::from_secs(10));
+    assert_eq!(deployment.click(&new, Some("new")).status, 302);
+    assert_eq!(deployment.click(&old, Some("old")).status, 302);
+    assert_eq!(deployment.asked(), 2);
 }
 
 #[test]
 fn a_server_that_is_away_stops_no_key_that_is_known() {
-    let house = House::new("[\"EdDSA\"]");
+    let deployment = Deployment::new("[\"EdDSA\"]");
     let (known, unknown) = (Signer::ed25519(), Signer::ed25519());
-    house.publish(&[known.jwk("known", &json!({}))]);
-    assert_eq!(house.click(&known, Some("known")).status, 302);
+    deployment.publish(&[known.jwk("known", &json!({}))]);
+    assert_eq!(deployment.click(&known, Some("known")).status, 302);
     for reply in ["HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", "nonsense\r\n\r\n", ""] {
-        house.portal.on("/keys", move |exchange| {
+        deployment.portal.on("/keys", move |exchange| {
             exchange.send(reply);
             Then::Close
         });
         // Old, too: it would be asked for again.
-        house.clock.advance(Duration::from_secs(601));
-        assert_eq!(house.click(&known, Some("known")).status, 302, "{reply:?}");
-        assert_eq!(house.click(&unknown, Some("unknown")).status, 503, "there is no telling");
+        deployment.clock.advance(Duration::from_secs(601));
+        assert_eq!(deployment.click(&known, Some("known")).status, 302, "{reply:?}");
+        assert_eq!(deployment.click(&unknown, Some("unknown")).status, 503, "there is no telling");
     }
 }
 
 #[test]
 fn a_key_that_is_taken_back_is_gone_when_the_set_is_old() {
-    let house = House::new("[\"EdDSA\"]");
+    let deployment = Deployment::new("[\"EdDSA\"]");
     let (lost, other) = (Signer::ed25519(), Signer::ed25519());
-    house.publish(&[lost.jwk("lost", &json!({}))]);
-    assert_eq!(house.click(&lost, Some("lost")).status, 302);
-    house.publish(&[other.jwk("other", &json!({}))]);
-    house.clock.advance(Duration::from_mins(10));
-    assert_eq!(house.click(&lost, Some("lost")).status, 403);
+    deployment.publish(&[lost.jwk("lost", &json!({}))]);
+    assert_eq!(deployment.click(&lost, Some("lost")).status, 302);
+    deployment.publish(&[other.jwk("other", &json!({}))]);
+    deployment.clock.advance(Duration::from_mins(10));
+    assert_eq!(deployment.click(&lost, Some("lost")).status, 403);
 }
 
 #[test]
 fn without_any_answer_nobody_is_logged_in_and_nothing_is_used_up() {
-    let house = House::new("[\"EdDSA\"]");
+    let deployment = Deployment::new("[\"EdDSA\"]");
     let signer = Signer::ed25519();
     let away = Arc::new(AtomicBool::new(true));
     let (set, is_away) = (json!({ "keys": [signer.jwk("a", &json!({}))] }).to_string(), Arc::clone(&away));
-    house.portal.on("/keys", move |exchange| {
+    deployment.portal.on("/keys", move |exchange| {
         if is_away.load(Ordering::Relaxed) { Then::Close } else { exchange.answer("200 OK", &set) }
     });
-    let claims = claims(house.clock.now().wall.as_second(), &json!({}));
+    let claims = claims(deployment.clock.now().wall.as_second(), &json!({}));
     let token = signer.sign_as(&claims, |header| header.kid = Some("a".to_owned()));
     let target = format!("/hub/login?login_token={token}");
     for _ in 0..3 {
-        let answer = house.proxy.browser().get(&target);
+        let answer = deployment.proxy.browser().get(&target);
         assert_eq!(answer.status, 503);
         assert!(answer.text().contains("store_unavailable"), "{}", answer.text());
     }
-    assert_eq!(house.asked(), 1, "not every ten seconds only, but every time");
+    assert_eq!(deployment.asked(), 1, "not every ten seconds only, but every time");
     away.store(false, Ordering::Relaxed);
-    house.clock.advance(Duration::from_secs(10));
-    assert_eq!(house.proxy.browser().get(&target).status, 302);
-    assert_eq!(house.hub.seen_at("/hub/login").len(), 1);
+    deployment.clock.advance(Duration::from_secs(10));
+    assert_eq!(deployment.proxy.browser().get(&target).status, 302);
+    assert_eq!(deployment.hub.seen_at("/hub/login").len(), 1);
 }
 
 #[test]
 fn a_reload_asks_anew_so_that_a_key_that_was_taken_back_is_gone() {
-    let house = House::new("[\"EdDSA\"]");
+    let deployment = Deployment::new("[\"EdDSA\"]");
     let (stolen, kept) = (Signer::ed25519(), Signer::ed25519());
-    house.publish(&[stolen.jwk("stolen", &json!({})), kept.jwk("kept", &json!({}))]);
-    assert_eq!(house.click(&stolen, Some("stolen")).status, 302);
-    house.publish(&[kept.jwk("kept", &json!({}))]);
-    house.proxy.reload(&house.builder).unwrap();
-    assert_eq!(house.click(&stolen, Some("stolen")).status, 403);
-    assert_eq!(house.click(&kept, Some("kept")).status, 302);
-    assert_eq!(house.asked(), 2);
+    deployment.publish(&[stolen.jwk("stolen", &json!({})), kept.jwk("kept", &json!({}))]);
+    assert_eq!(deployment.click(&stolen, Some("stolen")).status, 302);
+    deployment.publish(&[kept.jwk("kept", &json!({}))]);
+    deployment.proxy.reload(&deployment.builder).unwrap();
+    assert_eq!(deployment.click(&stolen, Some("stolen")).status, 403);
+    assert_eq!(deployment.click(&kept, Some("kept")).status, 302);
+    assert_eq!(deployment.asked(), 2);
 }
 
 #[test]
 fn a_reload_while_the_server_is_away_stops_no_key_that_is_known() {
-    let house = House::new("[\"EdDSA\"]");
+    let deployment = Deployment::new("[\"EdDSA\"]");
     let signer = Signer::ed25519();
-    house.publish(&[signer.jwk("a", &json!({}))]);
-    assert_eq!(house.click(&signer, Some("a")).status, 302);
-    house.portal.on("/keys", |exchange| exchange.answer("503 Service Unavailable", ""));
-    house.proxy.reload(&house.builder).unwrap();
+    deployment.publish(&[signer.jwk("a", &json!({}))]);
+    assert_eq!(deployment.click(&signer, Some("a")).status, 302);
+    deployment.portal.on("/keys", |exchange| exchange.answer("503 Service Unavailable", ""));
+    deployment.proxy.reload(&deployment.builder).unwrap();
     for _ in 0..2 {
-        assert_eq!(house.click(&signer, Some("a")).status, 302);
+        assert_eq!(deployment.click(&signer, Some("a")).status, 302);
     }
-    assert_eq!(house.asked(), 2);
+    assert_eq!(deployment.asked(), 2);
 }
 
 #[test]
@@ -180,12 +180,12 @@ fn a_set_that_is_no_set_or_too_large_or_leads_elsewhere_is_no_answer() {
         ("200 OK", large),
         ("302 Found\r\nLocation: /elsewhere", String::new()),
     ] {
-        let house = House::new("[\"EdDSA\"]");
+        let deployment = Deployment::new("[\"EdDSA\"]");
         let answer = good.clone();
-        house.portal.on("/elsewhere", move |exchange| exchange.answer("200 OK", &answer));
-        house.portal.on("/keys", move |exchange| exchange.answer(status, &body));
-        assert_eq!(house.click(&signer, Some("a")).status, 503, "{status}");
-        assert!(house.portal.seen_at("/elsewhere").is_empty());
+        deployment.portal.on("/elsewhere", move |exchange| exchange.answer("200 OK", &answer));
+        deployment.portal.on("/keys", move |exchange| exchange.answer(status, &body));
+        assert_eq!(deployment.click(&signer, Some("a")).status, 503, "{status}");
+        assert!(deployment.portal.seen_at("/elsewhere").is_empty());
     }
 }
 
@@ -193,11 +193,11 @@ fn a_set_that_is_no_set_or_too_large_or_leads_elsewhere_is_no_answer() {
 fn a_key_is_used_only_for_what_it_says_it_is_for() {
     let signer = Signer::ed25519();
     for more in [json!({ "use": "enc" }), json!({ "alg": "ES256" }), json!({ "crv": "Ed448" })] {
-        let house = House::new("[\"EdDSA\"]");
-        house.publish(&[signer.jwk("a", &more)]);
-        assert_eq!(house.click(&signer, Some("a")).status, 403, "{more}");
+        let deployment = Deployment::new("[\"EdDSA\"]");
+        deployment.publish(&[signer.jwk("a", &more)]);
+        assert_eq!(deployment.click(&signer, Some("a")).status, 403, "{more}");
     }
-    let house = House::new("[\"EdDSA\"]");
-    house.publish(&[signer.jwk("a", &json!({})), Signer::ed25519().jwk("a", &json!({}))]);
-    assert_eq!(house.click(&signer, Some("a")).status, 403, "two of one name are none");
+    let deployment = Deployment::new("[\"EdDSA\"]");
+    deployment.publish(&[signer.jwk("a", &json!({})), Signer::ed25519().jwk("a", &json!({}))]);
+    assert_eq!(deployment.click(&signer, Some("a")).status, 403, "two of one name are none");
 }
