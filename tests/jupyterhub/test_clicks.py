@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from chromium import PATIENCE
 from hops import Hop
+from processes import PATIENCE as SECONDS
 from processes import Process, free_port, wait_until
 from test_real_browser import chromium, page  # noqa: F401
 
@@ -33,7 +34,7 @@ class Redis:
         command = [shutil.which("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         self.process = Process("redis", folder, command, {})
         self.url = f"redis://127.0.0.1:{port}/0"
-        wait_until(lambda: "Ready to accept connections" in self.process.log, 10, "Redis to answer")
+        wait_until(lambda: "Ready to accept connections" in self.process.log, SECONDS, "Redis to answer")
 
 
 class Pair:
@@ -140,7 +141,7 @@ def test_of_two_tabs_opened_at_once_one_logs_in_and_the_other_follows(slow, chro
     link = latch.issue(name, next="/hub/home")
     first, second = context.new_page(), context.new_page()
     app_page(first, link).click(no_wait_after=True)
-    wait_until(lambda: "redeemed" in latch.audit(link), 30, "the first login to begin")
+    wait_until(lambda: "redeemed" in latch.audit(link), SECONDS, "the first login to begin")
     # The second tab's request has no cookies yet, and comes before the first one's answer.
     app_page(second, link).click(no_wait_after=True)
     for tab in (first, second):
