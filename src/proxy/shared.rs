@@ -12,7 +12,7 @@ use super::headers::{self, Forwarding};
 use super::identity::Identity;
 use super::places::Places;
 use super::redeem::Turns;
-use super::upgrade::Tunnels;
+use super::tunnels::Tunnels;
 use crate::config::{Config, Login, WithoutToken};
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
