@@ -19,8 +19,9 @@ import http2
 import proxies
 from neighbours import HEALTH, Neighbour
 
-# What an attack may take in memory at its height: 10,000 connections at 9 KiB, or 100 answers with full buffers.
-MEMORY_MAX = 160 << 20
+# What an attack may take in memory at its height: 10,000 connections at 9 KiB, or 100 answers with full buffers, which is
+# 110 to 130 MiB. Answers that are held whole would be 950 MiB.
+MEMORY_MAX = 256 << 20
 # What may stay open, or be opened meanwhile by the neighbours.
 DESCRIPTORS_SPARE = 40
 ATTACKS = {

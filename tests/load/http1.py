@@ -59,13 +59,13 @@ def slow_bodies(target):
 
 
 def slow_readers(target):
-    """Large answers that nobody reads."""
+    """Large answers that nobody reads: ten megabytes each, so that holding them whole would be seen."""
     connections = []
     for _ in range(100):
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", target.port))
-        connection.sendall(b"GET /bytes/1000000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        connection.sendall(b"GET /bytes/10000000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         connections.append(connection)
     # Their own sockets cannot tell: what the kernel holds for them stands before the end.
     ended = settled(lambda: target.metric("connections") < 20, PATIENCE)

@@ -18,7 +18,7 @@ import proxies
 import scripted
 
 # Memory may grow by so much while a body of any size passes.
-MEMORY_MAX = 24 << 20
+MEMORY_MAX = 64 << 20
 
 
 def bulk(origin_port, folder, size):
