@@ -50,9 +50,10 @@ impl Meeting {
     }
 }
 
-/// A token for each of `count` users, `u0` and so on.
+/// A token for each of `count` users, `u0` and so on; good for as long as it takes to try them one after the other.
 fn tokens(proxy: &TestProxy, count: usize) -> Vec<String> {
-    let orders: Vec<Value> = (0..count).map(|number| json!({ "username": format!("u{number}") })).collect();
+    let order = |number| json!({ "username": format!("u{number}"), "expires_in": 300 });
+    let orders: Vec<Value> = (0..count).map(order).collect();
     let body = json!({ "links": orders }).to_string();
     let answer = proxy.links().call("POST", "/api/v1/links/batch", &[], body);
     assert_eq!(answer.status, 201, "{}", answer.text());

@@ -44,7 +44,7 @@ class Pair:
         listen = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         self.front = Hop(*(f"http://{address}" for address in listen))
         self.url = self.front.url
-        shared = {"store": {"url": store}, **changes}
+        shared = {"store": {"url": store, "timeout": "30s"}, **changes}
         self.latches = []
         for address in listen:
             public = {"listen": address, "url": self.url}

@@ -94,7 +94,7 @@ def test_a_wall_clock_that_goes_slow_prolongs_no_life(faked):
 
 def test_a_process_that_was_stopped_for_31_seconds_has_not_lived_meanwhile(start_hublatch, hub):
     latch = start_hublatch(hub)
-    short, long = (latch.issue("tick", next="/hub/home", expires_in=life) for life in (30, 120))
+    short, long = (latch.issue("tick", next="/hub/home", expires_in=life) for life in (30, 300))
     os.kill(latch.process.pid, signal.SIGSTOP)
     try:
         time.sleep(31)
