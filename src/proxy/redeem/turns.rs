@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::header::HeaderValue;
-use hyper::{HeaderMap, Response};
+use hyper::Response;
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -53,7 +53,7 @@ struct Left {
 #[derive(PartialEq, Eq)]
 pub struct Browser {
     client: IpAddr,
-    headers: Vec<(&'static str, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     confirmed: bool,
     handed_over: bool,
     next: Option<String>,
@@ -80,11 +80,15 @@ impl std::fmt::Debug for Browser {
 impl Browser {
     /// The browser of `click`.
     pub(super) fn of(click: &Click) -> Self {
-        let headers: &HeaderMap = &click.headers;
-        let values = |name| headers.get_all(name).iter().map(move |value| (name, value.clone()));
+        let in_common = |(name, _): &(&HeaderName, _)| IN_COMMON.contains(&name.as_str());
         Self {
             client: click.origin.client,
-            headers: IN_COMMON.into_iter().flat_map(values).collect(),
+            headers: click
+                .headers
+                .iter()
+                .filter(in_common)
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             confirmed: click.confirmed,
             handed_over: click.handed_over,
             next: click.next.clone(),
@@ -96,7 +100,7 @@ impl Browser {
     /// All of it, so that no two browsers spell the same.
     pub(super) fn spelled(&self) -> Zeroizing<Vec<u8>> {
         let Self { client, headers, confirmed, handed_over, next, others, states } = self;
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name, value.as_bytes())).collect();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let states: Vec<_> = states.iter().map(State::as_bytes).collect();
         let spelled = serde_json::to_vec(&(client, headers, confirmed, handed_over, next, others, states));
         Zeroizing::new(spelled.expect("text and numbers are JSON"))
