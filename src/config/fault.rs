@@ -43,8 +43,8 @@ impl Faults {
     }
 
     /// The one fault of a file that cannot even be read.
-    pub(super) fn of_file(place: String, message: String) -> Self {
-        Self(vec![Fault { place, line: None, key: String::new(), message }])
+    pub(super) fn of_file(place: String, line: Option<usize>, message: String) -> Self {
+        Self(vec![Fault { place, line, key: String::new(), message }])
     }
 
     /// Each fault.

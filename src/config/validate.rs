@@ -1,7 +1,7 @@
 //! From the configuration as written to the configuration as meant, with every fault at once.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::embed::embed;
@@ -45,22 +45,34 @@ pub fn load_with_files(path: &Path, environment: impl IntoIterator<Item = (Strin
     Reading { outcome, files }
 }
 
+/// What to do about a file that cannot be read.
+const REMEDIES: [(ErrorKind, &str); 3] = [
+    (ErrorKind::NotFound, "; name it by --config or HUBLATCH_CONFIG, or let `hublatch init` write one"),
+    (ErrorKind::PermissionDenied, "; give it to the user who runs hublatch (chown, chmod 600)"),
+    (ErrorKind::IsADirectory, "; name the file in it"),
+];
+
 /// What stands in the file at `path`, and whether others can read it.
 fn contents(path: &Path) -> Result<(String, bool), Faults> {
+    let fault = |line, why: &str| {
+        let message = format!("cannot read the configuration: {why}");
+        Faults::of_file(path.display().to_string(), line, message)
+    };
     let cannot = |error: std::io::Error| {
-        Faults::of_file(path.display().to_string(), format!("cannot read the configuration: {error}"))
+        let remedy = REMEDIES.iter().find(|(kind, _)| *kind == error.kind()).map_or("", |(_, remedy)| remedy);
+        fault(None, &format!("{error}{remedy}"))
     };
     let file = File::open(path).map_err(cannot)?;
     let exposed = secret::is_exposed(&file).map_err(cannot)?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(cannot(std::io::Error::other("it is longer than 1 MiB")));
+        return Err(fault(None, "it is longer than 1 MiB"));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + memchr::memchr_iter(b'\n', valid).count();
-        cannot(std::io::Error::other(format!("line {line} is not UTF-8")))
+        fault(Some(line), "this line is not UTF-8; save the file as UTF-8")
     })?;
     Ok((text, exposed))
 }
@@ -88,7 +100,7 @@ fn conclude(config: Option<Config>, file: ConfigFile) -> Result<Config, Faults> 
         (Some(config), None) => Ok(config),
         (_, Some(faults)) => Err(faults),
         // Cannot happen, because a reader that answers nothing notes why; but it must not end in a panic at start.
-        (None, None) => Err(Faults::of_file(name, "is not a valid configuration".to_owned())),
+        (None, None) => Err(Faults::of_file(name, None, "is not a valid configuration".to_owned())),
     }
 }
 

@@ -20,6 +20,7 @@ mod redeem;
 mod request_id;
 mod shared;
 mod stream;
+mod tunnels;
 mod upgrade;
 mod upstream;
 mod visitor;

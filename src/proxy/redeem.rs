@@ -15,6 +15,7 @@ mod turns;
 mod uninvited;
 
 use hyper::{HeaderMap, Method, Response, StatusCode};
+use tokio::time::Instant;
 
 use super::error::ProxyError;
 use super::headers::Origin;
@@ -33,6 +34,7 @@ use answers::confirm_page;
 pub(super) use answers::{location, page, plain};
 pub(super) use gate::is_navigation;
 use refuse::{hub_down, refuse};
+pub use relay::RelaySecret;
 use turns::Taken;
 pub use turns::Turns;
 
@@ -59,6 +61,8 @@ pub(super) struct Click {
     handed_over: bool,
     /// The states that the browser can prove.
     states: Vec<State>,
+    /// Until when it waits for another request with the same token.
+    deadline: Instant,
 }
 
 impl Click {
@@ -99,6 +103,7 @@ pub(super) async fn answer(proxy: &Proxy, mut passing: Passing) -> Answer {
                 confirmed: false,
                 handed_over,
                 states: state::of(proxy, passing.request.headers()),
+                deadline: Instant::now() + turns::DOUBLE_CLICK,
                 headers: own_headers(std::mem::take(passing.request.headers_mut())),
             };
             redeem(proxy, click).await

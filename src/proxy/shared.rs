@@ -11,8 +11,8 @@ use super::embed::Embed;
 use super::headers::{self, Forwarding};
 use super::identity::Identity;
 use super::places::Places;
-use super::redeem::Turns;
-use super::upgrade::Tunnels;
+use super::redeem::{RelaySecret, Turns};
+use super::tunnels::Tunnels;
 use crate::config::{Config, Login, WithoutToken};
 use crate::login::LoginService;
 use crate::login::assertion::Signer;
@@ -30,6 +30,7 @@ pub struct Shared {
     pub(super) pages: Pages,
     pub(super) tunnels: Tunnels,
     pub(super) turns: Turns,
+    pub(super) relay_secret: RelaySecret,
     pub(super) places: Places,
     /// Waiting pages that listen to the hub's progress.
     pub(super) watchers: Arc<Semaphore>,
@@ -88,6 +89,7 @@ impl Shared {
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             turns: Turns::default(),
+            relay_secret: RelaySecret::of(config),
             places: Places::default(),
             watchers: Arc::new(Semaphore::new(config.limits.hub_api_calls)),
             askers: Semaphore::new(config.limits.hub_api_calls.div_ceil(4)),

@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::error::ProxyError;
-use super::upgrade::Registered;
+use super::tunnels::Registered;
 use super::upstream::ResponseBody;
 use super::{Passing, Proxy, cookies};
 use crate::body::PieceError;

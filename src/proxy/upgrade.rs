@@ -1,23 +1,19 @@
-//! Tunnels: what a connection becomes after a 101 (WebSocket), each one counted, tracked and bounded in idleness.
+//! A tunnel: what a connection becomes after a 101 (WebSocket): bytes both ways, bounded in idleness.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::tunnels::Registered;
 use super::upstream::UpstreamIo;
 use crate::dormant::Dormant;
-use crate::metrics::Counted;
 use crate::server::DownstreamIo;
 use crate::server::stream::Stream;
 use crate::shutdown::Shutdown;
@@ -27,92 +23,6 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
-}
-
-/// Every tunnel of the process, by the hub session it belongs to.
-#[derive(Debug, Clone)]
-pub struct Tunnels {
-    sessions: Arc<Mutex<Sessions>>,
-    open: Gauge,
-}
-
-/// By number, so that one goes without a look at the others: anybody can write any session into a request.
-#[derive(Debug, Default)]
-struct Sessions {
-    by_session: HashMap<String, HashMap<u64, CancellationToken>>,
-    next: u64,
-}
-
-/// A tunnel's entry, from before the request is sent until the tunnel ends: a session that is ended in between
-/// leaves none behind.
-#[derive(Debug)]
-pub struct Registered {
-    sessions: Arc<Mutex<Sessions>>,
-    of: Vec<String>,
-    number: u64,
-    closed: CancellationToken,
-}
-
-impl Tunnels {
-    /// None yet; `open` counts them.
-    pub fn new(open: Gauge) -> Self {
-        Self { sessions: Arc::default(), open }
-    }
-
-    /// Registers a tunnel that a request with these hub sessions asks for.
-    pub fn register(&self, mut of: Vec<String>) -> Registered {
-        of.sort_unstable();
-        of.dedup();
-        let closed = CancellationToken::new();
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = sessions.next;
-        sessions.next += 1;
-        for session in &of {
-            sessions.by_session.entry(session.clone()).or_default().insert(number, closed.clone());
-        }
-        Registered { sessions: Arc::clone(&self.sessions), of, number, closed }
-    }
-
-    /// Closes every tunnel of `session`, and those whose handshake is under way.
-    pub fn close_session(&self, session: &str) {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let tunnels = sessions.by_session.remove(session);
-        drop(sessions);
-        for tunnel in tunnels.into_iter().flat_map(HashMap::into_values) {
-            tunnel.cancel();
-        }
-    }
-
-    /// How many are open.
-    pub fn open(&self) -> usize {
-        usize::try_from(self.open.get()).unwrap_or(0)
-    }
-
-    /// Counts one open tunnel until it is dropped.
-    pub fn count(&self) -> Counted {
-        Counted::new(&self.open)
-    }
-}
-
-impl Registered {
-    /// Waits for the end of the session.
-    pub fn closed(&self) -> WaitForCancellationFutureOwned {
-        self.closed.clone().cancelled_owned()
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        for session in &self.of {
-            if let Some(tunnels) = sessions.by_session.get_mut(session) {
-                tunnels.remove(&self.number);
-                if tunnels.is_empty() {
-                    sessions.by_session.remove(session);
-                }
-            }
-        }
-    }
 }
 
 /// Carries bytes both ways until one side fails, both have ended, the session is ended, the tunnel has been idle for
@@ -277,26 +187,5 @@ impl Future for Tunnel {
             this.timer.as_mut().reset(end);
         }
         Poll::Pending
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_that_is_written_often_is_registered_once_and_only_its_own_entry_goes() {
-        let tunnels = Tunnels::new(Gauge::default());
-        let (one, other) =
-            (tunnels.register(vec!["s".to_owned(); 1000]), tunnels.register(vec!["s".to_owned()]));
-        let entries = || tunnels.sessions.lock().unwrap().by_session.get("s").map_or(0, HashMap::len);
-        assert_eq!(entries(), 2);
-        drop(one);
-        assert_eq!(entries(), 1);
-        tunnels.close_session("s");
-        assert!(other.closed.is_cancelled());
-        drop(other);
-        assert!(tunnels.sessions.lock().unwrap().by_session.is_empty());
     }
 }

@@ -1,10 +1,14 @@
 //! Any store, with its calls timed and its errors counted.
 
+use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Consumed, IdempotencyKey, Inserted, Link, Relay, Revoked, StoreFuture, TokenStore};
+use super::{
+    Consumed, IdempotencyKey, Inserted, Left, Link, Relay, Revoked, Seen, StoreError, StoreFuture, TokenStore,
+};
 use crate::clock::{Clock, Moment};
 use crate::metrics::{Metrics, StoreCall};
 use crate::token::{LinkId, TokenDigest, Username};
@@ -90,6 +94,36 @@ impl TokenStore for MeasuredStore {
     }
 
     fn relay(&self) -> Option<&dyn Relay> {
-        self.inner.relay()
+        self.inner.relay().map(|_| self as &dyn Relay)
+    }
+}
+
+impl MeasuredStore {
+    fn relayed<'a, T: Send + 'a>(
+        &'a self,
+        call: impl FnOnce(&'a dyn Relay) -> StoreFuture<'a, T>,
+    ) -> StoreFuture<'a, T> {
+        match self.inner.relay() {
+            Some(relay) => self.measured(|metrics| &metrics.store.relay, call(relay)),
+            None => Box::pin(ready(Err(StoreError::Unavailable("nobody shares it".to_owned())))),
+        }
+    }
+}
+
+impl Relay for MeasuredStore {
+    fn begun(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()> {
+        self.relayed(|relay| relay.begun(digest, life))
+    }
+
+    fn look(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen> {
+        self.relayed(|relay| relay.look(digest, name, life))
+    }
+
+    fn is_asked_for(&self, name: [u8; 32]) -> StoreFuture<'_, bool> {
+        self.relayed(|relay| relay.is_asked_for(name))
+    }
+
+    fn ended(&self, digest: TokenDigest, left: Option<Left>) -> StoreFuture<'_, ()> {
+        self.relayed(|relay| relay.ended(digest, left))
     }
 }

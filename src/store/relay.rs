@@ -9,10 +9,13 @@ use crate::token::TokenDigest;
 pub trait Relay: Send + Sync {
     /// A login with the token of this digest is under way, for `life` at most.
     fn begun(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()>;
-    /// It has ended. `left` is its answer, if nobody took it.
+    /// What is known of that login; what was left under `name` is taken, by one caller at most. While the login is under
+    /// way, and for `life` at most, `name` is asked for.
+    fn look(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen>;
+    /// Whether somebody asks for `name`.
+    fn is_asked_for(&self, name: [u8; 32]) -> StoreFuture<'_, bool>;
+    /// The login has ended. `left` is its answer, for whoever asks for it.
     fn ended(&self, digest: TokenDigest, left: Option<Left>) -> StoreFuture<'_, ()>;
-    /// What is known of the login; what was left under `name` is taken, by one caller at most.
-    fn look(&self, digest: TokenDigest, name: [u8; 32]) -> StoreFuture<'_, Seen>;
 }
 
 /// Something that was left for whoever knows its name.
@@ -27,7 +30,7 @@ pub struct Left {
 }
 
 /// What another replica has told.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// The login has not ended.
     pub under_way: bool,

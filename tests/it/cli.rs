@@ -107,6 +107,51 @@ fn check_finds_its_file_in_the_environment_and_obeys_the_environment() {
     assert_eq!((none.code, none.stderr.lines().count()), (Some(78), 1), "{}", none.stderr);
 }
 
+/// The commands that take `--config`, by their own help.
+fn that_read_a_configuration() -> Vec<String> {
+    let help = run(hublatch(&["--help"])).stdout;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let names = commands.lines().take_while(|line| !line.is_empty());
+    let names = names.map(|line| line.split_whitespace().next().unwrap().to_owned());
+    names
+        .filter(|name| name != "help" && run(hublatch(&[name, "--help"])).stdout.contains("--config"))
+        .collect()
+}
+
+#[test]
+fn every_command_tells_of_a_bad_configuration_with_its_place_and_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    let place = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(place("folder")).unwrap();
+    fs::write(place("latin1"), b"# one\n# caf\xe9\n").unwrap();
+    fs::write(place("torn"), CONFIG.replace("[hub]", "[hub")).unwrap();
+    fs::write(place("unknown"), CONFIG.replace("[hub]", "[hub]\ncolour = 1")).unwrap();
+    fs::write(place("bad"), CONFIG.replace("http://127.0.0.1:8400", "nowhere")).unwrap();
+    fs::write(place("short"), CONFIG.replace("url = \"http://127.0.0.1:8400\"", "")).unwrap();
+    let cases = [
+        ("absent", "", "cannot read the configuration: ", "name it by --config or HUBLATCH_CONFIG"),
+        ("folder", "", "cannot read the configuration: ", "name the file in it"),
+        ("latin1", ":2", "cannot read the configuration: ", "save the file as UTF-8"),
+        ("torn", ":4", "not valid TOML: ", "expected `]`"),
+        ("unknown", ":5", "hub.colour: ", "no such key"),
+        ("bad", ":5", "hub.url: ", "write for example \"http://127.0.0.1:8400\""),
+        ("short", ":4", "hub.url: ", "write for example url = \"http://127.0.0.1:8400\""),
+    ];
+    let commands = that_read_a_configuration();
+    assert_eq!(commands, ["serve", "check", "doctor", "health"]);
+    let without_a_word = std::iter::once(Vec::new());
+    for command in without_a_word.chain(commands.iter().map(|name| vec![name.as_str()])) {
+        for (name, line, about, remedy) in cases {
+            let file = place(name);
+            let outcome = run(hublatch(&[&command[..], &["--config", &file]].concat()));
+            assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(78), ""), "{command:?} {name}");
+            let [told] = outcome.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{}", outcome.stderr) };
+            assert!(told.starts_with(&format!("{file}{line}: {about}")), "{command:?}: {told}");
+            assert!(told.contains(remedy), "{command:?}: {told}");
+        }
+    }
+}
+
 #[test]
 fn what_is_no_command_is_a_usage_error() {
     for words in

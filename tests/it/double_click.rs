@@ -1,7 +1,10 @@
 //! A link that is clicked twice: the browser gives its first request up, and the second one must not find a used link.
 
+mod replicas;
+
 use std::time::Duration;
 
+use crate::support::form::Form;
 use crate::support::proxy::{standing_clock, wait_until};
 use crate::support::{Answer, FakeHub, Gate, TestProxy, Then, Wire};
 
@@ -108,4 +111,20 @@ fn the_second_of_two_tabs_asks_again_when_the_first_has_logged_in() {
     clock.advance(Duration::from_millis(1));
     let late = stranger.get(&link.target());
     assert_eq!((late.status, refresh(&late)), (403, None), "whoever comes late is not kept asking");
+}
+
+#[test]
+fn a_page_asks_again_only_where_its_address_has_the_token() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    let link = proxy.link("alice");
+    assert_eq!(proxy.browser().get(&link.target()).status, 302);
+    let form = Form::of("/hub/login", &[("login_token", &link.token)]);
+    let mut browser = proxy.browser();
+    let pressed = browser.post(&form).send();
+    assert_eq!((pressed.status, pressed.headers.get("refresh")), (403, None));
+    let posted = browser.post(&form).header("Origin", "https://portal.example").without_cookies().send();
+    assert_eq!(posted.status, 303);
+    let handed_over = browser.get(posted.location());
+    assert_eq!((handed_over.status, handed_over.headers.get("refresh")), (403, None));
 }

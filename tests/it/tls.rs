@@ -1,5 +1,6 @@
 //! TLS and HTTP/2: the same service as in the clear, to browsers, to apps, and towards the hub.
 
+mod bodies;
 pub mod certificates;
 mod frames;
 mod handshakes;
@@ -54,4 +55,18 @@ impl Secure {
     fn http2(&self) -> Http2 {
         Http2::connect(self.proxy.address(), &self.client(H2))
     }
+}
+
+/// Bytes of which no part is like another.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = Vec::with_capacity(bytes + 8);
+    while noise.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.extend_from_slice(&state.to_le_bytes());
+    }
+    noise.truncate(bytes);
+    noise
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hublatch::config::Redis;
 use hublatch::store::{RedisError, TokenStore as _};
 
 use crate::contract::wait;
@@ -9,26 +10,28 @@ use crate::inspect::complaints;
 use crate::redis::{open, refusal};
 use crate::server::{RedisServer, until};
 
-/// Loads for a minute, unless it is told to hurry.
-fn loading() -> RedisServer {
+/// A server that loads for minutes, unless it is told to hurry; and what hublatch is told of it.
+fn loading() -> (RedisServer, Redis) {
     let mut server = RedisServer::with(&["--rdbcompression", "no"]);
-    let fill = "for number = 1, 3000 do redis.call('SET', 'other:' .. number, string.rep('x', 200)) end";
+    let fill = "for number = 1, 10000 do redis.call('SET', 'other:' .. number, string.rep('x', 200)) end";
     server.run(&["EVAL", fill, "0"]);
     server.run(&["SAVE"]);
     server.kill();
     // In microseconds; and it answers again and again meanwhile, as one with much data does.
     server.launch_again(&["--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"]);
     until("it loads", || server.try_run(&["PING"]).is_err_and(|error| error.starts_with("LOADING")));
-    server
+    // It answers between two keys only.
+    let redis = Redis { timeout: Duration::from_secs(30), ..server.config() };
+    (server, redis)
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn a_server_that_loads_its_data_is_waited_for() {
-    let server = loading();
+    let (server, redis) = loading();
     server.run(&["CONFIG", "RESETSTAT"]);
     std::thread::scope(|scope| {
-        let opening = scope.spawn(|| open(&server.config(), 10));
+        let opening = scope.spawn(|| open(&redis, 10));
         until("the store has met it", || {
             server.run(&["INFO", "errorstats"]).contains("LOADING") || opening.is_finished()
         });
@@ -41,8 +44,7 @@ fn a_server_that_loads_its_data_is_waited_for() {
 #[test]
 #[ignore = "needs redis-server"]
 fn a_server_that_does_not_come_to_an_end_with_it_is_told() {
-    let server = loading();
-    let mut redis = server.config();
+    let (_server, mut redis) = loading();
     redis.loading_timeout = Duration::from_millis(300);
     let refused = refusal(&redis);
     assert!(matches!(refused, RedisError::Loading(_)), "{refused}");

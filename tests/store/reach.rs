@@ -37,8 +37,10 @@ fn a_user_with_no_more_than_the_commands_of_the_scripts_is_enough() {
     let (relay, left) =
         (rig.store().relay().expect("a relay"), Left { name: [1; 32], sealed: vec![1], life: LIFE });
     wait(relay.begun(third.digest, LIFE)).expect("told");
+    wait(relay.look(third.digest, [1; 32], LIFE)).expect("an answer");
+    assert!(wait(relay.is_asked_for([1; 32])).expect("an answer"));
     wait(relay.ended(third.digest, Some(left))).expect("told");
-    assert_eq!(wait(relay.look(third.digest, [1; 32])).expect("an answer").sealed, Some(vec![1]));
+    assert_eq!(wait(relay.look(third.digest, [1; 32], LIFE)).expect("an answer").sealed, Some(vec![1]));
     assert!(rig.answers());
 }
 

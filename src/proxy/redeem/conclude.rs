@@ -2,17 +2,22 @@
 //!
 //! Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, ORIGIN, REFERRER_POLICY};
 use hyper::{Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
 use super::answers::page;
 use super::refuse::refuse;
+use super::relay::Common;
 use super::turns::{Browser, Redeeming};
-use super::{Answer, Click, form, relay, state};
+use super::{Answer, Click, form, state};
 use crate::body::RequestBody;
 use crate::login::next::form_encode;
-use crate::login::{Offer, VerifiedUser};
+use crate::login::{Offer, Refusal, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::error::ProxyError;
 use crate::proxy::target::Rejection;
@@ -20,6 +25,11 @@ use crate::proxy::upstream::{Lease, ResponseBody, UpstreamError};
 use crate::proxy::visitor::Visitor;
 use crate::proxy::{Proxy, api_only, cookies};
 use crate::token::Username;
+
+/// How long the second request of a double click may be on its way when the login of the first has ended.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+/// How often other replicas are asked for it meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A login that nothing stands against any more.
 pub struct Login {
@@ -60,49 +70,84 @@ pub fn home(proxy: &Proxy, username: &Username) -> Option<String> {
     home.map(|home| home.as_str().to_owned())
 }
 
+/// What came of it, for the request that waits.
+enum Outcome {
+    /// The token was consumed.
+    Concluded(Answer),
+    /// It was not.
+    Refused(Box<Login>, Refusal),
+}
+
 impl Login {
     /// Redeems `offer`; the turn ends with the login.
     pub async fn run(self, turn: Redeeming, offer: Offer) -> Answer {
         let (done, outcome) = oneshot::channel();
         let shutdown = self.proxy.shared.shutdown.clone();
-        let (proxy, browser) = (self.proxy.clone(), Browser::of(&self.click));
-        let (token, digest) = (self.click.token.clone(), offer.link().digest);
         // Boxed: a task is moved several times before it runs, and this one is large.
-        shutdown.spawn(Box::pin(async move {
-            let mut known = false;
-            // The answer comes back if the browser has gone away meanwhile. The turn is held until it lies where the
-            // browser's next request will look.
-            let left = match done.send(self.conclude(offer, &mut known).await) {
-                Err(Ok(answer)) if known && !turn.is_awaited() => {
-                    relay::leave(&token, &browser, answer).await
-                }
-                Err(Ok(answer)) => {
-                    turn.leave(browser, answer);
-                    None
-                }
-                Ok(()) | Err(Err(_)) => None,
-            };
-            if known {
-                relay::end(&proxy, digest, left).await;
+        shutdown.spawn(Box::pin(self.conclude(turn, offer, done)));
+        match outcome.await {
+            Ok(Outcome::Concluded(answer)) => answer,
+            Ok(Outcome::Refused(login, refusal)) => {
+                let Self { proxy, click, asked, lease, .. } = *login;
+                lease.release();
+                refuse(&proxy, &click, asked.as_deref(), &refusal).await
             }
-        }));
-        outcome.await.unwrap_or_else(|_| Err(UpstreamError::Timeout.into()))
+            Err(_) => Err(UpstreamError::Timeout.into()),
+        }
     }
 
-    /// `known`: other replicas know that it is under way.
-    async fn conclude(self, offer: Offer, known: &mut bool) -> Answer {
-        let login = &self.proxy.shared.login;
+    async fn conclude(self, turn: Redeeming, offer: Offer, done: oneshot::Sender<Outcome>) {
+        let proxy = self.proxy.clone();
+        let login = &proxy.shared.login;
         let (bound, digest) = (offer.is_bound(), offer.link().digest);
         let user = match login.redeem(offer, self.click.client()).await {
             Ok(user) => user,
             Err(refusal) => {
-                return refuse(&self.proxy, &self.click, self.asked.as_deref(), &refusal).await;
+                // What the browser gets is no business of one that has gone; the record is.
+                if let Err(Outcome::Refused(gone, refusal)) =
+                    done.send(Outcome::Refused(Box::new(self), refusal))
+                {
+                    login.refused(&refusal, gone.click.client());
+                }
+                return;
             }
         };
-        let proxy = self.proxy.clone();
-        let (answer, told) = tokio::join!(self.log_in(user, bound), relay::begin(&proxy, digest));
-        *known = told;
-        answer
+        let browser = Browser::of(&self.click);
+        // An operator who wants no replay wants this one neither.
+        let joins = !login.rules().replay_grace.is_zero();
+        let common =
+            joins.then(|| Common::of(&proxy, &self.click.token, digest, &browser)).flatten().map(Box::new);
+        let telling = pin!(async {
+            if let Some(common) = &common {
+                common.begin(&proxy).await;
+            }
+        });
+        // The browser waits for the hub, and not for the other replicas to be told.
+        let (answer, still_telling) = match select(pin!(self.log_in(user, bound)), telling).await {
+            Either::Left((answer, telling)) => (answer, Some(telling)),
+            Either::Right(((), login)) => (login.await, None),
+        };
+        let tell_on = async {
+            if let Some(telling) = still_telling {
+                telling.await;
+            }
+        };
+        let asked_elsewhere = match done.send(Outcome::Concluded(answer)) {
+            // It comes back if the browser has gone away meanwhile.
+            Err(Outcome::Concluded(Ok(answer))) if joins => {
+                turn.leave(browser, answer);
+                tell_on.await;
+                second_click(&proxy, &turn, common.as_deref()).await
+            }
+            _ => {
+                drop(turn);
+                tell_on.await;
+                None
+            }
+        };
+        if let Some(common) = &common {
+            common.end(&proxy, asked_elsewhere).await;
+        }
     }
 
     async fn log_in(mut self, user: VerifiedUser, bound: bool) -> Answer {
@@ -171,5 +216,32 @@ impl Login {
         *request.uri_mut() = std::mem::take(&mut self.target);
         *request.headers_mut() = headers;
         Ok(request)
+    }
+}
+
+/// Waits for the second request of a browser that was clicked twice: the first one was given up when it was sent, so it
+/// is here or on its way. Gives the answer back if it is asked for at another replica.
+async fn second_click(
+    proxy: &Proxy,
+    turn: &Redeeming,
+    common: Option<&Common>,
+) -> Option<Response<ResponseBody>> {
+    let asked = async {
+        match common {
+            Some(common) => {
+                while !common.is_asked_for(proxy).await {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = turn.taken() => None,
+        () = asked => turn.take_back(),
+        () = tokio::time::sleep(ON_ITS_WAY) => {
+            turn.take_back();
+            None
+        }
     }
 }

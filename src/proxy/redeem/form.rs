@@ -2,8 +2,10 @@
 
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Request, Response, StatusCode};
+use tokio::time::Instant;
 
 use super::answers::{location, plain};
+use super::turns::DOUBLE_CLICK;
 use super::{Answer, Click, gate, own_headers, redeem, state, token_text};
 use crate::body::{RequestBody, collect};
 use crate::login::query::LoginQuery;
@@ -68,6 +70,7 @@ pub async fn answer(proxy: &Proxy, passing: Passing) -> Answer {
         confirmed: true,
         handed_over: cookies::handed_over(&parts.headers).is_some(),
         states: state::of(proxy, &parts.headers),
+        deadline: Instant::now() + DOUBLE_CLICK,
         headers: own_headers(parts.headers),
     };
     redeem(proxy, click).await

@@ -82,7 +82,9 @@ fn may_be_let_on(proxy: &Proxy, click: &Click, refusal: &Refusal) -> bool {
     let login = &proxy.shared.login;
     let Refusal::Link { reason: RefusalReason::Used, link: Some(link) } = refusal else { return false };
     let is_page = matches!(click.wishes.format(), Format::Html(_));
-    is_page && login.is_within_grace(link) && login.was_used_within(link, AT_ONCE)
+    // Only an address that has the token in it is worth asking for again.
+    let is_link = !click.confirmed && !click.handed_over;
+    is_page && is_link && login.is_within_grace(link) && login.was_used_within(link, AT_ONCE)
 }
 
 /// The page of a hub that is not to be had; `link` stays as it is.

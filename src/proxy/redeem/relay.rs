@@ -1,8 +1,8 @@
 //! A login whose browser has given its request up, and sent it again to another replica: the answer reaches it there.
 //!
-//! What is left in the store is sealed with what the store never sees, the token, and with all that makes two requests
-//! those of one browser: without both it can be neither found nor read. It is taken once, and lives for seconds. Like
-//! `turns`, this is comfort and no defence.
+//! It goes through the store only if it is asked for, once, and lives there for seconds. It is sealed with what the store
+//! never sees: the token, what makes two requests those of one browser, and the key of the assertion. Like `turns`, this
+//! is comfort and no defence.
 
 use std::time::Duration;
 
@@ -17,22 +17,37 @@ use zeroize::Zeroizing;
 use super::Click;
 use super::turns::{Browser, DOUBLE_CLICK};
 use crate::body::collect;
+use crate::config::Config;
 use crate::proxy::Proxy;
 use crate::proxy::upstream::ResponseBody;
 use crate::store::{Left, Link, StoreError};
-use crate::token::TokenDigest;
+use crate::token::{LoginToken, TokenDigest};
 
 /// What the keys are for: no other use of a token makes the same ones.
 const PURPOSE: &[u8] = b"hublatch: an answer that was not taken, 1";
 /// The largest body that is kept; the hub answers a login with none.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long an answer is kept for whoever asks for it, and how long asking counts.
+const LIFE: Duration = Duration::from_secs(2);
 /// A login of which nothing is known after this time is over, or was none: the token went to the API.
 const FIRST_WORD: Duration = Duration::from_millis(50);
 /// The pauses between two looks: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(200)];
 
-/// What one browser's requests with one token share, and nobody else has.
-struct Keys {
+/// What the replicas know and the store does not.
+#[derive(Debug)]
+pub struct RelaySecret(Option<Salt>);
+
+impl RelaySecret {
+    /// The key of the assertion, if there is one.
+    pub fn of(config: &Config) -> Self {
+        Self(config.assertion.as_ref().map(|assertion| Salt::new(HKDF_SHA256, &assertion.key_pem)))
+    }
+}
+
+/// What one browser's requests with one token have in common, and no others.
+pub struct Common {
+    digest: TokenDigest,
     /// Under which the answer lies.
     name: [u8; 32],
     /// With which it is sealed.
@@ -55,40 +70,49 @@ impl KeyType for TwoKeys {
     }
 }
 
-/// Tells the other replicas that the token is consumed and its login under way; whether there are any and they know.
-pub async fn begin(proxy: &Proxy, digest: TokenDigest) -> bool {
-    match proxy.shared.login.store().relay() {
-        Some(relay) => told(relay.begun(digest, DOUBLE_CLICK).await).is_some(),
-        None => false,
-    }
-}
-
-/// Tells them that it is over.
-pub async fn end(proxy: &Proxy, digest: TokenDigest, left: Option<Left>) {
-    if let Some(relay) = proxy.shared.login.store().relay() {
-        told(relay.ended(digest, left).await);
-    }
-}
-
-/// The `answer` that nobody took, for the other replicas: for the `token` as `browser` has brought it.
-pub async fn leave(token: &str, browser: &Browser, answer: Response<ResponseBody>) -> Option<Left> {
-    let keys = Keys::of(token, browser);
-    let sealed = keys.seal(answer).await?;
-    Some(Left { name: keys.name, sealed, life: DOUBLE_CLICK })
-}
-
-impl Keys {
-    fn of(token: &str, browser: &Browser) -> Self {
+impl Common {
+    /// Of `browser` and the token `text`; none where no other replica shares the store.
+    pub fn of(proxy: &Proxy, text: &str, digest: TokenDigest, browser: &Browser) -> Option<Self> {
+        proxy.shared.login.store().relay()?;
+        let none = Salt::new(HKDF_SHA256, &[]);
+        let salt = match &proxy.shared.relay_secret.0 {
+            Some(secret) => secret,
+            // Whoever reads the store may guess a token that is not random.
+            None => LoginToken::parse(text).map(|_| &none)?,
+        };
         let mut keys = Zeroizing::new([0_u8; 64]);
-        Salt::new(HKDF_SHA256, PURPOSE)
-            .extract(token.as_bytes())
-            .expand(&[&browser.spelled()], TwoKeys)
-            .and_then(|derived| derived.fill(&mut *keys))
-            .expect("HKDF-SHA256 gives up to 8,160 bytes (RFC 5869 § 2.3)");
+        let (token, info) = (salt.extract(text.as_bytes()), [PURPOSE, &browser.spelled()]);
+        token.expand(&info, TwoKeys).and_then(|derived| derived.fill(&mut *keys)).ok()?;
         let (mut name, mut key) = ([0; 32], Zeroizing::new([0; 32]));
         name.copy_from_slice(&keys[..32]);
         key.copy_from_slice(&keys[32..]);
-        Self { name, key }
+        Some(Self { digest, name, key })
+    }
+
+    /// Tells the other replicas that the token is consumed and its login under way.
+    pub async fn begin(&self, proxy: &Proxy) {
+        if let Some(relay) = proxy.shared.login.store().relay() {
+            told(relay.begun(self.digest, DOUBLE_CLICK).await);
+        }
+    }
+
+    /// Whether the browser waits for the answer at another replica.
+    pub async fn is_asked_for(&self, proxy: &Proxy) -> bool {
+        match proxy.shared.login.store().relay() {
+            Some(relay) => told(relay.is_asked_for(self.name).await).unwrap_or(false),
+            None => false,
+        }
+    }
+
+    /// Tells the other replicas that the login is over, and leaves the `answer` there.
+    pub async fn end(&self, proxy: &Proxy, answer: Option<Response<ResponseBody>>) {
+        let Some(relay) = proxy.shared.login.store().relay() else { return };
+        let sealed = match answer {
+            Some(answer) => self.seal(answer).await,
+            None => None,
+        };
+        let left = sealed.map(|sealed| Left { name: self.name, sealed, life: LIFE });
+        told(relay.ended(self.digest, left).await);
     }
 
     async fn seal(&self, answer: Response<ResponseBody>) -> Option<Vec<u8>> {
@@ -99,6 +123,7 @@ impl Keys {
             headers: headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect(),
             body: collect(body, BODY_BYTES_MAX, DOUBLE_CLICK).await.ok()?.to_vec(),
         };
+        // Sealed in place, so that the cookies stay nowhere else.
         let mut text = serde_json::to_vec(&kept).ok()?;
         let nonce = self.cipher()?.seal_in_place_append_tag(Aad::empty(), &mut text).ok()?;
         Some([nonce.as_ref().as_slice(), &text].concat())
@@ -106,7 +131,7 @@ impl Keys {
 
     fn open(&self, sealed: &[u8]) -> Option<Response<ResponseBody>> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
-        let mut text = text.to_vec();
+        let mut text = Zeroizing::new(text.to_vec());
         let text = self.cipher()?.open_in_place(Nonce::from(nonce), Aad::empty(), &mut text).ok()?;
         let kept: Kept = serde_json::from_slice(text).ok()?;
         let mut answer = Response::new(ResponseBody::Whole(kept.body.into()));
@@ -124,21 +149,20 @@ impl Keys {
 }
 
 /// The answer to a login with the used `link` that is under way at another replica, if the browser of `click` has asked
-/// for it: waits for the end, at most [`DOUBLE_CLICK`].
+/// for it: waits for the end, until the click's deadline.
 pub async fn take(proxy: &Proxy, click: &Click, link: &Link) -> Option<Response<ResponseBody>> {
     let login = &proxy.shared.login;
     let relay = login.store().relay()?;
-    let keys = Keys::of(&click.token, &Browser::of(click));
-    let deadline = Instant::now() + DOUBLE_CLICK;
+    let common = Common::of(proxy, &click.token, link.digest, &Browser::of(click))?;
     let [mut pause, longest] = PAUSES;
     let mut was_under_way = false;
     while login.was_used_within(link, DOUBLE_CLICK) {
-        let seen = told(relay.look(link.digest, keys.name).await)?;
+        let seen = told(relay.look(link.digest, common.name, LIFE).await)?;
         if let Some(sealed) = seen.sealed {
-            return keys.open(&sealed);
+            return common.open(&sealed);
         }
         let may_begin = !was_under_way && login.was_used_within(link, FIRST_WORD);
-        if !(seen.under_way || may_begin) || Instant::now() + pause > deadline {
+        if !(seen.under_way || may_begin) || Instant::now() + pause > click.deadline {
             return None;
         }
         was_under_way |= seen.under_way;

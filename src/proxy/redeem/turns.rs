@@ -1,18 +1,20 @@
 //! One redeeming at a time for each token: a second request for it (a double click) waits for the first.
 //!
-//! A browser that is clicked twice gives its first request up. If that one has brought the login about by then, its
+//! A browser that is clicked twice gives its first request up. If that one brings the login about all the same, its
 //! answer is left here for the second request of the same browser: the one answer of the one login, delivered once.
 //!
 //! This is comfort and no defence: that a token admits once is the store's promise alone.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::header::{COOKIE, HeaderValue, USER_AGENT};
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Response};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::Click;
 use crate::login::presented::Presented;
@@ -35,35 +37,56 @@ type Slots = HashMap<TokenDigest, Arc<Slot>>;
 struct Slot {
     ended: CancellationToken,
     left: Mutex<Option<Left>>,
+    /// Something was left, or taken.
+    news: Notify,
 }
 
 /// An answer whose browser went away before it came.
-#[derive(Debug)]
 struct Left {
     by: Browser,
     answer: Response<ResponseBody>,
 }
 
 /// What two requests of one browser for one link have in common. The cookies among it: with others, somebody else may
-/// be logged in, and the answer was not made for that.
-#[derive(Debug, PartialEq, Eq)]
+/// be logged in, and the answer was not made for that. And all by which it is decided whether to ask before a login:
+/// what one request need not be asked is nothing for another that must be.
+#[derive(PartialEq, Eq)]
 pub struct Browser {
     client: IpAddr,
-    cookies: Vec<HeaderValue>,
-    user_agent: Option<HeaderValue>,
+    headers: Vec<(&'static str, HeaderValue)>,
+    confirmed: bool,
+    handed_over: bool,
     next: Option<String>,
     others: String,
     states: Vec<State>,
+}
+
+/// The headers that two requests of one browser for one link have in common.
+const IN_COMMON: [&str; 6] =
+    ["cookie", "user-agent", "origin", "referer", "sec-fetch-site", "sec-fetch-mode"];
+
+impl std::fmt::Debug for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Left(redacted)")
+    }
+}
+
+impl std::fmt::Debug for Browser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Browser(redacted)")
+    }
 }
 
 impl Browser {
     /// The browser of `click`.
     pub(super) fn of(click: &Click) -> Self {
         let headers: &HeaderMap = &click.headers;
+        let values = |name| headers.get_all(name).iter().map(move |value| (name, value.clone()));
         Self {
             client: click.origin.client,
-            cookies: headers.get_all(COOKIE).iter().cloned().collect(),
-            user_agent: headers.get(USER_AGENT).cloned(),
+            headers: IN_COMMON.into_iter().flat_map(values).collect(),
+            confirmed: click.confirmed,
+            handed_over: click.handed_over,
             next: click.next.clone(),
             others: click.others.clone(),
             states: click.states.clone(),
@@ -71,13 +94,12 @@ impl Browser {
     }
 
     /// All of it, so that no two browsers spell the same.
-    pub(super) fn spelled(&self) -> Vec<u8> {
-        let Self { client, cookies, user_agent, next, others, states } = self;
-        let bytes = |value: &HeaderValue| value.as_bytes().to_vec();
-        let cookies: Vec<Vec<u8>> = cookies.iter().map(bytes).collect();
-        let states: Vec<&[u8; 32]> = states.iter().map(State::as_bytes).collect();
-        serde_json::to_vec(&(client, cookies, user_agent.as_ref().map(bytes), next, others, states))
-            .expect("text and numbers are JSON")
+    pub(super) fn spelled(&self) -> Zeroizing<Vec<u8>> {
+        let Self { client, headers, confirmed, handed_over, next, others, states } = self;
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name, value.as_bytes())).collect();
+        let states: Vec<_> = states.iter().map(State::as_bytes).collect();
+        let spelled = serde_json::to_vec(&(client, headers, confirmed, handed_over, next, others, states));
+        Zeroizing::new(spelled.expect("text and numbers are JSON"))
     }
 }
 
@@ -100,14 +122,13 @@ pub enum Taken {
     TooLate,
 }
 
-/// Waits for another redeeming of the same token, at most [`DOUBLE_CLICK`].
+/// Waits for another redeeming of the same token, until the click's deadline.
 pub async fn take(proxy: &Proxy, click: &Click, token: &Presented) -> Taken {
-    let deadline = tokio::time::Instant::now() + DOUBLE_CLICK;
     loop {
         match proxy.shared.turns.enter(token.digest()) {
             Turn::Mine(turn) => return Taken::Turn(turn),
             Turn::Wait(other) => {
-                match tokio::time::timeout_at(deadline, other.wait(&Browser::of(click))).await {
+                match tokio::time::timeout_at(click.deadline, other.wait(&Browser::of(click))).await {
                     Ok(Some(answer)) => return Taken::Answer(answer),
                     Ok(None) => {}
                     Err(_) => return Taken::TooLate,
@@ -142,25 +163,56 @@ impl Turns {
     }
 }
 
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Option<Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, accept: impl FnOnce(&mut Left) -> bool) -> Option<Response<ResponseBody>> {
+        let taken = self.lock().take_if(accept)?;
+        self.news.notify_waiters();
+        Some(taken.answer)
+    }
+}
+
 impl Other {
-    /// Waits until the other is done, whatever became of it; an answer that it left for `browser` is taken.
+    /// Waits until the other is done, whatever became of it, or has left an answer for `browser`: it is taken.
     pub async fn wait(self, browser: &Browser) -> Option<Response<ResponseBody>> {
-        self.0.ended.cancelled().await;
-        let mut left = self.0.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.take_if(|left| left.by == *browser).map(|left| left.answer)
+        loop {
+            // Before the look: what is left after it wakes this.
+            let news = self.0.news.notified();
+            if let Some(answer) = self.0.take(|left| left.by == *browser) {
+                return Some(answer);
+            }
+            tokio::select! {
+                () = self.0.ended.cancelled() => return None,
+                () = news => {}
+            }
+        }
     }
 }
 
 impl Redeeming {
-    /// Whether another request of this process waits for the end.
-    pub fn is_awaited(&self) -> bool {
-        // One is held by the map, and one here.
-        Arc::strong_count(&self.slot) > 2
+    /// Leaves an `answer` that its own request did not take for another one of the same browser.
+    pub fn leave(&self, by: Browser, answer: Response<ResponseBody>) {
+        *self.slot.lock() = Some(Left { by, answer });
+        self.slot.news.notify_waiters();
     }
 
-    /// Leaves an `answer` that its own request did not take for another one of the same browser that waits.
-    pub fn leave(self, by: Browser, answer: Response<ResponseBody>) {
-        *self.slot.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Left { by, answer });
+    /// Waits until it has been taken.
+    pub async fn taken(&self) {
+        loop {
+            let news = self.slot.news.notified();
+            if self.slot.lock().is_none() {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// Takes back what was left, if nobody has taken it.
+    pub fn take_back(&self) -> Option<Response<ResponseBody>> {
+        self.slot.take(|_| true)
     }
 }
 

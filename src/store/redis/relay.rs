@@ -1,4 +1,4 @@
-//! The word between replicas: two keys with a short life.
+//! The word between replicas: three keys with a short life.
 
 use std::time::Duration;
 
@@ -39,14 +39,23 @@ impl Relay for RedisStore {
         })
     }
 
-    fn look(&self, digest: TokenDigest, name: [u8; 32]) -> StoreFuture<'_, Seen> {
+    fn look(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen> {
         Box::pin(async move {
-            let answer = self.tell(&self.scripts.look, &[digest_text(digest), name_text(name)]).await?;
+            let arguments = [digest_text(digest), name_text(name), millis(life)];
+            let answer = self.tell(&self.scripts.look, &arguments).await?;
             let [under_way, sealed] = <[Value; 2]>::try_from(answer).map_err(|_| damaged())?;
             Ok(Seen {
                 under_way: bool::from_redis_value(under_way).map_err(|_| damaged())?,
                 sealed: Option::<Vec<u8>>::from_redis_value(sealed).map_err(|_| damaged())?,
             })
+        })
+    }
+
+    fn is_asked_for(&self, name: [u8; 32]) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let answer = self.tell(&self.scripts.asked, &[name_text(name)]).await?;
+            let [asked] = <[Value; 1]>::try_from(answer).map_err(|_| damaged())?;
+            bool::from_redis_value(asked).map_err(|_| damaged())
         })
     }
 }

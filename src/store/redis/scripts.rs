@@ -15,6 +15,7 @@ pub(super) struct Scripts {
     pub(super) begun: Script,
     pub(super) ended: Script,
     pub(super) look: Script,
+    pub(super) asked: Script,
 }
 
 impl Scripts {
@@ -32,6 +33,7 @@ impl Scripts {
             begun: Script::new(include_str!("scripts/begun.lua")),
             ended: Script::new(include_str!("scripts/ended.lua")),
             look: Script::new(include_str!("scripts/look.lua")),
+            asked: Script::new(include_str!("scripts/asked.lua")),
         }
     }
 }

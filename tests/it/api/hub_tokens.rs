@@ -1,4 +1,7 @@
-//! Hub API tokens as keys: whose count, what their owners may do, and how often the hub is asked.
+//! Hub API tokens as keys: whose count, and what their owners may do.
+
+mod asking;
+mod bad_hub;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::call::{call, delete, get, order, post};
 use super::client::{PORTAL, TestApi, Variant};
-use crate::support::{FakeHub, Gate, Then};
+use crate::support::{FakeHub, Gate};
+pub use bad_hub::{BadHub, bad_hubs};
 
 /// Tokens and their owners at the hub of these tests.
 pub const SERVICE: &str = "5e5e5e5e5e5e5e5e";
@@ -65,93 +69,8 @@ pub fn with_hub(url: &str, lines: &str) -> Config {
         .unwrap_or_else(|faults| panic!("{faults}"))
 }
 
-/// The same with a hub that is soon given up: for one that does not answer at all.
-fn impatient(mut config: Config) -> Config {
-    config.limits.hub_api_timeout = Duration::from_millis(50);
-    config
-}
-
 pub fn api(hub: &FakeHub, lines: &str) -> TestApi {
     TestApi::with(Variant { config: with_hub(&hub.url(), lines), ..Variant::default() })
-}
-
-/// An API whose hub is of no use, and what it answers then.
-pub struct BadHub {
-    pub api: TestApi,
-    pub status: u16,
-    pub code: &'static str,
-    url: String,
-    _hub: Option<FakeHub>,
-    _held: (Option<Arc<Gate>>, Option<socket2::Socket>),
-}
-
-impl BadHub {
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// `config`, which does not wait long for a hub that is silent.
-    pub fn suited(&self, config: Config) -> Config {
-        if self.status == 504 { impatient(config) } else { config }
-    }
-}
-
-impl Drop for BadHub {
-    fn drop(&mut self) {
-        if let Some(gate) = &self._held.0 {
-            gate.open();
-        }
-    }
-}
-
-/// One that does not answer, one that answers a page, one that is not there.
-pub fn bad_hubs() -> [BadHub; 3] {
-    let silent = FakeHub::start();
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
-    silent.otherwise(move |_| {
-        waits.pass();
-        Then::Close
-    });
-    let script = Arc::clone(&gate);
-    silent.on("/hub/api/user", move |_| {
-        script.pass();
-        Then::Close
-    });
-    let page = FakeHub::start();
-    page.otherwise(|exchange| exchange.answer("200 OK\r\nContent-Type: text/html", "<html>"));
-    page.on("/hub/api/user", |exchange| exchange.answer("200 OK\r\nContent-Type: text/html", "<html>"));
-    let (kept, nowhere) = crate::support::hub::absent();
-    let down = TestApi::with(Variant { config: with_hub(&nowhere, LISTED), ..Variant::default() });
-    [
-        BadHub {
-            api: TestApi::with(Variant {
-                config: impatient(with_hub(&silent.url(), LISTED)),
-                ..Variant::default()
-            }),
-            status: 504,
-            code: "hub_timeout",
-            url: silent.url(),
-            _hub: Some(silent),
-            _held: (Some(gate), None),
-        },
-        BadHub {
-            api: api(&page, LISTED),
-            status: 502,
-            code: "hub_error",
-            url: page.url(),
-            _hub: Some(page),
-            _held: (None, None),
-        },
-        BadHub {
-            api: down,
-            status: 503,
-            code: "hub_unavailable",
-            url: nowhere,
-            _hub: None,
-            _held: (None, Some(kept)),
-        },
-    ]
 }
 
 fn asked(hub: &FakeHub) -> usize {
@@ -270,100 +189,6 @@ async fn the_rules_of_the_section_bind_every_owner_and_each_has_a_rate_of_its_ow
     assert_eq!(refused.code(), "rate_limited");
     let robot = post("/api/v1/links").key(ROBOT).json(&json!({"username": "stud-1"}));
     assert_eq!(robot.send(&api).await.status, 201, "the rate of another is another");
-}
-
-#[tokio::test]
-async fn a_thousand_checks_of_one_token_cost_one_call() {
-    let hub = hub();
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
-    hub.on("/hub/api/user", move |exchange| {
-        waits.pass();
-        exchange.answer("200 OK", owner(SERVICE).unwrap().to_string())
-    });
-    let api = api(&hub, LISTED);
-    let verify = async || post("/api/v1/verify").json(&json!({"token": SERVICE})).send(&api).await.status;
-    let together = futures_util::future::join_all((0..500).map(|_| verify()));
-    let opens = async {
-        // All of them are under way before the hub answers the first.
-        while api.metrics.hub.token_checks.get() < 500 {
-            tokio::task::yield_now().await;
-        }
-        gate.open();
-    };
-    let (statuses, ()) = tokio::join!(together, opens);
-    assert!(statuses.into_iter().all(|status| status == 200));
-    for _ in 0..500 {
-        assert_eq!(get("/api/v1/forward-auth?service=issuer").key(SERVICE).send(&api).await.status, 200);
-    }
-    assert_eq!((asked(&hub), api.metrics.hub.token_checks.get()), (1, 1000));
-}
-
-#[tokio::test]
-async fn a_request_that_goes_away_takes_nobodys_answer_with_it() {
-    let hub = hub();
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
-    hub.on("/hub/api/user", move |exchange| {
-        if exchange.earlier == 0 {
-            waits.pass();
-        }
-        exchange.answer("200 OK", owner(SERVICE).unwrap().to_string())
-    });
-    let api = api(&hub, LISTED);
-    let verify = async || post("/api/v1/verify").json(&json!({"token": SERVICE})).send(&api).await.status;
-    let mut first = Box::pin(verify());
-    while asked(&hub) < 1 {
-        assert!(futures_util::poll!(&mut first).is_pending());
-        tokio::task::yield_now().await;
-    }
-    let mut second = Box::pin(verify());
-    assert!(futures_util::poll!(&mut second).is_pending());
-    drop(first);
-    assert_eq!((second.await, asked(&hub)), (200, 2));
-    gate.open();
-}
-
-#[tokio::test]
-async fn a_token_that_is_revoked_at_the_hub_is_refused_within_cache_max_age() {
-    for (lines, max_age) in [("", 300), ("cache_max_age = \"20s\"", 20)] {
-        let hub = hub();
-        let api = api(&hub, &format!("{LISTED}\n{lines}"));
-        let verify = || post("/api/v1/verify").json(&json!({"token": SERVICE}));
-        assert_eq!(verify().send(&api).await.status, 200);
-        let no = json!({"status": 403, "message": null}).to_string();
-        hub.on("/hub/api/user", move |exchange| exchange.answer("403 Forbidden", &no));
-        api.clock.advance(Duration::from_secs(max_age - 1));
-        assert_eq!(verify().send(&api).await.status, 200, "it is believed for so long");
-        assert_eq!(asked(&hub), 1);
-        api.clock.advance(Duration::from_secs(1));
-        assert_eq!(verify().send(&api).await.status, 404);
-        assert_eq!(post("/api/v1/links").key(SERVICE).json(&order()).send(&api).await.status, 401);
-    }
-    let hub = hub();
-    let api = api(&hub, &format!("{LISTED}\ncache_max_age = \"0s\""));
-    for _ in 0..3 {
-        assert_eq!(get("/api/v1/forward-auth").key(ALICE).send(&api).await.status, 200);
-    }
-    assert_eq!(asked(&hub), 3);
-}
-
-#[tokio::test]
-async fn a_refusal_is_not_kept() {
-    let hub = hub();
-    let api = api(&hub, LISTED);
-    let no = json!({"status": 403, "message": null}).to_string();
-    let page = "<html>down</html>";
-    hub.on("/hub/api/user", move |exchange| match exchange.earlier {
-        0 => exchange.answer("403 Forbidden", &no),
-        1 => exchange.answer("503 Service Unavailable", page),
-        _ => exchange.answer("200 OK", owner(SERVICE).unwrap().to_string()),
-    });
-    let mut statuses = Vec::new();
-    for _ in 0..4 {
-        statuses.push(post("/api/v1/links").key(SERVICE).json(&order()).send(&api).await.status);
-    }
-    assert_eq!((statuses, asked(&hub)), (vec![401, 503, 201, 201], 3));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Token exchange (RFC 8693) and revocation (RFC 7009): what an app gets, what it does not, and what is consumed by it.
 
+mod documented;
 mod hang_up;
+mod hub_trouble;
 mod revoke;
 mod subjects;
 mod token_hub;
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::call::{Call, Reply, post};
 use super::client::{OTHER, PORTAL, TestApi, Variant};
-use super::{document, hub_tokens};
+pub use documented::{bad_hub_cases, before_bad, cases, for_documents, too_many};
 pub use token_hub::TokenHub;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -257,73 +259,6 @@ async fn an_app_proves_itself_in_one_of_three_ways() {
 }
 
 #[tokio::test]
-async fn a_hub_that_fails_costs_the_app_nothing() {
-    let hub = TokenHub::start();
-    let api = api(&hub);
-    let token = login_token(&api).await;
-    let form = Form::exchange(&token);
-    let path = "/hub/api/users/alice/tokens";
-    for (answer, status, code) in [
-        ("200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", 502, "hub_error"),
-        ("201 Created\r\nContent-Length: 2\r\n\r\n{}", 502, "hub_error"),
-        ("500 Oops\r\nContent-Length: 0\r\n\r\n", 502, "hub_error"),
-        ("503 Later\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n", 503, "hub_unavailable"),
-        (
-            "429 Busy\r\nRetry-After: 9\r\nContent-Length: 29\r\n\r\n{\"status\":429,\"message\":\"hm\"}",
-            503,
-            "hub_unavailable",
-        ),
-    ] {
-        hub.hub.reply(path, format!("HTTP/1.1 {answer}"));
-        let reply = form.token().send(&api).await;
-        assert_eq!((error_of(&reply), reply.code()), ((status, "temporarily_unavailable"), code), "{answer}");
-        assert_eq!(reply.header("retry-after"), if status == 503 { "9" } else { "" });
-    }
-    for bad in hub_tokens::bad_hubs() {
-        let api = before_bad(&bad);
-        let token = login_token(&api).await;
-        let reply = Form::exchange(&token).token().send(&api).await;
-        assert_eq!((error_of(&reply), reply.code()), ((bad.status, "temporarily_unavailable"), bad.code));
-        assert!(is_live(&api, &token).await);
-    }
-    assert!(is_live(&api, &token).await);
-    hub.restore(path);
-    assert_eq!(form.token().send(&api).await.status, 200);
-}
-
-#[tokio::test]
-async fn what_the_hub_refuses_is_told_and_costs_nothing() {
-    let hub = TokenHub::start();
-    let api = api(&hub);
-    let token = login_token(&api).await;
-    let form = Form::exchange(&token);
-    let path = "/hub/api/users/alice/tokens";
-    for (status, message, error, code) in [
-        (
-            400,
-            "Not assigning requested scopes access:servers!user=alice not held by alice",
-            "invalid_scope",
-            "invalid_scope",
-        ),
-        (400, "token expires_in: 600 must not exceed 60", "invalid_request", "invalid_request"),
-    ] {
-        hub.refuse(path, status, message);
-        let reply = form.token().send(&api).await;
-        assert_eq!((error_of(&reply), reply.code()), ((400, error), code));
-        assert!(reply.message().contains(message), "{}", reply.message());
-    }
-    // 403 for both: the hub does not know her, or hublatch's role is too small.
-    hub.restore(path);
-    let stranger = api.issue(json!({"username": "nobody"})).await["login_token"].as_str().unwrap().to_owned();
-    let reply = Form::exchange(&stranger).token().send(&api).await;
-    assert_eq!((error_of(&reply), reply.code()), ((400, "invalid_request"), "no_such_user"));
-    hub.refuse(path, 403, "Action is not authorized with current scopes; requires any of [tokens]");
-    let reply = form.token().send(&api).await;
-    assert_eq!((error_of(&reply), reply.code()), ((502, "temporarily_unavailable"), "hub_error"));
-    assert!(is_live(&api, &token).await && is_live(&api, &stranger).await);
-}
-
-#[tokio::test]
 async fn of_many_requests_with_one_token_one_gets_a_hub_token_and_the_others_leave_none() {
     let hub = TokenHub::start();
     let api = api(&hub);
@@ -336,17 +271,6 @@ async fn of_many_requests_with_one_token_one_gets_a_hub_token_and_the_others_lea
     assert_eq!(left.len(), 1, "what nobody was shown is deleted");
     assert_eq!(granted[0].json["access_token"], left[0].secret);
     assert!(replies.iter().all(|reply| reply.status == 200 || reply.code() == "used"));
-}
-
-#[tokio::test]
-async fn a_token_without_an_end_is_not_passed_on() {
-    let hub = TokenHub::start();
-    let api = api(&hub);
-    let token = login_token(&api).await;
-    hub.state().endless = true;
-    let reply = Form::exchange(&token).token().send(&api).await;
-    assert_eq!((error_of(&reply), hub.tokens().len()), ((502, "temporarily_unavailable"), 0));
-    assert!(is_live(&api, &token).await);
 }
 
 #[tokio::test]
@@ -365,54 +289,4 @@ async fn no_secret_is_in_the_audit_or_the_metrics() {
     for seen in hub.hub.seen() {
         assert!(!String::from_utf8_lossy(&seen.body).contains(&token), "a login token never reaches the hub");
     }
-}
-
-/// A case of `openapi.rs`.
-type Case = (&'static str, &'static str, Call);
-
-/// Calls that between them bring about every status of a good hub.
-pub async fn cases(api: &TestApi) -> Vec<Case> {
-    let (token, revoke) = ("/oauth2/token", "/oauth2/revoke");
-    let mut cases: Vec<Case> = Vec::new();
-    for path in [token, revoke] {
-        cases.push(("post", path, raw(path, "").key(PORTAL)));
-        cases.push(("post", path, raw(path, "")));
-        cases.push(("post", path, raw(path, "").header("origin", "null")));
-        cases.push(("post", path, raw(path, &"a".repeat(70_000))));
-    }
-    cases.push(("post", token, Form::exchange(&login_token(api).await).token()));
-    cases.push(("post", revoke, raw(revoke, "token=deadbeef").key(PORTAL)));
-    cases
-}
-
-/// The same calls for an app whose hub is of no use.
-pub async fn bad_hub_cases(api: &TestApi) -> Vec<Case> {
-    let form = Form::exchange(&login_token(api).await);
-    let (token, revoke) = ("/oauth2/token", "/oauth2/revoke");
-    vec![("post", token, form.token()), ("post", revoke, raw(revoke, "token=deadbeef").key(PORTAL))]
-}
-
-/// An API before the hub at `url`, and one whose app may ask for very little.
-pub fn for_documents(url: &str) -> [TestApi; 2] {
-    let slow = Variant { config: config_before(url, "rate = \"1/s\""), ..Variant::default() };
-    [api_before(url), TestApi::with(slow)]
-}
-
-/// An API before a hub that is of no use.
-pub fn before_bad(bad: &hub_tokens::BadHub) -> TestApi {
-    TestApi::with(Variant { config: bad.suited(config_before(bad.url(), "")), ..Variant::default() })
-}
-
-/// As many calls as exceed any rate.
-pub fn too_many() -> Vec<Case> {
-    (0..20).map(|_| ("post", "/oauth2/token", Form::exchange("hl_x").token())).collect()
-}
-
-#[test]
-fn the_document_names_the_types_that_are_taken() {
-    let (_, operation) = document::operation("POST", "/oauth2/token").unwrap();
-    let properties =
-        &operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]["properties"];
-    assert_eq!(properties["grant_type"]["enum"], json!([GRANT]));
-    assert_eq!(properties["subject_token_type"]["enum"], json!([JWT, LOGIN_TOKEN]));
 }

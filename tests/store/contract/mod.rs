@@ -132,6 +132,7 @@ macro_rules! contract_of_relay {
                 a_login_is_under_way_until_it_ends,
                 what_is_left_is_taken_once_and_by_its_name,
                 no_word_outlives_its_time,
+                who_asks_is_known_while_the_login_is_under_way,
             ]);
         }
     };

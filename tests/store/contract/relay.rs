@@ -21,12 +21,12 @@ pub fn a_login_is_under_way_until_it_ends<R: Rig>() {
     let rig = R::new(1);
     let relay = relay(&rig);
     let (token, other) = (digest(), digest());
-    assert_eq!(wait(relay.look(token, [1; 32])).unwrap(), NOTHING);
+    assert_eq!(wait(relay.look(token, [1; 32], LIFE)).unwrap(), NOTHING);
     wait(relay.begun(token, LIFE)).unwrap();
-    assert!(wait(relay.look(token, [1; 32])).unwrap().under_way);
-    assert_eq!(wait(relay.look(other, [1; 32])).unwrap(), NOTHING, "of another token");
+    assert!(wait(relay.look(token, [1; 32], LIFE)).unwrap().under_way);
+    assert_eq!(wait(relay.look(other, [1; 32], LIFE)).unwrap(), NOTHING, "of another token");
     wait(relay.ended(token, None)).unwrap();
-    assert_eq!(wait(relay.look(token, [1; 32])).unwrap(), NOTHING);
+    assert_eq!(wait(relay.look(token, [1; 32], LIFE)).unwrap(), NOTHING);
 }
 
 pub fn what_is_left_is_taken_once_and_by_its_name<R: Rig>() {
@@ -35,10 +35,10 @@ pub fn what_is_left_is_taken_once_and_by_its_name<R: Rig>() {
     let token = digest();
     wait(relay.begun(token, LIFE)).unwrap();
     wait(relay.ended(token, left([1; 32], LIFE))).unwrap();
-    assert_eq!(wait(relay.look(token, [2; 32])).unwrap(), NOTHING);
+    assert_eq!(wait(relay.look(token, [2; 32], LIFE)).unwrap(), NOTHING);
     let taken = Seen { under_way: false, sealed: Some(vec![0, 0xff, b'\n', 0x80]) };
-    assert_eq!(wait(relay.look(token, [1; 32])).unwrap(), taken);
-    assert_eq!(wait(relay.look(token, [1; 32])).unwrap(), NOTHING);
+    assert_eq!(wait(relay.look(token, [1; 32], LIFE)).unwrap(), taken);
+    assert_eq!(wait(relay.look(token, [1; 32], LIFE)).unwrap(), NOTHING);
 }
 
 pub fn no_word_outlives_its_time<R: Rig>() {
@@ -48,6 +48,21 @@ pub fn no_word_outlives_its_time<R: Rig>() {
     wait(relay.begun(token, rig.short_life())).unwrap();
     wait(relay.ended(other, left([2; 32], rig.short_life()))).unwrap();
     rig.pass(rig.short_life());
-    assert_eq!(wait(relay.look(token, [1; 32])).unwrap(), NOTHING);
-    assert_eq!(wait(relay.look(other, [2; 32])).unwrap(), NOTHING);
+    assert_eq!(wait(relay.look(token, [1; 32], LIFE)).unwrap(), NOTHING);
+    assert_eq!(wait(relay.look(other, [2; 32], LIFE)).unwrap(), NOTHING);
+}
+
+pub fn who_asks_is_known_while_the_login_is_under_way<R: Rig>() {
+    let rig = R::new(1);
+    let relay = relay(&rig);
+    let token = digest();
+    wait(relay.look(token, [1; 32], LIFE)).unwrap();
+    assert!(!wait(relay.is_asked_for([1; 32])).unwrap(), "for nothing");
+    wait(relay.begun(token, LIFE)).unwrap();
+    wait(relay.look(token, [1; 32], LIFE)).unwrap();
+    assert!(wait(relay.is_asked_for([1; 32])).unwrap());
+    assert!(!wait(relay.is_asked_for([2; 32])).unwrap());
+    wait(relay.look(token, [3; 32], rig.short_life())).unwrap();
+    rig.pass(rig.short_life());
+    assert!(!wait(relay.is_asked_for([3; 32])).unwrap());
 }
