@@ -65,7 +65,7 @@ impl Proxy {
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(UPGRADE, asked.clone());
         }
-        let mut response = self.upstream.send(request).await?;
+        let mut response = self.upstream.send_upgrade(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.shared.finish(response.headers_mut());
             return Ok(response);

@@ -55,6 +55,7 @@ pub struct Lease {
     age: Age,
     /// When it was taken, until its first exchange has begun.
     taken: Option<Instant>,
+    after: After,
 }
 
 /// What a connection was before it was taken.
@@ -68,6 +69,15 @@ pub enum Age {
     Stale,
 }
 
+/// What becomes of a connection when its exchange is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It goes back to the pool.
+    Pool,
+    /// It is closed.
+    Close,
+}
+
 /// How an attempt failed.
 pub enum Attempt {
     /// Not a byte was written.
@@ -79,17 +89,22 @@ pub enum Attempt {
 impl Lease {
     /// A new connection.
     pub(super) fn new(connection: Connection, pool: Arc<Upstream>) -> Self {
-        Self { connection: Box::new(connection), pool, age: Age::New, taken: None }
+        Self { connection: Box::new(connection), pool, age: Age::New, taken: None, after: After::Pool }
     }
 
     /// One that has served before, taken `now`.
     pub(super) fn again(connection: Box<Connection>, pool: Arc<Upstream>, now: Instant, age: Age) -> Self {
-        Self { connection, pool, age, taken: Some(now) }
+        Self { connection, pool, age, taken: Some(now), after: After::Pool }
     }
 
     /// What it was before.
     pub(super) fn age(&self) -> Age {
         self.age
+    }
+
+    /// Says what becomes of it afterwards.
+    pub(super) fn then(&mut self, after: After) {
+        self.after = after;
     }
 
     /// Hushes the task of the connection for as long as a piece of its answer is taken.
@@ -168,10 +183,10 @@ impl Lease {
 
     /// Gives the connection back; the answer of its last exchange has been read to the end.
     pub fn release(self) {
-        let Self { mut connection, pool, .. } = self;
+        let Self { mut connection, pool, after, .. } = self;
         // An answer can end before its request does (413, 403): such a connection is not fit for another.
         let sent = connection.sending.take().is_none_or(|body| body.has_ended());
-        if sent && !connection.is_closed() && !pool.shutdown.is_draining() {
+        if sent && after == After::Pool && !connection.is_closed() && !pool.shutdown.is_draining() {
             pool.idle.give_back(connection);
         }
     }

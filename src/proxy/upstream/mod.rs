@@ -31,7 +31,7 @@ use crate::tls::Connector;
 
 use bell::Bell;
 use idle::Idle;
-use lease::{Age, Attempt, Connection};
+use lease::{After, Age, Attempt, Connection};
 
 pub use body::ResponseBody;
 pub use lease::Lease;
@@ -142,11 +142,30 @@ impl Upstream {
     ///
     /// A connection that turns out to be stale is tried again, once and on a new one: if the request was not written,
     /// or if it is one without body that may be repeated (RFC 9110 § 9.2.2).
-    pub async fn send(
+    pub fn send(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> {
+        self.exchange(request, After::Pool)
+    }
+
+    /// Sends `request`, which asks for another protocol, as [`Self::send`] does; but whatever the answer is, its
+    /// connection serves nothing else. configurable-http-proxy closes it after a refusal, without a word in the answer:
+    /// whoever came next would have no answer.
+    pub fn send_upgrade(
+        self: &Arc<Self>,
+        request: Box<Request<RequestBody>>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> {
+        self.exchange(request, After::Close)
+    }
+
+    async fn exchange(
+        self: &Arc<Self>,
+        request: Box<Request<RequestBody>>,
+        after: After,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let mut lease = self.lease().await?;
+        lease.then(after);
         let spare = (lease.age() == Age::Stale && is_repeatable(&request)).then(|| Box::new(copy(&request)));
         let again = match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
@@ -157,6 +176,7 @@ impl Upstream {
             },
         };
         let mut lease = Box::pin(self.connect()).await?;
+        lease.then(after);
         match Box::pin(lease.attempt(again)).await {
             Ok(answer) => Ok(lease.release_with(answer)),
             Err(Attempt::Unsent(_)) => Err(UpstreamError::Timeout),

@@ -157,3 +157,23 @@ fn a_hub_that_does_not_answer_an_upgrade_is_a_gateway_timeout() {
     );
     hub.wait_for_open(0);
 }
+
+#[test]
+fn a_connection_on_which_the_hub_refused_an_upgrade_serves_nothing_else() {
+    // configurable-http-proxy closes it a moment after its answer, and does not say so before.
+    for body in ["", "no"] {
+        let hub = FakeHub::start();
+        let proxy = TestProxy::start(&hub);
+        hub.on(PATH, move |exchange| {
+            exchange.answer("403 Forbidden", body);
+            exchange.wire.rest();
+            Then::Close
+        });
+        let lines = ["Connection: upgrade", "Upgrade: websocket"];
+        let answer = proxy.connect().ask(request("GET", CHANNELS, &lines));
+        assert_eq!((answer.status, answer.text().as_str()), (403, body));
+        assert_eq!(proxy.connect().ask(get("/x", &[])).status, 200);
+        assert_eq!(hub.connections(), 2);
+        hub.wait_for_open(1);
+    }
+}
