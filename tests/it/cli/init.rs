@@ -131,6 +131,20 @@ fn init_refuses_urls_that_check_would_refuse_and_writes_nothing() {
 }
 
 #[test]
+fn a_hub_at_our_own_address_is_told_where_to_move() {
+    for (url, port) in [("http://127.0.0.1:8000", 8400), ("http://127.0.0.1:8400", 8401)] {
+        let parent = TempDir::new().unwrap();
+        let outcome = init(&parent.path().join("new"), url, url);
+        let own = url.trim_start_matches("http://");
+        let said = format!(
+            "--hub-url: this address is hublatch's own listener \"{own}\"; move the hub's public proxy"
+        );
+        let to = format!("c.JupyterHub.bind_url = \"http://127.0.0.1:{port}\"");
+        assert!(outcome.stderr.contains(&said) && outcome.stderr.contains(&to), "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn init_finds_ports_that_do_not_collide() {
     for (public, hub) in [
         ("http://127.0.0.1:8001", "http://127.0.0.1:8400"),
