@@ -102,6 +102,10 @@ fn what_is_wrong_with_the_hub_is_named() {
     }
     deployment.hub.reply("/hub/api/", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n<p>");
     deployment.doctor(&[]).assert("the hub at hub.url", "failed", "hub.base_url");
+    deployment.hub.reply("/hub/api/", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    deployment.doctor(&[]).assert("the hub at hub.url", "failed", "hub.base_url");
+    deployment.hub.reply("/hub/api/", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    deployment.doctor(&[]).assert("the hub at hub.url", "failed", "start the hub: it does not run");
     let (_held, url) = absent();
     deployment.write(&format!("url = \"{url}\""), "", "");
     let findings = deployment.doctor(&[]);
