@@ -48,7 +48,8 @@ def test_a_sound_deployment_is_found_sound(hub, sound):
     assert graded(findings, "unsafe") == graded(findings, "failed") == []
     fine = " ".join(graded(findings, "ok"))
     for tried in ["hub.url", "clock", "bare identity header straight", "API token", "another key", "public.url",
-                  "WebSocket", "login by a link for doctor", "the same link once more", "/ready", "key pair"]:
+                  "WebSocket", "login by a link for doctor", "the same link once more", "the logout of doctor", "/ready",
+                  "key pair"]:
         assert tried in fine, tried
     assert any("HublatchAuthenticator" in finding["happened"] for finding in findings)
     # What it tried created nobody but the user whom it was told to log in, and it logged her out again.

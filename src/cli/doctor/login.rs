@@ -98,11 +98,13 @@ async fn log_in(
         )
     });
     let out = ask(public, &deployment.path("hub/logout"), &jar).await?;
-    if out.status.is_client_error() || out.status.is_server_error() {
+    let tried = format!("the logout of {user}");
+    findings.push(if out.status.is_client_error() || out.status.is_server_error() {
         let happened = format!("{}: the session of this test is still open", out.status);
-        let change = "route hub/logout to the hub: switching users needs it";
-        findings.push(Finding::failed(format!("the logout of {user}"), happened, change));
-    }
+        Finding::failed(tried, happened, "route hub/logout to the hub: switching users needs it")
+    } else {
+        Finding::ok(tried, format!("answered ({})", out.status))
+    });
     Ok(findings)
 }
 

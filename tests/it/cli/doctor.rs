@@ -28,6 +28,7 @@ fn a_sound_deployment_is_told_to_be_one() {
         ("a WebSocket", "reaches the hub"),
         ("a login by a link for doctor", "as this user"),
         ("the same link once more", "403"),
+        ("the logout of doctor", "200 OK"),
         ("the configuration /", "is valid"),
     ] {
         findings.assert(about, "ok", words);
