@@ -43,7 +43,7 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
 }
 
 /// What a proxy says of a hub that does not answer it: configurable-http-proxy 503, others 502 or 504.
-fn is_gateway_error(status: StatusCode) -> bool {
+pub(super) fn is_gateway_error(status: StatusCode) -> bool {
     [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&status)
 }
 

@@ -4,12 +4,15 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use hyper::{Request, StatusCode};
 use serde_json::json;
 
+use super::hub::is_gateway_error;
 use super::{Deployment, Finding};
 use crate::cli::call::{Answer, Cookie, Target};
 use crate::cli::link::key_of_environment;
 use crate::login::next::form_encode;
 
 const TRIED: &str = "a login by a link";
+const OUR_LOG: &str = "read hublatch's log: it says there why nobody was logged in";
+const HUBS_LOG: &str = "read the hub's log: its authenticator says there why it refused";
 
 /// `leads`: whether hublatch answers at public.url; if not, that was told already.
 pub(super) async fn examine(deployment: &Deployment, user: Option<&str>, leads: bool) -> Vec<Finding> {
@@ -37,10 +40,30 @@ pub(super) async fn examine(deployment: &Deployment, user: Option<&str>, leads: 
     };
     match log_in(deployment, public, user, &token).await {
         Ok(findings) => findings,
-        Err(error) => {
-            let change = "read the hub's log: its authenticator says there why it refused";
-            vec![Finding::failed(format!("{TRIED} for {user}"), error, change)]
+        Err(NoLogin { happened, change }) => {
+            vec![Finding::failed(format!("{TRIED} for {user}"), happened, change)]
         }
+    }
+}
+
+/// Why nobody was logged in, and where more of it is written.
+struct NoLogin {
+    happened: String,
+    change: &'static str,
+}
+
+/// No answer in time, or none at all.
+impl From<String> for NoLogin {
+    fn from(happened: String) -> Self {
+        Self { happened, change: OUR_LOG }
+    }
+}
+
+/// An answer that logs nobody in: hublatch's own, which has a code or tells of a hub that does not answer; or the hub's.
+impl From<&Answer> for NoLogin {
+    fn from(answer: &Answer) -> Self {
+        let is_ours = answer.json()["code"].is_string() || is_gateway_error(answer.status);
+        Self { happened: said(answer), change: if is_ours { OUR_LOG } else { HUBS_LOG } }
     }
 }
 
@@ -62,10 +85,10 @@ async fn log_in(
     public: &Target,
     user: &str,
     token: &str,
-) -> Result<Vec<Finding>, String> {
+) -> Result<Vec<Finding>, NoLogin> {
     let answer = click(deployment, public, token).await?;
     if !answer.logs_in() {
-        return Err(said(&answer));
+        return Err(NoLogin::from(&answer));
     }
     let cookies = answer.cookies();
     let jar: Vec<String> = cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();

@@ -1,6 +1,7 @@
 //! `hublatch doctor` against a hublatch and a hub in this process: each finding as it should be and as it should not.
 
 mod deployment;
+mod login;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
