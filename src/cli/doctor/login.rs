@@ -33,10 +33,7 @@ pub(super) async fn examine(deployment: &Deployment, user: Option<&str>, leads: 
     };
     let token = match issue(deployment, user, &key).await {
         Ok(token) => token,
-        Err(error) => {
-            let change = "name a user for whom this app may issue links";
-            return vec![Finding::failed(format!("{TRIED} for {user}"), error, change)];
-        }
+        Err(finding) => return vec![finding],
     };
     match log_in(deployment, public, user, &token).await {
         Ok(findings) => findings,
@@ -67,17 +64,39 @@ impl From<&Answer> for NoLogin {
     }
 }
 
-/// The token of a link, as an app asks for it.
-async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String, String> {
+/// The token of a link; or why there is none.
+async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String, Finding> {
+    let tried = format!("{TRIED} for {user}");
+    let answer = match order(deployment, user, key).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let change = "start hublatch with this configuration: its management listener makes the link";
+            return Err(Finding::failed(tried, error, change));
+        }
+    };
+    if let Some(token) = answer.json()["login_token"].as_str() {
+        return Ok(token.to_owned());
+    }
+    let change = match answer.status {
+        StatusCode::UNAUTHORIZED => {
+            "put the key of an app of this configuration into HUBLATCH_API_KEY or its file"
+        }
+        StatusCode::TOO_MANY_REQUESTS => "try again in a while: the app's rate is used up",
+        status if status.is_server_error() => OUR_LOG,
+        _ => "name a user for whom this app may issue links",
+    };
+    Err(Finding::failed(tried, said(&answer), change))
+}
+
+/// Asks for a link as an app does.
+async fn order(deployment: &Deployment, user: &str, key: &str) -> Result<Answer, String> {
     let order = json!({ "username": user, "next": deployment.path("hub/home"), "note": "hublatch doctor" });
     let request = Request::post("/api/v1/links")
         .header(AUTHORIZATION, format!("token {key}"))
         .header(CONTENT_TYPE, "application/json")
         .body(order.to_string());
     let request = request.map_err(|error| error.to_string())?;
-    let answer = Target::management(&deployment.config)?.send(request).await?;
-    let token = answer.json()["login_token"].as_str().map(str::to_owned);
-    token.ok_or_else(|| said(&answer))
+    Target::management(&deployment.config)?.send(request).await
 }
 
 async fn log_in(

@@ -1,6 +1,7 @@
 //! The doctor's login by a link where it fails: whose log to read, and what to change.
 
 use super::deployment::Deployment;
+use crate::support::hub::free_port;
 
 const LOGIN: &str = "a login by a link for doctor";
 
@@ -17,4 +18,18 @@ fn a_login_that_fails_names_the_log_of_whoever_refused() {
     deployment.doctor(user).assert(LOGIN, "failed", "read the hub's log: its authenticator");
     deployment.hub.on("/hub/login", |_| crate::support::Then::Close);
     deployment.doctor(user).assert(LOGIN, "failed", "read hublatch's log");
+}
+
+#[test]
+fn a_link_that_is_not_to_be_had_is_told_with_what_to_change() {
+    let deployment = Deployment::new();
+    let user = &["--user", "doctor"];
+    let findings = deployment.doctor_with_key(Some("hk_another"), user);
+    findings.assert(LOGIN, "failed", "this key is not known (401 Unauthorized)");
+    findings.assert(LOGIN, "failed", "into HUBLATCH_API_KEY");
+    let findings = deployment.doctor(&["--user", "No Such Name"]);
+    findings.assert("a login by a link for No Such Name", "failed", "for whom this app may issue");
+    let nobody = format!("127.0.0.1:{}", free_port());
+    deployment.write_with(deployment.proxy.origin(), &nobody, "", "", "");
+    deployment.doctor(user).assert(LOGIN, "failed", "start hublatch");
 }
