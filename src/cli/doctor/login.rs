@@ -77,6 +77,12 @@ async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String,
     if let Some(token) = answer.json()["login_token"].as_str() {
         return Ok(token.to_owned());
     }
+    // A sound configuration: no link of our own making can work.
+    if answer.json()["code"] == "state_required" {
+        let why =
+            "login.require_state is on: a link works only in the browser that was sent to the app for it";
+        return Err(Finding::skipped(tried, why));
+    }
     let change = match answer.status {
         StatusCode::UNAUTHORIZED => {
             "put the key of an app of this configuration into HUBLATCH_API_KEY or its file"

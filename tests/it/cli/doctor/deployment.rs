@@ -59,6 +59,11 @@ impl Deployment {
     }
 
     pub fn with(secure: bool) -> Self {
+        Self::with_login(secure, "")
+    }
+
+    /// `login`: lines of that section of the running hublatch.
+    pub fn with_login(secure: bool, login: &str) -> Self {
         let hub = FakeHub::start();
         let authority = Authority::new("public");
         let scheme = if secure { "https" } else { "http" };
@@ -66,6 +71,7 @@ impl Deployment {
         let tls = if secure { authority.files().toml() } else { String::new() };
         let builder = TestProxy::before(&hub)
             .public_url(&format!("{scheme}://127.0.0.1:{public}"))
+            .set("login", login)
             .set("public", &format!("listen = \"127.0.0.1:{public}\"\n{tls}"))
             .set("management", &format!("listen = \"127.0.0.1:{management}\""));
         let key_pem = builder.section("assertion").trim_start_matches("key = ").trim_end().to_owned();

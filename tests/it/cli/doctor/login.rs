@@ -33,3 +33,12 @@ fn a_link_that_is_not_to_be_had_is_told_with_what_to_change() {
     deployment.write_with(deployment.proxy.origin(), &nobody, "", "", "");
     deployment.doctor(user).assert(LOGIN, "failed", "start hublatch");
 }
+
+#[test]
+fn links_that_need_a_state_are_no_fault_but_not_tested() {
+    let state = "without_token = \"redirect\"\napp_url = \"https://portal.example/in\"\nrequire_state = true";
+    let deployment = Deployment::with_login(false, state);
+    let findings = deployment.doctor(&["--user", "doctor"]);
+    findings.assert(LOGIN, "skipped", "login.require_state is on");
+    assert_eq!(findings.code, Some(0), "{:#?}", findings.list);
+}
