@@ -25,7 +25,8 @@ pub(super) async fn examine(deployment: &Deployment, user: Option<&str>, leads: 
     let key = match key_of_environment() {
         Ok(key) => key,
         Err(reason) => {
-            return vec![Finding::skipped(TRIED, format!("{reason} (an app's key makes the link)"))];
+            let change = "put an app's key, which makes the link, into HUBLATCH_API_KEY or its file";
+            return vec![Finding::failed(format!("{TRIED} for {user}"), reason, change)];
         }
     };
     let (Ok(public), true) = (&deployment.public, leads) else {

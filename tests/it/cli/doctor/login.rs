@@ -42,3 +42,14 @@ fn links_that_need_a_state_are_no_fault_but_not_tested() {
     findings.assert(LOGIN, "skipped", "login.require_state is on");
     assert_eq!(findings.code, Some(0), "{:#?}", findings.list);
 }
+
+#[test]
+fn a_login_that_was_asked_for_and_cannot_be_tried_is_a_failure() {
+    let deployment = Deployment::new();
+    let findings = deployment.doctor_with_key(None, &["--user", "doctor"]);
+    findings.assert(LOGIN, "failed", "set HUBLATCH_API_KEY");
+    assert_eq!(findings.failures(), 1, "{:#?}", findings.list);
+    let findings = deployment.doctor_with_key(None, &[]);
+    findings.assert("a login by a link", "skipped", "nobody was named");
+    assert_eq!(findings.code, Some(0), "{:#?}", findings.list);
+}
