@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import pytest
@@ -36,6 +37,13 @@ def doctor(latch, *words, key=True):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)
+
+
+def of_hub_url(outcome):
+    """The finding about a hub that does not answer."""
+    code, findings = outcome
+    assert code == 1
+    return next(f for f in findings if f["grade"] == "failed" and "hub.url" in f["tried"])
 
 
 def graded(findings, grade):
@@ -113,8 +121,10 @@ def test_a_hub_in_api_only_mode_without_the_routes_of_a_login_is_told_of(start_h
     assert code == 1
     assert {"the route of /hub/login", "the route of /hub/logout"} <= {*graded(findings, "failed")}
     assert "extra_routes" in next(f["change"] for f in findings if f["tried"] == "the route of /hub/login")
+    # The hub is gone, and its public proxy answers for it.
+    os.kill(hub.process.pid, signal.SIGKILL)
+    hub.process.wait(60)
+    assert "it does not run behind this proxy" in of_hub_url(doctor(latch))["change"]
     hub.kill()
-    code, findings = doctor(latch)
-    assert code == 1
-    assert any("hub.url" in tried for tried in graded(findings, "failed"))
+    assert "its public proxy's address" in of_hub_url(doctor(latch))["change"]
     latch.stop()
