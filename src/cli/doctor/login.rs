@@ -134,6 +134,7 @@ async fn log_in(
             "let the hub's authenticator keep names as they are",
         )
     }];
+    findings.extend(running_server(deployment, public, &who.json(), &jar).await);
     findings.push(secure(deployment, &cookies));
     let again = click(deployment, public, token).await?;
     findings.push(if again.status == StatusCode::FORBIDDEN {
@@ -155,6 +156,30 @@ async fn log_in(
         Finding::ok(tried, format!("answered ({})", out.status))
     });
     Ok(findings)
+}
+
+/// The hub's public proxy leads to a server that runs. The hub's own port does not: there the hub sends everybody for
+/// `/user/NAME/` to `/hub/user/NAME/`, and from there back. Without a running server both do so: nothing can be told.
+async fn running_server(
+    deployment: &Deployment,
+    public: &Target,
+    who: &serde_json::Value,
+    jar: &str,
+) -> Option<Finding> {
+    let server = &who["servers"][""];
+    let url = server["url"].as_str().filter(|url| server["ready"] == true && url.starts_with('/'))?;
+    let path = format!("{url}api");
+    let answer = ask(public, &path, jar).await.ok()?;
+    let back = deployment.path("hub/user/");
+    let is_sent_back =
+        answer.status.is_redirection() && answer.lines("location").iter().any(|to| to.starts_with(&back));
+    is_sent_back.then(|| {
+        Finding::failed(
+            format!("the user's server, which runs, GET {path}"),
+            format!("{}: the hub itself answers, so no notebook opens", answer.status),
+            "write the hub's public proxy (c.JupyterHub.bind_url) as hub.url, not the hub's own port (8081 by default)",
+        )
+    })
 }
 
 /// The button of our own confirm page, which is there or not: a POST from this origin redeems in either case.

@@ -1,5 +1,7 @@
 //! The doctor's login by a link where it fails: whose log to read, and what to change.
 
+use serde_json::json;
+
 use super::deployment::Deployment;
 use crate::support::hub::free_port;
 
@@ -52,4 +54,32 @@ fn a_login_that_was_asked_for_and_cannot_be_tried_is_a_failure() {
     let findings = deployment.doctor_with_key(None, &[]);
     findings.assert("a login by a link", "skipped", "nobody was named");
     assert_eq!(findings.code, Some(0), "{:#?}", findings.list);
+}
+
+#[test]
+fn a_hub_url_that_leads_to_no_running_server_is_named() {
+    let deployment = Deployment::new();
+    let about = "the user's server, which runs";
+    let server = |is_ready: bool, answer: &str| {
+        let servers = json!({ "": { "ready": is_ready, "url": "/user/doctor/" } });
+        let model = json!({ "name": "doctor", "servers": servers }).to_string();
+        deployment.hub.on("/hub/api/user", move |exchange| match exchange.seen.headers.get("cookie") {
+            Some(_) => exchange.answer("200 OK\r\nContent-Type: application/json", &model),
+            None => crate::redeem::nobody(exchange),
+        });
+        deployment.hub.reply("/user/doctor/api", format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n"));
+        deployment.doctor(&["--user", "doctor"])
+    };
+    let back = "302 Found\r\nLocation: /hub/user/doctor/api";
+    let findings = server(true, back);
+    findings.assert(about, "failed", "the hub itself answers");
+    findings.assert(about, "failed", "not the hub's own port");
+    // The proxy leads to the server, which knows us or lets us log in; or there is nothing to lead to.
+    for (is_ready, answer) in
+        [(true, "200 OK"), (true, "302 Found\r\nLocation: /hub/api/oauth2/authorize?x"), (false, back)]
+    {
+        let findings = server(is_ready, answer);
+        let told = findings.list.iter().any(|one| one["tried"].as_str().unwrap().contains(about));
+        assert_eq!((told, findings.code), (false, Some(0)), "{answer}: {:#?}", findings.list);
+    }
 }
