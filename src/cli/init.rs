@@ -2,9 +2,9 @@
 
 mod addresses;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -66,9 +66,18 @@ fn write(args: &InitArgs) -> Result<AppKey, String> {
         NewFile { name: "hublatch_authenticator.py", mode: 0o644, content: AUTHENTICATOR.as_bytes() },
         NewFile { name: "app.key", mode: 0o600, content: key_line.as_bytes() },
     ];
-    fs::create_dir_all(&args.dir).map_err(|error| format!("make {}: {error}", args.dir.display()))?;
+    make(&args.dir).map_err(|error| format!("make {}: {error}", args.dir.display()))?;
     create_all(&args.dir, &files)?;
     Ok(key)
+}
+
+/// The directory, and those above it that are missing. The hub, which is another user, reads its files there, whatever
+/// our umask is; a directory that is there already keeps its mode.
+fn make(dir: &Path) -> std::io::Result<()> {
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
+    fs::create_dir_all(dir)?;
+    missing.into_iter().try_for_each(|made| fs::set_permissions(made, Permissions::from_mode(0o755)))
 }
 
 /// Creates every file, or leaves the directory as it was.
@@ -97,6 +106,8 @@ fn create_all(dir: &Path, files: &[NewFile<'_>]) -> Result<(), String> {
 fn create(path: &Path, file: &NewFile<'_>, created: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let mut handle = OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path)?;
     created.push(path.to_owned());
+    // Until here the umask has its say, which can only take permissions away.
+    handle.set_permissions(Permissions::from_mode(file.mode))?;
     handle.write_all(file.content)?;
     handle.sync_all()
 }

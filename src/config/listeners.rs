@@ -141,8 +141,16 @@ pub(super) fn addresses(file: &mut ConfigFile) -> Addresses {
     if let Some(hub) = &upstream {
         let mut own = browsers.iter().map(|(_, own)| own).chain(&management);
         if let Some(own) = own.find(|own| own.is_reached_by(hub)) {
-            let message =
-                format!("is hublatch's own listener \"{own}\"; write the address of the hub's public proxy");
+            // The port that the README's examples have, or the next that is not ours.
+            let is_ours = |port: u16| {
+                let mut all = browsers.iter().map(|(_, own)| own).chain(&management);
+                all.any(|own| matches!(own, Listen::Tcp(address) if address.port() == port))
+            };
+            let port = (8400..u16::MAX).find(|port| !is_ours(*port)).unwrap_or(8400);
+            let message = format!(
+                "this address is hublatch's own listener \"{own}\"; move the hub's public proxy to another \
+                 (c.JupyterHub.bind_url = \"http://127.0.0.1:{port}\") and write that"
+            );
             file.fault("hub.url", message);
         }
     }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import pytest
@@ -38,6 +39,13 @@ def doctor(latch, *words, key=True):
     return done.returncode, json.loads(done.stdout)
 
 
+def of_hub_url(outcome):
+    """The finding about a hub that does not answer."""
+    code, findings = outcome
+    assert code == 1
+    return next(f for f in findings if f["grade"] == "failed" and "hub.url" in f["tried"])
+
+
 def graded(findings, grade):
     return [finding["tried"] for finding in findings if finding["grade"] == grade]
 
@@ -48,7 +56,8 @@ def test_a_sound_deployment_is_found_sound(hub, sound):
     assert graded(findings, "unsafe") == graded(findings, "failed") == []
     fine = " ".join(graded(findings, "ok"))
     for tried in ["hub.url", "clock", "bare identity header straight", "API token", "another key", "public.url",
-                  "WebSocket", "login by a link for doctor", "the same link once more", "/ready", "key pair"]:
+                  "WebSocket", "login by a link for doctor", "the same link once more", "the logout of doctor", "/ready",
+                  "key pair"]:
         assert tried in fine, tried
     assert any("HublatchAuthenticator" in finding["happened"] for finding in findings)
     # What it tried created nobody but the user whom it was told to log in, and it logged her out again.
@@ -112,8 +121,10 @@ def test_a_hub_in_api_only_mode_without_the_routes_of_a_login_is_told_of(start_h
     assert code == 1
     assert {"the route of /hub/login", "the route of /hub/logout"} <= {*graded(findings, "failed")}
     assert "extra_routes" in next(f["change"] for f in findings if f["tried"] == "the route of /hub/login")
+    # The hub is gone, and its public proxy answers for it.
+    os.kill(hub.process.pid, signal.SIGKILL)
+    hub.process.wait(60)
+    assert "it does not run behind this proxy" in of_hub_url(doctor(latch))["change"]
     hub.kill()
-    code, findings = doctor(latch)
-    assert code == 1
-    assert any("hub.url" in tried for tried in graded(findings, "failed"))
+    assert "its public proxy's address" in of_hub_url(doctor(latch))["change"]
     latch.stop()

@@ -27,7 +27,11 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
     let after = deployment.clock.now().wall;
     let Some(version) = answer.json()["version"].as_str().map(str::to_owned) else {
         let happened = format!("{} without a hub's version", answer.status);
-        let change = "write c.JupyterHub.base_url as hub.base_url, and the hub's public proxy as hub.url";
+        let change = if is_gateway_error(answer.status) {
+            "start the hub: it does not run behind this proxy"
+        } else {
+            "write c.JupyterHub.base_url as hub.base_url, and the hub's public proxy as hub.url"
+        };
         return vec![Finding::failed(tried, happened, change)];
     };
     let mut findings = vec![of_version(&tried, &version), clocks(&answer, before, after)];
@@ -36,6 +40,11 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
     }
     findings.extend(pages(deployment).await);
     findings
+}
+
+/// What a proxy says of a hub that does not answer it: configurable-http-proxy 503, others 502 or 504.
+pub(super) fn is_gateway_error(status: StatusCode) -> bool {
+    [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&status)
 }
 
 /// Whether the hub shows pages of its own, and `hub.api_only` says the same.

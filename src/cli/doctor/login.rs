@@ -4,12 +4,15 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use hyper::{Request, StatusCode};
 use serde_json::json;
 
+use super::hub::is_gateway_error;
 use super::{Deployment, Finding};
 use crate::cli::call::{Answer, Cookie, Target};
 use crate::cli::link::key_of_environment;
 use crate::login::next::form_encode;
 
 const TRIED: &str = "a login by a link";
+const OUR_LOG: &str = "read hublatch's log: it says there why nobody was logged in";
+const HUBS_LOG: &str = "read the hub's log: its authenticator says there why it refused";
 
 /// `leads`: whether hublatch answers at public.url; if not, that was told already.
 pub(super) async fn examine(deployment: &Deployment, user: Option<&str>, leads: bool) -> Vec<Finding> {
@@ -22,7 +25,8 @@ pub(super) async fn examine(deployment: &Deployment, user: Option<&str>, leads: 
     let key = match key_of_environment() {
         Ok(key) => key,
         Err(reason) => {
-            return vec![Finding::skipped(TRIED, format!("{reason} (an app's key makes the link)"))];
+            let change = "put an app's key, which makes the link, into HUBLATCH_API_KEY or its file";
+            return vec![Finding::failed(format!("{TRIED} for {user}"), reason, change)];
         }
     };
     let (Ok(public), true) = (&deployment.public, leads) else {
@@ -30,31 +34,76 @@ pub(super) async fn examine(deployment: &Deployment, user: Option<&str>, leads: 
     };
     let token = match issue(deployment, user, &key).await {
         Ok(token) => token,
-        Err(error) => {
-            let change = "name a user for whom this app may issue links";
-            return vec![Finding::failed(format!("{TRIED} for {user}"), error, change)];
-        }
+        Err(finding) => return vec![finding],
     };
     match log_in(deployment, public, user, &token).await {
         Ok(findings) => findings,
-        Err(error) => {
-            let change = "read the hub's log: its authenticator says there why it refused";
-            vec![Finding::failed(format!("{TRIED} for {user}"), error, change)]
+        Err(NoLogin { happened, change }) => {
+            vec![Finding::failed(format!("{TRIED} for {user}"), happened, change)]
         }
     }
 }
 
-/// The token of a link, as an app asks for it.
-async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String, String> {
+/// Why nobody was logged in, and where more of it is written.
+struct NoLogin {
+    happened: String,
+    change: &'static str,
+}
+
+/// No answer in time, or none at all.
+impl From<String> for NoLogin {
+    fn from(happened: String) -> Self {
+        Self { happened, change: OUR_LOG }
+    }
+}
+
+/// An answer that logs nobody in: hublatch's own, which has a code or tells of a hub that does not answer; or the hub's.
+impl From<&Answer> for NoLogin {
+    fn from(answer: &Answer) -> Self {
+        let is_ours = answer.json()["code"].is_string() || is_gateway_error(answer.status);
+        Self { happened: said(answer), change: if is_ours { OUR_LOG } else { HUBS_LOG } }
+    }
+}
+
+/// The token of a link; or why there is none.
+async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String, Finding> {
+    let tried = format!("{TRIED} for {user}");
+    let answer = match order(deployment, user, key).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let change = "start hublatch with this configuration: its management listener makes the link";
+            return Err(Finding::failed(tried, error, change));
+        }
+    };
+    if let Some(token) = answer.json()["login_token"].as_str() {
+        return Ok(token.to_owned());
+    }
+    // A sound configuration: no link of our own making can work.
+    if answer.json()["code"] == "state_required" {
+        let why =
+            "login.require_state is on: a link works only in the browser that was sent to the app for it";
+        return Err(Finding::skipped(tried, why));
+    }
+    let change = match answer.status {
+        StatusCode::UNAUTHORIZED => {
+            "put the key of an app of this configuration into HUBLATCH_API_KEY or its file"
+        }
+        StatusCode::TOO_MANY_REQUESTS => "try again in a while: the app's rate is used up",
+        status if status.is_server_error() => OUR_LOG,
+        _ => "name a user for whom this app may issue links",
+    };
+    Err(Finding::failed(tried, said(&answer), change))
+}
+
+/// Asks for a link as an app does.
+async fn order(deployment: &Deployment, user: &str, key: &str) -> Result<Answer, String> {
     let order = json!({ "username": user, "next": deployment.path("hub/home"), "note": "hublatch doctor" });
     let request = Request::post("/api/v1/links")
         .header(AUTHORIZATION, format!("token {key}"))
         .header(CONTENT_TYPE, "application/json")
         .body(order.to_string());
     let request = request.map_err(|error| error.to_string())?;
-    let answer = Target::management(&deployment.config)?.send(request).await?;
-    let token = answer.json()["login_token"].as_str().map(str::to_owned);
-    token.ok_or_else(|| said(&answer))
+    Target::management(&deployment.config)?.send(request).await
 }
 
 async fn log_in(
@@ -62,10 +111,10 @@ async fn log_in(
     public: &Target,
     user: &str,
     token: &str,
-) -> Result<Vec<Finding>, String> {
+) -> Result<Vec<Finding>, NoLogin> {
     let answer = click(deployment, public, token).await?;
     if !answer.logs_in() {
-        return Err(said(&answer));
+        return Err(NoLogin::from(&answer));
     }
     let cookies = answer.cookies();
     let jar: Vec<String> = cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
@@ -85,6 +134,7 @@ async fn log_in(
             "let the hub's authenticator keep names as they are",
         )
     }];
+    findings.extend(running_server(deployment, public, &who.json(), &jar).await);
     findings.push(secure(deployment, &cookies));
     let again = click(deployment, public, token).await?;
     findings.push(if again.status == StatusCode::FORBIDDEN {
@@ -98,12 +148,38 @@ async fn log_in(
         )
     });
     let out = ask(public, &deployment.path("hub/logout"), &jar).await?;
-    if out.status.is_client_error() || out.status.is_server_error() {
+    let tried = format!("the logout of {user}");
+    findings.push(if out.status.is_client_error() || out.status.is_server_error() {
         let happened = format!("{}: the session of this test is still open", out.status);
-        let change = "route hub/logout to the hub: switching users needs it";
-        findings.push(Finding::failed(format!("the logout of {user}"), happened, change));
-    }
+        Finding::failed(tried, happened, "route hub/logout to the hub: switching users needs it")
+    } else {
+        Finding::ok(tried, format!("answered ({})", out.status))
+    });
     Ok(findings)
+}
+
+/// The hub's public proxy leads to a server that runs. The hub's own port does not: there the hub sends everybody for
+/// `/user/NAME/` to `/hub/user/NAME/`, and from there back. Without a running server both do so: nothing can be told.
+async fn running_server(
+    deployment: &Deployment,
+    public: &Target,
+    who: &serde_json::Value,
+    jar: &str,
+) -> Option<Finding> {
+    let server = &who["servers"][""];
+    let url = server["url"].as_str().filter(|url| server["ready"] == true && url.starts_with('/'))?;
+    let path = format!("{url}api");
+    let answer = ask(public, &path, jar).await.ok()?;
+    let back = deployment.path("hub/user/");
+    let is_sent_back =
+        answer.status.is_redirection() && answer.lines("location").iter().any(|to| to.starts_with(&back));
+    is_sent_back.then(|| {
+        Finding::failed(
+            format!("the user's server, which runs, GET {path}"),
+            format!("{}: the hub itself answers, so no notebook opens", answer.status),
+            "write the hub's public proxy (c.JupyterHub.bind_url) as hub.url, not the hub's own port (8081 by default)",
+        )
+    })
 }
 
 /// The button of our own confirm page, which is there or not: a POST from this origin redeems in either case.

@@ -43,6 +43,28 @@ fn init_writes_what_check_accepts_and_nobody_else_reads_the_secrets() {
 }
 
 #[test]
+fn the_hub_can_read_its_two_files_whatever_the_umask_is() {
+    for umask in ["077", "000"] {
+        let parent = TempDir::new().unwrap();
+        let dir = parent.path().join("above").join("new");
+        let mut command = assert_cmd::Command::new("sh");
+        command.args(["-c", &format!("umask {umask} && exec \"$0\" \"$@\"")]);
+        command.arg(assert_cmd::cargo::cargo_bin!("hublatch")).timeout(std::time::Duration::from_secs(30));
+        command.args(["init", "--dir", dir.to_str().unwrap(), "--public-url", "http://127.0.0.1:8000"]);
+        command.args(["--hub-url", "http://127.0.0.1:8400"]);
+        let outcome = run(command);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert_eq!((mode(dir.parent().unwrap()), mode(&dir)), (0o755, 0o755), "umask {umask}");
+        for name in ["hublatch.toml", "assertion.pub.pem", "hublatch_authenticator.py"] {
+            assert_eq!(mode(&dir.join(name)), 0o644, "umask {umask}: {name}");
+        }
+        for name in ["app.key", "assertion.key.pem"] {
+            assert_eq!(mode(&dir.join(name)), 0o600, "umask {umask}: {name}");
+        }
+    }
+}
+
+#[test]
 fn init_shows_the_key_once_and_the_file_and_the_digest_agree_with_it() {
     let dir = TempDir::new().unwrap();
     let outcome = init(dir.path(), "http://127.0.0.1:8000", "http://127.0.0.1:8400");
@@ -127,6 +149,20 @@ fn init_refuses_urls_that_check_would_refuse_and_writes_nothing() {
         assert_eq!(outcome.code, Some(1), "{public} {hub}");
         assert!(outcome.stderr.starts_with(&format!("hublatch init: {blamed}: ")), "{}", outcome.stderr);
         assert!(!dir.exists(), "{public} {hub}");
+    }
+}
+
+#[test]
+fn a_hub_at_our_own_address_is_told_where_to_move() {
+    for (url, port) in [("http://127.0.0.1:8000", 8400), ("http://127.0.0.1:8400", 8401)] {
+        let parent = TempDir::new().unwrap();
+        let outcome = init(&parent.path().join("new"), url, url);
+        let own = url.trim_start_matches("http://");
+        let said = format!(
+            "--hub-url: this address is hublatch's own listener \"{own}\"; move the hub's public proxy"
+        );
+        let to = format!("c.JupyterHub.bind_url = \"http://127.0.0.1:{port}\"");
+        assert!(outcome.stderr.contains(&said) && outcome.stderr.contains(&to), "{}", outcome.stderr);
     }
 }
 

@@ -156,7 +156,10 @@ fn a_redirect_needs_an_address_of_its_own() {
             "public.redirect_listen: \"127.0.0.1:8001\" is also management",
         ),
         ("redirect_listen = [\"0.0.0.0:80\", \"0.0.0.0:80\"]", "has \"0.0.0.0:80\" twice"),
-        ("redirect_listen = [\"127.0.0.1:8400\"]", "hub.url: is hublatch's own listener \"127.0.0.1:8400\""),
+        (
+            "redirect_listen = [\"127.0.0.1:8400\"]",
+            "hub.url: this address is hublatch's own listener \"127.0.0.1:8400\"",
+        ),
         ("redirect_listen = [\":80\"]", "is not an address to listen on"),
     ] {
         let wrong = complaint(with(lines));

@@ -59,6 +59,11 @@ impl Deployment {
     }
 
     pub fn with(secure: bool) -> Self {
+        Self::with_login(secure, "")
+    }
+
+    /// `login`: lines of that section of the running hublatch.
+    pub fn with_login(secure: bool, login: &str) -> Self {
         let hub = FakeHub::start();
         let authority = Authority::new("public");
         let scheme = if secure { "https" } else { "http" };
@@ -66,6 +71,7 @@ impl Deployment {
         let tls = if secure { authority.files().toml() } else { String::new() };
         let builder = TestProxy::before(&hub)
             .public_url(&format!("{scheme}://127.0.0.1:{public}"))
+            .set("login", login)
             .set("public", &format!("listen = \"127.0.0.1:{public}\"\n{tls}"))
             .set("management", &format!("listen = \"127.0.0.1:{management}\""));
         let key_pem = builder.section("assertion").trim_start_matches("key = ").trim_end().to_owned();
@@ -100,14 +106,26 @@ impl Deployment {
     }
 
     pub fn outcome(&self, words: &[&str]) -> Outcome {
+        self.outcome_with_key(Some(self.proxy.key()), words)
+    }
+
+    fn outcome_with_key(&self, key: Option<&str>, words: &[&str]) -> Outcome {
         let file = self.file();
         let mut command = hublatch(&[&["doctor", "--config", file.to_str().unwrap()], words].concat());
-        command.env("HUBLATCH_API_KEY", self.proxy.key()).env("http_proxy", "http://127.0.0.1:1");
+        command.env("http_proxy", "http://127.0.0.1:1");
+        if let Some(key) = key {
+            command.env("HUBLATCH_API_KEY", key);
+        }
         run(command)
     }
 
     pub fn doctor(&self, words: &[&str]) -> Findings {
-        let outcome = self.outcome(&[&["--json"], words].concat());
+        self.doctor_with_key(Some(self.proxy.key()), words)
+    }
+
+    /// With this app's key in the environment, or none.
+    pub fn doctor_with_key(&self, key: Option<&str>, words: &[&str]) -> Findings {
+        let outcome = self.outcome_with_key(key, &[&["--json"], words].concat());
         assert_eq!(outcome.stderr, "");
         let list = serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{}", outcome.stdout));
         Findings { code: outcome.code, list }
