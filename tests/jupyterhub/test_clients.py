@@ -132,6 +132,21 @@ def test_what_is_not_set_is_named(command, env):
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
+def test_the_shell_script_says_why_there_is_no_url(latch):
+    refused = run(latch, *CURL, "url", '{"username": "Admin"}', check=False)
+    assert (refused.returncode, refused.stdout) == (22, ""), refused
+    assert '"code":"invalid_username"' in refused.stderr, refused
+
+
+def test_the_shell_script_takes_what_the_others_take(latch):
+    env = {"HUBLATCH_API_URL": latch.management + "/", "HUBLATCH_API_KEY": latch.key}
+    assert run_with(env, *CURL, "url", '{"username": "sh"}').stdout.startswith("http")
+    for words in [["link"], ["status"], ["link", "{}", "more"]]:
+        usage = run_with(env, *CURL, *words, check=False)
+        assert (usage.returncode, usage.stdout) == (2, ""), usage
+        assert usage.stderr.startswith("hublatch's management API"), usage
+
+
 def test_the_key_stands_on_no_command_line(latch):
     assert latch.key not in (CLIENTS / "hublatch.sh").read_text()
     assert "--header @-" in (CLIENTS / "hublatch.sh").read_text()
