@@ -31,6 +31,9 @@ export class Hublatch {
   #timeout;
 
   constructor(url, key, timeout = 30_000) {
+    if (!/^https?:\/\/./i.test(url)) {
+      throw new HublatchError(0, "invalid_url", `${url}: hublatch's address must begin with http:// or https://`);
+    }
     this.#url = url.replace(/\/+$/, "");
     this.#key = key.trim();
     this.#timeout = timeout;
@@ -79,7 +82,16 @@ export class Hublatch {
   async #json(method, path, body) {
     const answer = await this.#open(method, path, body, AbortSignal.timeout(this.#timeout));
     const text = await answer.text();
-    return text ? JSON.parse(text) : null;
+    try {
+      return text ? JSON.parse(text) : null;
+    } catch {
+      throw this.#unreadable(answer.status);
+    }
+  }
+
+  /** Something else than hublatch answers there. */
+  #unreadable(status) {
+    return new HublatchError(status, "unreadable", `no word of hublatch; is ${this.#url} the management address?`);
   }
 
   async #open(method, path, body, signal) {
@@ -93,7 +105,8 @@ export class Hublatch {
       throw new HublatchError(0, "unreachable", `no answer of hublatch: ${error.cause?.message ?? error.message}`);
     }
     if (answer.ok) return answer;
-    const refused = await answer.json().catch(() => ({ code: "unreadable", message: "no word of hublatch" }));
+    const refused = await answer.json().catch(() => null);
+    if (!refused?.code) throw this.#unreadable(answer.status);
     const wait = answer.headers.get("Retry-After");
     throw new HublatchError(answer.status, refused.code, refused.message, wait ? Number(wait) : undefined);
   }

@@ -36,6 +36,8 @@ class Hublatch:
 
     def __init__(self, url, key, timeout=30):
         self._url, self._key, self._timeout = urlsplit(url), key.strip(), timeout
+        if self._url.scheme not in ("http", "https") or not self._url.netloc:
+            raise HublatchError(0, "invalid_url", f"{url}: hublatch's address must begin with http:// or https://")
 
     def link(self, username, **order):
         """Issues a link: `path`, `server`, `next`, `expires_in`, `launch` and the other fields of openapi.yaml.
@@ -74,6 +76,8 @@ class Hublatch:
         connection, answer = self._open(method, path, body)
         try:
             return json.loads(answer.read(ANSWER_BYTES_MAX) or "null")
+        except ValueError as cause:
+            raise self._unreadable(answer.status) from cause
         finally:
             connection.close()
 
@@ -88,13 +92,22 @@ class Hublatch:
             answer = connection.getresponse()
             if answer.status < 300:
                 return connection, answer
-            refused = json.loads(answer.read(ANSWER_BYTES_MAX))
-            wait = answer.headers.get("Retry-After")
-            error = HublatchError(answer.status, refused["code"], refused["message"], int(wait) if wait else None)
-        except (OSError, HTTPException, ValueError, KeyError, TypeError) as cause:
-            error = HublatchError(0, "unreachable", f"no answer of hublatch at {self._url.netloc}: {cause}")
+            refused = answer.read(ANSWER_BYTES_MAX)
+        except (OSError, HTTPException, ValueError) as cause:
+            connection.close()
+            raise HublatchError(0, "unreachable", f"no answer of hublatch at {self._url.netloc}: {cause}") from cause
         connection.close()
+        try:
+            refused, wait = json.loads(refused), answer.headers.get("Retry-After")
+            error = HublatchError(answer.status, refused["code"], refused["message"], int(wait) if wait else None)
+        except (ValueError, KeyError, TypeError):
+            error = self._unreadable(answer.status)
         raise error
+
+    def _unreadable(self, status):
+        """Something else than hublatch answers there."""
+        message = f"no word of hublatch; is {self._url.geturl()} the management address?"
+        return HublatchError(status, "unreadable", message)
 
 
 def main():
@@ -114,8 +127,8 @@ def main():
                 key = opened.read()
     except (OSError, ValueError) as error:
         sys.exit(f"hublatch: HUBLATCH_API_KEY_FILE: {error}")
-    latch = Hublatch(url, key)
     try:
+        latch = Hublatch(url, key)
         link = latch.link(order.pop("username"), **order)
         print(link["url"], flush=True)
         for event in latch.progress(link) if "server" in link else ():

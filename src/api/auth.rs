@@ -32,7 +32,9 @@ pub(super) fn key(headers: &HeaderMap) -> Result<&str, ApiError> {
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return Err(ApiError::Unauthenticated { key_given: headers.contains_key(AUTHORIZATION) });
     };
-    line.to_str().ok().and_then(key_of).ok_or(ApiError::Unauthenticated { key_given: true })
+    let line = line.to_str().map_err(|_| ApiError::Unauthenticated { key_given: true })?;
+    // RFC 6750 § 3: another scheme, or none, is as if nothing were sent; whoever sends it is told how.
+    key_of(line).ok_or(ApiError::Unauthenticated { key_given: false })
 }
 
 /// The key in `token KEY` or `Bearer KEY`. The scheme's case does not matter (RFC 9110 § 11.1).

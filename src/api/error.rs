@@ -20,7 +20,10 @@ use crate::login::{NoIssuer, Refusal};
 use crate::store::StoreError;
 use crate::token::UsernameError;
 
-use codes::{STORE_UNAVAILABLE, issue_message, issue_status_and_code, launch_status_and_code, member_code};
+use codes::{
+    STORE_UNAVAILABLE, issue_message, issue_status_and_code, launch_message, launch_status_and_code,
+    member_code,
+};
 pub(super) use codes::{hub_status_and_code, refusal_status_and_code};
 
 /// Where in the body a fault lies.
@@ -106,7 +109,7 @@ pub(super) enum ApiError {
     NoSuchLink,
     #[error("no server was launched for this link")]
     NotLaunched,
-    #[error("{}{cause}", if let Place::Link(index) = place { format!("links[{index}]: ") } else { String::new() })]
+    #[error("{}", launch_message(*place, cause))]
     Launch { place: Place, cause: HubError },
     #[error("{error}; {done}")]
     HalfDone { error: Box<ApiError>, done: String },

@@ -111,7 +111,12 @@ fn request(args: &LinkArgs) -> Result<RequestBuilder, String> {
         None => (builder(), url.trim_end_matches('/')),
     };
     // Without TLS no certificates are needed, and a small container has none to load.
-    let is_tls = base.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+    let begins =
+        |scheme: &str| base.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    let is_tls = begins("https://");
+    if !is_tls && !begins("http://") {
+        return Err(format!("HUBLATCH_API_URL {url:?} must begin with http://, https:// or unix:/"));
+    }
     let client = if is_tls { over_tls(client, args)? } else { client.tls_certs_only([]) };
     let client: Client = client.build().map_err(|error| with_causes(&error))?;
     Ok(client.post(format!("{base}/api/v1/links")).header("Authorization", format!("token {key}")))

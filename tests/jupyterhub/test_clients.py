@@ -132,6 +132,40 @@ def test_what_is_not_set_is_named(command, env):
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
+def test_the_shell_script_says_why_there_is_no_url(latch):
+    refused = run(latch, *CURL, "url", '{"username": "Admin"}', check=False)
+    assert (refused.returncode, refused.stdout) == (22, ""), refused
+    assert '"code":"invalid_username"' in refused.stderr, refused
+
+
+def test_the_shell_script_takes_what_the_others_take(latch):
+    env = {"HUBLATCH_API_URL": latch.management + "/", "HUBLATCH_API_KEY": latch.key}
+    assert run_with(env, *CURL, "url", '{"username": "sh"}').stdout.startswith("http")
+    for words in [["link"], ["status"], ["link", "{}", "more"]]:
+        usage = run_with(env, *CURL, *words, check=False)
+        assert (usage.returncode, usage.stdout) == (2, ""), usage
+        assert usage.stderr.startswith("hublatch's management API"), usage
+
+
+ASKERS = {"python": [*PYTHON, "a"], "node": [*NODE, "a"], "curl": [*CURL, "url", '{"username": "a"}'], "cli": [BINARY, "link", "a"]}
+
+
+@pytest.mark.parametrize("command", ASKERS.values(), ids=ASKERS)
+def test_the_public_address_is_not_taken_for_an_answer(latch, command):
+    done = run_with({"HUBLATCH_API_URL": latch.url, "HUBLATCH_API_KEY": latch.key}, *command, check=False)
+    assert (done.returncode != 0, done.stdout) == (True, ""), done
+    said = done.stderr.splitlines()[-1]
+    assert "no word of hublatch" in said and "the management address?" in said, done
+
+
+@pytest.mark.parametrize("command", ASKERS.values(), ids=ASKERS)
+@pytest.mark.parametrize("url", ["127.0.0.1:8001", "localhost:8001"])
+def test_an_address_without_its_scheme_is_told_so(command, url):
+    done = run_with({"HUBLATCH_API_URL": url, "HUBLATCH_API_KEY": "k"}, *command, check=False)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), done
+    assert "http://" in done.stderr, done
+
+
 def test_the_key_stands_on_no_command_line(latch):
     assert latch.key not in (CLIENTS / "hublatch.sh").read_text()
     assert "--header @-" in (CLIENTS / "hublatch.sh").read_text()

@@ -13,6 +13,9 @@ use crate::store::StoreError;
 pub(super) const STORE_UNAVAILABLE: (StatusCode, &str) =
     (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable");
 
+/// What the hub says to a token that is nobody's: `needs_scope` in `jupyterhub/scopes.py`, 4.1 to 6.1.
+const NO_CREDENTIALS: &str = "Missing or invalid credentials";
+
 /// 502: it makes no sense, or says no to us; 503: it is not there, or busy; 504: it is slow.
 pub(in crate::api) fn hub_status_and_code(error: &HubError) -> (StatusCode, &'static str) {
     let status = error.gateway_status();
@@ -87,6 +90,19 @@ pub(super) fn launch_status_and_code(cause: &HubError) -> (StatusCode, &'static 
             _ => (StatusCode::BAD_GATEWAY, "hub_error"),
         },
     }
+}
+
+/// The cause; and what it means where the hub, saying no to our own token, speaks of credentials as if they were the app's.
+pub(super) fn launch_message(place: Place, cause: &HubError) -> String {
+    let place = if let Place::Link(index) = place { format!("links[{index}]: ") } else { String::new() };
+    let unknown = cause.refused_with() == Some(StatusCode::FORBIDDEN)
+        && cause.message().is_some_and(|said| said.starts_with(NO_CREDENTIALS));
+    let meaning = if unknown {
+        " (the hub does not know the token in hub.api_token_file; see hublatch doctor)"
+    } else {
+        ""
+    };
+    format!("{place}{cause}{meaning}")
 }
 
 /// 404 and 400 as in `JupyterHub`'s forced-login example; the rest as for an app.

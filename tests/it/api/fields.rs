@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::call::{Reply, post};
 use super::client::{PORTAL, TestApi};
+use super::document::DOCUMENT;
 
 async fn issue(api: &TestApi, body: &str) -> Reply {
     post("/api/v1/links").key(PORTAL).text(body).send(api).await
@@ -54,6 +55,10 @@ async fn an_unknown_field_is_refused_by_name_and_not_ignored() {
         assert_eq!((reply.status, reply.code()), (422, "unknown_field"), "{name}");
         assert!(reply.message().starts_with(&format!("{name}: ")), "{}", reply.message());
     }
+    // As openapi.yaml shows it.
+    let shown = &DOCUMENT["components"]["responses"]["BadField"]["content"]["application/json"]["examples"]["unknown"];
+    let reply = issue(&api, &order(&json!({"expires": 60})).to_string()).await;
+    assert_eq!(reply.json, shown["value"]);
     let long = issue(&api, &order(&json!({"x".repeat(10_000): 1})).to_string()).await;
     assert!(long.body.len() < 300, "a long name is not repeated whole");
 }

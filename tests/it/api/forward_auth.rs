@@ -54,10 +54,7 @@ async fn without_a_good_token_nobody_is_let_through() {
     for (call, challenge) in [
         (get("/api/v1/forward-auth"), "Bearer realm=\"hublatch\""),
         (get("/api/v1/forward-auth").key("deadbeef"), "Bearer realm=\"hublatch\", error=\"invalid_token\""),
-        (
-            get("/api/v1/forward-auth").header("authorization", "Basic eDp5"),
-            "Bearer realm=\"hublatch\", error=\"invalid_token\"",
-        ),
+        (get("/api/v1/forward-auth").header("authorization", "Basic eDp5"), "Bearer realm=\"hublatch\""),
         (
             get("/api/v1/forward-auth").key(ALICE).header("x-hublatch-token", "deadbeef"),
             "Bearer realm=\"hublatch\", error=\"invalid_token\"",

@@ -141,6 +141,11 @@ fn link_says_what_is_missing() {
     let mut keyless = hublatch(&["link", "alice"]);
     keyless.env("HUBLATCH_API_URL", "http://127.0.0.1:1").env("HUBLATCH_API_KEY", "");
     assert!(run(keyless).stderr.contains("HUBLATCH_API_KEY"));
+    let mut schemeless = hublatch(&["link", "alice"]);
+    schemeless.env("HUBLATCH_API_URL", "127.0.0.1:8001").env("HUBLATCH_API_KEY", "hk_x");
+    let told =
+        "hublatch link: HUBLATCH_API_URL \"127.0.0.1:8001\" must begin with http://, https:// or unix:/\n";
+    assert_eq!(run(schemeless).stderr, told);
     let mut nobody = hublatch(&["link", "alice"]);
     nobody.env("HUBLATCH_API_URL", "http://127.0.0.1:1").env("HUBLATCH_API_KEY", "hk_x");
     let nobody = run(nobody);

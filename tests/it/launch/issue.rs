@@ -121,6 +121,22 @@ fn what_the_hub_says_no_to_is_told_in_its_words_and_leaves_no_link() {
 }
 
 #[test]
+fn a_token_of_ours_that_the_hub_does_not_know_is_told_as_ours() {
+    let hub = FakeHub::start();
+    let server = HubServer::of(&hub, "me", "").known();
+    let proxy = launching(&hub).start();
+    server.refuse("403 Forbidden", "Missing or invalid credentials.");
+    let (status, text) = refused(&issue(&proxy, &json!({"username": "me", "launch": true})));
+    assert_eq!(status, 502);
+    let meaning = "(the hub does not know the token in hub.api_token_file; see hublatch doctor)";
+    assert!(text.starts_with("hub_forbidden") && text.ends_with(meaning), "{text}");
+    // A scope that is lacking is another matter.
+    server.refuse("403 Forbidden", "requires any of [start:servers]");
+    let (_, text) = refused(&issue(&proxy, &json!({"username": "me", "launch": true})));
+    assert!(text.ends_with("requires any of [start:servers]"), "{text}");
+}
+
+#[test]
 fn a_user_who_was_created_for_nothing_is_told_of() {
     let hub = FakeHub::start();
     let server = HubServer::of(&hub, "me", "");
