@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jsonwebtoken::Validation;
+use jsonwebtoken::errors::ErrorKind;
 use serde::Deserialize;
 
 use super::jwks::{Keys, KeysError, as_written};
@@ -70,6 +71,14 @@ pub enum Unverified {
     /// It is malformed, of no known app, badly signed, or says what it may not.
     #[error("{0}")]
     Bad(&'static str),
+    /// This app has signed it, and yet it says what it may not.
+    #[error("{why}")]
+    Signed {
+        /// Which one.
+        app: Arc<str>,
+        /// One of few sentences: nothing of the token.
+        why: &'static str,
+    },
     /// There is no telling.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -122,27 +131,35 @@ impl Signatories {
         let signatory = self.apps.iter().find(|signatory| signatory.jwt.issuer == issuer.iss);
         let signatory = signatory.ok_or(Unverified::Bad("the issuer of no app"))?;
         let jwt = &signatory.jwt;
+        let signed = |why| Unverified::Signed { app: Arc::clone(&signatory.app.name), why };
         let algorithm = jwt.algorithms.iter().copied().find(|algorithm| as_written(*algorithm) == header.alg);
         let algorithm = algorithm.ok_or(Unverified::Bad("not an algorithm of the app"))?;
         let found =
             signatory.keys.find(&self.services, header.kid.as_deref(), algorithm, now.monotonic).await?;
         let key = found.ok_or(Unverified::Bad("not a key of the app"))?;
         let claims = jsonwebtoken::decode::<Claims>(token, &key, &signature_only(header.alg))
-            .map_err(|_| Unverified::Bad("not the app's signature, or not the claims that are required"))?
+            .map_err(|error| {
+                // The header was read before, and the claims are read only when the signature is good.
+                if matches!(error.kind(), ErrorKind::Json(_)) {
+                    signed("a claim is missing, or of the wrong type")
+                } else {
+                    Unverified::Bad("not the app's signature")
+                }
+            })?
             .claims;
         let audience = match &claims.aud {
             Audience::One(audience) => *audience == jwt.audience,
             Audience::Several(several) => several.contains(&jwt.audience),
         };
         if claims.iss != jwt.issuer || !audience {
-            return Err(Unverified::Bad("not meant for us"));
+            return Err(signed("the aud is not ours"));
         }
         if claims.jti.is_empty() || claims.jti.len() > ID_BYTES_MAX {
-            return Err(Unverified::Bad("a jti that is empty or too long"));
+            return Err(signed("the jti is empty or too long"));
         }
         let (life, longest) = (claims.exp - claims.iat, LIFETIME_MAX.min(signatory.app.max_lifetime));
         if !(life > 0.0 && life <= longest.as_secs_f64()) {
-            return Err(Unverified::Bad("a life that is too long, or none"));
+            return Err(signed("exp - iat is longer than allowed, or nothing"));
         }
         Ok((signatory, claims))
     }

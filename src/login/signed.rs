@@ -32,6 +32,10 @@ impl LoginService {
                 tracing::debug!(why, "login: a signed token is refused");
                 return Err(unknown());
             }
+            Err(Unverified::Signed { app, why }) => {
+                tell(&app, why);
+                return Err(unknown());
+            }
             Err(Unverified::Keys(error)) => return Err(StoreError::Unavailable(error.to_string()).into()),
         };
         let mut link = self.link_of(signatory, &claims)?;
@@ -42,6 +46,7 @@ impl LoginService {
         } else if self.is_over(&claims, now) || claims.may_precede(self.remembers_since()) {
             link.status = LinkStatus::Expired;
         } else if claims.is_early(now.wall) {
+            tell(&signatory.app.name, "its time has not come: iat or nbf is in the future");
             return Err(unknown());
         }
         Ok(link)
@@ -68,7 +73,10 @@ impl LoginService {
         let state = match claims.state.as_deref().map(State::parse) {
             None => None,
             Some(Some(state)) => Some(state),
-            Some(None) => return Err(refused(RefusalReason::Unknown)),
+            Some(None) => {
+                tell(&signatory.app.name, "the state is none of ours");
+                return Err(refused(RefusalReason::Unknown));
+            }
         };
         if !signatory.app.may(Scope::Issue) || !super::order::fits_a_header(claims.groups.as_deref(), None) {
             return Err(refused(RefusalReason::NotAllowed));
@@ -140,6 +148,11 @@ impl LoginService {
         let now: Timestamp = self.clock.now().wall;
         Link { status: LinkStatus::Used, used_at: Some(now), ..link.clone() }
     }
+}
+
+/// Tells the operator what the app's developer must know. Only who has a token that the app has signed gets so far.
+fn tell(app: &str, why: &'static str) {
+    tracing::info!(app, why, "login: a token that an app has signed is refused");
 }
 
 /// The store has no room: nobody is logged in.

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hublatch::clock::{Clock as _, ManualClock};
+use hublatch::clock::{Clock as _, ManualClock, SystemClock};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::redeem::logins;
 use crate::support::proxy::{Builder, standing_clock};
-use crate::support::{Answer, FakeHub, TestProxy, hub_pages};
+use crate::support::{Answer, FakeHub, Process, TestProxy, Wire, hub_pages};
 use signer::{AUDIENCE, ISSUER, Signer, claims};
 
 /// A hublatch whose portal signs with one key, and a clock that stands some time after its start.
@@ -201,6 +201,47 @@ fn what_is_not_signed_by_the_app_for_us_now_is_refused() {
     }
     assert_eq!(logins(&deployment.hub).len(), 0);
     deployment.assert_admitted(&good);
+}
+
+#[test]
+fn why_a_token_that_an_app_has_signed_is_refused_stands_in_the_log() {
+    let (hub, signer) = (FakeHub::start(), Signer::ed25519());
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("portal.pem");
+    std::fs::write(&path, &signer.pem).unwrap();
+    let jwt = format!("jwt = {{ issuer = {ISSUER:?}, audience = {AUDIENCE:?}, public_key_file = {path:?} }}");
+    let mut process = Process::start(&TestProxy::before(&hub).portal(&jwt).text());
+    let address = process.address("public");
+    process.address("management");
+    let now = SystemClock::new().now().wall.as_second();
+    let said = [
+        (json!({ "aud": "http://other.test" }), "the aud is not ours"),
+        (json!({ "exp": now + 3600 }), "exp - iat is longer than allowed, or nothing"),
+        (
+            json!({ "iat": now + 3600, "exp": now + 3660 }),
+            "its time has not come: iat or nbf is in the future",
+        ),
+        (json!({ "jti": null }), "a claim is missing, or of the wrong type"),
+        (json!({ "jti": "" }), "the jti is empty or too long"),
+    ];
+    let click = |token: &str| {
+        let target = format!("GET /hub/login?login_token={token} HTTP/1.1\r\nHost: hub.test\r\n\r\n");
+        assert_eq!(Wire::connect(address).ask(target).status, 403, "{token}");
+    };
+    for (more, why) in &said {
+        click(&signer.sign(&claims(now, more)));
+        let line = process.logged("login: a token that an app has signed is refused");
+        assert_eq!(
+            (&line["app"], &line["why"], &line["level"]),
+            (&json!("portal"), &json!(why), &json!("INFO"))
+        );
+    }
+    // What anybody can make fills no log.
+    click(&Signer::ed25519().sign(&claims(now, &json!({ "aud": "http://other.test" }))));
+    process.signal(rustix::process::Signal::TERM);
+    assert!(process.ended().success());
+    let rest = process.said();
+    assert!(!rest.contains("signed"), "{rest}");
 }
 
 #[test]
