@@ -61,7 +61,7 @@ pub struct Redis {
     pub prefix: String,
     /// The longest wait for a connection and for an answer.
     pub timeout: Duration,
-    /// At the start, the longest wait while it loads its data; below the 90 s that systemd gives a start.
+    /// At the start, the longest wait while it loads its data; by default below the 90 s that systemd gives a start.
     pub loading_timeout: Duration,
 }
 

@@ -165,7 +165,11 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
     };
     let offer = match login.offer_presented(&token, asks).await {
         Ok(offer) => offer,
-        Err(refusal) => return refuse(proxy, &click, asked.as_deref(), &refusal).await,
+        Err(refusal) => {
+            // There is nothing to take turns for any more, and this may wait.
+            drop(turn);
+            return refuse(proxy, &click, asked.as_deref(), &refusal).await;
+        }
     };
     // The other redeeming has not ended, and has not consumed the token either: the hub must be very slow.
     let Some(turn) = turn else { return Ok(hub_down(proxy, &click, Some(offer.link()))) };

@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Consumed, IdempotencyKey, Inserted, Left, Link, Relay, Revoked, Seen, StoreError, StoreFuture, TokenStore,
+    Consumed, IdempotencyKey, Inserted, Link, Relay, Revoked, SealedAnswer, Seen, StoreError, StoreFuture,
+    TokenStore,
 };
 use crate::clock::{Clock, Moment};
 use crate::metrics::{Metrics, StoreCall};
@@ -111,19 +112,19 @@ impl MeasuredStore {
 }
 
 impl Relay for MeasuredStore {
-    fn begun(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()> {
-        self.relayed(|relay| relay.begun(digest, life))
+    fn begin(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()> {
+        self.relayed(|relay| relay.begin(digest, life))
     }
 
-    fn look(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen> {
-        self.relayed(|relay| relay.look(digest, name, life))
+    fn ask(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen> {
+        self.relayed(|relay| relay.ask(digest, name, life))
     }
 
     fn is_asked_for(&self, name: [u8; 32]) -> StoreFuture<'_, bool> {
         self.relayed(|relay| relay.is_asked_for(name))
     }
 
-    fn ended(&self, digest: TokenDigest, left: Option<Left>) -> StoreFuture<'_, ()> {
-        self.relayed(|relay| relay.ended(digest, left))
+    fn end(&self, digest: TokenDigest, left: Option<SealedAnswer>) -> StoreFuture<'_, ()> {
+        self.relayed(|relay| relay.end(digest, left))
     }
 }

@@ -28,7 +28,7 @@ pub use measured::MeasuredStore;
 pub use memory::MemoryStore;
 pub use redb::{FileError, RedbStore};
 pub use redis::{RedisError, RedisStore, ServerError};
-pub use relay::{Left, Relay, Seen};
+pub use relay::{Relay, SealedAnswer, Seen};
 
 /// How long the record of a link can be read after it has ended.
 pub const RETENTION: Duration = Duration::from_mins(10);

@@ -8,19 +8,19 @@ use crate::token::TokenDigest;
 /// Carries a word from one replica to another. Comfort, and no defence: it logs nobody in, and all of it may be lost.
 pub trait Relay: Send + Sync {
     /// A login with the token of this digest is under way, for `life` at most.
-    fn begun(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()>;
+    fn begin(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()>;
     /// What is known of that login; what was left under `name` is taken, by one caller at most. While the login is under
     /// way, and for `life` at most, `name` is asked for.
-    fn look(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen>;
+    fn ask(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen>;
     /// Whether somebody asks for `name`.
     fn is_asked_for(&self, name: [u8; 32]) -> StoreFuture<'_, bool>;
     /// The login has ended. `left` is its answer, for whoever asks for it.
-    fn ended(&self, digest: TokenDigest, left: Option<Left>) -> StoreFuture<'_, ()>;
+    fn end(&self, digest: TokenDigest, left: Option<SealedAnswer>) -> StoreFuture<'_, ()>;
 }
 
 /// Something that was left for whoever knows its name.
 #[derive(Debug)]
-pub struct Left {
+pub struct SealedAnswer {
     /// Its name.
     pub name: [u8; 32],
     /// What it is; nothing that a store can read.

@@ -128,3 +128,25 @@ fn a_page_asks_again_only_where_its_address_has_the_token() {
     let handed_over = browser.get(posted.location());
     assert_eq!((handed_over.status, handed_over.headers.get("refresh")), (403, None));
 }
+
+#[test]
+fn a_refusal_is_in_the_audit_although_the_browser_has_gone() {
+    let (hub, gate) = (FakeHub::start(), Gate::new());
+    let proxy = TestProxy::start(&hub);
+    let link = proxy.link("alice");
+    assert_eq!(proxy.browser().get(&link.target()).status, 302);
+    hub.forget();
+    let waits = gate.clone();
+    hub.on("/hub/api/user", move |_| {
+        waits.pass();
+        Then::Close
+    });
+    let gone = proxy.browser().navigate(&link.target()).begin();
+    hub.wait_for_path("/hub/api/user");
+    gone.close();
+    let refused = || proxy.audit().iter().filter(|line| line["event"] == "refused").count();
+    wait_until("it is recorded", || refused() == 1);
+    gate.open();
+    assert_eq!(proxy.browser().get("/hub/static/x").status, 200);
+    assert_eq!(refused(), 1);
+}

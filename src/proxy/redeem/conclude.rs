@@ -2,6 +2,7 @@
 //!
 //! Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
 
+use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::answers::page;
 use super::refuse::refuse;
-use super::relay::Common;
-use super::turns::{Browser, Redeeming};
+use super::relay::RelayKey;
+use super::turns::{Likeness, Redeeming};
 use super::{Answer, Click, form, state};
 use crate::body::RequestBody;
 use crate::login::next::form_encode;
@@ -27,7 +28,7 @@ use crate::proxy::{Proxy, api_only, cookies};
 use crate::token::Username;
 
 /// How long the second request of a double click may be on its way when the login of the first has ended.
-const ON_ITS_WAY: Duration = Duration::from_secs(2);
+pub const ON_ITS_WAY: Duration = Duration::from_secs(2);
 /// How often other replicas are asked for it meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -75,7 +76,28 @@ enum Outcome {
     /// The token was consumed.
     Concluded(Answer),
     /// It was not.
-    Refused(Box<Login>, Refusal),
+    Refused(Loser),
+}
+
+/// A login whose token somebody else has consumed. What its browser gets is for the request that waits to find out; if
+/// there is none any more, the refusal is recorded all the same.
+struct Loser(Option<(Box<Login>, Refusal)>);
+
+impl Loser {
+    async fn answer(mut self) -> Answer {
+        let Some((login, refusal)) = self.0.take() else { return Err(UpstreamError::Timeout.into()) };
+        let Login { proxy, click, asked, lease, .. } = *login;
+        lease.release();
+        refuse(&proxy, &click, asked.as_deref(), &refusal).await
+    }
+}
+
+impl Drop for Loser {
+    fn drop(&mut self) {
+        if let Some((login, refusal)) = self.0.take() {
+            login.proxy.shared.login.refused(&refusal, login.click.client());
+        }
+    }
 }
 
 impl Login {
@@ -87,11 +109,7 @@ impl Login {
         shutdown.spawn(Box::pin(self.conclude(turn, offer, done)));
         match outcome.await {
             Ok(Outcome::Concluded(answer)) => answer,
-            Ok(Outcome::Refused(login, refusal)) => {
-                let Self { proxy, click, asked, lease, .. } = *login;
-                lease.release();
-                refuse(&proxy, &click, asked.as_deref(), &refusal).await
-            }
+            Ok(Outcome::Refused(loser)) => loser.answer().await,
             Err(_) => Err(UpstreamError::Timeout.into()),
         }
     }
@@ -103,50 +121,41 @@ impl Login {
         let user = match login.redeem(offer, self.click.client()).await {
             Ok(user) => user,
             Err(refusal) => {
-                // What the browser gets is no business of one that has gone; the record is.
-                if let Err(Outcome::Refused(gone, refusal)) =
-                    done.send(Outcome::Refused(Box::new(self), refusal))
-                {
-                    login.refused(&refusal, gone.click.client());
-                }
+                let _unread = done.send(Outcome::Refused(Loser(Some((Box::new(self), refusal)))));
                 return;
             }
         };
-        let browser = Browser::of(&self.click);
         // An operator who wants no replay wants this one neither.
-        let joins = !login.rules().replay_grace.is_zero();
-        let common =
-            joins.then(|| Common::of(&proxy, &self.click.token, digest, &browser)).flatten().map(Box::new);
+        if login.rules().replay_grace.is_zero() {
+            let _unread = done.send(Outcome::Concluded(self.log_in(user, bound).await));
+            return;
+        }
+        let likeness = Likeness::of(&self.click);
+        let key = RelayKey::of(&proxy, &self.click.token, digest, &likeness).map(Box::new);
         let telling = pin!(async {
-            if let Some(common) = &common {
-                common.begin(&proxy).await;
+            if let Some(key) = &key {
+                key.begin(&proxy).await;
             }
         });
         // The browser waits for the hub, and not for the other replicas to be told.
-        let (answer, still_telling) = match select(pin!(self.log_in(user, bound)), telling).await {
+        let (answer, telling) = match select(pin!(self.log_in(user, bound)), telling).await {
             Either::Left((answer, telling)) => (answer, Some(telling)),
             Either::Right(((), login)) => (login.await, None),
         };
-        let tell_on = async {
-            if let Some(telling) = still_telling {
-                telling.await;
-            }
-        };
-        let asked_elsewhere = match done.send(Outcome::Concluded(answer)) {
-            // It comes back if the browser has gone away meanwhile.
-            Err(Outcome::Concluded(Ok(answer))) if joins => {
-                turn.leave(browser, answer);
-                tell_on.await;
-                second_click(&proxy, &turn, common.as_deref()).await
-            }
-            _ => {
+        // It comes back if the browser has gone away meanwhile.
+        let asked_elsewhere =
+            if let Err(Outcome::Concluded(Ok(answer))) = done.send(Outcome::Concluded(answer)) {
+                turn.leave(likeness, answer);
+                second_click(&proxy, turn, key.as_deref()).await
+            } else {
                 drop(turn);
-                tell_on.await;
                 None
-            }
-        };
-        if let Some(common) = &common {
-            common.end(&proxy, asked_elsewhere).await;
+            };
+        if let Some(telling) = telling {
+            telling.await;
+        }
+        if let Some(key) = &key {
+            key.end(&proxy, asked_elsewhere).await;
         }
     }
 
@@ -223,25 +232,24 @@ impl Login {
 /// is here or on its way. Gives the answer back if it is asked for at another replica.
 async fn second_click(
     proxy: &Proxy,
-    turn: &Redeeming,
-    common: Option<&Common>,
+    turn: Redeeming,
+    key: Option<&RelayKey>,
 ) -> Option<Response<ResponseBody>> {
     let asked = async {
-        match common {
-            Some(common) => {
-                while !common.is_asked_for(proxy).await {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
+        let Some(key) = key else { return pending().await };
+        loop {
+            match key.is_asked_for(proxy).await {
+                Some(true) => return,
+                Some(false) => tokio::time::sleep(LOOK_EVERY).await,
+                None => return pending().await,
             }
-            None => std::future::pending().await,
         }
     };
     tokio::select! {
         () = turn.taken() => None,
         () = asked => turn.take_back(),
-        () = tokio::time::sleep(ON_ITS_WAY) => {
-            turn.take_back();
-            None
-        }
+        () = tokio::time::sleep(ON_ITS_WAY) => None,
+        // No new request comes here, and there is no other replica that it could reach.
+        () = proxy.shared.shutdown.draining(), if key.is_none() => None,
     }
 }

@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 
 use super::answers::{location, page, plain};
 use super::{Answer, Click, conclude, form, relay};
-use crate::login::{Refusal, RefusalReason};
+use crate::login::{LoginService, Refusal, RefusalReason};
 use crate::pages::{Format, Page, Refused};
 use crate::proxy::target::Rejection;
 use crate::proxy::upstream::ResponseBody;
@@ -19,9 +19,33 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// After how many seconds her browser asks again.
 const ASK_AGAIN_SECONDS: u64 = 2;
 
+/// A refusal that is not in the audit yet. It gets there when this is dropped, also because the browser has gone.
+struct Unrecorded<'a> {
+    login: &'a LoginService,
+    refusal: &'a Refusal,
+    click: &'a Click,
+    is_none: bool,
+}
+
+impl Unrecorded<'_> {
+    /// It was no refusal, or it is recorded as another.
+    fn forget(mut self) {
+        self.is_none = true;
+    }
+}
+
+impl Drop for Unrecorded<'_> {
+    fn drop(&mut self) {
+        if !self.is_none {
+            self.login.refused(self.refusal, self.click.client());
+        }
+    }
+}
+
 /// The page of a link that is not honoured, or the way on for one whom it has served already.
 pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: &Refusal) -> Answer {
     let login = &proxy.shared.login;
+    let record = Unrecorded { login, refusal, click, is_none: false };
     match refusal {
         Refusal::Link { reason, link: Some(link) }
             if (*reason == RefusalReason::Used && login.is_within_grace(link))
@@ -31,12 +55,14 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
             if let Some((lease, current)) = Box::pin(visitor::of(proxy, &click.headers)).await {
                 lease.release();
                 if current.as_deref() == Some(link.grant.username.as_str()) {
+                    record.forget();
                     return go_on(proxy, click, link, asked);
                 }
             }
             if *reason == RefusalReason::Used
-                && let Some(answer) = Box::pin(relay::take(proxy, click, link)).await
+                && let Some(answer) = Box::pin(relay::ask(proxy, click, link)).await
             {
+                record.forget();
                 return Ok(answer);
             }
         }
@@ -45,10 +71,11 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
     if matches!(refusal, Refusal::Link { reason: RefusalReason::Unknown, .. }) {
         login.unknown_from(click.origin.client);
         if let Some(wait) = login.must_wait(click.origin.client) {
+            record.forget();
             return form::take_back(proxy, click, too_many_tries(proxy, click, wait));
         }
     }
-    login.refused(refusal, click.client());
+    drop(record);
     let refused = match refusal {
         Refusal::Next { error, .. } => {
             tracing::debug!(%error, "login: next refused");

@@ -1,8 +1,13 @@
 //! A login whose browser has given its request up, and sent it again to another replica: the answer reaches it there.
 //!
-//! It goes through the store only if it is asked for, once, and lives there for seconds. It is sealed with what the store
-//! never sees: the token, what makes two requests those of one browser, and the key of the assertion. Like `turns`, this
-//! is comfort and no defence.
+//! 1. This replica consumes the token and tells the store that its login is under way.
+//! 2. The other one finds the link used, sees that, and asks for the answer, again and again until its click's deadline.
+//! 3. When the hub has answered, and nobody here takes it within two seconds, this replica looks who asks. If it is a
+//!    request of the same [`Likeness`], the answer goes into the store; if not, it is dropped. The login has ended.
+//! 4. The other one takes it out.
+//!
+//! The answer is sealed with what the store never sees: the token, the likeness, and the key of the assertion if there is
+//! one. Like `turns`, this is comfort and no defence.
 
 use std::time::Duration;
 
@@ -15,19 +20,19 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::Click;
-use super::turns::{Browser, DOUBLE_CLICK};
+use super::turns::Likeness;
 use crate::body::collect;
 use crate::config::Config;
 use crate::proxy::Proxy;
 use crate::proxy::upstream::ResponseBody;
-use crate::store::{Left, Link, StoreError};
+use crate::store::{Link, SealedAnswer, StoreError};
 use crate::token::{LoginToken, TokenDigest};
 
 /// What the keys are for: no other use of a token makes the same ones.
 const PURPOSE: &[u8] = b"hublatch: an answer that was not taken, 1";
 /// The largest body that is kept; the hub answers a login with none.
 const BODY_BYTES_MAX: usize = 16 * 1024;
-/// How long an answer is kept for whoever asks for it, and how long asking counts.
+/// How long an answer lies in the store, and how long asking for it counts.
 const LIFE: Duration = Duration::from_secs(2);
 /// A login of which nothing is known after this time is over, or was none: the token went to the API.
 const FIRST_WORD: Duration = Duration::from_millis(50);
@@ -45,8 +50,8 @@ impl RelaySecret {
     }
 }
 
-/// What one browser's requests with one token have in common, and no others.
-pub struct Common {
+/// By what requests of one likeness with one token find an answer, and read it; and no others.
+pub struct RelayKey {
     digest: TokenDigest,
     /// Under which the answer lies.
     name: [u8; 32],
@@ -70,9 +75,9 @@ impl KeyType for TwoKeys {
     }
 }
 
-impl Common {
-    /// Of `browser` and the token `text`; none where no other replica shares the store.
-    pub fn of(proxy: &Proxy, text: &str, digest: TokenDigest, browser: &Browser) -> Option<Self> {
+impl RelayKey {
+    /// Of the token `text` in a request of this `likeness`; none where no other replica shares the store.
+    pub fn of(proxy: &Proxy, text: &str, digest: TokenDigest, likeness: &Likeness) -> Option<Self> {
         proxy.shared.login.store().relay()?;
         let none = Salt::new(HKDF_SHA256, &[]);
         let salt = match &proxy.shared.relay_secret.0 {
@@ -81,7 +86,7 @@ impl Common {
             None => LoginToken::parse(text).map(|_| &none)?,
         };
         let mut keys = Zeroizing::new([0_u8; 64]);
-        let (token, info) = (salt.extract(text.as_bytes()), [PURPOSE, &browser.spelled()]);
+        let (token, info) = (salt.extract(text.as_bytes()), [PURPOSE, &likeness.spelled()]);
         token.expand(&info, TwoKeys).and_then(|derived| derived.fill(&mut *keys)).ok()?;
         let (mut name, mut key) = ([0; 32], Zeroizing::new([0; 32]));
         name.copy_from_slice(&keys[..32]);
@@ -92,27 +97,24 @@ impl Common {
     /// Tells the other replicas that the token is consumed and its login under way.
     pub async fn begin(&self, proxy: &Proxy) {
         if let Some(relay) = proxy.shared.login.store().relay() {
-            told(relay.begun(self.digest, DOUBLE_CLICK).await);
+            told(relay.begin(self.digest, longest(proxy)).await);
         }
     }
 
-    /// Whether the browser waits for the answer at another replica.
-    pub async fn is_asked_for(&self, proxy: &Proxy) -> bool {
-        match proxy.shared.login.store().relay() {
-            Some(relay) => told(relay.is_asked_for(self.name).await).unwrap_or(false),
-            None => false,
-        }
+    /// Whether the answer is asked for at another replica; `None` if that cannot be known.
+    pub async fn is_asked_for(&self, proxy: &Proxy) -> Option<bool> {
+        told(proxy.shared.login.store().relay()?.is_asked_for(self.name).await)
     }
 
     /// Tells the other replicas that the login is over, and leaves the `answer` there.
     pub async fn end(&self, proxy: &Proxy, answer: Option<Response<ResponseBody>>) {
         let Some(relay) = proxy.shared.login.store().relay() else { return };
         let sealed = match answer {
-            Some(answer) => self.seal(answer).await,
+            Some(answer) => tokio::time::timeout(LIFE, self.seal(answer)).await.ok().flatten(),
             None => None,
         };
-        let left = sealed.map(|sealed| Left { name: self.name, sealed, life: LIFE });
-        told(relay.ended(self.digest, left).await);
+        let left = sealed.map(|sealed| SealedAnswer { name: self.name, sealed, life: LIFE });
+        told(relay.end(self.digest, left).await);
     }
 
     async fn seal(&self, answer: Response<ResponseBody>) -> Option<Vec<u8>> {
@@ -121,9 +123,8 @@ impl Common {
         let kept = Kept {
             status: head.status.as_u16(),
             headers: headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect(),
-            body: collect(body, BODY_BYTES_MAX, DOUBLE_CLICK).await.ok()?.to_vec(),
+            body: collect(body, BODY_BYTES_MAX, LIFE).await.ok()?.to_vec(),
         };
-        // Sealed in place, so that the cookies stay nowhere else.
         let mut text = serde_json::to_vec(&kept).ok()?;
         let nonce = self.cipher()?.seal_in_place_append_tag(Aad::empty(), &mut text).ok()?;
         Some([nonce.as_ref().as_slice(), &text].concat())
@@ -148,18 +149,21 @@ impl Common {
     }
 }
 
-/// The answer to a login with the used `link` that is under way at another replica, if the browser of `click` has asked
-/// for it: waits for the end, until the click's deadline.
-pub async fn take(proxy: &Proxy, click: &Click, link: &Link) -> Option<Response<ResponseBody>> {
+/// The answer to a login with the used `link` that is under way at another replica, for the same browser's `click`:
+/// asks for it until the click's deadline.
+pub async fn ask(proxy: &Proxy, click: &Click, link: &Link) -> Option<Response<ResponseBody>> {
     let login = &proxy.shared.login;
+    if !login.was_used_within(link, longest(proxy)) {
+        return None;
+    }
     let relay = login.store().relay()?;
-    let common = Common::of(proxy, &click.token, link.digest, &Browser::of(click))?;
-    let [mut pause, longest] = PAUSES;
+    let key = RelayKey::of(proxy, &click.token, link.digest, &Likeness::of(click))?;
+    let [mut pause, longest_pause] = PAUSES;
     let mut was_under_way = false;
-    while login.was_used_within(link, DOUBLE_CLICK) {
-        let seen = told(relay.look(link.digest, common.name, LIFE).await)?;
+    loop {
+        let seen = told(relay.ask(link.digest, key.name, LIFE).await)?;
         if let Some(sealed) = seen.sealed {
-            return common.open(&sealed);
+            return key.open(&sealed);
         }
         let may_begin = !was_under_way && login.was_used_within(link, FIRST_WORD);
         if !(seen.under_way || may_begin) || Instant::now() + pause > click.deadline {
@@ -167,11 +171,20 @@ pub async fn take(proxy: &Proxy, click: &Click, link: &Link) -> Option<Response<
         }
         was_under_way |= seen.under_way;
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(longest);
+        pause = (pause * 2).min(longest_pause);
     }
-    None
+}
+
+/// How long a login may be under way: the hub is asked to end one session and to begin another, and then a second click
+/// is waited for.
+fn longest(proxy: &Proxy) -> Duration {
+    2 * proxy.shared.rules.login_hub_timeout + super::conclude::ON_ITS_WAY
 }
 
 fn told<T>(outcome: Result<T, StoreError>) -> Option<T> {
-    outcome.inspect_err(|error| tracing::warn!(%error, "login: between replicas")).ok()
+    outcome
+        .inspect_err(
+            |error| tracing::warn!(%error, "login: a double click may not be joined between replicas"),
+        )
+        .ok()
 }

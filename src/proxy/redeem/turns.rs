@@ -14,7 +14,6 @@ use hyper::Response;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use super::Click;
 use crate::login::presented::Presented;
@@ -43,16 +42,17 @@ struct Slot {
 
 /// An answer whose browser went away before it came.
 struct Left {
-    by: Browser,
+    by: Likeness,
     answer: Response<ResponseBody>,
 }
 
 /// What two requests of one browser for one link have in common. The cookies among it: with others, somebody else may
-/// be logged in, and the answer was not made for that. And all by which it is decided whether to ask before a login:
-/// what one request need not be asked is nothing for another that must be.
+/// be logged in, and the answer was not made for that. And all that `gate::asks` looks at: what one request need not be
+/// asked is nothing for another that must be.
 #[derive(PartialEq, Eq)]
-pub struct Browser {
+pub struct Likeness {
     client: IpAddr,
+    /// By name.
     headers: Vec<(HeaderName, HeaderValue)>,
     confirmed: bool,
     handed_over: bool,
@@ -61,7 +61,7 @@ pub struct Browser {
     states: Vec<State>,
 }
 
-/// The headers that two requests of one browser for one link have in common.
+/// The headers that are part of it.
 const IN_COMMON: [&str; 6] =
     ["cookie", "user-agent", "origin", "referer", "sec-fetch-site", "sec-fetch-mode"];
 
@@ -71,24 +71,23 @@ impl std::fmt::Debug for Left {
     }
 }
 
-impl std::fmt::Debug for Browser {
+impl std::fmt::Debug for Likeness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Browser(redacted)")
+        f.write_str("Likeness(redacted)")
     }
 }
 
-impl Browser {
-    /// The browser of `click`.
+impl Likeness {
+    /// That of `click`.
     pub(super) fn of(click: &Click) -> Self {
         let in_common = |(name, _): &(&HeaderName, _)| IN_COMMON.contains(&name.as_str());
+        let headers = click.headers.iter().filter(in_common);
+        let mut headers: Vec<_> = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
+        // The order in the map depends on what was removed from it; that of lines of one name is kept.
+        headers.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
         Self {
             client: click.origin.client,
-            headers: click
-                .headers
-                .iter()
-                .filter(in_common)
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
+            headers,
             confirmed: click.confirmed,
             handed_over: click.handed_over,
             next: click.next.clone(),
@@ -97,13 +96,13 @@ impl Browser {
         }
     }
 
-    /// All of it, so that no two browsers spell the same.
-    pub(super) fn spelled(&self) -> Zeroizing<Vec<u8>> {
+    /// All of it, so that no two spell the same.
+    pub(super) fn spelled(&self) -> Vec<u8> {
         let Self { client, headers, confirmed, handed_over, next, others, states } = self;
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let states: Vec<_> = states.iter().map(State::as_bytes).collect();
-        let spelled = serde_json::to_vec(&(client, headers, confirmed, handed_over, next, others, states));
-        Zeroizing::new(spelled.expect("text and numbers are JSON"))
+        serde_json::to_vec(&(client, headers, confirmed, handed_over, next, others, states))
+            .expect("text and numbers are JSON")
     }
 }
 
@@ -132,7 +131,7 @@ pub async fn take(proxy: &Proxy, click: &Click, token: &Presented) -> Taken {
         match proxy.shared.turns.enter(token.digest()) {
             Turn::Mine(turn) => return Taken::Turn(turn),
             Turn::Wait(other) => {
-                match tokio::time::timeout_at(click.deadline, other.wait(&Browser::of(click))).await {
+                match tokio::time::timeout_at(click.deadline, other.wait(&Likeness::of(click))).await {
                     Ok(Some(answer)) => return Taken::Answer(answer),
                     Ok(None) => {}
                     Err(_) => return Taken::TooLate,
@@ -180,12 +179,12 @@ impl Slot {
 }
 
 impl Other {
-    /// Waits until the other is done, whatever became of it, or has left an answer for `browser`: it is taken.
-    pub async fn wait(self, browser: &Browser) -> Option<Response<ResponseBody>> {
+    /// Waits until the other is done, whatever became of it, or has left an answer for a request of this `likeness`: it is taken.
+    pub async fn wait(self, likeness: &Likeness) -> Option<Response<ResponseBody>> {
         loop {
             // Before the look: what is left after it wakes this.
             let news = self.0.news.notified();
-            if let Some(answer) = self.0.take(|left| left.by == *browser) {
+            if let Some(answer) = self.0.take(|left| left.by == *likeness) {
                 return Some(answer);
             }
             tokio::select! {
@@ -198,7 +197,7 @@ impl Other {
 
 impl Redeeming {
     /// Leaves an `answer` that its own request did not take for another one of the same browser.
-    pub fn leave(&self, by: Browser, answer: Response<ResponseBody>) {
+    pub fn leave(&self, by: Likeness, answer: Response<ResponseBody>) {
         *self.slot.lock() = Some(Left { by, answer });
         self.slot.news.notify_waiters();
     }

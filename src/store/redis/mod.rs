@@ -66,11 +66,19 @@ impl RedisStore {
     }
 
     async fn run(&self, script: &redis::Script, arguments: &[Vec<u8>]) -> Result<Reply, StoreError> {
+        self.heard.hear(self.call(script, arguments).await?)
+    }
+
+    async fn call(
+        &self,
+        script: &redis::Script,
+        arguments: &[Vec<u8>],
+    ) -> Result<Vec<redis::Value>, StoreError> {
         let mut invocation = script.key(&self.prefix);
         for argument in arguments {
             invocation.arg(argument.as_slice());
         }
-        self.heard.hear(self.connection.invoke(&invocation).await?)
+        self.connection.invoke(&invocation).await
     }
 }
 

@@ -6,43 +6,33 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::{FromRedisValue as _, Value};
 
-use super::super::relay::{Left, Relay, Seen};
-use super::super::{StoreError, StoreFuture};
+use super::super::StoreFuture;
+use super::super::relay::{Relay, SealedAnswer, Seen};
 use super::reply::damaged;
 use super::{RedisStore, digest_text};
 use crate::token::TokenDigest;
 
-impl RedisStore {
-    async fn tell(&self, script: &redis::Script, arguments: &[Vec<u8>]) -> Result<Vec<Value>, StoreError> {
-        let mut invocation = script.key(&self.prefix);
-        for argument in arguments {
-            invocation.arg(argument.as_slice());
-        }
-        self.connection.invoke(&invocation).await
-    }
-}
-
 impl Relay for RedisStore {
-    fn begun(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()> {
+    fn begin(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            self.tell(&self.scripts.begun, &[digest_text(digest), millis(life)]).await.map(|_| ())
+            self.call(&self.scripts.begin, &[digest_text(digest), millis(life)]).await.map(|_| ())
         })
     }
 
-    fn ended(&self, digest: TokenDigest, left: Option<Left>) -> StoreFuture<'_, ()> {
+    fn end(&self, digest: TokenDigest, left: Option<SealedAnswer>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let mut arguments = vec![digest_text(digest)];
-            if let Some(Left { name, sealed, life }) = left {
+            if let Some(SealedAnswer { name, sealed, life }) = left {
                 arguments.extend([name_text(name), sealed, millis(life)]);
             }
-            self.tell(&self.scripts.ended, &arguments).await.map(|_| ())
+            self.call(&self.scripts.end, &arguments).await.map(|_| ())
         })
     }
 
-    fn look(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen> {
+    fn ask(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen> {
         Box::pin(async move {
             let arguments = [digest_text(digest), name_text(name), millis(life)];
-            let answer = self.tell(&self.scripts.look, &arguments).await?;
+            let answer = self.call(&self.scripts.ask, &arguments).await?;
             let [under_way, sealed] = <[Value; 2]>::try_from(answer).map_err(|_| damaged())?;
             Ok(Seen {
                 under_way: bool::from_redis_value(under_way).map_err(|_| damaged())?,
@@ -53,7 +43,7 @@ impl Relay for RedisStore {
 
     fn is_asked_for(&self, name: [u8; 32]) -> StoreFuture<'_, bool> {
         Box::pin(async move {
-            let answer = self.tell(&self.scripts.asked, &[name_text(name)]).await?;
+            let answer = self.call(&self.scripts.asked, &[name_text(name)]).await?;
             let [asked] = <[Value; 1]>::try_from(answer).map_err(|_| damaged())?;
             bool::from_redis_value(asked).map_err(|_| damaged())
         })

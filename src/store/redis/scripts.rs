@@ -12,9 +12,9 @@ pub(super) struct Scripts {
     pub(super) revoke: Script,
     pub(super) revoke_user: Script,
     pub(super) ping: Script,
-    pub(super) begun: Script,
-    pub(super) ended: Script,
-    pub(super) look: Script,
+    pub(super) begin: Script,
+    pub(super) end: Script,
+    pub(super) ask: Script,
     pub(super) asked: Script,
 }
 
@@ -30,9 +30,9 @@ impl Scripts {
             revoke_user: script(include_str!("scripts/revoke_user.lua")),
             ping: script(include_str!("scripts/ping.lua")),
             // These concern no link, so they need nothing of what the others begin with.
-            begun: Script::new(include_str!("scripts/begun.lua")),
-            ended: Script::new(include_str!("scripts/ended.lua")),
-            look: Script::new(include_str!("scripts/look.lua")),
+            begin: Script::new(include_str!("scripts/begin.lua")),
+            end: Script::new(include_str!("scripts/end.lua")),
+            ask: Script::new(include_str!("scripts/ask.lua")),
             asked: Script::new(include_str!("scripts/asked.lua")),
         }
     }

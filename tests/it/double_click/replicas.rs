@@ -63,7 +63,7 @@ fn the_same_browser_gets_the_login_at_the_other() {
     let first = browser.navigate(&link.target()).begin();
     twins.hub.wait_for_path("/hub/login");
     let mut second = twins.other(&mut browser).navigate(&link.target()).begin();
-    twins.wait_for_call("look");
+    twins.wait_for_call("ask");
     twins.give_up(first);
     twins.gate.open();
     let answer = second.answer_to("GET").expect("an answer");
@@ -90,14 +90,33 @@ fn another_browser_does_not_and_nothing_is_left_for_it() {
         let first = browser.navigate(&link.target()).begin();
         twins.hub.wait_for_path("/hub/login");
         let mut second = twins.other(&mut browser).navigate(&link.target()).header(name, value).begin();
-        twins.wait_for_call("look");
+        twins.wait_for_call("ask");
         twins.give_up(first);
         twins.gate.open();
         assert_nobody(&second.answer_to("GET").expect("an answer"));
-        twins.wait_for_call("ended");
+        twins.wait_for_call("end");
         assert!(twins.store.sealed().is_empty(), "{name}");
         twins.assert_one_login();
     }
+}
+
+#[test]
+fn whoever_else_asks_there_does_not_cost_her_the_login() {
+    let twins = Twins::new("");
+    let link = twins.proxies[0].link("alice");
+    let mut browser = twins.proxies[0].browser();
+    let first = browser.navigate(&link.target()).begin();
+    twins.hub.wait_for_path("/hub/login");
+    let mut stranger =
+        twins.other(&mut browser).navigate(&link.target()).header("User-Agent", "another").begin();
+    twins.wait_for_call("ask");
+    let mut second = browser.navigate(&link.target()).begin();
+    wait_until("both ask", || twins.store.askers() == 2);
+    twins.give_up(first);
+    twins.gate.open();
+    assert_eq!(second.answer_to("GET").expect("an answer").status, 302);
+    assert_nobody(&stranger.answer_to("GET").expect("an answer"));
+    twins.assert_one_login();
 }
 
 #[test]
@@ -108,7 +127,7 @@ fn an_answer_that_nobody_asks_for_is_not_left() {
     let first = browser.navigate(&link.target()).begin();
     twins.give_up(first);
     twins.gate.open();
-    twins.wait_for_call("ended");
+    twins.wait_for_call("end");
     assert!(twins.store.sealed().is_empty());
     for late in [browser.get(&link.target()), twins.other(&mut browser).get(&link.target())] {
         assert_nobody(&late);
@@ -129,7 +148,7 @@ fn whoever_would_have_been_asked_gets_no_answer_that_was_not() {
         let mut victim = twins.proxies[usize::from(at_the_other)].browser();
         let mut second = victim.navigate(&link.target()).begin();
         if at_the_other {
-            twins.wait_for_call("look");
+            twins.wait_for_call("ask");
             twins.give_up(first);
         } else {
             wait_until("both are there", || twins.proxies[0].metric("hublatch_connections") == 2);
@@ -164,18 +183,18 @@ fn an_operator_who_wants_no_replay_has_none() {
 fn a_login_does_not_wait_for_a_store_that_is_silent() {
     let twins = Twins::new("");
     let (silent, until) = watch::channel(());
-    twins.store.arm(At::Each("begun"), Fault::Hangs(until));
+    twins.store.arm(At::Each("begin"), Fault::Hangs(until));
     twins.gate.open();
     let link = twins.proxies[0].link("alice");
     assert_eq!(twins.proxies[0].browser().get(&link.target()).status, 302);
-    assert!(!twins.store.calls().contains(&"ended"), "it is silent still");
+    assert!(!twins.store.calls().contains(&"end"), "it is silent still");
     drop(silent);
-    twins.wait_for_call("ended");
+    twins.wait_for_call("end");
 }
 
 #[test]
 fn a_store_that_fails_between_replicas_costs_nobody_the_login() {
-    for call in ["begun", "look", "is_asked_for", "ended"] {
+    for call in ["begin", "ask", "is_asked_for", "end"] {
         let twins = Twins::new("");
         twins.store.arm(At::Each(call), Fault::Fails);
         let link = twins.proxies[0].link("alice");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hublatch::clock::Moment;
 use hublatch::store::{
-    Consumed, IdempotencyKey, Inserted, Left, Link, MemoryStore, Relay, Revoked, Seen, StoreError,
+    Consumed, IdempotencyKey, Inserted, Link, MemoryStore, Relay, Revoked, SealedAnswer, Seen, StoreError,
     StoreFuture, TokenStore,
 };
 use hublatch::token::{LinkId, TokenDigest, Username};
@@ -68,6 +68,11 @@ impl FaultyStore {
     /// A sound one that replicas share.
     pub fn shared() -> Self {
         Self { words: Some(Mutex::default()), ..Self::new() }
+    }
+
+    /// How many likenesses have asked for an answer.
+    pub fn askers(&self) -> usize {
+        self.words.as_ref().map_or(0, |words| words.lock().unwrap().asked_for.len())
     }
 
     /// All answers that were ever left in it.
@@ -180,14 +185,14 @@ impl TokenStore for FaultyStore {
 }
 
 impl Relay for FaultyStore {
-    fn begun(&self, digest: TokenDigest, _life: Duration) -> StoreFuture<'_, ()> {
-        self.word("begun", |words| {
+    fn begin(&self, digest: TokenDigest, _life: Duration) -> StoreFuture<'_, ()> {
+        self.word("begin", |words| {
             words.under_way.insert(*digest.as_bytes());
         })
     }
 
-    fn look(&self, digest: TokenDigest, name: [u8; 32], _life: Duration) -> StoreFuture<'_, Seen> {
-        self.word("look", |words| {
+    fn ask(&self, digest: TokenDigest, name: [u8; 32], _life: Duration) -> StoreFuture<'_, Seen> {
+        self.word("ask", |words| {
             let under_way = words.under_way.contains(digest.as_bytes());
             let sealed = words.left.remove(&name);
             if under_way && sealed.is_none() {
@@ -201,8 +206,8 @@ impl Relay for FaultyStore {
         self.word("is_asked_for", |words| words.asked_for.contains(&name))
     }
 
-    fn ended(&self, digest: TokenDigest, left: Option<Left>) -> StoreFuture<'_, ()> {
-        self.word("ended", |words| {
+    fn end(&self, digest: TokenDigest, left: Option<SealedAnswer>) -> StoreFuture<'_, ()> {
+        self.word("end", |words| {
             words.under_way.remove(digest.as_bytes());
             if let Some(left) = left {
                 words.sealed.push(left.sealed.clone());
