@@ -213,7 +213,7 @@ fn why_a_token_that_an_app_has_signed_is_refused_stands_in_the_log() {
     let mut process = Process::start(&TestProxy::before(&hub).portal(&jwt).text());
     let address = process.address("public");
     process.address("management");
-    let now = SystemClock.now().wall.as_second();
+    let now = SystemClock::new().now().wall.as_second();
     let said = [
         (json!({ "aud": "http://other.test" }), "the aud is not ours"),
         (json!({ "exp": now + 3600 }), "exp - iat is longer than allowed, or nothing"),
