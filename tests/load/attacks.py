@@ -10,7 +10,7 @@ import multiprocessing
 import sys
 import time
 
-from running import (CORES, Hublatch, Process, Watch, exit_on_sigterm, free_port, settled, stop_all,
+from running import (CORES, LIMITS, Hublatch, Process, Watch, exit_on_sigterm, free_port, settled, stop_all,
                      tools)  # makes tests/bench known
 
 import hostile
@@ -42,7 +42,7 @@ class Targets:
         port = free_port()
         Process("hostile hub", [sys.executable, hostile.__file__, port], folder / "hostile.log", CORES).wait_for_port(port)
         self.plain, self.tls = Hublatch(folder, origin.port), Hublatch(folder, origin.port, tls=True)
-        self.hostile = Hublatch(folder, port)
+        self.hostile = Hublatch(folder, port, limits=LIMITS.replace("30s", "2s"))
 
 
 def run(attack, target, outcome):
