@@ -4,7 +4,8 @@
 #   tests/fuzz/run.sh [SECONDS [TARGET…]]
 #
 # What has been learnt stays in target/fuzz/corpus; an input that breaks a promise is kept in target/fuzz/artifacts and
-# fails the run. The report has executions and the edges that were reached (libFuzzer's `cov`).
+# fails the run. The report has executions and the edges that were reached (libFuzzer's `cov`). With FUZZ_SEED libFuzzer
+# draws the same numbers each time, so that what a short run finds is due to a change.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -65,7 +66,7 @@ one() {
   local words=tests/fuzz/words/$target.txt
   "$binaries/$target" "$output/corpus/$target" "$output/seeds/$target" \
     -artifact_prefix="$output/artifacts/$target/" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-    -print_final_stats=1 -max_len=4096 ${words:+$([ -f "$words" ] && echo "-dict=$words")} \
+    -print_final_stats=1 -max_len=4096 ${FUZZ_SEED:+-seed=$FUZZ_SEED} ${words:+$([ -f "$words" ] && echo "-dict=$words")} \
     >"$output/$target.log" 2>&1 || { tail -n 60 "$output/$target.log"; exit 1; }
 }
 
