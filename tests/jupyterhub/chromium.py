@@ -1,7 +1,5 @@
 """Chromium, as a person's browser."""
 
-import time
-
 from playwright.sync_api import expect
 
 import processes
@@ -42,13 +40,7 @@ def launcher(page):
 def wait_for(page, condition, what):
     """The first true value of `condition()`, while events of the page come in: they are told late, after what follows
     from them can be seen on it."""
-    deadline = time.monotonic() + processes.PATIENCE
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited for {what}"
-        page.wait_for_timeout(50)
+    return processes.wait_until(condition, processes.PATIENCE, what, pause=lambda: page.wait_for_timeout(50))
 
 
 def compute(page, notebook, code, result):

@@ -32,7 +32,7 @@ def free_port():
     return hold.getsockname()[1]
 
 
-def wait_until(condition, seconds, what):
+def wait_until(condition, seconds, what, pause=lambda: time.sleep(0.05)):
     """The first true value of `condition()`, or a failure that says what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
@@ -40,7 +40,7 @@ def wait_until(condition, seconds, what):
         if value:
             return value
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
+        pause()
 
 
 class Process:

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::slow_hub;
+use crate::support::browser::Sending;
 use crate::support::faulty_store::{At, Fault, FaultyStore};
 use crate::support::form::Form;
 use crate::support::proxy::wait_until;
-use crate::support::{Answer, Browser, FakeHub, Gate, TestProxy, Wire};
+use crate::support::{Answer, Browser, FakeHub, Gate, Issued, TestProxy, Wire};
 
 /// Two hublatch with one store, before a hub that answers a login when the gate is open.
 struct Twins {
@@ -38,6 +39,19 @@ impl Twins {
         wait_until("it is noticed", || self.proxies[0].metric("hublatch_connections") == 0);
     }
 
+    /// One browser's two requests for `link`: the first is given up when the second, which `change` may change, has asked
+    /// at the other one. Then the hub answers; what the second one gets.
+    fn second_click(&self, link: &Issued, change: impl FnOnce(Sending<'_>) -> Sending<'_>) -> Answer {
+        let mut browser = self.proxies[0].browser();
+        let first = browser.navigate(&link.target()).begin();
+        self.hub.wait_for_path("/hub/login");
+        let mut second = change(self.other(&mut browser).navigate(&link.target())).begin();
+        self.wait_for_call("ask");
+        self.give_up(first);
+        self.gate.open();
+        second.answer_to("GET").expect("an answer")
+    }
+
     fn wait_for_call(&self, name: &str) {
         wait_until(name, || self.store.calls().contains(&name));
     }
@@ -59,14 +73,7 @@ fn assert_nobody(answer: &Answer) {
 fn the_same_browser_gets_the_login_at_the_other() {
     let twins = Twins::new("");
     let link = twins.proxies[0].link("alice");
-    let mut browser = twins.proxies[0].browser();
-    let first = browser.navigate(&link.target()).begin();
-    twins.hub.wait_for_path("/hub/login");
-    let mut second = twins.other(&mut browser).navigate(&link.target()).begin();
-    twins.wait_for_call("ask");
-    twins.give_up(first);
-    twins.gate.open();
-    let answer = second.answer_to("GET").expect("an answer");
+    let answer = twins.second_click(&link, |request| request);
     assert_eq!((answer.status, answer.location()), (302, "/hub/home"), "{}", answer.text());
     assert_eq!(answer.headers.get("set-cookie"), Some("jupyterhub-hub-login=alice; Path=/hub/"));
     twins.assert_one_login();
@@ -86,14 +93,7 @@ fn another_browser_does_not_and_nothing_is_left_for_it() {
     ] {
         let twins = Twins::new("");
         let link = twins.proxies[0].link("alice");
-        let mut browser = twins.proxies[0].browser();
-        let first = browser.navigate(&link.target()).begin();
-        twins.hub.wait_for_path("/hub/login");
-        let mut second = twins.other(&mut browser).navigate(&link.target()).header(name, value).begin();
-        twins.wait_for_call("ask");
-        twins.give_up(first);
-        twins.gate.open();
-        assert_nobody(&second.answer_to("GET").expect("an answer"));
+        assert_nobody(&twins.second_click(&link, |request| request.header(name, value)));
         twins.wait_for_call("end");
         assert!(twins.store.sealed().is_empty(), "{name}");
         twins.assert_one_login();
