@@ -3,8 +3,8 @@
 //! The only place that knows all parts. Each public thread has a runtime, its own sockets and its own connections to
 //! the hub; the management listener has a thread of its own, so that it answers whatever the public side suffers.
 
-mod generation;
 mod reload;
+mod snapshot;
 mod threads;
 
 use std::io;
@@ -25,7 +25,7 @@ use crate::server::listener::{Address, BindError, Bound};
 use crate::shutdown::Shutdown;
 use crate::store::{self, MeasuredStore, OpenError, TokenStore};
 
-use generation::{Generation, Lasting};
+use snapshot::{SharedState, Snapshot};
 use threads::Serving;
 
 pub use reload::{ReloadError, Reloader};
@@ -83,7 +83,7 @@ pub enum StartError {
 }
 
 /// What a test sets and a process takes from the system.
-pub struct Surroundings {
+pub struct Dependencies {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random bytes.
@@ -96,7 +96,7 @@ pub struct Surroundings {
     pub inherited: Inherited,
 }
 
-impl Default for Surroundings {
+impl Default for Dependencies {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock::new()),
@@ -129,15 +129,15 @@ impl StartError {
 }
 
 /// Builds and binds everything `config` names, then runs it.
-pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, StartError> {
-    let Surroundings { clock, random, audit, store, mut inherited } = surroundings;
+pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, StartError> {
+    let Dependencies { clock, random, audit, store, mut inherited } = surroundings;
     let own_audit = audit.is_none();
     let metrics = Arc::new(Metrics::new());
     let store = match store {
         Some(store) => store,
         None => store::open(&config.store, &clock)?,
     };
-    let lasting = Lasting {
+    let lasting = SharedState {
         store: Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics))),
         audit: Arc::new(Audit::new(match audit {
             Some(sink) => sink,
@@ -157,7 +157,7 @@ pub fn start(config: &Config, surroundings: Surroundings) -> Result<Running, Sta
         hub: Arc::new(HubClient::new(config, Arc::clone(&lasting.metrics))?),
     };
     let login = LoginService::new(config, parts).ok_or(StartError::PublicUrl)?;
-    let generation = Generation::first(config.clone(), login, &lasting)?;
+    let generation = Snapshot::first(config.clone(), login, &lasting)?;
 
     let threads = config.public.runtimes();
     let management_bound =

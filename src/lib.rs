@@ -15,7 +15,7 @@
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
 //! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`dormant`] [`subscriber`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`poll_on_wake`] [`client_network`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -27,11 +27,11 @@
 //!
 //! # Walkthrough: a link is clicked
 //!
-//! 1. `server::framing` judges the raw bytes, `proxy::target` the request; what is ambiguous is refused.
+//! 1. `server::framing` judges the raw bytes, `proxy::validate` the request; what is ambiguous is refused.
 //! 2. `proxy::headers` and `proxy::identity` strip what no client may say, then add where the request came from.
-//! 3. `proxy::redeem`: is this a person's navigation? Is the link good (`LoginService::offer`)? Is the hub alive, and
-//!    who is this browser (`proxy::visitor`)? Must she be asked first?
-//! 4. `proxy::redeem::conclude`: consume (`LoginService::redeem`, the only maker of a `VerifiedUser`), end another
+//! 3. `proxy::login`: is this a person's navigation? Is the link good (`LoginService::offer`)? Is the hub alive, and
+//!    who is this browser (`proxy::hub_session`)? Must she be asked first?
+//! 4. `proxy::login::conclude`: consume (`LoginService::redeem`, the only maker of a `VerifiedUser`), end another
 //!    user's session, set the identity (`Identity::set` takes the `VerifiedUser` by value), send the login, once.
 //!
 //! # Walkthrough: a server is launched
@@ -39,8 +39,8 @@
 //! 1. An order with `launch` is judged (`LoginService::draw_up`); then the hub is asked to create the user and to start the
 //!    server (`HubClient::launch`); then the link is stored. What fails half-way says what was done.
 //! 2. The click is redeemed as any other, but the hub is told to lead the browser to our waiting page
-//!    (`login::launch`: a ticket in its path says for whom, which server, and where to go then).
-//! 3. `proxy::waiting`: whom the hub knows as the ticket's user sees how the server starts, from the hub's own events
+//!    (`login::spawn_ticket`: a ticket in its path says for whom, which server, and where to go then).
+//! 3. `proxy::launch_page`: whom the hub knows as the ticket's user sees how the server starts, from the hub's own events
 //!    (`hub::events`), and is sent into it when it is ready. Nothing of this is kept here.
 //!
 //! # Invariants
@@ -58,21 +58,21 @@ pub mod app;
 pub mod audit;
 pub mod body;
 pub mod cli;
+pub mod client_network;
 pub mod clock;
 pub mod config;
 pub mod deadline;
-pub mod dormant;
 pub mod hub;
 pub mod logging;
 pub mod login;
 pub mod metrics;
 pub mod pages;
+pub mod poll_on_wake;
 pub mod proxy;
 pub mod reloads;
 pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod store;
-pub mod subscriber;
 pub mod tls;
 pub mod token;

@@ -131,7 +131,7 @@ impl Acceptor {
     /// browser to shake hands in full. Not where clients prove certificates: a ticket would let in whom the authorities
     /// of today do not know.
     #[must_use]
-    pub fn with_tickets_of(mut self, earlier: &Self) -> Self {
+    pub fn carry_over(mut self, earlier: &Self) -> Self {
         if !self.proves_clients && !earlier.proves_clients {
             let mut config = ServerConfig::clone(&self.config);
             config.ticketer = Arc::clone(&earlier.config.ticketer);

@@ -51,9 +51,9 @@ fn has_secret_shape(text: &str, prefix: &str) -> bool {
 /// The secret in a login link: `hl_` and 43 base64url characters, 256 bits.
 ///
 /// It has no `Display`, its `Debug` is redacted and its memory is wiped when it is dropped.
-pub struct LoginToken(Zeroizing<String>);
+pub struct OpaqueToken(Zeroizing<String>);
 
-impl LoginToken {
+impl OpaqueToken {
     /// A new token from `random`.
     pub fn generate(random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
         secret(TOKEN_PREFIX, random).map(Self)
@@ -75,9 +75,9 @@ impl LoginToken {
     }
 }
 
-impl fmt::Debug for LoginToken {
+impl fmt::Debug for OpaqueToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LoginToken(redacted)")
+        f.write_str("OpaqueToken(redacted)")
     }
 }
 

@@ -15,7 +15,7 @@ use super::json::MemberError;
 use super::{Answer, allow, json_answer};
 use crate::config::Scope;
 use crate::hub::HubError;
-use crate::login::order::IssueError;
+use crate::login::issue_request::IssueError;
 use crate::login::{NoIssuer, Refusal};
 use crate::store::StoreError;
 use crate::token::UsernameError;

@@ -10,7 +10,7 @@ use super::{Answer, json_answer};
 use crate::audit::Client;
 use crate::config::Confirm;
 use crate::login::{Asked, LoginService, Refusal, RefusalReason};
-use crate::token::LoginToken;
+use crate::token::OpaqueToken;
 
 #[derive(Serialize)]
 struct NameJson<'a> {
@@ -32,7 +32,7 @@ pub(super) async fn exchange(
         login.refused(&refusal, client);
         ApiError::Refused(refusal)
     };
-    let token = LoginToken::parse(&text).ok_or_else(|| refused(unknown()))?;
+    let token = OpaqueToken::parse(&text).ok_or_else(|| refused(unknown()))?;
     let offer = login.offer(&token, Asked::default()).await.map_err(refused)?;
     // No browser is here, so a link that is bound to one has been refused above.
     // Nobody can be asked here, and what the app or the operator wants asked is not skipped.

@@ -9,12 +9,12 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, Place};
-use super::{Answer, AnswerBody};
+use super::{Answer, ApiBody};
 use crate::body::Pieces;
 use crate::config::App;
 use crate::hub::{Event, HubClient, Launched, written};
 use crate::login::LoginService;
-use crate::login::order::Draft;
+use crate::login::issue_request::PreparedLink;
 use crate::token::LinkId;
 
 /// How many servers of one batch are begun at a time: the hub is one process, and each begin takes it some time.
@@ -55,13 +55,13 @@ impl Done {
 /// Launches what `drafts` want, each with its `options`. In their order: what came of it, for those that want something.
 pub(super) async fn launch(
     hub: &HubClient,
-    drafts: &[Draft],
+    drafts: &[PreparedLink],
     options: &[Option<Map<String, Value>>],
     place: impl Fn(usize) -> Place,
 ) -> Result<(Vec<Option<Launched>>, Done), ApiError> {
     let mut done = Done::default();
     let mut outcomes = Vec::with_capacity(drafts.len());
-    let one = |(index, draft): (usize, &Draft)| {
+    let one = |(index, draft): (usize, &PreparedLink)| {
         let user = draft.username().as_str().to_owned();
         let server = draft.launch().map(|server| server.as_str().to_owned());
         let options = options.get(index).and_then(Option::as_ref);
@@ -104,18 +104,18 @@ pub(super) async fn progress(
     login: &LoginService,
     app: &App,
     id: &str,
-) -> Result<hyper::Response<AnswerBody>, ApiError> {
+) -> Result<hyper::Response<ApiBody>, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
     let link = login.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
     let server = link.grant.launch.ok_or(ApiError::NotLaunched)?;
     let body = match login.hub().events(link.grant.username.as_str(), server.as_str()).await {
-        Ok(events) => AnswerBody::Pieces(Pieces::of(events.into_stream())),
+        Ok(events) => ApiBody::Pieces(Pieces::of(events.into_stream())),
         Err(error) => match error.refused_with() {
             // The hub's words for a server that is not starting, and for one that never was.
             Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => {
                 let message = "the server is not running, and nobody is starting it".to_owned();
                 let event = Event { progress: 100, message, ready: false, failed: true };
-                AnswerBody::from(written(&event))
+                ApiBody::from(written(&event))
             }
             _ => return Err(ApiError::Launch { place: Place::Body, cause: error }),
         },

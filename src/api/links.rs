@@ -18,14 +18,14 @@ use super::order::{Asked, order};
 use super::{Answer, json_answer, launch};
 use crate::config::App;
 use crate::hub::Launched;
-use crate::login::order::{IssuedLink, OrderError};
+use crate::login::issue_request::{IssuedLink, OrderError};
 use crate::login::{Caller, LoginService};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
 use crate::token::LinkId;
 
 /// The most links in one batch.
 pub(super) const BATCH_MAX: usize = 1000;
-/// Draft "The Idempotency-Key HTTP Header Field" of the IETF's httpapi working group.
+/// PreparedLink "The Idempotency-Key HTTP Header Field" of the IETF's httpapi working group.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest idempotency key, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -53,7 +53,7 @@ impl Issuer<'_> {
         };
         let (orders, options): (Vec<_>, Vec<_>) =
             asked.into_iter().map(|Asked { order, options }| (order, options)).unzip();
-        let drafts = self.login.draw_up(self.caller, orders).map_err(&refused)?;
+        let drafts = self.login.prepare(self.caller, orders).map_err(&refused)?;
         let (launched, done) = launch::launch(self.login.hub(), &drafts, &options, &place).await?;
         match self.login.issue(&self.caller.app, drafts, key, self.client).await {
             Ok(issued) => Ok(issued.into_iter().zip(launched).collect()),

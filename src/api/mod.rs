@@ -30,7 +30,6 @@
 //!
 //! Knows nothing of connections, and nothing of the proxy.
 
-mod answer;
 mod auth;
 mod body;
 mod error;
@@ -41,6 +40,7 @@ mod launch;
 mod links;
 mod oauth;
 mod order;
+mod response;
 mod routes;
 mod verify;
 
@@ -62,13 +62,13 @@ use crate::login::{Caller, LoginService};
 use crate::reloads::Reloads;
 use crate::shutdown::Shutdown;
 
-use answer::{allow, answer, json_answer, without_body};
 use error::ApiError;
 use info::Info;
 use oauth::{Form, OAuthError};
+use response::{allow, answer, json_answer, without_body};
 use routes::{Endpoint, FORWARD_AUTH, find_route};
 
-pub use answer::{Answer, AnswerBody};
+pub use response::{Answer, ApiBody};
 pub use routes::{ROUTES, Route};
 
 /// The API, field by field, as `/api/v1/openapi.yaml` answers it.
@@ -121,7 +121,7 @@ impl Api {
     }
 
     /// Answers one request. Whatever it holds, there is an answer.
-    pub async fn answer<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Response<AnswerBody>
+    pub async fn answer<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Response<ApiBody>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -130,7 +130,7 @@ impl Api {
         let mut body = pin!(body);
         let mut answer = match self.dispatch(client, &head, body.as_mut()).await {
             Ok(answer) => answer,
-            Err(error) => error.into_answer().map(AnswerBody::Whole),
+            Err(error) => error.into_answer().map(ApiBody::Whole),
         };
         body::discard(&head.headers, body, self.body_timeout).await;
         // Links are credentials, and a cached status is a wrong one.
@@ -144,7 +144,7 @@ impl Api {
         client: Option<IpAddr>,
         head: &Parts,
         body: Pin<&mut B>,
-    ) -> Result<Response<AnswerBody>, ApiError>
+    ) -> Result<Response<ApiBody>, ApiError>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -157,7 +157,7 @@ impl Api {
             let caller = self.caller(&head.headers, Scope::Read).await?;
             return launch::progress(&self.login, &caller.app, segment).await;
         }
-        self.whole(client, head, body, route, segment).await.map(|answer| answer.map(AnswerBody::Whole))
+        self.whole(client, head, body, route, segment).await.map(|answer| answer.map(ApiBody::Whole))
     }
 
     /// The answer of an endpoint that answers at once.

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{Answer, json_answer};
 use crate::login::LoginService;
-use crate::login::hub_tokens::{Exchange, RevokedToken, Subject};
+use crate::login::hub_token_exchange::{Exchange, RevokedToken, Subject};
 use crate::shutdown::Shutdown;
 
 pub(super) use error::OAuthError;
@@ -61,7 +61,7 @@ pub(super) async fn token(
     let subject = form.get("subject_token").ok_or_else(|| missing("subject_token"))?;
     let kind = match form.get("subject_token_type") {
         Some(JWT) => Subject::Jwt,
-        Some(LOGIN_TOKEN) => Subject::LoginToken,
+        Some(LOGIN_TOKEN) => Subject::OpaqueToken,
         Some(_) => {
             let wrong = format!("subject_token_type must be {JWT} or {LOGIN_TOKEN}");
             return Err(OAuthError::request(wrong));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::json::{Fault, MemberError, Members};
-use crate::login::order::{Destination, Order};
+use crate::login::issue_request::{Destination, Order};
 use crate::token::State;
 
 /// The longest remark of an app, in bytes.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::generation::{Generation, InForce, Lasting, Live};
+use super::snapshot::{ActiveConfig, Live, SharedState, Snapshot};
 use super::{StartError, audit_sink};
 use crate::config::{Config, Faults, Unchangeable};
 use crate::metrics::{Reason, ResultLabel};
@@ -13,8 +13,8 @@ use crate::shutdown::Shutdown;
 /// Replaces the configuration.
 pub struct Reloader {
     live: Live,
-    lasting: Lasting,
-    in_force: Mutex<InForce>,
+    lasting: SharedState,
+    in_force: Mutex<ActiveConfig>,
     /// Whether the configuration says where the audit goes.
     own_audit: bool,
 }
@@ -41,8 +41,8 @@ pub enum ReloadError {
 
 impl Reloader {
     pub(super) fn new(
-        generation: Generation,
-        lasting: Lasting,
+        generation: Snapshot,
+        lasting: SharedState,
         management_shutdown: Shutdown,
         own_audit: bool,
     ) -> Self {
@@ -89,7 +89,7 @@ impl Reloader {
         if !refused.is_empty() {
             return Err(ReloadError::Addresses(refused));
         }
-        config.keep_unchangeable(old);
+        config.carry_over(old);
         let warnings: Vec<String> =
             config.warnings.iter().filter(|warning| !old.warnings.contains(warning)).cloned().collect();
         let audit = self.own_audit.then(|| audit_sink(&config.log.audit)).transpose()?;

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use socket2::Socket;
 use tokio::runtime::{Handle, Runtime};
 
-use super::generation::Live;
+use super::snapshot::Live;
 use crate::server::listener::{Bound, Listener};
 use crate::shutdown::Shutdown;
 

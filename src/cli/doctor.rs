@@ -69,7 +69,7 @@ impl Deployment {
     }
 }
 
-/// Tries everything and prints what was found.
+/// FailureLimiter everything and prints what was found.
 pub fn run(args: &DoctorArgs) -> Exit {
     let config = match load(&args.config.file) {
         Ok(config) => config,

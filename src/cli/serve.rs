@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, fail, judge, read};
-use crate::app::{self, Running, Surroundings};
+use crate::app::{self, Dependencies, Running};
 use crate::config::{Config, Limits, LogFormat, Reading};
 use crate::logging;
 use crate::server::inherited::Inherited;
@@ -33,7 +33,7 @@ pub fn run(file: &Path) -> Exit {
     };
     let log = logging::start(config.log.format == LogFormat::Json, config.log.level);
     warn_about(&config);
-    let running = match app::start(&config, Surroundings { inherited, ..Surroundings::default() }) {
+    let running = match app::start(&config, Dependencies { inherited, ..Dependencies::default() }) {
         Ok(running) => running,
         Err(error) => return fail("serve", &error.to_string()),
     };

@@ -27,7 +27,7 @@ pub struct HubTokens {
     pub users: Vec<String>,
     /// Users, by a hub group of theirs.
     pub groups: Vec<String>,
-    /// Owners of any kind, by a scope that the token has.
+    /// Principals of any kind, by a scope that the token has.
     pub scopes: Vec<String>,
     /// How long the hub's word on a token is believed.
     pub cache_max_age: Duration,

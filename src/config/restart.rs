@@ -35,7 +35,7 @@ impl Config {
     }
 
     /// Takes from `old`, which runs, what cannot be brought into force without a restart.
-    pub fn keep_unchangeable(&mut self, old: &Self) {
+    pub fn carry_over(&mut self, old: &Self) {
         self.public.threads = old.public.threads;
         self.store = old.store.clone();
         self.log.format = old.log.format;

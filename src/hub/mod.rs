@@ -4,11 +4,11 @@
 //! does not look like the hub's own answer counts for nothing, so that a page of some proxy is not taken for "there is
 //! no such user". Never on the path of a browser's request to the hub. Knows nothing of links.
 
-mod answer;
 mod checks;
 mod error;
 mod events;
 mod launch;
+mod response;
 mod servers;
 mod tokens;
 mod users;
@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::metrics::{HubCallLabels, Metrics, Reason};
 use crate::tls;
 
-use answer::Answer;
+use response::HubResponse;
 
 pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
@@ -123,8 +123,8 @@ impl HubClient {
     }
 
     /// The whole answer of the hub, whatever it says; an error if it is none.
-    async fn ask(&self, call: Call, request: RequestBuilder) -> Result<Answer, HubError> {
-        let whole = async { Answer::read(call, self.send(call, request).await?).await };
+    async fn ask(&self, call: Call, request: RequestBuilder) -> Result<HubResponse, HubError> {
+        let whole = async { HubResponse::read(call, self.send(call, request).await?).await };
         self.timed(call, whole).await
     }
 

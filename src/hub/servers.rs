@@ -8,7 +8,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::answer::Answer;
+use super::response::HubResponse;
 use super::users::Server;
 use super::{Call, HubClient, HubError, unreachable};
 
@@ -111,7 +111,7 @@ impl HubClient {
             if response.status() == StatusCode::OK && is_events {
                 return Ok(response);
             }
-            Err(Answer::read(call, response).await?.is_not_the_hubs())
+            Err(HubResponse::read(call, response).await?.is_not_the_hubs())
         };
         let response = self.timed(call, begun).await?;
         Ok(Progress { response, stall: self.timeout })

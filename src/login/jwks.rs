@@ -89,7 +89,7 @@ impl Keys {
 
     /// Takes over the keys that `earlier` knows of the same server. They are asked for anew when one is needed: after a
     /// reload, a key that the server has taken back is honoured no more.
-    pub fn learn_from(&mut self, earlier: &Self) {
+    pub fn carry_over(&mut self, earlier: &Self) {
         if let (Self::Fetched(new), Self::Fetched(old)) = (self, earlier)
             && new.url == old.url
         {

@@ -25,7 +25,7 @@ const ID_BYTES_MAX: usize = 255;
 
 /// One app that signs its own tokens.
 #[derive(Debug)]
-pub struct Signatory {
+pub struct JwtIssuer {
     /// The app.
     pub app: Arc<App>,
     jwt: Jwt,
@@ -86,27 +86,27 @@ pub enum Unverified {
 
 /// The apps that sign their own tokens.
 #[derive(Debug)]
-pub struct Signatories {
-    apps: Vec<Signatory>,
+pub struct JwtIssuers {
+    apps: Vec<JwtIssuer>,
     services: Arc<Services>,
 }
 
-impl Signatories {
+impl JwtIssuers {
     /// Those among `apps`.
     pub fn new(apps: &[Arc<App>], services: Arc<Services>) -> Self {
         let signatory = |app: &Arc<App>| {
             let jwt = app.jwt.clone()?;
-            Some(Signatory { app: Arc::clone(app), keys: Keys::new(&jwt), jwt })
+            Some(JwtIssuer { app: Arc::clone(app), keys: Keys::new(&jwt), jwt })
         };
         Self { apps: apps.iter().filter_map(signatory).collect(), services }
     }
 
     /// The same apps, asking by `services`, with the keys that `earlier` has learnt from the same servers.
     #[must_use]
-    pub fn in_place_of(mut self, earlier: &Self, services: Arc<Services>) -> Self {
+    pub fn carry_over(mut self, earlier: &Self, services: Arc<Services>) -> Self {
         for signatory in &mut self.apps {
             if let Some(before) = earlier.apps.iter().find(|before| before.app.name == signatory.app.name) {
-                signatory.keys.learn_from(&before.keys);
+                signatory.keys.carry_over(&before.keys);
             }
         }
         Self { services, ..self }
@@ -118,7 +118,7 @@ impl Signatories {
     }
 
     /// The claims of `token` and the app that has signed it. Its times are for the caller to judge.
-    pub async fn verify(&self, token: &str, now: Moment) -> Result<(&Signatory, Claims), Unverified> {
+    pub async fn verify(&self, token: &str, now: Moment) -> Result<(&JwtIssuer, Claims), Unverified> {
         // Says which key is to be asked; believed only when that one has signed it.
         let issuer = jsonwebtoken::dangerous::insecure_decode_claims::<Issuer>(token)
             .map_err(|_| Unverified::Bad("no JWT"))?;

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use super::LoginService;
+use super::issue_request::{
+    Destination, IssueError, IssuedLink, Order, OrderError, PreparedLink, fits_a_header,
+};
 use super::issuer::Caller;
-use super::live::second_of;
+use super::live_link_quota::second_of;
 use super::next::{Next, NextError, form_encode};
-use super::order::{Destination, Draft, IssueError, IssuedLink, Order, OrderError, fits_a_header};
 use crate::audit::{Client, Event, Record};
 use crate::config::App;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus};
-use crate::token::{LinkId, LoginGrant, LoginToken, ServerName, Username};
+use crate::token::{LinkId, LoginGrant, OpaqueToken, ServerName, Username};
 
 /// Where an order leads.
 #[derive(Default)]
@@ -24,7 +26,7 @@ struct Aim {
 
 impl LoginService {
     /// Judges each of `orders` and draws its link up; one that is bad spoils all. Stores nothing.
-    pub fn draw_up(&self, caller: &Caller, orders: Vec<Order>) -> Result<Vec<Draft>, OrderError> {
+    pub fn prepare(&self, caller: &Caller, orders: Vec<Order>) -> Result<Vec<PreparedLink>, OrderError> {
         let count = u32::try_from(orders.len()).unwrap_or(u32::MAX);
         let limited = |retry_after| OrderError::whole(IssueError::RateLimited { retry_after });
         self.apps.charge(&caller.app, count).map_err(limited)?;
@@ -40,7 +42,7 @@ impl LoginService {
     pub async fn issue(
         &self,
         app: &App,
-        drafts: Vec<Draft>,
+        drafts: Vec<PreparedLink>,
         key: Option<IdempotencyKey>,
         client: Option<IpAddr>,
     ) -> Result<Vec<IssuedLink>, OrderError> {
@@ -48,7 +50,7 @@ impl LoginService {
         let now = self.clock.now();
         let mut links = Vec::with_capacity(drafts.len());
         let mut issued = Vec::with_capacity(drafts.len());
-        for Draft { mut link, login_token, lifetime } in drafts {
+        for PreparedLink { mut link, login_token, lifetime } in drafts {
             (link.issued, link.expires) = (now, now.plus(lifetime));
             issued.push(IssuedLink {
                 id: link.id.clone(),
@@ -99,7 +101,7 @@ impl LoginService {
     }
 
     /// Judges one order and makes its link and token.
-    fn judge_order(&self, caller: &Caller, order: Order) -> Result<Draft, IssueError> {
+    fn judge_order(&self, caller: &Caller, order: Order) -> Result<PreparedLink, IssueError> {
         let app = &*caller.app;
         let username = self.rules.usernames.parse(&order.username)?;
         if !app.allows_user(&username) {
@@ -122,7 +124,7 @@ impl LoginService {
         if self.rules.require_state && order.state.is_none() {
             return Err(IssueError::StateRequired);
         }
-        let login_token = LoginToken::generate(&*self.random)?;
+        let login_token = OpaqueToken::generate(&*self.random)?;
         let now = self.clock.now();
         let link = Link {
             id: LinkId::generate(&*self.random)?,
@@ -145,7 +147,7 @@ impl LoginService {
             used_at: None,
             note: order.note,
         };
-        Ok(Draft { link, login_token, lifetime })
+        Ok(PreparedLink { link, login_token, lifetime })
     }
 
     /// Where an order leads. Into a server that is launched, and in API-only mode into any, the way is straight: there the
@@ -178,7 +180,7 @@ impl LoginService {
     }
 
     /// `https://hub.example.org/hub/login?login_token=…&next=…`
-    fn url(&self, token: &LoginToken, next: Option<&str>) -> String {
+    fn url(&self, token: &OpaqueToken, next: Option<&str>) -> String {
         let mut url = format!(
             "{}{}?{}={}",
             self.rules.origin,

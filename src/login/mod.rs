@@ -3,30 +3,30 @@
 //! Decides, and asks the store; knows nothing of connections, cookies or pages. The only place that can make a
 //! [`VerifiedUser`].
 
-pub mod apps;
+pub mod applications;
 pub mod assertion;
-mod exchange;
-pub mod hub_tokens;
+mod external_token;
+pub mod hub_token_exchange;
+pub mod issue_request;
 mod issuer;
+mod judge;
 mod jwks;
 pub mod jwt;
-pub mod launch;
 pub mod link;
-mod live;
+mod live_link_quota;
+pub mod login_token;
 pub mod next;
-mod offer;
-pub mod order;
-pub mod owners;
 pub mod parameter;
-pub mod presented;
+pub mod principals;
 pub mod query;
+mod rate;
 mod record;
 mod redeem;
 mod refusal;
 mod revoke;
 pub mod service;
 mod signed;
-mod tries;
+pub mod spawn_ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,16 +41,16 @@ use crate::metrics::Metrics;
 use crate::store::TokenStore;
 use crate::token::{BrowserSecret, NoRandomness, UsernameRule};
 
-use apps::Apps;
-use jwt::Signatories;
-use launch::Tickets;
+use applications::Apps;
+use jwt::JwtIssuers;
 use next::NextRule;
 use parameter::Parameter;
+use rate::FailureLimiter;
 use service::Services;
-use tries::Tries;
+use spawn_ticket::Tickets;
 
 pub use issuer::{Caller, NoIssuer};
-pub use offer::{Asked, Offer};
+pub use judge::{Asked, ValidatedToken};
 pub use redeem::VerifiedUser;
 pub use refusal::{Refusal, RefusalReason};
 
@@ -94,8 +94,8 @@ pub struct LoginService {
     /// None: no `[hub_tokens]`.
     checks: Option<TokenChecks>,
     services: Arc<Services>,
-    signatories: Signatories,
-    tries: Tries,
+    signatories: JwtIssuers,
+    tries: FailureLimiter,
     /// None: no server can be launched.
     tickets: Option<Tickets>,
     /// When this service began to remember.
@@ -159,17 +159,17 @@ impl LoginService {
             metrics,
             hub,
             checks,
-            signatories: Signatories::new(&config.apps, Arc::clone(&services)),
+            signatories: JwtIssuers::new(&config.apps, Arc::clone(&services)),
             services,
             tickets,
-            tries: Tries::new(config.limits.unknown_tokens_per_minute),
+            tries: FailureLimiter::new(config.limits.unknown_tokens_per_minute),
             started,
         })
     }
 
     /// The service of another `config`, with its `hub`, in place of this one: it remembers what this one does, but not
     /// what another hub has said.
-    pub fn succeeded_by(&self, config: &Config, hub: Arc<HubClient>) -> Option<Self> {
+    pub fn carry_over(&self, config: &Config, hub: Arc<HubClient>) -> Option<Self> {
         let parts = Parts {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
@@ -180,10 +180,10 @@ impl LoginService {
         };
         let new = Self::new(config, parts)?;
         Some(Self {
-            apps: new.apps.in_place_of(&self.apps),
-            signatories: new.signatories.in_place_of(&self.signatories, Arc::clone(&self.services)),
+            apps: new.apps.carry_over(&self.apps),
+            signatories: new.signatories.carry_over(&self.signatories, Arc::clone(&self.services)),
             services: Arc::clone(&self.services),
-            tries: new.tries.in_place_of(&self.tries),
+            tries: new.tries.carry_over(&self.tries),
             started: self.started,
             ..new
         })

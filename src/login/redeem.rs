@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::offer::{Offer, Taken};
+use super::judge::{Taken, ValidatedToken};
 use super::refusal::ended;
-use super::{LoginService, Refusal, RefusalReason, live};
+use super::{LoginService, Refusal, RefusalReason, live_link_quota};
 use crate::audit::{Client, Event};
 use crate::store::{Consumed, Link};
 use crate::token::{LinkId, LoginGrant, Username};
@@ -51,7 +51,7 @@ impl VerifiedUser {
 
 impl LoginService {
     /// Consumes the token of `offer`: the one success of its life makes the user a verified one.
-    pub async fn redeem(&self, offer: Offer, client: Client<'_>) -> Result<VerifiedUser, Refusal> {
+    pub async fn redeem(&self, offer: ValidatedToken, client: Client<'_>) -> Result<VerifiedUser, Refusal> {
         let link = self.take(offer, client).await?;
         self.metrics.links_redeemed.inc();
         self.record(Event::Redeemed, Some(&link), client, None);
@@ -59,13 +59,13 @@ impl LoginService {
     }
 
     /// The link of `offer`, taken from everybody else.
-    async fn take(&self, offer: Offer, client: Client<'_>) -> Result<Box<Link>, Refusal> {
+    async fn take(&self, offer: ValidatedToken, client: Client<'_>) -> Result<Box<Link>, Refusal> {
         let link = offer.link;
         match offer.taken {
             Taken::Burnt { since } => self.burn(&link, since, client).await.map(|()| Box::new(link)),
             Taken::Consumed => match self.store.consume(link.digest, self.clock.now()).await? {
                 Consumed::Granted(link) => {
-                    self.apps.discount(&link.grant.app, live::second_of(&link));
+                    self.apps.discount(&link.grant.app, live_link_quota::second_of(&link));
                     Ok(link)
                 }
                 Consumed::Unknown => Err(Refusal::link(RefusalReason::Unknown, None)),

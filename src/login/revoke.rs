@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{LoginService, live};
+use super::{LoginService, live_link_quota};
 use crate::audit::{Client, Event, Record};
 use crate::config::App;
 use crate::store::{Link, LinkStatus, Revoked, StoreError};
@@ -32,7 +32,7 @@ impl LoginService {
         if revoked == Revoked::Dead
             && let Some(link) = pending
         {
-            self.apps.discount(&link.grant.app, live::second_of(&link));
+            self.apps.discount(&link.grant.app, live_link_quota::second_of(&link));
             self.audit.write(&Record {
                 timestamp: self.clock.now().wall,
                 event: Event::Revoked,

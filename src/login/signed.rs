@@ -10,7 +10,7 @@
 
 use jiff::Timestamp;
 
-use super::jwt::{Claims, Signatory, Unverified};
+use super::jwt::{Claims, JwtIssuer, Unverified};
 use super::{LoginService, Refusal, RefusalReason};
 use crate::audit::{Client, Event};
 use crate::clock::Moment;
@@ -65,7 +65,7 @@ impl LoginService {
     }
 
     /// The link that would have been issued for these claims.
-    fn link_of(&self, signatory: &Signatory, claims: &Claims) -> Result<Link, Refusal> {
+    fn link_of(&self, signatory: &JwtIssuer, claims: &Claims) -> Result<Link, Refusal> {
         let refused = |reason| Refusal::link(reason, None);
         let now = self.clock.now();
         let username =
@@ -78,7 +78,9 @@ impl LoginService {
                 return Err(refused(RefusalReason::Unknown));
             }
         };
-        if !signatory.app.may(Scope::Issue) || !super::order::fits_a_header(claims.groups.as_deref(), None) {
+        if !signatory.app.may(Scope::Issue)
+            || !super::issue_request::fits_a_header(claims.groups.as_deref(), None)
+        {
             return Err(refused(RefusalReason::NotAllowed));
         }
         Ok(Link {

@@ -1,6 +1,6 @@
 //! Holds the colours of the style against the contrast that WCAG 2.2 asks for at level AA.
 
-use super::look::OUR_STYLE as STYLE;
+use super::theme::OUR_STYLE as STYLE;
 
 /// What is written on what, and the least ratio: 4.5 for text (WCAG § 1.4.3), 3 for signs and borders (§ 1.4.11).
 const PAIRS: [(&str, &str, f64); 15] = [

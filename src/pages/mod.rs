@@ -3,18 +3,18 @@
 //! Knows nothing of tokens, requests or the hub: the caller says which page, this says how it looks. The pages work
 //! without script, load nothing, and tell nothing but the names that the caller gives.
 
+mod catalog;
 #[cfg(test)]
 mod contrast;
 mod format;
 mod language;
-mod look;
-mod notice;
 mod page;
+mod page_content;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
 mod tests;
-mod words;
+mod theme;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -30,9 +30,9 @@ use crate::config::{Config, Fault, Faults, Language, Pages as Wanted, PublicUrl}
 
 pub use format::Format;
 use language::LANGUAGES;
-use look::{Look, markup, plain};
-use notice::{Notice, Sign};
 pub use page::{Page, Refused, Start};
+use page_content::{Icon, PageContent};
+use theme::{Theme, markup, plain};
 
 /// What moves the progress bar of a server that starts.
 const SCRIPT: &str = include_str!("waiting.js");
@@ -42,7 +42,7 @@ const REFRESH_SECONDS: u64 = 3;
 /// Renders the few pages that hublatch itself shows.
 #[derive(Debug)]
 pub struct Pages {
-    look: Look,
+    look: Theme,
     /// The one language; none: the reader's.
     language: Option<Language>,
     name: Option<String>,
@@ -79,7 +79,7 @@ impl Pages {
         public: &PublicUrl,
         ancestors: Option<&str>,
     ) -> Result<Self, Faults> {
-        let (look, faults) = Look::with(&wanted.templates);
+        let (look, faults) = Theme::with(&wanted.templates);
         let logo = wanted
             .logo
             .as_ref()
@@ -184,7 +184,7 @@ impl Pages {
     }
 
     /// Everything that a template can print: `config/reference.toml` tells operators of it.
-    fn words(&self, page: &Page<'_>, notice: &Notice<'_>, language: Language, style: Value) -> Value {
+    fn words(&self, page: &Page<'_>, notice: &PageContent<'_>, language: Language, style: Value) -> Value {
         let words = language.words();
         let (heading, what, advice, names, form) = match page {
             Page::Confirm { username, current, action, fields } => {
@@ -268,7 +268,7 @@ impl Pages {
     }
 }
 
-impl Sign {
+impl Icon {
     fn name(self) -> &'static str {
         match self {
             Self::Person => "person",
@@ -279,7 +279,7 @@ impl Sign {
     }
 }
 
-fn json(status: StatusCode, notice: &Notice<'_>) -> String {
+fn json(status: StatusCode, notice: &PageContent<'_>) -> String {
     let sentence = format!("{}. {}", notice.said.title, notice.said.what);
     let message = notice.detail.unwrap_or(&sentence);
     let told = Told { status: status.as_u16(), message, code: notice.code };
@@ -299,7 +299,7 @@ fn form_action(public: &PublicUrl) -> String {
 
 /// Nothing may load, frame, script or rebase the page; only its own style, known by its hash, and the logo within it
 /// apply; and what `more` says.
-fn content_security_policy(look: &Look, more: &str, form_action: &str, ancestors: &str) -> HeaderValue {
+fn content_security_policy(look: &Theme, more: &str, form_action: &str, ancestors: &str) -> HeaderValue {
     let hash = |style: &str| format!("'{}'", sha256(style));
     let styles = look.styles().map(hash).collect::<Vec<_>>().join(" ");
     let policy = format!(

@@ -7,11 +7,11 @@
 use hyper::header::{HeaderMap, SET_COOKIE};
 use hyper::{Method, Response, StatusCode};
 
+use super::accept::AcceptHeaders;
 use super::error::ProxyError;
-use super::redeem::{gate, page};
+use super::login::{browser_checks, page};
 use super::upstream::ResponseBody;
-use super::wishes::Wishes;
-use super::{Passing, Proxy};
+use super::{Proxy, RequestContext};
 use crate::pages::{Format, Page};
 
 type Answer = Result<Response<ResponseBody>, ProxyError>;
@@ -29,17 +29,17 @@ enum Owner<'p> {
 }
 
 /// Passes a request on, and puts a page of ours in the place of one that the hub would not style.
-pub(super) async fn pass(proxy: &Proxy, passing: Passing) -> Answer {
-    let headers = passing.request.headers();
-    let navigates = *passing.request.method() == Method::GET
-        && passing.upgrade.is_none()
-        && passing.format() != Format::Json
-        && gate::is_navigation(proxy, headers);
+pub(super) async fn forward(proxy: &Proxy, context: RequestContext) -> Answer {
+    let headers = context.request.headers();
+    let navigates = *context.request.method() == Method::GET
+        && context.upgrade.is_none()
+        && context.format() != Format::Json
+        && browser_checks::is_navigation(proxy, headers);
     if !navigates {
-        return proxy.pass(passing).await;
+        return proxy.forward(context).await;
     }
-    let (format, path) = (passing.format(), passing.request.uri().path().to_owned());
-    let answer = proxy.pass(passing).await?;
+    let (format, path) = (context.format(), context.request.uri().path().to_owned());
+    let answer = proxy.forward(context).await?;
     if !answer.status().is_client_error() && !answer.status().is_server_error() {
         return Ok(answer);
     }
@@ -73,7 +73,7 @@ pub(super) async fn pass(proxy: &Proxy, passing: Passing) -> Answer {
 pub(super) fn of_login(
     proxy: &Proxy,
     answer: Response<ResponseBody>,
-    wishes: &Wishes,
+    wishes: &AcceptHeaders,
 ) -> Response<ResponseBody> {
     if !proxy.shared.login.rules().api_only || answer.status().is_redirection() {
         return answer;

@@ -3,8 +3,8 @@
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use super::target::Rejection;
 use super::upstream::{ResponseBody, UpstreamError};
+use super::validate::Rejection;
 use crate::body::CollectError;
 use crate::login::assertion::AssertionError;
 use crate::pages::{Format, Page, Pages};

@@ -12,7 +12,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Version};
 use ipnet::IpNet;
 
-use super::found::Found;
+use super::header_scan::HeaderScan;
 use super::request_id::X_REQUEST_ID;
 use crate::config::PublicUrl;
 use crate::login::parameter::Parameter;
@@ -153,7 +153,7 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Removes what must not go upstream from a request: hop-by-hop headers and what `Connection` names, every spelling of
 /// an identity, every forwarding header, a Referer with a token.
-pub fn strip_request(headers: &mut HeaderMap, found: Found, parameter: &Parameter) {
+pub fn strip_request(headers: &mut HeaderMap, found: HeaderScan, parameter: &Parameter) {
     if found.connection {
         strip_named_by_connection(headers);
         headers.remove(CONNECTION);

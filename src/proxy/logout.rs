@@ -7,21 +7,24 @@ use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY, SET_C
 use hyper::{Method, Response, StatusCode};
 
 use super::error::ProxyError;
-use super::redeem::is_navigation;
+use super::login::is_navigation;
 use super::upstream::ResponseBody;
-use super::{Passing, Proxy, api_only, cookies};
+use super::{Proxy, RequestContext, api_only, cookies};
 
 /// Passes a logout to the hub. Unless the hub refuses it, the tunnels of the session are closed, and a person's browser
 /// is sent to `login.after_logout_url` instead of the hub's page, or shown ours in API-only mode.
-pub(super) async fn answer(proxy: &Proxy, passing: Passing) -> Result<Response<ResponseBody>, ProxyError> {
+pub(super) async fn answer(
+    proxy: &Proxy,
+    context: RequestContext,
+) -> Result<Response<ResponseBody>, ProxyError> {
     let shared = &proxy.shared;
-    let headers = passing.request.headers();
-    let format = passing.format();
+    let headers = context.request.headers();
+    let format = context.format();
     let sessions = cookies::session_ids(headers);
-    let leads_on = *passing.request.method() == Method::GET
-        && passing.upgrade.is_none()
+    let leads_on = *context.request.method() == Method::GET
+        && context.upgrade.is_none()
         && is_navigation(proxy, headers);
-    let answer = proxy.pass(passing).await;
+    let answer = proxy.forward(context).await;
     let status = answer.as_ref().map_or(StatusCode::OK, Response::status);
     // No answer is no refusal: the hub may have ended the session.
     if status.is_client_error() || status.is_server_error() {

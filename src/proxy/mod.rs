@@ -5,27 +5,23 @@
 // Public for the fuzz targets (tests/fuzz): they judge hostile bytes without a socket.
 pub mod cookies;
 pub mod embed;
-pub mod found;
+pub mod header_scan;
 pub mod headers;
 pub mod identity;
-pub mod target;
+pub mod validate;
 
+mod accept;
 mod api_only;
+mod context;
 mod error;
-mod interim;
+mod forward;
+mod hub_session;
+mod launch_page;
+mod login;
 mod logout;
-mod pass;
-mod places;
-mod redeem;
 mod request_id;
-mod shared;
-mod stream;
-mod tunnels;
-mod upgrade;
+mod tunnel;
 mod upstream;
-mod visitor;
-mod waiting;
-mod wishes;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,14 +37,14 @@ use crate::metrics::{Reason, ReasonLabel};
 use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
 
+use context::Rules;
 use error::ProxyError;
-use found::Found;
+use forward::without_body;
+use header_scan::HeaderScan;
 use headers::Origin;
-use pass::without_body;
-use shared::Rules;
 use upstream::Upstream;
 
-pub use shared::{Parts, Shared};
+pub use context::{Parts, Shared};
 pub use upstream::ResponseBody;
 
 /// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
@@ -59,7 +55,7 @@ pub struct Proxy {
 }
 
 /// A request on its way: stripped, with our forwarding headers, and what was learnt from what was stripped.
-struct Passing {
+struct RequestContext {
     request: Box<Request<Incoming>>,
     origin: Origin,
     /// It has an `Upgrade` header.
@@ -70,7 +66,7 @@ struct Passing {
     upgrade: Option<HeaderValue>,
 }
 
-impl Passing {
+impl RequestContext {
     fn format(&self) -> Format {
         Format::preferred(self.request.headers())
     }
@@ -79,14 +75,14 @@ impl Passing {
 impl Service for Proxy {
     type Body = ResponseBody;
 
-    async fn answer(
+    async fn call(
         &self,
         connection: ConnectionInfo,
         mut request: Box<Request<Incoming>>,
     ) -> Response<ResponseBody> {
         let (begun, version) = (Instant::now(), request.version());
         let (method, target) = (request.method().clone(), request.uri().path_and_query().cloned());
-        let mut found = Found::among(request.headers(), &self.shared.identity);
+        let mut found = HeaderScan::among(request.headers(), &self.shared.identity);
         let wishes = std::mem::take(&mut found.wishes);
         let (has_upgrade, has_cookies) = (found.upgrade, found.cookies);
         let origin = self.shared.forwarding.origin(connection.peer, request.headers());
@@ -97,23 +93,25 @@ impl Service for Proxy {
         let answered = match self.prepare(connection, origin, found, &mut request) {
             Err(error) => Err(error),
             Ok(upgrade) => {
-                let passing = Passing { request, origin, has_upgrade, has_cookies, upgrade };
+                let context = RequestContext { request, origin, has_upgrade, has_cookies, upgrade };
                 // Boxed: a login must not make the state of every ordinary request larger.
-                match passing.request.uri().path() {
+                match context.request.uri().path() {
                     path if path == self.shared.rules.login_path => {
-                        Box::pin(redeem::answer(self, passing)).await
+                        Box::pin(login::answer(self, context)).await
                     }
                     path if path == self.shared.rules.logout_path => {
-                        Box::pin(logout::answer(self, passing)).await
+                        Box::pin(logout::answer(self, context)).await
                     }
                     path if path.starts_with(self.shared.login.waiting_path())
                         && self.shared.login.hub().has_token() =>
                     {
-                        Box::pin(waiting::answer(self, passing)).await
+                        Box::pin(launch_page::answer(self, context)).await
                     }
-                    _ if wishes.a_stream() => Box::pin(self.stream(passing)).await,
-                    _ if self.shared.login.rules().api_only => Box::pin(api_only::pass(self, passing)).await,
-                    _ => self.pass(passing).await,
+                    _ if wishes.a_stream() => Box::pin(self.stream(context)).await,
+                    _ if self.shared.login.rules().api_only => {
+                        Box::pin(api_only::forward(self, context)).await
+                    }
+                    _ => self.forward(context).await,
                 }
             }
         };
@@ -158,7 +156,7 @@ impl Proxy {
             limits,
             Arc::clone(&shared.metrics),
             shared.shutdown.clone(),
-            shared.places.clone(),
+            shared.connection_limit.clone(),
         ))
     }
 
@@ -169,7 +167,7 @@ impl Proxy {
             Box::pin(async move {
                 let headers: HeaderMap =
                     [(HOST, proxy.shared.rules.public_authority.clone())].into_iter().collect();
-                let visitor = visitor::Visitor::new(&proxy.shared.rules, &headers);
+                let visitor = hub_session::Visitor::new(&proxy.shared.rules, &headers);
                 let mut lease = proxy.upstream.lease().await.map_err(|error| error.to_string())?;
                 visitor.version(&mut lease).await.map_err(|error| error.to_string())?;
                 lease.release();
@@ -183,13 +181,13 @@ impl Proxy {
         &self,
         connection: ConnectionInfo,
         origin: Origin,
-        found: Found,
+        found: HeaderScan,
         request: &mut Request<Incoming>,
     ) -> Result<Option<HeaderValue>, ProxyError> {
         let shared = &*self.shared;
-        target::check(request, found.host, &shared.rules.public_authority)?;
+        validate::check(request, found.host, &shared.rules.public_authority)?;
         if self.holds_token(request.uri().path()) {
-            return Err(target::Rejection::TokenInPath.into());
+            return Err(validate::Rejection::TokenInPath.into());
         }
         let upgrade =
             found.upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();

@@ -15,14 +15,14 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::attended::Attended;
-use super::frames::Frames;
-use super::stream::Stream;
-use super::wire::Exchanges;
+use super::in_flight_body::InFlightBody;
+use super::io::http1_io::ActiveRequests;
+use super::io::http2_io::Http2Io;
+use super::io::stream::Stream;
 use super::{ConnectionInfo, Service, goodbye};
 use crate::config::Limits;
 use crate::deadline::Deadline;
-use crate::dormant::Dormant;
+use crate::poll_on_wake::PollOnWake;
 use crate::shutdown::Shutdown;
 
 use request::make_as_in_http1;
@@ -49,8 +49,8 @@ pub async fn converse(
     limits: &Limits,
     shutdown: &Shutdown,
 ) -> hyper::Result<()> {
-    let exchanges = Exchanges::default();
-    let io = TokioIo::new(Frames::new(stream, limits, exchanges.clone()));
+    let exchanges = ActiveRequests::default();
+    let io = TokioIo::new(Http2Io::new(stream, limits, exchanges.clone()));
     let streams = Streams::new(shutdown.clone(), limits.write_stall_timeout);
     let paces = streams.clone();
     let (busy, begun, head_count) = (exchanges.clone(), exchanges.clone(), limits.head_count);
@@ -61,11 +61,11 @@ pub async fn converse(
         // Boxed: hyper builds its stream around it and moves that, which is large otherwise.
         Box::pin(async move {
             let response = match make_as_in_http1(&mut request, head_count) {
-                Ok(()) => service.answer(info, request).await.map(Some),
+                Ok(()) => service.call(info, request).await.map(Some),
                 Err(status) => refusal(status),
             };
             let mut response =
-                response.map(|body| Sent::new(body.map(|body| Attended::new(body, exchange)), pace));
+                response.map(|body| Sent::new(body.map(|body| InFlightBody::new(body, exchange)), pace));
             // A walk, which costs less than a lookup where headers are few.
             if response.headers().keys().any(|name| *name == CONNECTION) {
                 response.headers_mut().remove(CONNECTION);
@@ -76,7 +76,7 @@ pub async fn converse(
     let mut connection = pin!(builder(streams, limits).serve_connection(io, answer));
     let mut idle = Idle::new(limits.idle_timeout, busy);
     let (begins, mut ends) = (pin!(goodbye(shutdown, &begun)), pin!(shutdown.deadline()));
-    let mut begins = Dormant::new(begins);
+    let mut begins = PollOnWake::new(begins);
     let mut draining = false;
     std::future::poll_fn(|cx| {
         loop {
@@ -125,7 +125,7 @@ fn refusal<B>(status: StatusCode) -> Response<Option<B>> {
 struct Idle {
     limit: Duration,
     told: bool,
-    exchanges: Exchanges,
+    exchanges: ActiveRequests,
     deadline: Deadline,
 }
 
@@ -138,7 +138,7 @@ enum Over {
 }
 
 impl Idle {
-    fn new(limit: Duration, exchanges: Exchanges) -> Self {
+    fn new(limit: Duration, exchanges: ActiveRequests) -> Self {
         Self { limit, told: false, exchanges, deadline: Deadline::default() }
     }
 

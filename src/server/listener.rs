@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::inherited::Inherited;
-use super::stream::Stream;
+use super::io::stream::Stream;
 use crate::config::Listen;
 
 /// What may lie unsent in the kernel for one connection before it takes more: else a browser on a slow line would look

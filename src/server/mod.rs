@@ -2,26 +2,20 @@
 //!
 //! Knows nothing of logins or of the hub. The public listeners and the management listener are both of this kind.
 
-mod attended;
-pub mod current;
-pub mod frames;
+pub mod fd_budget;
 pub mod framing;
-mod greeting;
 mod http1;
 mod http2;
+mod in_flight_body;
 pub mod inherited;
+pub mod io;
 pub mod listener;
-mod patient;
 mod peers;
+mod preamble;
 pub mod proxy_protocol;
 pub mod redirect;
-pub mod resting;
-pub mod room;
-pub mod stream;
-pub(crate) mod through;
-pub mod wire;
+pub mod reloadable;
 
-use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,11 +33,11 @@ use crate::metrics::{Counted, HandshakeLabels, Metrics, Reason, ReasonLabel};
 use crate::shutdown::Shutdown;
 use crate::tls::Acceptor;
 
+use fd_budget::{AcceptPauses, Cause, FdBudget};
+use io::http1_io::ActiveRequests;
+use io::stream::Stream;
 use listener::Listener;
 use peers::Peers;
-use room::{Cause, Pauses, Room};
-use stream::Stream;
-use wire::Exchanges;
 
 pub use http1::DownstreamIo;
 
@@ -77,7 +71,7 @@ pub trait Service: Clone + Send + Sync + 'static {
         + 'static;
 
     /// Answers one request. Boxed, because a request is large and each move of it is a copy.
-    fn answer(
+    fn call(
         &self,
         connection: ConnectionInfo,
         request: Box<Request<Incoming>>,
@@ -92,8 +86,8 @@ pub struct Server {
     shutdown: Shutdown,
     open: Arc<AtomicUsize>,
     peers: Peers,
-    room: Room,
-    pauses: Pauses,
+    room: FdBudget,
+    pauses: AcceptPauses,
 }
 
 /// What the configuration says of a server's connections: each is served to its end by what was in force when it began.
@@ -112,10 +106,10 @@ pub struct Settings {
 
 impl Server {
     /// A server that ends with `shutdown`, and whose connections have the descriptors of `room`.
-    pub fn new(settings: Settings, metrics: Arc<Metrics>, shutdown: Shutdown, room: Room) -> Self {
+    pub fn new(settings: Settings, metrics: Arc<Metrics>, shutdown: Shutdown, room: FdBudget) -> Self {
         Self {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
-            pauses: Pauses::new(Arc::clone(&metrics)),
+            pauses: AcceptPauses::new(Arc::clone(&metrics)),
             metrics,
             shutdown,
             open: Arc::default(),
@@ -163,7 +157,7 @@ impl Server {
                 Err(error) => {
                     tracing::debug!(%error, "accept");
                     // A peer that is gone already is no reason to keep the next one waiting.
-                    pause = (error.kind() != io::ErrorKind::ConnectionAborted).then(|| error.into());
+                    pause = (error.kind() != std::io::ErrorKind::ConnectionAborted).then(|| error.into());
                 }
             }
         }
@@ -198,7 +192,7 @@ impl Server {
 
 /// Resolves when a connection is to bring no further requests. Who has just connected has one on its way, and would take
 /// the end of the connection for a failure.
-async fn goodbye(shutdown: &Shutdown, exchanges: &Exchanges) {
+async fn goodbye(shutdown: &Shutdown, exchanges: &ActiveRequests) {
     shutdown.draining().await;
     if !exchanges.have_begun() {
         tokio::time::sleep(FIRST_REQUEST).await;

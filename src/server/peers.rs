@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::subscriber::subscriber;
+use crate::client_network::subscriber;
 
 /// Open connections by peer; as many entries as there are connections at most.
 #[derive(Debug, Clone, Default)]

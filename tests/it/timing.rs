@@ -16,7 +16,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use hublatch::audit::Client;
 use hublatch::login::{Asked, LoginService, Refusal};
 use hublatch::store::TokenStore;
-use hublatch::token::LoginToken;
+use hublatch::token::OpaqueToken;
 
 use crate::support::faulty_store::{At, Fault, FaultyStore};
 use crate::support::proxy::standing_clock;
@@ -49,7 +49,7 @@ fn random<const N: usize>() -> [u8; N] {
 
 /// Guesses at `live` tokens, near and far in random order: made alike, of the same characters, laid side by side. A far
 /// one is a live one turned by a character, so that reading either costs the same, and only what they are near to differs.
-fn guesses(live: &[LoginToken], count: usize) -> Vec<Guess> {
+fn guesses(live: &[OpaqueToken], count: usize) -> Vec<Guess> {
     const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let guess = |_| loop {
         let [class, end @ ..] = random::<{ 1 + WRONG_BYTES }>();
@@ -72,12 +72,12 @@ fn guesses(live: &[LoginToken], count: usize) -> Vec<Guess> {
 /// Presents `text` as a browser would: it must be refused.
 fn look_up(login: &LoginService, text: &str) {
     let token = login.present(text).expect("the shape of a token");
-    let refused = ready(login.offer_presented(&token, Asked::default())).is_err();
+    let refused = ready(login.validate(&token, Asked::default())).is_err();
     assert!(refused, "a guess is good");
 }
 
 /// What the look-up would be if it compared with a live token: it takes the longer, the more is right.
-fn leak(login: &LoginService, live: &LoginToken, text: &str) {
+fn leak(login: &LoginService, live: &OpaqueToken, text: &str) {
     look_up(login, text);
     let right = live.expose().bytes().zip(text.bytes()).take_while(|(live, guess)| live == guess).count();
     std::hint::black_box(right);
@@ -102,15 +102,14 @@ fn the_store_is_asked_the_same_one_question_for_any_token() {
         login.redeem(offer, Client::default()).await.expect("the one success")
     });
     clock.advance(Duration::from_secs(31));
-    let live: Vec<LoginToken> = (0..10).map(|_| issue(&login, "alice", None)).collect();
+    let live: Vec<OpaqueToken> = (0..10).map(|_| issue(&login, "alice", None)).collect();
     let guesses = guesses(&live, 50);
     let known = [(used.expose(), "used"), (late.expose(), "expired")];
     for (text, word) in guesses.iter().map(|guess| (guess.text(), "unknown")).chain(known) {
         // Sound: only the calls are written down.
         store.arm(At::Each("none"), Fault::Fails);
         let token = login.present(text).expect("the shape of a token");
-        let refusal: Refusal =
-            block_on(login.offer_presented(&token, Asked::default())).expect_err("refused");
+        let refusal: Refusal = block_on(login.validate(&token, Asked::default())).expect_err("refused");
         assert_eq!((refusal.word(), store.calls()), (word, vec!["find"]));
     }
     assert!(guesses.iter().any(|guess| guess.near) && guesses.iter().any(|guess| !guess.near));

@@ -10,11 +10,11 @@ use aws_lc_rs::rand::SystemRandom;
 use hublatch::audit::Audit;
 use hublatch::clock::{Clock as _, ManualClock};
 use hublatch::config;
-use hublatch::login::order::{Destination, Order};
+use hublatch::login::issue_request::{Destination, Order};
 use hublatch::login::{LoginService, Parts, Refusal, RefusalReason};
 use hublatch::metrics::Metrics;
 use hublatch::store::{MemoryStore, TokenStore};
-use hublatch::token::LoginToken;
+use hublatch::token::OpaqueToken;
 use serde_json::json;
 
 use crate::redeem::{click, logins};

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hublatch::app::{self, Surroundings};
+use hublatch::app::{self, Dependencies};
 use hublatch::clock::{Clock, Moment as Now, SystemClock};
 use hublatch::store::{self, Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, TokenStore};
 use hublatch::token::{LinkId, TokenDigest, Username};
@@ -220,7 +220,7 @@ fn a_hublatch_that_dies() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let store = store::open(&config.store, &clock).expect("a store");
     let store = DyingStore { store, dies_at: std::env::var(DIES_AT).unwrap_or_default() };
-    let surroundings = Surroundings { clock, store: Some(Arc::new(store)), ..Surroundings::default() };
+    let surroundings = Dependencies { clock, store: Some(Arc::new(store)), ..Dependencies::default() };
     let running = app::start(&config, surroundings).expect("hublatch starts");
     for (listener, address) in [("public", &running.public()[0]), ("management", running.management())] {
         eprintln!("{}", json!({ "listener": listener, "address": address.to_string() }));

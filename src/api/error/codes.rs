@@ -5,8 +5,8 @@ use hyper::StatusCode;
 use super::Place;
 use crate::api::json::Fault;
 use crate::hub::{Call, HubError};
+use crate::login::issue_request::IssueError;
 use crate::login::next::NextError;
-use crate::login::order::IssueError;
 use crate::login::{Refusal, RefusalReason};
 use crate::store::StoreError;
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::api::error::{ApiError, hub_status_and_code, refusal_status_and_code, whole_seconds};
 use crate::api::{Answer, json_answer};
 use crate::hub::HubError;
-use crate::login::hub_tokens::NoHubToken;
+use crate::login::hub_token_exchange::NoHubToken;
 
 /// An error of RFC 6749 § 5.2.
 #[derive(Debug)]

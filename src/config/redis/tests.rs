@@ -1,4 +1,4 @@
-//! Places of a Redis, as they are written.
+//! ConnectionLimit of a Redis, as they are written.
 
 use super::*;
 

@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::Lease;
+use super::PooledConnection;
 use crate::body::{PieceError, Pieces};
-use crate::proxy::stream::EventStream;
+use crate::proxy::tunnel::event_stream::EventStream;
 
 /// The body of an answer: the hub's, as it comes, or one of ours.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub enum ResponseBody {
         /// What comes.
         incoming: Incoming,
         /// The connection it comes over, until it has come.
-        lease: Option<Lease>,
+        lease: Option<PooledConnection>,
     },
     /// The hub's, until the session of its user ends.
     EventStream(Box<EventStream>),
@@ -44,7 +44,7 @@ impl Body for ResponseBody {
             Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
             Self::Upstream { incoming, lease } => {
                 let (frame, ended) = {
-                    let hush = lease.as_ref().and_then(Lease::hush);
+                    let hush = lease.as_ref().and_then(PooledConnection::hush);
                     let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                     // With an error the answer is aborted and the connection with it: the lease is dropped, not
                     // released.

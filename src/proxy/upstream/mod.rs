@@ -3,10 +3,12 @@
 //! A connection that served an answer goes back to the pool when that answer's body has ended, and not before; one
 //! whose body was cut short is closed.
 
-mod bell;
 mod body;
-mod idle;
-mod lease;
+mod connection;
+pub(super) mod interim;
+pub(super) mod limit;
+mod pool;
+mod waker_filter;
 
 use std::io;
 use std::sync::Arc;
@@ -19,22 +21,22 @@ use rustix::io::Errno;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::interim::{Answers, Awaited, TooManyInterim};
-use super::places::Places;
+use super::upstream::limit::ConnectionLimit;
 use crate::body::{BodyError, RequestBody};
 use crate::config::{Config, Limits, Upstream as Address};
 use crate::metrics::Metrics;
-use crate::server::room::{Room, is_shortage};
-use crate::server::stream::Stream;
+use crate::server::fd_budget::{FdBudget, is_shortage};
+use crate::server::io::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
+use interim::{Answers, Awaited, TooManyInterim};
 
-use bell::Bell;
-use idle::Idle;
-use lease::{After, Age, Attempt, Connection};
+use connection::{Connection, ConnectionAge, KeepAlive, SendError};
+use pool::Idle;
+use waker_filter::WakeFilter;
 
 pub use body::ResponseBody;
-pub use lease::Lease;
+pub use connection::PooledConnection;
 
 /// A connection to the hub as hyper holds it: what an upgrade gives back.
 pub type UpstreamIo = TokioIo<Answers<Stream>>;
@@ -102,8 +104,8 @@ pub struct Upstream {
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
-    places: Places,
-    room: Room,
+    connection_limit: ConnectionLimit,
+    room: FdBudget,
     idle: Arc<Idle>,
     connections: TaskTracker,
 }
@@ -118,18 +120,28 @@ impl Upstream {
         limits: Arc<Limits>,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
-        places: Places,
+        connection_limit: ConnectionLimit,
     ) -> Self {
         let address = config.hub.upstream.clone();
         let tls = config.hub.tls.clone();
         let connections = TaskTracker::new();
         let (max, timeout) = (limits.upstream_idle_connections, limits.upstream_idle_timeout);
         let idle = Arc::new(Idle::new(max, timeout, connections.clone()));
-        Self { address, tls, limits, metrics, shutdown, places, room: Room::for_the_hub(), idle, connections }
+        Self {
+            address,
+            tls,
+            limits,
+            metrics,
+            shutdown,
+            connection_limit,
+            room: FdBudget::for_the_hub(),
+            idle,
+            connections,
+        }
     }
 
     /// An unused connection, or else a new one.
-    pub async fn lease(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
+    pub async fn lease(self: &Arc<Self>) -> Result<PooledConnection, UpstreamError> {
         match self.take_idle() {
             Some(lease) => Ok(lease),
             // Boxed: it is rare, and must not make the state of every request larger.
@@ -146,7 +158,7 @@ impl Upstream {
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> {
-        self.exchange(request, After::Pool)
+        self.exchange(request, KeepAlive::Pool)
     }
 
     /// Sends `request`, which asks for another protocol, as [`Self::send`] does; but whatever the answer is, its
@@ -156,21 +168,22 @@ impl Upstream {
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> {
-        self.exchange(request, After::Close)
+        self.exchange(request, KeepAlive::Close)
     }
 
     async fn exchange(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
-        after: After,
+        after: KeepAlive,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let mut lease = self.lease().await?;
         lease.then(after);
-        let spare = (lease.age() == Age::Stale && is_repeatable(&request)).then(|| Box::new(copy(&request)));
+        let spare = (lease.age() == ConnectionAge::Stale && is_repeatable(&request))
+            .then(|| Box::new(copy(&request)));
         let again = match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
-            Err(Attempt::Unsent(request)) => request,
-            Err(Attempt::Failed(error)) => match spare {
+            Err(SendError::Unsent(request)) => request,
+            Err(SendError::Failed(error)) => match spare {
                 Some(spare) if !matches!(error, UpstreamError::Timeout) => spare,
                 _ => return Err(error),
             },
@@ -179,23 +192,23 @@ impl Upstream {
         lease.then(after);
         match Box::pin(lease.attempt(again)).await {
             Ok(answer) => Ok(lease.release_with(answer)),
-            Err(Attempt::Unsent(_)) => Err(UpstreamError::Timeout),
-            Err(Attempt::Failed(error)) => Err(error),
+            Err(SendError::Unsent(_)) => Err(UpstreamError::Timeout),
+            Err(SendError::Failed(error)) => Err(error),
         }
     }
 
     /// The connection that was used last.
-    fn take_idle(self: &Arc<Self>) -> Option<Lease> {
+    fn take_idle(self: &Arc<Self>) -> Option<PooledConnection> {
         let now = Instant::now();
         let (connection, unused) = self.idle.take(now)?;
         self.metrics.upstream_reused.inc();
-        let age = if unused > FRESH { Age::Stale } else { Age::Fresh };
-        Some(Lease::again(connection, Arc::clone(self), now, age))
+        let age = if unused > FRESH { ConnectionAge::Stale } else { ConnectionAge::Fresh };
+        Some(PooledConnection::again(connection, Arc::clone(self), now, age))
     }
 
     /// A new connection.
-    pub async fn connect(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
-        let Some(place) = self.places.take(&self.limits).await else {
+    pub async fn connect(self: &Arc<Self>) -> Result<PooledConnection, UpstreamError> {
+        let Some(place) = self.connection_limit.take(&self.limits).await else {
             self.metrics.upstream_busy.inc();
             return Err(UpstreamError::Busy);
         };
@@ -221,7 +234,7 @@ impl Upstream {
         let answers = Answers::new(stream, awaited.clone(), self.limits.upstream_interim_answers);
         let io: UpstreamIo = TokioIo::new(answers);
         let (sender, connection) = http1::Builder::new().handshake(io).await?;
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(WakeFilter::default());
         let attended = Arc::clone(&bell).attend(connection.with_upgrades());
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
@@ -230,7 +243,7 @@ impl Upstream {
                 tracing::debug!(%error, "upstream connection");
             }
         });
-        Ok(Lease::new(Connection::new(sender, awaited, bell), Arc::clone(self)))
+        Ok(PooledConnection::new(Connection::new(sender, awaited, bell), Arc::clone(self)))
     }
 
     fn unconnected(&self, source: io::Error) -> UpstreamError {

@@ -15,7 +15,7 @@ use shuttle::{Config, Runner, thread};
 use super::super::{Consumed, Inserted, Link, LinkStatus, Revoked, StoreFuture, TokenStore as _};
 use super::MemoryStore;
 use crate::clock::Moment;
-use crate::token::{LinkId, LoginGrant, LoginToken, NamePattern, UsernameCase, UsernameRule};
+use crate::token::{LinkId, LoginGrant, NamePattern, OpaqueToken, UsernameCase, UsernameRule};
 
 const APP: &str = "portal";
 const MANY: usize = 1000;
@@ -36,7 +36,7 @@ fn link() -> Link {
     let rule = UsernameRule::new(NamePattern::new(".*").expect("a pattern"), UsernameCase::Refuse);
     Link {
         id: LinkId::generate(&random).expect("randomness"),
-        digest: LoginToken::generate(&random).expect("randomness").digest(),
+        digest: OpaqueToken::generate(&random).expect("randomness").digest(),
         grant: LoginGrant::new(rule.parse("alice").expect("a name"), APP.into()),
         status: LinkStatus::Pending,
         issued: at(0),

@@ -14,7 +14,7 @@ use super::read::{Found, find};
 use super::row::Session;
 use super::tables::Tables;
 use crate::clock::{Clock as _, ManualClock, Moment};
-use crate::token::{LinkId, LoginGrant, LoginToken, Username};
+use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
 
 /// Disks write sectors whole.
 const SECTOR: usize = 512;
@@ -149,7 +149,7 @@ fn link(now: Moment) -> Link {
     let grant = LoginGrant::new(Username::from_store("alice").expect("a name"), "portal".into());
     Link {
         id: LinkId::generate(&random).expect("randomness"),
-        digest: LoginToken::generate(&random).expect("randomness").digest(),
+        digest: OpaqueToken::generate(&random).expect("randomness").digest(),
         grant,
         status: LinkStatus::Pending,
         issued: now,

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Moment};
 use crate::config::{self, RedisAddress, RedisServers};
 use crate::store::inspect::Finding;
 use crate::store::{Consumed, Inserted, Link, LinkStatus, Revoked, StoreError, TokenStore as _};
-use crate::token::{LinkId, LoginGrant, LoginToken, Username};
+use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
 
 /// The app of the trial's links: ":" is in no app's name.
 const APP: &str = "doctor:";
@@ -166,7 +166,7 @@ fn link(now: Moment) -> Result<Link, String> {
     let no_randomness = |_| "there are no random bytes".to_owned();
     Ok(Link {
         id: LinkId::generate(&random).map_err(no_randomness)?,
-        digest: LoginToken::generate(&random).map_err(no_randomness)?.digest(),
+        digest: OpaqueToken::generate(&random).map_err(no_randomness)?.digest(),
         grant: LoginGrant::new(
             Username::from_store("doctor").ok_or("the name of the trial's user is refused")?,
             APP.into(),

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use hublatch::server::frames::{Exceeded, Meter};
+use hublatch::server::io::http2_io::{Exceeded, Meter};
 use libfuzzer_sys::fuzz_target;
 
 const BUDGET: u32 = 5;

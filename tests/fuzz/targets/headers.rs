@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use hublatch::config::PublicUrl;
 use hublatch::login::parameter::Parameter;
-use hublatch::proxy::found::Found;
+use hublatch::proxy::header_scan::HeaderScan;
 use hublatch::proxy::headers::{Forwarding, asked_upgrade, strip_request, strip_response};
 use hublatch::proxy::identity::Identity;
 use hublatch_fuzz::{folded, holds_parameter};

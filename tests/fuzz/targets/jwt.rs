@@ -13,8 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hublatch::clock::{Clock as _, SystemClock};
 use hublatch::config::{App, Jwt, JwtAlgorithm, JwtKeys, load_str};
-use hublatch::login::jwt::Signatories;
-use hublatch::login::presented::{Kind, Presented};
+use hublatch::login::jwt::JwtIssuers;
+use hublatch::login::login_token::{TokenKind, LoginToken};
 use hublatch::login::service::Services;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -27,7 +27,7 @@ static KEY: LazyLock<Ed25519KeyPair> =
     LazyLock::new(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a seed"));
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
-static SIGNATORIES: LazyLock<Signatories> = LazyLock::new(|| {
+static SIGNATORIES: LazyLock<JwtIssuers> = LazyLock::new(|| {
     let text = format!(
         "public.url = \"http://127.0.0.1:8000\"\nhub.url = \"http://127.0.0.1:8400\"\n[[apps]]\nname = \"portal\"\nkeys = [\"sha256:{}\"]",
         "5f3a".repeat(16)
@@ -43,7 +43,7 @@ static SIGNATORIES: LazyLock<Signatories> = LazyLock::new(|| {
         algorithms: vec![JwtAlgorithm::EdDsa],
     };
     let app = App { jwt: Some(jwt), ..App::clone(&config.apps[0]) };
-    Signatories::new(&[Arc::new(app)], Arc::new(Services::default()))
+    JwtIssuers::new(&[Arc::new(app)], Arc::new(Services::default()))
 });
 
 fn signed(header: &str, claims: &str) -> String {
@@ -88,12 +88,12 @@ fuzz_target!(|input: &[u8]| {
         0 => {
             // Nobody makes a signature by chance.
             assert!(!verify(text), "{text}");
-            if let Some(token) = Presented::parse(text) {
+            if let Some(token) = LoginToken::parse(text) {
                 assert_eq!(token.expose(), text);
                 match token.kind() {
-                    Kind::Ours => assert!(text.starts_with("hl_") && text.len() == 46, "{text}"),
-                    Kind::Signed => assert_eq!(text.split('.').count(), 3, "{text}"),
-                    Kind::Foreign => assert!(!text.starts_with("hl_"), "{text}"),
+                    TokenKind::Opaque => assert!(text.starts_with("hl_") && text.len() == 46, "{text}"),
+                    TokenKind::Jwt => assert_eq!(text.split('.').count(), 3, "{text}"),
+                    TokenKind::External => assert!(!text.starts_with("hl_"), "{text}"),
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use hublatch::proxy::target::check_path;
+use hublatch::proxy::validate::check_path;
 use hyper::http::uri::PathAndQuery;
 use libfuzzer_sys::fuzz_target;
 use percent_encoding::percent_decode_str;

@@ -19,7 +19,7 @@ use hublatch::reloads::Reloads;
 use hublatch::shutdown::Shutdown;
 use hublatch::status::{HubState, Status};
 use hublatch::store::{MemoryStore, TokenStore};
-use hublatch::token::{KeyDigest, LoginToken};
+use hublatch::token::{KeyDigest, OpaqueToken};
 use serde_json::Value;
 
 use super::call::{get, post};
@@ -162,7 +162,7 @@ impl TestApi {
 
     /// Redeems the link's token as the proxy does.
     pub async fn redeem(&self, link: &Value) {
-        let token = LoginToken::parse(link["login_token"].as_str().unwrap()).unwrap();
+        let token = OpaqueToken::parse(link["login_token"].as_str().unwrap()).unwrap();
         let offer = self.login.offer(&token, Asked::default()).await.unwrap();
         let _user = self.login.redeem(offer, Client::default()).await.unwrap();
     }

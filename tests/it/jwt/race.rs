@@ -45,7 +45,7 @@ fn config(signer: &Signer) -> Config {
 /// Whether the token admitted this caller.
 async fn redeem(service: &LoginService, token: &str) -> bool {
     let token = service.present(token).expect("a token");
-    let refusal = match service.offer_presented(&token, Asked::default()).await {
+    let refusal = match service.validate(&token, Asked::default()).await {
         Ok(offer) => match service.redeem(offer, hublatch::audit::Client::default()).await {
             Ok(_user) => return true,
             Err(refusal) => refusal,
@@ -103,7 +103,7 @@ fn a_full_store_admits_nobody_and_forgets_no_burnt_token() {
         assert!(runtime.block_on(redeem(&service, token)));
     }
     let last = service.present(&tokens[3]).expect("a token");
-    let offer = runtime.block_on(service.offer_presented(&last, Asked::default())).expect("an offer");
+    let offer = runtime.block_on(service.validate(&last, Asked::default())).expect("an offer");
     let refusal = runtime
         .block_on(service.redeem(offer, hublatch::audit::Client::default()))
         .expect_err("there is no room");

@@ -1,4 +1,4 @@
-//! Redeeming a launched link: the token is consumed as ever, and the browser waits where only its user may look.
+//! FlightGuard a launched link: the token is consumed as ever, and the browser waits where only its user may look.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Owners of hub tokens come and go with the configuration, and keep the rate that they have used up.
+//! Principals of hub tokens come and go with the configuration, and keep the rate that they have used up.
 
 use serde_json::json;
 

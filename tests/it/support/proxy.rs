@@ -11,7 +11,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hublatch::app::{self, ReloadError, Running, Surroundings};
+use hublatch::app::{self, Dependencies, ReloadError, Running};
 use hublatch::clock::{Clock, ManualClock, SystemClock};
 use hublatch::config::{Config, Faults, load_str};
 use hublatch::server::listener::Address;
@@ -314,12 +314,12 @@ impl Builder {
     /// Starts it, as often as it is asked: replicas with one configuration, each on ports of its own.
     pub fn another(&self) -> TestProxy {
         let audit = AuditLog::default();
-        let surroundings = Surroundings {
+        let surroundings = Dependencies {
             clock: Arc::clone(&self.clock),
             random: Arc::new(SystemRandom::new()),
             audit: Some(Box::new(audit.clone())),
             store: self.store.clone(),
-            ..Surroundings::default()
+            ..Dependencies::default()
         };
         let running = app::start(&self.config(), surroundings).expect("hublatch starts");
         let tcp = |address: &Address| match address {

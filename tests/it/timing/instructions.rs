@@ -26,17 +26,17 @@ fn counted_far(login: &LoginService, guesses: &[Guess]) {
 }
 
 #[inline(never)]
-fn leaky_near(login: &LoginService, live: &LoginToken, guesses: &[Guess]) {
+fn leaky_near(login: &LoginService, live: &OpaqueToken, guesses: &[Guess]) {
     guesses.iter().for_each(|guess| leak(login, live, guess.text()));
 }
 
 #[inline(never)]
-fn leaky_far(login: &LoginService, live: &LoginToken, guesses: &[Guess]) {
+fn leaky_far(login: &LoginService, live: &OpaqueToken, guesses: &[Guess]) {
     guesses.iter().for_each(|guess| leak(login, live, guess.text()));
 }
 
 /// As many of each class.
-fn sorted(live: &[LoginToken]) -> [Vec<Guess>; 2] {
+fn sorted(live: &[OpaqueToken]) -> [Vec<Guess>; 2] {
     let (mut near, mut far): (Vec<Guess>, Vec<Guess>) =
         guesses(live, 3 * GUESSES).into_iter().partition(|guess| guess.near);
     near.truncate(GUESSES);
@@ -50,7 +50,7 @@ fn sorted(live: &[LoginToken]) -> [Vec<Guess>; 2] {
 fn the_look_ups_that_are_counted() {
     let (store, clock) = (Arc::new(MemoryStore::new(2000)), standing_clock());
     let login = service(&store, &clock, "name = \"portal\"", "");
-    let live: Vec<LoginToken> = (0..500).map(|_| issue(&login, "alice", None)).collect();
+    let live: Vec<OpaqueToken> = (0..500).map(|_| issue(&login, "alice", None)).collect();
     let [near, far] = sorted(&live);
     // What is made at its first use is made before the count.
     look_up(&login, near[0].text());

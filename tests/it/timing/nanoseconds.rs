@@ -58,7 +58,7 @@ fn moments(samples: impl Iterator<Item = f64> + Clone) -> (f64, f64, f64) {
 }
 
 /// Several runs with fresh guesses; the median of the largest |t| of each.
-fn median_t(what: &str, live: &[LoginToken], mut look_up: impl FnMut(&str)) -> f64 {
+fn median_t(what: &str, live: &[OpaqueToken], mut look_up: impl FnMut(&str)) -> f64 {
     let run = |number| {
         let guesses = guesses(live, SAMPLES);
         let all = welch(&guesses, &durations(&guesses, &mut look_up));
@@ -78,7 +78,7 @@ fn median_t(what: &str, live: &[LoginToken], mut look_up: impl FnMut(&str)) -> f
 fn a_look_up_does_not_tell_how_much_of_a_token_was_guessed() {
     let (store, clock) = (Arc::new(MemoryStore::new(20_000)), standing_clock());
     let login = service(&store, &clock, "name = \"portal\"\nmax_live_links = 20000\nrate = \"100000/s\"", "");
-    let live: Vec<LoginToken> = (0..10_000).map(|_| issue(&login, "alice", None)).collect();
+    let live: Vec<OpaqueToken> = (0..10_000).map(|_| issue(&login, "alice", None)).collect();
     let found_out = median_t("a look-up that compares", &live[..1], |text| leak(&login, &live[0], text));
     let t = median_t("the look-up", &live, |text| look_up(&login, text));
     assert!(found_out > T_MAX, "the measurement is blind: t = {found_out:.2}");

@@ -133,7 +133,7 @@ fn a_plain_listener_beside_tls_only_redirects() {
         .public_url("https://hub.test")
         .set("public", &authority.files().toml())
         .set("public", "redirect_listen = [\"127.0.0.1:0\", \"[::1]:0\"]");
-    let running = hublatch::app::start(&builder.config(), hublatch::app::Surroundings::default()).unwrap();
+    let running = hublatch::app::start(&builder.config(), hublatch::app::Dependencies::default()).unwrap();
     assert_eq!((running.public().len(), running.redirect().len()), (1, 2));
     for address in running.redirect() {
         let address = address.to_string().parse().unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hublatch::app::{self, Running, Surroundings};
+use hublatch::app::{self, Dependencies, Running};
 use hublatch::config::load;
 use hublatch::token::KeyDigest;
 
@@ -42,7 +42,7 @@ impl Management {
         );
         let file = authority.file("hublatch.toml", &text, 0o600);
         let config = load(&file, []).unwrap_or_else(|faults| panic!("{faults}"));
-        let running = app::start(&config, Surroundings::default()).unwrap();
+        let running = app::start(&config, Dependencies::default()).unwrap();
         Self { running, authority, files, file }
     }
 

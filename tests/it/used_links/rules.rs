@@ -36,7 +36,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
-pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> LoginToken {
+pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> OpaqueToken {
     let app = login.apps().by_name("portal").expect("the app");
     let order = Order {
         username: username.to_owned(),
@@ -50,7 +50,7 @@ pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> LoginT
         launch: false,
     };
     let caller = Caller { app, key: None };
-    let drafts = login.draw_up(&caller, vec![order]).expect("a draft");
+    let drafts = login.prepare(&caller, vec![order]).expect("a draft");
     block_on(login.issue(&caller.app, drafts, None, None)).expect("a link").remove(0).login_token
 }
 

@@ -19,7 +19,7 @@ use aws_lc_rs::rand::SystemRandom;
 use hublatch::clock::{ManualClock, Moment};
 use hublatch::store::{Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Revoked, TokenStore};
 use hublatch::token::{
-    LinkId, LoginGrant, LoginToken, NamePattern, TokenDigest, Username, UsernameCase, UsernameRule,
+    LinkId, LoginGrant, NamePattern, OpaqueToken, TokenDigest, Username, UsernameCase, UsernameRule,
 };
 
 /// How long a store may take for one call. Far longer than any store of ours waits for anything.
@@ -241,7 +241,7 @@ pub fn link_of(now: Moment, username: &str, app: &str) -> Link {
 }
 
 pub fn digest() -> TokenDigest {
-    LoginToken::generate(&SystemRandom::new()).expect("randomness").digest()
+    OpaqueToken::generate(&SystemRandom::new()).expect("randomness").digest()
 }
 
 pub fn user(name: &str) -> Username {

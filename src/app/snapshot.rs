@@ -1,0 +1,235 @@
+//! What is made of one configuration, and put in the place of what was made of an earlier one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use ipnet::IpNet;
+
+use super::StartError;
+use crate::api::{Api, ApiBody};
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::hub::HubClient;
+use crate::login::LoginService;
+use crate::login::assertion::Signer;
+use crate::metrics::Metrics;
+use crate::pages::Pages;
+use crate::proxy::{Parts, Proxy, Shared};
+use crate::reloads::Reloads;
+use crate::server::fd_budget::FdBudget;
+use crate::server::redirect::Redirect;
+use crate::server::reloadable::Reloadable;
+use crate::server::{ConnectionInfo, Server, Service, Settings};
+use crate::shutdown::Shutdown;
+use crate::status::{HubState, Status};
+use crate::store::TokenStore;
+use crate::tls::Acceptor;
+
+/// How long `/ready` waits for the store and the hub.
+const READY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What outlives every configuration.
+pub(super) struct SharedState {
+    pub(super) store: Arc<dyn TokenStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shutdown: Shutdown,
+    pub(super) reloads: Arc<Reloads>,
+}
+
+/// Everything that answers by one configuration.
+pub(super) struct Snapshot {
+    in_force: ActiveConfig,
+    /// One for each thread: each has connections to the hub of its own.
+    proxies: Vec<Proxy>,
+    redirect: Redirect,
+    management: Management,
+    servers: Servers<Settings>,
+}
+
+/// What the next generation takes over.
+#[derive(Debug)]
+pub(super) struct ActiveConfig {
+    pub(super) config: Config,
+    /// As many as there were at the start.
+    threads: usize,
+    login: Arc<LoginService>,
+    shared: Arc<Shared>,
+}
+
+/// One for each kind of listener.
+#[derive(Debug)]
+struct Servers<T> {
+    public: T,
+    redirect: T,
+    management: T,
+}
+
+impl Snapshot {
+    /// That of the configuration at the start.
+    pub(super) fn first(
+        config: Config,
+        login: LoginService,
+        lasting: &SharedState,
+    ) -> Result<Self, StartError> {
+        let login = Arc::new(login);
+        let (metrics, shutdown) = (Arc::clone(&lasting.metrics), lasting.shutdown.clone());
+        let pages = Pages::new(&config)?;
+        let parts = Parts { login: Arc::clone(&login), signer: signer(&config)?, pages };
+        let shared =
+            Arc::new(Shared::new(&config, parts, metrics, shutdown).map_err(|_| StartError::PublicUrl)?);
+        let threads = config.public.runtimes();
+        Ok(Self::new(ActiveConfig { config, threads, login, shared }, lasting))
+    }
+
+    fn new(in_force: ActiveConfig, lasting: &SharedState) -> Self {
+        let ActiveConfig { config, threads, login, shared } = &in_force;
+        let limits = Arc::new(config.limits.clone());
+        let proxy = || Proxy::new(Arc::clone(shared), Proxy::pool(config, Arc::clone(&limits), shared));
+        let status = Status {
+            store: Arc::clone(&lasting.store),
+            clock: Arc::clone(&lasting.clock),
+            metrics: Arc::clone(&lasting.metrics),
+            shutdown: lasting.shutdown.clone(),
+            probe: proxy().probe(),
+            patience: READY_PATIENCE,
+            hub: HubState::default(),
+        };
+        let pages = Arc::new(status).pages();
+        let shutdown = lasting.shutdown.clone();
+        let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads), shutdown);
+        let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>| Settings {
+            limits: Arc::clone(&limits),
+            tls: tls.cloned(),
+            proxies: proxies.cloned(),
+            trusted: config.public.trusted_proxies.clone(),
+        };
+        let proxies = config.public.proxy_protocol.then_some(&config.public.trusted_proxies);
+        Self {
+            proxies: (0..*threads).map(|_| proxy()).collect(),
+            redirect: Redirect::to(&config.public.url.origin),
+            management: Management(Arc::new(api)),
+            servers: Servers {
+                public: settings(config.public.tls.as_ref(), proxies),
+                redirect: settings(None, proxies),
+                management: settings(config.management.tls.as_ref(), None),
+            },
+            in_force,
+        }
+    }
+}
+
+impl ActiveConfig {
+    /// The generation of `config`, in place of this one.
+    pub(super) fn next(&self, mut config: Config, lasting: &SharedState) -> Result<Snapshot, StartError> {
+        if let (Some(new), Some(old)) = (&mut config.public.tls, &self.config.public.tls) {
+            *new = new.clone().carry_over(old);
+        }
+        let hub = Arc::new(HubClient::new(&config, Arc::clone(&lasting.metrics))?);
+        let login = Arc::new(self.login.carry_over(&config, hub).ok_or(StartError::PublicUrl)?);
+        let pages = Pages::new(&config)?;
+        let parts = Parts { login: Arc::clone(&login), signer: signer(&config)?, pages };
+        let shared = Arc::new(self.shared.carry_over(&config, parts).map_err(|_| StartError::PublicUrl)?);
+        Ok(Snapshot::new(ActiveConfig { config, threads: self.threads, login, shared }, lasting))
+    }
+}
+
+fn signer(config: &Config) -> Result<Option<Signer>, StartError> {
+    Ok(config.assertion.as_ref().map(Signer::new).transpose()?)
+}
+
+/// What the threads answer by; each part can be replaced under them.
+#[derive(Debug)]
+pub(super) struct Live {
+    proxies: Vec<Reloadable<Proxy>>,
+    redirect: Reloadable<Redirect>,
+    management: Reloadable<Management>,
+    servers: Servers<Server>,
+}
+
+impl Live {
+    /// Puts the first `generation` in force.
+    pub(super) fn new(
+        generation: Snapshot,
+        lasting: &SharedState,
+        management_shutdown: Shutdown,
+    ) -> (Self, ActiveConfig) {
+        let Servers { public, redirect, management } = generation.servers;
+        let public = Server::new(
+            public,
+            Arc::clone(&lasting.metrics),
+            lasting.shutdown.clone(),
+            FdBudget::for_browsers(),
+        );
+        let servers = Servers {
+            redirect: public.beside(redirect),
+            public,
+            // Its connections count for nothing on the public side, and find room when that one is full.
+            management: Server::new(
+                management,
+                Arc::new(Metrics::new()),
+                management_shutdown,
+                FdBudget::whole(),
+            ),
+        };
+        let live = Self {
+            proxies: generation.proxies.into_iter().map(Reloadable::new).collect(),
+            redirect: Reloadable::new(generation.redirect),
+            management: Reloadable::new(generation.management),
+            servers,
+        };
+        (live, generation.in_force)
+    }
+
+    /// Puts `generation` in force for the requests and connections to come.
+    pub(super) fn replace(&self, generation: Snapshot) -> ActiveConfig {
+        // The public side first: it honours no link of a rule that is gone when the API no longer knows it, and knows
+        // each rule by which the API issues one.
+        for (current, new) in self.proxies.iter().zip(generation.proxies) {
+            current.replace(new);
+        }
+        self.redirect.replace(generation.redirect);
+        self.management.replace(generation.management);
+        let Servers { public, redirect, management } = generation.servers;
+        self.servers.public.set(public);
+        self.servers.redirect.set(redirect);
+        self.servers.management.set(management);
+        generation.in_force
+    }
+
+    /// How long a drain may take.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.servers.public.settings().limits.drain_timeout
+    }
+
+    /// What the public thread of this number serves.
+    pub(super) fn public(&self, thread: usize) -> (Server, Reloadable<Proxy>) {
+        (self.servers.public.clone(), self.proxies[thread].clone())
+    }
+
+    /// What every public thread serves where browsers are only sent on.
+    pub(super) fn redirect(&self) -> (Server, Reloadable<Redirect>) {
+        (self.servers.redirect.clone(), self.redirect.clone())
+    }
+
+    /// What the management thread serves.
+    pub(super) fn management(&self) -> (Server, Reloadable<Management>) {
+        (self.servers.management.clone(), self.management.clone())
+    }
+}
+
+/// The API as a service of the accept side.
+#[derive(Debug, Clone)]
+pub(super) struct Management(Arc<Api>);
+
+impl Service for Management {
+    type Body = ApiBody;
+
+    async fn call(&self, connection: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
+        self.0.answer(Some(connection.peer), *request).await
+    }
+}

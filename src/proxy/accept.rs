@@ -1,0 +1,52 @@
+//! What an error page must know of a request that is gone by then.
+
+use hyper::HeaderMap;
+use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue};
+
+use crate::pages::Format;
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// What an error page must know of a request that is gone by then: kept instead of judged, because nearly no request
+/// ends in one.
+#[derive(Debug, Default)]
+pub struct AcceptHeaders {
+    accept: Option<HeaderValue>,
+    language: Option<HeaderValue>,
+    mode: Option<HeaderValue>,
+}
+
+impl AcceptHeaders {
+    /// The wishes of a request with `headers`.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut wishes = Self::default();
+        for (name, value) in headers {
+            wishes.note(name.as_str().as_bytes(), value);
+        }
+        wishes
+    }
+
+    /// Takes down what the header `name` says of them, if anything; of several the first.
+    pub fn note(&mut self, name: &[u8], value: &HeaderValue) {
+        let noted = match name {
+            b"accept" => &mut self.accept,
+            b"accept-language" => &mut self.language,
+            b"sec-fetch-mode" => &mut self.mode,
+            _ => return,
+        };
+        noted.get_or_insert_with(|| value.clone());
+    }
+
+    /// Whether it asks for an event stream, as a page's `EventSource` does (HTML, "server-sent events").
+    pub fn a_stream(&self) -> bool {
+        self.accept.as_ref().is_some_and(|accept| accept == "text/event-stream")
+    }
+
+    /// The form of the answer that it wants.
+    pub fn format(&self) -> Format {
+        let accept = self.accept.clone().map(|value| (ACCEPT, value));
+        let language = self.language.clone().map(|value| (ACCEPT_LANGUAGE, value));
+        let mode = self.mode.clone().map(|value| (SEC_FETCH_MODE, value));
+        Format::preferred(&accept.into_iter().chain(language).chain(mode).collect())
+    }
+}

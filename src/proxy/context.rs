@@ -1,0 +1,149 @@
+//! What all threads of the proxy share, put together from the configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+use tokio::sync::Semaphore;
+
+use super::embed::Embed;
+use super::headers::{self, Forwarding};
+use super::identity::Identity;
+use super::login::{RelaySecret, SingleFlight};
+use super::tunnel::registry::Tunnels;
+use super::upstream::limit::ConnectionLimit;
+use crate::config::{Config, Login, WithoutToken};
+use crate::login::LoginService;
+use crate::login::assertion::Signer;
+use crate::metrics::Metrics;
+use crate::pages::Pages;
+use crate::shutdown::Shutdown;
+
+/// What all threads share.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) login: Arc<LoginService>,
+    pub(super) identity: Identity,
+    pub(super) forwarding: Forwarding,
+    pub(super) embed: Option<Embed>,
+    pub(super) pages: Pages,
+    pub(super) tunnels: Tunnels,
+    pub(super) turns: SingleFlight,
+    pub(super) relay_secret: RelaySecret,
+    pub(super) connection_limit: ConnectionLimit,
+    /// Waiting pages that listen to the hub's progress.
+    pub(super) watchers: Arc<Semaphore>,
+    /// Questions to the Hub API that anybody can cause. Fewer than it takes, so that our own calls always find a place.
+    pub(super) askers: Semaphore,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shutdown: Shutdown,
+    pub(super) rules: Rules,
+}
+
+/// What is made of one configuration, and goes with it.
+pub struct Parts {
+    /// The life of tokens.
+    pub login: Arc<LoginService>,
+    /// What proves a login to the hub; none: the header alone.
+    pub signer: Option<Signer>,
+    /// Our own pages.
+    pub pages: Pages,
+}
+
+/// What of the configuration decides about requests.
+#[derive(Debug)]
+pub struct Rules {
+    pub(super) login_path: String,
+    pub(super) logout_path: String,
+    /// Where a browser goes that has logged out.
+    pub(super) after_logout_url: Option<HeaderValue>,
+    pub(super) base_url: String,
+    pub(super) public_origin: String,
+    pub(super) public_secure: bool,
+    pub(super) public_authority: HeaderValue,
+    pub(super) without_token: WithoutToken,
+    /// The app's page, with `WithoutToken::Redirect`.
+    pub(super) redirect_to: Option<url::Url>,
+    pub(super) body_stall: Duration,
+    pub(super) tunnel_idle: Duration,
+    pub(super) tunnels_max: usize,
+    pub(super) login_hub_timeout: Duration,
+    pub(super) access_log: bool,
+}
+
+impl Shared {
+    /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
+    pub fn new(
+        config: &Config,
+        Parts { login, signer, pages }: Parts,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Result<Self, hyper::header::InvalidHeaderValue> {
+        let public = &config.public.url;
+        Ok(Self {
+            login,
+            identity: Identity::new(config.login.user_header.clone(), signer),
+            forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
+            pages,
+            embed: config.embed.as_ref().map(Embed::new),
+            tunnels: Tunnels::new(metrics.tunnels.clone()),
+            turns: SingleFlight::default(),
+            relay_secret: RelaySecret::of(config),
+            connection_limit: ConnectionLimit::default(),
+            watchers: Arc::new(Semaphore::new(config.limits.hub_api_calls)),
+            askers: Semaphore::new(config.limits.hub_api_calls.div_ceil(4)),
+            metrics,
+            shutdown,
+            rules: Rules {
+                login_path: config.hub.login_path(),
+                logout_path: format!("{}hub/logout", config.hub.base_url),
+                after_logout_url: config
+                    .login
+                    .after_logout_url
+                    .as_deref()
+                    .map(HeaderValue::from_str)
+                    .transpose()?,
+                base_url: config.hub.base_url.clone(),
+                public_origin: public.origin.clone(),
+                public_secure: public.secure,
+                public_authority: HeaderValue::from_str(&public.authority)?,
+                without_token: config.login.without_token,
+                redirect_to: redirect_to(&config.login),
+                body_stall: config.limits.body_stall_timeout,
+                tunnel_idle: config.limits.tunnel_idle_timeout,
+                tunnels_max: config.limits.tunnels,
+                login_hub_timeout: config.limits.login_hub_timeout,
+                access_log: config.log.access,
+            },
+        })
+    }
+
+    /// The proxy of another `config` in place of this one: it knows the same tunnels, and the same logins under way.
+    pub fn carry_over(
+        &self,
+        config: &Config,
+        parts: Parts,
+    ) -> Result<Self, hyper::header::InvalidHeaderValue> {
+        let new = Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone())?;
+        Ok(Self {
+            tunnels: self.tunnels.clone(),
+            turns: self.turns.clone(),
+            connection_limit: self.connection_limit.clone(),
+            ..new
+        })
+    }
+
+    /// What becomes of the headers of every answer of the hub.
+    pub(super) fn finish(&self, headers: &mut HeaderMap) {
+        headers::strip_response(headers);
+        if let Some(embed) = &self.embed {
+            embed.amend(headers);
+        }
+    }
+}
+
+fn redirect_to(login: &Login) -> Option<url::Url> {
+    let app_url = login.app_url.as_deref().filter(|_| login.without_token == WithoutToken::Redirect)?;
+    url::Url::parse(app_url).ok()
+}

@@ -1,0 +1,162 @@
+//! An ordinary request on its way to the hub, and one that asks for another protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+
+use super::error::ProxyError;
+use super::upstream::ResponseBody;
+use super::{Proxy, RequestContext, cookies, tunnel::copy};
+use crate::body::{RequestBody, collect};
+
+/// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward
+/// such a body without framing.
+const UNFRAMED_BODY_BYTES_MAX: usize = 64 * 1024;
+
+impl Proxy {
+    /// An ordinary request: without any login parameter, and without cookies of ours.
+    pub(super) async fn forward(
+        &self,
+        context: RequestContext,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let RequestContext { mut request, upgrade, has_cookies, .. } = context;
+        if has_cookies {
+            cookies::strip_ours(request.headers_mut());
+        }
+        self.strip_query(&mut request)?;
+        if upgrade.is_some() {
+            return Box::pin(self.upgrade(request, upgrade)).await;
+        }
+        let stall = self.shared.rules.body_stall;
+        let request = if loses_framing(&request) {
+            // Boxed: it is rare, and must not make the state of every request larger.
+            Box::pin(held(request, stall)).await?
+        } else {
+            streamed(request, stall)
+        };
+        let mut response = self.upstream.send(request).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::UnaskedUpgrade);
+        }
+        self.shared.finish(response.headers_mut());
+        Ok(response)
+    }
+
+    /// A request that asks for another protocol: passed on as such, and followed if the hub agrees to just that.
+    async fn upgrade(
+        &self,
+        mut request: Box<Request<Incoming>>,
+        asked: Option<HeaderValue>,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let shared = &*self.shared;
+        if shared.tunnels.open() >= shared.rules.tunnels_max {
+            return Err(ProxyError::TooManyTunnels);
+        }
+        // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
+        let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
+        let downstream = hyper::upgrade::on(&mut *request);
+        let stall = shared.rules.body_stall;
+        let mut request =
+            if loses_framing(&request) { held(request, stall).await? } else { streamed(request, stall) };
+        if let Some(asked) = &asked {
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(UPGRADE, asked.clone());
+        }
+        let mut response = self.upstream.send_upgrade(request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            self.shared.finish(response.headers_mut());
+            return Ok(response);
+        }
+        let agreed = response.headers().get(UPGRADE).cloned();
+        let same = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().eq_ignore_ascii_case(b.as_bytes());
+        let Some(agreed) = agreed.filter(|agreed| asked.as_ref().is_some_and(|asked| same(asked, agreed)))
+        else {
+            return Err(ProxyError::UnaskedUpgrade);
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        self.shared.finish(response.headers_mut());
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, agreed);
+        let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
+        self.shared.shutdown.spawn(async move {
+            let _counted = counted;
+            // Boxed: the halves of the handshake are large, and the tunnel outlives them.
+            let joined = Box::pin(async { tokio::try_join!(downstream, upstream) }).await;
+            let ended = match joined {
+                Ok((downstream, upstream)) => {
+                    let idle = shared.rules.tunnel_idle;
+                    copy::run(downstream, upstream, registered, idle, &shared.shutdown).await
+                }
+                Err(error) => Err(std::io::Error::other(error)),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "tunnel");
+            }
+        });
+        Ok(response)
+    }
+
+    /// Cuts the login parameter, in any spelling, out of the query.
+    pub(super) fn strip_query<B>(&self, request: &mut Request<B>) -> Result<(), ProxyError> {
+        let parameter = &self.shared.login.rules().parameter;
+        let Some(rest) = request.uri().query().and_then(|query| parameter.cut(query)) else { return Ok(()) };
+        *request.uri_mut() = with_query(request.uri(), &rest)?;
+        Ok(())
+    }
+}
+
+/// `uri` with another query; an empty one is none.
+fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
+    let path = uri.path();
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    Ok(Uri::from(PathAndQuery::try_from(target)?))
+}
+
+/// Whether it has a body whose framing could be lost on the way.
+fn loses_framing(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::DELETE | Method::OPTIONS)
+        && !request.body().is_end_stream()
+        && !request.headers().contains_key(CONTENT_LENGTH)
+}
+
+/// The request as it goes upstream, with its body held whole.
+async fn held(
+    request: Box<Request<Incoming>>,
+    stall: Duration,
+) -> Result<Box<Request<RequestBody>>, ProxyError> {
+    let (mut parts, incoming) = (*request).into_parts();
+    let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX, stall).await?;
+    parts.version = Version::HTTP_11;
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+    Ok(Box::new(Request::from_parts(parts, RequestBody::Whole(whole))))
+}
+
+/// The request as it goes upstream, with its body streamed.
+fn streamed(request: Box<Request<Incoming>>, stall: Duration) -> Box<Request<RequestBody>> {
+    let (mut parts, incoming) = (*request).into_parts();
+    parts.version = Version::HTTP_11;
+    if incoming.is_end_stream() {
+        return Box::new(Request::from_parts(parts, RequestBody::Empty));
+    }
+    if !parts.headers.contains_key(CONTENT_LENGTH) {
+        // Said in so many words, because hyper sends no body with a GET otherwise.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    Box::new(Request::from_parts(parts, RequestBody::streamed(incoming, stall)))
+}
+
+/// The headers of a request of our own that stands for `headers`' one.
+pub(super) fn without_body(mut headers: HeaderMap) -> HeaderMap {
+    let described = |name: &&HeaderName| name.as_str().starts_with("content-") || **name == EXPECT;
+    let described: Vec<HeaderName> = headers.keys().filter(described).cloned().collect();
+    for name in described {
+        headers.remove(name);
+    }
+    headers
+}

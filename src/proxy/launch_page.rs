@@ -1,0 +1,210 @@
+//! The waiting page of a launched server, `{base}hub/hublatch/launch/TICKET`, and its events, `…/TICKET/events`.
+//!
+//! A login that launches leads here, not to the server: by then the token is consumed, once, by all the rules of a
+//! redeeming, so this page is worth nothing to a scanner, and a refresh of it costs nobody a link. Who may see it is the
+//! hub's to say, on each request: the browser's session there must be that of the ticket's user. How the server stands
+//! is the hub's to say too. So nothing is kept here, and any replica answers.
+
+use std::sync::Arc;
+
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+
+use super::error::ProxyError;
+use super::login::{browser_checks, location, own_headers, page, plain};
+use super::tunnel::event_stream::EventStream;
+use super::upstream::ResponseBody;
+use super::{Proxy, RequestContext, cookies, hub_session};
+use crate::body::Pieces;
+use crate::hub::{Call, Event, HubError, ServerState, written};
+use crate::login::spawn_ticket::Ticket;
+use crate::pages::{Format, Page, Refused, Start};
+
+type Answer = Result<Response<ResponseBody>, ProxyError>;
+
+/// What the waiting page ends in where its events are.
+const EVENTS: &str = "/events";
+
+/// Answers a request below the waiting path.
+pub(super) async fn answer(proxy: &Proxy, context: RequestContext) -> Answer {
+    let (request, format) = (&context.request, context.format());
+    let headers = request.headers();
+    let path = request.uri().path();
+    let (own_path, events) = match path.strip_suffix(EVENTS) {
+        Some(own_path) => (own_path, true),
+        None => (path, false),
+    };
+    let post = match *request.method() {
+        Method::GET | Method::HEAD => false,
+        Method::POST if !events => true,
+        _ => return Ok(page(proxy, &Page::NotFound, format)),
+    };
+    if browser_checks::is_prefetch(headers) {
+        return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+    }
+    // The page is for a person's browser, its events for the page, its button for the page as well.
+    let fits = if events {
+        headers.get_all("sec-fetch-site").iter().all(|site| site == "same-origin")
+    } else if post {
+        browser_checks::is_from_this_origin(headers, &proxy.shared.rules.public_origin)
+    } else {
+        browser_checks::check_navigation(headers, proxy.shared.embed.is_some())?;
+        true
+    };
+    let prefix = proxy.shared.login.waiting_path();
+    let ticket = own_path.strip_prefix(prefix).and_then(|text| proxy.shared.login.ticket(text));
+    let Some(ticket) = ticket.filter(|_| fits) else { return Ok(page(proxy, &Page::NotWaiting, format)) };
+    // Before the hub is asked who this is: a session that ends meanwhile takes its events with it.
+    let registered = events.then(|| proxy.shared.tunnels.register(cookies::session_ids(headers)));
+    if let Some(refusal) = stranger(proxy, headers, &ticket, format).await {
+        return Ok(refusal);
+    }
+    let place = Place { proxy, ticket, path: own_path, format };
+    if let Some(registered) = registered {
+        // Each takes a connection to the hub. Without them the page asks for itself.
+        let Ok(watcher) = Arc::clone(&proxy.shared.watchers).try_acquire_owned() else {
+            return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+        };
+        let answer = place.events().await?;
+        Ok(answer.map(|body| {
+            ResponseBody::EventStream(Box::new(EventStream::new(body, registered, Some(watcher))))
+        }))
+    } else if post {
+        place.start_again().await
+    } else {
+        place.show().await
+    }
+}
+
+/// The answer to a browser whom the hub does not know as the ticket's user.
+async fn stranger(
+    proxy: &Proxy,
+    headers: &HeaderMap,
+    ticket: &Ticket,
+    format: Format,
+) -> Option<Response<ResponseBody>> {
+    match hub_session::of(proxy, &own_headers(headers.clone())).await {
+        None => Some(page(proxy, &Page::BadGateway, format)),
+        Some((_, None)) => Some(page(proxy, &Page::NoToken, format)),
+        Some((lease, Some(name))) => {
+            lease.release();
+            (name != ticket.username.as_str()).then(|| page(proxy, &Page::NotWaiting, format))
+        }
+    }
+}
+
+/// One waiting page, seen by whom it is for.
+struct Place<'a> {
+    proxy: &'a Proxy,
+    ticket: Ticket,
+    /// The page's own path.
+    path: &'a str,
+    format: Format,
+}
+
+impl Place<'_> {
+    /// The server itself if it is ready; else how it stands.
+    async fn show(&self) -> Answer {
+        let (user, server) = self.names();
+        match self.proxy.shared.login.hub().server_state(user, server).await {
+            Ok(ServerState::Ready) => lead_to(&self.ticket.next),
+            Ok(ServerState::Starting { percent, message }) => {
+                Ok(self.page(Start::Starting { percent, message: &message }))
+            }
+            Ok(ServerState::Failed { message }) => Ok(self.page(Start::Failed { message: &message })),
+            Ok(ServerState::Stopped) => Ok(self.page(Start::Stopped)),
+            Err(error) => Ok(self.trouble(&error)),
+        }
+    }
+
+    /// What happens, as it happens.
+    async fn events(&self) -> Answer {
+        let (user, server) = self.names();
+        let body = match self.proxy.shared.login.hub().events(user, server).await {
+            Ok(events) => ResponseBody::Pieces(Pieces::of(events.into_stream())),
+            Err(error) => match error.refused_with() {
+                // Not on its way: the page asks anew, and says what there is to say.
+                Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => {
+                    let message = "The server is not starting.".to_owned();
+                    let event = Event { progress: 100, message, ready: false, failed: true };
+                    ResponseBody::Whole(written(&event))
+                }
+                _ => return Ok(self.trouble(&error)),
+            },
+        };
+        let mut answer = Response::new(body);
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        // nginx would hold the events back until there are some thousand bytes of them.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(answer)
+    }
+
+    /// The button: the hub starts the server with the options of its last start.
+    async fn start_again(&self) -> Answer {
+        if !self.proxy.shared.login.may_restart(&self.ticket) {
+            return Ok(page(self.proxy, &Page::Refused(Refused::NotAllowed), self.format));
+        }
+        let (user, server) = self.names();
+        match self.proxy.shared.login.hub().launch(user, server, None).await {
+            // Back to the page by a GET, so that a refresh starts nothing.
+            Ok(_) => lead_to(self.path),
+            Err(error) => Ok(self.trouble(&error.cause)),
+        }
+    }
+
+    fn names(&self) -> (&str, &str) {
+        (self.ticket.username.as_str(), self.ticket.server.as_str())
+    }
+
+    fn page(&self, start: Start<'_>) -> Response<ResponseBody> {
+        let events = format!("{}{EVENTS}", self.path);
+        page(self.proxy, &Page::Server { start, action: self.path, events: &events }, self.format)
+    }
+
+    /// The page for what the hub answers in place of an answer.
+    fn trouble(&self, error: &HubError) -> Response<ResponseBody> {
+        tracing::warn!(%error, username = %self.ticket.username, "launch: ask the hub");
+        let message = error.message().unwrap_or_default();
+        match error {
+            HubError::Refused { call: Call::StartServer, status, retry_after, .. }
+                if *status == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                let mut answer = self.page(Start::Full { message });
+                if let Some(wait) = retry_after {
+                    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+                }
+                answer
+            }
+            HubError::Refused { call: Call::StartServer, .. } => self.page(Start::Refused { message }),
+            HubError::Failed { call: Call::StartServer, message: Some(_), status, .. }
+                if *status != StatusCode::SERVICE_UNAVAILABLE =>
+            {
+                self.page(Start::Failed { message })
+            }
+            // Not about the server: the role of our token, or the hub as such. An operator reads it in the log.
+            HubError::NoToken { .. }
+            | HubError::Unreachable { .. }
+            | HubError::TimedOut { .. }
+            | HubError::Refused { .. }
+            | HubError::Failed { .. }
+            | HubError::Unreadable { .. } => {
+                let timed_out = error.gateway_status() == StatusCode::GATEWAY_TIMEOUT;
+                page(
+                    self.proxy,
+                    if timed_out { &Page::GatewayTimeout } else { &Page::BadGateway },
+                    self.format,
+                )
+            }
+        }
+    }
+}
+
+/// To `path`, by a GET.
+pub(super) fn lead_to(path: &str) -> Answer {
+    let mut answer = plain(StatusCode::SEE_OTHER);
+    answer.headers_mut().insert(LOCATION, location(path)?);
+    Ok(answer)
+}

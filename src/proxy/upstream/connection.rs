@@ -1,0 +1,224 @@
+//! A connection to the hub, taken from the pool for one exchange or several in a row.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Request, Response, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::waker_filter::{WakeFilter, WakeFilterGuard};
+use super::{ResponseBody, Upstream, UpstreamError};
+use crate::body::{Progress, RequestBody};
+use crate::deadline::Deadline;
+use crate::proxy::upstream::interim::Awaited;
+
+/// A connection to the hub. Boxed wherever it goes: it moves between its pool and a request all the time.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<RequestBody>,
+    /// Tells the other end of `sender` of each request.
+    awaited: Awaited,
+    /// Wakes its task.
+    bell: Arc<WakeFilter>,
+    /// Bounds each wait for a head, with one timer for the whole life of the connection.
+    deadline: Deadline,
+    /// The body of the last request, if it was streamed.
+    sending: Option<Progress>,
+    /// When it was last given back.
+    pub since: Instant,
+}
+
+impl Connection {
+    /// One that has served nothing yet.
+    pub fn new(sender: SendRequest<RequestBody>, awaited: Awaited, bell: Arc<WakeFilter>) -> Self {
+        let (deadline, since) = (Deadline::default(), Instant::now());
+        Self { sender, awaited, bell, deadline, sending: None, since }
+    }
+
+    /// Whether it can serve nothing any more.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
+
+/// A connection, taken for one exchange or several in a row.
+#[derive(Debug)]
+pub struct PooledConnection {
+    connection: Box<Connection>,
+    pool: Arc<Upstream>,
+    age: ConnectionAge,
+    /// When it was taken, until its first exchange has begun.
+    taken: Option<Instant>,
+    after: KeepAlive,
+}
+
+/// What a connection was before it was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionAge {
+    /// Nothing: it was made for this.
+    New,
+    /// Idle for a moment.
+    Fresh,
+    /// Idle for so long that the hub may have closed it.
+    Stale,
+}
+
+/// What becomes of a connection when its exchange is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// It goes back to the pool.
+    Pool,
+    /// It is closed.
+    Close,
+}
+
+/// How an attempt failed.
+pub enum SendError {
+    /// Not a byte was written.
+    Unsent(Box<Request<RequestBody>>),
+    /// It was, perhaps in part.
+    Failed(UpstreamError),
+}
+
+impl PooledConnection {
+    /// A new connection.
+    pub(super) fn new(connection: Connection, pool: Arc<Upstream>) -> Self {
+        Self {
+            connection: Box::new(connection),
+            pool,
+            age: ConnectionAge::New,
+            taken: None,
+            after: KeepAlive::Pool,
+        }
+    }
+
+    /// One that has served before, taken `now`.
+    pub(super) fn again(
+        connection: Box<Connection>,
+        pool: Arc<Upstream>,
+        now: Instant,
+        age: ConnectionAge,
+    ) -> Self {
+        Self { connection, pool, age, taken: Some(now), after: KeepAlive::Pool }
+    }
+
+    /// What it was before.
+    pub(super) fn age(&self) -> ConnectionAge {
+        self.age
+    }
+
+    /// Says what becomes of it afterwards.
+    pub(super) fn then(&mut self, after: KeepAlive) {
+        self.after = after;
+    }
+
+    /// Hushes the task of the connection for as long as a piece of its answer is taken.
+    pub(super) fn hush(&self) -> Option<WakeFilterGuard<'_>> {
+        self.connection.bell.hush()
+    }
+
+    /// Sends `request`, once. Bounded by the time from the end of the request to the head of the answer.
+    pub async fn send_once(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        match self.attempt(Box::new(request)).await {
+            Ok(answer) => Ok(answer),
+            Err(SendError::Failed(error)) => Err(error),
+            Err(SendError::Unsent(_)) => {
+                let source = io::ErrorKind::ConnectionAborted.into();
+                Err(UpstreamError::Connect { address: self.pool.address.to_string(), source })
+            }
+        }
+    }
+
+    /// Whether it served an exchange before: then it may be stale.
+    pub fn is_reused(&self) -> bool {
+        self.age != ConnectionAge::New
+    }
+
+    /// Waits until the connection can take another request; an error if it never will.
+    pub async fn ready(&mut self) -> Result<(), UpstreamError> {
+        self.connection.sender.ready().await.map_err(UpstreamError::from)
+    }
+
+    pub(super) async fn attempt(
+        &mut self,
+        request: Box<Request<RequestBody>>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let Connection { sender, awaited, deadline, sending, .. } = &mut *self.connection;
+        *sending = match request.body() {
+            RequestBody::Streamed(body) => Some(body.progress().clone()),
+            RequestBody::Empty | RequestBody::Whole(_) => None,
+        };
+        if sender.ready().await.is_err() {
+            return Err(SendError::Unsent(request));
+        }
+        awaited.begin();
+        let limit = self.pool.limits.upstream_head_timeout;
+        deadline.begin(self.taken.take().unwrap_or_else(Instant::now));
+        let answer = pin!(sender.try_send_request(*request));
+        match within(deadline, limit, sending.as_ref(), answer).await {
+            None => Err(SendError::Failed(UpstreamError::Timeout)),
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(mut error)) => Err(match error.take_message() {
+                Some(unsent) => SendError::Unsent(Box::new(unsent)),
+                None => SendError::Failed(error.into_error().into()),
+            }),
+        }
+    }
+
+    /// Ties the connection to the body of its answer.
+    pub fn release_with(self, mut answer: Response<Incoming>) -> Response<ResponseBody> {
+        // The version is each hop's own (RFC 9110 § 2.5).
+        *answer.version_mut() = Version::HTTP_11;
+        let status = answer.status();
+        answer.map(|incoming| {
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                // It is the tunnel's now.
+                ResponseBody::Whole(Bytes::new())
+            } else if incoming.is_end_stream() {
+                self.release();
+                ResponseBody::Whole(Bytes::new())
+            } else {
+                ResponseBody::Upstream { incoming, lease: Some(self) }
+            }
+        })
+    }
+
+    /// Gives the connection back; the answer of its last exchange has been read to the end.
+    pub fn release(self) {
+        let Self { mut connection, pool, after, .. } = self;
+        // An answer can end before its request does (413, 403): such a connection is not fit for another.
+        let sent = connection.sending.take().is_none_or(|body| body.has_ended());
+        if sent && after == KeepAlive::Pool && !connection.is_closed() && !pool.shutdown.is_draining() {
+            pool.idle.give_back(connection);
+        }
+    }
+}
+
+/// Waits for `future`, at most `limit` after `deadline` was begun or the request's body has last moved.
+async fn within<F: Future + Unpin>(
+    deadline: &mut Deadline,
+    limit: Duration,
+    progress: Option<&Progress>,
+    mut future: F,
+) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let over = match progress {
+            None => deadline.poll(cx, limit),
+            Some(progress) => deadline.poll_until(cx, (progress.last() + limit).into()),
+        };
+        over.map(|()| None)
+    })
+    .await
+}

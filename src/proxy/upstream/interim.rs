@@ -1,0 +1,130 @@
+//! The bytes that come from the hub, with a bound on interim answers (1xx, RFC 9110 § 15.2).
+//!
+//! hyper passes over any number of them, and over all that have come at once: a train without end would keep its thread
+//! busy for as long as an answer is waited for. Here they are counted before hyper sees them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::server::io::read_gate::ReadGate;
+use crate::server::io::through::write_through;
+
+/// Where the status of an answer begins: behind `HTTP/1.1 `.
+const STATUS_AT: usize = 9;
+
+/// The hub sends one interim answer after another.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {0} interim answers (limits.upstream_interim_answers)")]
+pub struct TooManyInterim(usize);
+
+impl TooManyInterim {
+    /// Whether this is why a read failed.
+    pub fn is_cause_of(error: &io::Error) -> bool {
+        matches!(error.get_ref(), Some(cause) if cause.is::<Self>())
+    }
+}
+
+/// Whether the head of an answer is awaited: from before the request until that head begins.
+#[derive(Debug, Clone, Default)]
+pub struct Awaited(Arc<AtomicBool>);
+
+impl Awaited {
+    /// A request is about to be sent.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A connection to the hub.
+#[derive(Debug)]
+pub struct Answers<T> {
+    stream: ReadGate<T>,
+    awaited: Awaited,
+    place: Place,
+    /// Interim answers before the one that is awaited.
+    passed: usize,
+    max: usize,
+}
+
+/// What the next byte belongs to while a head is awaited.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// The beginning of a head, of which so much has been read.
+    Begin(usize),
+    /// The rest of a status that begins with 1; whether its middle has been read, and all of it could yet be 101.
+    Status { middle: bool },
+    /// The rest of an interim answer; whether nothing of its line has come.
+    Interim { blank: bool },
+}
+
+impl<T> Answers<T> {
+    /// `stream`, on which at most `max` interim answers may come before a final one.
+    pub fn new(stream: T, awaited: Awaited, max: usize) -> Self {
+        Self { stream: ReadGate::new(stream), awaited, place: Place::Begin(0), passed: 0, max }
+    }
+
+    /// The bare stream, for a tunnel.
+    pub fn into_inner(self) -> T {
+        self.stream.into_inner()
+    }
+
+    /// Looks at what has been read. Heads end as hyper lets them end, with or without CR. A 101 is a final answer here:
+    /// what comes after it is no HTTP.
+    fn count(&mut self, bytes: &[u8]) -> Result<(), TooManyInterim> {
+        // Nearly every answer is none, and its beginning is there at once.
+        if let (Place::Begin(0), Some(b'H'), Some(b'2'..=b'5')) =
+            (self.place, bytes.first(), bytes.get(STATUS_AT))
+        {
+            self.awaited.end();
+            self.passed = 0;
+            return Ok(());
+        }
+        for &byte in bytes {
+            self.place = match (self.place, byte) {
+                // Empty lines before a head are passed over.
+                (Place::Begin(0), b'\r' | b'\n') => Place::Begin(0),
+                (Place::Begin(STATUS_AT), b'1') => Place::Status { middle: false },
+                (Place::Status { middle: false }, b'0') => Place::Status { middle: true },
+                (Place::Begin(STATUS_AT), _) | (Place::Status { middle: true }, b'1') => {
+                    self.awaited.end();
+                    (self.place, self.passed) = (Place::Begin(0), 0);
+                    return Ok(());
+                }
+                (Place::Begin(read), _) => Place::Begin(read + 1),
+                (Place::Interim { blank: true }, b'\n') => {
+                    self.passed += 1;
+                    if self.passed > self.max {
+                        return Err(TooManyInterim(self.max));
+                    }
+                    Place::Begin(0)
+                }
+                (Place::Interim { blank }, b'\r') => Place::Interim { blank },
+                (Place::Status { .. } | Place::Interim { .. }, _) => Place::Interim { blank: byte == b'\n' },
+            };
+        }
+        Ok(())
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Answers<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if this.awaited.0.load(Ordering::Relaxed) {
+            this.count(&buf.filled()[before..]).map_err(io::Error::other)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+write_through!(Answers, stream);

@@ -1,0 +1,161 @@
+//! The byte stream of one downstream connection: judged by [`Framing`], and never waited for without end.
+//!
+//! Timeouts live here and not in the parser because only here is known what is being waited for: the next request,
+//! the rest of a head, the rest of a body, or a peer that does not read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::through::write_through;
+use super::write_timeout::WriteTimeout;
+use crate::config::Limits;
+use crate::deadline::Deadline;
+use crate::server::framing::{Framing, Phase};
+
+/// How long each wait may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    idle: Duration,
+    head: Duration,
+    body: Duration,
+    write: Duration,
+}
+
+impl Timeouts {
+    /// The downstream timeouts of `[limits]`.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            idle: limits.idle_timeout,
+            head: limits.head_timeout,
+            body: limits.body_stall_timeout,
+            write: limits.write_stall_timeout,
+        }
+    }
+}
+
+/// The lowest bit of [`ActiveRequests`]: there has been one. The others count.
+const BEGUN: usize = 1;
+const ONE: usize = 2;
+
+/// Counts the exchanges (request and answer) that a connection is busy with.
+#[derive(Debug, Clone, Default)]
+pub struct ActiveRequests(Arc<AtomicUsize>);
+
+impl ActiveRequests {
+    /// Counts one until the guard is dropped.
+    pub fn begin(&self) -> ActiveRequest {
+        self.0.fetch_add(ONE, Ordering::Relaxed);
+        if !self.have_begun() {
+            self.0.fetch_or(BEGUN, Ordering::Relaxed);
+        }
+        ActiveRequest(self.clone())
+    }
+
+    /// Whether it is busy with any.
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= ONE
+    }
+
+    /// Whether there has ever been one.
+    pub fn have_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & BEGUN != 0
+    }
+}
+
+/// One exchange, until it is dropped.
+#[derive(Debug)]
+pub struct ActiveRequest(ActiveRequests);
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(ONE, Ordering::Relaxed);
+    }
+}
+
+/// A stream whose requests are judged and whose waits end.
+#[derive(Debug)]
+pub struct Http1Io<T> {
+    stream: WriteTimeout<T>,
+    framing: Framing,
+    patience: Timeouts,
+    exchanges: ActiveRequests,
+    reading: Deadline,
+    /// Whether the end of a head was fed to the parser after a refused request.
+    closed_head: bool,
+}
+
+impl<T> Http1Io<T> {
+    /// Wraps `stream`, of which nothing has been read.
+    pub fn new(stream: T, patience: Timeouts, exchanges: ActiveRequests) -> Self {
+        Self {
+            stream: WriteTimeout::new(stream, patience.write),
+            framing: Framing::new(),
+            patience,
+            exchanges,
+            reading: Deadline::default(),
+            closed_head: false,
+        }
+    }
+
+    /// The bare stream, for a tunnel.
+    pub fn into_inner(self) -> T {
+        self.stream.into_inner()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Http1Io<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let phase = this.framing.phase();
+        if phase == Phase::Refused {
+            // The parser looks at a head that came in pieces only when it sees its end.
+            if !this.closed_head && buf.remaining() >= 4 {
+                this.closed_head = true;
+                buf.put_slice(b"\r\n\r\n");
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if Pin::new(&mut this.stream).poll_read(cx, buf)?.is_ready() {
+            let heads = this.framing.heads();
+            this.framing.judge(&mut buf.filled_mut()[before..]);
+            // A head is one wait, from its first byte to its last: who sends it drop by drop gains no time.
+            let same_head = phase == Phase::Head && this.framing.heads() == heads;
+            if !same_head {
+                this.reading.progress();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let limit = match phase {
+            Phase::Head => this.patience.head,
+            Phase::Body => this.patience.body,
+            Phase::Idle if !this.exchanges.any() => this.patience.idle,
+            // While a request is answered its connection may be silent for as long as the answer takes.
+            Phase::Idle | Phase::Opaque | Phase::Refused => {
+                this.reading.progress();
+                return Poll::Pending;
+            }
+        };
+        ready!(this.reading.poll(cx, limit));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer sent nothing for too long")))
+    }
+}
+
+impl<T> Http1Io<T> {
+    /// The parser read last while the answer was under way, and no timer was set. Now that the answer is out, the wait
+    /// for the next request begins.
+    fn flushed(&mut self, cx: &mut Context<'_>) {
+        if self.framing.phase() == Phase::Idle && !self.exchanges.any() {
+            self.reading.progress();
+            let _not_yet = self.reading.poll(cx, self.patience.idle);
+        }
+    }
+}
+
+write_through!(Http1Io, stream, flushed);
