@@ -1,7 +1,7 @@
 """What a JupyterHub behind hublatch needs: paste from here into your own jupyterhub_config.py.
 
-Tried with JupyterHub 4.1 and 6.1. Put hublatch_authenticator.py where the hub's Python finds it: beside this file with
-PYTHONPATH set to the folder, or in the site-packages of the hub's environment.
+Tried with JupyterHub 4.1 and 6.1. Put hublatch_authenticator.py, which `hublatch init` writes, where the hub's Python
+finds it: beside this file with PYTHONPATH set to the folder, or in the site-packages of the hub's environment.
 """
 
 c = get_config()  # noqa: F821

@@ -21,7 +21,7 @@ use crate::token::{AppKey, KeyDigest};
 use addresses::{hub_and_base, management_listen, proxy_api, public_listen};
 
 /// The hub's side, as an operator puts it on the hub's Python path.
-const AUTHENTICATOR: &str = include_str!("../../config/jupyterhub/hublatch_authenticator.py");
+const AUTHENTICATOR: &str = include_str!("../../python/hublatch/authenticator.py");
 /// The characters of a line of PEM (RFC 7468 § 2).
 const PEM_LINE_CHARS: usize = 64;
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hub import Hub
-from hublatch import Hublatch
+from latch import Hublatch
 from processes import RUNNING
 
 LOG_LINES_SHOWN = 30

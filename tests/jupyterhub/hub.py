@@ -15,7 +15,7 @@ VENV = {"6.1": ROOT / "target/venv", "4.1": ROOT / "target/venv41"}
 NODE = ROOT / "target/node/bin"
 
 HUBLATCH = """
-c.JupyterHub.authenticator_class = "hublatch_authenticator.HublatchAuthenticator"
+c.JupyterHub.authenticator_class = "hublatch.HublatchAuthenticator"
 c.HublatchAuthenticator.public_key_file = {public_key!r}
 c.Authenticator.allow_all = True
 """
@@ -55,7 +55,7 @@ class Hub:
         self.api_token = secrets.token_hex(16)
         self._env = {
             "PATH": f"{NODE}:{VENV[version] / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT / "config/jupyterhub"),
+            "PYTHONPATH": str(ROOT / "python"),
             "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16),
             "JUPYTERHUB_CRYPT_KEY": secrets.token_hex(32),
             "HOME": str(folder),

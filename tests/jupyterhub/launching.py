@@ -7,7 +7,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from hublatch import merged
+from latch import merged
 from processes import PATIENCE, wait_until
 from readme import block
 

@@ -1,4 +1,4 @@
-"""hublatch_authenticator.py on real hubs, with assertions sent to the hub's own port and through its public proxy."""
+"""The authenticator on real hubs, with assertions sent to the hub's own port and through its public proxy."""
 
 import os
 

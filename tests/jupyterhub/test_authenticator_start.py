@@ -1,4 +1,4 @@
-"""hublatch_authenticator.py before and between logins: what it refuses to start with, and what it forgets when."""
+"""The authenticator before and between logins: what it refuses to start with, and what it forgets when."""
 
 import asyncio
 import sys
@@ -17,9 +17,9 @@ from browser import raw
 from hub import HUBLATCH, Hub
 from processes import PATIENCE, ROOT
 
-sys.path.insert(0, str(ROOT / "config/jupyterhub"))
-import hublatch_authenticator  # noqa: E402
-from hublatch_authenticator import HublatchAuthenticator  # noqa: E402
+sys.path.insert(0, str(ROOT / "python"))
+from hublatch import authenticator as module  # noqa: E402
+from hublatch.authenticator import HublatchAuthenticator  # noqa: E402
 
 KEY = Ed25519PrivateKey.generate()
 OTHER_KIND = generate_private_key(SECP256R1())
@@ -120,7 +120,7 @@ def test_a_name_that_the_hub_maps_to_another_is_refused(authenticator):
 
 
 def test_the_memory_of_used_assertions_is_bounded_and_refuses_rather_than_forgets(authenticator, monkeypatch):
-    monkeypatch.setattr(hublatch_authenticator, "REMEMBERED_JTI_MAX", 3)
+    monkeypatch.setattr(module, "REMEMBERED_JTI_MAX", 3)
     used = [good(KEY, "alice") for _ in range(3)]
     for assertion in used:
         assert ask(authenticator, assertion)
@@ -132,7 +132,7 @@ def test_the_memory_of_used_assertions_is_bounded_and_refuses_rather_than_forget
 def test_a_used_assertion_is_remembered_until_it_is_expired_beyond_doubt(authenticator, monkeypatch):
     clock = SimpleNamespace(now=1_800_000_000.0)
     monkeypatch.setattr(
-        hublatch_authenticator, "time", SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now)
+        module, "time", SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now)
     )
     authenticator._started_at = 0
     # The longest that any assertion can be good: issued as far ahead, and used as late, as the leeway allows.

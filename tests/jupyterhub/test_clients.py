@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import launching
-from hublatch import BINARY
+from latch import BINARY
 from processes import PATIENCE, ROOT
 
 CLIENTS = ROOT / "config/clients"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hublatch import Hublatch
+from latch import Hublatch
 from processes import wait_until
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from hublatch import BINARY
+from latch import BINARY
 from processes import PATIENCE, free_port
 from test_header_authenticators import AUTHENTICATORS
 

@@ -33,7 +33,7 @@ def test_the_authenticator_does_not_normalise_an_accepted_name(hub):
 
     script = """
 import sys
-from hublatch_authenticator import HublatchAuthenticator
+from hublatch.authenticator import HublatchAuthenticator
 from jupyterhub.auth import Authenticator
 for name in sys.stdin.read().split("\\n"):
     assert Authenticator().normalize_username(name) == name, name
@@ -43,7 +43,7 @@ print("same")
     done = subprocess.run(
         [VENV["6.1"] / "bin/python", "-c", script],
         input="\n".join(names()),
-        env={"PYTHONPATH": str(ROOT / "config/jupyterhub"), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT / "python"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

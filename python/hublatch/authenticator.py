@@ -1,7 +1,7 @@
 """Logs in the user whom hublatch proves by a signed assertion, and nobody else.
 
-Put this file on the hub's Python path (JupyterHub 4.1 to 6.1; it needs no package that a hub lacks) and see
-jupyterhub_config.py beside it. A bare identity header is worth nothing here: a notebook can send one straight to
+A part of the package `hublatch`, and whole by itself: `hublatch init` writes it as hublatch_authenticator.py, to be put
+on the hub's Python path (JupyterHub 4.1 to 6.1; it needs no package that a hub lacks). A bare identity header is worth nothing here: a notebook can send one straight to
 the hub's port, but only hublatch can sign. The assertion is a compact JWT (RFC 7519), EdDSA over Ed25519 (RFC 8037).
 """
 
