@@ -1,60 +1,61 @@
-//! What waits for something that seldom happens, within a task that is woken often: it is asked only when it was woken.
+//! Futures that are rarely ready, inside tasks that are polled often: each is polled only after its own waker was called.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Tells what of a task was woken: something that waits with a waker of its own need not be asked before that rings.
+/// Remembers whether one part of a task was woken: a part that waits with a waker of its own need not be polled before
+/// that waker is called.
 #[derive(Debug, Default)]
-pub struct WakeFlag(Option<(Arc<Bell>, Waker)>);
+pub struct WakeFlag(Option<(Arc<Flag>, Waker)>);
 
 #[derive(Debug)]
-struct Bell {
-    rang: AtomicBool,
+struct Flag {
+    woken: AtomicBool,
     task: Waker,
 }
 
 impl WakeFlag {
-    /// The waker to wait with in the task of `cx`; none if that would be to wait on: nothing has rung since.
+    /// The waker to poll with in the task of `cx`; none if it was not called since the last poll.
     #[inline]
     pub fn due(&mut self, cx: &Context<'_>) -> Option<&Waker> {
         match &self.0 {
-            Some((bell, _)) if bell.task.will_wake(cx.waker()) => {
-                if !bell.rang.load(Ordering::Acquire) {
+            Some((flag, _)) if flag.task.will_wake(cx.waker()) => {
+                if !flag.woken.load(Ordering::Acquire) {
                     return None;
                 }
-                // Before it is asked: what rings meanwhile counts.
-                bell.rang.store(false, Ordering::Relaxed);
+                // Before the poll: a wake-up during the poll counts.
+                flag.woken.store(false, Ordering::Relaxed);
             }
             // The first time, or another task than before.
-            _ => self.hang(cx.waker()),
+            _ => self.register(cx.waker()),
         }
         self.0.as_ref().map(|(_, waker)| waker)
     }
 
-    /// A bell for another task.
+    /// A waker for another task.
     #[cold]
-    fn hang(&mut self, task: &Waker) {
-        let bell = Arc::new(Bell { rang: AtomicBool::new(false), task: task.clone() });
-        self.0 = Some((Arc::clone(&bell), Waker::from(bell)));
+    fn register(&mut self, task: &Waker) {
+        let flag = Arc::new(Flag { woken: AtomicBool::new(false), task: task.clone() });
+        self.0 = Some((Arc::clone(&flag), Waker::from(flag)));
     }
 
-    /// Nothing waits with the waker any more: it is due the next time.
-    pub fn ring(&self) {
-        if let Some((bell, _)) = &self.0 {
-            bell.rang.store(true, Ordering::Relaxed);
+    /// Marks it as woken: it is polled the next time.
+    pub fn wake(&self) {
+        if let Some((flag, _)) = &self.0 {
+            flag.woken.store(true, Ordering::Relaxed);
         }
     }
 }
 
-impl Wake for Bell {
+impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rang.store(true, Ordering::Release);
+        self.woken.store(true, Ordering::Release);
         self.task.wake_by_ref();
     }
 }
@@ -64,13 +65,13 @@ impl Wake for Bell {
 #[derive(Debug)]
 pub struct PollOnWake<F> {
     future: F,
-    alarm: WakeFlag,
+    flag: WakeFlag,
 }
 
 impl<F> PollOnWake<F> {
     /// Wraps `future`.
     pub fn new(future: F) -> Self {
-        Self { future, alarm: WakeFlag::default() }
+        Self { future, flag: WakeFlag::default() }
     }
 }
 
@@ -78,8 +79,8 @@ impl<F: Future + Unpin> Future for PollOnWake<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Self { future, alarm } = self.get_mut();
-        let Some(waker) = alarm.due(cx) else { return Poll::Pending };
+        let Self { future, flag } = self.get_mut();
+        let Some(waker) = flag.due(cx) else { return Poll::Pending };
         Pin::new(future).poll(&mut Context::from_waker(waker))
     }
 }
@@ -109,12 +110,12 @@ mod tests {
     async fn a_future_is_polled_when_it_was_woken_and_not_with_its_task() {
         let polled = AtomicBool::new(false);
         let (sender, end) = tokio::sync::oneshot::channel();
-        let mut dormant = pin!(PollOnWake::new(Counting { polls: &polled, end }));
+        let mut waiting = pin!(PollOnWake::new(Counting { polls: &polled, end }));
         for _ in 0..3 {
-            let poll = std::future::poll_fn(|cx| Poll::Ready(dormant.as_mut().poll(cx))).await;
+            let poll = std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
             assert!(poll.is_pending());
         }
         polled.store(false, Ordering::Relaxed);
-        tokio::join!(dormant, async { sender.send(()).unwrap() });
+        tokio::join!(waiting, async { sender.send(()).unwrap() });
     }
 }

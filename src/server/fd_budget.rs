@@ -1,5 +1,5 @@
-//! Descriptors: browsers may take most of those that the process may open, connections to the hub a few more, and what
-//! is left is for the management listener, the token store and files.
+//! File descriptors: connections of browsers may use most of those that the process may open, connections to the hub a
+//! few more, and the rest is reserved for the management listener, the token store and files.
 //!
 //! A new descriptor gets the lowest number that is free (`open(2)`), so its number alone tells that all below it are
 //! taken: nothing has to be counted.
@@ -19,10 +19,10 @@ use crate::metrics::Metrics;
 const BROWSERS_PERCENT: u64 = 90;
 /// Of a hundred descriptors, so many are for these and for connections to the hub.
 const HUB_PERCENT: u64 = 95;
-/// How long accepting rests before it looks whether there is room again.
+/// How long accepting pauses before it checks again whether descriptors are free.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often a pause is logged; at the limit there is one with every connection.
-const TOLD_EVERY: Duration = Duration::from_mins(1);
+const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// The descriptors that some kind of connection may have: those with numbers below `end`.
 #[derive(Debug, Clone, Copy)]
@@ -69,57 +69,57 @@ pub fn is_shortage(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Why accepting rests.
+/// Why accepting pauses.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Cause {
     /// Browsers have taken their part.
     #[error("few descriptors are left")]
     FewDescriptors,
-    /// The system gave no connection, for want of descriptors, of memory or of a network (`accept(2)`).
+    /// `accept(2)` failed: no descriptor, no memory or no network.
     #[error("accept: {0}")]
     Accept(#[from] io::Error),
 }
 
-/// AcceptPauses of accepting, over all threads.
+/// Pauses of accepting, over all threads.
 #[derive(Debug, Clone)]
 pub(super) struct AcceptPauses {
     metrics: Arc<Metrics>,
-    resting: Arc<AtomicUsize>,
-    told: Arc<Mutex<Option<Instant>>>,
+    pausing: Arc<AtomicUsize>,
+    last_logged: Arc<Mutex<Option<Instant>>>,
 }
 
 impl AcceptPauses {
     /// None yet.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, resting: Arc::default(), told: Arc::default() }
+        Self { metrics, pausing: Arc::default(), last_logged: Arc::default() }
     }
 
-    /// Rests until there is room again, and not less than a moment.
-    pub(super) async fn rest(&self, room: FdBudget, listener: &impl AsFd, cause: &Cause) {
-        let _resting = AcceptBackoff(&self.resting);
-        if self.resting.fetch_add(1, Ordering::Relaxed) == 0 {
+    /// Pauses until descriptors are free again, and at least `PAUSE`.
+    pub(super) async fn pause(&self, budget: FdBudget, listener: &impl AsFd, cause: &Cause) {
+        let _pausing = AcceptBackoff(&self.pausing);
+        if self.pausing.fetch_add(1, Ordering::Relaxed) == 0 {
             self.metrics.accept_pauses.inc();
-            self.tell(cause);
+            self.log(cause);
         }
         loop {
             tokio::time::sleep(PAUSE).await;
-            if room.is_left(listener) {
+            if budget.is_left(listener) {
                 return;
             }
         }
     }
 
-    fn tell(&self, cause: &Cause) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
-            *told = Some(Instant::now());
+    fn log(&self, cause: &Cause) {
+        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            *last_logged = Some(Instant::now());
             let limit = getrlimit(Resource::Nofile).current;
             tracing::warn!(%cause, limit, "accepting pauses until there is room again");
         }
     }
 }
 
-/// A listener that rests, until it is dropped.
+/// Counts one listener as pausing until it is dropped.
 struct AcceptBackoff<'a>(&'a AtomicUsize);
 
 impl Drop for AcceptBackoff<'_> {
@@ -133,29 +133,31 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_is_never_shorter_than_a_moment_and_lasts_while_there_is_no_room() {
+    async fn a_pause_is_never_shorter_than_a_moment_and_lasts_while_no_descriptor_is_left() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let pauses = AcceptPauses::new(Arc::new(Metrics::new()));
         let begun = tokio::time::Instant::now();
-        pauses.rest(FdBudget::whole(), &listener, &Cause::FewDescriptors).await;
+        pauses.pause(FdBudget::whole(), &listener, &Cause::FewDescriptors).await;
         assert!(begun.elapsed() >= PAUSE);
         let minute = Duration::from_mins(1);
         let none = FdBudget { end: 0 };
         assert!(
-            tokio::time::timeout(minute, pauses.rest(none, &listener, &Cause::FewDescriptors)).await.is_err()
+            tokio::time::timeout(minute, pauses.pause(none, &listener, &Cause::FewDescriptors))
+                .await
+                .is_err()
         );
         assert_eq!(pauses.metrics.accept_pauses.get(), 2);
     }
 
     #[test]
-    fn a_pause_is_told_with_what_was_met() {
+    fn a_pause_is_logged_with_its_cause() {
         let network = io::Error::from_raw_os_error(Errno::NETDOWN.raw_os_error());
         assert_eq!(Cause::from(network).to_string(), "accept: Network is down (os error 100)");
         assert_eq!(Cause::FewDescriptors.to_string(), "few descriptors are left");
     }
 
     #[test]
-    fn what_is_no_want_of_descriptors_is_not_taken_for_one() {
+    fn only_a_lack_of_descriptors_counts_as_a_shortage() {
         assert!(is_shortage(&io::Error::from_raw_os_error(Errno::MFILE.raw_os_error())));
         assert!(!is_shortage(&io::ErrorKind::ConnectionRefused.into()));
     }

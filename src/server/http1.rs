@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use super::in_flight_body::InFlightBody;
 use super::io::http1_io::{ActiveRequests, Http1Io, Timeouts};
 use super::io::stream::Stream;
-use super::{ConnectionInfo, Service, goodbye};
+use super::{ConnectionInfo, Service, drain_begins};
 use crate::config::Limits;
 use crate::poll_on_wake::PollOnWake;
 use crate::shutdown::Shutdown;
@@ -20,29 +20,29 @@ use crate::shutdown::Shutdown;
 pub type DownstreamIo = TokioIo<Http1Io<Stream>>;
 
 /// Serves `stream` to its end, or to the end of the drain.
-pub async fn converse(
+pub async fn serve_connection(
     stream: Stream,
     info: ConnectionInfo,
     service: impl Service,
     limits: &Limits,
     shutdown: &Shutdown,
 ) -> hyper::Result<()> {
-    let exchanges = ActiveRequests::default();
-    let begun = exchanges.clone();
-    let io: DownstreamIo = TokioIo::new(Http1Io::new(stream, Timeouts::new(limits), exchanges.clone()));
+    let active = ActiveRequests::default();
+    let begun = active.clone();
+    let io: DownstreamIo = TokioIo::new(Http1Io::new(stream, Timeouts::new(limits), active.clone()));
     let answer = service_fn(move |request: Request<_>| {
-        let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
+        let (service, info, active) = (service.clone(), info.clone(), active.begin());
         let request = Box::new(request);
         async move {
             // A walk, which costs less than a lookup where headers are few.
             let asks_upgrade = request.headers().keys().any(|name| *name == UPGRADE);
             let mut response = service.call(info, request).await;
-            // What follows such a request is not judged (framing.rs), so unless the protocol changes nothing may
-            // follow it.
+            // framing.rs does not check what follows such a request, so unless the protocol changes the connection
+            // must close.
             if asks_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| InFlightBody::new(body, exchange)))
+            Ok::<_, Infallible>(response.map(|body| InFlightBody::new(body, active)))
         }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -52,7 +52,7 @@ pub async fn converse(
         http.max_headers(limits.head_count);
     }
     let mut connection = pin!(http.serve_connection(io, answer).with_upgrades());
-    let draining = pin!(goodbye(shutdown, &begun));
+    let draining = pin!(drain_begins(shutdown, &begun));
     let mut draining = PollOnWake::new(draining);
     tokio::select! {
         biased;

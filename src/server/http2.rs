@@ -19,7 +19,7 @@ use super::in_flight_body::InFlightBody;
 use super::io::http1_io::ActiveRequests;
 use super::io::http2_io::Http2Io;
 use super::io::stream::Stream;
-use super::{ConnectionInfo, Service, goodbye};
+use super::{ConnectionInfo, Service, drain_begins};
 use crate::config::Limits;
 use crate::deadline::Deadline;
 use crate::poll_on_wake::PollOnWake;
@@ -28,44 +28,44 @@ use crate::shutdown::Shutdown;
 use request::make_as_in_http1;
 use streams::{SEND_BUFFER_BYTES, Sent, Streams};
 
-/// What a peer may send of one body before it is taken: enough for 80 Mbit/s over 100 ms.
+/// How much of one body a peer may send before it is read: enough for 80 Mbit/s over 100 ms.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// The same for the whole connection: a body that nobody takes must not hold up another.
+/// The same for the whole connection: a body that is not read must not hold up another.
 const CONNECTION_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;
 /// The least of a frame's payload (RFC 9113 § 4.2), and what everybody sends.
 const FRAME_BYTES: u32 = 16 * 1024;
-/// Requests that were taken back before we looked at them: more at once are an attack (CVE-2023-44487).
+/// Requests that were reset before we looked at them: more at once are an attack (CVE-2023-44487).
 const RESETS_PENDING: usize = 50;
 /// Requests so malformed that we reset them, on one connection.
 const RESETS_BY_ERROR: usize = 100;
-/// How long a peer without requests may take to agree to the end of an idle connection.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// How long a peer may take to close an idle connection after our GOAWAY.
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Serves `stream` to its end, or to the end of the drain.
-pub async fn converse(
+pub async fn serve_connection(
     stream: Stream,
     info: ConnectionInfo,
     service: impl Service,
     limits: &Limits,
     shutdown: &Shutdown,
 ) -> hyper::Result<()> {
-    let exchanges = ActiveRequests::default();
-    let io = TokioIo::new(Http2Io::new(stream, limits, exchanges.clone()));
+    let active = ActiveRequests::default();
+    let io = TokioIo::new(Http2Io::new(stream, limits, active.clone()));
     let streams = Streams::new(shutdown.clone(), limits.write_stall_timeout);
     let paces = streams.clone();
-    let (busy, begun, head_count) = (exchanges.clone(), exchanges.clone(), limits.head_count);
+    let (busy, begun, head_count) = (active.clone(), active.clone(), limits.head_count);
     let answer = service_fn(move |request: Request<Incoming>| {
-        let (service, info, exchange) = (service.clone(), info.clone(), exchanges.begin());
+        let (service, info, active) = (service.clone(), info.clone(), active.begin());
         let pace = paces.next_pace();
         let mut request = Box::new(request);
-        // Boxed: hyper builds its stream around it and moves that, which is large otherwise.
+        // Boxed: hyper moves the stream that it builds around this future, which would be large otherwise.
         Box::pin(async move {
             let response = match make_as_in_http1(&mut request, head_count) {
                 Ok(()) => service.call(info, request).await.map(Some),
                 Err(status) => refusal(status),
             };
             let mut response =
-                response.map(|body| Sent::new(body.map(|body| InFlightBody::new(body, exchange)), pace));
+                response.map(|body| Sent::new(body.map(|body| InFlightBody::new(body, active)), pace));
             // A walk, which costs less than a lookup where headers are few.
             if response.headers().keys().any(|name| *name == CONNECTION) {
                 response.headers_mut().remove(CONNECTION);
@@ -75,7 +75,7 @@ pub async fn converse(
     });
     let mut connection = pin!(builder(streams, limits).serve_connection(io, answer));
     let mut idle = Idle::new(limits.idle_timeout, busy);
-    let (begins, mut ends) = (pin!(goodbye(shutdown, &begun)), pin!(shutdown.deadline()));
+    let (begins, mut ends) = (pin!(drain_begins(shutdown, &begun)), pin!(shutdown.deadline()));
     let mut begins = PollOnWake::new(begins);
     let mut draining = false;
     std::future::poll_fn(|cx| {
@@ -109,7 +109,7 @@ fn builder(streams: Streams, limits: &Limits) -> Builder<Streams> {
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS_PENDING)
         .max_local_error_reset_streams(RESETS_BY_ERROR)
-        // A peer that is gone without a word is found out even if an answer is silent for hours (server-sent events).
+        // Finds a peer that vanished even while a response is silent for hours (server-sent events).
         .keep_alive_interval(limits.idle_timeout)
         .keep_alive_timeout(limits.write_stall_timeout);
     http
@@ -125,7 +125,7 @@ fn refusal<B>(status: StatusCode) -> Response<Option<B>> {
 struct Idle {
     limit: Duration,
     told: bool,
-    exchanges: ActiveRequests,
+    active: ActiveRequests,
     deadline: Deadline,
 }
 
@@ -138,21 +138,21 @@ enum Over {
 }
 
 impl Idle {
-    fn new(limit: Duration, exchanges: ActiveRequests) -> Self {
-        Self { limit, told: false, exchanges, deadline: Deadline::default() }
+    fn new(limit: Duration, active: ActiveRequests) -> Self {
+        Self { limit, told: false, active, deadline: Deadline::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         loop {
-            if self.exchanges.any() {
+            if self.active.any() {
                 self.deadline.progress();
             }
             ready!(self.deadline.poll(cx, self.limit));
             self.deadline.progress();
-            if self.exchanges.any() {
+            if self.active.any() {
                 continue;
             }
-            self.limit = GOODBYE;
+            self.limit = GOAWAY_TIMEOUT;
             return Poll::Ready(if std::mem::replace(&mut self.told, true) {
                 Over::ForGood
             } else {

@@ -1,4 +1,4 @@
-//! The body of an answer, which keeps its exchange open until it has been sent or dropped.
+//! A response body that keeps its request counted as active until it has been sent or dropped.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,17 +7,17 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::io::http1_io::ActiveRequest;
 
-/// A body, and the exchange that it ends.
+/// A body, and the request that is active until the body is dropped.
 #[derive(Debug)]
 pub struct InFlightBody<B> {
     body: B,
-    _exchange: ActiveRequest,
+    _active: ActiveRequest,
 }
 
 impl<B> InFlightBody<B> {
-    /// `body` ends `exchange`.
-    pub fn new(body: B, exchange: ActiveRequest) -> Self {
-        Self { body, _exchange: exchange }
+    /// Keeps `active` until `body` is dropped.
+    pub fn new(body: B, active: ActiveRequest) -> Self {
+        Self { body, _active: active }
     }
 }
 

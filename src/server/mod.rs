@@ -44,10 +44,10 @@ pub use http1::DownstreamIo;
 /// How long a connection without a request may yet bring its first one when a drain begins.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
-/// What a request may ask of its connection.
+/// What a request may know of its connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {
-    /// Who is at the other end; a unix peer counts as 127.0.0.1.
+    /// The address of the peer; a unix peer counts as 127.0.0.1.
     pub peer: IpAddr,
     /// The same as a header value, made once for all requests.
     pub peer_value: HeaderValue,
@@ -78,7 +78,7 @@ pub trait Service: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
-/// What all listeners of one kind share, over all threads.
+/// What all listeners of one kind share, across all threads.
 #[derive(Debug, Clone)]
 pub struct Server {
     settings: Arc<ArcSwap<Settings>>,
@@ -86,27 +86,27 @@ pub struct Server {
     shutdown: Shutdown,
     open: Arc<AtomicUsize>,
     peers: Peers,
-    room: FdBudget,
+    descriptors: FdBudget,
     pauses: AcceptPauses,
 }
 
-/// What the configuration says of a server's connections: each is served to its end by what was in force when it began.
+/// What the configuration says of a server's connections. Each connection keeps the settings that were in force when it
+/// began.
 #[derive(Debug)]
 pub struct Settings {
     /// The limits.
     pub limits: Arc<Limits>,
-    /// With what they are encrypted; none: not at all.
+    /// The TLS acceptor; none: plain text.
     pub tls: Option<Acceptor>,
-    /// Proxies that say by the PROXY protocol who connects, and without whom nobody does; none: peers speak for
-    /// themselves.
+    /// The only peers that may connect: proxies that name the client by the PROXY protocol; none: no PROXY protocol.
     pub proxies: Option<Vec<IpNet>>,
-    /// Proxies that connect for many.
+    /// Proxies that connect on behalf of many clients: no limit per peer applies to them.
     pub trusted: Vec<IpNet>,
 }
 
 impl Server {
-    /// A server that ends with `shutdown`, and whose connections have the descriptors of `room`.
-    pub fn new(settings: Settings, metrics: Arc<Metrics>, shutdown: Shutdown, room: FdBudget) -> Self {
+    /// A server that ends with `shutdown` and whose connections may use `descriptors`.
+    pub fn new(settings: Settings, metrics: Arc<Metrics>, shutdown: Shutdown, descriptors: FdBudget) -> Self {
         Self {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             pauses: AcceptPauses::new(Arc::clone(&metrics)),
@@ -114,22 +114,22 @@ impl Server {
             shutdown,
             open: Arc::default(),
             peers: Peers::default(),
-            room,
+            descriptors,
         }
     }
 
-    /// A server of its own settings that shares the limit on connections with this one.
+    /// A server with its own settings that shares the limit on connections with this one.
     #[must_use]
     pub fn beside(&self, settings: Settings) -> Self {
         Self { settings: Arc::new(ArcSwap::from_pointee(settings)), ..self.clone() }
     }
 
-    /// What is in force for new connections.
+    /// The settings of new connections.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
     }
 
-    /// Other settings for the connections to come.
+    /// Replaces the settings of new connections.
     pub fn set(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
     }
@@ -141,7 +141,7 @@ impl Server {
         loop {
             let next = async {
                 if let Some(cause) = &pause {
-                    self.pauses.rest(self.room, &listener, cause).await;
+                    self.pauses.pause(self.descriptors, &listener, cause).await;
                 }
                 listener.accept().await
             };
@@ -151,22 +151,22 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    pause = (!self.room.holds(&stream)).then_some(Cause::FewDescriptors);
-                    self.take(stream, peer, service.clone());
+                    pause = (!self.descriptors.holds(&stream)).then_some(Cause::FewDescriptors);
+                    self.accept(stream, peer, service.clone());
                 }
                 Err(error) => {
                     tracing::debug!(%error, "accept");
-                    // A peer that is gone already is no reason to keep the next one waiting.
+                    // A peer that has gone already is no reason to make the next one wait.
                     pause = (error.kind() != std::io::ErrorKind::ConnectionAborted).then(|| error.into());
                 }
             }
         }
     }
 
-    fn take(&self, stream: Stream, peer: IpAddr, service: impl Service) {
-        let place = Place::take(&self.open);
+    fn accept(&self, stream: Stream, peer: IpAddr, service: impl Service) {
+        let permit = ConnectionPermit::acquire(&self.open);
         let settings = self.settings();
-        if place.number > settings.limits.connections {
+        if permit.number > settings.limits.connections {
             self.refuse("limit");
             return;
         }
@@ -174,8 +174,8 @@ impl Server {
         let counted = Counted::new(&self.metrics.connections);
         let server = self.clone();
         self.shutdown.spawn(async move {
-            settings.converse(stream, peer, service, &server).await;
-            drop((place, counted));
+            settings.serve_connection(stream, peer, service, &server).await;
+            drop((permit, counted));
         });
     }
 
@@ -183,37 +183,37 @@ impl Server {
         self.metrics.connections_refused.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
     }
 
-    fn shaken(&self, result: &'static str, version: &'static str, protocol: &'static str) {
+    fn count_handshake(&self, result: &'static str, version: &'static str, protocol: &'static str) {
         let labels =
             HandshakeLabels { result: Reason(result), version: Reason(version), protocol: Reason(protocol) };
         self.metrics.handshakes.get_or_create(&labels).inc();
     }
 }
 
-/// Resolves when a connection is to bring no further requests. Who has just connected has one on its way, and would take
-/// the end of the connection for a failure.
-async fn goodbye(shutdown: &Shutdown, exchanges: &ActiveRequests) {
+/// Resolves when a connection should accept no further requests. A client that has just connected has its first request
+/// on the way and would take the end of the connection for a failure, so it gets a moment more.
+async fn drain_begins(shutdown: &Shutdown, active: &ActiveRequests) {
     shutdown.draining().await;
-    if !exchanges.have_begun() {
+    if !active.have_begun() {
         tokio::time::sleep(FIRST_REQUEST).await;
     }
 }
 
-/// One of the places for connections, until it is dropped.
+/// Counts one open connection until it is dropped.
 #[derive(Debug)]
-struct Place {
+struct ConnectionPermit {
     open: Arc<AtomicUsize>,
     number: usize,
 }
 
-impl Place {
-    fn take(open: &Arc<AtomicUsize>) -> Self {
+impl ConnectionPermit {
+    fn acquire(open: &Arc<AtomicUsize>) -> Self {
         let number = open.fetch_add(1, Ordering::Relaxed) + 1;
         Self { open: Arc::clone(open), number }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }

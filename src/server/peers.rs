@@ -1,4 +1,4 @@
-//! How many connections each peer has.
+//! How many connections each peer has open.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_peer_has_its_own_and_gets_them_back() {
+    fn each_peer_has_a_limit_of_its_own_and_regains_what_it_closes() {
         let peers = Peers::default();
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let (first, second) = (peers.count(one, 2), peers.count(one, 2));

@@ -1,4 +1,5 @@
-//! What comes before the first request of a connection: who connects, whether it has a place, TLS. Then it is served.
+//! What happens before the first request of a connection: the PROXY header, the limit per peer, the TLS handshake. Then
+//! the connection is served.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use super::{ConnectionInfo, FIRST_REQUEST, Server, Service, Settings, http1, htt
 
 impl Settings {
     /// Serves one connection to its end.
-    pub(super) async fn converse(
+    pub(super) async fn serve_connection(
         &self,
         stream: Stream,
         peer: IpAddr,
@@ -18,16 +19,16 @@ impl Settings {
         server: &Server,
     ) {
         let shutdown = &server.shutdown;
-        let greeted = if self.tls.is_none() && self.proxies.is_none() {
-            self.admit(peer, server).map(|place| Preamble { stream, peer, place })
+        let preamble = if self.tls.is_none() && self.proxies.is_none() {
+            self.admit(peer, server).map(|permit| Preamble { stream, peer, permit })
         } else {
-            // Boxed: it is over before the first request.
-            Box::pin(self.greet(stream, peer, server)).await
+            // Boxed: its state is not needed any more when the first request comes.
+            Box::pin(self.preamble(stream, peer, server)).await
         };
-        let Preamble { stream, peer, place: _place } = match greeted {
-            Ok(greeted) => greeted,
+        let Preamble { stream, peer, permit: _permit } = match preamble {
+            Ok(preamble) => preamble,
             Err(error) => {
-                tracing::debug!(%error, %peer, "greeting");
+                tracing::debug!(%error, %peer, "connection refused before its first request");
                 return;
             }
         };
@@ -35,36 +36,37 @@ impl Settings {
         let limits = &*self.limits;
         let ended = if stream.speaks_http2() {
             // Boxed, so that a connection of HTTP/1.1 stays as small as it is.
-            Box::pin(http2::converse(stream, info, service, limits, shutdown)).await
+            Box::pin(http2::serve_connection(stream, info, service, limits, shutdown)).await
         } else {
-            http1::converse(stream, info, service, limits, shutdown).await
+            http1::serve_connection(stream, info, service, limits, shutdown).await
         };
         if let Err(error) = ended {
-            // The peer's doing, mostly; counted by nobody and of interest only when looked for.
+            // Mostly the peer's doing: of interest only to somebody who looks for it.
             tracing::debug!(%error, %peer, "connection");
         }
     }
 
-    /// What comes before the first request, for as long as the limit and the drain allow.
-    async fn greet(&self, stream: Stream, peer: IpAddr, server: &Server) -> io::Result<Preamble> {
-        let greeting = tokio::time::timeout(self.limits.handshake_timeout, self.meet(stream, peer, server));
+    /// The preamble, bounded by `handshake_timeout` and by a drain.
+    async fn preamble(&self, stream: Stream, peer: IpAddr, server: &Server) -> io::Result<Preamble> {
+        let handshake =
+            tokio::time::timeout(self.limits.handshake_timeout, self.handshake(stream, peer, server));
         let drained = async {
             server.shutdown.draining().await;
             tokio::time::sleep(FIRST_REQUEST).await;
         };
-        let greeted = tokio::select! {
-            greeted = greeting => greeted,
+        let preamble = tokio::select! {
+            preamble = handshake => preamble,
             () = drained => return Err(io::ErrorKind::Interrupted.into()),
         };
-        greeted.unwrap_or_else(|_| {
+        preamble.unwrap_or_else(|_| {
             if self.tls.is_some() {
-                server.shaken("timeout", "", "");
+                server.count_handshake("timeout", "", "");
             }
             Err(io::ErrorKind::TimedOut.into())
         })
     }
 
-    async fn meet(&self, mut stream: Stream, mut peer: IpAddr, server: &Server) -> io::Result<Preamble> {
+    async fn handshake(&self, mut stream: Stream, mut peer: IpAddr, server: &Server) -> io::Result<Preamble> {
         if let Some(proxies) = &self.proxies {
             if !holds(proxies, peer) {
                 return Err(io::Error::other(
@@ -73,37 +75,40 @@ impl Settings {
             }
             peer = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
         }
-        // Before the handshake, which is what an attack costs most.
-        let place = self.admit(peer, server)?;
+        // Before the handshake, which is the expensive part of an attack.
+        let permit = self.admit(peer, server)?;
         if let Some(acceptor) = &self.tls {
-            stream = stream.accept_tls(acceptor).await.inspect_err(|_| server.shaken("failed", "", ""))?;
+            stream = stream
+                .accept_tls(acceptor)
+                .await
+                .inspect_err(|_| server.count_handshake("failed", "", ""))?;
             let protocol = if stream.speaks_http2() { "h2" } else { "http/1.1" };
-            server.shaken("ok", stream.tls_version(), protocol);
+            server.count_handshake("ok", stream.tls_version(), protocol);
         }
-        Ok(Preamble { stream, peer, place })
+        Ok(Preamble { stream, peer, permit })
     }
 
-    /// Counts the connection as its peer's; an error if it has too many.
+    /// Counts the connection against its peer's limit; an error if the peer has too many.
     fn admit(&self, peer: IpAddr, server: &Server) -> io::Result<Option<peers::Counted>> {
         if holds(&self.trusted, peer) {
             return Ok(None);
         }
-        let place = server.peers.count(peer, self.limits.connections_per_peer);
-        if place.is_none() {
+        let permit = server.peers.count(peer, self.limits.connections_per_peer);
+        if permit.is_none() {
             server.refuse("peer_limit");
             return Err(io::Error::other("the peer has too many connections"));
         }
-        Ok(place)
+        Ok(permit)
     }
 }
 
-/// A connection whose first request may come.
+/// A connection that is ready for its first request.
 struct Preamble {
     stream: Stream,
-    /// Who is at its other end.
+    /// The client's address.
     peer: IpAddr,
-    /// What it takes of its peer's places; none: it has no limit.
-    place: Option<peers::Counted>,
+    /// Counts it against its peer's limit; none: the peer has no limit.
+    permit: Option<peers::Counted>,
 }
 
 fn holds(networks: &[IpNet], peer: IpAddr) -> bool {

@@ -1,4 +1,4 @@
-//! The byte stream of one downstream connection: judged by [`Framing`], and never waited for without end.
+//! The byte stream of one downstream connection: checked by [`Framing`], with a timeout on every wait.
 //!
 //! Timeouts live here and not in the parser because only here is known what is being waited for: the next request,
 //! the rest of a head, the rest of a body, or a peer that does not read.
@@ -18,7 +18,7 @@ use crate::config::Limits;
 use crate::deadline::Deadline;
 use crate::server::framing::{Framing, Phase};
 
-/// How long each wait may be.
+/// How long each wait may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     idle: Duration,
@@ -43,7 +43,7 @@ impl Timeouts {
 const BEGUN: usize = 1;
 const ONE: usize = 2;
 
-/// Counts the exchanges (request and answer) that a connection is busy with.
+/// Counts the requests that a connection is busy with, each until its response has been sent.
 #[derive(Debug, Clone, Default)]
 pub struct ActiveRequests(Arc<AtomicUsize>);
 
@@ -57,7 +57,7 @@ impl ActiveRequests {
         ActiveRequest(self.clone())
     }
 
-    /// Whether it is busy with any.
+    /// Whether there is any.
     pub fn any(&self) -> bool {
         self.0.load(Ordering::Relaxed) >= ONE
     }
@@ -68,7 +68,7 @@ impl ActiveRequests {
     }
 }
 
-/// One exchange, until it is dropped.
+/// Counts one request until it is dropped.
 #[derive(Debug)]
 pub struct ActiveRequest(ActiveRequests);
 
@@ -78,13 +78,13 @@ impl Drop for ActiveRequest {
     }
 }
 
-/// A stream whose requests are judged and whose waits end.
+/// A stream whose requests are checked by [`Framing`] and whose waits all end.
 #[derive(Debug)]
 pub struct Http1Io<T> {
     stream: WriteTimeout<T>,
     framing: Framing,
-    patience: Timeouts,
-    exchanges: ActiveRequests,
+    timeouts: Timeouts,
+    active: ActiveRequests,
     reading: Deadline,
     /// Whether the end of a head was fed to the parser after a refused request.
     closed_head: bool,
@@ -92,12 +92,12 @@ pub struct Http1Io<T> {
 
 impl<T> Http1Io<T> {
     /// Wraps `stream`, of which nothing has been read.
-    pub fn new(stream: T, patience: Timeouts, exchanges: ActiveRequests) -> Self {
+    pub fn new(stream: T, timeouts: Timeouts, active: ActiveRequests) -> Self {
         Self {
-            stream: WriteTimeout::new(stream, patience.write),
+            stream: WriteTimeout::new(stream, timeouts.write),
             framing: Framing::new(),
-            patience,
-            exchanges,
+            timeouts,
+            active,
             reading: Deadline::default(),
             closed_head: false,
         }
@@ -125,7 +125,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Http1Io<T> {
         if Pin::new(&mut this.stream).poll_read(cx, buf)?.is_ready() {
             let heads = this.framing.heads();
             this.framing.judge(&mut buf.filled_mut()[before..]);
-            // A head is one wait, from its first byte to its last: who sends it drop by drop gains no time.
+            // A head is one wait, from its first byte to its last: sending it drop by drop gains no time.
             let same_head = phase == Phase::Head && this.framing.heads() == heads;
             if !same_head {
                 this.reading.progress();
@@ -133,9 +133,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Http1Io<T> {
             return Poll::Ready(Ok(()));
         }
         let limit = match phase {
-            Phase::Head => this.patience.head,
-            Phase::Body => this.patience.body,
-            Phase::Idle if !this.exchanges.any() => this.patience.idle,
+            Phase::Head => this.timeouts.head,
+            Phase::Body => this.timeouts.body,
+            Phase::Idle if !this.active.any() => this.timeouts.idle,
             // While a request is answered its connection may be silent for as long as the answer takes.
             Phase::Idle | Phase::Opaque | Phase::Refused => {
                 this.reading.progress();
@@ -148,12 +148,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Http1Io<T> {
 }
 
 impl<T> Http1Io<T> {
-    /// The parser read last while the answer was under way, and no timer was set. Now that the answer is out, the wait
-    /// for the next request begins.
+    /// The parser's last read happened while the response was under way, so no timer was set. The response has been sent
+    /// now, so the wait for the next request begins.
     fn flushed(&mut self, cx: &mut Context<'_>) {
-        if self.framing.phase() == Phase::Idle && !self.exchanges.any() {
+        if self.framing.phase() == Phase::Idle && !self.active.any() {
             self.reading.progress();
-            let _not_yet = self.reading.poll(cx, self.patience.idle);
+            let _not_yet = self.reading.poll(cx, self.timeouts.idle);
         }
     }
 }

@@ -26,16 +26,16 @@ const HEAD_BYTES: usize = 9;
 pub struct Http2Io<T> {
     stream: WriteTimeout<T>,
     meter: ControlFrameLimiter,
-    exchanges: ActiveRequests,
+    active: ActiveRequests,
 }
 
 impl<T> Http2Io<T> {
     /// Wraps `stream`, of which nothing has been read.
-    pub fn new(stream: T, limits: &Limits, exchanges: ActiveRequests) -> Self {
+    pub fn new(stream: T, limits: &Limits, active: ActiveRequests) -> Self {
         Self {
             stream: WriteTimeout::new(stream, limits.write_stall_timeout),
             meter: ControlFrameLimiter::new(limits.control_frames),
-            exchanges,
+            active,
         }
     }
 }
@@ -122,7 +122,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Http2Io<T> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        match this.meter.read(&buf.filled()[before..], this.exchanges.any()) {
+        match this.meter.read(&buf.filled()[before..], this.active.any()) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(Exceeded) => Poll::Ready(Err(io::Error::other("too many control frames"))),
         }

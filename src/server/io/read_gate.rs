@@ -1,7 +1,7 @@
 //! A stream that is read only when there may be something to read.
 //!
-//! hyper asks for bytes several times for each request, mostly in vain: each time down to the socket, and through the
-//! cipher where there is one.
+//! hyper polls for bytes several times for each request, mostly in vain: each poll would go down to the socket, and
+//! through TLS where there is one.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::through::write_through;
 use crate::poll_on_wake::WakeFlag;
 
-/// A stream whose reads that wait are not repeated before they were woken.
+/// A stream whose pending reads are repeated only after they were woken.
 #[derive(Debug)]
 pub struct ReadGate<T> {
     stream: T,
@@ -37,7 +37,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadGate<T> {
         let Some(waker) = reading.due(cx) else { return Poll::Pending };
         let read = Pin::new(stream).poll_read(&mut Context::from_waker(waker), buf);
         if read.is_ready() {
-            reading.ring();
+            reading.wake();
         }
         read
     }
