@@ -4,7 +4,7 @@
 #   docker/demo.sh           starts all of it, prints the URL to open, and ends all of it on Ctrl-C
 #   docker/demo.sh --check   starts all of it on free ports, logs a user in through the app as a browser would, ends it
 #
-# From the environment: DEMO_PORT_PORTAL (8002), DEMO_PORT_PUBLIC (8000), DEMO_PORT_MANAGEMENT (8001),
+# From the environment: DEMO_PORT_PORTAL (8002), DEMO_PORT_PUBLIC (8000), DEMO_PORT_MANAGEMENT (8010),
 # DEMO_PORT_HUB (8400), DEMO_PORT_HUB_INTERNAL (18401), DEMO_PORT_PROXY_API (18402); PYTHON, the Python to make target/venv with;
 # HUBLATCH_BIN, a hublatch that is built already; DEMO_STATE, a directory to make and use instead of target/demo.
 set -euo pipefail
@@ -73,7 +73,7 @@ print(*(s.getsockname()[1] for s in held))')"
   fi
   port_portal=${DEMO_PORT_PORTAL:-${free[0]:-8002}}
   port_public=${DEMO_PORT_PUBLIC:-${free[1]:-8000}}
-  port_management=${DEMO_PORT_MANAGEMENT:-${free[2]:-8001}}
+  port_management=${DEMO_PORT_MANAGEMENT:-${free[2]:-8010}}
   port_hub=${DEMO_PORT_HUB:-${free[3]:-8400}}
   port_hub_internal=${DEMO_PORT_HUB_INTERNAL:-${free[4]:-18401}}
   port_proxy_api=${DEMO_PORT_PROXY_API:-${free[5]:-18402}}

@@ -38,13 +38,13 @@ pub(crate) const PROXY_API_PORT: u16 = 8001;
 pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The port of the management listener is taken, and by default the hub's own proxy takes the very same.
+    Bind(BindError),
+    /// A port is taken, and by default the hub's own proxy takes the very same.
     #[error(
-        "management.listen: {0}; by default the API of JupyterHub's own proxy has this port: move it by \
-         c.ConfigurableHTTPProxy.api_url, or write another port as management.listen"
+        "{0}; by default the API of JupyterHub's own proxy has this port: move it by c.ConfigurableHTTPProxy.api_url, \
+         or write another port"
     )]
-    ManagementPort(BindError),
+    ProxyApiPort(BindError),
     /// A socket that was passed to us is no listener's.
     #[error(
         "the supervisor passes the socket {address}, which is no address in the configuration: write it there \
@@ -122,9 +122,9 @@ pub struct Running {
     reloader: Arc<Reloader>,
 }
 
-impl StartError {
-    fn of_management(error: BindError) -> Self {
-        if error.is_taken(PROXY_API_PORT) { Self::ManagementPort(error) } else { Self::Bind(error) }
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        if error.is_taken(PROXY_API_PORT) { Self::ProxyApiPort(error) } else { Self::Bind(error) }
     }
 }
 
@@ -160,8 +160,7 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let generation = Snapshot::first(config.clone(), login, &lasting)?;
 
     let threads = config.public.runtimes();
-    let management_bound =
-        Bound::new(&config.management.listen, 1, &mut inherited).map_err(StartError::of_management)?;
+    let management_bound = Bound::new(&config.management.listen, 1, &mut inherited)?;
     let mut bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
         listen.iter().map(|listen| Bound::new(listen, threads, &mut inherited)).collect()
     };

@@ -1,7 +1,7 @@
 // A client of hublatch's management API for Node 18 or later, without packages. Copy this file into your application.
 //
 //   import { Hublatch } from "./hublatch.mjs";
-//   const latch = new Hublatch("http://127.0.0.1:8001", key);
+//   const latch = new Hublatch("http://127.0.0.1:8010", key);
 //   const link = await latch.link("alice", { path: "lab", server: "gpu", launch: true });
 //   // redirect the browser to link.url at once; or, first, tell your own page how the server starts:
 //   for await (const event of latch.progress(link)) console.log(event.progress, event.message);

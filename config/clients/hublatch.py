@@ -1,6 +1,6 @@
 """A client of hublatch's management API, in Python's standard library. Copy this file into your application.
 
-    latch = Hublatch("http://127.0.0.1:8001", key)
+    latch = Hublatch("http://127.0.0.1:8010", key)
     link = latch.link("alice", path="lab", server="gpu", launch=True)
     # redirect the browser to link["url"] at once; or, first, tell your own page how the server starts:
     for event in latch.progress(link):

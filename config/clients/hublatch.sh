@@ -1,7 +1,7 @@
 #!/bin/sh
 # hublatch's management API with curl (7.76 or later) and nothing else. Copy what you need.
 #
-#   export HUBLATCH_API_URL=http://127.0.0.1:8001 HUBLATCH_API_KEY_FILE=/run/secrets/hublatch.key # or HUBLATCH_API_KEY
+#   export HUBLATCH_API_URL=http://127.0.0.1:8010 HUBLATCH_API_KEY_FILE=/run/secrets/hublatch.key # or HUBLATCH_API_KEY
 #   hublatch.sh link '{"username": "alice", "path": "lab", "launch": true}'   # the whole answer, as JSON
 #   hublatch.sh url '{"username": "alice"}'                                   # the link alone
 #   hublatch.sh progress /api/v1/links/ID/progress                            # the progress_url of an answer
@@ -17,7 +17,7 @@ call() {
   shift
   case "${HUBLATCH_API_URL:-}" in
     http://* | https://*) ;;
-    *) fail "set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8001" ;;
+    *) fail "set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8010" ;;
   esac
   if [ -n "${HUBLATCH_API_KEY_FILE:-}" ]; then
     key=$(cat "$HUBLATCH_API_KEY_FILE")

@@ -30,7 +30,6 @@ c.Authenticator.allow_all = True  # JupyterHub 5 and later; 4.1 allows all unles
 
 # The hub's own public proxy is what hublatch's `hub.url` names; nobody else needs to reach it.
 c.JupyterHub.bind_url = "http://127.0.0.1:8400/"
-c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:8402"  # its default, 8001, is hublatch's management port
 # hublatch's address, so that the hub logs the visitor's address and not hublatch's.
 c.JupyterHub.trusted_downstream_ips = ["127.0.0.1"]
 

@@ -22,7 +22,7 @@ use clap::Args;
 use super::call::Target;
 use super::{ConfigArg, Exit, block_on, fail, load, print};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::tls::{Connector, Roots};
 use finding::{Finding, Grade};
 
@@ -53,7 +53,7 @@ pub struct DoctorArgs {
 /// The deployment under test.
 struct Deployment {
     config: Config,
-    file: PathBuf,
+    source: Source,
     clock: Arc<dyn Clock>,
     hub: Target,
     /// What browsers talk to; or why it cannot be asked.
@@ -71,11 +71,12 @@ impl Deployment {
 
 /// FailureLimiter everything and prints what was found.
 pub fn run(args: &DoctorArgs) -> Exit {
-    let config = match load(&args.config.file) {
+    let source = args.config.clone().source();
+    let config = match load(&source) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let deployment = match deployment(args, config) {
+    let deployment = match deployment(args, config, source) {
         Ok(deployment) => deployment,
         Err(reason) => return fail("doctor", &reason),
     };
@@ -93,7 +94,7 @@ pub fn run(args: &DoctorArgs) -> Exit {
     if is_bad { Exit::Failed } else { printed }
 }
 
-fn deployment(args: &DoctorArgs, config: Config) -> Result<Deployment, String> {
+fn deployment(args: &DoctorArgs, config: Config, source: Source) -> Result<Deployment, String> {
     let public = &config.public.url;
     let tls = if public.secure { public_tls(args, public.host()).map(Some) } else { Ok(None) };
     let mut bytes = [0_u8; 4];
@@ -101,7 +102,7 @@ fn deployment(args: &DoctorArgs, config: Config) -> Result<Deployment, String> {
     Ok(Deployment {
         hub: Target::hub(&config),
         public: tls.map(|tls| Target::public(&config, tls)),
-        file: args.config.file.clone(),
+        source,
         clock: Arc::new(SystemClock::new()),
         stranger: format!("hublatch-doctor-{:08x}", u32::from_be_bytes(bytes)),
         config,

@@ -1,17 +1,15 @@
 //! `hublatch health`: whether the running hublatch is ready, for container probes. It needs no shell and no curl.
 
-use std::path::Path;
-
 use hyper::StatusCode;
 use serde::Deserialize;
 
 use super::call::Target;
 use super::{Exit, block_on, fail, load};
-use crate::config::Config;
+use crate::config::{Config, Source};
 
 /// Asks `/ready` on the management listener of the configuration.
-pub fn run(file: &Path) -> Exit {
-    let config = match load(file) {
+pub fn run(source: &Source) -> Exit {
+    let config = match load(source) {
         Ok(config) => config,
         Err(exit) => return exit,
     };

@@ -104,7 +104,7 @@ async fn issue(args: &LinkArgs) -> Result<String, String> {
 /// The call, with address and key from the environment.
 fn request(args: &LinkArgs) -> Result<RequestBuilder, String> {
     let url = variable("HUBLATCH_API_URL")?
-        .ok_or("set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8001")?;
+        .ok_or("set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8010")?;
     let key = key_of_environment()?;
     let (client, base) = match url.strip_prefix("unix:") {
         Some(path) => (builder().unix_socket(PathBuf::from(path)), "http://localhost"),

@@ -12,13 +12,16 @@ pub mod link;
 pub mod serve;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Faults, Reading};
+use crate::config::{self, Config, Faults, Reading, Source};
 use crate::pages::Pages;
+
+/// Where packages put the configuration.
+const DEFAULT_FILE: &str = "/etc/hublatch/hublatch.toml";
 
 /// A reverse proxy that performs forced login for `JupyterHub`.
 #[derive(Debug, Parser)]
@@ -33,10 +36,18 @@ pub struct Cli {
 /// Where the configuration is.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArg {
-    /// The configuration
-    #[arg(long = "config", value_name = "FILE", env = "HUBLATCH_CONFIG")]
-    #[arg(default_value = "/etc/hublatch/hublatch.toml")]
-    file: PathBuf,
+    /// The configuration [default: the text in $HUBLATCH_CONFIG_TOML, else the file $HUBLATCH_CONFIG, else
+    /// /etc/hublatch/hublatch.toml]
+    #[arg(long = "config", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl ConfigArg {
+    fn source(self) -> Source {
+        let file = self.file.map(Source::File).or_else(Source::of_environment);
+        let named = || std::env::var_os("HUBLATCH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        file.unwrap_or_else(|| Source::File(named().unwrap_or_else(|| DEFAULT_FILE.into())))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,30 +95,30 @@ impl std::process::Termination for Exit {
     }
 }
 
-/// Does what was typed; `serve` runs the proxy with a configuration file.
-pub fn run(cli: Cli, serve: impl FnOnce(&Path) -> Exit) -> Exit {
+/// Does what was typed; `serve` runs the proxy with a configuration.
+pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
     match cli.command.unwrap_or(Command::Serve(cli.config)) {
-        Command::Serve(config) => serve(&config.file),
-        Command::Check(config) => check::run(&config.file),
+        Command::Serve(config) => serve(&config.source()),
+        Command::Check(config) => check::run(&config.source()),
         Command::Init(args) => init::run(&args),
         Command::Keygen => keygen::run(),
         Command::Link(args) => link::run(&args),
         Command::Doctor(args) => doctor::run(&args),
-        Command::Health(config) => health::run(&config.file),
+        Command::Health(config) => health::run(&config.source()),
     }
 }
 
-/// The configuration in `file` under the environment. Faults are printed, one a line.
-pub fn load(file: &Path) -> Result<Config, Exit> {
-    judge(read(file).outcome)
+/// The configuration in `source` under the environment. Faults are printed, one a line.
+pub fn load(source: &Source) -> Result<Config, Exit> {
+    judge(read(source).outcome)
 }
 
 /// The same with the names of all files that have a say in it.
-fn read(file: &Path) -> Reading {
+fn read(source: &Source) -> Reading {
     // Lossy: a value that is no text is a bad value, and its fault says so.
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    let Reading { outcome, files } = config::load_with_files(file, environment);
+    let Reading { outcome, files } = config::load_with_files(source, environment);
     // The operator's templates belong to it, and only `pages` can judge them.
     let outcome = outcome.and_then(|config| Pages::new(&config).map(|_| config));
     Reading { outcome, files }
@@ -164,11 +175,11 @@ mod tests {
         for words in [&["hublatch", "--config", "a.toml"][..], &["hublatch", "serve", "--config", "a.toml"]] {
             let cli = Cli::try_parse_from(words).unwrap();
             let mut served = None;
-            let exit = run(cli, |file| {
-                served = Some(file.to_owned());
+            let exit = run(cli, |source| {
+                served = Some(source.clone());
                 Exit::Done
             });
-            assert_eq!((exit, served), (Exit::Done, Some(PathBuf::from("a.toml"))), "{words:?}");
+            assert_eq!((exit, served), (Exit::Done, Some(Source::File("a.toml".into()))), "{words:?}");
         }
     }
 

@@ -3,7 +3,6 @@
 mod supervisor;
 mod watch;
 
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -11,18 +10,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, fail, judge, read};
 use crate::app::{self, Dependencies, Running};
-use crate::config::{Config, Limits, LogFormat, Reading};
+use crate::config::{Config, Limits, LogFormat, Reading, Source};
 use crate::logging;
 use crate::server::inherited::Inherited;
 use supervisor::Watchdog;
 
 /// Runs until a signal ends it.
-pub fn run(file: &Path) -> Exit {
+pub fn run(source: &Source) -> Exit {
     // Before the first secret is read.
     if let Err(error) = forbid_core_files() {
         return fail("serve", &format!("turn core files off: {error}"));
     }
-    let Reading { outcome, files } = read(file);
+    let Reading { outcome, files } = read(source);
     let config = match judge(outcome) {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -45,7 +44,7 @@ pub fn run(file: &Path) -> Exit {
         tracing::info!(listener = "redirect", %address, "listening");
     }
     tracing::info!(listener = "management", address = %running.management(), "listening");
-    let reload = match watch::start(file, files, running.reloader()) {
+    let reload = match watch::start(source, files, running.reloader()) {
         Ok(reload) => reload,
         Err(error) => return fail("serve", &format!("start a thread: {error}")),
     };

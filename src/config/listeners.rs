@@ -110,7 +110,7 @@ pub(super) fn addresses(file: &mut ConfigFile) -> Addresses {
     let local = |port| Listen::Tcp(([127, 0, 0, 1], port).into());
     let public = file.one_or_more("public.listen", vec![local(8000)], listen);
     let redirect = file.one_or_more("public.redirect_listen", Vec::new(), listen);
-    let management = file.value("management.listen", local(8001), listen);
+    let management = file.value("management.listen", local(8010), listen);
     let mut secure = false;
     let upstream = file.required("hub.url", "http://127.0.0.1:8400", |text| {
         secure = is_https(text);
@@ -202,7 +202,7 @@ pub(super) fn management(file: &mut ConfigFile, listen: Option<Listen>) -> Optio
     if tls.is_none() && !listen.is_local() {
         let message = format!(
             "\"{listen}\" can be reached from other machines, and an app's key could be read on the way; write \
-             management.tls, or a loopback address, for example \"127.0.0.1:8001\", or \
+             management.tls, or a loopback address, for example \"127.0.0.1:8010\", or \
              \"unix:/run/hublatch/management.sock\""
         );
         file.fault("management.listen", message);

@@ -45,7 +45,7 @@ pub use pages::{Image, Language, Pages, Template};
 pub use redis::{RedisAddress, RedisServers};
 pub use restart::Unchangeable;
 pub use store::{Redis, Store, StoreUrl};
-pub use validate::{Reading, load, load_str, load_with_files};
+pub use validate::{Reading, Source, load, load_str, load_with_files};
 
 /// Everything that hublatch is told.
 #[derive(Debug, Clone)]

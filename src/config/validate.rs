@@ -21,7 +21,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 ///
 /// Relative paths in the file begin at the directory of the file.
 pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, Faults> {
-    load_with_files(path, environment).outcome
+    load_with_files(&Source::File(path.to_owned()), environment).outcome
 }
 
 /// A configuration that was read, and what it was read from.
@@ -33,11 +33,55 @@ pub struct Reading {
     pub files: Vec<PathBuf>,
 }
 
-/// The same as [`load`], with the names of all files whose change would change the outcome.
-pub fn load_with_files(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Reading {
-    let mut files = vec![path.to_owned()];
-    let outcome = contents(path).and_then(|(text, exposed)| {
-        let mut file = ConfigFile::parse(path, &text, exposed, environment)?;
+/// The variable that holds a whole configuration as text.
+const TEXT_VARIABLE: &str = "HUBLATCH_CONFIG_TOML";
+
+/// Where the configuration is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// In this file.
+    File(PathBuf),
+    /// In the variable `HUBLATCH_CONFIG_TOML`, whose text this is. Relative paths in it begin at the working directory.
+    Variable(String),
+}
+
+impl Source {
+    /// The text of the variable `HUBLATCH_CONFIG_TOML`, if it is set and not empty.
+    pub fn of_environment() -> Option<Self> {
+        // Lossy: what is no text is no TOML either, and its fault says so.
+        let text = std::env::var_os(TEXT_VARIABLE).map(|text| text.to_string_lossy().into_owned());
+        text.filter(|text| !text.is_empty()).map(Self::Variable)
+    }
+
+    /// The path of the file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Variable(_) => None,
+        }
+    }
+
+    /// What the faults begin with.
+    fn path(&self) -> &Path {
+        self.file().unwrap_or(Path::new(TEXT_VARIABLE))
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path().display().fmt(f)
+    }
+}
+
+/// The same as [`load`] for either source, with the names of all files whose change would change the outcome.
+pub fn load_with_files(source: &Source, environment: impl IntoIterator<Item = (String, String)>) -> Reading {
+    let mut files: Vec<PathBuf> = source.file().map(Path::to_owned).into_iter().collect();
+    let contents = match source {
+        Source::File(path) => contents(path),
+        Source::Variable(text) => Ok((text.clone(), false)),
+    };
+    let outcome = contents.and_then(|(text, exposed)| {
+        let mut file = ConfigFile::parse(source.path(), &text, exposed, environment)?;
         let outcome = meant(&mut file);
         files.append(&mut file.take_files());
         conclude(outcome, file)
@@ -47,7 +91,10 @@ pub fn load_with_files(path: &Path, environment: impl IntoIterator<Item = (Strin
 
 /// What to do about a file that cannot be read.
 const REMEDIES: [(ErrorKind, &str); 3] = [
-    (ErrorKind::NotFound, "; name it by --config or HUBLATCH_CONFIG, or let `hublatch init` write one"),
+    (
+        ErrorKind::NotFound,
+        "; name it by --config or HUBLATCH_CONFIG, write it as HUBLATCH_CONFIG_TOML, or let `hublatch init` write one",
+    ),
     (ErrorKind::PermissionDenied, "; give it to the user who runs hublatch (chown, chmod 600)"),
     (ErrorKind::IsADirectory, "; name the file in it"),
 ];

@@ -107,6 +107,38 @@ fn check_finds_its_file_in_the_environment_and_obeys_the_environment() {
     assert_eq!((none.code, none.stderr.lines().count()), (Some(78), 1), "{}", none.stderr);
 }
 
+#[test]
+fn a_whole_configuration_in_a_variable_stands_for_the_file() {
+    let dir = TempDir::new().unwrap();
+    let with = |words: &[&str], text: &str| {
+        let mut command = hublatch(words);
+        command.current_dir(dir.path()).env("HUBLATCH_CONFIG_TOML", text);
+        command.env("HUBLATCH_CONFIG", "/nowhere/hublatch.toml");
+        run(command)
+    };
+    let good = with(&["check"], CONFIG);
+    assert_eq!((good.code, good.stderr.as_str()), (Some(0), ""));
+    assert!(good.stdout.ends_with("HUBLATCH_CONFIG_TOML: the configuration is valid\n"), "{}", good.stdout);
+    let text = CONFIG.replace("[hub]", "[hub]\ncolour = 1\nca_file = \"ca.pem\"");
+    let bad = with(&["check"], &text.replace("http://127.0.0.1:8400", "https://hub"));
+    let lines: Vec<&str> = bad.stderr.lines().collect();
+    let [colour, authority] = lines[..] else { panic!("{lines:?}") };
+    assert!(colour.starts_with("HUBLATCH_CONFIG_TOML:5: hub.colour: there is no such key"), "{colour}");
+    assert!(
+        authority.starts_with("HUBLATCH_CONFIG_TOML:6: hub.ca_file: cannot read ca.pem: "),
+        "{authority}"
+    );
+    let torn = with(&["check"], &CONFIG.replace("[hub]", "[hub"));
+    assert!(torn.stderr.starts_with("HUBLATCH_CONFIG_TOML:4: not valid TOML: "), "{}", torn.stderr);
+    assert_eq!((bad.code, torn.code), (Some(78), Some(78)));
+    // Empty, as a template that was not filled in leaves it, is not set.
+    assert!(with(&["check"], "").stderr.starts_with("/nowhere/hublatch.toml: "));
+    let file = dir.path().join("hublatch.toml");
+    fs::write(&file, CONFIG).unwrap();
+    let named = with(&["check", "--config", "hublatch.toml"], "broken");
+    assert_eq!(named.code, Some(0), "--config wins: {}", named.stderr);
+}
+
 /// The commands that take `--config`, by their own help.
 fn that_read_a_configuration() -> Vec<String> {
     let help = run(hublatch(&["--help"])).stdout;

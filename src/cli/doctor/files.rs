@@ -20,13 +20,13 @@ const OTHERS: u32 = 0o007;
 pub(super) fn examine(deployment: &Deployment, public_key: Option<&Path>) -> Vec<Finding> {
     let config = &deployment.config;
     let mut findings = vec![Finding::ok(
-        format!("the configuration {}", deployment.file.display()),
+        format!("the configuration {}", deployment.source),
         "is valid, and each file with a secret is its owner's alone",
     )];
     findings.extend(config.warnings.iter().map(|warning| {
         Finding::warn("the configuration", warning.as_str(), "see config/reference.toml on the key it names")
     }));
-    findings.extend(writable(&deployment.file));
+    findings.extend(deployment.source.file().map(writable).unwrap_or_default());
     if let AuditSink::File(path) = &config.log.audit {
         findings.extend(audit(path));
     }
@@ -72,7 +72,8 @@ fn key_pair(deployment: &Deployment, public_key: Option<&Path>) -> Finding {
     let Some(assertion) = &deployment.config.assertion else {
         return Finding::skipped(tried, "there is no [assertion]");
     };
-    let beside = deployment.file.parent().unwrap_or(Path::new("")).join("assertion.pub.pem");
+    let beside =
+        deployment.source.file().and_then(Path::parent).unwrap_or(Path::new("")).join("assertion.pub.pem");
     let path = public_key.map_or(beside, PathBuf::from);
     let pem = match std::fs::read_to_string(&path) {
         Ok(pem) => pem,

@@ -37,7 +37,7 @@ pub(super) fn public_listen(url: &str) -> SocketAddr {
 
 /// The usual management port, or the next that neither browsers nor the hub use.
 pub(super) fn management_listen(public: SocketAddr, hub: &str) -> SocketAddr {
-    let port = free_port(8001, &[Some(public.port()), port_of(hub)]);
+    let port = free_port(8010, &[Some(public.port()), port_of(hub)]);
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
@@ -47,16 +47,14 @@ pub(super) fn proxy_api(public_url: &str, hub_url: &str) -> Option<String> {
     let (hub, _) = hub_and_base(hub_url);
     let public = public_listen(public_url);
     let management = management_listen(public, &hub).port();
-    let ours = match (public.port(), management) {
-        (PROXY_API_PORT, _) => "public",
-        (_, PROXY_API_PORT) => "management",
-        _ => return None,
-    };
+    if public.port() != PROXY_API_PORT {
+        return None;
+    }
     let port = free_port(8402, &[Some(public.port()), port_of(&hub), Some(management)]);
     is_here(&hub).then(|| {
         format!(
             "    c.ConfigurableHTTPProxy.api_url = \"http://127.0.0.1:{port}\"  \
-             # its default, {PROXY_API_PORT}, is hublatch's {ours} port\n"
+             # its default, {PROXY_API_PORT}, is hublatch's public port\n"
         )
     })
 }
@@ -113,19 +111,17 @@ mod tests {
     #[test]
     fn the_hubs_proxy_moves_its_api_away_from_our_port() {
         for (public, hub, said) in [
-            ("https://hub.example.org", "http://127.0.0.1:8400", Some((8402, "management"))),
-            ("https://hub.example.org", "http://localhost:8402/jupyter", Some((8403, "management"))),
-            ("http://localhost:8402", "http://[::1]:8403", Some((8404, "management"))),
-            ("http://127.0.0.1:8001", "http://127.0.0.1:8400", Some((8402, "public"))),
-            ("http://127.0.0.1:8000", "unix:/run/hub.sock", Some((8402, "management"))),
-            // Our management listener is at 8002 then, and the proxy's API must have moved already.
-            ("http://127.0.0.1:8000", "http://127.0.0.1:8001", None),
-            ("https://hub.example.org", "http://hub:8400", None),
+            ("http://127.0.0.1:8001", "http://127.0.0.1:8400", Some(8402)),
+            ("http://127.0.0.1:8001", "http://localhost:8402/jupyter", Some(8403)),
+            ("http://127.0.0.1:8001", "unix:/run/hub.sock", Some(8402)),
+            ("http://127.0.0.1:8001", "http://hub:8400", None),
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8400", None),
+            ("https://hub.example.org", "http://127.0.0.1:8400", None),
         ] {
-            let line = said.map(|(port, ours)| {
+            let line = said.map(|port| {
                 format!(
                     "    c.ConfigurableHTTPProxy.api_url = \"http://127.0.0.1:{port}\"  \
-                     # its default, 8001, is hublatch's {ours} port\n"
+                     # its default, 8001, is hublatch's public port\n"
                 )
             });
             assert_eq!(proxy_api(public, hub), line, "{public} {hub}");

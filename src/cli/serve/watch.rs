@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::super::read;
 use super::{raise_descriptor_limit, supervisor};
 use crate::app::Reloader;
-use crate::config::Reading;
+use crate::config::{Reading, Source};
 
 /// The time between two looks. A change is read when two looks in a row have seen the same.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,18 +31,18 @@ impl Reload {
     }
 }
 
-/// Starts the thread that reads the configuration in `file`, made of `files`, again.
-pub fn start(file: &Path, files: Vec<PathBuf>, reloader: &Arc<Reloader>) -> io::Result<Reload> {
+/// Starts the thread that reads the configuration in `source`, made of `files`, again.
+pub fn start(source: &Source, files: Vec<PathBuf>, reloader: &Arc<Reloader>) -> io::Result<Reload> {
     let (ask, asked) = channel();
-    let (file, reloader) = (file.to_owned(), Arc::clone(reloader));
+    let (source, reloader) = (source.clone(), Arc::clone(reloader));
     let watch = Watch::new(files);
     std::thread::Builder::new()
         .name("hublatch-reload".to_owned())
-        .spawn(move || run(&asked, watch, &file, &reloader))?;
+        .spawn(move || run(&asked, watch, &source, &reloader))?;
     Ok(Reload(ask))
 }
 
-fn run(asked: &Receiver<()>, mut watch: Watch, file: &Path, reloader: &Reloader) {
+fn run(asked: &Receiver<()>, mut watch: Watch, source: &Source, reloader: &Reloader) {
     loop {
         match asked.recv_timeout(LOOK_EVERY) {
             Ok(()) => {}
@@ -50,14 +50,14 @@ fn run(asked: &Receiver<()>, mut watch: Watch, file: &Path, reloader: &Reloader)
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        supervisor::reloading(|| reload(&mut watch, file, reloader));
+        supervisor::reloading(|| reload(&mut watch, source, reloader));
     }
 }
 
-fn reload(watch: &mut Watch, file: &Path, reloader: &Reloader) {
+fn reload(watch: &mut Watch, source: &Source, reloader: &Reloader) {
     // Before they are read: what changes from now on is a change again.
     watch.remember();
-    let Reading { outcome, files } = read(file);
+    let Reading { outcome, files } = read(source);
     let limits = outcome.as_ref().ok().map(|config| config.limits.clone());
     if reloader.reload(outcome).is_ok() {
         watch.follow(files);

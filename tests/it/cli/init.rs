@@ -85,8 +85,6 @@ fn init_prints_the_block_for_the_hub() {
         "c.JupyterHub.authenticator_class = \"hublatch_authenticator.HublatchAuthenticator\"".to_owned(),
         format!("c.HublatchAuthenticator.public_key_file = \"{}/assertion.pub.pem\"", here.display()),
         "c.HublatchAuthenticator.audience = \"jupyterhub\"".to_owned(),
-        "c.ConfigurableHTTPProxy.api_url = \"http://127.0.0.1:8402\"  # its default, 8001, is hublatch's management port"
-            .to_owned(),
         format!("sys.path.insert(0, \"{}\")", here.display()),
     ] {
         assert!(outcome.stdout.contains(&line), "{line} in {}", outcome.stdout);

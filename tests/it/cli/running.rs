@@ -192,7 +192,7 @@ fn health_is_1_when_nobody_answers_or_the_port_is_unknown() {
 }
 
 #[test]
-fn serve_says_who_may_have_the_management_port() {
+fn serve_says_who_may_have_its_port() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("hublatch.toml");
     // A loopback address of its own, so that whatever else runs here is not in the way.
@@ -201,14 +201,18 @@ fn serve_says_who_may_have_the_management_port() {
     let _proxy = TcpListener::bind((own, 8001));
     let other = TcpListener::bind((own, 0)).unwrap();
     for (port, told) in [(8001, true), (other.local_addr().unwrap().port(), false)] {
-        let text = CONFIG.replace("[public]", "[public]\nlisten = \"127.0.0.1:0\"");
-        fs::write(&file, format!("{text}\n[management]\nlisten = \"{own}:{port}\"\n")).unwrap();
-        let outcome = run(hublatch(&["serve", "--config", file.to_str().unwrap()]));
-        // The log has a thread of its own: its lines may come after.
-        let said =
-            outcome.stderr.lines().find(|line| line.starts_with("hublatch serve: ")).unwrap_or_default();
-        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
-        assert!(said.contains(&format!("listen on {own}:{port}: Address already in use")), "{said}");
-        assert_eq!(said.contains("c.ConfigurableHTTPProxy.api_url"), told, "{said}");
+        let free = "127.0.0.1:0".to_owned();
+        let taken = format!("{own}:{port}");
+        for (public, management) in [(&free, &taken), (&taken, &free)] {
+            let text = CONFIG.replace("[public]", &format!("[public]\nlisten = \"{public}\""));
+            fs::write(&file, format!("{text}\n[management]\nlisten = \"{management}\"\n")).unwrap();
+            let outcome = run(hublatch(&["serve", "--config", file.to_str().unwrap()]));
+            // The log has a thread of its own: its lines may come after.
+            let said =
+                outcome.stderr.lines().find(|line| line.starts_with("hublatch serve: ")).unwrap_or_default();
+            assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+            assert!(said.contains(&format!("listen on {taken}: Address already in use")), "{said}");
+            assert_eq!(said.contains("c.ConfigurableHTTPProxy.api_url"), told, "{said}");
+        }
     }
 }

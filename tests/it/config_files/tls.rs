@@ -152,8 +152,8 @@ fn a_redirect_needs_an_address_of_its_own() {
             "public.redirect_listen: \"127.0.0.1:8000\" is also public.listen",
         ),
         (
-            "redirect_listen = [\"127.0.0.1:8001\"]",
-            "public.redirect_listen: \"127.0.0.1:8001\" is also management",
+            "redirect_listen = [\"127.0.0.1:8010\"]",
+            "public.redirect_listen: \"127.0.0.1:8010\" is also management",
         ),
         ("redirect_listen = [\"0.0.0.0:80\", \"0.0.0.0:80\"]", "has \"0.0.0.0:80\" twice"),
         (
