@@ -18,7 +18,7 @@ help:
 	@echo "make soak   ten minutes of mixed load (SECONDS=600): memory and descriptors must stay flat"
 
 demo:
-	docker/demo.sh
+	examples/demo.sh
 
 test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests restart-tests
 
@@ -28,8 +28,8 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
-	command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny
-	$(CARGO) deny --config .deny.toml check bans licenses sources
+	tests/install.sh tools
+	target/tools/bin/cargo-deny --config .deny.toml check bans licenses sources
 
 in-process:
 	$(CARGO) test --locked
@@ -45,19 +45,19 @@ fuzz-short:
 # The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), Sentinels, a
 # cluster, several replicas, a full disk, 500 power cuts, 1,000 flipped bits.
 store-tests:
-	docker/install.sh redis
+	tests/install.sh redis
 	$(CARGO) test --locked --lib -- --ignored power_cut
 	$(CARGO) test --locked --test it -- --ignored flipped_bits
 	$(CARGO) test --locked --test store -- --ignored --skip measure
 
 # At most one login per token, whatever is killed: real processes, a real Redis, and a checker of the whole history.
 race: build
-	docker/install.sh redis
+	tests/install.sh redis
 	RACE_TOKENS=100000 RACE_CRASHES=50 HUBLATCH_BIN=$(HUBLATCH_BIN) \
 		$(CARGO) test --locked --test race -- --ignored --nocapture --test-threads 1
 
 race-short:
-	docker/install.sh redis
+	tests/install.sh redis
 	$(CARGO) test --locked --test race -- --ignored
 
 # Reloads and restarts under load, with no failure: a few of each. Without options the script does a hundred of each.
@@ -69,8 +69,8 @@ build:
 	$(CARGO) build --release --locked
 
 hub-tests: build
-	docker/install.sh tests
-	docker/install.sh hub41
+	tests/install.sh tests
+	tests/install.sh hub41
 	# The tables of hostile `next` and paths as a browser reads them: judged by Node's URL as well.
 	$(CARGO) test --locked --test it -- --ignored node_
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
@@ -92,11 +92,11 @@ bench-instructions: build
 
 # Attacks over loopback, and what passes through: WebSocket scripts, large bodies.
 load-tests: build
-	docker/install.sh tests
-	docker/install.sh load
+	tests/install.sh tests
+	tests/install.sh load
 	$(PYTHON) tests/load/attacks.py
 	target/venv/bin/python tests/load/transparency.py
 
 soak: build
-	docker/install.sh load
+	tests/install.sh load
 	$(PYTHON) tests/load/soak.py --seconds $(SECONDS)

@@ -1,4 +1,4 @@
-"""A JupyterHub behind hublatch, for docker/demo.sh and docker/compose.yaml: ONE MACHINE, TO TRY IT OUT.
+"""A JupyterHub behind hublatch, for examples/demo.sh and docker/compose.yaml: ONE MACHINE, TO TRY IT OUT.
 
 Every user's server runs under the hub's own uid, so users are not kept apart. For a real hub take your own spawner, and
 from this file only the block "Login".

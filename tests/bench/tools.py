@@ -19,8 +19,8 @@ def path(program):
 
 
 def install(what):
-    """Whatever of it is missing, as `docker/install.sh` does."""
-    subprocess.run([ROOT / "docker/install.sh", what], check=True, stdout=sys.stderr)
+    """Whatever of it is missing, as `tests/install.sh` does."""
+    subprocess.run([ROOT / "tests/install.sh", what], check=True, stdout=sys.stderr)
 
 
 def hublatch(binary):

@@ -15,11 +15,11 @@ binaries=$output/$(rustc --print host-tuple)/release
 main() {
   local seconds=${1:-600}
   shift || true
-  command -v cargo-fuzz >/dev/null || cargo install --locked --quiet cargo-fuzz
+  tests/install.sh tools
   # No sanitizer: this crate has no unsafe code, and what is asserted is more than memory.
-  cargo fuzz build --fuzz-dir tests/fuzz --target-dir "$output" --sanitizer none --codegen-units 16
+  target/tools/bin/cargo-fuzz build --fuzz-dir tests/fuzz --target-dir "$output" --sanitizer none --codegen-units 16
   local targets=("$@")
-  [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo fuzz list --fuzz-dir tests/fuzz)
+  [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(target/tools/bin/cargo-fuzz list --fuzz-dir tests/fuzz)
   local target
   for target in "${targets[@]}"; do seed "$target"; done
   printf '%s\n' "${targets[@]}" | xargs -P 2 -I{} "$0" --one "$seconds" {}

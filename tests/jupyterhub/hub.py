@@ -102,7 +102,7 @@ class Hub:
 
     def launch(self):
         python = VENV[self.version] / "bin/python"
-        assert python.exists(), f"{python} is missing: run docker/install.sh tests, and hub41 for JupyterHub 4.1"
+        assert python.exists(), f"{python} is missing: run tests/install.sh tests, and hub41 for JupyterHub 4.1"
         command = [python, "-m", "jupyterhub", "-f", "jupyterhub_config.py"]
         self.process = Process("hub", self.folder, command, self._env)
 

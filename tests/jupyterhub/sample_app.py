@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from browser import raw
 from processes import PATIENCE, ROOT, Process, wait_until
 
-PORTAL = ROOT / "docker/portal/portal.py"
+PORTAL = ROOT / "examples/portal/portal.py"
 KEY = "hk_" + "k" * 43
 LINK = "http://127.0.0.1:8000/hub/login?login_token=hl_" + "t" * 43
 FORM = "application/x-www-form-urlencoded"

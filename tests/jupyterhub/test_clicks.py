@@ -61,7 +61,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory):
     if shutil.which("redis-server") is None:
-        pytest.fail("redis-server is missing: docker/install.sh redis")
+        pytest.fail("redis-server is missing: tests/install.sh redis")
     redis = Redis(tmp_path_factory.mktemp("redis"))
     yield redis
     redis.process.stop()

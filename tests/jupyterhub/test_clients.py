@@ -11,7 +11,7 @@ import launching
 from latch import BINARY
 from processes import PATIENCE, ROOT
 
-CLIENTS = ROOT / "config/clients"
+CLIENTS = ROOT / "examples/clients"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 @pytest.fixture
 def faked(hub, tmp_path):
     """A hublatch whose wall clock, and that alone, is what a file says."""
-    assert FAKETIME, "libfaketime is missing: run docker/install.sh tests"
+    assert FAKETIME, "libfaketime is missing: run tests/install.sh tests"
     latch = Hublatch(tmp_path, hub)
     latch.wall = tmp_path / "wall"
     latch.wall.write_text("+0s")

@@ -20,7 +20,7 @@ PORTS = ["PORTAL", "PUBLIC", "MANAGEMENT", "HUB", "HUB_INTERNAL", "PROXY_API"]
 
 
 class Demo:
-    """docker/demo.sh in a folder and on ports of its own."""
+    """examples/demo.sh in a folder and on ports of its own."""
 
     def __init__(self, folder):
         self.ports = {f"DEMO_PORT_{name}": str(free_port()) for name in PORTS}
@@ -28,7 +28,7 @@ class Demo:
         env = {**self.ports, "DEMO_STATE": str(self.state), "HUBLATCH_BIN": str(binary())}
         # A shell starts what it puts into the background with SIGINT ignored, which is inherited and which no shell can
         # trap (POSIX, "trap"): the tests themselves may have been started like that.
-        command = ["env", "--default-signal=INT", ROOT / "docker/demo.sh"]
+        command = ["env", "--default-signal=INT", ROOT / "examples/demo.sh"]
         self.process = Process("demo", folder, command, env)
         try:
             self.url = wait_until(self._address, 2 * PATIENCE, "the demo to start")
@@ -141,7 +141,7 @@ def test_a_busy_port_is_named_in_one_line_before_anything_is_started(tmp_path):
     port = ports["DEMO_PORT_PUBLIC"]
     with socket.create_server(("127.0.0.1", int(port))):
         env = {**os.environ, **ports, "DEMO_STATE": str(tmp_path / "state")}
-        command = [ROOT / "docker/demo.sh", "--check"]
+        command = [ROOT / "examples/demo.sh", "--check"]
         ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert ended.returncode == 1
     assert ended.stdout == ""

