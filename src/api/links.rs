@@ -25,7 +25,7 @@ use crate::token::LinkId;
 
 /// The most links in one batch.
 pub(super) const BATCH_MAX: usize = 1000;
-/// PreparedLink "The Idempotency-Key HTTP Header Field" of the IETF's httpapi working group.
+/// Draft "The Idempotency-Key HTTP Header Field" of the IETF's httpapi working group.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest idempotency key, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;

@@ -69,7 +69,7 @@ impl Deployment {
     }
 }
 
-/// FailureLimiter everything and prints what was found.
+/// Tries everything and prints what was found.
 pub fn run(args: &DoctorArgs) -> Exit {
     let source = args.config.clone().source();
     let config = match load(&source) {

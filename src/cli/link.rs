@@ -43,6 +43,13 @@ pub struct LinkArgs {
     /// How long the link may wait, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     expires_in: Option<u64>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// How the management API is reached, beside its address and key, which stand in the environment.
+#[derive(Debug, Args)]
+pub struct ApiArgs {
     /// Authorities to trust at an https address, PEM [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -75,7 +82,6 @@ pub fn run(args: &LinkArgs) -> Exit {
 }
 
 async fn issue(args: &LinkArgs) -> Result<String, String> {
-    let request = request(args)?;
     let order = json!({
         "username": args.username,
         "path": args.path,
@@ -85,13 +91,17 @@ async fn issue(args: &LinkArgs) -> Result<String, String> {
         // Absent, not false: an older hublatch does not know the word.
         "launch": args.launch.then_some(true),
     });
-    let answer = request.json(&order).send().await.map_err(|error| with_causes(&error))?;
+    let issued: Issued = answered(request(&args.api, "/api/v1/links")?.json(&order)).await?;
+    Ok(issued.url)
+}
+
+/// What the API has created, or why it has not.
+pub(super) async fn answered<T: serde::de::DeserializeOwned>(request: RequestBuilder) -> Result<T, String> {
+    let answer = request.send().await.map_err(|error| with_causes(&error))?;
     let status = answer.status();
     let body = answer.bytes().await.map_err(|error| with_causes(&error))?;
     if status == reqwest::StatusCode::CREATED {
-        return serde_json::from_slice::<Issued>(&body)
-            .map(|issued| issued.url)
-            .map_err(|error| format!("the answer holds no link: {error}"));
+        return serde_json::from_slice(&body).map_err(|error| format!("the answer holds no link: {error}"));
     }
     // Something else than hublatch may be answering there.
     let refused = serde_json::from_slice::<Refused>(&body);
@@ -102,7 +112,7 @@ async fn issue(args: &LinkArgs) -> Result<String, String> {
 }
 
 /// The call, with address and key from the environment.
-fn request(args: &LinkArgs) -> Result<RequestBuilder, String> {
+pub(super) fn request(args: &ApiArgs, path: &str) -> Result<RequestBuilder, String> {
     let url = variable("HUBLATCH_API_URL")?
         .ok_or("set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8010")?;
     let key = key_of_environment()?;
@@ -119,11 +129,11 @@ fn request(args: &LinkArgs) -> Result<RequestBuilder, String> {
     }
     let client = if is_tls { over_tls(client, args)? } else { client.tls_certs_only([]) };
     let client: Client = client.build().map_err(|error| with_causes(&error))?;
-    Ok(client.post(format!("{base}/api/v1/links")).header("Authorization", format!("token {key}")))
+    Ok(client.post(format!("{base}{path}")).header("Authorization", format!("token {key}")))
 }
 
 /// Whom to trust, and what to prove.
-fn over_tls(mut client: ClientBuilder, args: &LinkArgs) -> Result<ClientBuilder, String> {
+fn over_tls(mut client: ClientBuilder, args: &ApiArgs) -> Result<ClientBuilder, String> {
     let named = |file: &Option<PathBuf>, name: &str| match file {
         Some(file) => Ok(Some(file.clone())),
         None => Ok::<_, String>(variable(name)?.map(PathBuf::from)),

@@ -9,6 +9,7 @@ pub mod health;
 pub mod init;
 pub mod keygen;
 pub mod link;
+pub mod rehearse;
 pub mod serve;
 
 use std::io::Write as _;
@@ -36,7 +37,7 @@ pub struct Cli {
 /// Where the configuration is.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArg {
-    /// The configuration [default: the text in $HUBLATCH_CONFIG_TOML, else the file $HUBLATCH_CONFIG, else
+    /// The configuration [default: the text in `$HUBLATCH_CONFIG_TOML`, else the file `$HUBLATCH_CONFIG`, else
     /// /etc/hublatch/hublatch.toml]
     #[arg(long = "config", value_name = "FILE")]
     file: Option<PathBuf>,
@@ -62,6 +63,8 @@ enum Command {
     Keygen,
     /// Ask a running hublatch for a login link and print its URL
     Link(link::LinkArgs),
+    /// Let a class of test users log in at once, at a test hub, and tell how it went
+    Rehearse(rehearse::RehearseArgs),
     /// Test a running deployment, from outside and from inside; exit 1 if anything is unsafe
     Doctor(doctor::DoctorArgs),
     /// Exit 0 if the running hublatch is ready (container probe)
@@ -103,6 +106,7 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
         Command::Init(args) => init::run(&args),
         Command::Keygen => keygen::run(),
         Command::Link(args) => link::run(&args),
+        Command::Rehearse(args) => rehearse::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Health(config) => health::run(&config.source()),
     }

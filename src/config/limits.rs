@@ -18,6 +18,8 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// The most tunnels (WebSockets) at once.
     pub tunnels: usize,
+    /// The most of them from one client.
+    pub tunnels_per_client: usize,
     /// The most requests at once on an HTTP/2 connection.
     pub streams: u32,
     /// The most frames that are no part of a request, in ten seconds, on an HTTP/2 connection.
@@ -30,6 +32,12 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Between two reads of a request body.
     pub body_stall_timeout: Duration,
+    /// The least bytes a second of a request body, on average, once `body_stall_timeout` has been waited for it; 0: none.
+    pub body_min_rate: usize,
+    /// From the head of a request to the end of its body, where hublatch holds the whole body.
+    pub held_body_timeout: Duration,
+    /// The bytes of request bodies that hublatch holds at once, in all; one client holds a quarter at most.
+    pub held_bytes: usize,
     /// How long a peer may refuse to take the bytes of an answer.
     pub write_stall_timeout: Duration,
     /// A tunnel (WebSocket) without a byte either way.
@@ -46,6 +54,8 @@ pub struct Limits {
     pub upstream_idle_connections: usize,
     /// Connections to the hub that are no tunnels, in all.
     pub upstream_connections: usize,
+    /// The most requests of one client that the hub is busy with at once.
+    pub upstream_connections_per_client: usize,
     /// Requests that may wait for one of them.
     pub upstream_queue: usize,
     /// Interim answers (1xx) of the hub to one request.
@@ -68,13 +78,17 @@ impl Default for Limits {
             connections: 20_000,
             connections_per_peer: 4000,
             tunnels: 10_000,
+            tunnels_per_client: 2500,
             streams: 100,
             control_frames: 1000,
             handshake_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
-            body_stall_timeout: Duration::from_secs(30),
-            write_stall_timeout: Duration::from_secs(30),
+            body_stall_timeout: Duration::from_secs(60),
+            body_min_rate: 1024,
+            held_body_timeout: Duration::from_secs(10),
+            held_bytes: 64 * 1024 * 1024,
+            write_stall_timeout: Duration::from_secs(60),
             tunnel_idle_timeout: Duration::from_hours(1),
             drain_timeout: Duration::from_secs(10),
             upstream_connect_timeout: Duration::from_secs(3),
@@ -82,6 +96,7 @@ impl Default for Limits {
             upstream_idle_timeout: Duration::from_secs(4),
             upstream_idle_connections: 256,
             upstream_connections: 10_000,
+            upstream_connections_per_client: 400,
             upstream_queue: 1000,
             upstream_interim_answers: 64,
             login_hub_timeout: Duration::from_secs(10),
@@ -94,6 +109,8 @@ impl Default for Limits {
 
 /// hyper's smallest read buffer, and a head that no browser or hub needs.
 const HEAD_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=1024 * 1024;
+/// One body of the largest kind for each of a few clients, and what fits into any machine.
+const HELD_BYTES: std::ops::RangeInclusive<usize> = 1024 * 1024..=64 * 1024 * 1024 * 1024;
 /// More than any kernel has descriptors for.
 const COUNT_MAX: usize = 10_000_000;
 
@@ -113,12 +130,16 @@ impl Limits {
             connections,
             connections_per_peer,
             tunnels,
+            tunnels_per_client,
             streams,
             control_frames,
             handshake_timeout,
             head_timeout,
             idle_timeout,
             body_stall_timeout,
+            body_min_rate,
+            held_body_timeout,
+            held_bytes,
             write_stall_timeout,
             tunnel_idle_timeout,
             drain_timeout,
@@ -127,6 +148,7 @@ impl Limits {
             upstream_idle_timeout,
             upstream_idle_connections,
             upstream_connections,
+            upstream_connections_per_client,
             upstream_queue,
             upstream_interim_answers,
             login_hub_timeout,
@@ -141,12 +163,16 @@ impl Limits {
         let connections_per_peer =
             file.number("limits.connections_per_peer", connections_per_peer, 1..=COUNT_MAX);
         let tunnels = file.number("limits.tunnels", tunnels, 1..=COUNT_MAX);
+        let tunnels_per_client = file.number("limits.tunnels_per_client", tunnels_per_client, 1..=COUNT_MAX);
         let streams = file.number("limits.streams", streams, 1..=10_000);
         let control_frames = file.number("limits.control_frames", control_frames, 100..=1_000_000);
         let handshake_timeout = file.value("limits.handshake_timeout", handshake_timeout, some_duration);
         let head_timeout = file.value("limits.head_timeout", head_timeout, some_duration);
         let idle_timeout = file.value("limits.idle_timeout", idle_timeout, some_duration);
         let body_stall_timeout = file.value("limits.body_stall_timeout", body_stall_timeout, some_duration);
+        let body_min_rate = file.value("limits.body_min_rate", body_min_rate, size_within(0..=COUNT_MAX));
+        let held_body_timeout = file.value("limits.held_body_timeout", held_body_timeout, some_duration);
+        let held_bytes = file.value("limits.held_bytes", held_bytes, size_within(HELD_BYTES));
         let write_stall_timeout =
             file.value("limits.write_stall_timeout", write_stall_timeout, some_duration);
         let tunnel_idle_timeout =
@@ -162,6 +188,11 @@ impl Limits {
             file.number("limits.upstream_idle_connections", upstream_idle_connections, 0..=COUNT_MAX);
         let upstream_connections =
             file.number("limits.upstream_connections", upstream_connections, 1..=COUNT_MAX);
+        let upstream_connections_per_client = file.number(
+            "limits.upstream_connections_per_client",
+            upstream_connections_per_client,
+            1..=COUNT_MAX,
+        );
         let upstream_queue = file.number("limits.upstream_queue", upstream_queue, 0..=COUNT_MAX);
         let upstream_interim_answers =
             file.number("limits.upstream_interim_answers", upstream_interim_answers, 0..=COUNT_MAX);
@@ -176,12 +207,16 @@ impl Limits {
             connections: connections?,
             connections_per_peer: connections_per_peer?,
             tunnels: tunnels?,
+            tunnels_per_client: tunnels_per_client?,
             streams: streams?,
             control_frames: control_frames?,
             handshake_timeout: handshake_timeout?,
             head_timeout: head_timeout?,
             idle_timeout: idle_timeout?,
             body_stall_timeout: body_stall_timeout?,
+            body_min_rate: body_min_rate?,
+            held_body_timeout: held_body_timeout?,
+            held_bytes: held_bytes?,
             write_stall_timeout: write_stall_timeout?,
             tunnel_idle_timeout: tunnel_idle_timeout?,
             drain_timeout: drain_timeout?,
@@ -190,6 +225,7 @@ impl Limits {
             upstream_idle_timeout: upstream_idle_timeout?,
             upstream_idle_connections: upstream_idle_connections?,
             upstream_connections: upstream_connections?,
+            upstream_connections_per_client: upstream_connections_per_client?,
             upstream_queue: upstream_queue?,
             upstream_interim_answers: upstream_interim_answers?,
             login_hub_timeout: login_hub_timeout?,

@@ -14,6 +14,8 @@ use crate::tls::Acceptor;
 
 /// More than any machine has cores.
 const THREADS_MAX: usize = 1024;
+/// Owner and group may connect to a unix socket: a front server is put into hublatch's group.
+const SOCKET_MODE: u32 = 0o660;
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,6 +43,8 @@ pub struct Public {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether they, and nobody else, connect, and say by the PROXY protocol who has connected to them.
     pub proxy_protocol: bool,
+    /// The permissions of unix sockets to listen on.
+    pub socket_mode: u32,
 }
 
 impl Public {
@@ -82,6 +86,8 @@ pub struct Management {
     pub listen: Listen,
     /// With what; none: in the clear.
     pub tls: Option<Acceptor>,
+    /// The permissions of a unix socket to listen on.
+    pub socket_mode: u32,
 }
 
 /// The addresses that must not be the same.
@@ -171,6 +177,7 @@ pub(super) fn public(
     let threads = file.number("public.threads", 0, 0..=THREADS_MAX);
     let trusted_proxies = file.list("public.trusted_proxies", Vec::new(), trusted_network);
     let proxy_protocol = file.flag("public.proxy_protocol", false);
+    let socket_mode = file.value("public.socket_mode", SOCKET_MODE, file_mode);
     if proxy_protocol == Some(true) && trusted_proxies.as_ref().is_some_and(Vec::is_empty) {
         file.fault(
             "public.proxy_protocol",
@@ -193,10 +200,12 @@ pub(super) fn public(
         threads: threads?,
         trusted_proxies: trusted_proxies?,
         proxy_protocol: proxy_protocol?,
+        socket_mode: socket_mode?,
     })
 }
 
 pub(super) fn management(file: &mut ConfigFile, listen: Option<Listen>) -> Option<Management> {
+    let socket_mode = file.value("management.socket_mode", SOCKET_MODE, file_mode);
     let tls = tls::of_management(file)?;
     let listen = listen?;
     if tls.is_none() && !listen.is_local() {
@@ -208,5 +217,12 @@ pub(super) fn management(file: &mut ConfigFile, listen: Option<Listen>) -> Optio
         file.fault("management.listen", message);
         return None;
     }
-    Some(Management { listen, tls })
+    Some(Management { listen, tls, socket_mode: socket_mode? })
+}
+
+/// `0660`: the permissions of a file as `chmod` writes them, none of them special.
+fn file_mode(text: &str) -> Result<u32, String> {
+    let digits = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
+    mode.ok_or_else(|| "is not the mode of a file, for example \"0660\"".to_owned())
 }

@@ -34,6 +34,8 @@ pub struct Log {
     pub access: bool,
     /// Where the audit lines go.
     pub audit: AuditSink,
+    /// Whether nobody may log in while audit lines cannot be written.
+    pub audit_required: bool,
 }
 
 /// `[log]`.
@@ -55,5 +57,12 @@ pub(super) fn log(file: &mut ConfigFile) -> Option<Log> {
         path if path.starts_with('/') && !path.contains('\0') => Ok(AuditSink::File(PathBuf::from(path))),
         _ => Err("is neither \"stderr\" nor the absolute path of a file".to_owned()),
     });
-    Some(Log { format: format?, level: level?, access: access?, audit: audit? })
+    let audit_required = file.flag("log.audit_required", false);
+    Some(Log {
+        format: format?,
+        level: level?,
+        access: access?,
+        audit: audit?,
+        audit_required: audit_required?,
+    })
 }

@@ -14,6 +14,10 @@ pub enum Call {
     ReadUser,
     /// `POST /users/{name}`.
     CreateUser,
+    /// `DELETE /users/{name}`.
+    DeleteUser,
+    /// `GET /users`.
+    ListUsers,
     /// `POST /users/{name}/server(s/{server})`.
     StartServer,
     /// `DELETE /users/{name}/server(s/{server})`.
@@ -37,6 +41,8 @@ impl Call {
             Self::WhoAmI => "whoami",
             Self::ReadUser => "read_user",
             Self::CreateUser => "create_user",
+            Self::DeleteUser => "delete_user",
+            Self::ListUsers => "list_users",
             Self::StartServer => "start_server",
             Self::StopServer => "stop_server",
             Self::ReadProgress => "read_progress",
@@ -54,6 +60,8 @@ impl fmt::Display for Call {
             Self::WhoAmI => "ask the hub whose a token is",
             Self::ReadUser => "read a user at the hub",
             Self::CreateUser => "create a user at the hub",
+            Self::DeleteUser => "remove a user at the hub",
+            Self::ListUsers => "list the users at the hub",
             Self::StartServer => "start a server at the hub",
             Self::StopServer => "stop a server at the hub",
             Self::ReadProgress => "read a server's progress at the hub",

@@ -79,4 +79,23 @@ impl HubClient {
             Err(error) => Err(error),
         }
     }
+
+    /// Removes the user, with all servers that run. Scopes: `admin:users` and, for the servers, `servers`. One who is
+    /// not there is gone as well.
+    pub async fn delete_user(&self, name: &str) -> Result<(), HubError> {
+        let call = Call::DeleteUser;
+        let request = self.own(call, Method::DELETE, &["users", name])?;
+        match self.ask(call, request).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who has a server that runs or starts (`GET /users?state=active`). Scope: `list:users`, which `admin:users` holds.
+    pub async fn active_users(&self) -> Result<Vec<User>, HubError> {
+        let call = Call::ListUsers;
+        let request = self.own(call, Method::GET, &["users"])?.query(&[("state", "active"), ("limit", "50")]);
+        self.ask(call, request).await?.json()
+    }
 }

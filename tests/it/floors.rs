@@ -44,7 +44,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Each source file of `src/` with the name of its module.
-fn modules() -> BTreeMap<PathBuf, String> {
+pub(crate) fn modules() -> BTreeMap<PathBuf, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     sources(&src, &mut found);

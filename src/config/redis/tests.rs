@@ -1,4 +1,4 @@
-//! ConnectionLimit of a Redis, as they are written.
+//! Addresses of a Redis, as they are written.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! ConnectionLimit for connections to the hub, shared by all threads: who finds none waits, and not too many do.
+//! How many connections to the hub there may be, for all threads together: whoever finds none waits, and not too many do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::config::Limits;
 
-/// The connection_limit, by how many are taken: how many there are is the configuration's to say.
+/// The connections to the hub, by how many are taken: how many there may be is the configuration's to say.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionLimit(Arc<Counts>);
 

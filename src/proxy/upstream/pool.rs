@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Idle {
-    /// FdBudget for `max`, each of them for `timeout`. What looks after them is one of `tasks`.
+    /// Room for `max`, each of them for `timeout`. What looks after them is one of `tasks`.
     pub(super) fn new(max: usize, timeout: Duration, tasks: TaskTracker) -> Self {
         Self { state: Mutex::default(), max, timeout, tasks }
     }
