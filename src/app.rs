@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{AuditSink, Config, Faults, Listen};
 use crate::hub::{HubClient, SetupError};
 use crate::login::assertion::AssertionError;
-use crate::login::{LoginService, Parts};
+use crate::login::{self, LoginServices};
 use crate::metrics::Metrics;
 use crate::reloads::Reloads;
 use crate::server::inherited::Inherited;
@@ -148,15 +148,15 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         reloads: Arc::new(Reloads::new(clock.now().wall)),
         clock,
     };
-    let parts = Parts {
-        store: Arc::clone(&lasting.store),
-        clock: Arc::clone(&lasting.clock),
+    let dependencies = login::Dependencies::new(
+        Arc::clone(&lasting.store),
+        Arc::clone(&lasting.clock),
         random,
-        audit: Arc::clone(&lasting.audit),
-        metrics: Arc::clone(&lasting.metrics),
-        hub: Arc::new(HubClient::new(config, Arc::clone(&lasting.metrics))?),
-    };
-    let login = LoginService::new(config, parts).ok_or(StartError::PublicUrl)?;
+        Arc::clone(&lasting.audit),
+        Arc::clone(&lasting.metrics),
+    );
+    let hub = Arc::new(HubClient::new(config, Arc::clone(&lasting.metrics))?);
+    let login = LoginServices::new(config, hub, dependencies).ok_or(StartError::PublicUrl)?;
     let generation = Snapshot::first(config.clone(), login, &lasting)?;
 
     let threads = config.public.runtimes();

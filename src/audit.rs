@@ -27,6 +27,77 @@ pub enum Event {
     TokenRevoked,
 }
 
+/// Why it happened: the list in SECURITY.md. Refusals are counted under the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditReason {
+    /// There is no such token.
+    Unknown,
+    /// The link was not redeemed in time.
+    Expired,
+    /// The link was redeemed before.
+    Used,
+    /// The link was taken back.
+    Revoked,
+    /// The app's key that issued the link was taken out of the configuration.
+    KeyRevoked,
+    /// The app is gone, or its rules no longer allow this login.
+    NotAllowed,
+    /// The link is bound to another browser.
+    Bound,
+    /// The link is bound to no browser, and only such links work.
+    NeedsState,
+    /// `next` is bad or not allowed.
+    BadNext,
+    /// The token store does not answer.
+    StoreUnavailable,
+    /// The hub does not answer.
+    HubUnavailable,
+    /// The client has come with too many unknown tokens.
+    TooManyTries,
+    /// The user must be asked, and cannot be asked there.
+    ConfirmRequired,
+    /// The link is another app's.
+    OtherApp,
+    /// Issued again under the same `Idempotency-Key`.
+    Repeat,
+    /// All links of a user were taken back at once.
+    AllOfUser,
+    /// Issued when it came: the app has signed the token itself.
+    SignedByApp,
+    /// Issued when it came: the app has told whose its own token is.
+    Exchanged,
+    /// The app hung up before it had its hub token.
+    NotDelivered,
+}
+
+impl AuditReason {
+    /// The word in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Used => "used",
+            Self::Revoked => "revoked",
+            Self::KeyRevoked => "key_revoked",
+            Self::NotAllowed => "not_allowed",
+            Self::Bound => "bound",
+            Self::NeedsState => "needs_state",
+            Self::BadNext => "bad_next",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::HubUnavailable => "hub_unavailable",
+            Self::TooManyTries => "too_many_tries",
+            Self::ConfirmRequired => "confirm_required",
+            Self::OtherApp => "other_app",
+            Self::Repeat => "repeat",
+            Self::AllOfUser => "all_of_user",
+            Self::SignedByApp => "signed_by_app",
+            Self::Exchanged => "exchanged",
+            Self::NotDelivered => "not_delivered",
+        }
+    }
+}
+
 /// From where something was done, and on which request.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Client<'a> {
@@ -64,9 +135,9 @@ pub struct Record<'a> {
     /// Who did it.
     #[serde(flatten)]
     pub client: Client<'a>,
-    /// Why, in one word of the list in SECURITY.md.
+    /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'a str>,
+    pub reason: Option<AuditReason>,
 }
 
 /// Where the lines go.

@@ -21,22 +21,29 @@
 //!
 //! # Walkthrough: a link is issued
 //!
-//! `POST /api/v1/links` arrives at the management listener ([`server`]), is authenticated by its key and read strictly
-//! ([`api`]), judged by the app's rules and given a token and a digest (`login::link`), and kept as the digest alone
-//! ([`store`]). The answer is the only place where the token is ever written.
+//! `POST /api/v1/links` arrives at the management listener ([`server`]), is authenticated by its key
+//! (`Applications::authenticate`) and read strictly ([`api`]), judged by the app's rules and given a token and a digest
+//! (`Issuer::prepare`), and kept as the digest alone (`Issuer::issue`, [`store`]). The response is the only place where the
+//! token is ever written.
 //!
 //! # Walkthrough: a link is clicked
 //!
 //! 1. `server::framing` judges the raw bytes, `proxy::validate` the request; what is ambiguous is refused.
 //! 2. `proxy::headers` and `proxy::identity` strip what no client may say, then add where the request came from.
-//! 3. `proxy::login`: is this a person's navigation? Is the link good (`LoginService::offer`)? Is the hub alive, and
+//! 3. `proxy::login`: is this a person's navigation? Is the link good (`Redeemer::validate`)? Is the hub alive, and
 //!    who is this browser (`proxy::hub_session`)? Must she be asked first?
-//! 4. `proxy::login::conclude`: consume (`LoginService::redeem`, the only maker of a `VerifiedUser`), end another
+//! 4. `proxy::login::execute`: consume (`Redeemer::consume`, the only maker of a `VerifiedUser`), end another
 //!    user's session, set the identity (`Identity::set` takes the `VerifiedUser` by value), send the login, once.
+//!
+//! # Walkthrough: the configuration is replaced
+//!
+//! [`app`] builds a new snapshot of every part. The rules of tokens are one value of it, `login::policy::Policy`, and that
+//! one is put in force first: all snapshots share the place where it stands and ask it for each decision, so a request
+//! that began before the reload is judged by the rules after it.
 //!
 //! # Walkthrough: a server is launched
 //!
-//! 1. An order with `launch` is judged (`LoginService::draw_up`); then the hub is asked to create the user and to start the
+//! 1. A request with `launch` is judged (`Issuer::prepare`); then the hub is asked to create the user and to start the
 //!    server (`HubClient::launch`); then the link is stored. What fails half-way says what was done.
 //! 2. The click is redeemed as any other, but the hub is told to lead the browser to our waiting page
 //!    (`login::spawn_ticket`: a ticket in its path says for whom, which server, and where to go then).

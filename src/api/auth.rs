@@ -7,7 +7,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::http::uri::Authority;
 
 use super::error::ApiError;
-use crate::login::{Caller, LoginService, NoIssuer};
+use crate::login::{AuthenticationError, Caller, LoginServices};
 
 /// The schemes in which a key may come: the hub's own word, and that of RFC 6750.
 const SCHEMES: [&str; 2] = ["token", "bearer"];
@@ -17,12 +17,13 @@ const SCHEMES: [&str; 2] = ["token", "bearer"];
 const PRIVATE_DOMAINS: [&str; 4] = [".localhost", ".local", ".internal", ".svc"];
 
 /// The app whose key, or the owner whose hub token, the request carries.
-pub(super) async fn authenticate(login: &LoginService, headers: &HeaderMap) -> Result<Caller, ApiError> {
+pub(super) async fn authenticate(login: &LoginServices, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let key = key(headers)?;
-    login.authenticate(key).await.map_err(|none| match none {
-        NoIssuer::Unknown => ApiError::Unauthenticated { key_given: true },
-        NoIssuer::NotListed { .. } => ApiError::NotListed(none),
-        NoIssuer::Hub(error) => ApiError::Hub(error),
+    let policy = login.policy();
+    policy.applications.authenticate(key).await.map_err(|error| match error {
+        AuthenticationError::Unknown => ApiError::Unauthenticated { key_given: true },
+        AuthenticationError::NotListed { .. } => ApiError::NotListed(error),
+        AuthenticationError::Hub(error) => ApiError::Hub(error),
     })
 }
 

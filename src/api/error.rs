@@ -16,7 +16,7 @@ use super::{Answer, allow, json_answer};
 use crate::config::Scope;
 use crate::hub::HubError;
 use crate::login::issue_request::IssueError;
-use crate::login::{NoIssuer, Refusal};
+use crate::login::{AuthenticationError, Refusal};
 use crate::store::StoreError;
 use crate::token::UsernameError;
 
@@ -60,7 +60,7 @@ pub(super) enum ApiError {
     #[error("{}", if *key_given { "this key is not known" } else { "send \"Authorization: token KEY\"" })]
     Unauthenticated { key_given: bool },
     #[error("{0}")]
-    NotListed(NoIssuer),
+    NotListed(AuthenticationError),
     #[error("hub tokens are not looked at here: the configuration has no [hub_tokens]")]
     NoHubTokens,
     #[error("the hub does not know this token")]

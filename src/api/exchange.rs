@@ -7,9 +7,9 @@ use super::body::JsonBody;
 use super::error::{ApiError, Place};
 use super::json::{Fault, MemberError};
 use super::{Answer, json_answer};
-use crate::audit::Client;
+use crate::audit::{AuditReason, Client};
 use crate::config::Confirm;
-use crate::login::{Asked, LoginService, Refusal, RefusalReason};
+use crate::login::{LoginServices, RedeemRequest, Refusal};
 use crate::token::OpaqueToken;
 
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ struct NameJson<'a> {
 
 /// Consumes the token and answers whose it was, by the same rules as a redeeming browser.
 pub(super) async fn exchange(
-    login: &LoginService,
+    login: &LoginServices,
     mut body: JsonBody,
     client: Client<'_>,
 ) -> Result<Answer, ApiError> {
@@ -27,19 +27,19 @@ pub(super) async fn exchange(
     let text = body.members.text("token").map_err(at_body)?;
     let text = text.ok_or_else(|| at_body(MemberError::new("token", Fault::Missing)))?;
     body.members.end().map_err(at_body)?;
-    let unknown = || Refusal::Link { reason: RefusalReason::Unknown, link: None };
     let refused = |refusal: Refusal| {
-        login.refused(&refusal, client);
+        login.recorder.refused(&refusal, client);
         ApiError::Refused(refusal)
     };
-    let token = OpaqueToken::parse(&text).ok_or_else(|| refused(unknown()))?;
-    let offer = login.offer(&token, Asked::default()).await.map_err(refused)?;
+    let token = OpaqueToken::parse(&text).ok_or_else(|| refused(Refusal::unknown()))?;
+    let validated = login.redeemer.validate_opaque(&token, RedeemRequest::default()).await;
+    let validated = validated.map_err(refused)?;
     // No browser is here, so a link that is bound to one has been refused above.
     // Nobody can be asked here, and what the app or the operator wants asked is not skipped.
-    if offer.asks() || login.rules().confirm == Confirm::Always {
-        login.refused_for("confirm_required", None, client);
+    if validated.needs_confirmation() || login.rules().confirm == Confirm::Always {
+        login.recorder.refused_for(AuditReason::ConfirmRequired, Some(validated.link()), client);
         return Err(ApiError::ConfirmRequired);
     }
-    let user = login.redeem(offer, client).await.map_err(refused)?;
+    let user = login.redeemer.consume(validated, client).await.map_err(refused)?;
     Ok(json_answer(StatusCode::OK, &NameJson { name: user.username().as_str() }))
 }

@@ -13,7 +13,7 @@ use super::{Answer, ApiBody};
 use crate::body::Pieces;
 use crate::config::App;
 use crate::hub::{Event, HubClient, Launched, written};
-use crate::login::LoginService;
+use crate::login::LoginServices;
 use crate::login::issue_request::PreparedLink;
 use crate::token::LinkId;
 
@@ -101,12 +101,12 @@ pub(super) async fn launch(
 
 /// `GET /api/v1/links/{id}/progress`
 pub(super) async fn progress(
-    login: &LoginService,
+    login: &LoginServices,
     app: &App,
     id: &str,
 ) -> Result<hyper::Response<ApiBody>, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
-    let link = login.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
+    let link = login.issuer.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
     let server = link.grant.launch.ok_or(ApiError::NotLaunched)?;
     let body = match login.hub().events(link.grant.username.as_str(), server.as_str()).await {
         Ok(events) => ApiBody::Pieces(Pieces::of(events.into_stream())),

@@ -14,12 +14,12 @@ use serde_json::Value;
 use super::body::JsonBody;
 use super::error::{ApiError, Place};
 use super::json::{Fault, MemberError, Members};
-use super::order::{Asked, order};
+use super::order::{LinkOrder, order};
 use super::{Answer, json_answer, launch};
 use crate::config::App;
 use crate::hub::Launched;
-use crate::login::issue_request::{IssuedLink, OrderError};
-use crate::login::{Caller, LoginService};
+use crate::login::issue_request::{IssuedLink, RefusedRequest};
+use crate::login::{Caller, LoginServices};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
 use crate::token::LinkId;
 
@@ -31,31 +31,31 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Who issues links, and by what.
-pub(super) struct Issuer<'a> {
-    pub(super) login: &'a LoginService,
+pub(super) struct IssueCall<'a> {
+    pub(super) login: &'a LoginServices,
     pub(super) caller: &'a Caller,
     pub(super) client: Option<IpAddr>,
 }
 
-impl Issuer<'_> {
+impl IssueCall<'_> {
     /// The links of `asked`, all or none: judged first, so that nothing is done at the hub for an order that is refused;
     /// then their servers are launched; then the links are stored.
     async fn issue(
         &self,
-        asked: Vec<Asked>,
+        asked: Vec<LinkOrder>,
         key: Option<IdempotencyKey>,
         place: impl Fn(usize) -> Place,
     ) -> Result<Vec<(IssuedLink, Option<Launched>)>, ApiError> {
-        let by_path: Vec<bool> = asked.iter().map(Asked::is_by_path).collect();
-        let refused = |error: OrderError| {
+        let by_path: Vec<bool> = asked.iter().map(LinkOrder::is_by_path).collect();
+        let refused = |error: RefusedRequest| {
             let (index, by_path) = (error.index, error.index.and_then(|index| by_path.get(index)));
             ApiError::issue(index.map_or(Place::Body, &place), error.cause, by_path.copied().unwrap_or(false))
         };
-        let (orders, options): (Vec<_>, Vec<_>) =
-            asked.into_iter().map(|Asked { order, options }| (order, options)).unzip();
-        let drafts = self.login.prepare(self.caller, orders).map_err(&refused)?;
-        let (launched, done) = launch::launch(self.login.hub(), &drafts, &options, &place).await?;
-        match self.login.issue(&self.caller.app, drafts, key, self.client).await {
+        let (requests, options): (Vec<_>, Vec<_>) =
+            asked.into_iter().map(|LinkOrder { request, options }| (request, options)).unzip();
+        let drafts = self.login.issuer.prepare(self.caller, requests).map_err(&refused)?;
+        let (launched, done) = launch::launch(&self.login.hub(), &drafts, &options, &place).await?;
+        match self.login.issuer.issue(&self.caller.app, drafts, key, self.client).await {
             Ok(issued) => Ok(issued.into_iter().zip(launched).collect()),
             Err(error) => Err(done.told_with(refused(error))),
         }
@@ -63,7 +63,11 @@ impl Issuer<'_> {
 }
 
 /// `POST /api/v1/links`
-pub(super) async fn issue(by: &Issuer<'_>, headers: &HeaderMap, body: JsonBody) -> Result<Answer, ApiError> {
+pub(super) async fn issue(
+    by: &IssueCall<'_>,
+    headers: &HeaderMap,
+    body: JsonBody,
+) -> Result<Answer, ApiError> {
     let key = idempotency_key(&by.caller.app, headers, body.digest)?;
     let asked = order(body.members, by.login.hub().has_token());
     let asked = asked.map_err(|error| ApiError::member(Place::Body, error))?;
@@ -78,7 +82,7 @@ pub(super) async fn issue(by: &Issuer<'_>, headers: &HeaderMap, body: JsonBody) 
 
 /// `POST /api/v1/links/batch`
 pub(super) async fn issue_batch(
-    by: &Issuer<'_>,
+    by: &IssueCall<'_>,
     headers: &HeaderMap,
     body: JsonBody,
 ) -> Result<Answer, ApiError> {
@@ -98,21 +102,21 @@ pub(super) async fn issue_batch(
 }
 
 /// `GET /api/v1/links/{id}`
-pub(super) async fn read(login: &LoginService, app: &App, id: &str) -> Result<Answer, ApiError> {
+pub(super) async fn read(login: &LoginServices, app: &App, id: &str) -> Result<Answer, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
-    let link = login.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
+    let link = login.issuer.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
     Ok(json_answer(StatusCode::OK, &LinkJson::of(&link)))
 }
 
 /// `DELETE /api/v1/links/{id}`
 pub(super) async fn revoke(
-    login: &LoginService,
+    login: &LoginServices,
     app: &App,
     id: &str,
     client: Option<IpAddr>,
 ) -> Result<Answer, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
-    match login.revoke(&id, app, client).await? {
+    match login.issuer.revoke(&id, app, client).await? {
         Revoked::Dead => {
             let mut answer = Answer::new(Full::new(Bytes::new()));
             *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -125,14 +129,14 @@ pub(super) async fn revoke(
 
 /// `DELETE /api/v1/users/{name}/links`
 pub(super) async fn revoke_user(
-    login: &LoginService,
+    login: &LoginServices,
     app: &App,
     name: &str,
     client: Option<IpAddr>,
 ) -> Result<Answer, ApiError> {
     let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
     let username = login.rules().usernames.parse(&name).map_err(ApiError::Username)?;
-    let revoked = login.revoke_user(&username, app, client).await?;
+    let revoked = login.issuer.revoke_user(&username, app, client).await?;
     Ok(json_answer(StatusCode::OK, &RevokedJson { revoked }))
 }
 
@@ -154,7 +158,7 @@ fn idempotency_key(
     }
 }
 
-fn batch(mut members: Members, launches: bool) -> Result<Vec<Asked>, ApiError> {
+fn batch(mut members: Members, launches: bool) -> Result<Vec<LinkOrder>, ApiError> {
     let whole = |fault| ApiError::member(Place::Body, MemberError::new("links", fault));
     let expected = Fault::Invalid("a list of 1 to 1000 orders");
     let links = members.take("links").ok_or_else(|| whole(Fault::Missing))?;

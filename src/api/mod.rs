@@ -58,7 +58,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::audit::Client;
 use crate::config::{Config, Listen, Scope};
-use crate::login::{Caller, LoginService};
+use crate::login::{Caller, LoginServices};
 use crate::reloads::Reloads;
 use crate::shutdown::Shutdown;
 
@@ -80,7 +80,7 @@ pub type StatusPages =
 
 /// The management API.
 pub struct Api {
-    login: Arc<LoginService>,
+    login: Arc<LoginServices>,
     status: StatusPages,
     reloads: Arc<Reloads>,
     /// Of what must go on when its caller hangs up.
@@ -103,7 +103,7 @@ impl Api {
     /// The API of `config` over `login`.
     pub fn new(
         config: &Config,
-        login: Arc<LoginService>,
+        login: Arc<LoginServices>,
         status: StatusPages,
         reloads: Arc<Reloads>,
         shutdown: Shutdown,
@@ -179,12 +179,12 @@ impl Api {
             Endpoint::Issue => {
                 let caller = self.caller(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                links::issue(&self.issuer(&caller, client), &head.headers, body).await
+                links::issue(&self.issue_call(&caller, client), &head.headers, body).await
             }
             Endpoint::IssueBatch => {
                 let caller = self.caller(&head.headers, Scope::Issue).await?;
                 let body = self.json(&head.headers, body, body::BATCH_BYTES_MAX).await?;
-                links::issue_batch(&self.issuer(&caller, client), &head.headers, body).await
+                links::issue_batch(&self.issue_call(&caller, client), &head.headers, body).await
             }
             Endpoint::ReadLink => {
                 let caller = self.caller(&head.headers, Scope::Read).await?;
@@ -237,8 +237,8 @@ impl Api {
         }
     }
 
-    fn issuer<'a>(&'a self, caller: &'a Caller, client: Option<IpAddr>) -> links::Issuer<'a> {
-        links::Issuer { login: &self.login, caller, client }
+    fn issue_call<'a>(&'a self, caller: &'a Caller, client: Option<IpAddr>) -> links::IssueCall<'a> {
+        links::IssueCall { login: &self.login, caller, client }
     }
 
     async fn form<B>(&self, head: &Parts, body: B) -> Result<Form, OAuthError>
@@ -261,7 +261,7 @@ impl Api {
 
     /// Whether the request carries an app's key. The hub is not asked for the sake of what needs no key.
     fn has_key(&self, headers: &HeaderMap) -> bool {
-        auth::key(headers).is_ok_and(|key| self.login.apps().authenticate(key).is_some())
+        auth::key(headers).is_ok_and(|key| self.login.policy().applications.by_key(key).is_some())
     }
 
     async fn json<B>(

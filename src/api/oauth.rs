@@ -18,8 +18,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{Answer, json_answer};
-use crate::login::LoginService;
-use crate::login::hub_token_exchange::{Exchange, RevokedToken, Subject};
+use crate::login::LoginServices;
+use crate::login::hub_token_exchange::{ExchangeRequest, RevokedToken, SubjectTokenType};
 use crate::shutdown::Shutdown;
 
 pub(super) use error::OAuthError;
@@ -43,7 +43,7 @@ struct TokenJson<'a> {
 
 /// `POST /oauth2/token`
 pub(super) async fn token(
-    login: &Arc<LoginService>,
+    login: &Arc<LoginServices>,
     shutdown: &Shutdown,
     headers: &HeaderMap,
     form: Form,
@@ -60,8 +60,8 @@ pub(super) async fn token(
     }
     let subject = form.get("subject_token").ok_or_else(|| missing("subject_token"))?;
     let kind = match form.get("subject_token_type") {
-        Some(JWT) => Subject::Jwt,
-        Some(LOGIN_TOKEN) => Subject::OpaqueToken,
+        Some(JWT) => SubjectTokenType::Jwt,
+        Some(LOGIN_TOKEN) => SubjectTokenType::OpaqueToken,
         Some(_) => {
             let wrong = format!("subject_token_type must be {JWT} or {LOGIN_TOKEN}");
             return Err(OAuthError::request(wrong));
@@ -83,7 +83,7 @@ pub(super) async fn token(
             "tokens are for the hub alone: leave it out".to_owned(),
         ));
     }
-    let exchange = Exchange {
+    let request = ExchangeRequest {
         app,
         subject: Zeroizing::new(subject.to_owned()),
         kind,
@@ -91,7 +91,7 @@ pub(super) async fn token(
         expires_in: expires_in(&form)?,
         client,
     };
-    let issued = login.hub_token(exchange, shutdown).await?;
+    let issued = login.hub_tokens.exchange(request, shutdown).await?;
     let json = TokenJson {
         access_token: &issued.token,
         issued_token_type: ACCESS_TOKEN,
@@ -102,13 +102,13 @@ pub(super) async fn token(
     let mut answer = json_answer(StatusCode::OK, &json);
     // RFC 6749 § 5.1; Cache-Control is on every answer of this API.
     answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    issued.seen();
+    issued.mark_delivered();
     Ok(answer)
 }
 
 /// `POST /oauth2/revoke`
 pub(super) async fn revoke(
-    login: &LoginService,
+    login: &LoginServices,
     headers: &HeaderMap,
     form: Form,
     client: Option<IpAddr>,
@@ -119,7 +119,7 @@ pub(super) async fn revoke(
         let wrong = "there are no hub tokens here: hub.api_token_file is not configured".to_owned();
         return Err(OAuthError::new("unauthorized_client", wrong));
     }
-    match login.revoke_hub_token(&app, token, client).await.map_err(|error| OAuthError::hub(&error))? {
+    match login.hub_tokens.revoke(&app, token, client).await.map_err(|error| OAuthError::hub(&error))? {
         // RFC 7009 § 2.2: a token that is worth nothing is no error.
         RevokedToken::Dead => Ok(Answer::new(Full::new(Bytes::new()))),
         RevokedToken::NotOfApp => {

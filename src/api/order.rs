@@ -1,11 +1,11 @@
-//! From the fields of a request to an [`Order`].
+//! From the fields of a request to an [`IssueRequest`].
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::json::{Fault, MemberError, Members};
-use crate::login::issue_request::{Destination, Order};
+use crate::login::issue_request::{Destination, IssueRequest};
 use crate::token::State;
 
 /// The longest remark of an app, in bytes.
@@ -13,22 +13,22 @@ const NOTE_BYTES_MAX: usize = 1024;
 
 /// What an order asks for, and what its server is to be started with, if it is.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct LinkOrder {
     /// The order itself.
-    pub(super) order: Order,
+    pub(super) request: IssueRequest,
     /// The spawner's user options; none: those of the last start.
     pub(super) options: Option<Map<String, Value>>,
 }
 
-impl Asked {
+impl LinkOrder {
     /// Whether the order names a path or a server instead of `next`.
     pub(super) fn is_by_path(&self) -> bool {
-        matches!(self.order.destination, Destination::Path { .. })
+        matches!(self.request.destination, Destination::Path { .. })
     }
 }
 
 /// The order that `members` spell. `launches`: whether servers can be launched here.
-pub(super) fn order(mut members: Members, launches: bool) -> Result<Asked, MemberError> {
+pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, MemberError> {
     let username = members.text("username")?.ok_or_else(|| MemberError::new("username", Fault::Missing))?;
     let destination = destination(&mut members)?;
     let (launch, options) = match members.take("launch") {
@@ -73,8 +73,9 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<Asked, Membe
         })?),
     };
     members.end()?;
-    let order = Order { username, destination, expires_in, confirm, groups, claims, note, state, launch };
-    Ok(Asked { order, options })
+    let request =
+        IssueRequest { username, destination, expires_in, confirm, groups, claims, note, state, launch };
+    Ok(LinkOrder { request, options })
 }
 
 /// `next` is a path on the public origin; `path` one inside the user's server, and `server` alone opens that server's

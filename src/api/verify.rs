@@ -17,7 +17,7 @@ use super::error::{ApiError, Place};
 use super::json::{Fault, MemberError};
 use super::{Answer, json_answer};
 use crate::hub::{Kind, Owner};
-use crate::login::LoginService;
+use crate::login::LoginServices;
 use crate::token::Username;
 
 /// Where a front proxy puts the token if `Authorization` belongs to the guarded application.
@@ -43,25 +43,27 @@ impl<'a> OwnerJson<'a> {
 }
 
 /// `POST /api/v1/verify`
-pub(super) async fn verify(login: &LoginService, mut body: JsonBody) -> Result<Answer, ApiError> {
+pub(super) async fn verify(login: &LoginServices, mut body: JsonBody) -> Result<Answer, ApiError> {
     let at_body = |error| ApiError::member(Place::Body, error);
     let text = body.members.text("token").map_err(at_body)?;
     let token = text.ok_or_else(|| at_body(MemberError::new("token", Fault::Missing)))?;
     body.members.end().map_err(at_body)?;
-    let checks = login.checks().ok_or(ApiError::NoHubTokens)?;
+    let policy = login.policy();
+    let checks = policy.applications.token_checks().ok_or(ApiError::NoHubTokens)?;
     let owner = checks.owner(&token).await.map_err(ApiError::Hub)?.ok_or(ApiError::NoSuchToken)?;
     Ok(json_answer(StatusCode::OK, &OwnerJson::of(&owner)))
 }
 
 /// `GET /api/v1/forward-auth`
 pub(super) async fn forward_auth(
-    login: &LoginService,
+    login: &LoginServices,
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Answer, ApiError> {
     // Judged first: a misspelt rule must not be found out by somebody whom it lets in.
     let rule = Rule::parse(query.unwrap_or_default())?;
-    let checks = login.checks().ok_or(ApiError::NoHubTokens)?;
+    let policy = login.policy();
+    let checks = policy.applications.token_checks().ok_or(ApiError::NoHubTokens)?;
     let owner = checks.owner(token(headers)?).await.map_err(ApiError::Hub)?;
     let owner = owner.ok_or(ApiError::Unauthenticated { key_given: true })?;
     rule.admit(&owner)?;

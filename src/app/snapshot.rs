@@ -13,8 +13,9 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::HubClient;
-use crate::login::LoginService;
+use crate::login::LoginServices;
 use crate::login::assertion::Signer;
+use crate::login::policy::Policy;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::proxy::{Parts, Proxy, Shared};
@@ -44,6 +45,8 @@ pub(super) struct SharedState {
 /// Everything that answers by one configuration.
 pub(super) struct Snapshot {
     in_force: ActiveConfig,
+    /// By which tokens are judged once this is in force.
+    policy: Arc<Policy>,
     /// One for each thread: each has connections to the hub of its own.
     proxies: Vec<Proxy>,
     redirect: Redirect,
@@ -57,7 +60,7 @@ pub(super) struct ActiveConfig {
     pub(super) config: Config,
     /// As many as there were at the start.
     threads: usize,
-    login: Arc<LoginService>,
+    login: Arc<LoginServices>,
     shared: Arc<Shared>,
 }
 
@@ -73,20 +76,22 @@ impl Snapshot {
     /// That of the configuration at the start.
     pub(super) fn first(
         config: Config,
-        login: LoginService,
+        login: LoginServices,
         lasting: &SharedState,
     ) -> Result<Self, StartError> {
         let login = Arc::new(login);
         let (metrics, shutdown) = (Arc::clone(&lasting.metrics), lasting.shutdown.clone());
         let pages = Pages::new(&config)?;
-        let parts = Parts { login: Arc::clone(&login), signer: signer(&config)?, pages };
+        let policy = login.policy();
+        let rules = Arc::clone(&policy.rules);
+        let parts = Parts { login: Arc::clone(&login), rules, signer: signer(&config)?, pages };
         let shared =
             Arc::new(Shared::new(&config, parts, metrics, shutdown).map_err(|_| StartError::PublicUrl)?);
         let threads = config.public.runtimes();
-        Ok(Self::new(ActiveConfig { config, threads, login, shared }, lasting))
+        Ok(Self::new(ActiveConfig { config, threads, login, shared }, policy, lasting))
     }
 
-    fn new(in_force: ActiveConfig, lasting: &SharedState) -> Self {
+    fn new(in_force: ActiveConfig, policy: Arc<Policy>, lasting: &SharedState) -> Self {
         let ActiveConfig { config, threads, login, shared } = &in_force;
         let limits = Arc::new(config.limits.clone());
         let proxy = || Proxy::new(Arc::clone(shared), Proxy::pool(config, Arc::clone(&limits), shared));
@@ -119,6 +124,7 @@ impl Snapshot {
                 management: settings(config.management.tls.as_ref(), None),
             },
             in_force,
+            policy,
         }
     }
 }
@@ -130,11 +136,13 @@ impl ActiveConfig {
             *new = new.clone().carry_over(old);
         }
         let hub = Arc::new(HubClient::new(&config, Arc::clone(&lasting.metrics))?);
-        let login = Arc::new(self.login.carry_over(&config, hub).ok_or(StartError::PublicUrl)?);
+        let login = Arc::clone(&self.login);
+        let policy = Arc::new(login.next_policy(&config, hub).ok_or(StartError::PublicUrl)?);
         let pages = Pages::new(&config)?;
-        let parts = Parts { login: Arc::clone(&login), signer: signer(&config)?, pages };
+        let rules = Arc::clone(&policy.rules);
+        let parts = Parts { login: Arc::clone(&login), rules, signer: signer(&config)?, pages };
         let shared = Arc::new(self.shared.carry_over(&config, parts).map_err(|_| StartError::PublicUrl)?);
-        Ok(Snapshot::new(ActiveConfig { config, threads: self.threads, login, shared }, lasting))
+        Ok(Snapshot::new(ActiveConfig { config, threads: self.threads, login, shared }, policy, lasting))
     }
 }
 
@@ -187,8 +195,8 @@ impl Live {
 
     /// Puts `generation` in force for the requests and connections to come.
     pub(super) fn replace(&self, generation: Snapshot) -> ActiveConfig {
-        // The public side first: it honours no link of a rule that is gone when the API no longer knows it, and knows
-        // each rule by which the API issues one.
+        // The policy first: at once, no token is issued or honoured by a rule that is gone, whoever has begun before.
+        generation.in_force.login.put_in_force(generation.policy);
         for (current, new) in self.proxies.iter().zip(generation.proxies) {
             current.replace(new);
         }

@@ -70,7 +70,7 @@ pub struct App {
     /// What hub tokens it may have, if any.
     pub hub_tokens: Option<AppHubTokens>,
     /// Whether it may say of which groups its users are, and make other claims: not a user who issues links herself.
-    pub vouches: bool,
+    pub may_assert_groups: bool,
 }
 
 /// What one app may not share with another: the keys where each name and each digest was first written.
@@ -173,7 +173,7 @@ impl Rules {
             jwt: None,
             exchange_url: None,
             hub_tokens: None,
-            vouches: true,
+            may_assert_groups: true,
         }
     }
 }

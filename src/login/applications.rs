@@ -1,127 +1,119 @@
-//! Who may issue what: the apps of the configuration, found by key, and owners of hub tokens; each with its rate.
+//! The registry of who may issue links: the apps of the configuration, found by key, and the principals of hub tokens.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-
-use super::issuer::Caller;
-use super::live_link_quota::LiveLinkQuota;
+use super::caller::{AuthenticationError, Caller};
+use super::metered_app::MeteredApp;
 use super::next::Next;
 use super::principals::Principals;
-use crate::clock::Moment;
-use crate::config::{App, HubTokens, Scope};
+use crate::clock::{Clock, Moment};
+use crate::config::{App, Config, HubTokens, Scope};
+use crate::hub::{HubClient, TokenChecks};
 use crate::token::{KeyDigest, KeyId, Username};
 
-/// The apps in force.
+/// Who may issue links.
 #[derive(Debug)]
-pub struct Apps {
-    apps: Vec<Arc<RatedApp>>,
-    owners: Option<Principals>,
+pub struct Applications {
+    apps: Vec<Arc<MeteredApp>>,
+    principals: Option<Principals>,
+    /// None without `[hub_tokens]`.
+    token_checks: Option<TokenChecks>,
 }
 
-/// An app, and how much of what it may do it has done of late.
-#[derive(Debug)]
-pub(super) struct RatedApp {
-    pub(super) app: Arc<App>,
-    limiter: Arc<DefaultDirectRateLimiter>,
-    live: Arc<LiveLinkQuota>,
-}
-
-impl RatedApp {
-    /// With its full rate at hand.
-    pub(super) fn new(app: Arc<App>) -> Self {
-        let quota = Quota::per_second(app.rate_per_second).allow_burst(app.burst());
-        Self { app, limiter: Arc::new(RateLimiter::direct(quota)), live: Arc::default() }
+impl Applications {
+    /// The apps of `config`, each with its full rate at hand, and the owners of hub tokens that it lists, of whom `hub` is
+    /// asked.
+    pub fn new(config: &Config, hub: &Arc<HubClient>, clock: &Arc<dyn Clock>) -> Self {
+        let listed = config.hub_tokens.as_ref();
+        let checks =
+            |tokens: &HubTokens| TokenChecks::new(Arc::clone(hub), Arc::clone(clock), tokens.cache_max_age);
+        Self {
+            apps: config.apps.iter().map(|app| Arc::new(MeteredApp::new(Arc::clone(app)))).collect(),
+            principals: Principals::new(listed),
+            token_checks: listed.map(checks),
+        }
     }
 
-    /// The same app, which goes on where `before` is.
-    pub(super) fn carry_over(&self, before: &Self) -> Self {
-        let same = self.app.rate_per_second == before.app.rate_per_second;
-        let limiter = if same { &before.limiter } else { &self.limiter };
-        Self { app: Arc::clone(&self.app), limiter: Arc::clone(limiter), live: Arc::clone(&before.live) }
-    }
-}
-
-impl Apps {
-    /// The apps of the configuration, each with its full rate at hand, and the owners of hub tokens that it lists.
-    pub fn new(apps: &[Arc<App>], hub_tokens: Option<&HubTokens>) -> Self {
-        let rated = |app: &Arc<App>| Arc::new(RatedApp::new(Arc::clone(app)));
-        Self { apps: apps.iter().map(rated).collect(), owners: Principals::new(hub_tokens) }
-    }
-
-    /// The same apps, which go on where those of the same names in `earlier` are.
+    /// The same apps, which continue where those of the same names in `old` are. What a hub has said is asked anew.
     #[must_use]
-    pub fn carry_over(mut self, earlier: &Self) -> Self {
-        for rated in &mut self.apps {
-            if let Some(before) = earlier.apps.iter().find(|before| before.app.name == rated.app.name) {
-                *rated = Arc::new(rated.carry_over(before));
+    pub fn carry_over(mut self, old: &Self) -> Self {
+        for metered in &mut self.apps {
+            if let Some(before) = old.apps.iter().find(|before| before.app.name == metered.app.name) {
+                *metered = Arc::new(metered.carry_over(before));
             }
         }
-        if let (Some(owners), Some(earlier)) = (&self.owners, &earlier.owners) {
-            owners.carry_over(earlier);
+        if let (Some(principals), Some(old)) = (&self.principals, &old.principals) {
+            principals.carry_over(old);
         }
         self
     }
 
+    /// The app whose key, or the owner whose hub token, `key` is.
+    pub async fn authenticate(&self, key: &str) -> Result<Caller, AuthenticationError> {
+        if let Some(caller) = self.by_key(key) {
+            return Ok(caller);
+        }
+        let (Some(principals), Some(checks)) = (&self.principals, &self.token_checks) else {
+            return Err(AuthenticationError::Unknown);
+        };
+        let owner = checks.owner(key).await?.ok_or(AuthenticationError::Unknown)?;
+        let app = principals.app_of(&owner);
+        let not_listed = || AuthenticationError::NotListed { kind: owner.kind, name: owner.name.clone() };
+        Ok(Caller { app: app.ok_or_else(not_listed)?, key: None })
+    }
+
     /// The app whose key `key` is. The time taken does not depend on how much of a key is right.
-    pub fn authenticate(&self, key: &str) -> Option<Caller> {
+    pub fn by_key(&self, key: &str) -> Option<Caller> {
         let digest = KeyDigest::of(key.as_bytes());
         let mut found = None;
-        for rated in &self.apps {
-            for (known, id) in &rated.app.keys {
+        for metered in &self.apps {
+            for (known, id) in &metered.app.keys {
                 if known.matches(&digest) {
-                    found = Some(Caller { app: Arc::clone(&rated.app), key: Some(*id) });
+                    found = Some(Caller { app: Arc::clone(&metered.app), key: Some(*id) });
                 }
             }
         }
         found
     }
 
-    /// The owners of hub tokens that are listed, if any are.
-    pub fn owners(&self) -> Option<&Principals> {
-        self.owners.as_ref()
-    }
-
-    /// All of them, in the order of the configuration.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<App>> {
-        self.apps.iter().map(|rated| &rated.app)
+    /// Whose hub tokens are; none without `[hub_tokens]`.
+    pub fn token_checks(&self) -> Option<&TokenChecks> {
+        self.token_checks.as_ref()
     }
 
     /// The app of that name, if it is still configured.
     pub fn by_name(&self, name: &str) -> Option<Arc<App>> {
-        self.rated(name).map(|rated| Arc::clone(&rated.app))
+        self.metered(name).map(|metered| Arc::clone(&metered.app))
     }
 
-    fn rated(&self, name: &str) -> Option<Arc<RatedApp>> {
-        let app = self.apps.iter().find(|rated| *rated.app.name == *name).cloned();
-        app.or_else(|| self.owners.as_ref()?.rated(name))
+    /// The apps that turn tokens of their own into names, in the order in which they are asked.
+    pub fn exchanging(&self) -> impl Iterator<Item = &Arc<App>> {
+        let apps = self.apps.iter().map(|metered| &metered.app);
+        apps.filter(|app| app.exchange_url.is_some() && app.may(Scope::Issue))
+    }
+
+    /// Takes `links` from the rate of `app`; if it has not so many left, how long to wait.
+    pub fn check_rate(&self, app: &App, links: u32) -> Result<(), Duration> {
+        self.metered(&app.name).map_or(Ok(()), |metered| metered.check_rate(links))
     }
 
     /// Counts links that expire in these seconds among the live ones of `app`; if those are too many, how long to wait.
-    pub fn count(&self, app: &App, seconds: &[u64], now: Moment) -> Result<(), Duration> {
-        self.rated(&app.name).map_or(Ok(()), |rated| rated.live.add(seconds, app.max_live_links, now))
+    pub fn acquire_live(&self, app: &App, seconds: &[u64], now: Moment) -> Result<(), Duration> {
+        self.metered(&app.name).map_or(Ok(()), |metered| metered.acquire_live(seconds, now))
     }
 
     /// Counts a link that expires in `second` among the live ones of `app` no more.
-    pub fn discount(&self, app: &str, second: u64) {
-        if let Some(rated) = self.rated(app) {
-            rated.live.remove(second);
+    pub fn release_live(&self, app: &str, second: u64) {
+        if let Some(metered) = self.metered(app) {
+            metered.release_live(second);
         }
     }
 
-    /// Charges `links` to the rate of `app`; above it, how long to wait.
-    pub fn charge(&self, app: &App, links: u32) -> Result<(), Duration> {
-        let Some(rated) = self.rated(&app.name) else { return Ok(()) };
-        let Some(links) = NonZeroU32::new(links) else { return Ok(()) };
-        match rated.limiter.check_n(links) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(not_until)) => Err(not_until.wait_time_from(DefaultClock::default().now())),
-            // More than a burst can never pass: the API refuses such a batch before it is charged.
-            Err(_) => Err(Duration::from_secs(1)),
-        }
+    fn metered(&self, name: &str) -> Option<Arc<MeteredApp>> {
+        let app = self.apps.iter().find(|metered| *metered.app.name == *name).cloned();
+        app.or_else(|| self.principals.as_ref()?.metered(name))
     }
 }
 

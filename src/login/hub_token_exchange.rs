@@ -9,7 +9,6 @@
 //! ends by itself.
 
 mod bounds;
-mod revoke;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,26 +18,28 @@ use reqwest::StatusCode;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use super::judge::RedeemRequest;
 use super::login_token::TokenKind;
-use super::{Asked, LoginService, Refusal, RefusalReason, ValidatedToken, VerifiedUser};
-use crate::audit::{Client, Event, Record};
+use super::policy::PolicyInForce;
+use super::recorder::{Recorder, Subject};
+use super::redeem::{Redeemer, ValidatedToken};
+use super::refusal::Refusal;
+use crate::audit::{AuditReason, Client};
 use crate::config::App;
-use crate::hub::{CreatedToken, HubError, NewToken};
+use crate::hub::{CreatedToken, HubClient, HubError, Kind as OwnerKind, NewToken, is_hub_token};
 use crate::shutdown::Shutdown;
-
-pub use revoke::RevokedToken;
 
 /// How the note of each token begins.
 const NOTE: &str = "hublatch app=";
 
 /// A request for a hub token.
-pub struct Exchange {
+pub struct ExchangeRequest {
     /// Who asks.
     pub app: Arc<App>,
     /// The app's own token.
     pub subject: Zeroizing<String>,
     /// What it is.
-    pub kind: Subject,
+    pub kind: SubjectTokenType,
     /// Of these scopes; none: all that the app may have.
     pub scopes: Option<Vec<String>>,
     /// For so long; none: as long as it may be.
@@ -49,14 +50,14 @@ pub struct Exchange {
 
 /// What the app gives for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub enum SubjectTokenType {
     /// A token that the app has signed.
     Jwt,
     /// The token of a link that the app has had issued.
     OpaqueToken,
 }
 
-/// A hub API token. If it is dropped and not [`HubToken::seen`], it is deleted at the hub.
+/// A hub API token. If it is dropped and not [`HubToken::mark_delivered`], it is deleted at the hub.
 #[must_use = "who drops it deletes it at the hub"]
 pub struct HubToken {
     /// The secret.
@@ -65,20 +66,20 @@ pub struct HubToken {
     pub expires_in: Duration,
     /// What it may do.
     pub scopes: Vec<String>,
-    seen: oneshot::Sender<()>,
+    delivered: oneshot::Sender<()>,
 }
 
 impl HubToken {
     /// It stands in an answer that somebody waits for.
-    pub fn seen(self) {
+    pub fn mark_delivered(self) {
         // Nobody listens any more only if the process ends.
-        let _told = self.seen.send(());
+        let _told = self.delivered.send(());
     }
 }
 
 /// Why there is no hub token.
 #[derive(Debug, thiserror::Error)]
-pub enum NoHubToken {
+pub enum ExchangeError {
     /// The app may have none at all.
     #[error("this app may have no hub tokens: it has no [apps.hub_tokens]")]
     NotForApp,
@@ -126,144 +127,192 @@ pub enum NoHubToken {
     BrokenOff,
 }
 
-type Answer = Result<HubToken, NoHubToken>;
+type ExchangeResult = Result<HubToken, ExchangeError>;
 
 /// A hub token that nobody has seen yet, and what it is given for.
-struct Made {
-    offer: ValidatedToken,
+struct UnseenToken {
+    validated: ValidatedToken,
     user: String,
     created: CreatedToken,
     expires_in: Duration,
     scopes: Vec<String>,
 }
 
-impl LoginService {
+/// What became of a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokedToken {
+    /// The token is worth nothing: by this call, or since before.
+    Dead,
+    /// It is not a token that this app got.
+    NotOfApp,
+    /// The hub does not tell which of its owner's tokens it is (`JupyterHub` before 5).
+    NotTold,
+}
+
+/// Exchanges the tokens of apps for hub tokens.
+#[derive(Debug)]
+pub struct HubTokenExchange {
+    policy: PolicyInForce,
+    redeemer: Arc<Redeemer>,
+    recorder: Arc<Recorder>,
+}
+
+impl HubTokenExchange {
+    /// Exchanges by the `policy` in force; `redeemer` consumes.
+    pub(super) fn new(policy: PolicyInForce, redeemer: Arc<Redeemer>, recorder: Arc<Recorder>) -> Self {
+        Self { policy, redeemer, recorder }
+    }
+
     /// A hub token for the user of the app's own token, which is consumed with it.
-    pub async fn hub_token(self: &Arc<Self>, exchange: Exchange, shutdown: &Shutdown) -> Answer {
-        let (asker, answer) = oneshot::channel();
-        let login = Arc::clone(self);
-        shutdown.spawn(async move { login.exchange_for(asker, exchange).await });
-        answer.await.unwrap_or(Err(NoHubToken::BrokenOff))
+    pub async fn exchange(self: &Arc<Self>, request: ExchangeRequest, shutdown: &Shutdown) -> ExchangeResult {
+        let (asker, result) = oneshot::channel();
+        let this = Arc::clone(self);
+        shutdown.spawn(async move { this.exchange_for(asker, request).await });
+        result.await.unwrap_or(Err(ExchangeError::BrokenOff))
     }
 
     /// Answers `asker`, who may hang up at any time.
-    async fn exchange_for(&self, asker: oneshot::Sender<Answer>, exchange: Exchange) {
-        let client = Client::at(exchange.client);
-        let made = match self.made(&exchange).await {
-            Ok(made) => made,
+    async fn exchange_for(&self, asker: oneshot::Sender<ExchangeResult>, request: ExchangeRequest) {
+        let client = Client::at(request.client);
+        let unseen = match self.create(&request).await {
+            Ok(unseen) => unseen,
             Err(none) => return drop(asker.send(Err(none))),
         };
-        let Made { offer, user, created, expires_in, scopes } = made;
+        let UnseenToken { validated, user, created, expires_in, scopes } = unseen;
         if asker.is_closed() {
             // The app's own token need not be spent either: it may ask again.
             self.undo(&user, &created.id).await;
             return;
         }
-        let proof = match self.redeem(offer, client).await {
-            Ok(proof) => proof,
+        let verified = match self.redeemer.consume(validated, client).await {
+            Ok(verified) => verified,
             Err(refusal) => {
                 self.undo(&user, &created.id).await;
-                self.refused(&refusal, client);
+                self.recorder.refused(&refusal, client);
                 return drop(asker.send(Err(refusal.into())));
             }
         };
-        self.metrics.hub.tokens_issued.inc();
-        self.note(Event::TokenIssued, &proof, client, None);
-        let (seen, was_seen) = oneshot::channel();
+        self.recorder.hub_token_issued(&verified, client);
+        let (delivered, was_delivered) = oneshot::channel();
         // An answer that nobody takes is dropped with its sender.
-        drop(asker.send(Ok(HubToken { token: created.token, expires_in, scopes, seen })));
-        if was_seen.await.is_err() && self.undo(&user, &created.id).await {
-            self.metrics.hub.tokens_revoked.inc();
-            self.note(Event::TokenRevoked, &proof, client, Some("not_delivered"));
+        drop(asker.send(Ok(HubToken { token: created.token, expires_in, scopes, delivered })));
+        if was_delivered.await.is_err() && self.undo(&user, &created.id).await {
+            self.recorder.hub_token_revoked(&verified, client, Some(AuditReason::NotDelivered));
         }
     }
 
     /// A hub token as it is asked for; the app's own token is looked at.
-    async fn made(&self, exchange: &Exchange) -> Result<Made, NoHubToken> {
-        let app = &*exchange.app;
-        let allowed = app.hub_tokens.as_ref().ok_or(NoHubToken::NotForApp)?;
-        let expires_in = bounds::lifetime(allowed, exchange.expires_in)?;
-        self.apps.charge(app, 1).map_err(|retry_after| NoHubToken::RateLimited { retry_after })?;
-        let offer =
-            self.subject(app, (exchange.kind, &exchange.subject), Client::at(exchange.client)).await?;
-        let user = offer.username().as_str().to_owned();
-        let scopes = bounds::scopes(allowed, &user, exchange.scopes.clone())?;
-        let note = format!("{NOTE}{} link={}", app.name, offer.link().id);
+    async fn create(&self, request: &ExchangeRequest) -> Result<UnseenToken, ExchangeError> {
+        let app = &*request.app;
+        let allowed = app.hub_tokens.as_ref().ok_or(ExchangeError::NotForApp)?;
+        let expires_in = bounds::lifetime(allowed, request.expires_in)?;
+        let rate = self.policy.load().applications.check_rate(app, 1);
+        rate.map_err(|retry_after| ExchangeError::RateLimited { retry_after })?;
+        let validated = self.validate(request).await?;
+        let user = validated.username().as_str().to_owned();
+        let scopes = bounds::scopes(allowed, &user, request.scopes.clone())?;
+        let note = format!("{NOTE}{} link={}", app.name, validated.link().id);
         let new = NewToken { scopes: &scopes, expires_in: expires_in.as_secs(), note: &note };
-        let created = self.created(&user, &new).await?;
+        let created = self.create_at_hub(&user, &new).await?;
         if created.expires_at.is_none() {
             self.undo(&user, &created.id).await;
-            return Err(NoHubToken::Endless);
+            return Err(ExchangeError::Endless);
         }
-        Ok(Made { offer, user, created, expires_in, scopes })
+        Ok(UnseenToken { validated, user, created, expires_in, scopes })
     }
 
     /// Looks at the app's own token; consumes nothing.
-    async fn subject(
-        &self,
-        app: &App,
-        (kind, text): (Subject, &str),
-        client: Client<'_>,
-    ) -> Result<ValidatedToken, NoHubToken> {
-        let token = self.present(text).filter(|token| match kind {
-            Subject::Jwt => token.kind() == TokenKind::Jwt,
-            Subject::OpaqueToken => token.kind() == TokenKind::Opaque,
+    async fn validate(&self, request: &ExchangeRequest) -> Result<ValidatedToken, ExchangeError> {
+        let client = Client::at(request.client);
+        let token = self.redeemer.parse(&request.subject).filter(|token| match request.kind {
+            SubjectTokenType::Jwt => token.kind() == TokenKind::Jwt,
+            SubjectTokenType::OpaqueToken => token.kind() == TokenKind::Opaque,
         });
         let refused = |refusal: Refusal| {
-            self.refused(&refusal, client);
-            NoHubToken::Subject(refusal)
+            self.recorder.refused(&refusal, client);
+            ExchangeError::Subject(refusal)
         };
-        let token = token.ok_or_else(|| refused(Refusal::link(RefusalReason::Unknown, None)))?;
+        let token = token.ok_or_else(|| refused(Refusal::unknown()))?;
         // No browser is here, so a token that is bound to one is refused, and the app has proved itself by its key.
-        let asked = Asked { by_app: true, ..Asked::default() };
-        let offer = self.validate(&token, asked).await.map_err(refused)?;
-        if offer.app() != &*app.name {
-            self.refused_for("other_app", Some(&offer.link), client);
-            return Err(NoHubToken::NotOfApp);
+        let asked = RedeemRequest { by_app: true, ..RedeemRequest::default() };
+        let validated = self.redeemer.validate(&token, asked).await.map_err(refused)?;
+        if validated.app() != &*request.app.name {
+            self.recorder.refused_for(AuditReason::OtherApp, Some(validated.link()), client);
+            return Err(ExchangeError::NotOfApp);
         }
         // The link's own wish. `login.confirm = "always"` is about browsers: no session comes of this.
-        if offer.asks() {
-            self.refused_for("confirm_required", Some(&offer.link), client);
-            return Err(NoHubToken::ConfirmRequired);
+        if validated.needs_confirmation() {
+            self.recorder.refused_for(AuditReason::ConfirmRequired, Some(validated.link()), client);
+            return Err(ExchangeError::ConfirmRequired);
         }
-        Ok(offer)
+        Ok(validated)
     }
 
-    async fn created(&self, user: &str, new: &NewToken<'_>) -> Result<CreatedToken, NoHubToken> {
-        let error = match self.hub.create_token(user, new).await {
+    async fn create_at_hub(&self, user: &str, new: &NewToken<'_>) -> Result<CreatedToken, ExchangeError> {
+        let hub = self.hub();
+        let error = match hub.create_token(user, new).await {
             Ok(created) => return Ok(created),
             Err(error) => error,
         };
         match error.refused_with() {
             // The hub has one answer for a user whom it does not know and for a role that lacks `tokens`.
-            Some(StatusCode::FORBIDDEN) if self.hub.tokens(user).await?.is_none() => {
-                Err(NoHubToken::NoSuchUser(user.to_owned()))
+            Some(StatusCode::FORBIDDEN) if hub.tokens(user).await?.is_none() => {
+                Err(ExchangeError::NoSuchUser(user.to_owned()))
             }
             Some(StatusCode::BAD_REQUEST) => {
-                Err(NoHubToken::Refused { message: error.message().unwrap_or_default().to_owned() })
+                Err(ExchangeError::Refused { message: error.message().unwrap_or_default().to_owned() })
             }
             Some(_) | None => Err(error.into()),
         }
     }
 
-    fn note(&self, event: Event, proof: &VerifiedUser, client: Client<'_>, reason: Option<&'static str>) {
-        self.audit.write(&Record {
-            timestamp: self.clock.now().wall,
-            event,
-            id: Some(proof.link().as_str()),
-            app: Some(proof.app()),
-            username: Some(proof.username().as_str()),
-            client,
-            reason,
-        });
-    }
-
     /// Deletes a token that nobody has seen. If the hub does not do it, the token ends by itself.
     async fn undo(&self, user: &str, id: &str) -> bool {
-        let deleted = self.hub.delete_token(user, id).await;
+        let deleted = self.hub().delete_token(user, id).await;
         if let Err(error) = &deleted {
             tracing::warn!(%error, "login: a hub token that nobody has seen stays until it expires");
         }
         deleted.is_ok()
     }
+
+    /// Makes a hub token worthless that `app` got.
+    pub async fn revoke(
+        &self,
+        app: &App,
+        token: &str,
+        client: Option<IpAddr>,
+    ) -> Result<RevokedToken, HubError> {
+        if !is_hub_token(token) {
+            return Ok(RevokedToken::Dead);
+        }
+        let policy = self.policy.load_full();
+        let hub = &policy.hub;
+        // Not from memory: the id of a token is told anew for another one once it is deleted.
+        let Some(owner) = hub.whoami(token).await? else { return Ok(RevokedToken::Dead) };
+        if owner.kind != OwnerKind::User {
+            return Ok(RevokedToken::NotOfApp);
+        }
+        let Some(id) = &owner.token_id else { return Ok(RevokedToken::NotTold) };
+        let Some(found) = hub.token(&owner.name, id).await? else { return Ok(RevokedToken::Dead) };
+        let Some(link) = found.note.as_deref().and_then(|note| link_of(note, app)) else {
+            return Ok(RevokedToken::NotOfApp);
+        };
+        hub.delete_token(&owner.name, id).await?;
+        if let Some(checks) = policy.applications.token_checks() {
+            checks.forget(token);
+        }
+        let subject = Subject { id: Some(link), app: Some(&app.name), username: Some(&owner.name) };
+        self.recorder.hub_token_revoked(subject, Client::at(client), None);
+        Ok(RevokedToken::Dead)
+    }
+
+    fn hub(&self) -> Arc<HubClient> {
+        Arc::clone(&self.policy.load().hub)
+    }
+}
+
+/// The link for which `app` got the token with this note, if it is one of the app's.
+fn link_of<'a>(note: &'a str, app: &App) -> Option<&'a str> {
+    let (name, link) = note.strip_prefix(NOTE)?.split_once(" link=")?;
+    (name == &*app.name).then_some(link)
 }

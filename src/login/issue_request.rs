@@ -1,4 +1,4 @@
-//! What an app orders, what it gets, and why it may get nothing.
+//! What an app asks for, what it gets, and why it may get nothing.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub enum Destination {
 
 /// What an app asks for.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct IssueRequest {
     /// Who is to be logged in.
     pub username: String,
     /// Where the browser goes.
@@ -52,7 +52,7 @@ pub struct Order {
     pub launch: bool,
 }
 
-/// An order that was judged, with the token of its link; nothing is stored yet.
+/// A request that was judged, with the token of its link; nothing is stored yet.
 #[derive(Debug)]
 pub struct PreparedLink {
     pub(super) link: Link,
@@ -66,7 +66,7 @@ impl PreparedLink {
         &self.link.grant.username
     }
 
-    /// The server to start, if the order wants one.
+    /// The server to start, if the request wants one.
     pub fn launch(&self) -> Option<&ServerName> {
         self.link.grant.launch.as_ref()
     }
@@ -119,7 +119,7 @@ pub enum IssueError {
     StateRequired,
     /// Groups or claims come from somebody who must not say them.
     #[error("groups and claims are for apps and services to say, not for a user")]
-    MayNotVouch,
+    MayNotAssertGroups,
     /// Groups and claims are too large for a header.
     #[error("groups and claims take more than {CLAIMS_BYTES_MAX} bytes")]
     ClaimsTooLarge,
@@ -152,10 +152,10 @@ pub enum IssueError {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// An order that was refused, and which one of a batch it was.
+/// A request that was refused, and which one of a batch it was.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
-pub struct OrderError {
+pub struct RefusedRequest {
     /// Its place in the batch, from 0; none: the batch as a whole.
     pub index: Option<usize>,
     /// Why.
@@ -163,7 +163,7 @@ pub struct OrderError {
     pub cause: IssueError,
 }
 
-impl OrderError {
+impl RefusedRequest {
     pub(super) fn whole(cause: IssueError) -> Self {
         Self { index: None, cause }
     }

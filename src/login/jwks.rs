@@ -10,7 +10,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgo
 use jsonwebtoken::{Algorithm, DecodingKey};
 use url::Url;
 
-use super::service::{ServiceError, Services};
+use super::application_client::{ApplicationClient, ApplicationError};
 use crate::config::{Jwt, JwtAlgorithm, JwtKeys};
 
 /// The shortest time between two questions.
@@ -25,7 +25,7 @@ const KEYS_MAX: usize = 64;
 pub enum KeysError {
     /// The server does not answer.
     #[error("ask for the keys of the app: {0}")]
-    Service(#[from] ServiceError),
+    Service(#[from] ApplicationError),
     /// It answers something else.
     #[error("the answer is no JWK Set, but {0}")]
     NoSet(String),
@@ -100,7 +100,7 @@ impl Keys {
     /// The key `id` for `algorithm`; without an id, the only one. `now` is the monotonic clock's.
     pub async fn find(
         &self,
-        services: &Services,
+        client: &ApplicationClient,
         id: Option<&str>,
         algorithm: JwtAlgorithm,
         now: Duration,
@@ -108,7 +108,7 @@ impl Keys {
         match self {
             // The file has no id: whatever a token says, there is but one key.
             Self::Fixed(keys) => Ok(pick(keys, None, algorithm)),
-            Self::Fetched(set) => set.find(services, id, algorithm, now).await,
+            Self::Fetched(set) => set.find(client, id, algorithm, now).await,
         }
     }
 }
@@ -123,7 +123,7 @@ fn pick(keys: &[Key], id: Option<&str>, algorithm: JwtAlgorithm) -> Option<Arc<D
 impl KeySet {
     async fn find(
         &self,
-        services: &Services,
+        client: &ApplicationClient,
         id: Option<&str>,
         algorithm: JwtAlgorithm,
         now: Duration,
@@ -145,7 +145,7 @@ impl KeySet {
             return if found.is_some() || answered { Ok(found) } else { Err(KeysError::Lately) };
         }
         self.lock().asked = Some(now);
-        match self.ask(services).await {
+        match self.ask(client).await {
             Ok(keys) => {
                 let found = pick(&keys, id, algorithm);
                 *self.lock() = Known { keys, learnt: Some(now), asked: Some(now) };
@@ -159,8 +159,8 @@ impl KeySet {
         }
     }
 
-    async fn ask(&self, services: &Services) -> Result<Arc<[Key]>, KeysError> {
-        let (status, body) = services.get(&self.url).await?;
+    async fn ask(&self, client: &ApplicationClient) -> Result<Arc<[Key]>, KeysError> {
+        let (status, body) = client.get(&self.url).await?;
         if status != reqwest::StatusCode::OK {
             return Err(KeysError::NoSet(format!("status {status}")));
         }

@@ -11,8 +11,8 @@ use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
 use serde::Deserialize;
 
+use super::application_client::ApplicationClient;
 use super::jwks::{Keys, KeysError, as_written};
-use super::service::Services;
 use crate::clock::Moment;
 use crate::config::{App, Jwt};
 
@@ -61,7 +61,7 @@ enum Audience {
 }
 
 #[derive(Deserialize)]
-struct Issuer {
+struct IssuerClaim {
     iss: String,
 }
 
@@ -88,28 +88,28 @@ pub enum Unverified {
 #[derive(Debug)]
 pub struct JwtIssuers {
     apps: Vec<JwtIssuer>,
-    services: Arc<Services>,
+    client: Arc<ApplicationClient>,
 }
 
 impl JwtIssuers {
     /// Those among `apps`.
-    pub fn new(apps: &[Arc<App>], services: Arc<Services>) -> Self {
-        let signatory = |app: &Arc<App>| {
+    pub fn new(apps: &[Arc<App>], client: Arc<ApplicationClient>) -> Self {
+        let issuer = |app: &Arc<App>| {
             let jwt = app.jwt.clone()?;
             Some(JwtIssuer { app: Arc::clone(app), keys: Keys::new(&jwt), jwt })
         };
-        Self { apps: apps.iter().filter_map(signatory).collect(), services }
+        Self { apps: apps.iter().filter_map(issuer).collect(), client }
     }
 
-    /// The same apps, asking by `services`, with the keys that `earlier` has learnt from the same servers.
+    /// The same apps, with the keys that `old` has learnt from the same servers.
     #[must_use]
-    pub fn carry_over(mut self, earlier: &Self, services: Arc<Services>) -> Self {
-        for signatory in &mut self.apps {
-            if let Some(before) = earlier.apps.iter().find(|before| before.app.name == signatory.app.name) {
-                signatory.keys.carry_over(&before.keys);
+    pub fn carry_over(mut self, old: &Self) -> Self {
+        for issuer in &mut self.apps {
+            if let Some(before) = old.apps.iter().find(|before| before.app.name == issuer.app.name) {
+                issuer.keys.carry_over(&before.keys);
             }
         }
-        Self { services, ..self }
+        self
     }
 
     /// Whether there is none.
@@ -120,7 +120,7 @@ impl JwtIssuers {
     /// The claims of `token` and the app that has signed it. Its times are for the caller to judge.
     pub async fn verify(&self, token: &str, now: Moment) -> Result<(&JwtIssuer, Claims), Unverified> {
         // Says which key is to be asked; believed only when that one has signed it.
-        let issuer = jsonwebtoken::dangerous::insecure_decode_claims::<Issuer>(token)
+        let claimed = jsonwebtoken::dangerous::insecure_decode_claims::<IssuerClaim>(token)
             .map_err(|_| Unverified::Bad("no JWT"))?;
         let header = jsonwebtoken::decode_header(token)
             .map_err(|_| Unverified::Bad("no header that we understand"))?;
@@ -128,14 +128,13 @@ impl JwtIssuers {
             // RFC 7515 § 4.1.11: we understand no extension.
             return Err(Unverified::Bad("a critical extension"));
         }
-        let signatory = self.apps.iter().find(|signatory| signatory.jwt.issuer == issuer.iss);
-        let signatory = signatory.ok_or(Unverified::Bad("the issuer of no app"))?;
-        let jwt = &signatory.jwt;
-        let signed = |why| Unverified::Signed { app: Arc::clone(&signatory.app.name), why };
+        let issuer = self.apps.iter().find(|issuer| issuer.jwt.issuer == claimed.iss);
+        let issuer = issuer.ok_or(Unverified::Bad("the issuer of no app"))?;
+        let jwt = &issuer.jwt;
+        let signed = |why| Unverified::Signed { app: Arc::clone(&issuer.app.name), why };
         let algorithm = jwt.algorithms.iter().copied().find(|algorithm| as_written(*algorithm) == header.alg);
         let algorithm = algorithm.ok_or(Unverified::Bad("not an algorithm of the app"))?;
-        let found =
-            signatory.keys.find(&self.services, header.kid.as_deref(), algorithm, now.monotonic).await?;
+        let found = issuer.keys.find(&self.client, header.kid.as_deref(), algorithm, now.monotonic).await?;
         let key = found.ok_or(Unverified::Bad("not a key of the app"))?;
         let claims = jsonwebtoken::decode::<Claims>(token, &key, &signature_only(header.alg))
             .map_err(|error| {
@@ -157,11 +156,11 @@ impl JwtIssuers {
         if claims.jti.is_empty() || claims.jti.len() > ID_BYTES_MAX {
             return Err(signed("the jti is empty or too long"));
         }
-        let (life, longest) = (claims.exp - claims.iat, LIFETIME_MAX.min(signatory.app.max_lifetime));
+        let (life, longest) = (claims.exp - claims.iat, LIFETIME_MAX.min(issuer.app.max_lifetime));
         if !(life > 0.0 && life <= longest.as_secs_f64()) {
             return Err(signed("exp - iat is longer than allowed, or nothing"));
         }
-        Ok((signatory, claims))
+        Ok((issuer, claims))
     }
 }
 

@@ -19,7 +19,7 @@ pub struct LiveLinkQuota {
 impl LiveLinkQuota {
     /// Counts links that expire in these seconds ([`second_of`]), if no more than `max` are live then; else, how long
     /// until the next one expires.
-    pub fn add(&self, new: &[u64], max: usize, now: Moment) -> Result<(), Duration> {
+    pub fn acquire(&self, new: &[u64], max: usize, now: Moment) -> Result<(), Duration> {
         let mut expiries = self.expiries.lock().unwrap_or_else(PoisonError::into_inner);
         let second = now.monotonic.as_secs();
         while expiries.first_key_value().is_some_and(|(expiry, _)| *expiry <= second) {
@@ -37,7 +37,7 @@ impl LiveLinkQuota {
     }
 
     /// Counts one that expires in `second` no more: it has ended, or was not issued after all.
-    pub fn remove(&self, second: u64) {
+    pub fn release(&self, second: u64) {
         let mut expiries = self.expiries.lock().unwrap_or_else(PoisonError::into_inner);
         // A store that keeps only the time of day gives the second back rounded.
         for near in [second, second.saturating_sub(1), second + 1] {

@@ -1,226 +1,131 @@
-//! The life of a login token: issue, offer, redeem, revoke; who may do which.
+//! The life of a login token: issue, validate, consume, revoke; who may do which.
 //!
-//! Decides, and asks the store; knows nothing of connections, cookies or pages. The only place that can make a
-//! [`VerifiedUser`].
+//! Decides, and asks the store; knows nothing of connections, cookies or pages. What the configuration says is the
+//! [`policy::Policy`]: one value that all parts share and ask anew for each decision, so that a reload is in force at once
+//! everywhere, also for a request that has been waiting since before.
 
+mod application_client;
 pub mod applications;
 pub mod assertion;
+mod caller;
+mod dependencies;
 mod external_token;
+mod failure_limiter;
 pub mod hub_token_exchange;
+mod issue;
 pub mod issue_request;
-mod issuer;
 mod judge;
 mod jwks;
 pub mod jwt;
-pub mod link;
+mod jwt_login;
 mod live_link_quota;
 pub mod login_token;
+mod metered_app;
 pub mod next;
 pub mod parameter;
+pub mod policy;
 pub mod principals;
 pub mod query;
-mod rate;
-mod record;
+mod recorder;
 mod redeem;
 mod refusal;
-mod revoke;
-pub mod service;
-mod signed;
+mod replay_cache;
+mod rules;
 pub mod spawn_ticket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use aws_lc_rs::rand::SecureRandom;
+use arc_swap::ArcSwap;
 
-use crate::audit::Audit;
-use crate::clock::{Clock, Moment};
-use crate::config::{Config, Confirm, HubTokens};
-use crate::hub::{HubClient, TokenChecks};
-use crate::metrics::Metrics;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::hub::HubClient;
 use crate::store::TokenStore;
-use crate::token::{BrowserSecret, NoRandomness, UsernameRule};
+use crate::token::{BrowserSecret, NoRandomness};
 
-use applications::Apps;
-use jwt::JwtIssuers;
-use next::NextRule;
-use parameter::Parameter;
-use rate::FailureLimiter;
-use service::Services;
-use spawn_ticket::Tickets;
+use hub_token_exchange::HubTokenExchange;
+use policy::{Policy, PolicyInForce};
 
-pub use issuer::{Caller, NoIssuer};
-pub use judge::{Asked, ValidatedToken};
-pub use redeem::VerifiedUser;
+pub use application_client::ApplicationClient;
+pub use caller::{AuthenticationError, Caller};
+pub use dependencies::Dependencies;
+pub use issue::Issuer;
+pub use judge::RedeemRequest;
+pub use recorder::Recorder;
+pub use redeem::{Redeemer, ValidatedToken, VerifiedUser};
 pub use refusal::{Refusal, RefusalReason};
+pub use rules::Rules;
 
-/// What redeeming and issuing obey, from the configuration.
+/// The parts of this folder, put together over one policy.
 #[derive(Debug)]
-pub struct Rules {
-    /// `https://hub.example.org`.
-    pub origin: String,
-    /// `{base}hub/login`.
-    pub login_path: String,
-    /// The parameter of the token.
-    pub parameter: Parameter,
-    /// What a user name is.
-    pub usernames: UsernameRule,
-    /// Where a link may lead.
-    pub next: NextRule,
-    /// The default life of a token.
-    pub lifetime: Duration,
-    /// When to ask before a login.
-    pub confirm: Confirm,
-    /// How long a used link leads its user on.
-    pub replay_grace: Duration,
-    /// Whether only links that are bound to a browser work.
-    pub require_state: bool,
-    /// `{base}hub/hublatch/launch/`.
-    pub waiting_path: String,
-    /// Whether the hub shows no pages (`hub.api_only`).
-    pub api_only: bool,
+pub struct LoginServices {
+    /// Requests of apps become links.
+    pub issuer: Issuer,
+    /// Tokens become verified users.
+    pub redeemer: Arc<Redeemer>,
+    /// Tokens become hub tokens.
+    pub hub_tokens: Arc<HubTokenExchange>,
+    /// Audit and metrics.
+    pub recorder: Arc<Recorder>,
+    policy: PolicyInForce,
+    dependencies: Dependencies,
 }
 
-/// Issues, redeems and revokes login links.
-pub struct LoginService {
-    rules: Rules,
-    apps: Apps,
-    store: Arc<dyn TokenStore>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn SecureRandom + Send + Sync>,
-    audit: Arc<Audit>,
-    metrics: Arc<Metrics>,
-    hub: Arc<HubClient>,
-    /// None: no `[hub_tokens]`.
-    checks: Option<TokenChecks>,
-    services: Arc<Services>,
-    signatories: JwtIssuers,
-    tries: FailureLimiter,
-    /// None: no server can be launched.
-    tickets: Option<Tickets>,
-    /// When this service began to remember.
-    started: Moment,
-}
-
-impl std::fmt::Debug for LoginService {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoginService").field("rules", &self.rules).finish_non_exhaustive()
-    }
-}
-
-/// What [`LoginService`] is made of.
-pub struct Parts {
-    /// Where links are kept.
-    pub store: Arc<dyn TokenStore>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Random bytes.
-    pub random: Arc<dyn SecureRandom + Send + Sync>,
-    /// The audit log.
-    pub audit: Arc<Audit>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// Whom the hub is asked through.
-    pub hub: Arc<HubClient>,
-}
-
-impl LoginService {
-    /// The service of `config`; `None` if its public URL is no URL, which validation has ruled out.
-    pub fn new(config: &Config, parts: Parts) -> Option<Self> {
-        let parameter = Parameter::new(&config.login.parameter);
-        let next = NextRule::new(&config.public.url.origin, &config.hub.base_url, parameter.clone())?;
-        let rules = Rules {
-            origin: config.public.url.origin.clone(),
-            login_path: config.hub.login_path(),
-            parameter,
-            usernames: config.login.usernames.clone(),
-            next,
-            lifetime: config.login.lifetime,
-            confirm: config.login.confirm,
-            replay_grace: config.login.replay_grace,
-            require_state: config.login.require_state,
-            waiting_path: format!("{}hub/hublatch/launch/", config.hub.base_url),
-            api_only: config.hub.api_only,
-        };
-        let Parts { store, clock, random, audit, metrics, hub } = parts;
-        let checks =
-            |tokens: &HubTokens| TokenChecks::new(Arc::clone(&hub), Arc::clone(&clock), tokens.cache_max_age);
-        let checks = config.hub_tokens.as_ref().map(checks);
-        let services = Arc::new(Services::default());
-        let tickets = config.hub.api.token.as_ref().map(|token| Tickets::new(token.as_bytes()));
-        let started = clock.now();
+impl LoginServices {
+    /// The services of `config`; none if its public URL is no URL, which validation has ruled out.
+    pub fn new(config: &Config, hub: Arc<HubClient>, dependencies: Dependencies) -> Option<Self> {
+        let policy: PolicyInForce = Arc::new(ArcSwap::from_pointee(Policy::new(config, hub, &dependencies)?));
+        let redeemer = Arc::new(Redeemer::new(Arc::clone(&policy), &dependencies));
+        let recorder = Arc::clone(&dependencies.recorder);
+        let hub_tokens =
+            HubTokenExchange::new(Arc::clone(&policy), Arc::clone(&redeemer), Arc::clone(&recorder));
         Some(Self {
-            rules,
-            apps: Apps::new(&config.apps, config.hub_tokens.as_ref()),
-            store,
-            clock,
-            random,
-            audit,
-            metrics,
-            hub,
-            checks,
-            signatories: JwtIssuers::new(&config.apps, Arc::clone(&services)),
-            services,
-            tickets,
-            tries: FailureLimiter::new(config.limits.unknown_tokens_per_minute),
-            started,
+            issuer: Issuer::new(Arc::clone(&policy), &dependencies),
+            redeemer,
+            hub_tokens: Arc::new(hub_tokens),
+            recorder,
+            policy,
+            dependencies,
         })
     }
 
-    /// The service of another `config`, with its `hub`, in place of this one: it remembers what this one does, but not
-    /// what another hub has said.
-    pub fn carry_over(&self, config: &Config, hub: Arc<HubClient>) -> Option<Self> {
-        let parts = Parts {
-            store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.clock),
-            random: Arc::clone(&self.random),
-            audit: Arc::clone(&self.audit),
-            metrics: Arc::clone(&self.metrics),
-            hub,
-        };
-        let new = Self::new(config, parts)?;
-        Some(Self {
-            apps: new.apps.carry_over(&self.apps),
-            signatories: new.signatories.carry_over(&self.signatories, Arc::clone(&self.services)),
-            services: Arc::clone(&self.services),
-            tries: new.tries.carry_over(&self.tries),
-            started: self.started,
-            ..new
-        })
+    /// The policy of another `config`, which is not in force yet.
+    pub fn next_policy(&self, config: &Config, hub: Arc<HubClient>) -> Option<Policy> {
+        Some(Policy::new(config, hub, &self.dependencies)?.carry_over(&self.policy()))
+    }
+
+    /// Puts `policy` in force, for everything that is decided from now on.
+    pub fn put_in_force(&self, policy: Arc<Policy>) {
+        self.policy.store(policy);
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
     }
 
     /// The rules in force.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    /// The apps in force.
-    pub fn apps(&self) -> &Apps {
-        &self.apps
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.policy.load().rules)
     }
 
     /// The hub, asked in our own name.
-    pub fn hub(&self) -> &HubClient {
-        &self.hub
-    }
-
-    /// Whose hub tokens are; none without `[hub_tokens]`.
-    pub fn checks(&self) -> Option<&TokenChecks> {
-        self.checks.as_ref()
+    pub fn hub(&self) -> Arc<HubClient> {
+        Arc::clone(&self.policy.load().hub)
     }
 
     /// The store.
     pub fn store(&self) -> &dyn TokenStore {
-        &*self.store
+        &*self.dependencies.store
     }
 
     /// The time.
     pub fn clock(&self) -> &dyn Clock {
-        &*self.clock
+        &*self.dependencies.clock
     }
 
     /// A new secret for a browser.
     pub fn browser_secret(&self) -> Result<BrowserSecret, NoRandomness> {
-        BrowserSecret::generate(&*self.random)
+        BrowserSecret::generate(&*self.dependencies.random)
     }
 }

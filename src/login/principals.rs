@@ -1,6 +1,6 @@
 //! Principals of hub API tokens as issuers of links: who is listed in `[hub_tokens]`, and what rules each is bound by.
 //!
-//! Each owner is an app of her own, called `hub:service:NAME` or `hub:user:NAME` (no app's name has a ":"): with links, a
+//! Each principal is an app of its own, called `hub:service:NAME` or `hub:user:NAME` (no app's name has a ":"): with links, a
 //! rate and live links of her own. A service may do what an app with these rules may. A user may log in herself alone,
 //! unless the operator says otherwise, without groups and claims, and only by a token that may do all that she may: the
 //! token of her notebook server, or one that she has given to another program, must not become a session of hers.
@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::applications::RatedApp;
+use super::metered_app::MeteredApp;
 use crate::config::{App, HubTokens};
 use crate::hub::{Kind, Owner};
 use crate::token::NamePattern;
@@ -27,7 +27,7 @@ pub struct Principals {
 
 #[derive(Debug, Default)]
 struct Seen {
-    owners: HashMap<Arc<str>, (Arc<RatedApp>, u64)>,
+    owners: HashMap<Arc<str>, (Arc<MeteredApp>, u64)>,
     /// Counts up with each use.
     uses: u64,
 }
@@ -51,13 +51,13 @@ impl Principals {
                 }
             };
         let name = format!("{PREFIX}{}:{}", owner.kind.word(), owner.name);
-        let rated = if listed { self.rated(&name) } else { None };
-        rated.map(|rated| Arc::clone(&rated.app))
+        let metered = if listed { self.metered(&name) } else { None };
+        metered.map(|metered| Arc::clone(&metered.app))
     }
 
     /// The app of this name, if its owner may still be listed. Who is listed by a group or by a scope is known to the hub
     /// alone; her links do not live longer than it takes to notice.
-    pub(super) fn rated(&self, app: &str) -> Option<Arc<RatedApp>> {
+    pub(super) fn metered(&self, app: &str) -> Option<Arc<MeteredApp>> {
         let (kind, name) = app.strip_prefix(PREFIX)?.split_once(':')?;
         let kind = [Kind::Service, Kind::User].into_iter().find(|known| known.word() == kind)?;
         let named = match kind {
@@ -72,9 +72,9 @@ impl Principals {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.uses += 1;
         let uses = seen.uses;
-        if let Some((rated, last)) = seen.owners.get_mut(app) {
+        if let Some((metered, last)) = seen.owners.get_mut(app) {
             *last = uses;
-            return Some(Arc::clone(rated));
+            return Some(Arc::clone(metered));
         }
         if seen.owners.len() >= OWNERS_MAX
             && let Some(oldest) =
@@ -82,19 +82,19 @@ impl Principals {
         {
             seen.owners.remove(&oldest);
         }
-        let rated = Arc::new(RatedApp::new(Arc::new(self.rules(kind, name, app)?)));
-        seen.owners.insert(app.into(), (Arc::clone(&rated), uses));
-        Some(rated)
+        let metered = Arc::new(MeteredApp::new(Arc::new(self.rules(kind, name, app)?)));
+        seen.owners.insert(app.into(), (Arc::clone(&metered), uses));
+        Some(metered)
     }
 
     /// Those who were seen before go on where they were, as far as they are still listed.
-    pub(super) fn carry_over(&self, earlier: &Self) {
-        let earlier = earlier.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, (before, _)) in &earlier.owners {
-            let Some(rated) = self.rated(name) else { continue };
+    pub(super) fn carry_over(&self, old: &Self) {
+        let old = old.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, (before, _)) in &old.owners {
+            let Some(metered) = self.metered(name) else { continue };
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let uses = seen.uses;
-            seen.owners.insert(Arc::clone(name), (Arc::new(rated.carry_over(before)), uses));
+            seen.owners.insert(Arc::clone(name), (Arc::new(metered.carry_over(before)), uses));
         }
     }
 
@@ -102,7 +102,7 @@ impl Principals {
         let rules = &*self.listed.rules;
         let mut rules = App { name: app.into(), ..rules.clone() };
         // A user must not put herself into a group of the hub's (`manage_groups`), nor anybody else.
-        rules.vouches = kind == Kind::Service;
+        rules.may_assert_groups = kind == Kind::Service;
         if kind == Kind::User && !self.listed.users_for_others {
             let herself = rules.usernames.matches(name).then(|| regex::escape(name));
             // Nothing matches a class without a character.
@@ -128,7 +128,7 @@ mod tests {
 
     const BASE: &str = "[public]\nurl = \"http://h\"\n[hub]\nurl = \"http://127.0.0.1:8400\"\n[hub_tokens]\n";
 
-    fn owners(lines: &str) -> Principals {
+    fn principals(lines: &str) -> Principals {
         let config = load_str(&format!("{BASE}{lines}"), Path::new("hublatch.toml"), []).unwrap();
         Principals::new(config.hub_tokens.as_ref()).unwrap()
     }
@@ -145,50 +145,50 @@ mod tests {
 
     #[test]
     fn a_service_is_listed_by_name_and_a_user_of_that_name_is_not_the_service() {
-        let owners = owners("services = [\"issuer\"]");
-        let app = owners.app_of(&owner(Kind::Service, "issuer", &[])).unwrap();
+        let principals = principals("services = [\"issuer\"]");
+        let app = principals.app_of(&owner(Kind::Service, "issuer", &[])).unwrap();
         assert_eq!(&*app.name, "hub:service:issuer");
         assert!(may_log_in(&app, "alice") && !may_log_in(&app, "admin"));
-        assert!(owners.app_of(&owner(Kind::User, "issuer", &["tokens!user=issuer"])).is_none());
-        assert!(owners.app_of(&owner(Kind::Service, "other", &["tokens"])).is_none());
+        assert!(principals.app_of(&owner(Kind::User, "issuer", &["tokens!user=issuer"])).is_none());
+        assert!(principals.app_of(&owner(Kind::Service, "other", &["tokens"])).is_none());
     }
 
     #[test]
     fn a_user_logs_in_herself_alone_by_a_token_that_may_do_all_that_she_may() {
         for lines in ["users = [\"a.b\"]", "groups = [\"staff\"]"] {
-            let owners = owners(lines);
+            let principals = principals(lines);
             let whole = owner(Kind::User, "a.b", &["access:servers!user=a.b", "tokens!user=a.b"]);
-            let app = owners.app_of(&whole).unwrap();
+            let app = principals.app_of(&whole).unwrap();
             assert!(may_log_in(&app, "a.b") && !may_log_in(&app, "axb") && !may_log_in(&app, "alice"));
             for scopes in
                 [&[][..], &["access:servers!user=a.b"], &["tokens!user=alice"], &["read:tokens!user=a.b"]]
             {
-                assert!(owners.app_of(&owner(Kind::User, "a.b", scopes)).is_none(), "{scopes:?}");
+                assert!(principals.app_of(&owner(Kind::User, "a.b", scopes)).is_none(), "{scopes:?}");
             }
         }
-        let others = owners("users = [\"alice\"]\nusers_for_others = true\nusernames = \"stud-.*\"");
+        let others = principals("users = [\"alice\"]\nusers_for_others = true\nusernames = \"stud-.*\"");
         let app = others.app_of(&owner(Kind::User, "alice", &["tokens"])).unwrap();
         assert!(may_log_in(&app, "stud-1") && !may_log_in(&app, "alice"));
-        let denied = owners("users = [\"admin\"]");
+        let denied = principals("users = [\"admin\"]");
         let app = denied.app_of(&owner(Kind::User, "admin", &["tokens"])).unwrap();
         assert!(!may_log_in(&app, "admin"), "the rules hold for oneself too");
     }
 
     #[test]
     fn a_scope_lists_whoever_has_it_to_the_letter() {
-        let owners = owners("scopes = [\"custom:hublatch:issue\"]");
-        assert!(owners.app_of(&owner(Kind::Service, "x", &["custom:hublatch:issue"])).is_some());
-        let user = owners.app_of(&owner(Kind::User, "alice", &["custom:hublatch:issue"])).unwrap();
+        let principals = principals("scopes = [\"custom:hublatch:issue\"]");
+        assert!(principals.app_of(&owner(Kind::Service, "x", &["custom:hublatch:issue"])).is_some());
+        let user = principals.app_of(&owner(Kind::User, "alice", &["custom:hublatch:issue"])).unwrap();
         assert!(may_log_in(&user, "alice") && !may_log_in(&user, "bob"));
         for scope in ["custom:hublatch", "custom:hublatch:issue!user=x", "custom:hublatch:issue2", ""] {
-            assert!(owners.app_of(&owner(Kind::Service, "x", &[scope])).is_none(), "{scope}");
+            assert!(principals.app_of(&owner(Kind::Service, "x", &[scope])).is_none(), "{scope}");
         }
     }
 
     #[test]
     fn the_app_of_an_owner_who_is_listed_no_more_is_gone() {
-        let owners = owners("services = [\"issuer\"]");
-        assert!(owners.rated("hub:service:issuer").is_some());
+        let principals = principals("services = [\"issuer\"]");
+        assert!(principals.metered("hub:service:issuer").is_some());
         for name in [
             "hub:service:other",
             "hub:user:issuer",
@@ -197,18 +197,18 @@ mod tests {
             "hub:robot:issuer",
             "hub:service:",
         ] {
-            assert!(owners.rated(name).is_none(), "{name}");
+            assert!(principals.metered(name).is_none(), "{name}");
         }
     }
 
     #[test]
     fn the_owners_who_are_remembered_are_bounded_and_the_busy_ones_stay() {
-        let owners = owners("scopes = [\"x\"]");
-        let first = owners.rated("hub:user:u0").unwrap();
+        let principals = principals("scopes = [\"x\"]");
+        let first = principals.metered("hub:user:u0").unwrap();
         for number in 0..OWNERS_MAX + 5 {
-            assert!(owners.rated(&format!("hub:user:u{number}")).is_some());
-            assert!(Arc::ptr_eq(&owners.rated("hub:user:u0").unwrap(), &first));
-            assert!(owners.seen.lock().unwrap().owners.len() <= OWNERS_MAX);
+            assert!(principals.metered(&format!("hub:user:u{number}")).is_some());
+            assert!(Arc::ptr_eq(&principals.metered("hub:user:u0").unwrap(), &first));
+            assert!(principals.seen.lock().unwrap().owners.len() <= OWNERS_MAX);
         }
     }
 }

@@ -1,15 +1,76 @@
-//! Consumes a token: the only place that can make a [`VerifiedUser`].
+//! Redeems: looks a token up, judges it together with what the request asks, and consumes it. The only place that can make
+//! a [`VerifiedUser`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::judge::{Taken, ValidatedToken};
-use super::refusal::ended;
-use super::{LoginService, Refusal, RefusalReason, live_link_quota};
-use crate::audit::{Client, Event};
-use crate::store::{Consumed, Link};
-use crate::token::{LinkId, LoginGrant, Username};
+use super::dependencies::Dependencies;
+use super::external_token::ExternalTokens;
+use super::judge::RedeemRequest;
+use super::jwt_login::JwtLogin;
+use super::live_link_quota::second_of;
+use super::login_token::{LoginToken, TokenKind};
+use super::next::Next;
+use super::policy::PolicyInForce;
+use super::recorder::{Recorder, Subject};
+use super::refusal::{Refusal, RefusalReason, ended};
+use super::replay_cache::ReplayCache;
+use crate::audit::{AuditReason, Client};
+use crate::clock::Clock;
+use crate::store::{Consumed, Link, StoreError, TokenStore};
+use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
+
+/// A token that can be redeemed: looked up, judged, not consumed.
+#[derive(Debug)]
+pub struct ValidatedToken {
+    kept: Kept,
+    link: Link,
+    next: Option<Next>,
+}
+
+/// Where it is kept that a token admits once.
+#[derive(Debug, Clone, Copy)]
+enum Kept {
+    /// The store holds its link and hands it out.
+    AsLink,
+    /// An app has signed it, and the store learns of it only by its end. Judged by a memory that goes back to this time.
+    InReplayCache { since: Timestamp },
+}
+
+impl ValidatedToken {
+    /// Through which link.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Who would be logged in.
+    pub fn username(&self) -> &Username {
+        &self.link.grant.username
+    }
+
+    /// Where the browser goes then.
+    pub fn next(&self) -> Option<&Next> {
+        self.next.as_ref()
+    }
+
+    /// Whether the link itself asks for the confirm page.
+    pub fn needs_confirmation(&self) -> bool {
+        self.link.grant.confirm
+    }
+
+    /// Whether the link is bound to a browser.
+    pub fn is_bound(&self) -> bool {
+        self.link.grant.state.is_some()
+    }
+
+    /// The app that issued the link.
+    pub fn app(&self) -> &str {
+        &self.link.grant.app
+    }
+}
 
 /// Proof that one login token was consumed: for one identity header on one request.
 ///
@@ -49,37 +110,158 @@ impl VerifiedUser {
     }
 }
 
-impl LoginService {
-    /// Consumes the token of `offer`: the one success of its life makes the user a verified one.
-    pub async fn redeem(&self, offer: ValidatedToken, client: Client<'_>) -> Result<VerifiedUser, Refusal> {
-        let link = self.take(offer, client).await?;
-        self.metrics.links_redeemed.inc();
-        self.record(Event::Redeemed, Some(&link), client, None);
+impl<'a> From<&'a VerifiedUser> for Subject<'a> {
+    fn from(user: &'a VerifiedUser) -> Self {
+        let (app, username) = (user.app(), user.username().as_str());
+        Self { id: Some(user.link.as_str()), app: Some(app), username: Some(username) }
+    }
+}
+
+/// Redeems tokens.
+pub struct Redeemer {
+    policy: PolicyInForce,
+    jwt_login: JwtLogin,
+    external_tokens: ExternalTokens,
+    replay_cache: Arc<ReplayCache>,
+    store: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    recorder: Arc<Recorder>,
+}
+
+impl std::fmt::Debug for Redeemer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redeemer")
+    }
+}
+
+impl Redeemer {
+    /// Redeems by the `policy` in force.
+    pub(super) fn new(policy: PolicyInForce, dependencies: &Dependencies) -> Self {
+        let replay_cache = Arc::new(ReplayCache::new(dependencies));
+        let Dependencies { store, clock, recorder, .. } = dependencies.clone();
+        Self {
+            jwt_login: JwtLogin::new(Arc::clone(&replay_cache), dependencies),
+            external_tokens: ExternalTokens::new(
+                Arc::clone(&policy),
+                Arc::clone(&replay_cache),
+                dependencies,
+            ),
+            policy,
+            replay_cache,
+            store,
+            clock,
+            recorder,
+        }
+    }
+
+    /// The token that `text` spells, if any token here has such a shape.
+    pub fn parse(&self, text: &str) -> Option<LoginToken> {
+        let policy = self.policy.load();
+        LoginToken::parse(text).filter(|token| match token.kind() {
+            TokenKind::Opaque => true,
+            TokenKind::Jwt => !policy.jwt_issuers.is_empty(),
+            TokenKind::External => policy.applications.exchanging().next().is_some(),
+        })
+    }
+
+    /// Looks at the link of `token` and judges it, together with what the request asks; consumes nothing.
+    pub async fn validate(
+        &self,
+        token: &LoginToken,
+        request: RedeemRequest<'_>,
+    ) -> Result<ValidatedToken, Refusal> {
+        let (link, kept) = match token.kind() {
+            TokenKind::Opaque => (self.store.find(token.digest(), self.clock.now()).await?, Kept::AsLink),
+            TokenKind::Jwt => {
+                let since = self.replay_cache.remembers_since();
+                let policy = self.policy.load_full();
+                let link = Box::pin(self.jwt_login.link(&policy, token.expose())).await?;
+                (Some(link), Kept::InReplayCache { since })
+            }
+            TokenKind::External => (Box::pin(self.external_tokens.link(token)).await?, Kept::AsLink),
+        };
+        self.judge(link, kept, request)
+    }
+
+    /// The same for a token that is known to be ours.
+    pub async fn validate_opaque(
+        &self,
+        token: &OpaqueToken,
+        request: RedeemRequest<'_>,
+    ) -> Result<ValidatedToken, Refusal> {
+        let link = self.store.find(token.digest(), self.clock.now()).await?;
+        self.judge(link, Kept::AsLink, request)
+    }
+
+    fn judge(
+        &self,
+        link: Option<Link>,
+        kept: Kept,
+        request: RedeemRequest<'_>,
+    ) -> Result<ValidatedToken, Refusal> {
+        let link = link.ok_or_else(Refusal::unknown)?;
+        let next = self.policy.load().judge(&link, request)?;
+        Ok(ValidatedToken { kept, link, next })
+    }
+
+    /// Consumes the token: the one success of its life makes the user a verified one.
+    pub async fn consume(
+        &self,
+        validated: ValidatedToken,
+        client: Client<'_>,
+    ) -> Result<VerifiedUser, Refusal> {
+        let link = match validated.kept {
+            Kept::AsLink => self.take(&validated.link).await?,
+            Kept::InReplayCache { since } => {
+                self.jwt_login.consume(&validated.link, since).await?;
+                // Each redeem in the audit has one issue: that of this token is known only now.
+                self.recorder.issued(&validated.link, client, Some(AuditReason::SignedByApp));
+                Box::new(validated.link)
+            }
+        };
+        self.recorder.redeemed(&link, client);
         Ok(VerifiedUser { link: link.id, grant: link.grant })
     }
 
-    /// The link of `offer`, taken from everybody else.
-    async fn take(&self, offer: ValidatedToken, client: Client<'_>) -> Result<Box<Link>, Refusal> {
-        let link = offer.link;
-        match offer.taken {
-            Taken::Burnt { since } => self.burn(&link, since, client).await.map(|()| Box::new(link)),
-            Taken::Consumed => match self.store.consume(link.digest, self.clock.now()).await? {
-                Consumed::Granted(link) => {
-                    self.apps.discount(&link.grant.app, live_link_quota::second_of(&link));
-                    Ok(link)
-                }
-                Consumed::Unknown => Err(Refusal::link(RefusalReason::Unknown, None)),
-                Consumed::Ended(link) => {
-                    let reason = ended(link.status).unwrap_or(RefusalReason::Used);
-                    Err(Refusal::link(reason, Some(link)))
-                }
-            },
+    /// The link, taken from everybody else.
+    async fn take(&self, link: &Link) -> Result<Box<Link>, Refusal> {
+        match self.store.consume(link.digest, self.clock.now()).await? {
+            Consumed::Granted(link) => {
+                self.policy.load().applications.release_live(&link.grant.app, second_of(&link));
+                Ok(link)
+            }
+            Consumed::Unknown => Err(Refusal::unknown()),
+            Consumed::Ended(link) => {
+                let reason = ended(link.status).unwrap_or(RefusalReason::Used);
+                Err(Refusal::of_link(reason, Some(link)))
+            }
         }
+    }
+
+    /// Whether an app must be asked for `token` before it can be judged.
+    pub async fn must_exchange(&self, token: &LoginToken) -> Result<bool, StoreError> {
+        Ok(token.kind() == TokenKind::External && self.external_tokens.link(token).await?.is_none())
+    }
+
+    /// Asks the apps whose `token` is, once, and makes a link of the answer.
+    pub async fn exchange(&self, token: &LoginToken, client: Client<'_>) -> Result<(), Refusal> {
+        self.external_tokens.exchange(token, client).await
+    }
+
+    /// If clients at this address have come with too many unknown tokens: how long they must wait.
+    pub fn must_wait(&self, address: std::net::IpAddr) -> Option<Duration> {
+        self.policy.load().failures.wait(address, self.clock.now().monotonic)
+    }
+
+    /// Counts an unknown token that came from this address.
+    pub fn count_unknown(&self, address: std::net::IpAddr) {
+        self.policy.load().failures.failed(address, self.clock.now().monotonic);
     }
 
     /// Whether a used `link` may still lead its user on: refresh, back, double click.
     pub fn is_within_grace(&self, link: &Link) -> bool {
-        self.was_used_within(link, self.rules.replay_grace)
+        let grace = self.policy.load().rules.replay_grace;
+        self.was_used_within(link, grace)
     }
 
     /// Whether `link` was used, and at most `span` ago.

@@ -1,6 +1,7 @@
 //! Why a token leads to no login.
 
 use super::next::NextError;
+use crate::audit::AuditReason;
 use crate::store::{Link, LinkStatus, StoreError};
 
 /// Why a link is not honoured.
@@ -24,18 +25,17 @@ pub enum RefusalReason {
     NeedsState,
 }
 
-impl RefusalReason {
-    /// The word for logs and metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Expired => "expired",
-            Self::Used => "used",
-            Self::Revoked => "revoked",
-            Self::KeyRevoked => "key_revoked",
-            Self::NotAllowed => "not_allowed",
-            Self::Bound => "bound",
-            Self::NeedsState => "needs_state",
+impl From<RefusalReason> for AuditReason {
+    fn from(reason: RefusalReason) -> Self {
+        match reason {
+            RefusalReason::Unknown => Self::Unknown,
+            RefusalReason::Expired => Self::Expired,
+            RefusalReason::Used => Self::Used,
+            RefusalReason::Revoked => Self::Revoked,
+            RefusalReason::KeyRevoked => Self::KeyRevoked,
+            RefusalReason::NotAllowed => Self::NotAllowed,
+            RefusalReason::Bound => Self::Bound,
+            RefusalReason::NeedsState => Self::NeedsState,
         }
     }
 }
@@ -44,7 +44,7 @@ impl RefusalReason {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The link is not honoured.
-    #[error("the link is refused: {}", reason.word())]
+    #[error("the link is refused: {}", AuditReason::from(*reason).as_str())]
     Link {
         /// Why.
         reason: RefusalReason,
@@ -66,16 +66,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn link(reason: RefusalReason, link: Option<Box<Link>>) -> Self {
+    pub(super) fn of_link(reason: RefusalReason, link: Option<Box<Link>>) -> Self {
         Self::Link { reason, link }
     }
 
-    /// The word for logs and metrics.
-    pub fn word(&self) -> &'static str {
+    /// There is no such token.
+    pub fn unknown() -> Self {
+        Self::Link { reason: RefusalReason::Unknown, link: None }
+    }
+
+    /// The link, where there is one.
+    pub fn link(&self) -> Option<&Link> {
         match self {
-            Self::Link { reason, .. } => reason.word(),
-            Self::Next { .. } => "bad_next",
-            Self::Store(_) => "store_unavailable",
+            Self::Link { link, .. } => link.as_deref(),
+            Self::Next { link, .. } => Some(link),
+            Self::Store(_) => None,
+        }
+    }
+
+    /// The reason for logs and metrics.
+    pub fn reason(&self) -> AuditReason {
+        match self {
+            Self::Link { reason, .. } => (*reason).into(),
+            Self::Next { .. } => AuditReason::BadNext,
+            Self::Store(_) => AuditReason::StoreUnavailable,
         }
     }
 }

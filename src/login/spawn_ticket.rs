@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::next::Next;
-use super::{LoginService, ValidatedToken};
+use super::rules::Rules;
+use crate::clock::Clock;
 use crate::store::Link;
 use crate::token::{LoginGrant, ServerName, Username};
 
@@ -39,8 +40,15 @@ pub struct Ticket {
     pub next: String,
 }
 
+/// The tickets of one configuration.
+pub struct SpawnTickets {
+    key: Option<TicketKey>,
+    rules: Arc<Rules>,
+    clock: Arc<dyn Clock>,
+}
+
 /// Writes and reads tickets.
-pub(super) struct Tickets(Key);
+struct TicketKey(Key);
 
 /// A ticket as it is written. Short names: it stands in an address.
 #[derive(Serialize, Deserialize)]
@@ -54,9 +62,43 @@ struct Written {
     e: i64,
 }
 
-impl Tickets {
+impl SpawnTickets {
+    /// Tickets of all who share `secret`, for the waiting pages of `rules`; without a secret no server can be launched,
+    /// and there are none.
+    pub(super) fn new(secret: Option<&[u8]>, rules: Arc<Rules>, clock: Arc<dyn Clock>) -> Self {
+        Self { key: secret.map(TicketKey::new), rules, clock }
+    }
+
+    /// The waiting page of a login by `link`, if there is something to wait for; `next` is where the link leads.
+    pub fn waiting_page(&self, link: &Link, next: Option<&Next>) -> Option<String> {
+        let (key, server, next) = (self.key.as_ref()?, link.grant.launch.as_ref()?, next?);
+        let ticket = key.write(&link.grant, server, next.as_str(), self.clock.now().wall);
+        Some(format!("{}{ticket}", self.rules.waiting_path))
+    }
+
+    /// What goes before the browser's own `next` in a login by `link` that leads to `next`: the waiting page, or the
+    /// `next` of the link.
+    pub fn granted_next(&self, link: &Link, next: Option<&Next>) -> Option<String> {
+        self.waiting_page(link, next).or_else(|| link.grant.next.clone())
+    }
+
+    /// The ticket that `text` spells, if we have written it and it has not ended.
+    pub fn read(&self, text: &str) -> Option<Ticket> {
+        let ticket = self.key.as_ref()?.read(text, self.clock.now().wall)?;
+        // By today's rule, as everything that a browser is sent to.
+        self.rules.next.check(&ticket.next).is_ok().then_some(ticket)
+    }
+}
+
+impl std::fmt::Debug for SpawnTickets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpawnTickets").finish_non_exhaustive()
+    }
+}
+
+impl TicketKey {
     /// Tickets of all who share `secret`.
-    pub(super) fn new(secret: &[u8]) -> Self {
+    fn new(secret: &[u8]) -> Self {
         let key = hmac::sign(&Key::new(HMAC_SHA256, secret), PURPOSE);
         Self(Key::new(HMAC_SHA256, key.as_ref()))
     }
@@ -85,43 +127,6 @@ impl Tickets {
     }
 }
 
-impl LoginService {
-    /// Where the waiting pages are: `{base}hub/hublatch/launch/`. Below the hub's path, so that the hub's own cookie,
-    /// which says who somebody is, comes with each request; and with our name, which no page of the hub has.
-    pub fn waiting_path(&self) -> &str {
-        &self.rules.waiting_path
-    }
-
-    /// What goes before the browser's own `next` in a login by `offer`: the waiting page, or the `next` of the link.
-    pub fn granted_next(&self, offer: &ValidatedToken) -> Option<String> {
-        self.waiting_page(&offer.link, offer.next()).or_else(|| offer.link.grant.next.clone())
-    }
-
-    /// The waiting page of a login by `link`, if there is something to wait for; `next` is where the link leads.
-    pub fn waiting_page(&self, link: &Link, next: Option<&Next>) -> Option<String> {
-        let (tickets, server, next) = (self.tickets.as_ref()?, link.grant.launch.as_ref()?, next?);
-        let ticket = tickets.write(&link.grant, server, next.as_str(), self.clock.now().wall);
-        Some(format!("{}{ticket}", self.rules.waiting_path))
-    }
-
-    /// The ticket that `text` spells, if we have written it and it has not ended.
-    pub fn ticket(&self, text: &str) -> Option<Ticket> {
-        let ticket = self.tickets.as_ref()?.read(text, self.clock.now().wall)?;
-        // By today's rule, as everything that a browser is sent to.
-        self.rules.next.check(&ticket.next).is_ok().then_some(ticket)
-    }
-
-    /// Whether the app of `ticket` could still log its user in, so that it may start her server again.
-    pub fn may_restart(&self, ticket: &Ticket) -> bool {
-        self.allows(&ticket.app, &ticket.username)
-    }
-
-    /// The first page of a user's default server.
-    pub fn home_of(&self, username: &Username) -> Option<Next> {
-        self.rules.next.inside(username, &ServerName::default(), "").ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,20 +142,20 @@ mod tests {
     #[test]
     fn a_ticket_is_read_by_all_who_share_the_secret_until_its_hour_is_over() {
         let server = ServerName::parse("named").unwrap();
-        let text = Tickets::new(b"secret").write(&grant(), &server, "/user/me/named/lab?x=%20é", at(1000));
-        let read = Tickets::new(b"secret").read(&text, at(1000 + 3599)).unwrap();
+        let text = TicketKey::new(b"secret").write(&grant(), &server, "/user/me/named/lab?x=%20é", at(1000));
+        let read = TicketKey::new(b"secret").read(&text, at(1000 + 3599)).unwrap();
         assert_eq!((read.username.as_str(), read.server.as_str(), &*read.app), ("me", "named", "portal"));
         assert_eq!(read.next, "/user/me/named/lab?x=%20é");
-        assert_eq!(Tickets::new(b"secret").read(&text, at(1000 + 3600)), None);
+        assert_eq!(TicketKey::new(b"secret").read(&text, at(1000 + 3600)), None);
         assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)), "{text}");
     }
 
     #[test]
     fn a_ticket_that_we_have_not_written_is_none() {
-        let tickets = Tickets::new(b"secret");
+        let tickets = TicketKey::new(b"secret");
         let good = tickets.write(&grant(), &ServerName::default(), "/user/me/", at(1000));
         let (json, proof) = good.split_once('.').unwrap();
-        let other = Tickets::new(b"other").write(&grant(), &ServerName::default(), "/user/me/", at(1000));
+        let other = TicketKey::new(b"other").write(&grant(), &ServerName::default(), "/user/me/", at(1000));
         let forged = String::from_utf8(URL_SAFE_NO_PAD.decode(json).unwrap()).unwrap().replace("me", "you");
         let forged = format!("{}.{proof}", URL_SAFE_NO_PAD.encode(forged));
         for text in ["", ".", json, &format!("{json}."), &format!("{json}.AAAA"), &other, &forged] {

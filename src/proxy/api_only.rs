@@ -75,7 +75,7 @@ pub(super) fn of_login(
     answer: Response<ResponseBody>,
     wishes: &AcceptHeaders,
 ) -> Response<ResponseBody> {
-    if !proxy.shared.login.rules().api_only || answer.status().is_redirection() {
+    if !proxy.shared.token_rules.api_only || answer.status().is_redirection() {
         return answer;
     }
     tracing::warn!(status = answer.status().as_u16(), "login: the hub does not let the user in");

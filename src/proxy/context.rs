@@ -14,8 +14,8 @@ use super::login::{RelaySecret, SingleFlight};
 use super::tunnel::registry::Tunnels;
 use super::upstream::limit::ConnectionLimit;
 use crate::config::{Config, Login, WithoutToken};
-use crate::login::LoginService;
 use crate::login::assertion::Signer;
+use crate::login::{self, LoginServices};
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::shutdown::Shutdown;
@@ -23,7 +23,9 @@ use crate::shutdown::Shutdown;
 /// What all threads share.
 #[derive(Debug)]
 pub struct Shared {
-    pub(super) login: Arc<LoginService>,
+    pub(super) login: Arc<LoginServices>,
+    /// The rules of tokens that came with this configuration: for each request, so without a look at those in force.
+    pub(super) token_rules: Arc<login::Rules>,
     pub(super) identity: Identity,
     pub(super) forwarding: Forwarding,
     pub(super) embed: Option<Embed>,
@@ -44,7 +46,9 @@ pub struct Shared {
 /// What is made of one configuration, and goes with it.
 pub struct Parts {
     /// The life of tokens.
-    pub login: Arc<LoginService>,
+    pub login: Arc<LoginServices>,
+    /// The rules of tokens in this configuration.
+    pub rules: Arc<login::Rules>,
     /// What proves a login to the hub; none: the header alone.
     pub signer: Option<Signer>,
     /// Our own pages.
@@ -76,13 +80,14 @@ impl Shared {
     /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
     pub fn new(
         config: &Config,
-        Parts { login, signer, pages }: Parts,
+        Parts { login, rules, signer, pages }: Parts,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let public = &config.public.url;
         Ok(Self {
             login,
+            token_rules: rules,
             identity: Identity::new(config.login.user_header.clone(), signer),
             forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
             pages,

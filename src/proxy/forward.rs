@@ -104,7 +104,7 @@ impl Proxy {
 
     /// Cuts the login parameter, in any spelling, out of the query.
     pub(super) fn strip_query<B>(&self, request: &mut Request<B>) -> Result<(), ProxyError> {
-        let parameter = &self.shared.login.rules().parameter;
+        let parameter = &self.shared.token_rules.parameter;
         let Some(rest) = request.uri().query().and_then(|query| parameter.cut(query)) else { return Ok(()) };
         *request.uri_mut() = with_query(request.uri(), &rest)?;
         Ok(())

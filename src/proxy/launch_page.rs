@@ -51,8 +51,9 @@ pub(super) async fn answer(proxy: &Proxy, context: RequestContext) -> Answer {
         browser_checks::check_navigation(headers, proxy.shared.embed.is_some())?;
         true
     };
-    let prefix = proxy.shared.login.waiting_path();
-    let ticket = own_path.strip_prefix(prefix).and_then(|text| proxy.shared.login.ticket(text));
+    let prefix = proxy.shared.token_rules.waiting_path.as_str();
+    let ticket =
+        own_path.strip_prefix(prefix).and_then(|text| proxy.shared.login.policy().spawn_tickets.read(text));
     let Some(ticket) = ticket.filter(|_| fits) else { return Ok(page(proxy, &Page::NotWaiting, format)) };
     // Before the hub is asked who this is: a session that ends meanwhile takes its events with it.
     let registered = events.then(|| proxy.shared.tunnels.register(cookies::session_ids(headers)));
@@ -144,7 +145,7 @@ impl Place<'_> {
 
     /// The button: the hub starts the server with the options of its last start.
     async fn start_again(&self) -> Answer {
-        if !self.proxy.shared.login.may_restart(&self.ticket) {
+        if !self.proxy.shared.login.policy().allows(&self.ticket.app, &self.ticket.username) {
             return Ok(page(self.proxy, &Page::Refused(Refused::NotAllowed), self.format));
         }
         let (user, server) = self.names();

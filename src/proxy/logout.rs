@@ -35,7 +35,7 @@ pub(super) async fn answer(
     }
     match &shared.rules.after_logout_url {
         Some(url) if leads_on => answer.map(|answer| lead_on(&answer, url)),
-        None if leads_on && shared.login.rules().api_only => {
+        None if leads_on && shared.token_rules.api_only => {
             answer.map(|answer| api_only::of_logout(proxy, &answer, format))
         }
         Some(_) | None => answer,

@@ -102,15 +102,13 @@ impl Service for Proxy {
                     path if path == self.shared.rules.logout_path => {
                         Box::pin(logout::answer(self, context)).await
                     }
-                    path if path.starts_with(self.shared.login.waiting_path())
+                    path if path.starts_with(self.shared.token_rules.waiting_path.as_str())
                         && self.shared.login.hub().has_token() =>
                     {
                         Box::pin(launch_page::answer(self, context)).await
                     }
                     _ if wishes.a_stream() => Box::pin(self.stream(context)).await,
-                    _ if self.shared.login.rules().api_only => {
-                        Box::pin(api_only::forward(self, context)).await
-                    }
+                    _ if self.shared.token_rules.api_only => Box::pin(api_only::forward(self, context)).await,
                     _ => self.forward(context).await,
                 }
             }
@@ -191,7 +189,7 @@ impl Proxy {
         }
         let upgrade =
             found.upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
-        headers::strip_request(request.headers_mut(), found, &shared.login.rules().parameter);
+        headers::strip_request(request.headers_mut(), found, &shared.token_rules.parameter);
         let client = (origin.client == connection.peer).then_some(connection.peer_value);
         shared.forwarding.add(request.headers_mut(), origin, client);
         Ok(upgrade)
@@ -200,12 +198,13 @@ impl Proxy {
     /// Whether a path holds the login parameter: some mail and chat clients damage the `?` of a link.
     fn holds_token(&self, path: &str) -> bool {
         memchr::memchr3(b'%', b'&', b';', path.as_bytes()).is_some()
-            && self.shared.login.rules().parameter.mentions(path)
+            && self.shared.token_rules.parameter.mentions(path)
     }
 
     /// The path as far as it may be logged. A ticket says where its browser goes then, query and all.
     fn loggable<'a>(&'a self, target: Option<&'a PathAndQuery>) -> &'a str {
-        let (path, waiting) = (target.map_or("", PathAndQuery::path), self.shared.login.waiting_path());
+        let (path, waiting) =
+            (target.map_or("", PathAndQuery::path), self.shared.token_rules.waiting_path.as_str());
         if path.starts_with(waiting) {
             return waiting;
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use hublatch::audit::Client;
-use hublatch::login::{Asked, Refusal, RefusalReason};
+use hublatch::login::{RedeemRequest, Refusal, RefusalReason};
 use hublatch::store::MemoryStore;
 use serde_json::{Value, json};
 
@@ -194,11 +194,14 @@ fn of_eight_threads_with_an_offer_each_one_makes_a_verified_user() {
         for _ in 0..BROWSERS {
             scope.spawn(|| {
                 // All offers first: between offer and take, anything may have happened.
-                let look = |token| block_on(login.offer(token, Asked::default())).expect("a pending link");
+                let look = |token| {
+                    block_on(login.redeemer.validate_opaque(token, RedeemRequest::default()))
+                        .expect("a pending link")
+                };
                 let offers: Vec<_> = tokens.iter().map(look).collect();
                 start.wait();
                 for (offer, won) in offers.into_iter().zip(&won) {
-                    match block_on(login.redeem(offer, Client::default())) {
+                    match block_on(login.redeemer.consume(offer, Client::default())) {
                         Ok(user) => {
                             won.fetch_add(usize::from(user.username().as_str() == "alice"), Ordering::SeqCst)
                         }

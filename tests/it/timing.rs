@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use hublatch::audit::Client;
-use hublatch::login::{Asked, LoginService, Refusal};
+use hublatch::login::{LoginServices, RedeemRequest, Refusal};
 use hublatch::store::TokenStore;
 use hublatch::token::OpaqueToken;
 
@@ -70,14 +70,14 @@ fn guesses(live: &[OpaqueToken], count: usize) -> Vec<Guess> {
 }
 
 /// Presents `text` as a browser would: it must be refused.
-fn look_up(login: &LoginService, text: &str) {
-    let token = login.present(text).expect("the shape of a token");
-    let refused = ready(login.validate(&token, Asked::default())).is_err();
+fn look_up(login: &LoginServices, text: &str) {
+    let token = login.redeemer.parse(text).expect("the shape of a token");
+    let refused = ready(login.redeemer.validate(&token, RedeemRequest::default())).is_err();
     assert!(refused, "a guess is good");
 }
 
 /// What the look-up would be if it compared with a live token: it takes the longer, the more is right.
-fn leak(login: &LoginService, live: &OpaqueToken, text: &str) {
+fn leak(login: &LoginServices, live: &OpaqueToken, text: &str) {
     look_up(login, text);
     let right = live.expose().bytes().zip(text.bytes()).take_while(|(live, guess)| live == guess).count();
     std::hint::black_box(right);
@@ -98,8 +98,9 @@ fn the_store_is_asked_the_same_one_question_for_any_token() {
     let login = service(&store, &clock, "name = \"portal\"", "");
     let [used, late] = ["alice", "alice"].map(|name| issue(&login, name, None));
     let _verified = block_on(async {
-        let offer = login.offer(&used, Asked::default()).await.expect("a pending link");
-        login.redeem(offer, Client::default()).await.expect("the one success")
+        let offer =
+            login.redeemer.validate_opaque(&used, RedeemRequest::default()).await.expect("a pending link");
+        login.redeemer.consume(offer, Client::default()).await.expect("the one success")
     });
     clock.advance(Duration::from_secs(31));
     let live: Vec<OpaqueToken> = (0..10).map(|_| issue(&login, "alice", None)).collect();
@@ -108,9 +109,10 @@ fn the_store_is_asked_the_same_one_question_for_any_token() {
     for (text, word) in guesses.iter().map(|guess| (guess.text(), "unknown")).chain(known) {
         // Sound: only the calls are written down.
         store.arm(At::Each("none"), Fault::Fails);
-        let token = login.present(text).expect("the shape of a token");
-        let refusal: Refusal = block_on(login.validate(&token, Asked::default())).expect_err("refused");
-        assert_eq!((refusal.word(), store.calls()), (word, vec!["find"]));
+        let token = login.redeemer.parse(text).expect("the shape of a token");
+        let refusal: Refusal =
+            block_on(login.redeemer.validate(&token, RedeemRequest::default())).expect_err("refused");
+        assert_eq!((refusal.reason().as_str(), store.calls()), (word, vec!["find"]));
     }
     assert!(guesses.iter().any(|guess| guess.near) && guesses.iter().any(|guess| !guess.near));
     assert_eq!(store.live(hublatch::clock::Clock::now(&*clock)), live.len(), "looking costs nothing");

@@ -48,7 +48,7 @@ pub(super) fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (Statu
         IssueError::Next(_) => (StatusCode::BAD_REQUEST, "invalid_next"),
         IssueError::Lifetime { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_expires_in"),
         IssueError::StateRequired => (StatusCode::UNPROCESSABLE_ENTITY, "state_required"),
-        IssueError::MayNotVouch => (StatusCode::FORBIDDEN, "claims_not_allowed"),
+        IssueError::MayNotAssertGroups => (StatusCode::FORBIDDEN, "claims_not_allowed"),
         IssueError::ClaimsTooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "claims_too_large"),
         IssueError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         IssueError::TooManyLive { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_live_links"),
@@ -132,7 +132,7 @@ pub(super) fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> 
         IssueError::Next(_) => "next",
         IssueError::Lifetime { .. } => "expires_in",
         IssueError::StateRequired => "state",
-        IssueError::ClaimsTooLarge | IssueError::MayNotVouch => "claims",
+        IssueError::ClaimsTooLarge | IssueError::MayNotAssertGroups => "claims",
         IssueError::RateLimited { .. }
         | IssueError::TooManyLive { .. }
         | IssueError::RepeatOfEnded

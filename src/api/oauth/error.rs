@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::api::error::{ApiError, hub_status_and_code, refusal_status_and_code, whole_seconds};
 use crate::api::{Answer, json_answer};
 use crate::hub::HubError;
-use crate::login::hub_token_exchange::NoHubToken;
+use crate::login::hub_token_exchange::ExchangeError;
 
 /// An error of RFC 6749 § 5.2.
 #[derive(Debug)]
@@ -93,39 +93,39 @@ impl From<ApiError> for OAuthError {
     }
 }
 
-impl From<NoHubToken> for OAuthError {
-    fn from(none: NoHubToken) -> Self {
+impl From<ExchangeError> for OAuthError {
+    fn from(none: ExchangeError) -> Self {
         let description = none.to_string();
         match none {
-            NoHubToken::NotForApp => Self::new("unauthorized_client", description),
-            NoHubToken::Scope(_) => Self::new("invalid_scope", description),
-            NoHubToken::Refused { message } if message.contains("scope") => {
+            ExchangeError::NotForApp => Self::new("unauthorized_client", description),
+            ExchangeError::Scope(_) => Self::new("invalid_scope", description),
+            ExchangeError::Refused { message } if message.contains("scope") => {
                 Self::new("invalid_scope", description)
             }
-            NoHubToken::Lifetime { .. } | NoHubToken::Refused { .. } => Self::request(description),
-            NoHubToken::RateLimited { retry_after } => Self {
+            ExchangeError::Lifetime { .. } | ExchangeError::Refused { .. } => Self::request(description),
+            ExchangeError::RateLimited { retry_after } => Self {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 code: "rate_limited",
                 retry_after: Some(retry_after),
                 ..Self::new("temporarily_unavailable", description)
             },
-            NoHubToken::Subject(refusal) => match refusal_status_and_code(&refusal) {
+            ExchangeError::Subject(refusal) => match refusal_status_and_code(&refusal) {
                 (status, code) if status.is_server_error() => {
                     Self { status, code, ..Self::new("temporarily_unavailable", description) }
                 }
                 // RFC 8693 § 2.2.2: whatever is wrong with the token.
                 (_, code) => Self { code, ..Self::request(description) },
             },
-            NoHubToken::NotOfApp => Self { code: "unknown", ..Self::request(description) },
-            NoHubToken::ConfirmRequired => Self { code: "confirm_required", ..Self::request(description) },
-            NoHubToken::NoSuchUser(_) => Self { code: "no_such_user", ..Self::request(description) },
-            NoHubToken::Endless => Self {
+            ExchangeError::NotOfApp => Self { code: "unknown", ..Self::request(description) },
+            ExchangeError::ConfirmRequired => Self { code: "confirm_required", ..Self::request(description) },
+            ExchangeError::NoSuchUser(_) => Self { code: "no_such_user", ..Self::request(description) },
+            ExchangeError::Endless => Self {
                 status: StatusCode::BAD_GATEWAY,
                 code: "hub_error",
                 ..Self::new("temporarily_unavailable", description)
             },
-            NoHubToken::Hub(error) => Self::hub(&error),
-            NoHubToken::BrokenOff => Self {
+            ExchangeError::Hub(error) => Self::hub(&error),
+            ExchangeError::BrokenOff => Self {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 code: "draining",
                 ..Self::new("temporarily_unavailable", description)

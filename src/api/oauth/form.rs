@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::OAuthError;
 use crate::api::auth;
 use crate::config::App;
-use crate::login::LoginService;
+use crate::login::LoginServices;
 
 /// A form, each parameter once; without a value is not at all (RFC 6749 § 3.2).
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Form {
 
 /// The app that the request proves to be, in one way.
 pub(super) fn authenticate(
-    login: &LoginService,
+    login: &LoginServices,
     headers: &HeaderMap,
     form: &Form,
 ) -> Result<Arc<App>, OAuthError> {
@@ -60,7 +60,7 @@ pub(super) fn authenticate(
     } else {
         (None, Zeroizing::new(auth::key(headers).map_err(|_| unknown())?.to_owned()))
     };
-    let app = login.apps().authenticate(&key).ok_or_else(unknown)?.app;
+    let app = login.policy().applications.by_key(&key).ok_or_else(unknown)?.app;
     // Whoever names itself must be whose key that is.
     let names = [name.as_deref(), form.get("client_id")];
     if names.into_iter().flatten().any(|name| name != &*app.name) {

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::NoHubToken;
+use super::ExchangeError;
 use crate::config::AppHubTokens;
 
 /// How long the token lives: as long as it may, unless less is wanted.
-pub(super) fn lifetime(bounds: &AppHubTokens, wanted: Option<Duration>) -> Result<Duration, NoHubToken> {
+pub(super) fn lifetime(bounds: &AppHubTokens, wanted: Option<Duration>) -> Result<Duration, ExchangeError> {
     let longest = Duration::from_secs(bounds.max_lifetime.as_secs());
     let wanted = wanted.unwrap_or(longest);
     if wanted.is_zero() || wanted > longest {
-        return Err(NoHubToken::Lifetime { max_seconds: longest.as_secs() });
+        return Err(ExchangeError::Lifetime { max_seconds: longest.as_secs() });
     }
     Ok(wanted)
 }
@@ -20,14 +20,14 @@ pub(super) fn scopes(
     bounds: &AppHubTokens,
     user: &str,
     wanted: Option<Vec<String>>,
-) -> Result<Vec<String>, NoHubToken> {
+) -> Result<Vec<String>, ExchangeError> {
     let allowed: Vec<String> = bounds.scopes.iter().map(|scope| of_user(scope, user)).collect();
     let Some(wanted) = wanted else { return Ok(allowed) };
     let mut scopes = Vec::with_capacity(wanted.len());
     for scope in wanted {
         let full = of_user(&scope, user);
         if !allowed.iter().any(|allowed| covers(allowed, &full, user)) {
-            return Err(NoHubToken::Scope(scope));
+            return Err(ExchangeError::Scope(scope));
         }
         if !scopes.contains(&full) {
             scopes.push(full);
@@ -64,7 +64,7 @@ fn covers(allowed: &str, scope: &str, user: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn granted(allowed: &[&str], wanted: Option<&[&str]>) -> Result<Vec<String>, NoHubToken> {
+    fn granted(allowed: &[&str], wanted: Option<&[&str]>) -> Result<Vec<String>, ExchangeError> {
         let owned = |scopes: &[&str]| scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>();
         let bounds = AppHubTokens { scopes: owned(allowed), max_lifetime: Duration::from_hours(1) };
         scopes(&bounds, "alice", wanted.map(owned))

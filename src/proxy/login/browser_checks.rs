@@ -42,14 +42,14 @@ pub fn is_prefetch(headers: &HeaderMap) -> bool {
 /// Whether the person is asked before this login.
 pub fn asks(proxy: &Proxy, click: &Click, offer: &ValidatedToken, other_user: bool) -> bool {
     let login = &proxy.shared.login;
-    if offer.asks() {
+    if offer.needs_confirmation() {
         return true;
     }
     match login.rules().confirm {
         Confirm::Always => true,
         Confirm::Never => false,
         Confirm::Auto => {
-            let app = login.apps().by_name(offer.app());
+            let app = login.policy().applications.by_name(offer.app());
             let origins = app.as_ref().map_or(&[][..], |app| &app.origins);
             let strange = !origins.is_empty() && !comes_from(&click.headers, origins);
             other_user || strange || is_unvouched(proxy, click)
@@ -65,7 +65,8 @@ pub fn asks_unnamed(proxy: &Proxy, click: &Click) -> bool {
         Confirm::Never => false,
         Confirm::Auto => {
             let fits = |origins: &[HeaderValue]| origins.is_empty() || comes_from(&click.headers, origins);
-            !login.exchanging_apps().any(|app| fits(&app.origins)) || is_unvouched(proxy, click)
+            !login.policy().applications.exchanging().any(|app| fits(&app.origins))
+                || is_unvouched(proxy, click)
         }
     }
 }

@@ -52,14 +52,15 @@ pub struct Login {
 /// taken: "value unchanged".
 pub fn target(proxy: &Proxy, click: &Click, offer: &ValidatedToken) -> Result<Uri, Rejection> {
     let login = &proxy.shared.login;
-    let granted = login.granted_next(offer).map(|next| form_encode(&next));
+    let granted =
+        login.policy().spawn_tickets.granted_next(offer.link(), offer.next()).map(|next| form_encode(&next));
     let next = granted.or_else(|| click.next.clone());
     // Left to itself the hub would choose a page of its own, and in API-only mode it has none.
     let next = next.or_else(|| home(proxy, offer.username()).map(|home| form_encode(&home)));
     let next = next.map(|next| format!("next={next}"));
     let others = (!click.others.is_empty()).then(|| click.others.clone());
     let query: Vec<String> = next.into_iter().chain(others).collect();
-    let path = &proxy.shared.login.rules().login_path;
+    let path = &proxy.shared.token_rules.login_path;
     let target = if query.is_empty() { path.clone() } else { format!("{path}?{}", query.join("&")) };
     Uri::try_from(target).map_err(|_| Rejection::LoginQuery)
 }
@@ -67,7 +68,7 @@ pub fn target(proxy: &Proxy, click: &Click, offer: &ValidatedToken) -> Result<Ur
 /// In API-only mode: where a user goes whom no link leads elsewhere.
 pub fn home(proxy: &Proxy, username: &Username) -> Option<String> {
     let login = &proxy.shared.login;
-    let home = login.rules().api_only.then(|| login.home_of(username)).flatten();
+    let home = login.rules().api_only.then(|| login.rules().home_of(username)).flatten();
     home.map(|home| home.as_str().to_owned())
 }
 
@@ -95,7 +96,7 @@ impl LostRace {
 impl Drop for LostRace {
     fn drop(&mut self) {
         if let Some((login, refusal)) = self.0.take() {
-            login.proxy.shared.login.refused(&refusal, login.click.client());
+            login.proxy.shared.login.recorder.refused(&refusal, login.click.client());
         }
     }
 }
@@ -118,7 +119,7 @@ impl Login {
         let proxy = self.proxy.clone();
         let login = &proxy.shared.login;
         let (bound, digest) = (offer.is_bound(), offer.link().digest);
-        let user = match login.redeem(offer, self.click.client()).await {
+        let user = match login.redeemer.consume(offer, self.click.client()).await {
             Ok(user) => user,
             Err(refusal) => {
                 let _unread = done.send(Outcome::Refused(LostRace(Some((Box::new(self), refusal)))));
@@ -201,7 +202,7 @@ impl Login {
         for session in cookies::session_ids(&self.click.headers) {
             shared.tunnels.close_session(&session);
         }
-        shared.login.switched(user, self.click.client());
+        shared.login.recorder.switched(user, self.click.client());
         if self.lease.ready().await.is_err() {
             self.lease = self.proxy.upstream.connect().await.map_err(|error| {
                 tracing::error!(%error, "login: no connection to the hub, the link is used up");

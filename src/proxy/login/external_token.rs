@@ -8,7 +8,7 @@ use super::single_flight::FlightGuard;
 use super::{Answer, Click, browser_checks};
 use crate::audit::Client;
 use crate::login::login_token::LoginToken;
-use crate::login::{Asked, Refusal, RefusalReason};
+use crate::login::{RedeemRequest, Refusal, RefusalReason};
 use crate::proxy::validate::Rejection;
 use crate::proxy::{Proxy, hub_session};
 
@@ -18,17 +18,17 @@ pub async fn run(
     proxy: &Proxy,
     click: &Click,
     token: &LoginToken,
-    asked: Asked<'_>,
+    asked: RedeemRequest<'_>,
     turn: FlightGuard,
 ) -> Result<(FlightGuard, bool), Answer> {
     let login = &proxy.shared.login;
-    match login.must_exchange(token).await {
+    match login.redeemer.must_exchange(token).await {
         Ok(true) => {}
         Ok(false) => return Ok((turn, false)),
         Err(error) => return Err(refuse(proxy, click, asked.next, &error.into()).await),
     }
     // Each exchange costs an app a question.
-    if let Some(wait) = login.must_wait(click.origin.client) {
+    if let Some(wait) = login.redeemer.must_wait(click.origin.client) {
         return Err(Ok(too_many_tries(proxy, click, wait)));
     }
     if login.rules().require_state {
@@ -65,9 +65,9 @@ async fn exchanged(
     let shutdown = proxy.shared.shutdown.clone();
     shutdown.spawn(async move {
         let client = Client { address: Some(address), request_id: request_id.as_deref() };
-        let exchanged = proxy.shared.login.exchange(&token, client).await;
+        let exchanged = proxy.shared.login.redeemer.exchange(&token, client).await;
         // The turn ends here if nobody takes it.
         let _taken = done.send(exchanged.map(|()| turn));
     });
-    outcome.await.unwrap_or_else(|_| Err(Refusal::Link { reason: RefusalReason::Unknown, link: None }))
+    outcome.await.unwrap_or_else(|_| Err(Refusal::unknown()))
 }

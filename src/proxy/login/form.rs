@@ -34,7 +34,7 @@ pub async fn answer(proxy: &Proxy, context: RequestContext) -> Answer {
     let (upgrade, origin) = (context.has_upgrade, context.origin);
     let (parts, incoming) = (*context.request).into_parts();
     let body = collect(incoming, FORM_BYTES_MAX, proxy.shared.rules.body_stall).await?;
-    let parameter = &proxy.shared.login.rules().parameter;
+    let parameter = &proxy.shared.token_rules.parameter;
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let text = String::from_utf8_lossy(&body);
     let form = LoginQuery::parse(&text, parameter).map_err(|_| Rejection::LoginQuery)?;
@@ -92,7 +92,7 @@ async fn pass_form(proxy: &Proxy, mut request: Request<RequestBody>) -> Answer {
 /// Another site's form: the browser withholds its SameSite cookies from a cross-site POST, so who is logged in cannot
 /// be known. The token waits in a cookie for the GET that the 303 brings, which has the cookies.
 fn hand_over(proxy: &Proxy, token: &str, next: Option<&str>, others: &str) -> Answer {
-    let rules = proxy.shared.login.rules();
+    let rules = &proxy.shared.token_rules;
     // The GET would refuse it; and no token may stand in a redirect.
     if next.is_some_and(|next| rules.parameter.mentions(next)) {
         return Err(Rejection::Next.into());
@@ -106,7 +106,7 @@ fn hand_over(proxy: &Proxy, token: &str, next: Option<&str>, others: &str) -> An
         format!("{}?{}", rules.login_path, query.join("&"))
     };
     // Only a token's own characters may enter a cookie.
-    if proxy.shared.login.present(token).is_none() {
+    if proxy.shared.login.redeemer.parse(token).is_none() {
         return Err(Rejection::LoginForm.into());
     }
     let mut answer = plain(StatusCode::SEE_OTHER);

@@ -27,7 +27,7 @@ use crate::audit::Client;
 use crate::config::Confirm;
 use crate::login::next::{Next, form_decode};
 use crate::login::query::LoginQuery;
-use crate::login::{Asked, Refusal, RefusalReason};
+use crate::login::{RedeemRequest, Refusal};
 use crate::token::{OpaqueToken, State};
 
 pub(super) use browser_checks::is_navigation;
@@ -75,7 +75,7 @@ impl Click {
 
 /// Answers a request for the login path.
 pub(super) async fn answer(proxy: &Proxy, mut context: RequestContext) -> Answer {
-    let parameter = &proxy.shared.login.rules().parameter;
+    let parameter = &proxy.shared.token_rules.parameter;
     let query = context.request.uri().query().unwrap_or_default().to_owned();
     let parsed = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery);
     match *context.request.method() {
@@ -88,7 +88,7 @@ pub(super) async fn answer(proxy: &Proxy, mut context: RequestContext) -> Answer
             let query = parsed?;
             // What no token looks like is not ours: somebody planted it, and it must not stand before the hub's login.
             let in_cookie = cookies::handed_over(context.request.headers())
-                .filter(|text| proxy.shared.login.present(text).is_some());
+                .filter(|text| proxy.shared.login.redeemer.parse(text).is_some());
             let handed_over = in_cookie.is_some();
             let Some(token) = query.token.map(token_text).or(in_cookie) else {
                 return without_token::answer(proxy, context, query.next).await;
@@ -145,8 +145,8 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Some(Some(next)) => Some(next),
         None => None,
     };
-    let Some(token) = login.present(&click.token) else {
-        let refusal = Refusal::Link { reason: RefusalReason::Unknown, link: None };
+    let Some(token) = login.redeemer.parse(&click.token) else {
+        let refusal = Refusal::unknown();
         return refuse(proxy, &click, None, &refusal).await;
     };
     let turn = match single_flight::take(proxy, &click, &token).await {
@@ -154,7 +154,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
         Taken::Answer(answer) => return Ok(answer),
         Taken::TooLate => None,
     };
-    let asks = Asked { next: asked.as_deref(), states: &click.states, by_app: false };
+    let asks = RedeemRequest { next: asked.as_deref(), states: &click.states, by_app: false };
     let (turn, unnamed) = match turn {
         None => (None, false),
         Some(turn) => match external_token::run(proxy, &click, &token, asks, turn).await {
@@ -163,7 +163,7 @@ async fn redeem(proxy: &Proxy, click: Click) -> Answer {
             Err(answer) => return answer,
         },
     };
-    let offer = match login.validate(&token, asks).await {
+    let offer = match login.redeemer.validate(&token, asks).await {
         Ok(offer) => offer,
         Err(refusal) => {
             // There is nothing to take turns for any more, and this may wait.

@@ -7,7 +7,8 @@ use hyper::{Response, StatusCode};
 
 use super::responses::{location, page, plain};
 use super::{Answer, Click, execute, form, relay};
-use crate::login::{LoginService, Refusal, RefusalReason};
+use crate::audit::AuditReason;
+use crate::login::{LoginServices, Refusal, RefusalReason};
 use crate::pages::{Format, Page, Refused};
 use crate::proxy::upstream::ResponseBody;
 use crate::proxy::validate::Rejection;
@@ -21,7 +22,7 @@ const ASK_AGAIN_SECONDS: u64 = 2;
 
 /// A refusal that is not in the audit yet. It gets there when this is dropped, also because the browser has gone.
 struct AuditGuard<'a> {
-    login: &'a LoginService,
+    login: &'a LoginServices,
     refusal: &'a Refusal,
     click: &'a Click,
     is_none: bool,
@@ -37,7 +38,7 @@ impl AuditGuard<'_> {
 impl Drop for AuditGuard<'_> {
     fn drop(&mut self) {
         if !self.is_none {
-            self.login.refused(self.refusal, self.click.client());
+            self.login.recorder.refused(self.refusal, self.click.client());
         }
     }
 }
@@ -48,7 +49,7 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
     let record = AuditGuard { login, refusal, click, is_none: false };
     match refusal {
         Refusal::Link { reason, link: Some(link) }
-            if (*reason == RefusalReason::Used && login.is_within_grace(link))
+            if (*reason == RefusalReason::Used && login.redeemer.is_within_grace(link))
                 || *reason == RefusalReason::Bound =>
         {
             // Boxed, as all that is rare on a login's way: it must not make the state of every login larger.
@@ -69,8 +70,8 @@ pub async fn refuse(proxy: &Proxy, click: &Click, asked: Option<&str>, refusal: 
         Refusal::Link { .. } | Refusal::Next { .. } | Refusal::Store(_) => {}
     }
     if matches!(refusal, Refusal::Link { reason: RefusalReason::Unknown, .. }) {
-        login.unknown_from(click.origin.client);
-        if let Some(wait) = login.must_wait(click.origin.client) {
+        login.redeemer.count_unknown(click.origin.client);
+        if let Some(wait) = login.redeemer.must_wait(click.origin.client) {
             record.forget();
             return form::take_back(proxy, click, too_many_tries(proxy, click, wait));
         }
@@ -111,18 +112,21 @@ fn may_be_let_on(proxy: &Proxy, click: &Click, refusal: &Refusal) -> bool {
     let is_page = matches!(click.wishes.format(), Format::Html(_));
     // Only an address that has the token in it is worth asking for again.
     let is_link = !click.confirmed && !click.handed_over;
-    is_page && is_link && login.is_within_grace(link) && login.was_used_within(link, AT_ONCE)
+    is_page
+        && is_link
+        && login.redeemer.is_within_grace(link)
+        && login.redeemer.was_used_within(link, AT_ONCE)
 }
 
 /// The page of a hub that is not to be had; `link` stays as it is.
 pub fn hub_down(proxy: &Proxy, click: &Click, link: Option<&Link>) -> Response<ResponseBody> {
-    proxy.shared.login.refused_for("hub_unavailable", link, click.client());
+    proxy.shared.login.recorder.refused_for(AuditReason::HubUnavailable, link, click.client());
     page(proxy, &Page::HubDown, click.wishes.format())
 }
 
 /// An address that has brought too many unknown tokens waits.
 pub fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<ResponseBody> {
-    proxy.shared.login.refused_for("too_many_tries", None, click.client());
+    proxy.shared.login.recorder.refused_for(AuditReason::TooManyTries, None, click.client());
     let mut answer = page(proxy, &Page::TooManyTries, click.wishes.format());
     // Whole seconds, and none too few (RFC 9110 § 10.2.3).
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
@@ -133,8 +137,10 @@ pub fn too_many_tries(proxy: &Proxy, click: &Click, wait: Duration) -> Response<
 /// login.
 pub fn go_on(proxy: &Proxy, click: &Click, link: &Link, asked: Option<&str>) -> Answer {
     let login = &proxy.shared.login;
-    let next = login.destination_of(link, asked).map_err(|_| Rejection::Next)?;
+    let next = login.policy().destination_of(link, asked).map_err(|_| Rejection::Next)?;
     let way = login
+        .policy()
+        .spawn_tickets
         .waiting_page(link, next.as_ref())
         .or_else(|| next.map(|next| next.as_str().to_owned()))
         .or_else(|| execute::home(proxy, &link.grant.username))

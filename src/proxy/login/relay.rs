@@ -153,7 +153,7 @@ impl RelayKey {
 /// asks for it until the click's deadline.
 pub async fn ask(proxy: &Proxy, click: &Click, link: &Link) -> Option<Response<ResponseBody>> {
     let login = &proxy.shared.login;
-    if !login.was_used_within(link, longest(proxy)) {
+    if !login.redeemer.was_used_within(link, longest(proxy)) {
         return None;
     }
     let relay = login.store().relay()?;
@@ -165,7 +165,7 @@ pub async fn ask(proxy: &Proxy, click: &Click, link: &Link) -> Option<Response<R
         if let Some(sealed) = seen.sealed {
             return key.open(&sealed);
         }
-        let may_begin = !was_under_way && login.was_used_within(link, FIRST_WORD);
+        let may_begin = !was_under_way && login.redeemer.was_used_within(link, FIRST_WORD);
         if !(seen.under_way || may_begin) || Instant::now() + pause > click.deadline {
             return None;
         }

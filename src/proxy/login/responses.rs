@@ -21,7 +21,7 @@ pub fn confirm_page(
     next: Option<&str>,
     other: Option<&str>,
 ) -> Response<ResponseBody> {
-    let rules = proxy.shared.login.rules();
+    let rules = &proxy.shared.token_rules;
     let action = if click.others.is_empty() {
         rules.login_path.clone()
     } else {

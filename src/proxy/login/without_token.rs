@@ -26,7 +26,7 @@ pub async fn answer(proxy: &Proxy, context: RequestContext, next: Option<&str>) 
                     {
                         let next = next.and_then(form_decode);
                         // A bad one would only be refused when the app asks for the link.
-                        let next = next.filter(|next| proxy.shared.login.rules().next.check(next).is_ok());
+                        let next = next.filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
                         state_cookie::send_to_app(proxy, app_url, headers, next.as_deref())
                     }
                     Some(_) | None => Ok(page(proxy, &Page::NoToken, context.format())),

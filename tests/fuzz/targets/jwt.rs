@@ -15,7 +15,7 @@ use hublatch::clock::{Clock as _, SystemClock};
 use hublatch::config::{App, Jwt, JwtAlgorithm, JwtKeys, load_str};
 use hublatch::login::jwt::JwtIssuers;
 use hublatch::login::login_token::{TokenKind, LoginToken};
-use hublatch::login::service::Services;
+use hublatch::login::ApplicationClient;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
@@ -43,7 +43,7 @@ static SIGNATORIES: LazyLock<JwtIssuers> = LazyLock::new(|| {
         algorithms: vec![JwtAlgorithm::EdDsa],
     };
     let app = App { jwt: Some(jwt), ..App::clone(&config.apps[0]) };
-    JwtIssuers::new(&[Arc::new(app)], Arc::new(Services::default()))
+    JwtIssuers::new(&[Arc::new(app)], Arc::new(ApplicationClient::default()))
 });
 
 fn signed(header: &str, claims: &str) -> String {

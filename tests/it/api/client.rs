@@ -13,7 +13,7 @@ use hublatch::audit::Client;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{self, Config};
 use hublatch::hub::{HubClient, HubProbe};
-use hublatch::login::{Asked, LoginService, Parts};
+use hublatch::login::{Dependencies, LoginServices, RedeemRequest};
 use hublatch::metrics::Metrics;
 use hublatch::reloads::Reloads;
 use hublatch::shutdown::Shutdown;
@@ -86,7 +86,7 @@ pub fn config_before(url: &str, more: &str) -> Config {
 /// An API and what it stands on.
 pub struct TestApi {
     pub api: Api,
-    pub login: Arc<LoginService>,
+    pub login: Arc<LoginServices>,
     pub clock: Arc<ManualClock>,
     pub shutdown: Shutdown,
     /// How often the hub was asked for a sign of life.
@@ -127,15 +127,15 @@ impl TestApi {
         let shutdown = Shutdown::new();
         let probes = Arc::new(AtomicUsize::new(0));
         let reloads = Arc::new(Reloads::new(clock.now().wall));
-        let parts = Parts {
-            store: Arc::clone(&store),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            random: Arc::new(SystemRandom::new()),
-            audit: Arc::new(Audit::new(Box::new(Sink(Arc::clone(&audit))))),
-            metrics: Arc::clone(&metrics),
-            hub: Arc::new(HubClient::new(&config, Arc::clone(&metrics)).unwrap()),
-        };
-        let login = Arc::new(LoginService::new(&config, parts).unwrap());
+        let hub_client = Arc::new(HubClient::new(&config, Arc::clone(&metrics)).unwrap());
+        let dependencies = Dependencies::new(
+            Arc::clone(&store),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Arc::new(SystemRandom::new()),
+            Arc::new(Audit::new(Box::new(Sink(Arc::clone(&audit))))),
+            Arc::clone(&metrics),
+        );
+        let login = Arc::new(LoginServices::new(&config, hub_client, dependencies).unwrap());
         let counted = Arc::clone(&probes);
         let status = Arc::new(Status {
             store,
@@ -163,8 +163,8 @@ impl TestApi {
     /// Redeems the link's token as the proxy does.
     pub async fn redeem(&self, link: &Value) {
         let token = OpaqueToken::parse(link["login_token"].as_str().unwrap()).unwrap();
-        let offer = self.login.offer(&token, Asked::default()).await.unwrap();
-        let _user = self.login.redeem(offer, Client::default()).await.unwrap();
+        let offer = self.login.redeemer.validate_opaque(&token, RedeemRequest::default()).await.unwrap();
+        let _user = self.login.redeemer.consume(offer, Client::default()).await.unwrap();
     }
 
     /// The link's status, as the portal sees it.

@@ -72,6 +72,13 @@ async fn a_link_that_asks_first_is_not_consumed_where_nobody_can_be_asked() {
     let reply = exchange(&api, &link).await;
     assert_eq!((reply.status, reply.code()), (403, "confirm_required"));
     assert_eq!(api.status(&link).await, "pending");
+    let audit = api.audit();
+    let refused: Value = serde_json::from_str(audit.lines().last().unwrap()).unwrap();
+    assert_eq!((&refused["event"], &refused["reason"]), (&json!("refused"), &json!("confirm_required")));
+    assert_eq!(
+        (&refused["id"], &refused["app"], &refused["username"]),
+        (&link["id"], &json!("portal"), &json!("alice"))
+    );
 
     let mut always = config();
     always.login.confirm = Confirm::Always;

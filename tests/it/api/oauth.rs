@@ -99,7 +99,7 @@ async fn login_token(api: &TestApi) -> String {
 /// Whether the token could still log its user in.
 async fn is_live(api: &TestApi, token: &str) -> bool {
     let token = hublatch::token::OpaqueToken::parse(token).unwrap();
-    api.login.offer(&token, hublatch::login::Asked::default()).await.is_ok()
+    api.login.redeemer.validate_opaque(&token, hublatch::login::RedeemRequest::default()).await.is_ok()
 }
 
 fn error_of(reply: &Reply) -> (u16, &str) {

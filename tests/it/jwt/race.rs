@@ -8,7 +8,7 @@ use hublatch::audit::Audit;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{Config, load_str};
 use hublatch::hub::HubClient;
-use hublatch::login::{Asked, LoginService, Parts, Refusal, RefusalReason};
+use hublatch::login::{Dependencies, LoginServices, RedeemRequest, Refusal, RefusalReason};
 use hublatch::metrics::Metrics;
 use hublatch::store::{MemoryStore, TokenStore};
 use serde_json::json;
@@ -19,16 +19,16 @@ use crate::support::proxy::standing_clock;
 const TOKENS: usize = 200;
 const REDEEMERS: usize = 8;
 
-fn replica(config: &Config, store: &Arc<dyn TokenStore>, clock: &Arc<ManualClock>) -> LoginService {
-    let parts = Parts {
-        store: Arc::clone(store),
-        clock: Arc::clone(clock) as Arc<dyn Clock>,
-        random: Arc::new(SystemRandom::new()),
-        audit: Arc::new(Audit::new(Box::new(std::io::sink()))),
-        metrics: Arc::new(Metrics::new()),
-        hub: Arc::new(HubClient::new(config, Arc::default()).expect("a client")),
-    };
-    LoginService::new(config, parts).expect("a service")
+fn replica(config: &Config, store: &Arc<dyn TokenStore>, clock: &Arc<ManualClock>) -> LoginServices {
+    let hub = Arc::new(HubClient::new(config, Arc::default()).expect("a client"));
+    let dependencies = Dependencies::new(
+        Arc::clone(store),
+        Arc::clone(clock) as Arc<dyn Clock>,
+        Arc::new(SystemRandom::new()),
+        Arc::new(Audit::new(Box::new(std::io::sink()))),
+        Arc::new(Metrics::new()),
+    );
+    LoginServices::new(config, hub, dependencies).expect("a service")
 }
 
 fn config(signer: &Signer) -> Config {
@@ -43,10 +43,10 @@ fn config(signer: &Signer) -> Config {
 }
 
 /// Whether the token admitted this caller.
-async fn redeem(service: &LoginService, token: &str) -> bool {
-    let token = service.present(token).expect("a token");
-    let refusal = match service.validate(&token, Asked::default()).await {
-        Ok(offer) => match service.redeem(offer, hublatch::audit::Client::default()).await {
+async fn redeem(service: &LoginServices, token: &str) -> bool {
+    let token = service.redeemer.parse(token).expect("a token");
+    let refusal = match service.redeemer.validate(&token, RedeemRequest::default()).await {
+        Ok(offer) => match service.redeemer.consume(offer, hublatch::audit::Client::default()).await {
             Ok(_user) => return true,
             Err(refusal) => refusal,
         },
@@ -102,10 +102,11 @@ fn a_full_store_admits_nobody_and_forgets_no_burnt_token() {
     for token in &tokens[..3] {
         assert!(runtime.block_on(redeem(&service, token)));
     }
-    let last = service.present(&tokens[3]).expect("a token");
-    let offer = runtime.block_on(service.validate(&last, Asked::default())).expect("an offer");
+    let last = service.redeemer.parse(&tokens[3]).expect("a token");
+    let offer =
+        runtime.block_on(service.redeemer.validate(&last, RedeemRequest::default())).expect("an offer");
     let refusal = runtime
-        .block_on(service.redeem(offer, hublatch::audit::Client::default()))
+        .block_on(service.redeemer.consume(offer, hublatch::audit::Client::default()))
         .expect_err("there is no room");
     assert!(matches!(refusal, Refusal::Store(_)), "{refusal}");
     for token in &tokens[..3] {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hublatch::audit::Client;
-use hublatch::login::{Asked, Refusal};
+use hublatch::login::{RedeemRequest, Refusal};
 
 use crate::support::faulty_store::{At, Fault, FaultyStore};
 use crate::support::proxy::standing_clock;
@@ -26,8 +26,8 @@ fn a_store_that_fails_never_makes_anybody_a_verified_user() {
             store.arm(at, fault);
         }
         let outcome = block_on(async {
-            let offer = login.offer(&token, Asked::default()).await?;
-            login.redeem(offer, Client::default()).await
+            let offer = login.redeemer.validate_opaque(&token, RedeemRequest::default()).await?;
+            login.redeemer.consume(offer, Client::default()).await
         });
         if is_sound {
             assert_eq!(outcome.expect("the one success").username().as_str(), "alice");
@@ -45,11 +45,12 @@ fn a_token_whose_take_was_not_answered_is_gone_if_it_was_taken_and_good_if_it_wa
         let store = Arc::new(FaultyStore::new());
         let login = service(&store, &standing_clock(), "name = \"portal\"", "");
         let token = issue(&login, "alice", None);
-        let offer = block_on(login.offer(&token, Asked::default())).expect("a pending link");
+        let offer = block_on(login.redeemer.validate_opaque(&token, RedeemRequest::default()))
+            .expect("a pending link");
         store.arm(At::Each("consume"), fault);
-        assert!(block_on(login.redeem(offer, Client::default())).is_err(), "good: {good}");
+        assert!(block_on(login.redeemer.consume(offer, Client::default())).is_err(), "good: {good}");
         store.heal();
-        let outcome = block_on(login.offer(&token, Asked::default()));
+        let outcome = block_on(login.redeemer.validate_opaque(&token, RedeemRequest::default()));
         assert_eq!(outcome.is_ok(), good, "{outcome:?}");
     }
 }

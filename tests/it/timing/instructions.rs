@@ -16,22 +16,22 @@ const DIFFERENCE_MAX: f64 = 20.0;
 const WORKLOAD: &str = "timing::instructions::the_look_ups_that_are_counted";
 
 #[inline(never)]
-fn counted_near(login: &LoginService, guesses: &[Guess]) {
+fn counted_near(login: &LoginServices, guesses: &[Guess]) {
     guesses.iter().for_each(|guess| look_up(login, guess.text()));
 }
 
 #[inline(never)]
-fn counted_far(login: &LoginService, guesses: &[Guess]) {
+fn counted_far(login: &LoginServices, guesses: &[Guess]) {
     guesses.iter().for_each(|guess| look_up(login, guess.text()));
 }
 
 #[inline(never)]
-fn leaky_near(login: &LoginService, live: &OpaqueToken, guesses: &[Guess]) {
+fn leaky_near(login: &LoginServices, live: &OpaqueToken, guesses: &[Guess]) {
     guesses.iter().for_each(|guess| leak(login, live, guess.text()));
 }
 
 #[inline(never)]
-fn leaky_far(login: &LoginService, live: &OpaqueToken, guesses: &[Guess]) {
+fn leaky_far(login: &LoginServices, live: &OpaqueToken, guesses: &[Guess]) {
     guesses.iter().for_each(|guess| leak(login, live, guess.text()));
 }
 

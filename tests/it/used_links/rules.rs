@@ -3,7 +3,7 @@
 use super::*;
 use hublatch::audit::Client;
 use hublatch::hub::HubClient;
-use hublatch::login::{Asked, Caller};
+use hublatch::login::{Caller, RedeemRequest};
 
 /// A login service under other rules, over the same store and clock: what a restart with another file would be, were
 /// the store a lasting one.
@@ -12,7 +12,7 @@ pub fn service(
     clock: &Arc<ManualClock>,
     app: &str,
     login: &str,
-) -> LoginService {
+) -> LoginServices {
     let digits = "ab".repeat(32);
     let text = format!(
         "[public]\nurl = \"http://hub.test\"\n[hub]\nurl = \"http://127.0.0.1:8400\"\n[login]\n{login}\n\
@@ -20,15 +20,15 @@ pub fn service(
     );
     let config =
         config::load_str(&text, Path::new("hublatch.toml"), []).unwrap_or_else(|faults| panic!("{faults}"));
-    let parts = Parts {
-        store: Arc::clone(store) as Arc<dyn TokenStore>,
-        clock: Arc::clone(clock) as Arc<dyn hublatch::clock::Clock>,
-        random: Arc::new(SystemRandom::new()),
-        audit: Arc::new(Audit::new(Box::new(std::io::sink()))),
-        metrics: Arc::new(Metrics::new()),
-        hub: Arc::new(HubClient::new(&config, Arc::default()).expect("a client")),
-    };
-    LoginService::new(&config, parts).expect("a URL")
+    let hub = Arc::new(HubClient::new(&config, Arc::default()).expect("a client"));
+    let dependencies = Dependencies::new(
+        Arc::clone(store) as Arc<dyn TokenStore>,
+        Arc::clone(clock) as Arc<dyn hublatch::clock::Clock>,
+        Arc::new(SystemRandom::new()),
+        Arc::new(Audit::new(Box::new(std::io::sink()))),
+        Arc::new(Metrics::new()),
+    );
+    LoginServices::new(&config, hub, dependencies).expect("a URL")
 }
 
 /// Runs `future` to its end on this thread.
@@ -36,9 +36,9 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
-pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> OpaqueToken {
-    let app = login.apps().by_name("portal").expect("the app");
-    let order = Order {
+pub fn issue(login: &LoginServices, username: &str, next: Option<&str>) -> OpaqueToken {
+    let app = login.policy().applications.by_name("portal").expect("the app");
+    let order = IssueRequest {
         username: username.to_owned(),
         destination: next.map_or(Destination::HubDecides, |next| Destination::Next(next.to_owned())),
         expires_in: None,
@@ -50,8 +50,8 @@ pub fn issue(login: &LoginService, username: &str, next: Option<&str>) -> Opaque
         launch: false,
     };
     let caller = Caller { app, key: None };
-    let drafts = login.prepare(&caller, vec![order]).expect("a draft");
-    block_on(login.issue(&caller.app, drafts, None, None)).expect("a link").remove(0).login_token
+    let drafts = login.issuer.prepare(&caller, vec![order]).expect("a draft");
+    block_on(login.issuer.issue(&caller.app, drafts, None, None)).expect("a link").remove(0).login_token
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_rules_of_today_decide_and_not_those_at_issue() {
     ] {
         let token = issue(&before, "alice", None);
         let after = service(&store, &clock, app, login);
-        match block_on(after.offer(&token, Asked::default())) {
+        match block_on(after.redeemer.validate_opaque(&token, RedeemRequest::default())) {
             Ok(_) => assert!(allowed, "{app} {login}"),
             Err(Refusal::Link { reason: RefusalReason::NotAllowed, .. }) => {
                 assert!(!allowed, "{app} {login}")
@@ -77,9 +77,13 @@ fn the_rules_of_today_decide_and_not_those_at_issue() {
             Err(other) => panic!("{app} {login}: {other}"),
         }
         // Looking costs nothing.
-        let offer = block_on(before.offer(&token, Asked::default())).expect("it is still pending");
+        let offer = block_on(before.redeemer.validate_opaque(&token, RedeemRequest::default()))
+            .expect("it is still pending");
         assert_eq!(
-            block_on(before.redeem(offer, Client::default())).expect("its one success").username().as_str(),
+            block_on(before.redeemer.consume(offer, Client::default()))
+                .expect("its one success")
+                .username()
+                .as_str(),
             "alice"
         );
     }
@@ -100,12 +104,17 @@ fn a_next_that_the_rules_of_today_do_not_allow_is_refused_and_uses_nothing_up() 
         (None, None, true),
     ] {
         let token = issue(&before, "alice", granted);
-        match block_on(after.offer(&token, Asked { next: asked, ..Asked::default() })) {
+        match block_on(
+            after.redeemer.validate_opaque(&token, RedeemRequest { next: asked, ..RedeemRequest::default() }),
+        ) {
             Ok(_) => assert!(allowed, "{granted:?} {asked:?}"),
             Err(Refusal::Next { .. }) => assert!(!allowed, "{granted:?} {asked:?}"),
             Err(other) => panic!("{granted:?} {asked:?}: {other}"),
         }
-        assert!(block_on(before.offer(&token, Asked::default())).is_ok(), "{granted:?} {asked:?}: used up");
+        assert!(
+            block_on(before.redeemer.validate_opaque(&token, RedeemRequest::default())).is_ok(),
+            "{granted:?} {asked:?}: used up"
+        );
     }
 }
 
@@ -114,17 +123,18 @@ fn an_offer_that_outlives_its_link_is_worth_nothing() {
     let (store, clock) = (Arc::new(MemoryStore::new(100)), standing_clock());
     let login = service(&store, &clock, "name = \"portal\"", "");
     let token = issue(&login, "alice", None);
-    let offers: Vec<_> =
-        (0..3).map(|_| block_on(login.offer(&token, Asked::default())).expect("pending")).collect();
+    let offers: Vec<_> = (0..3)
+        .map(|_| block_on(login.redeemer.validate_opaque(&token, RedeemRequest::default())).expect("pending"))
+        .collect();
     let outcomes: Vec<_> =
-        offers.into_iter().map(|offer| block_on(login.redeem(offer, Client::default()))).collect();
+        offers.into_iter().map(|offer| block_on(login.redeemer.consume(offer, Client::default()))).collect();
     assert!(outcomes[0].is_ok());
     for outcome in &outcomes[1..] {
         assert!(matches!(outcome, Err(Refusal::Link { reason: RefusalReason::Used, .. })), "{outcome:?}");
     }
     let late = issue(&login, "alice", None);
-    let offer = block_on(login.offer(&late, Asked::default())).expect("pending");
+    let offer = block_on(login.redeemer.validate_opaque(&late, RedeemRequest::default())).expect("pending");
     clock.advance(Duration::from_secs(30));
-    let outcome = block_on(login.redeem(offer, Client::default()));
+    let outcome = block_on(login.redeemer.consume(offer, Client::default()));
     assert!(matches!(outcome, Err(Refusal::Link { reason: RefusalReason::Expired, .. })), "{outcome:?}");
 }

@@ -10,41 +10,41 @@ use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use url::Url;
 
 /// How long a service may take for its whole answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest answer that is read.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 /// A service has not answered, or not as it should.
 #[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
+pub enum ApplicationError {
     /// No answer, or not all of it, in time.
     #[error("{0}")]
-    NoAnswer(String),
+    NoResponse(String),
     /// More than anybody would have to say.
-    #[error("the answer is larger than {ANSWER_BYTES_MAX} bytes")]
+    #[error("the answer is larger than {RESPONSE_BYTES_MAX} bytes")]
     TooLarge,
 }
 
-impl From<reqwest::Error> for ServiceError {
+impl From<reqwest::Error> for ApplicationError {
     fn from(error: reqwest::Error) -> Self {
         // Without the URL, which an operator may have put a secret into; with the cause, which says what is wrong.
         let error = error.without_url();
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self::NoAnswer(format!("{error}{cause}"))
+        Self::NoResponse(format!("{error}{cause}"))
     }
 }
 
-/// Asks.
+/// Asks the services of apps.
 #[derive(Debug, Default)]
-pub struct Services {
+pub struct ApplicationClient {
     // Made when it is first wanted: it reads the system's certificates.
     client: OnceLock<Client>,
 }
 
-impl Services {
+impl ApplicationClient {
     /// What a GET of `url` answers.
-    pub async fn get(&self, url: &Url) -> Result<(StatusCode, BytesMut), ServiceError> {
-        whole(self.client()?.get(url.clone())).await
+    pub async fn get(&self, url: &Url) -> Result<(StatusCode, BytesMut), ApplicationError> {
+        send(self.client()?.get(url.clone())).await
     }
 
     /// What a POST of `json` to `url` answers.
@@ -52,11 +52,11 @@ impl Services {
         &self,
         url: &Url,
         json: &(impl serde::Serialize + Sync),
-    ) -> Result<(StatusCode, BytesMut), ServiceError> {
-        whole(self.client()?.post(url.clone()).json(json)).await
+    ) -> Result<(StatusCode, BytesMut), ApplicationError> {
+        send(self.client()?.post(url.clone()).json(json)).await
     }
 
-    fn client(&self) -> Result<&Client, ServiceError> {
+    fn client(&self) -> Result<&Client, ApplicationError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -64,7 +64,7 @@ impl Services {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .pool_max_idle_per_host(0)
             .user_agent(concat!("hublatch/", env!("CARGO_PKG_VERSION")))
             .build()?;
@@ -72,14 +72,14 @@ impl Services {
     }
 }
 
-async fn whole(request: RequestBuilder) -> Result<(StatusCode, BytesMut), ServiceError> {
-    let mut answer = request.send().await?;
+async fn send(request: RequestBuilder) -> Result<(StatusCode, BytesMut), ApplicationError> {
+    let mut response = request.send().await?;
     let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(ServiceError::TooLarge);
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
+            return Err(ApplicationError::TooLarge);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok((answer.status(), body))
+    Ok((response.status(), body))
 }

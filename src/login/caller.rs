@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::LoginService;
 use crate::config::App;
 use crate::hub::{HubError, Kind};
 use crate::token::KeyId;
@@ -18,7 +17,7 @@ pub struct Caller {
 
 /// Why a key is nobody's.
 #[derive(Debug, thiserror::Error)]
-pub enum NoIssuer {
+pub enum AuthenticationError {
     /// It is no app's, and the hub does not know it.
     #[error("this key is not known")]
     Unknown,
@@ -33,20 +32,4 @@ pub enum NoIssuer {
     /// The hub does not say.
     #[error(transparent)]
     Hub(#[from] HubError),
-}
-
-impl LoginService {
-    /// The app whose key, or the owner whose hub token, `key` is.
-    pub async fn authenticate(&self, key: &str) -> Result<Caller, NoIssuer> {
-        if let Some(caller) = self.apps.authenticate(key) {
-            return Ok(caller);
-        }
-        let (Some(owners), Some(checks)) = (self.apps.owners(), &self.checks) else {
-            return Err(NoIssuer::Unknown);
-        };
-        let owner = checks.owner(key).await?.ok_or(NoIssuer::Unknown)?;
-        let app = owners.app_of(&owner);
-        let app = app.ok_or_else(|| NoIssuer::NotListed { kind: owner.kind, name: owner.name.clone() })?;
-        Ok(Caller { app, key: None })
-    }
 }

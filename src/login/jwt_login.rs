@@ -1,0 +1,125 @@
+//! Logins by a token that an app has signed: its `jti` is put into the replay cache when it is redeemed.
+//!
+//! A memory that a restart or a failover has emptied knows nothing of what was consumed before, so a token that may be
+//! older than the store's memory is refused, also when that memory was lost while it was being consumed.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SecureRandom;
+use jiff::Timestamp;
+
+use super::dependencies::Dependencies;
+use super::issue_request::fits_a_header;
+use super::jwt::{Claims, JwtIssuer, Unverified};
+use super::policy::Policy;
+use super::refusal::{Refusal, RefusalReason};
+use super::replay_cache::ReplayCache;
+use crate::clock::{Clock, Moment};
+use crate::config::Scope;
+use crate::store::{Link, LinkStatus, StoreError};
+use crate::token::{LinkId, LoginGrant, State, TokenDigest};
+
+/// Turns tokens that apps have signed into links.
+pub(super) struct JwtLogin {
+    replay_cache: Arc<ReplayCache>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom + Send + Sync>,
+    started: Moment,
+}
+
+impl JwtLogin {
+    /// Consumed tokens are kept in `replay_cache`.
+    pub(super) fn new(replay_cache: Arc<ReplayCache>, dependencies: &Dependencies) -> Self {
+        let Dependencies { clock, random, started, .. } = dependencies.clone();
+        Self { replay_cache, clock, random, started }
+    }
+
+    /// The link that `token` stands for, as it stands: used, if its `jti` is in the replay cache.
+    pub(super) async fn link(&self, policy: &Policy, token: &str) -> Result<Link, Refusal> {
+        let now = self.clock.now();
+        let (issuer, claims) = match policy.jwt_issuers.verify(token, now).await {
+            Ok(verified) => verified,
+            Err(Unverified::Bad(why)) => {
+                tracing::debug!(why, "login: a signed token is refused");
+                return Err(Refusal::unknown());
+            }
+            Err(Unverified::Signed { app, why }) => {
+                log_refusal(&app, why);
+                return Err(Refusal::unknown());
+            }
+            Err(Unverified::Keys(error)) => return Err(StoreError::Unavailable(error.to_string()).into()),
+        };
+        let mut link = self.link_of(policy, issuer, &claims)?;
+        if let Some(consumed) = self.replay_cache.find(link.digest, now).await? {
+            link.id = consumed.id;
+            link.status = LinkStatus::Used;
+            link.used_at = Some(consumed.issued.wall);
+        } else if self.is_over(&claims, now) || claims.may_precede(self.replay_cache.remembers_since()) {
+            link.status = LinkStatus::Expired;
+        } else if claims.is_early(now.wall) {
+            log_refusal(&issuer.app.name, "its time has not come: iat or nbf is in the future");
+            return Err(Refusal::unknown());
+        }
+        Ok(link)
+    }
+
+    /// Consumes the token of `link`: of all callers everywhere, one succeeds.
+    ///
+    /// `since`: how far the store's memory went back when the token was judged.
+    pub(super) async fn consume(&self, link: &Link, since: Timestamp) -> Result<(), Refusal> {
+        self.replay_cache.consume(link).await?;
+        if self.replay_cache.remembers_since() != since {
+            // Another server stands in its place by now, and may not know of an earlier login.
+            return Err(StoreError::Unavailable("its memory was lost in a failover".to_owned()).into());
+        }
+        Ok(())
+    }
+
+    /// Whether the token's time is over, by the wall clock or by the time that has passed since the start: a clock that
+    /// is set back must not bring a token to life whose record is gone.
+    fn is_over(&self, claims: &Claims, now: Moment) -> bool {
+        let passed = now.monotonic.saturating_sub(self.started.monotonic);
+        claims.is_over(now.wall) || claims.is_over(self.started.plus(passed).wall)
+    }
+
+    /// The link that would have been issued for these claims.
+    fn link_of(&self, policy: &Policy, issuer: &JwtIssuer, claims: &Claims) -> Result<Link, Refusal> {
+        let refused = |reason| Refusal::of_link(reason, None);
+        let now = self.clock.now();
+        let username = policy.rules.usernames.parse(&claims.sub);
+        let username = username.map_err(|_| refused(RefusalReason::NotAllowed))?;
+        let state = match claims.state.as_deref().map(State::parse) {
+            None => None,
+            Some(Some(state)) => Some(state),
+            Some(None) => {
+                log_refusal(&issuer.app.name, "the state is none of ours");
+                return Err(Refusal::unknown());
+            }
+        };
+        if !issuer.app.may(Scope::Issue) || !fits_a_header(claims.groups.as_deref(), None) {
+            return Err(refused(RefusalReason::NotAllowed));
+        }
+        Ok(Link {
+            id: LinkId::generate(&*self.random)
+                .map_err(|error| StoreError::Unavailable(error.to_string()))?,
+            digest: TokenDigest::of_parts(&["jwt", &claims.iss, &claims.jti]),
+            grant: LoginGrant {
+                next: claims.next.clone().filter(|next| !next.is_empty()),
+                groups: claims.groups.clone(),
+                state,
+                ..LoginGrant::new(username, issuer.app.name.clone())
+            },
+            status: LinkStatus::Pending,
+            issued: now,
+            // The record must be there for as long as the token would do, and a refresh may come.
+            expires: now.plus(claims.time_left(now.wall).max(policy.rules.replay_grace)),
+            used_at: None,
+            note: None,
+        })
+    }
+}
+
+/// Tells the operator what the app's developer must know. Only who has a token that the app has signed gets so far.
+fn log_refusal(app: &str, why: &'static str) {
+    tracing::info!(app, why, "login: a token that an app has signed is refused");
+}

@@ -1,0 +1,128 @@
+//! Writes what becomes of links into the audit log, and counts it.
+
+use std::sync::Arc;
+
+use super::refusal::Refusal;
+use crate::audit::{Audit, AuditReason, Client, Event, Record};
+use crate::clock::Clock;
+use crate::metrics::{Metrics, Reason, ReasonLabel};
+use crate::store::Link;
+use crate::token::{LinkId, Username};
+
+/// The audit log and the metrics of logins.
+pub struct Recorder {
+    audit: Arc<Audit>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Which link something happened to, as far as it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Subject<'a> {
+    /// Its public name.
+    pub id: Option<&'a str>,
+    /// The app that issued it.
+    pub app: Option<&'a str>,
+    /// Whom it is for.
+    pub username: Option<&'a str>,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recorder")
+    }
+}
+
+impl Recorder {
+    /// Writes to `audit` by the time of `clock`, and counts in `metrics`.
+    pub fn new(audit: Arc<Audit>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
+        Self { audit, metrics, clock }
+    }
+
+    /// A link was issued.
+    pub(super) fn issued<'a>(
+        &self,
+        subject: impl Into<Subject<'a>>,
+        client: Client<'_>,
+        reason: Option<AuditReason>,
+    ) {
+        self.metrics.links_issued.inc();
+        self.write(Event::Issued, subject.into(), client, reason);
+    }
+
+    /// A link was redeemed.
+    pub(super) fn redeemed(&self, link: &Link, client: Client<'_>) {
+        self.metrics.links_redeemed.inc();
+        self.write(Event::Redeemed, link.into(), client, None);
+    }
+
+    /// Redeeming was refused.
+    pub fn refused(&self, refusal: &Refusal, client: Client<'_>) {
+        self.refused_for(refusal.reason(), refusal.link(), client);
+    }
+
+    /// Redeeming was refused for a reason outside the life of a token.
+    pub fn refused_for(&self, reason: AuditReason, link: Option<&Link>, client: Client<'_>) {
+        let label = ReasonLabel { reason: Reason(reason.as_str()) };
+        self.metrics.links_refused.get_or_create(&label).inc();
+        self.write(Event::Refused, link.map(Subject::from).unwrap_or_default(), client, Some(reason));
+    }
+
+    /// A link was taken back.
+    pub(super) fn revoked(&self, id: &LinkId, app: &str, client: Client<'_>) {
+        self.write(
+            Event::Revoked,
+            Subject { id: Some(id.as_str()), app: Some(app), username: None },
+            client,
+            None,
+        );
+    }
+
+    /// All pending links of `app` for `username` were taken back.
+    pub(super) fn revoked_all(&self, username: &Username, app: &str, client: Client<'_>) {
+        let subject = Subject { id: None, app: Some(app), username: Some(username.as_str()) };
+        self.write(Event::Revoked, subject, client, Some(AuditReason::AllOfUser));
+    }
+
+    /// The session of another user was ended for the login of `user`.
+    pub fn switched<'a>(&self, user: impl Into<Subject<'a>>, client: Client<'_>) {
+        self.metrics.switches.inc();
+        self.write(Event::Switched, user.into(), client, None);
+    }
+
+    /// An app was given a hub token for its own.
+    pub(super) fn hub_token_issued<'a>(&self, user: impl Into<Subject<'a>>, client: Client<'_>) {
+        self.metrics.hub.tokens_issued.inc();
+        self.write(Event::TokenIssued, user.into(), client, None);
+    }
+
+    /// A hub token that an app had got was made worthless.
+    pub(super) fn hub_token_revoked<'a>(
+        &self,
+        subject: impl Into<Subject<'a>>,
+        client: Client<'_>,
+        reason: Option<AuditReason>,
+    ) {
+        self.metrics.hub.tokens_revoked.inc();
+        self.write(Event::TokenRevoked, subject.into(), client, reason);
+    }
+
+    fn write(&self, event: Event, subject: Subject<'_>, client: Client<'_>, reason: Option<AuditReason>) {
+        self.audit.write(&Record {
+            timestamp: self.clock.now().wall,
+            event,
+            id: subject.id,
+            app: subject.app,
+            username: subject.username,
+            client,
+            reason,
+        });
+    }
+}
+
+impl<'a> From<&'a Link> for Subject<'a> {
+    fn from(link: &'a Link) -> Self {
+        let (app, username) = (&*link.grant.app, link.grant.username.as_str());
+        Self { id: Some(link.id.as_str()), app: Some(app), username: Some(username) }
+    }
+}

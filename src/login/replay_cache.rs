@@ -1,0 +1,80 @@
+//! Which tokens of other makers were consumed (RFC 7519 § 4.1.7): each is good for one login, whoever asks.
+//!
+//! Consuming is one insertion under an idempotency key made of the token's digest, with a body that is random each time:
+//! of all insertions in all replicas one is new, and every other finds the key taken by another body. The record waits
+//! until the token's time is over, and a store drops nothing that waits; so the memory of a consumed token outlives it. It
+//! is kept under a name that no app can have: the API neither shows nor revokes it.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SecureRandom;
+use jiff::Timestamp;
+
+use super::dependencies::Dependencies;
+use super::refusal::{Refusal, RefusalReason};
+use crate::clock::{Clock, Moment};
+use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError, TokenStore};
+use crate::token::TokenDigest;
+
+/// What stands before an app's name where its consumed tokens are kept: ":" is in no name.
+const KEPT_BY: &str = "burnt:";
+
+/// The memory of consumed tokens.
+pub(super) struct ReplayCache {
+    store: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom + Send + Sync>,
+    started: Moment,
+}
+
+impl ReplayCache {
+    /// Remembers in the store.
+    pub(super) fn new(dependencies: &Dependencies) -> Self {
+        let Dependencies { store, clock, random, started, .. } = dependencies.clone();
+        Self { store, clock, random, started }
+    }
+
+    /// From when on it is known which tokens were consumed: the start of this process, or what the store says of itself.
+    pub(super) fn remembers_since(&self) -> Timestamp {
+        self.store.remembers_since().unwrap_or(self.started.wall)
+    }
+
+    /// The record of the token with this digest, if it was consumed.
+    pub(super) async fn find(&self, digest: TokenDigest, now: Moment) -> Result<Option<Link>, StoreError> {
+        self.store.find(digest, now).await
+    }
+
+    /// Consumes the token of `link`; refuses if it was consumed before.
+    pub(super) async fn consume(&self, link: &Link) -> Result<(), Refusal> {
+        let mut body = [0; 32];
+        self.random.fill(&mut body).map_err(|_| StoreError::Unavailable("no random bytes".to_owned()))?;
+        let kept_by = kept_by(link);
+        let key = IdempotencyKey { app: Arc::clone(&kept_by), key: link.digest.to_text(), body };
+        let mut record = link.clone();
+        record.grant.app = kept_by;
+        match self.store.insert(vec![record], Some(key), self.clock.now()).await? {
+            Inserted::New => Ok(()),
+            Inserted::Again(_) | Inserted::Ended | Inserted::OtherBody => {
+                // The race is lost: another request has used it just now.
+                let used_at = Some(self.clock.now().wall);
+                let link = Link { status: LinkStatus::Used, used_at, ..link.clone() };
+                Err(Refusal::of_link(RefusalReason::Used, Some(Box::new(link))))
+            }
+            Inserted::Full => Err(full().into()),
+        }
+    }
+
+    /// Lets the record of a consumed token go that no app owns up to.
+    pub(super) async fn forget(&self, link: &Link) -> Result<(), StoreError> {
+        self.store.revoke(&link.id, &kept_by(link), self.clock.now()).await.map(|_| ())
+    }
+}
+
+fn kept_by(link: &Link) -> Arc<str> {
+    format!("{KEPT_BY}{}", link.grant.app).into()
+}
+
+/// The store has no room: nobody is logged in.
+pub(super) fn full() -> StoreError {
+    StoreError::Unavailable("there are too many live links (store.max_tokens)".to_owned())
+}

@@ -1,0 +1,61 @@
+//! What redeeming and issuing obey, whoever the app is: from the configuration.
+
+use std::time::Duration;
+
+use super::next::{Next, NextRule};
+use super::parameter::Parameter;
+use crate::config::{Config, Confirm};
+use crate::token::{ServerName, Username, UsernameRule};
+
+/// The rules for all apps.
+#[derive(Debug)]
+pub struct Rules {
+    /// `https://hub.example.org`.
+    pub origin: String,
+    /// `{base}hub/login`.
+    pub login_path: String,
+    /// The parameter of the token.
+    pub parameter: Parameter,
+    /// What a user name is.
+    pub usernames: UsernameRule,
+    /// Where a link may lead.
+    pub next: NextRule,
+    /// The default life of a token.
+    pub lifetime: Duration,
+    /// When to ask before a login.
+    pub confirm: Confirm,
+    /// How long a used link leads its user on.
+    pub replay_grace: Duration,
+    /// Whether only links that are bound to a browser work.
+    pub require_state: bool,
+    /// `{base}hub/hublatch/launch/`: where the waiting pages are. Below the hub's path, so that the hub's own cookie, which
+    /// says who somebody is, comes with each request; and with our name, which no page of the hub has.
+    pub waiting_path: String,
+    /// Whether the hub shows no pages (`hub.api_only`).
+    pub api_only: bool,
+}
+
+impl Rules {
+    /// The rules of `config`; none if its public URL is no URL, which validation has ruled out.
+    pub(super) fn new(config: &Config) -> Option<Self> {
+        let parameter = Parameter::new(&config.login.parameter);
+        Some(Self {
+            origin: config.public.url.origin.clone(),
+            login_path: config.hub.login_path(),
+            usernames: config.login.usernames.clone(),
+            next: NextRule::new(&config.public.url.origin, &config.hub.base_url, parameter.clone())?,
+            parameter,
+            lifetime: config.login.lifetime,
+            confirm: config.login.confirm,
+            replay_grace: config.login.replay_grace,
+            require_state: config.login.require_state,
+            waiting_path: format!("{}hub/hublatch/launch/", config.hub.base_url),
+            api_only: config.hub.api_only,
+        })
+    }
+
+    /// The first page of a user's default server.
+    pub fn home_of(&self, username: &Username) -> Option<Next> {
+        self.next.inside(username, &ServerName::default(), "").ok()
+    }
+}
