@@ -9,7 +9,7 @@
 //! | floor | modules | what is in them |
 //! | --- | --- | --- |
 //! | 7 | `main.rs` | the process: arguments in, exit code out |
-//! | 6 | [`cli`] | one file a command: serve, check, init, keygen, link, doctor, health |
+//! | 6 | [`cli`] | one file a command: serve, check, init, keygen, assertion, link, doctor, health |
 //! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, reloads, drains |
 //! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
 //! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |

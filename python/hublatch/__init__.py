@@ -7,6 +7,8 @@ from importlib import import_module
 
 _HOME = {
     "HublatchAuthenticator": "authenticator",
+    "HublatchBesideAuthenticator": "authenticator",
+    "beside": "authenticator",
     "HublatchProxy": "proxy",
 }
 

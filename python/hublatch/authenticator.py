@@ -8,6 +8,7 @@ the hub's port, but only hublatch can sign. The assertion is a compact JWT (RFC 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import re
@@ -16,16 +17,21 @@ import time
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jupyterhub import orm
 from jupyterhub.auth import Authenticator
-from jupyterhub.handlers import LoginHandler
+from jupyterhub.handlers import BaseHandler, LoginHandler
 from jupyterhub.handlers.base import SESSION_COOKIE_NAME
+from jupyterhub.utils import maybe_future
 from tornado import web
-from traitlets import Bool, Integer, TraitError, Unicode
+from traitlets import Bool, Integer, TraitError, Unicode, default, import_item
 
 ISSUER = "hublatch"
 ASSERTION_BYTES_MAX = 12 * 1024  # below configurable-http-proxy's 16 KiB for a whole head
 KEY_FILE_BYTES_MAX = 64 * 1024
 REMEMBERED_JTI_MAX = 100_000
+RENEW_SECONDS = 5  # between two questions for a new key, which a forged assertion can provoke
+SESSIONS_PATH = "/hublatch/sessions"
+OUR_SESSION_ID = "hl1."  # how the session ids begin that hublatch makes, which say themselves when they end
 
 PAGE_NO_LINK = (
     "This JupyterHub is entered by a link from your application. Please go back to the application and open a new link."
@@ -41,12 +47,17 @@ class Refused(Exception):
     """Why an assertion admits nobody: text for the log, never holding what the peer sent."""
 
 
-class HublatchLoginHandler(LoginHandler):
-    """The hub's login page, except that an assertion counts even when somebody is logged in already."""
+class LinkUser(dict):
+    """An authentication that an assertion has proven; by its type, so that nothing which a peer sent can look like it."""
+
+
+class LinkLogin:
+    """What is added to the hub's login page: an assertion counts, even when somebody is logged in already."""
 
     async def get(self):
-        if self.current_user and self.authenticator.assertion_header not in self.request.headers:
-            return await super().get()
+        if self.authenticator.assertion_header not in self.request.headers:
+            if self.current_user or not self.authenticator.links_only:
+                return await super().get()
         user = await self.login_user()
         if user is None:
             raise web.HTTPError(403, PAGE_NOT_ALLOWED)
@@ -57,22 +68,66 @@ class HublatchLoginHandler(LoginHandler):
         # the earlier user's server within reach of this browser, and would honour an id that somebody planted.
         current = self.get_current_user_cookie()
         if current is None or current.id != user.id:
+            given = self.get_cookie(SESSION_COOKIE_NAME, "")
             self.clear_login_cookie()
             for name in (self.hub.cookie_name, SESSION_COOKIE_NAME, "_xsrf"):
                 self.request.cookies.pop(name, None)
+            # hublatch takes the browser's own session id out of such a request. An id of this form is what it has put
+            # in its place: one that ends by itself.
+            if given.startswith(OUR_SESSION_ID) and self.authenticator.assertion_header in self.request.headers:
+                self._session_id = given
+                self.set_session_cookie()
         super().set_login_cookie(user)
+
+
+class SessionsHandler(BaseHandler):
+    """Ends every browser session of the user whom a signed call of hublatch names. Her API tokens and servers live on.
+
+    What is ended: the hub's login cookies (their id changes), and the tokens that her servers and services hold for a
+    browser session. Those ask the hub again only after minutes, so hublatch, which is told the sessions' ids, refuses
+    these at once.
+    """
+
+    def check_xsrf_cookie(self):
+        """The signature, which no page of another site can make a browser send, is better than what this checks."""
+
+    async def post(self):
+        try:
+            claims = self.authenticator.verify(self.request.headers, self.authenticator.audience + ":sessions")
+        except Refused as refused:
+            self.log.warning("hublatch: refused to end sessions for %s: %s", self.request.remote_ip, refused)
+            return self._answer(403, {"message": "the assertion is not good; the hub's log says why"})
+        user = self.find_user(claims["sub"])
+        if user is None:
+            return self._answer(404, {"message": "the hub does not know this user"})
+        user.orm_user.cookie_id = orm.new_token()
+        sessions = set()
+        for kind in (orm.APIToken, orm.OAuthCode):
+            for each in self.db.query(kind).filter(kind.user_id == user.id, kind.session_id.isnot(None)):
+                sessions.add(each.session_id)
+                self.db.delete(each)
+        self.db.commit()
+        self.log.info("hublatch: ended the sessions of %s", user.name)
+        self._answer(200, {"sessions": sorted(sessions), "ended": len(sessions)})
+
+    def _answer(self, status, model):
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps(model))
 
 
 class HublatchAuthenticator(Authenticator):
     """Admits the `sub` of a hublatch assertion, within the hub's own allow and block lists."""
 
-    auto_login = Bool(True, config=True, help="Log in from the request itself; there is no login form.")
+    links_only = True  # there is no other login; see `beside`
+
     public_key_file = Unicode(
         "",
         config=True,
         help="""PEM file with hublatch's Ed25519 public key (`hublatch init` writes assertion.pub.pem).
 
-        While keys rotate it may hold several, one PEM block each. It is read again whenever it changes.
+        Not needed where c.JupyterHub.proxy_class = "hublatch" has a config_file: the proxy tells the key. While keys rotate it may hold several, one PEM block each. It is read again whenever it changes.
         """,
     )
     audience = Unicode("jupyterhub", config=True, help="The `aud` to demand; hublatch's `assertion.audience`.")
@@ -94,45 +149,68 @@ class HublatchAuthenticator(Authenticator):
         30, min=1, max=300, config=True, help="The longest life (`exp` - `iat`) to accept of an assertion, in seconds."
     )
 
+    @default("auto_login")
+    def _log_in_from_the_request_itself(self):
+        return True  # there is no login form
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self._keys = PublicKeys(self.public_key_file)
+        ask = None if self.public_key_file else getattr(getattr(self.parent, "proxy", None), "assertion_settings", None)
+        told = ask and ask()
+        if told:
+            self._keys = ToldKeys(ask, told)
+            for name in ("audience", "assertion_header", "user_header"):
+                if getattr(self, name) == self.traits()[name].default_value:
+                    setattr(self, name, told[name])
+        else:
+            self._keys = PublicKeys(self.public_key_file)
         self._remembered = {}  # jti -> when to forget it; the hub is one process, so one dict sees every login
         self._started_at = int(time.time())
 
     def get_handlers(self, app):
-        return [("/login", HublatchLoginHandler)]
+        handlers = list(super().get_handlers(app))
+        login = next((handler[1] for handler in handlers if handler[0] == "/login"), LoginHandler)
+        with_links = type("HublatchLoginHandler", (LinkLogin, login), {})
+        others = [handler for handler in handlers if handler[0] != "/login"]
+        return [("/login", with_links), (SESSIONS_PATH, SessionsHandler), *others]
 
     async def authenticate(self, handler, data=None):
-        request = handler.request
         # POST /hub/api/users/NAME/tokens asks authenticators too; an assertion is for the login page alone.
-        if request.method != "GET" or request.path != handler.settings["login_url"]:
-            return None
+        is_login = isinstance(handler, LinkLogin) and handler.request.method == "GET"
+        if not is_login or not (self.links_only or self.assertion_header in handler.request.headers):
+            return await self._authenticate_otherwise(handler, data)
+        request = handler.request
         try:
-            grant = self._verify(request.headers)
+            grant = self.verify(request.headers, self.audience)
         except Refused as refused:
             self.log.warning("hublatch: refused a login from %s: %s", request.remote_ip, refused)
             page = PAGE_NOT_PROVEN if self.assertion_header in request.headers else PAGE_NO_LINK
             raise web.HTTPError(403, page) from None
 
         groups = grant.get("groups", [])
-        auth_state = {key: grant[key] for key in ("jti", "iat", "exp")}
+        auth_state = {key: grant[key] for key in ("iss", "jti", "iat", "exp")}
         auth_state.update(groups=groups, claims=grant.get("claims", {}))
         # No "admin" here: who is an admin is the hub's configuration alone.
-        user = {"name": grant["sub"], "auth_state": auth_state}
+        user = LinkUser(name=grant["sub"], auth_state=auth_state)
         if self.manage_groups:
-            user["groups"] = groups
+            user["groups"] = grant.get("groups", self._groups_unless_named())
         return user
 
-    def _verify(self, headers):
+    async def _authenticate_otherwise(self, handler, data):
+        return None
+
+    def _groups_unless_named(self):
+        return []
+
+    def verify(self, headers, audience):
         """The claims of the request's assertion, every one of them checked and its `jti` used up; or Refused."""
         lines = headers.get_list(self.assertion_header)
         if len(lines) != 1:
             bare = " (an identity header alone does not count)" if self.user_header in headers else ""
             raise Refused(f"{len(lines)} assertion headers instead of one{bare}")
-        claims = read_assertion(lines[0], self._keys.current(self.log))
+        claims = read_assertion(lines[0], self._keys, self.log)
         self._check_times(claims)
-        if claims.get("iss") != ISSUER or claims.get("aud") != self.audience:
+        if claims.get("iss") != ISSUER or claims.get("aud") != audience:
             raise Refused("issuer or audience is not ours")
         self._check_name(claims.get("sub"), headers.get_list(self.user_header))
         check_extras(claims)
@@ -182,6 +260,119 @@ class HublatchAuthenticator(Authenticator):
         self._remembered[jti] = now + self.max_lifetime + 2 * self.leeway + 1
 
 
+class _Beside(HublatchAuthenticator):
+    """What `beside` puts before another authenticator."""
+
+    links_only = False
+
+    allow_links = Bool(
+        True,
+        config=True,
+        help="""Whom a link names is allowed, whatever the other authenticator's allow lists say.
+
+        The applications' rules (`usernames` in hublatch.toml) say whom they may name; blocked_users holds as well. False:
+        the other authenticator's lists count for links too.
+        """,
+    )
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._last_by_link = set()  # names; for hubs without auth_state
+
+    async def authenticate(self, handler, data=None):
+        user = await super().authenticate(handler, data)
+        name = user.get("name") if isinstance(user, dict) else user
+        if isinstance(user, LinkUser):
+            self._last_by_link.add(name)
+        elif isinstance(name, str):
+            self._last_by_link.discard(self.normalize_username(name))
+        return user
+
+    async def _authenticate_otherwise(self, handler, data):
+        return await maybe_future(self._other.authenticate(self, handler, data))
+
+    def _groups_unless_named(self):
+        return None  # leaves them as the other login has set them
+
+    def check_allowed(self, username, authentication=None):
+        if isinstance(authentication, LinkUser) and self.allow_links:
+            return True
+        return self._other.check_allowed(self, username, authentication)
+
+    def is_admin(self, handler, authentication):
+        # The other's way to find admins reads what its own login has learnt; a link has learnt nothing.
+        of = Authenticator if isinstance(authentication, LinkUser) else self._other
+        return of.is_admin(self, handler, authentication)
+
+    async def refresh_user(self, user, handler=None, **kwargs):
+        # Who came by a link has no account or token there that could be asked about.
+        if user.name in self._last_by_link:
+            return True
+        state = await user.get_auth_state()
+        if isinstance(state, dict) and state.get("iss") == ISSUER:
+            return True
+        return await maybe_future(self._other.refresh_user(self, user, handler, **kwargs))
+
+
+@functools.lru_cache(maxsize=None)
+def beside(other):
+    """The authenticator class `other` with links beside it: c.JupyterHub.authenticator_class = beside(OtherAuthenticator).
+
+    A link logs in the user whom an application sends, everybody else gets the login they always had. All settings of
+    `other` stay where they were, c.HublatchAuthenticator has ours. One name space: whoever may be named in a link and
+    logs in at `other` under the same name is the same user.
+    """
+    if not (isinstance(other, type) and issubclass(other, Authenticator)):
+        raise TypeError(f"beside() takes an authenticator class, not {other!r}")
+    if issubclass(other, HublatchAuthenticator):
+        raise TypeError(f"{other.__name__} takes links already")
+    auto_login = other.class_traits().get("auto_login")
+    return type(
+        f"HublatchBeside{other.__name__}",
+        (_Beside, other),
+        {
+            "__doc__": f"{other.__name__}, with logins by hublatch's links beside it.",
+            "_other": other,
+            "_auto_login_default": lambda self: bool(auto_login.default_value),
+        },
+    )
+
+
+class HublatchBesideAuthenticator(HublatchAuthenticator):
+    """`beside` by names, for hubs whose configuration is no Python: c.HublatchBesideAuthenticator.other = "github"."""
+
+    other = Unicode(
+        "",
+        config=True,
+        help="""The authenticator that logs everybody else in: its short name (an entry point of
+        jupyterhub.authenticators, such as "github"), or "package.module.ClassName".""",
+    )
+
+    def __new__(cls, *args, **kwargs):
+        config = kwargs.get("config") or getattr(kwargs.get("parent"), "config", {})
+        name = config.get("HublatchBesideAuthenticator", {}).get("other", "")
+        if not name:
+            raise TraitError('set c.HublatchBesideAuthenticator.other, for instance to "github"')
+        return beside(find_authenticator(str(name)))(*args, **kwargs)
+
+
+def find_authenticator(name):
+    """The class of that entry point, or of that import path."""
+    from importlib.metadata import entry_points
+
+    found = entry_points()
+    # A dictionary before Python 3.10.
+    select = getattr(found, "select", None)
+    points = select(group="jupyterhub.authenticators") if select else found.get("jupyterhub.authenticators", ())
+    for point in points:
+        if point.name.lower() == name.lower():
+            return point.load()
+    try:
+        return import_item(name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise TraitError(f"c.HublatchBesideAuthenticator.other = {name!r}: {error}") from None
+
+
 class PublicKeys:
     """The keys of `public_key_file`, read again when it changes; a change for the worse keeps the last good ones."""
 
@@ -190,7 +381,8 @@ class PublicKeys:
         if not path:
             raise TraitError(
                 "HublatchAuthenticator needs hublatch's public key: set c.HublatchAuthenticator.public_key_file to the "
-                "assertion.pub.pem that `hublatch init` wrote."
+                "assertion.pub.pem that `hublatch init` wrote, or c.HublatchProxy.config_file if hublatch is the hub's "
+                "own proxy."
             )
         try:
             self._version = self._stat()
@@ -218,19 +410,48 @@ class PublicKeys:
 
     def _read(self):
         with open(self._path, "rb") as file:
-            text = file.read(KEY_FILE_BYTES_MAX)
-        if b"PRIVATE KEY" in text:
-            raise ValueError("this is a private key, which only hublatch may have")
-        blocks = re.findall(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", text, re.DOTALL)
-        if not blocks:
-            raise ValueError("no PUBLIC KEY block in it")
-        keys = [load_pem_public_key(block) for block in blocks]
-        if not all(isinstance(key, Ed25519PublicKey) for key in keys):
-            raise ValueError("a key in it is not Ed25519")
-        return keys
+            return read_keys(file.read(KEY_FILE_BYTES_MAX))
+
+    def renewed(self, log):
+        return None  # `current` has looked
 
 
-def read_assertion(text, keys):
+class ToldKeys:
+    """The keys that the hub's proxy tells; asked again when one does not fit, so that they can be changed at any time."""
+
+    def __init__(self, ask, told):
+        self._ask, self._keys = ask, read_keys(told["public_keys"].encode())
+        self._asked_at = time.monotonic()
+
+    def current(self, log):
+        return self._keys
+
+    def renewed(self, log):
+        if time.monotonic() < self._asked_at + RENEW_SECONDS:
+            return None
+        self._asked_at = time.monotonic()
+        try:
+            self._keys = read_keys(self._ask()["public_keys"].encode())
+        except (TraitError, ValueError, KeyError, TypeError) as error:
+            log.error("hublatch: the proxy's configuration tells no public key, the earlier one stays: %s", error)
+            return None
+        return self._keys
+
+
+def read_keys(text):
+    """The Ed25519 public keys of a PEM text, or ValueError."""
+    if b"PRIVATE KEY" in text:
+        raise ValueError("this is a private key, which only hublatch may have")
+    blocks = re.findall(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", text, re.DOTALL)
+    if not blocks:
+        raise ValueError("no PUBLIC KEY block in it")
+    keys = [load_pem_public_key(block) for block in blocks]
+    if not all(isinstance(key, Ed25519PublicKey) for key in keys):
+        raise ValueError("a key in it is not Ed25519")
+    return keys
+
+
+def read_assertion(text, keys, log):
     """The claims of a compact JWT that one of `keys` signed; nothing is believed before the signature is."""
     if len(text) > ASSERTION_BYTES_MAX:
         raise Refused(f"longer than {ASSERTION_BYTES_MAX} bytes")
@@ -244,8 +465,10 @@ def read_assertion(text, keys):
     if head.get("alg") != "EdDSA" or "crit" in head:
         raise Refused("its algorithm is not EdDSA")
     signed = text.rpartition(".")[0].encode("ascii")
-    if not any(is_signed_by(key, signature, signed) for key in keys):
-        raise Refused("not signed by the key in public_key_file")
+    if not any(is_signed_by(key, signature, signed) for key in keys.current(log)) and not any(
+        is_signed_by(key, signature, signed) for key in keys.renewed(log) or ()
+    ):
+        raise Refused("not signed by hublatch's key (public_key_file, or the proxy's config_file)")
     return decode_object(payload)
 
 

@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::assertion::pem;
 use super::{Exit, fail, print};
 use crate::config;
 use crate::token::{AppKey, KeyDigest};
@@ -22,8 +21,6 @@ use addresses::{hub_and_base, management_listen, proxy_api, public_listen};
 
 /// The hub's side, as an operator puts it on the hub's Python path.
 const AUTHENTICATOR: &str = include_str!("../../python/hublatch/authenticator.py");
-/// The characters of a line of PEM (RFC 7468 § 2).
-const PEM_LINE_CHARS: usize = 64;
 
 const HUB_URL_HELP: &str = "The hub's own public proxy, such as http://127.0.0.1:8400, with the hub's base_url as its path if it has one";
 
@@ -120,23 +117,7 @@ fn assertion_keys(random: &SystemRandom) -> Result<(Zeroizing<String>, String), 
     let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(document.as_ref())
         .map_err(|error| format!("read the new Ed25519 key: {error}"))?;
     let public = AsDer::<PublicKeyX509Der>::as_der(pair.public_key()).map_err(failed)?;
-    let private = Zeroizing::new(pem("PRIVATE KEY", document.as_ref()));
-    Ok((private, pem("PUBLIC KEY", public.as_ref())))
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let base64 = Zeroizing::new(STANDARD.encode(der));
-    let mut pem = format!("-----BEGIN {label}-----\n");
-    for (index, character) in base64.chars().enumerate() {
-        if index > 0 && index % PEM_LINE_CHARS == 0 {
-            pem.push('\n');
-        }
-        pem.push(character);
-    }
-    pem.push_str("\n-----END ");
-    pem.push_str(label);
-    pem.push_str("-----\n");
-    pem
+    Ok((pem("PRIVATE KEY", document.as_ref()), pem("PUBLIC KEY", public.as_ref()).to_string()))
 }
 
 /// The text of hublatch.toml. The validator judges it before anything is written.

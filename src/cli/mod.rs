@@ -2,6 +2,7 @@
 //!
 //! What is loaded from where, and with which exit code a command ends, is the same for all of them.
 
+pub mod assertion;
 mod call;
 pub mod check;
 pub mod doctor;
@@ -59,6 +60,8 @@ enum Command {
     Check(ConfigArg),
     /// Write a working configuration and keys into a directory
     Init(init::InitArgs),
+    /// Print what the hub's authenticator has to know: the public key of [assertion], its audience and header, as JSON
+    Assertion(ConfigArg),
     /// Print a new app key, and its digest for the configuration
     Keygen,
     /// Ask a running hublatch for a login link and print its URL
@@ -104,6 +107,7 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
         Command::Serve(config) => serve(&config.source()),
         Command::Check(config) => check::run(&config.source()),
         Command::Init(args) => init::run(&args),
+        Command::Assertion(config) => assertion::run(&config.source()),
         Command::Keygen => keygen::run(),
         Command::Link(args) => link::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),

@@ -4,12 +4,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::{Deployment, Finding};
+use crate::cli::assertion::{blocks, public_half};
 use crate::config::AuditSink;
 
 /// Write permission of group and others.
@@ -98,26 +94,4 @@ fn key_pair(deployment: &Deployment, public_key: Option<&Path>) -> Finding {
         format!("{} holds another key: the hub refuses every login", path.display()),
         "give the hub the public half of assertion.key_file: openssl pkey -pubout -in KEY_FILE",
     )
-}
-
-/// The SPKI (RFC 8410 § 4) of the public half of a private key in PEM.
-fn public_half(pem: &[u8]) -> Option<Vec<u8>> {
-    let pem = std::str::from_utf8(pem).ok()?;
-    let der = blocks(pem, "PRIVATE KEY").next()?;
-    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).ok()?;
-    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).ok()?;
-    Some(public.as_ref().to_vec())
-}
-
-/// The contents of the blocks with this label (RFC 7468 § 2).
-fn blocks<'a>(pem: &'a str, label: &str) -> impl Iterator<Item = Vec<u8>> + use<'a> {
-    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
-    let mut rest = pem;
-    std::iter::from_fn(move || {
-        let (_, after) = rest.split_once(&begin)?;
-        let (block, after) = after.split_once(&end)?;
-        rest = after;
-        Some(block.split_whitespace().collect::<String>())
-    })
-    .filter_map(|base64| STANDARD.decode(base64).ok())
 }

@@ -182,3 +182,29 @@ fn init_finds_ports_that_do_not_collide() {
         assert_eq!(checked.code, Some(0), "{public} {hub}: {}", checked.stderr);
     }
 }
+
+#[test]
+fn assertion_tells_the_hub_the_public_key_and_nothing_of_the_private_one() {
+    let dir = TempDir::new().unwrap();
+    init(dir.path(), "http://127.0.0.1:8000", "http://127.0.0.1:8400");
+    let file = dir.path().join("hublatch.toml");
+    let outcome = run(hublatch(&["assertion", "--config", file.to_str().unwrap()]));
+    let told: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let public = fs::read_to_string(dir.path().join("assertion.pub.pem")).unwrap();
+    assert_eq!(told["public_keys"], public);
+    assert_eq!(
+        (&told["audience"], &told["assertion_header"]),
+        (&"jupyterhub".into(), &"x-hublatch-assertion".into())
+    );
+    assert!(!outcome.stdout.contains("PRIVATE"));
+}
+
+#[test]
+fn assertion_fails_without_an_assertion_section() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("hublatch.toml");
+    fs::write(&file, super::CONFIG).unwrap();
+    let outcome = run(hublatch(&["assertion", "--config", file.to_str().unwrap()]));
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));
+    assert!(outcome.stderr.contains("no [assertion]"), "{}", outcome.stderr);
+}
