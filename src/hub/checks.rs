@@ -24,7 +24,7 @@ const TOKEN_BYTES_MAX: usize = 512;
 const OWN_PREFIXES: [&str; 2] = ["hk_", "hl_"];
 
 /// What the hub says of a token: its owner, or that it knows none.
-type Verdict = Result<Option<Arc<Owner>>, HubError>;
+type OwnerLookup = Result<Option<Arc<Owner>>, HubError>;
 
 /// Asks the hub about tokens, and remembers.
 pub struct TokenChecks {
@@ -36,7 +36,7 @@ pub struct TokenChecks {
 
 enum Token {
     /// Somebody asks the hub; when it was asked stands beside what it says.
-    Asked(Arc<OnceCell<(Duration, Verdict)>>),
+    Asked(Arc<OnceCell<(Duration, OwnerLookup)>>),
     /// It is this owner's until then.
     Known(Arc<Owner>, Duration),
 }
@@ -54,7 +54,7 @@ impl TokenChecks {
     }
 
     /// Whose `token` is; nobody's, if the hub does not know it.
-    pub async fn owner(&self, token: &str) -> Verdict {
+    pub async fn owner(&self, token: &str) -> OwnerLookup {
         if !is_hub_token(token) {
             return Ok(None);
         }
@@ -78,8 +78,8 @@ impl TokenChecks {
         self.lock().remove(&TokenDigest::of_parts(&["hub token", token]));
     }
 
-    /// The owner, if she is known; else the question that is under way.
-    fn look(&self, digest: TokenDigest) -> Result<Arc<Owner>, Arc<OnceCell<(Duration, Verdict)>>> {
+    /// The owner, if known; else the question that is under way.
+    fn look(&self, digest: TokenDigest) -> Result<Arc<Owner>, Arc<OnceCell<(Duration, OwnerLookup)>>> {
         let now = self.clock.now().monotonic;
         let mut tokens = self.lock();
         make_room(&mut tokens, &digest, now);
@@ -106,9 +106,9 @@ impl TokenChecks {
     fn settle(
         &self,
         digest: TokenDigest,
-        asked: &Arc<OnceCell<(Duration, Verdict)>>,
+        asked: &Arc<OnceCell<(Duration, OwnerLookup)>>,
         since: Duration,
-        verdict: &Verdict,
+        verdict: &OwnerLookup,
     ) {
         let mut tokens = self.lock();
         if !matches!(tokens.get(&digest), Some(Token::Asked(other)) if Arc::ptr_eq(other, asked)) {
@@ -144,7 +144,7 @@ fn make_room(tokens: &mut HashMap<TokenDigest, Token>, digest: &TokenDigest, now
     }
     tokens.retain(|_, token| match token {
         Token::Known(_, until) => *until > now,
-        // Whoever waits has a handle of her own, taken under the lock that is held here.
+        // Whoever waits has a handle of their own, taken under the lock that is held here.
         Token::Asked(asked) => Arc::strong_count(asked) > 1,
     });
     if tokens.len() < TOKENS_MAX {

@@ -20,8 +20,6 @@ pub enum Call {
     ListUsers,
     /// `POST /users/{name}/server(s/{server})`.
     StartServer,
-    /// `DELETE /users/{name}/server(s/{server})`.
-    StopServer,
     /// `GET /users/{name}/server(s/{server})/progress`.
     ReadProgress,
     /// `POST /users/{name}/tokens`.
@@ -36,7 +34,7 @@ pub enum Call {
 
 impl Call {
     /// The word for metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::WhoAmI => "whoami",
             Self::ReadUser => "read_user",
@@ -44,7 +42,6 @@ impl Call {
             Self::DeleteUser => "delete_user",
             Self::ListUsers => "list_users",
             Self::StartServer => "start_server",
-            Self::StopServer => "stop_server",
             Self::ReadProgress => "read_progress",
             Self::CreateToken => "create_token",
             Self::ListTokens => "list_tokens",
@@ -63,7 +60,6 @@ impl fmt::Display for Call {
             Self::DeleteUser => "remove a user at the hub",
             Self::ListUsers => "list the users at the hub",
             Self::StartServer => "start a server at the hub",
-            Self::StopServer => "stop a server at the hub",
             Self::ReadProgress => "read a server's progress at the hub",
             Self::CreateToken => "create a token at the hub",
             Self::ListTokens => "list a user's tokens at the hub",
@@ -187,7 +183,7 @@ impl HubError {
     }
 
     /// The word for metrics.
-    pub(super) fn word(&self) -> &'static str {
+    pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::NoToken { .. } => "no_token",
             Self::Unreachable { .. } => "unreachable",

@@ -34,7 +34,7 @@ pub struct Event {
 
 /// An event as the hub writes it. Spawners add fields of their own.
 #[derive(Deserialize)]
-struct Said {
+struct EventJson {
     #[serde(default)]
     progress: Option<f64>,
     #[serde(default)]
@@ -51,11 +51,11 @@ pub struct Events {
     progress: Progress,
     lines: Lines,
     /// The last number: an event without one does not take the bar back.
-    reached: u8,
+    last_progress: u8,
 }
 
-/// What came of waiting for news.
-enum News {
+/// What comes next in the hub's stream.
+enum StreamItem {
     Event(Event),
     /// The hub is alive, and has nothing to say.
     Alive,
@@ -66,7 +66,7 @@ impl HubClient {
     /// [`HubClient::progress`] is.
     pub async fn events(&self, user: &str, server: &str) -> Result<Events, HubError> {
         let progress = self.progress(user, server).await?;
-        Ok(Events { progress, lines: Lines::default(), reached: 0 })
+        Ok(Events { progress, lines: Lines::default(), last_progress: 0 })
     }
 }
 
@@ -75,18 +75,18 @@ impl Events {
     pub async fn next_event(&mut self) -> Result<Option<Event>, HubError> {
         loop {
             match self.next().await? {
-                Some(News::Event(event)) => return Ok(Some(event)),
-                Some(News::Alive) => {}
+                Some(StreamItem::Event(event)) => return Ok(Some(event)),
+                Some(StreamItem::Alive) => {}
                 None => return Ok(None),
             }
         }
     }
 
-    async fn next(&mut self) -> Result<Option<News>, HubError> {
+    async fn next(&mut self) -> Result<Option<StreamItem>, HubError> {
         loop {
             if let Some(line) = self.lines.take() {
                 if let Some(event) = self.read(&line) {
-                    return Ok(Some(News::Event(event)));
+                    return Ok(Some(StreamItem::Event(event)));
                 }
                 continue;
             }
@@ -95,7 +95,7 @@ impl Events {
                 Some(bytes) => {
                     self.lines.push(&bytes);
                     if !self.lines.has_line() {
-                        return Ok(Some(News::Alive));
+                        return Ok(Some(StreamItem::Alive));
                     }
                 }
             }
@@ -104,15 +104,15 @@ impl Events {
 
     /// The event in `line`, if it holds one.
     fn read(&mut self, line: &[u8]) -> Option<Event> {
-        let said: Said = serde_json::from_slice(line.strip_prefix(b"data:")?).ok()?;
-        if let Some(progress) = said.progress.filter(|progress| progress.is_finite()) {
+        let json: EventJson = serde_json::from_slice(line.strip_prefix(b"data:")?).ok()?;
+        if let Some(progress) = json.progress.filter(|progress| progress.is_finite()) {
             // Clamped first, so that it fits.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let progress = progress.clamp(0.0, 100.0) as u8;
-            self.reached = progress;
+            self.last_progress = progress;
         }
-        let message = said.message.unwrap_or_default().chars().take(MESSAGE_CHARS_MAX).collect();
-        Some(Event { progress: self.reached, message, ready: said.ready, failed: said.failed })
+        let message = json.message.unwrap_or_default().chars().take(MESSAGE_CHARS_MAX).collect();
+        Some(Event { progress: self.last_progress, message, ready: json.ready, failed: json.failed })
     }
 
     /// The events as they are sent on: until the start has ended, the hub is gone, or nobody listens any more.
@@ -122,12 +122,12 @@ impl Events {
             let Some(mut events) = events else { return Ok(None) };
             match tokio::time::timeout_at(deadline, events.next()).await {
                 Ok(news) => Ok(match news? {
-                    Some(News::Event(event)) => {
+                    Some(StreamItem::Event(event)) => {
                         let ends = event.ready || event.failed;
                         Some((written(&event), (!ends).then_some(events)))
                     }
                     // A comment (HTML § 9.2.6), so that no proxy takes the silence for death.
-                    Some(News::Alive) => Some((Bytes::from_static(b":\n\n"), Some(events))),
+                    Some(StreamItem::Alive) => Some((Bytes::from_static(b":\n\n"), Some(events))),
                     None => None,
                 }),
                 Err(_elapsed) => Ok(None),

@@ -33,7 +33,7 @@ pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
 pub use events::{Event, Events, written};
 pub use launch::{LaunchError, Launched, ServerState};
-pub use servers::{Progress, Started, Stopped};
+pub use servers::{Progress, Started};
 pub use tokens::{CreatedToken, Kind, NewToken, Owner, TokenInfo};
 pub use users::{Created, Server, User};
 
@@ -108,7 +108,7 @@ impl HubClient {
     }
 
     /// A request with our own token. Each of `segments` is escaped as one segment of the path.
-    fn own(&self, call: Call, method: Method, segments: &[&str]) -> Result<RequestBuilder, HubError> {
+    fn authorized(&self, call: Call, method: Method, segments: &[&str]) -> Result<RequestBuilder, HubError> {
         let token = self.token.clone().ok_or(HubError::NoToken { call })?;
         Ok(self.request(method, segments, token))
     }
@@ -123,7 +123,7 @@ impl HubClient {
     }
 
     /// The whole answer of the hub, whatever it says; an error if it is none.
-    async fn ask(&self, call: Call, request: RequestBuilder) -> Result<HubResponse, HubError> {
+    async fn call(&self, call: Call, request: RequestBuilder) -> Result<HubResponse, HubError> {
         let whole = async { HubResponse::read(call, self.send(call, request).await?).await };
         self.timed(call, whole).await
     }
@@ -147,8 +147,8 @@ impl HubClient {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(HubError::TimedOut { call }),
         };
-        let result = outcome.as_ref().map_or_else(HubError::word, |_| "answered");
-        let labels = HubCallLabels { call: Reason(call.word()), result: Reason(result) };
+        let result = outcome.as_ref().map_or_else(HubError::as_str, |_| "answered");
+        let labels = HubCallLabels { call: Reason(call.as_str()), result: Reason(result) };
         self.metrics.hub.calls.get_or_create(&labels).inc();
         self.metrics.hub.seconds.observe(begun.elapsed().as_secs_f64());
         outcome

@@ -1,4 +1,4 @@
-//! Servers at the hub: start, watch, stop.
+//! Servers at the hub: start and watch.
 
 use std::time::Duration;
 
@@ -21,15 +21,6 @@ pub enum Started {
     Pending,
     /// It was running before.
     Running,
-}
-
-/// What became of the stop of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// It is stopped.
-    Done,
-    /// It is being stopped.
-    Pending,
 }
 
 /// What a server is started with. Up to JupyterHub 5 the body is the options themselves; 6 takes that too, unless there are
@@ -70,11 +61,11 @@ impl HubClient {
         options: Option<&Map<String, Value>>,
     ) -> Result<Started, HubError> {
         let call = Call::StartServer;
-        let mut request = self.own(call, Method::POST, &path_of(user, server))?;
+        let mut request = self.authorized(call, Method::POST, &path_of(user, server))?;
         if let Some(options) = options {
             request = request.json(&Start::with(options));
         }
-        match self.ask(call, request).await {
+        match self.call(call, request).await {
             Ok(answer) => match answer.status {
                 StatusCode::CREATED => Ok(Started::Ready),
                 StatusCode::ACCEPTED => Ok(Started::Pending),
@@ -103,7 +94,7 @@ impl HubClient {
         let call = Call::ReadProgress;
         let mut path = path_of(user, server);
         path.push("progress");
-        let request = self.own(call, Method::GET, &path)?.header(ACCEPT, "text/event-stream");
+        let request = self.authorized(call, Method::GET, &path)?.header(ACCEPT, "text/event-stream");
         let begun = async {
             let response = self.send(call, request).await?;
             let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -115,18 +106,6 @@ impl HubClient {
         };
         let response = self.timed(call, begun).await?;
         Ok(Progress { response, stall: self.timeout })
-    }
-
-    /// Stops the server. Scope: `delete:servers`.
-    pub async fn stop_server(&self, user: &str, server: &str) -> Result<Stopped, HubError> {
-        let call = Call::StopServer;
-        let request = self.own(call, Method::DELETE, &path_of(user, server))?;
-        let answer = self.ask(call, request).await?;
-        match answer.status {
-            StatusCode::NO_CONTENT => Ok(Stopped::Done),
-            StatusCode::ACCEPTED => Ok(Stopped::Pending),
-            _ => Err(answer.is_not_the_hubs()),
-        }
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Kind {
 
 impl Kind {
     /// `user` or `service`.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Service => "service",
@@ -101,7 +101,7 @@ impl HubClient {
     pub async fn whoami(&self, token: &str) -> Result<Option<Owner>, HubError> {
         let call = Call::WhoAmI;
         let Some(credentials) = credentials(token) else { return Ok(None) };
-        match self.ask(call, self.request(Method::GET, &["user"], credentials)).await {
+        match self.call(call, self.request(Method::GET, &["user"], credentials)).await {
             Ok(answer) => {
                 let owner: Owner = answer.json()?;
                 if owner.name.is_empty() { Err(answer.is_not_the_hubs()) } else { Ok(Some(owner)) }
@@ -117,8 +117,8 @@ impl HubClient {
     /// 403 for a user whom the hub does not know.
     pub async fn create_token(&self, user: &str, new: &NewToken<'_>) -> Result<CreatedToken, HubError> {
         let call = Call::CreateToken;
-        let request = self.own(call, Method::POST, &["users", user, "tokens"])?.json(new);
-        let answer = self.ask(call, request).await?;
+        let request = self.authorized(call, Method::POST, &["users", user, "tokens"])?.json(new);
+        let answer = self.call(call, request).await?;
         let created: CreatedToken = answer.json()?;
         let whole = answer.status == StatusCode::CREATED && !created.token.is_empty();
         if whole { Ok(created) } else { Err(answer.is_not_the_hubs()) }
@@ -127,8 +127,8 @@ impl HubClient {
     /// The user's tokens; none, if the hub has no such user. Scope: `read:tokens`, which `tokens` includes.
     pub async fn tokens(&self, user: &str) -> Result<Option<Vec<TokenInfo>>, HubError> {
         let call = Call::ListTokens;
-        let request = self.own(call, Method::GET, &["users", user, "tokens"])?;
-        match self.ask(call, request).await {
+        let request = self.authorized(call, Method::GET, &["users", user, "tokens"])?;
+        match self.call(call, request).await {
             Ok(answer) => answer.json::<TokenList>().map(|list| Some(list.api_tokens)),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
@@ -138,8 +138,8 @@ impl HubClient {
     /// The user's token of this id, if there is one. Scope: `read:tokens`, which `tokens` includes.
     pub async fn token(&self, user: &str, id: &str) -> Result<Option<TokenInfo>, HubError> {
         let call = Call::ReadToken;
-        let request = self.own(call, Method::GET, &["users", user, "tokens", id])?;
-        match self.ask(call, request).await {
+        let request = self.authorized(call, Method::GET, &["users", user, "tokens", id])?;
+        match self.call(call, request).await {
             Ok(answer) => answer.json().map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
@@ -149,8 +149,8 @@ impl HubClient {
     /// Deletes the user's token of this id; whether there was one. Scope: `tokens`.
     pub async fn delete_token(&self, user: &str, id: &str) -> Result<bool, HubError> {
         let call = Call::DeleteToken;
-        let request = self.own(call, Method::DELETE, &["users", user, "tokens", id])?;
-        match self.ask(call, request).await {
+        let request = self.authorized(call, Method::DELETE, &["users", user, "tokens", id])?;
+        match self.call(call, request).await {
             Ok(answer) if answer.status == StatusCode::NO_CONTENT => Ok(true),
             Ok(answer) => Err(answer.is_not_the_hubs()),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(false),

@@ -8,18 +8,18 @@ use serde_json::Value;
 
 use super::{Call, HubClient, HubError};
 
-/// A user as the hub tells of her: as much as the role of our token lets it.
+/// A user as the hub tells of them: as much as the role of our token lets it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct User {
     /// The name at the hub.
     pub name: String,
-    /// Whether she is an administrator of the hub.
+    /// Whether they are an administrator of the hub.
     #[serde(default)]
     pub admin: bool,
-    /// Her hub groups.
+    /// Their hub groups.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// Her servers that run, start or stop, by name; the default one has an empty name.
+    /// Their servers that run, start or stop, by name; the default one has an empty name.
     #[serde(default)]
     pub servers: BTreeMap<String, Server>,
 }
@@ -50,18 +50,18 @@ pub struct Server {
 /// What became of the creation of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// She is new.
+    /// They are new.
     New,
-    /// She was there before.
+    /// They were there before.
     Existed,
 }
 
 impl HubClient {
-    /// The user of this name, if the hub has one. Scope: one of `read:users…`; `read:servers` for her servers.
+    /// The user of this name, if the hub has one. Scope: one of `read:users…`; `read:servers` for their servers.
     pub async fn user(&self, name: &str) -> Result<Option<User>, HubError> {
         let call = Call::ReadUser;
-        let request = self.own(call, Method::GET, &["users", name])?;
-        match self.ask(call, request).await {
+        let request = self.authorized(call, Method::GET, &["users", name])?;
+        match self.call(call, request).await {
             Ok(answer) => answer.json().map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
@@ -71,8 +71,8 @@ impl HubClient {
     /// Creates the user. Scope: `admin:users`.
     pub async fn create_user(&self, name: &str) -> Result<Created, HubError> {
         let call = Call::CreateUser;
-        let request = self.own(call, Method::POST, &["users", name])?;
-        match self.ask(call, request).await {
+        let request = self.authorized(call, Method::POST, &["users", name])?;
+        match self.call(call, request).await {
             Ok(answer) if answer.status == StatusCode::CREATED => answer.json::<User>().map(|_| Created::New),
             Ok(answer) => Err(answer.is_not_the_hubs()),
             Err(error) if error.refused_with() == Some(StatusCode::CONFLICT) => Ok(Created::Existed),
@@ -84,8 +84,8 @@ impl HubClient {
     /// not there is gone as well.
     pub async fn delete_user(&self, name: &str) -> Result<(), HubError> {
         let call = Call::DeleteUser;
-        let request = self.own(call, Method::DELETE, &["users", name])?;
-        match self.ask(call, request).await {
+        let request = self.authorized(call, Method::DELETE, &["users", name])?;
+        match self.call(call, request).await {
             Ok(_) => Ok(()),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(()),
             Err(error) => Err(error),
@@ -95,7 +95,8 @@ impl HubClient {
     /// Who has a server that runs or starts (`GET /users?state=active`). Scope: `list:users`, which `admin:users` holds.
     pub async fn active_users(&self) -> Result<Vec<User>, HubError> {
         let call = Call::ListUsers;
-        let request = self.own(call, Method::GET, &["users"])?.query(&[("state", "active"), ("limit", "50")]);
-        self.ask(call, request).await?.json()
+        let request =
+            self.authorized(call, Method::GET, &["users"])?.query(&[("state", "active"), ("limit", "50")]);
+        self.call(call, request).await?.json()
     }
 }

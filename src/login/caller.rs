@@ -22,7 +22,7 @@ pub enum AuthenticationError {
     #[error("this key is not known")]
     Unknown,
     /// The hub knows whose it is, and that one may not issue links by it.
-    #[error("the {} {name:?} is not listed in [hub_tokens], or this token may not do all that its user may", kind.word())]
+    #[error("the {} {name:?} is not listed in [hub_tokens], or this token may not do all that its user may", kind.as_str())]
     NotListed {
         /// Whether it is a user's or a service's.
         kind: Kind,

@@ -113,7 +113,7 @@ impl ExternalTokens {
         for app in policy.applications.exchanging() {
             let Some(url) = &app.exchange_url else { continue };
             let unavailable = |why: &dyn std::fmt::Display| {
-                StoreError::Unavailable(format!("exchange_url of app {}: {why}", app.name))
+                StoreError::unavailable(format!("exchange_url of app {}: {why}", app.name))
             };
             let request = ExchangeRequest { token: token.expose() };
             let response = self.application_client.post_json(url, &request).await;
@@ -143,8 +143,7 @@ impl ExternalTokens {
         lifetime: Duration,
     ) -> Result<Link, StoreError> {
         let now = self.clock.now();
-        let id =
-            LinkId::generate(&*self.random).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let id = LinkId::generate(&*self.random).map_err(StoreError::unavailable)?;
         let grant = LoginGrant::new(username, app);
         let expires = now.plus(lifetime);
         Ok(Link {

@@ -47,7 +47,7 @@ impl JwtLogin {
                 log_refusal(&app, why);
                 return Err(Refusal::unknown());
             }
-            Err(Unverified::Keys(error)) => return Err(StoreError::Unavailable(error.to_string()).into()),
+            Err(Unverified::Keys(error)) => return Err(StoreError::unavailable(error).into()),
         };
         let mut link = self.link_of(policy, issuer, &claims)?;
         if let Some(consumed) = self.replay_cache.find(link.digest, now).await? {
@@ -70,7 +70,7 @@ impl JwtLogin {
         self.replay_cache.consume(link).await?;
         if self.replay_cache.remembers_since() != since {
             // Another server stands in its place by now, and may not know of an earlier login.
-            return Err(StoreError::Unavailable("its memory was lost in a failover".to_owned()).into());
+            return Err(StoreError::unavailable("its memory was lost in a failover").into());
         }
         Ok(())
     }
@@ -100,8 +100,7 @@ impl JwtLogin {
             return Err(refused(RefusalReason::NotAllowed));
         }
         Ok(Link {
-            id: LinkId::generate(&*self.random)
-                .map_err(|error| StoreError::Unavailable(error.to_string()))?,
+            id: LinkId::generate(&*self.random).map_err(StoreError::unavailable)?,
             digest: TokenDigest::of_parts(&["jwt", &claims.iss, &claims.jti]),
             grant: LoginGrant {
                 next: claims.next.clone().filter(|next| !next.is_empty()),

@@ -50,7 +50,7 @@ impl Principals {
                     (by_group || self.listed.users.contains(&owner.name)) && is_whole(owner)
                 }
             };
-        let name = format!("{PREFIX}{}:{}", owner.kind.word(), owner.name);
+        let name = format!("{PREFIX}{}:{}", owner.kind.as_str(), owner.name);
         let metered = if listed { self.metered(&name) } else { None };
         metered.map(|metered| Arc::clone(&metered.app))
     }
@@ -59,7 +59,7 @@ impl Principals {
     /// alone; her links do not live longer than it takes to notice.
     pub(super) fn metered(&self, app: &str) -> Option<Arc<MeteredApp>> {
         let (kind, name) = app.strip_prefix(PREFIX)?.split_once(':')?;
-        let kind = [Kind::Service, Kind::User].into_iter().find(|known| known.word() == kind)?;
+        let kind = [Kind::Service, Kind::User].into_iter().find(|known| known.as_str() == kind)?;
         let named = match kind {
             Kind::Service => &self.listed.services,
             Kind::User => &self.listed.users,

@@ -47,7 +47,7 @@ impl ReplayCache {
     /// Consumes the token of `link`; refuses if it was consumed before.
     pub(super) async fn consume(&self, link: &Link) -> Result<(), Refusal> {
         let mut body = [0; 32];
-        self.random.fill(&mut body).map_err(|_| StoreError::Unavailable("no random bytes".to_owned()))?;
+        self.random.fill(&mut body).map_err(|_| StoreError::unavailable("no random bytes"))?;
         let kept_by = kept_by(link);
         let key = IdempotencyKey { app: Arc::clone(&kept_by), key: link.digest.to_text(), body };
         let mut record = link.clone();
@@ -76,5 +76,5 @@ fn kept_by(link: &Link) -> Arc<str> {
 
 /// The store has no room: nobody is logged in.
 pub(super) fn full() -> StoreError {
-    StoreError::Unavailable("there are too many live links (store.max_tokens)".to_owned())
+    StoreError::unavailable("there are too many live links (store.max_tokens)")
 }

@@ -106,7 +106,7 @@ impl MeasuredStore {
     ) -> StoreFuture<'a, T> {
         match self.inner.relay() {
             Some(relay) => self.measured(|metrics| &metrics.store.relay, call(relay)),
-            None => Box::pin(ready(Err(StoreError::Unavailable("nobody shares it".to_owned())))),
+            None => Box::pin(ready(Err(StoreError::unavailable("nobody shares it")))),
         }
     }
 }

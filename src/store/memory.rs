@@ -1,5 +1,6 @@
-//! The store of a single process: a slab of links under one lock. Links do not survive a restart.
+//! The store of a single process: maps of links under one lock. Links do not survive a restart.
 
+mod links;
 #[cfg(test)]
 mod model;
 
@@ -12,12 +13,13 @@ use std::sync::{Mutex, MutexGuard};
 #[cfg(test)]
 use shuttle::sync::{Mutex, MutexGuard};
 
-use super::slab::Slab;
 use super::{
     Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Revoked, StoreError, StoreFuture, TokenStore,
 };
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest, Username};
+
+use links::Links;
 
 /// Keeps links in memory.
 #[derive(Debug)]
@@ -25,16 +27,16 @@ pub struct MemoryStore {
     max_tokens: usize,
     // One lock for all: it is held for a few look-ups and never across an await (consuming costs about a
     // microsecond), and "all or none", the capacity and the idempotency keys need one anyway.
-    links: Mutex<Slab>,
+    links: Mutex<Links>,
 }
 
 impl MemoryStore {
     /// An empty store for at most `max_tokens` live links.
     pub fn new(max_tokens: usize) -> Self {
-        Self { max_tokens, links: Mutex::new(Slab::for_links(max_tokens)) }
+        Self { max_tokens, links: Mutex::new(Links::with_room_for(max_tokens)) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slab> {
+    fn lock(&self) -> MutexGuard<'_, Links> {
         // A panic between two operations could leave the indices disagreeing; every reader treats a missing
         // entry as "no such link", which is the safe side.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,45 +51,39 @@ impl TokenStore for MemoryStore {
     }
 
     fn find(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Option<Link>> {
-        let links = self.lock();
-        done(links.by_digest(&digest).and_then(|slot| links.read(slot, now)))
+        done(self.lock().by_digest(&digest, now))
     }
 
     fn consume(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Consumed> {
         let mut links = self.lock();
-        let found = links.by_digest(&digest);
-        let Some((slot, link)) = found.and_then(|slot| links.read(slot, now).map(|link| (slot, link))) else {
+        let Some(link) = links.by_digest(&digest, now) else {
             return done(Consumed::Unknown);
         };
         if link.status != LinkStatus::Pending {
             return done(Consumed::Ended(Box::new(link)));
         }
-        links.end(slot, LinkStatus::Used, now);
+        links.end(&link.id, LinkStatus::Used, now);
         done(Consumed::Granted(Box::new(Link { status: LinkStatus::Used, used_at: Some(now.wall), ..link })))
     }
 
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {
-        let links = self.lock();
-        let link = links.by_id(id).and_then(|slot| links.read(slot, now));
+        let link = self.lock().by_id(id, now);
         done(link.filter(|link| *link.grant.app == *app))
     }
 
     fn revoke<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Revoked> {
         let mut links = self.lock();
-        let Some(slot) = links.by_id(id).filter(|slot| links.is_of(*slot, app)) else {
-            return done(Revoked::NotFound);
-        };
-        done(match links.status(slot, now) {
+        let link = links.by_id(id, now).filter(|link| *link.grant.app == *app);
+        done(match link.map(|link| link.status) {
             None => Revoked::NotFound,
             Some(LinkStatus::Used) => Revoked::Used,
-            Some(LinkStatus::Expired) => {
-                // For good: a redeeming that has read the clock before us must not come after us and find time left.
-                links.end(slot, LinkStatus::Expired, now);
-                Revoked::Dead
-            }
             Some(LinkStatus::Revoked) => Revoked::Dead,
-            Some(LinkStatus::Pending) => {
-                links.end(slot, LinkStatus::Revoked, now);
+            Some(status @ (LinkStatus::Expired | LinkStatus::Pending)) => {
+                // An expired one for good: a redeeming that has read the clock before us must not come after us and find
+                // time left.
+                let ended =
+                    if status == LinkStatus::Pending { LinkStatus::Revoked } else { LinkStatus::Expired };
+                links.end(id, ended, now);
                 Revoked::Dead
             }
         })
@@ -102,8 +98,8 @@ impl TokenStore for MemoryStore {
         let mut links = self.lock();
         // A walk over all links: revoking a user is rare, and an index would cost each issue and redeem.
         let pending = links.pending_of(username, app, now);
-        for slot in &pending {
-            links.end(*slot, LinkStatus::Revoked, now);
+        for id in &pending {
+            links.end(id, LinkStatus::Revoked, now);
         }
         done(pending.len())
     }
@@ -124,37 +120,36 @@ fn done<'a, T: Send + 'a>(value: T) -> StoreFuture<'a, T> {
 }
 
 fn insert(
-    links: &mut Slab,
+    links: &mut Links,
     mut new: Vec<Link>,
     key: Option<&IdempotencyKey>,
     now: Moment,
     max_tokens: usize,
 ) -> Inserted {
     let mut replaced = None;
-    if let Some((slot, body)) = key.and_then(|key| links.by_repeat(key)) {
+    if let Some((link, body)) = key.and_then(|key| links.by_idempotency_key(key, now)) {
         if key.is_some_and(|key| key.body != body) {
             return Inserted::OtherBody;
         }
-        match links.status(slot, now) {
-            Some(LinkStatus::Used | LinkStatus::Revoked) => return Inserted::Ended,
-            Some(LinkStatus::Pending | LinkStatus::Expired) => replaced = Some(slot),
-            None => {}
+        match link.status {
+            LinkStatus::Used | LinkStatus::Revoked => return Inserted::Ended,
+            LinkStatus::Pending | LinkStatus::Expired => replaced = Some(link.id),
         }
     }
-    let freed = replaced.is_some_and(|slot| links.counts_as_live(slot));
+    let freed = replaced.as_ref().is_some_and(|id| links.is_live(id));
     if links.live() - usize::from(freed) + new.len() > max_tokens {
         return Inserted::Full;
     }
-    links.forget_ended(new.len(), max_tokens);
-    let first_id = replaced.and_then(|slot| links.forget(slot));
-    if let Some(id) = &first_id {
+    if let Some(id) = &replaced {
+        links.forget(id);
         // The key goes with exactly one link.
         for link in &mut new {
             link.id = id.clone();
         }
     }
+    links.forget_ended(new.len(), max_tokens);
     for link in new {
         links.add(link, key);
     }
-    first_id.map_or(Inserted::New, Inserted::Again)
+    replaced.map_or(Inserted::New, Inserted::Again)
 }

@@ -6,12 +6,10 @@
 mod inspect;
 mod measured;
 mod memory;
-mod packed;
 mod record;
 mod redb;
 mod redis;
 mod relay;
-mod slab;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -156,7 +154,14 @@ pub fn open(store: &config::Store, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Tok
 pub enum StoreError {
     /// It cannot be reached or answered with an error.
     #[error("the token store is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// For this cause: an error, or a sentence.
+    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(cause.into())
+    }
 }
 
 /// Keeps links and hands each one out at most once.
@@ -182,9 +187,9 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     -> StoreFuture<'a, usize>;
     /// Whether the store would answer.
     fn ping(&self) -> StoreFuture<'_, ()>;
-    /// How many links can still be redeemed; of a shared store, as last heard.
+    /// How many links can still be redeemed; of a shared store, as last read.
     fn live(&self, now: Moment) -> usize;
-    /// From when on the store remembers all that it was told, as last heard; none: from the start of this process.
+    /// From when on the store remembers all that it was told, as last read; none: from the start of this process.
     ///
     /// What was burnt before may have been forgotten, so a token of another's making that may be older is refused.
     /// Asked after the burning: a server that was put in another's place in between has forgotten as well.
@@ -202,4 +207,19 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
 fn as_of(status: LinkStatus, issued: Moment, expires: Moment, now: Moment) -> LinkStatus {
     let over = now.reached(expires) || now.precedes(issued, STEP_TOLERANCE);
     if status == LinkStatus::Pending && over { LinkStatus::Expired } else { status }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_store_keeps_its_source() {
+        let error = StoreError::unavailable(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+        assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::ConnectionReset));
+        assert_eq!(error.to_string(), "the token store is unavailable: connection reset");
+    }
 }

@@ -33,7 +33,7 @@ pub(super) enum RecordError {
 /// The unchanging part of a link.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record {
+pub(super) struct GrantRecord {
     v: u32,
     username: String,
     app: Arc<str>,
@@ -67,7 +67,7 @@ pub(super) struct Versioned {
     v: u32,
 }
 
-impl Record {
+impl GrantRecord {
     pub(super) fn of(link: &Link) -> Self {
         let grant = &link.grant;
         Self {
@@ -148,7 +148,7 @@ mod tests {
         let json = format!(
             r#"{{"username":"alice","app":"portal","issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:30Z",{members}}}"#
         );
-        Record::from_json(json.as_bytes())?.into_grant().map(|(grant, _)| grant)
+        GrantRecord::from_json(json.as_bytes())?.into_grant().map(|(grant, _)| grant)
     }
 
     #[test]

@@ -193,8 +193,7 @@ fn a_take_in_two_steps_is_found_out() {
             let (store, digest) = (Arc::clone(&store), link.digest);
             thread::spawn(move || {
                 let found = now(store.find(digest, at(1))).expect("it is there");
-                let slot = store.lock().by_digest(&digest).expect("it is there");
-                store.lock().end(slot, LinkStatus::Used, at(1));
+                store.lock().end(&found.id, LinkStatus::Used, at(1));
                 found.status == LinkStatus::Pending
             })
         };

@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::FileError;
 use super::index::Index;
-use super::marker::Marker;
+use super::rollback_marker::RollbackMarker;
 
 /// The version of the tables. A change that an older hublatch cannot read raises it, and what released versions wrote is
 /// then brought up to it; version 1 was never released.
 pub(super) const SCHEMA: u32 = 2;
-/// One row, `state`: a [`State`] as JSON.
+/// One record, `state`: a [`State`] as JSON.
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 /// Pages kept in memory: all live links of a busy hub.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -97,13 +97,13 @@ impl State {
 pub(super) struct Opened {
     pub(super) database: Database,
     pub(super) index: Index,
-    pub(super) marker: Marker,
+    pub(super) marker: RollbackMarker,
     pub(super) state: State,
 }
 
 /// Opens the store at `path`, or creates it if neither it nor its marker is there.
 pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, FileError> {
-    let marker_path = Marker::path(path);
+    let marker_path = RollbackMarker::path(path);
     match (exists(path)?, exists(&marker_path)?) {
         (false, true) => return Err(FileError::Vanished),
         (false, false) => create(path, now)?,
@@ -119,10 +119,10 @@ pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, FileError> {
         database(FileBackend::new(file).map_err(|error| FileError::from(redb::Error::from(error)))?)?;
     let state = State::read(&database)?;
     let marker = if exists(&marker_path)? {
-        Marker::open(&marker_path, &state)?
+        RollbackMarker::open(&marker_path, &state)?
     } else if state.commits == 0 {
         // Created, and interrupted before the marker was.
-        Marker::create(&marker_path, &state)?
+        RollbackMarker::create(&marker_path, &state)?
     } else {
         return Err(FileError::NoMarker);
     };

@@ -13,13 +13,13 @@ use redb::{
 use super::super::IdempotencyKey;
 use super::super::record::RecordError;
 use super::error::FileError;
-use super::row::{End, Row, millis, millis_after};
+use super::link_record::{EndRecord, LinkRecord, millis, millis_after};
 use crate::store::RETENTION;
 use crate::token::{LinkId, TokenDigest};
 
-/// Number of a link, by the order of issue → [`Row`].
+/// Number of a link, by the order of issue → [`LinkRecord`].
 pub(super) const LINKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("issued");
-/// Number of an end → [`End`].
+/// Number of an end → [`EndRecord`].
 pub(super) const ENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ends");
 
 /// For how many links room is made at once, whatever the file says of itself.
@@ -42,7 +42,7 @@ pub(super) struct Index {
     /// By when it may be forgotten, what has ended.
     ended: BTreeSet<(i64, u64)>,
     /// By link; with its own number.
-    ends: HashMap<u64, (End, u64)>,
+    ends: HashMap<u64, (EndRecord, u64)>,
     /// The numbers of the next link and the next end.
     next: (u64, u64),
 }
@@ -53,7 +53,7 @@ impl Index {
         let mut index = Self::default();
         let twice = || FileError::Corrupt("an entry is in it twice".to_owned());
         entries(transaction, ENDS, |number, bytes| {
-            let end = End::decode(number, bytes)?;
+            let end = EndRecord::decode(number, bytes)?;
             index.next.1 = number + 1;
             index.ends.insert(end.link, (end, number)).map_or(Ok(()), |_| Err(twice()))
         })?;
@@ -64,17 +64,17 @@ impl Index {
         let (mut users, mut live) = (Vec::with_capacity(links), Vec::with_capacity(links));
         let mut ended = Vec::with_capacity(index.ends.len());
         entries(transaction, LINKS, |number, bytes| {
-            let row = Row::decode(number, bytes)?;
+            let record = LinkRecord::decode(number, bytes)?;
             let known = index.digests.len();
-            index.name(number, &row)?;
+            index.name(number, &record)?;
             if index.digests.len() == known || index.ids.len() == known {
                 return Err(twice());
             }
             if let Some((end, _)) = index.ends.get(&number) {
                 ended.push((end.forgotten, number));
             } else {
-                users.push((user(row.link.app(), row.link.username()), number));
-                live.push((millis(row.link.expires), number));
+                users.push((user(record.link.app(), record.link.username()), number));
+                live.push((millis(record.link.expires), number));
             }
             Ok(())
         })?;
@@ -113,7 +113,7 @@ impl Index {
         self.ids.get(&id_bytes(id.as_str())?).copied()
     }
 
-    pub(super) fn end_of(&self, number: u64) -> Option<End> {
+    pub(super) fn end_of(&self, number: u64) -> Option<EndRecord> {
         self.ends.get(&number).map(|(end, _)| *end)
     }
 
@@ -128,8 +128,8 @@ impl Index {
         self.users.range((user, 0)..=(user, u64::MAX)).map(|(_, number)| *number).collect()
     }
 
-    pub(super) fn is_live(&self, number: u64, row: &Row) -> bool {
-        self.live.contains(&(millis(row.link.expires), number))
+    pub(super) fn is_live(&self, number: u64, record: &LinkRecord) -> bool {
+        self.live.contains(&(millis(record.link.expires), number))
     }
 
     /// The first `most` whose life is over at `now`.
@@ -142,19 +142,19 @@ impl Index {
         self.ended.iter().take(most).take_while(|(when, _)| *when <= now).copied().collect()
     }
 
-    pub(super) fn add(&mut self, number: u64, row: &Row) -> Result<(), RecordError> {
-        self.name(number, row)?;
-        self.users.insert((user(row.link.app(), row.link.username()), number));
-        self.live.insert((millis(row.link.expires), number));
+    pub(super) fn add(&mut self, number: u64, record: &LinkRecord) -> Result<(), RecordError> {
+        self.name(number, record)?;
+        self.users.insert((user(record.link.app(), record.link.username()), number));
+        self.live.insert((millis(record.link.expires), number));
         Ok(())
     }
 
     /// By all that it is looked for.
-    fn name(&mut self, number: u64, row: &Row) -> Result<(), RecordError> {
-        let id = id_bytes(&row.id).ok_or(RecordError::Damaged)?;
-        self.digests.insert(*row.digest()?.as_bytes(), number);
+    fn name(&mut self, number: u64, record: &LinkRecord) -> Result<(), RecordError> {
+        let id = id_bytes(&record.id).ok_or(RecordError::Damaged)?;
+        self.digests.insert(*record.digest()?.as_bytes(), number);
         self.ids.insert(id, number);
-        if let Some(kept) = &row.repeat {
+        if let Some(kept) = &record.repeat {
             self.repeats.insert(repeat(&kept.app, &kept.key), (kept.body, number));
         }
         self.next.0 = number + 1;
@@ -162,44 +162,44 @@ impl Index {
     }
 
     /// It was used or revoked. `own`: the number of the end itself.
-    pub(super) fn end(&mut self, number: u64, row: &Row, end: End, own: u64) {
-        self.leave_live(number, row);
+    pub(super) fn end(&mut self, number: u64, record: &LinkRecord, end: EndRecord, own: u64) {
+        self.leave_live(number, record);
         self.ended.insert((end.forgotten, number));
         self.ends.insert(number, (end, own));
         self.next.1 = self.next.1.max(own + 1);
     }
 
     /// Its life is over.
-    pub(super) fn expire(&mut self, number: u64, row: &Row) {
-        self.leave_live(number, row);
-        self.ended.insert((millis_after(row.link.expires, RETENTION), number));
+    pub(super) fn expire(&mut self, number: u64, record: &LinkRecord) {
+        self.leave_live(number, record);
+        self.ended.insert((millis_after(record.link.expires, RETENTION), number));
     }
 
-    /// Its row cannot be read: it only leaves the lists of what is due.
+    /// Its record cannot be read: it only leaves the lists of what is due.
     pub(super) fn pass_over(&mut self, when: i64, number: u64) {
         self.live.remove(&(when, number));
         self.ended.remove(&(when, number));
     }
 
     /// Answers the number of its end.
-    pub(super) fn forget(&mut self, number: u64, row: &Row) -> Result<Option<u64>, RecordError> {
-        self.leave_live(number, row);
-        self.ended.remove(&(millis_after(row.link.expires, RETENTION), number));
+    pub(super) fn forget(&mut self, number: u64, record: &LinkRecord) -> Result<Option<u64>, RecordError> {
+        self.leave_live(number, record);
+        self.ended.remove(&(millis_after(record.link.expires, RETENTION), number));
         let end = self.ends.remove(&number);
         if let Some((end, _)) = &end {
             self.ended.remove(&(end.forgotten, number));
         }
-        self.digests.remove(row.digest()?.as_bytes());
-        self.ids.remove(&id_bytes(&row.id).ok_or(RecordError::Damaged)?);
-        if let Some(kept) = &row.repeat {
+        self.digests.remove(record.digest()?.as_bytes());
+        self.ids.remove(&id_bytes(&record.id).ok_or(RecordError::Damaged)?);
+        if let Some(kept) = &record.repeat {
             self.repeats.remove(&repeat(&kept.app, &kept.key));
         }
         Ok(end.map(|(_, own)| own))
     }
 
-    fn leave_live(&mut self, number: u64, row: &Row) {
-        self.live.remove(&(millis(row.link.expires), number));
-        self.users.remove(&(user(row.link.app(), row.link.username()), number));
+    fn leave_live(&mut self, number: u64, record: &LinkRecord) {
+        self.live.remove(&(millis(record.link.expires), number));
+        self.users.remove(&(user(record.link.app(), record.link.username()), number));
     }
 }
 

@@ -12,11 +12,11 @@
 mod error;
 mod file;
 mod index;
-mod marker;
+mod link_record;
 #[cfg(test)]
 mod power_cut;
 mod read;
-mod row;
+mod rollback_marker;
 mod tables;
 mod threads;
 mod writer;
@@ -31,7 +31,7 @@ use crate::clock::{Clock, Moment};
 use crate::token::{LinkId, TokenDigest, Username};
 
 pub use error::FileError;
-use read::Found;
+use read::Lookup;
 use threads::Threads;
 
 /// Keeps links in a file.
@@ -63,9 +63,9 @@ impl TokenStore for RedbStore {
                 read::find(transaction, index, session, digest, now)
             };
             match self.threads.read(read).await? {
-                Found::Nothing => Ok(None),
-                Found::Link(link) => Ok(Some(*link)),
-                Found::NotYet => self.threads.write(move |tables| tables.find(digest, now)).await,
+                Lookup::Missing => Ok(None),
+                Lookup::Link(link) => Ok(Some(*link)),
+                Lookup::Uncommitted => self.threads.write(move |tables| tables.find(digest, now)).await,
             }
         })
     }
@@ -81,9 +81,9 @@ impl TokenStore for RedbStore {
                 read::get(transaction, index, session, &of, &by, now)
             };
             match self.threads.read(read).await? {
-                Found::Nothing => Ok(None),
-                Found::Link(link) => Ok(Some(*link)),
-                Found::NotYet => {
+                Lookup::Missing => Ok(None),
+                Lookup::Link(link) => Ok(Some(*link)),
+                Lookup::Uncommitted => {
                     let (of, by) = (id.clone(), app.to_owned());
                     self.threads.write(move |tables| tables.get(&of, &by, now)).await
                 }

@@ -10,8 +10,8 @@ use redb::{Database, ReadableDatabase as _, StorageBackend};
 use super::super::{Consumed, Inserted, Link, LinkStatus};
 use super::file::{State, database, index, initialise};
 use super::index::Index;
-use super::read::{Found, find};
-use super::row::Session;
+use super::link_record::Session;
+use super::read::{Lookup, find};
 use super::tables::Tables;
 use crate::clock::{Clock as _, ManualClock, Moment};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
@@ -241,7 +241,7 @@ fn cut_power(cuts: u64) {
         if told.commits > 0 {
             for link in &told.issued {
                 let found = find(&reader, &index, &session, link.digest, now).expect("readable");
-                let Found::Link(found) = found else { panic!("cut {cut}: a link was lost") };
+                let Lookup::Link(found) = found else { panic!("cut {cut}: a link was lost") };
                 assert_eq!(found.status, LinkStatus::Pending, "cut {cut}");
             }
         }

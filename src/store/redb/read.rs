@@ -7,13 +7,13 @@ use redb::{ReadTransaction, ReadableTable, StorageError, TableError};
 use super::super::Link;
 use super::super::record::RecordError;
 use super::index::{Index, LINKS};
-use super::row::{End, Row, Session};
+use super::link_record::{EndRecord, LinkRecord, Session};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum OperationError {
     /// The file: the whole transaction is given up.
     #[error(transparent)]
     Storage(#[from] redb::Error),
@@ -22,22 +22,22 @@ pub(super) enum Trouble {
     Record(#[from] RecordError),
 }
 
-impl From<StorageError> for Trouble {
+impl From<StorageError> for OperationError {
     fn from(error: StorageError) -> Self {
         Self::Storage(error.into())
     }
 }
 
-impl From<Trouble> for redb::Error {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Storage(error) => error,
-            Trouble::Record(error) => Self::Corrupted(error.to_string()),
+impl From<OperationError> for redb::Error {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::Storage(error) => error,
+            OperationError::Record(error) => Self::Corrupted(error.to_string()),
         }
     }
 }
 
-impl From<TableError> for Trouble {
+impl From<TableError> for OperationError {
     fn from(error: TableError) -> Self {
         Self::Storage(error.into())
     }
@@ -45,13 +45,13 @@ impl From<TableError> for Trouble {
 
 /// What a reader finds.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum Lookup {
     /// No such link.
-    Nothing,
+    Missing,
     /// The link.
     Link(Box<Link>),
     /// It is in the commit that is under way: only the writer knows it.
-    NotYet,
+    Uncommitted,
 }
 
 /// The link of `digest`, as a reader sees it.
@@ -61,13 +61,13 @@ pub(super) fn find(
     session: &Session,
     digest: TokenDigest,
     now: Moment,
-) -> Result<Found, Trouble> {
+) -> Result<Lookup, OperationError> {
     let found = looked_up(index, |index| index.by_digest(digest));
     let found = read(transaction, session, found, now)?;
     // The index may lie only if the file was altered.
     match &found {
-        Found::Link(link) if link.digest != digest => Err(RecordError::Damaged.into()),
-        Found::Link(_) | Found::Nothing | Found::NotYet => Ok(found),
+        Lookup::Link(link) if link.digest != digest => Err(RecordError::Damaged.into()),
+        Lookup::Link(_) | Lookup::Missing | Lookup::Uncommitted => Ok(found),
     }
 }
 
@@ -79,16 +79,19 @@ pub(super) fn get(
     id: &LinkId,
     app: &str,
     now: Moment,
-) -> Result<Found, Trouble> {
+) -> Result<Lookup, OperationError> {
     let found = looked_up(index, |index| index.by_id(id));
     Ok(match read(transaction, session, found, now)? {
-        Found::Link(link) if *link.grant.app != *app => Found::Nothing,
-        found @ (Found::Nothing | Found::Link(_) | Found::NotYet) => found,
+        Lookup::Link(link) if *link.grant.app != *app => Lookup::Missing,
+        found @ (Lookup::Missing | Lookup::Link(_) | Lookup::Uncommitted) => found,
     })
 }
 
 /// Its number and end. The lock is not held while the disk is waited for.
-fn looked_up(index: &RwLock<Index>, look: impl FnOnce(&Index) -> Option<u64>) -> Option<(u64, Option<End>)> {
+fn looked_up(
+    index: &RwLock<Index>,
+    look: impl FnOnce(&Index) -> Option<u64>,
+) -> Option<(u64, Option<EndRecord>)> {
     let index = index.read().unwrap_or_else(PoisonError::into_inner);
     look(&index).map(|number| (number, index.end_of(number)))
 }
@@ -96,23 +99,23 @@ fn looked_up(index: &RwLock<Index>, look: impl FnOnce(&Index) -> Option<u64>) ->
 fn read(
     transaction: &ReadTransaction,
     session: &Session,
-    found: Option<(u64, Option<End>)>,
+    found: Option<(u64, Option<EndRecord>)>,
     now: Moment,
-) -> Result<Found, Trouble> {
-    let Some((number, end)) = found else { return Ok(Found::Nothing) };
+) -> Result<Lookup, OperationError> {
+    let Some((number, end)) = found else { return Ok(Lookup::Missing) };
     let links = match transaction.open_table(LINKS) {
         Ok(links) => links,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Found::NotYet),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Lookup::Uncommitted),
         Err(error) => return Err(error.into()),
     };
-    let Some(row) = read_row(&links, number)? else { return Ok(Found::NotYet) };
-    Ok(Found::Link(Box::new(row.into_link(end.as_ref(), session, now)?)))
+    let Some(record) = read_record(&links, number)? else { return Ok(Lookup::Uncommitted) };
+    Ok(Lookup::Link(Box::new(record.into_link(end.as_ref(), session, now)?)))
 }
 
-pub(super) fn read_row(
+pub(super) fn read_record(
     links: &impl ReadableTable<u64, &'static [u8]>,
     number: u64,
-) -> Result<Option<Row>, Trouble> {
+) -> Result<Option<LinkRecord>, OperationError> {
     let Some(bytes) = links.get(number)? else { return Ok(None) };
-    Ok(Some(Row::decode(number, bytes.value())?))
+    Ok(Some(LinkRecord::decode(number, bytes.value())?))
 }

@@ -1,6 +1,6 @@
 //! The store's rules on its tables, inside one transaction: nothing here is durable before the commit.
 //!
-//! Issuing adds a row at the end of one table, using or revoking adds one at the end of the other, and rows are removed
+//! Issuing adds a record at the end of one table, using or revoking adds one at the end of the other, and rows are removed
 //! only where both begin: so a commit writes as few pages with a million links as with a thousand.
 
 use redb::{Table, TableError, WriteTransaction};
@@ -8,8 +8,8 @@ use redb::{Table, TableError, WriteTransaction};
 use super::super::record::RecordError;
 use super::super::{Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Revoked};
 use super::index::{ENDS, Index, LINKS};
-use super::read::{Trouble, read_row};
-use super::row::{End, Row, Session, millis};
+use super::link_record::{EndRecord, LinkRecord, Session, millis};
+use super::read::{OperationError, read_record};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest, Username};
 
@@ -45,30 +45,30 @@ impl<'t> Tables<'t> {
         mut new: Vec<Link>,
         key: Option<&IdempotencyKey>,
         now: Moment,
-    ) -> Result<Inserted, Trouble> {
+    ) -> Result<Inserted, OperationError> {
         let now = self.session.in_order(now);
         self.tidy(now)?;
         let mut replaced = None;
         if let Some(key) = key
             && let Some((body, number)) = self.index.by_key(key)
         {
-            let row = self.row(number)?;
+            let record = self.record(number)?;
             if key.body != body {
                 return Ok(Inserted::OtherBody);
             }
-            match self.status(number, &row, now) {
+            match self.status(number, &record, now) {
                 LinkStatus::Used | LinkStatus::Revoked => return Ok(Inserted::Ended),
-                LinkStatus::Pending | LinkStatus::Expired => replaced = Some((number, row)),
+                LinkStatus::Pending | LinkStatus::Expired => replaced = Some((number, record)),
             }
         }
-        let freed = replaced.as_ref().is_some_and(|(number, row)| self.index.is_live(*number, row));
+        let freed = replaced.as_ref().is_some_and(|(number, record)| self.index.is_live(*number, record));
         if self.live() - usize::from(freed) + new.len() > self.max_tokens {
             return Ok(Inserted::Full);
         }
         let mut first_id = None;
-        if let Some((number, row)) = replaced {
-            let id = LinkId::parse(&row.id).ok_or(RecordError::Damaged)?;
-            self.forget(number, &row)?;
+        if let Some((number, record)) = replaced {
+            let id = LinkId::parse(&record.id).ok_or(RecordError::Damaged)?;
+            self.forget(number, &record)?;
             // The key goes with exactly one link.
             for link in &mut new {
                 link.id = id.clone();
@@ -76,41 +76,41 @@ impl<'t> Tables<'t> {
             first_id = Some(id);
         }
         for link in &new {
-            let (number, row) = (self.index.next_link(), Row::new(link, self.session, key));
-            self.links.insert(number, row.encode(number).as_slice())?;
-            self.index.add(number, &row)?;
+            let (number, record) = (self.index.next_link(), LinkRecord::new(link, self.session, key));
+            self.links.insert(number, record.encode(number).as_slice())?;
+            self.index.add(number, &record)?;
         }
         self.forget_ended()?;
         Ok(first_id.map_or(Inserted::New, Inserted::Again))
     }
 
-    pub(super) fn consume(&mut self, digest: TokenDigest, now: Moment) -> Result<Consumed, Trouble> {
+    pub(super) fn consume(&mut self, digest: TokenDigest, now: Moment) -> Result<Consumed, OperationError> {
         let now = self.session.in_order(now);
         let Some(number) = self.index.by_digest(digest) else { return Ok(Consumed::Unknown) };
-        let row = self.row(number)?;
+        let record = self.record(number)?;
         // The index may lie only if the file was altered.
-        if row.digest()? != digest {
+        if record.digest()? != digest {
             return Err(RecordError::Damaged.into());
         }
-        if self.status(number, &row, now) != LinkStatus::Pending {
-            return Ok(Consumed::Ended(Box::new(self.link(number, row, now)?)));
+        if self.status(number, &record, now) != LinkStatus::Pending {
+            return Ok(Consumed::Ended(Box::new(self.link(number, record, now)?)));
         }
-        self.end(number, &row, true, now)?;
-        Ok(Consumed::Granted(Box::new(self.link(number, row, now)?)))
+        self.end(number, &record, true, now)?;
+        Ok(Consumed::Granted(Box::new(self.link(number, record, now)?)))
     }
 
-    pub(super) fn revoke(&mut self, id: &LinkId, app: &str, now: Moment) -> Result<Revoked, Trouble> {
+    pub(super) fn revoke(&mut self, id: &LinkId, app: &str, now: Moment) -> Result<Revoked, OperationError> {
         let now = self.session.in_order(now);
         let Some(number) = self.index.by_id(id) else { return Ok(Revoked::NotFound) };
-        let row = self.row(number)?;
-        if row.link.app() != app {
+        let record = self.record(number)?;
+        if record.link.app() != app {
             return Ok(Revoked::NotFound);
         }
-        match self.status(number, &row, now) {
+        match self.status(number, &record, now) {
             LinkStatus::Used => Ok(Revoked::Used),
             LinkStatus::Expired | LinkStatus::Revoked => Ok(Revoked::Dead),
             LinkStatus::Pending => {
-                self.end(number, &row, false, now)?;
+                self.end(number, &record, false, now)?;
                 Ok(Revoked::Dead)
             }
         }
@@ -121,14 +121,14 @@ impl<'t> Tables<'t> {
         username: &Username,
         app: &str,
         now: Moment,
-    ) -> Result<usize, Trouble> {
+    ) -> Result<usize, OperationError> {
         let now = self.session.in_order(now);
         let mut revoked = 0;
         for number in self.index.of_user(app, username.as_str()) {
-            let row = self.row(number)?;
-            let is_theirs = (row.link.app(), row.link.username()) == (app, username.as_str());
-            if is_theirs && self.status(number, &row, now) == LinkStatus::Pending {
-                self.end(number, &row, false, now)?;
+            let record = self.record(number)?;
+            let is_theirs = (record.link.app(), record.link.username()) == (app, username.as_str());
+            if is_theirs && self.status(number, &record, now) == LinkStatus::Pending {
+                self.end(number, &record, false, now)?;
                 revoked += 1;
             }
         }
@@ -136,70 +136,76 @@ impl<'t> Tables<'t> {
     }
 
     /// The link of `digest`, as the writer sees it.
-    pub(super) fn find(&self, digest: TokenDigest, now: Moment) -> Result<Option<Link>, Trouble> {
+    pub(super) fn find(&self, digest: TokenDigest, now: Moment) -> Result<Option<Link>, OperationError> {
         let Some(number) = self.index.by_digest(digest) else { return Ok(None) };
-        let link = self.link(number, self.row(number)?, now)?;
+        let link = self.link(number, self.record(number)?, now)?;
         if link.digest == digest { Ok(Some(link)) } else { Err(RecordError::Damaged.into()) }
     }
 
     /// The link of `id`, if it is `app`'s, as the writer sees it.
-    pub(super) fn get(&self, id: &LinkId, app: &str, now: Moment) -> Result<Option<Link>, Trouble> {
+    pub(super) fn get(&self, id: &LinkId, app: &str, now: Moment) -> Result<Option<Link>, OperationError> {
         let Some(number) = self.index.by_id(id) else { return Ok(None) };
-        let link = self.link(number, self.row(number)?, now)?;
+        let link = self.link(number, self.record(number)?, now)?;
         Ok(Some(link).filter(|link| *link.grant.app == *app))
     }
 
-    fn row(&self, number: u64) -> Result<Row, Trouble> {
-        Ok(read_row(&self.links, number)?.ok_or(RecordError::Damaged)?)
+    fn record(&self, number: u64) -> Result<LinkRecord, OperationError> {
+        Ok(read_record(&self.links, number)?.ok_or(RecordError::Damaged)?)
     }
 
-    fn status(&self, number: u64, row: &Row, now: Moment) -> LinkStatus {
-        row.status(self.index.end_of(number).as_ref(), self.session, now)
+    fn status(&self, number: u64, record: &LinkRecord, now: Moment) -> LinkStatus {
+        record.status(self.index.end_of(number).as_ref(), self.session, now)
     }
 
-    fn link(&self, number: u64, row: Row, now: Moment) -> Result<Link, RecordError> {
-        row.into_link(self.index.end_of(number).as_ref(), self.session, now)
+    fn link(&self, number: u64, record: LinkRecord, now: Moment) -> Result<Link, RecordError> {
+        record.into_link(self.index.end_of(number).as_ref(), self.session, now)
     }
 
-    fn end(&mut self, number: u64, row: &Row, is_used: bool, now: Moment) -> Result<(), Trouble> {
-        let end = End::new(number, row, is_used.then_some(now.wall), now);
+    fn end(
+        &mut self,
+        number: u64,
+        record: &LinkRecord,
+        is_used: bool,
+        now: Moment,
+    ) -> Result<(), OperationError> {
+        let end = EndRecord::new(number, record, is_used.then_some(now.wall), now);
         let own = self.index.next_end();
         self.ends.insert(own, end.encode(own).as_slice())?;
-        self.index.end(number, row, end, own);
+        self.index.end(number, record, end, own);
         Ok(())
     }
 
     /// Notices expiries and forgets what has been readable long enough.
-    fn tidy(&mut self, now: Moment) -> Result<(), Trouble> {
+    fn tidy(&mut self, now: Moment) -> Result<(), OperationError> {
         for (when, number) in self.index.over(millis(now.wall), TIDIED_AT_ONCE) {
-            match self.row(number) {
-                Ok(row) => self.index.expire(number, &row),
-                Err(Trouble::Record(_)) => self.index.pass_over(when, number),
-                Err(trouble @ Trouble::Storage(_)) => return Err(trouble),
+            match self.record(number) {
+                Ok(record) => self.index.expire(number, &record),
+                Err(OperationError::Record(_)) => self.index.pass_over(when, number),
+                Err(error @ OperationError::Storage(_)) => return Err(error),
             }
         }
         self.forget_due(millis(now.wall), TIDIED_AT_ONCE)
     }
 
     /// Bounds the records of ended links by `max_tokens` too: the oldest go first, a live one never.
-    fn forget_ended(&mut self) -> Result<(), Trouble> {
+    fn forget_ended(&mut self) -> Result<(), OperationError> {
         let surplus = self.index.len().saturating_sub(self.max_tokens.saturating_mul(2));
         self.forget_due(i64::MAX, surplus.min(TIDIED_AT_ONCE))
     }
 
-    fn forget_due(&mut self, now: i64, most: usize) -> Result<(), Trouble> {
+    fn forget_due(&mut self, now: i64, most: usize) -> Result<(), OperationError> {
         for (when, number) in self.index.forgettable(now, most) {
-            match self.row(number) {
-                Ok(row) => self.forget(number, &row)?,
-                Err(Trouble::Record(_)) => self.index.pass_over(when, number),
-                Err(trouble @ Trouble::Storage(_)) => return Err(trouble),
+            match self.record(number) {
+                Ok(record) => self.forget(number, &record)?,
+                Err(OperationError::Record(_)) => self.index.pass_over(when, number),
+                Err(error @ OperationError::Storage(_)) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn forget(&mut self, number: u64, row: &Row) -> Result<(), Trouble> {
-        if let Some(own) = self.index.forget(number, row)? {
+    fn forget(&mut self, number: u64, record: &LinkRecord) -> Result<(), OperationError> {
+        if let Some(own) = self.index.forget(number, record)? {
             self.ends.remove(own)?;
         }
         self.links.remove(number)?;

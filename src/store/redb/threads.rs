@@ -18,8 +18,8 @@ use super::super::{StoreError, StoreFuture};
 use super::error::FileError;
 use super::file::{self, Opened};
 use super::index::Index;
-use super::read::Trouble;
-use super::row::Session;
+use super::link_record::Session;
+use super::read::OperationError;
 use super::tables::Tables;
 use super::writer::Writer;
 use crate::clock::Clock;
@@ -27,11 +27,11 @@ use crate::clock::Clock;
 /// The most calls that wait; above it the store says that it is busy.
 const QUEUE: usize = 8192;
 /// How long a caller waits. A disk that takes longer is as good as gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Tells the caller, once the commit is durable.
-pub(super) type Answer = Box<dyn FnOnce() + Send>;
-pub(super) type Write = Box<dyn FnOnce(&mut Tables<'_>) -> Result<Answer, redb::Error> + Send>;
+pub(super) type Reply = Box<dyn FnOnce() + Send>;
+pub(super) type Write = Box<dyn FnOnce(&mut Tables<'_>) -> Result<Reply, redb::Error> + Send>;
 type Read = Box<dyn FnOnce(Result<Readable<'_>, StoreError>) + Send>;
 
 /// What a reader is given.
@@ -105,7 +105,7 @@ impl Threads {
     /// Runs `act` in the next commit, and answers once that is durable.
     pub(super) fn write<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&mut Tables<'_>) -> Result<T, Trouble> + Send + 'static,
+        act: impl FnOnce(&mut Tables<'_>) -> Result<T, OperationError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let (reply, answer) = oneshot::channel();
         let write: Write = Box::new(move |tables| {
@@ -115,15 +115,15 @@ impl Threads {
             }
             let done = match act(tables) {
                 Ok(done) => Ok(done),
-                Err(Trouble::Record(error)) => Err(StoreError::Unavailable(error.to_string())),
-                Err(Trouble::Storage(error)) => return Err(error),
+                Err(OperationError::Record(error)) => Err(StoreError::unavailable(error)),
+                Err(OperationError::Storage(error)) => return Err(error),
             };
             Ok(Box::new(move || {
                 let _gone = reply.send(done);
             }))
         });
         let sent = self.writes.as_ref().is_some_and(|queue| queue.try_send(write).is_ok());
-        Box::pin(answered(sent, answer))
+        Box::pin(wait_for_reply(sent, answer))
     }
 
     pub(super) fn ping(&self) -> StoreFuture<'_, ()> {
@@ -133,23 +133,23 @@ impl Threads {
     /// Runs `act` on what is committed.
     pub(super) fn read<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&ReadTransaction, &RwLock<Index>, &Session) -> Result<T, Trouble> + Send + 'static,
+        act: impl FnOnce(&ReadTransaction, &RwLock<Index>, &Session) -> Result<T, OperationError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let (reply, answer) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let read: Read = Box::new(move |opened| {
             let done = opened.and_then(|(transaction, index, session)| {
-                act(transaction, index, session).map_err(|trouble| {
-                    if matches!(trouble, Trouble::Storage(_)) {
+                act(transaction, index, session).map_err(|error| {
+                    if matches!(error, OperationError::Storage(_)) {
                         shared.suspect.store(true, Ordering::Release);
                     }
-                    StoreError::Unavailable(trouble.to_string())
+                    StoreError::unavailable(error)
                 })
             });
             let _gone = reply.send(done);
         });
         let sent = self.reads.as_ref().is_some_and(|queue| queue.try_send(read).is_ok());
-        Box::pin(answered(sent, answer))
+        Box::pin(wait_for_reply(sent, answer))
     }
 
     pub(super) fn created(&self) -> Timestamp {
@@ -173,12 +173,15 @@ impl Drop for Threads {
     }
 }
 
-async fn answered<T>(sent: bool, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
-    let unavailable = |why: &str| Err(StoreError::Unavailable(why.to_owned()));
+async fn wait_for_reply<T>(
+    sent: bool,
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let unavailable = |why: &str| Err(StoreError::unavailable(why));
     if !sent {
         return unavailable("too many calls wait for the disk");
     }
-    match tokio::time::timeout(PATIENCE, answer).await {
+    match tokio::time::timeout(CALL_TIMEOUT, answer).await {
         Ok(Ok(done)) => done,
         // Dropped with its transaction; the log says why.
         Ok(Err(_dropped)) => unavailable("the file of the store failed"),
@@ -198,14 +201,14 @@ impl Shared {
                         .database
                         .begin_read()
                         .map(|transaction| (transaction, &open.index))
-                        .map_err(|error| error.to_string()),
-                    None => Err("the file of the store failed".to_owned()),
+                        .map_err(StoreError::unavailable),
+                    None => Err(StoreError::unavailable("the file of the store failed")),
                 };
                 match opened {
                     Ok((transaction, index)) => read(Ok((&transaction, index, &self.session))),
                     Err(why) => {
                         self.suspect.store(true, Ordering::Release);
-                        read(Err(StoreError::Unavailable(why)));
+                        read(Err(why));
                     }
                 }
             }));

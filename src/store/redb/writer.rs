@@ -14,22 +14,22 @@ use tokio::sync::mpsc;
 
 use super::error::FileError;
 use super::file::{self, State};
-use super::marker::Marker;
+use super::rollback_marker::RollbackMarker;
 use super::tables::Tables;
-use super::threads::{Answer, Open, Shared, Write};
+use super::threads::{Open, Reply, Shared, Write};
 use crate::clock::{Clock, Moment};
 
 /// The most calls in one commit.
-const GROUP: usize = 1024;
+const CALLS_PER_COMMIT: usize = 1024;
 /// How long a file that failed is left alone before it is opened again.
-const PAUSE: Duration = Duration::from_secs(1);
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The thread that writes.
 pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shared: Arc<Shared>,
-    pub(super) marker: Option<Marker>,
+    pub(super) marker: Option<RollbackMarker>,
     pub(super) state: State,
     pub(super) max_tokens: usize,
     /// When the file last failed.
@@ -40,7 +40,7 @@ impl Writer {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Write>) {
         while let Some(first) = queue.blocking_recv() {
             let mut group = VecDeque::from([first]);
-            while group.len() < GROUP
+            while group.len() < CALLS_PER_COMMIT
                 && let Ok(next) = queue.try_recv()
             {
                 group.push_back(next);
@@ -75,13 +75,13 @@ impl Writer {
     }
 
     /// One durable commit with all of `group` in it; the answers are to be given after it.
-    pub(super) fn transact(&mut self, group: VecDeque<Write>) -> Result<Vec<Answer>, FileError> {
+    pub(super) fn transact(&mut self, group: VecDeque<Write>) -> Result<Vec<Reply>, FileError> {
         let open = self.shared.open.read().unwrap_or_else(PoisonError::into_inner);
         let (Some(open), Some(marker)) = (open.as_ref(), &self.marker) else {
             return Err(FileError::Vanished);
         };
         let state = self.state.next(self.clock.now().wall);
-        let write = || -> Result<(Vec<Answer>, usize), redb::Error> {
+        let write = || -> Result<(Vec<Reply>, usize), redb::Error> {
             let mut transaction = open.database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
             let mut index = open.index.write().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +105,8 @@ impl Writer {
     /// Opens the file again after a failure, with all that is looked at then.
     fn reopen(&mut self) -> bool {
         let now = self.clock.now();
-        let pausing = self.failed_at.is_some_and(|at| now.monotonic.saturating_sub(at.monotonic) < PAUSE);
+        let pausing =
+            self.failed_at.is_some_and(|at| now.monotonic.saturating_sub(at.monotonic) < REOPEN_AFTER);
         if pausing {
             return false;
         }

@@ -1,4 +1,4 @@
-//! The connection to the primary: kept by a thread of its own, for whichever thread calls.
+//! The connection to the primary, kept by a reconnect task on a thread of its own, for whichever thread calls.
 //!
 //! A call goes out on the present connection or fails at once; it is never sent twice, because a take whose answer was
 //! lost may have happened. After an error the server is looked at again, and if need be the primary is found anew. The
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::super::StoreError;
 use super::dial::Dialler;
-use super::reply::Heard;
+use super::reply::ServerInfo;
 use super::scripts::Scripts;
 use super::server::{Server, ServerError};
 use crate::config::{self, RedisAddress, RedisServers};
@@ -42,6 +42,9 @@ pub enum RedisError {
     /// Its answer makes no sense.
     #[error("Redis is refused: {0}")]
     Answer(#[source] StoreError),
+    /// A call failed: whether the server has done it is not known.
+    #[error("Redis: {0}")]
+    Call(#[source] redis::RedisError),
     /// Nobody says where the primary is.
     #[error("find the primary of Redis: {0}")]
     NoPrimary(String),
@@ -68,13 +71,13 @@ impl RedisError {
 #[derive(Debug)]
 pub(super) struct Connection {
     shared: Arc<Shared>,
-    keeper: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
-    present: Mutex<Option<MultiplexedConnection>>,
+    current: Mutex<Option<MultiplexedConnection>>,
     /// A call failed: look at the server.
-    doubted: Notify,
+    call_failed: Notify,
     ended: Notify,
 }
 
@@ -87,28 +90,28 @@ impl std::fmt::Debug for Shared {
 impl Connection {
     /// Connects, and keeps connected until it is dropped.
     ///
-    /// The first answer of each server goes to `heard` before any call is made: how far its memory goes back.
-    pub(super) fn open(redis: &config::Redis, heard: Arc<Heard>) -> Result<Self, RedisError> {
-        let keeper = Keeper {
+    /// The first answer of each server goes to `server_info` before any call is made: how far its memory goes back.
+    pub(super) fn open(redis: &config::Redis, server_info: Arc<ServerInfo>) -> Result<Self, RedisError> {
+        let task = ReconnectTask {
             dialler: Dialler { redis: redis.clone() },
-            heard,
-            greeting: Scripts::new().ping,
+            server_info,
+            ping: Scripts::new().ping,
             shared: Arc::new(Shared {
-                present: Mutex::default(),
-                doubted: Notify::new(),
+                current: Mutex::default(),
+                call_failed: Notify::new(),
                 ended: Notify::new(),
             }),
         };
-        let shared = Arc::clone(&keeper.shared);
+        let shared = Arc::clone(&task.shared);
         let (first, outcome) = mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let keeper = std::thread::Builder::new().name("hublatch-store".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("hublatch-store".to_owned()).spawn(move || {
             runtime.block_on(async {
-                match keeper.connect_first().await {
+                match task.connect_first().await {
                     Ok(primary) => {
-                        *keeper.shared.lock() = Some(primary.connection.clone());
+                        *task.shared.lock() = Some(primary.connection.clone());
                         let _opener_waits = first.send(Ok(()));
-                        keeper.keep(primary).await;
+                        task.run(primary).await;
                     }
                     Err(error) => {
                         let _opener_waits = first.send(Err(error));
@@ -116,7 +119,7 @@ impl Connection {
                 }
             });
         })?;
-        let connection = Self { shared, keeper: Some(keeper) };
+        let connection = Self { shared, thread: Some(thread) };
         // The thread answers within its timeouts and the time to load.
         outcome.recv().map_err(|_| io::Error::other("the thread of the store ended"))??;
         Ok(connection)
@@ -124,13 +127,13 @@ impl Connection {
 
     /// Sends one script and waits for its answer.
     pub(super) async fn invoke(&self, invocation: &ScriptInvocation<'_>) -> Result<Vec<Value>, StoreError> {
-        let present = self.shared.lock().clone();
-        let Some(mut connection) = present else {
-            return Err(StoreError::Unavailable("Redis is not connected".to_owned()));
+        let current = self.shared.lock().clone();
+        let Some(mut connection) = current else {
+            return Err(StoreError::unavailable("Redis is not connected"));
         };
         invocation.invoke_async(&mut connection).await.map_err(|error: redis::RedisError| {
-            self.shared.doubted.notify_one();
-            StoreError::Unavailable(format!("Redis: {error}"))
+            self.shared.call_failed.notify_one();
+            StoreError::unavailable(RedisError::Call(error))
         })
     }
 }
@@ -138,9 +141,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.shared.ended.notify_one();
-        if let Some(keeper) = self.keeper.take() {
+        if let Some(thread) = self.thread.take() {
             // A thread that panicked has told so itself.
-            let _joined = keeper.join();
+            let _joined = thread.join();
         }
     }
 }
@@ -148,14 +151,14 @@ impl Drop for Connection {
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
         // Set and cloned only: no panic leaves it half done.
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Keeper {
+struct ReconnectTask {
     dialler: Dialler,
-    heard: Arc<Heard>,
-    greeting: Script,
+    server_info: Arc<ServerInfo>,
+    ping: Script,
     shared: Arc<Shared>,
 }
 
@@ -166,7 +169,7 @@ pub(super) struct Primary {
     pub(super) server: Server,
 }
 
-impl Keeper {
+impl ReconnectTask {
     /// Whoever opens the store waits for it.
     async fn connect_first(&self) -> Result<Primary, RedisError> {
         let bound = self.dialler.redis.loading_timeout;
@@ -190,9 +193,9 @@ impl Keeper {
 
     async fn connect(&self) -> Result<Primary, RedisError> {
         let mut primary = self.dialler.primary().await?;
-        let greeting = self.greeting.key(&self.dialler.redis.prefix);
-        let answer: Vec<Value> = greeting.invoke_async(&mut primary.connection).await?;
-        self.heard.hear(answer).map_err(RedisError::Answer)?;
+        let ping = self.ping.key(&self.dialler.redis.prefix);
+        let answer: Vec<Value> = ping.invoke_async(&mut primary.connection).await?;
+        self.server_info.read(answer).map_err(RedisError::Answer)?;
         let (address, server) = (&primary.address, &primary.server);
         tracing::info!(%address, version = server.version, "token store: connected to Redis");
         if !server.append_only {
@@ -203,7 +206,7 @@ impl Keeper {
         Ok(primary)
     }
 
-    async fn keep(&self, first: Primary) {
+    async fn run(&self, first: Primary) {
         let mut primary = first;
         loop {
             *self.shared.lock() = Some(primary.connection.clone());
@@ -224,7 +227,7 @@ impl Keeper {
     async fn watch(&self, primary: &mut Primary) -> RedisError {
         loop {
             // Either way the server is looked at: the pause is over, or a call has failed.
-            let _pause_over = tokio::time::timeout(HEARTBEAT, self.shared.doubted.notified()).await;
+            let _pause_over = tokio::time::timeout(HEARTBEAT, self.shared.call_failed.notified()).await;
             if let Err(why) = self.dialler.look(&mut primary.connection).await {
                 return why;
             }

@@ -26,7 +26,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-use super::record::Record;
+use super::record::GrantRecord;
 use super::{
     Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Relay, Revoked, StoreError, StoreFuture,
     TokenStore,
@@ -38,7 +38,7 @@ use crate::token::{LinkId, TokenDigest, Username};
 use connection::Connection;
 pub use connection::RedisError;
 pub(super) use inspect::inspect;
-use reply::{Heard, Reply, damaged};
+use reply::{Reply, ServerInfo, damaged};
 use scripts::Scripts;
 pub use server::ServerError;
 
@@ -49,24 +49,24 @@ pub struct RedisStore {
     scripts: Scripts,
     prefix: String,
     max_tokens: usize,
-    heard: Arc<Heard>,
+    server_info: Arc<ServerInfo>,
 }
 
 impl RedisStore {
     /// Connects and looks at the server.
     pub fn open(redis: &config::Redis, max_tokens: usize) -> Result<Self, RedisError> {
-        let heard = Arc::<Heard>::default();
+        let server_info = Arc::<ServerInfo>::default();
         Ok(Self {
-            connection: Connection::open(redis, Arc::clone(&heard))?,
+            connection: Connection::open(redis, Arc::clone(&server_info))?,
             scripts: Scripts::new(),
             prefix: redis.prefix.clone(),
             max_tokens,
-            heard,
+            server_info,
         })
     }
 
     async fn run(&self, script: &redis::Script, arguments: &[Vec<u8>]) -> Result<Reply, StoreError> {
-        self.heard.hear(self.call(script, arguments).await?)
+        self.server_info.read(self.call(script, arguments).await?)
     }
 
     async fn call(
@@ -100,7 +100,7 @@ impl TokenStore for RedisStore {
                 arguments.push(link.id.as_str().as_bytes().to_vec());
                 arguments.push(digest_text(link.digest));
                 arguments.push(life(link).as_millis().to_string().into_bytes());
-                arguments.push(Record::of(link).to_json());
+                arguments.push(GrantRecord::of(link).to_json());
                 arguments.push(user_name(&link.grant.app, &link.grant.username));
             }
             let reply = self.run(&self.scripts.insert, &arguments).await?;
@@ -177,11 +177,11 @@ impl TokenStore for RedisStore {
     }
 
     fn live(&self, _now: Moment) -> usize {
-        self.heard.live()
+        self.server_info.live()
     }
 
     fn remembers_since(&self) -> Option<Timestamp> {
-        self.heard.since()
+        self.server_info.since()
     }
 
     fn relay(&self) -> Option<&dyn Relay> {

@@ -8,20 +8,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use redis::{FromRedisValue as _, Value};
 
-use super::super::record::{Record, RecordError};
+use super::super::record::GrantRecord;
 use super::super::{Link, LinkStatus, StoreError};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
-/// What every answer tells, as last heard.
+/// What every reply tells of the server, as last read.
 #[derive(Debug)]
-pub(super) struct Heard {
+pub(super) struct ServerInfo {
     live: AtomicUsize,
     /// By the server's clock.
     since_millis: AtomicI64,
 }
 
-impl Default for Heard {
+impl Default for ServerInfo {
     fn default() -> Self {
         Self { live: AtomicUsize::new(0), since_millis: AtomicI64::new(i64::MIN) }
     }
@@ -33,9 +33,9 @@ pub(super) struct Reply {
     rest: Vec<Value>,
 }
 
-impl Heard {
+impl ServerInfo {
     /// Reads an answer.
-    pub(super) fn hear(&self, values: Vec<Value>) -> Result<Reply, StoreError> {
+    pub(super) fn read(&self, values: Vec<Value>) -> Result<Reply, StoreError> {
         let mut values = values.into_iter();
         let word = values.next().map(String::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
         let live = values.next().map(usize::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
@@ -86,7 +86,7 @@ impl Reply {
             Some(_) | None => return Err(damaged()),
         };
         let record = self.text(2).ok_or_else(damaged)?;
-        let record = Record::from_json(record.as_bytes()).map_err(unreadable)?;
+        let record = GrantRecord::from_json(record.as_bytes()).map_err(StoreError::unavailable)?;
         let digest = self.text(3).and_then(|text| digest_of_text(&text)).ok_or_else(damaged)?;
         let [present, issued, expires, used] = [4, 5, 6, 7].map(|at| self.millis(at));
         let (present, issued_at, expires_at) = (present?, issued?, expires?);
@@ -105,7 +105,7 @@ impl Reply {
             0 => None,
             used => now.wall.checked_sub(SignedDuration::from_millis(present.saturating_sub(used))).ok(),
         };
-        let (grant, note) = record.into_grant().map_err(unreadable)?;
+        let (grant, note) = record.into_grant().map_err(StoreError::unavailable)?;
         Ok(Link { id, digest, grant, status, issued, expires, used_at, note })
     }
 
@@ -124,10 +124,5 @@ fn digest_of_text(text: &str) -> Option<TokenDigest> {
 }
 
 pub(super) fn damaged() -> StoreError {
-    StoreError::Unavailable("the answer of Redis cannot be read".to_owned())
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn unreadable(error: RecordError) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    StoreError::unavailable("the answer of Redis cannot be read")
 }

@@ -11,7 +11,7 @@ use hublatch::token::{LinkId, TokenDigest, Username};
 pub struct BrokenStore;
 
 fn down<'a, T: Send + 'a>() -> StoreFuture<'a, T> {
-    Box::pin(std::future::ready(Err(StoreError::Unavailable("connection refused".to_owned()))))
+    Box::pin(std::future::ready(Err(StoreError::unavailable("connection refused"))))
 }
 
 impl TokenStore for BrokenStore {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hublatch::hub::{Call, Created, HubError, Kind, NewToken, Started, Stopped};
+use hublatch::hub::{Call, Created, HubError, Kind, NewToken, Started};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -178,19 +178,6 @@ async fn progress_comes_as_it_is_sent() {
     answers(&hub, path, "200 OK", json!({}));
     let error = client(&hub).progress("zed", "lab1").await.unwrap_err();
     assert!(matches!(error, HubError::Unreadable { .. }), "{error}");
-}
-
-#[tokio::test]
-async fn a_server_is_stopped_at_once_or_later() {
-    let hub = FakeHub::start();
-    for (status, outcome) in [("204 No Content", Stopped::Done), ("202 Accepted", Stopped::Pending)] {
-        hub.on("/hub/api/users/zed/server", move |exchange| {
-            exchange.read_body();
-            exchange.send(format!("HTTP/1.1 {status}\r\n\r\n"));
-            crate::support::Then::Close
-        });
-        assert_eq!(client(&hub).stop_server("zed", "").await.unwrap(), outcome);
-    }
 }
 
 #[tokio::test]

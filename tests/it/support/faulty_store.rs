@@ -122,7 +122,7 @@ impl FaultyStore {
             Some(Fault::Fails | Fault::Panics) => None,
             Some(Fault::LosesAnswer | Fault::Hangs(_)) | None => Some(make()),
         };
-        let down = || Err(StoreError::Unavailable("connection reset".to_owned()));
+        let down = || Err(StoreError::unavailable("connection reset"));
         Box::pin(async move {
             let done = match done {
                 Some(done) => done.await,

@@ -16,12 +16,12 @@ const HEAD: &str = "hublatch-store-marker-1";
 
 /// The number of the last commit, outside the file.
 #[derive(Debug)]
-pub(super) struct Marker {
+pub(super) struct RollbackMarker {
     file: File,
     store: String,
 }
 
-impl Marker {
+impl RollbackMarker {
     /// Where the marker of the store at `path` is.
     pub(super) fn path(path: &Path) -> PathBuf {
         beside(path, ".marker")

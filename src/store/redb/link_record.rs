@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::super::record::{Record, RecordError, Versioned};
+use super::super::record::{GrantRecord, RecordError, Versioned};
 use super::super::{IdempotencyKey, Link, LinkStatus, RETENTION, STEP_TOLERANCE, as_of};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
@@ -64,26 +64,26 @@ impl Session {
 
 /// A link as it was issued. It is written once; its end is another entry.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Row {
+pub(super) struct LinkRecord {
     pub(super) id: String,
     digest: String,
     /// The session that issued it, and its monotonic clock at issue and at expiry, in nanoseconds.
     session: u64,
     monotonic: [u64; 2],
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) repeat: Option<Repeat>,
-    pub(super) link: Record,
+    pub(super) repeat: Option<IdempotencyRecord>,
+    pub(super) link: GrantRecord,
 }
 
 /// What stays where it is in every version.
 #[derive(Deserialize)]
-struct VersionedRow {
+struct VersionedLinkRecord {
     link: Versioned,
 }
 
 /// The idempotency key of an issue, whose it is, and the digest of its body.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Repeat {
+pub(super) struct IdempotencyRecord {
     pub(super) app: String,
     pub(super) key: String,
     pub(super) body: [u8; 32],
@@ -91,7 +91,7 @@ pub(super) struct Repeat {
 
 /// How a link has ended before its time.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct End {
+pub(super) struct EndRecord {
     /// Which link.
     pub(super) link: u64,
     /// None: it was revoked.
@@ -101,10 +101,10 @@ pub(super) struct End {
     pub(super) forgotten: i64,
 }
 
-impl End {
-    pub(super) fn new(link: u64, row: &Row, used_at: Option<Timestamp>, now: Moment) -> Self {
+impl EndRecord {
+    pub(super) fn new(link: u64, record: &LinkRecord, used_at: Option<Timestamp>, now: Moment) -> Self {
         // Not before its own end: until then a redeeming is told what became of the link.
-        let since = now.wall.max(row.link.expires);
+        let since = now.wall.max(record.link.expires);
         Self { link, used_at, forgotten: millis_after(since, RETENTION) }
     }
 
@@ -118,7 +118,7 @@ impl End {
     }
 }
 
-impl Row {
+impl LinkRecord {
     pub(super) fn new(link: &Link, session: &Session, key: Option<&IdempotencyKey>) -> Self {
         let nanos = |at: Moment| u64::try_from(at.monotonic.as_nanos()).unwrap_or(u64::MAX);
         Self {
@@ -126,8 +126,12 @@ impl Row {
             digest: URL_SAFE_NO_PAD.encode(link.digest.as_bytes()),
             session: session.number,
             monotonic: [nanos(link.issued), nanos(link.expires)],
-            repeat: key.map(|key| Repeat { app: key.app.to_string(), key: key.key.clone(), body: key.body }),
-            link: Record::of(link),
+            repeat: key.map(|key| IdempotencyRecord {
+                app: key.app.to_string(),
+                key: key.key.clone(),
+                body: key.body,
+            }),
+            link: GrantRecord::of(link),
         }
     }
 
@@ -138,12 +142,12 @@ impl Row {
 
     pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Self, RecordError> {
         let json = unsealed("link", number, bytes)?;
-        let row: Self = serde_json::from_slice(json).map_err(|_| {
+        let record: Self = serde_json::from_slice(json).map_err(|_| {
             serde_json::from_slice(json)
-                .map_or(RecordError::Damaged, |row: VersionedRow| row.link.unreadable())
+                .map_or(RecordError::Damaged, |record: VersionedLinkRecord| record.link.unreadable())
         })?;
-        row.link.refuse_newer()?;
-        Ok(row)
+        record.link.refuse_newer()?;
+        Ok(record)
     }
 
     pub(super) fn digest(&self) -> Result<TokenDigest, RecordError> {
@@ -154,11 +158,11 @@ impl Row {
         }
     }
 
-    pub(super) fn status(&self, end: Option<&End>, session: &Session, now: Moment) -> LinkStatus {
+    pub(super) fn status(&self, end: Option<&EndRecord>, session: &Session, now: Moment) -> LinkStatus {
         let stored = match end {
             None => LinkStatus::Pending,
-            Some(End { used_at: Some(_), .. }) => LinkStatus::Used,
-            Some(End { used_at: None, .. }) => LinkStatus::Revoked,
+            Some(EndRecord { used_at: Some(_), .. }) => LinkStatus::Used,
+            Some(EndRecord { used_at: None, .. }) => LinkStatus::Revoked,
         };
         let [issued, expires] = self.life(session);
         let lost = self.session != session.number && session.clock_went_back;
@@ -170,7 +174,7 @@ impl Row {
 
     pub(super) fn into_link(
         self,
-        end: Option<&End>,
+        end: Option<&EndRecord>,
         session: &Session,
         now: Moment,
     ) -> Result<Link, RecordError> {
