@@ -49,7 +49,7 @@ impl LoginToken {
         self.kind
     }
 
-    /// The secret itself: for the confirm page, the hand-over cookie and the app's own service, nowhere else.
+    /// The secret itself: for the confirm page, the login-continuation cookie and the app's own service, nowhere else.
     pub fn expose(&self) -> &str {
         &self.text
     }

@@ -38,8 +38,6 @@ pub struct StoreCalls {
     pub revoke_user: StoreCall,
     /// Asking whether the store would answer.
     pub ping: StoreCall,
-    /// A word between replicas.
-    pub relay: StoreCall,
 }
 
 impl StoreCalls {
@@ -66,7 +64,6 @@ impl StoreCalls {
             revoke: call("revoke"),
             revoke_user: call("revoke_user"),
             ping: call("ping"),
-            relay: call("relay"),
         }
     }
 }

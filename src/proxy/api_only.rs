@@ -4,14 +4,14 @@
 //! pages. Answers to scripts stay: JupyterLab reads their status. So do the pages of a server that runs: its 404 is about
 //! a file.
 
-use hyper::header::{HeaderMap, SET_COOKIE};
 use hyper::{Method, Response, StatusCode};
 
 use super::accept::AcceptHeaders;
+use super::context::{Proxy, RequestContext};
 use super::error::ProxyError;
-use super::login::{browser_checks, page};
+use super::login::browser_checks;
+use super::respond::{page, with_cookies_of};
 use super::upstream::ResponseBody;
-use super::{Proxy, RequestContext};
 use crate::pages::{Format, Page};
 
 type Answer = Result<Response<ResponseBody>, ProxyError>;
@@ -39,57 +39,57 @@ pub(super) async fn forward(proxy: &Proxy, context: RequestContext) -> Answer {
         return proxy.forward(context).await;
     }
     let (format, path) = (context.format(), context.request.uri().path().to_owned());
-    let answer = proxy.forward(context).await?;
-    if !answer.status().is_client_error() && !answer.status().is_server_error() {
-        return Ok(answer);
+    let response = proxy.forward(context).await?;
+    if !response.status().is_client_error() && !response.status().is_server_error() {
+        return Ok(response);
     }
     let base = &proxy.shared.rules.base_url;
     let shown = match owner(path.strip_prefix(base.as_str())) {
-        Owner::Service => return Ok(answer),
+        Owner::Service => return Ok(response),
         Owner::Servers(rest) => {
             // A route without a server behind it is the proxy's 503, and comes with the hub's page too.
             let unreachable = matches!(
-                answer.status(),
+                response.status(),
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
             );
-            if !unreachable && answer.status() != StatusCode::NOT_FOUND {
-                return Ok(answer);
+            if !unreachable && response.status() != StatusCode::NOT_FOUND {
+                return Ok(response);
             }
             match runs(proxy, rest).await {
                 false => Page::ServerNotRunning,
                 true if unreachable => Page::BadGateway,
                 // Its own, about a file.
-                true => return Ok(answer),
+                true => return Ok(response),
             }
         }
-        Owner::Hub | Owner::Nobody if answer.status().is_server_error() => Page::BadGateway,
-        Owner::Hub | Owner::Nobody if answer.status() == StatusCode::NOT_FOUND => Page::NotFound,
+        Owner::Hub | Owner::Nobody if response.status().is_server_error() => Page::BadGateway,
+        Owner::Hub | Owner::Nobody if response.status() == StatusCode::NOT_FOUND => Page::NotFound,
         Owner::Hub | Owner::Nobody => Page::LoginRefused,
     };
-    Ok(keeping_cookies(page(proxy, &shown, format), answer.headers()))
+    Ok(with_cookies_of(page(proxy, &shown, format), response.headers()))
 }
 
-/// The answer to a login that the hub has not followed with a redirect: a page of ours, for a person.
+/// The response to a login that the hub has not followed with a redirect: a page of ours, for a person.
 pub(super) fn of_login(
     proxy: &Proxy,
-    answer: Response<ResponseBody>,
-    wishes: &AcceptHeaders,
+    response: Response<ResponseBody>,
+    accept: &AcceptHeaders,
 ) -> Response<ResponseBody> {
-    if !proxy.shared.token_rules.api_only || answer.status().is_redirection() {
-        return answer;
+    if !proxy.shared.token_rules.api_only || response.status().is_redirection() {
+        return response;
     }
-    tracing::warn!(status = answer.status().as_u16(), "login: the hub does not let the user in");
-    let shown = if answer.status().is_server_error() { Page::LoginFailed } else { Page::LoginRefused };
-    keeping_cookies(page(proxy, &shown, wishes.format()), answer.headers())
+    tracing::warn!(status = response.status().as_u16(), "login: the hub does not let the user in");
+    let shown = if response.status().is_server_error() { Page::LoginFailed } else { Page::LoginRefused };
+    with_cookies_of(page(proxy, &shown, accept.format()), response.headers())
 }
 
-/// The answer to a logout: to the app, or a page of ours.
+/// The response to a logout: to the app, or a page of ours.
 pub(super) fn of_logout(
     proxy: &Proxy,
-    answer: &Response<ResponseBody>,
+    response: &Response<ResponseBody>,
     format: Format,
 ) -> Response<ResponseBody> {
-    keeping_cookies(page(proxy, &Page::LoggedOut, format), answer.headers())
+    with_cookies_of(page(proxy, &Page::LoggedOut, format), response.headers())
 }
 
 fn owner(below_base: Option<&str>) -> Owner<'_> {
@@ -120,12 +120,4 @@ async fn runs(proxy: &Proxy, rest: &str) -> bool {
             true
         }
     }
-}
-
-/// `page` with the cookies that the hub's answer sets.
-fn keeping_cookies(mut page: Response<ResponseBody>, headers: &HeaderMap) -> Response<ResponseBody> {
-    for cookie in headers.get_all(SET_COOKIE) {
-        page.headers_mut().append(SET_COOKIE, cookie.clone());
-    }
-    page
 }

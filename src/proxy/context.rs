@@ -3,22 +3,50 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::HeaderMap;
+use hyper::body::Incoming;
 use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Request};
 use tokio::sync::Semaphore;
 
 use super::embed::Embed;
-use super::headers::{self, Forwarding};
+use super::headers::{self, Forwarding, Origin};
 use super::identity::Identity;
-use super::login::{RelaySecret, SingleFlight};
+use super::login::single_flight::SingleFlight;
 use super::tunnel::registry::Tunnels;
+use super::upstream::Upstream;
 use super::upstream::limit::ConnectionLimit;
 use crate::config::{Config, Login, WithoutToken};
 use crate::login::assertion::Signer;
 use crate::login::{self, LoginServices};
 use crate::metrics::Metrics;
-use crate::pages::Pages;
+use crate::pages::{Format, Pages};
 use crate::shutdown::Shutdown;
+
+/// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    pub(super) shared: Arc<Shared>,
+    pub(super) upstream: Arc<Upstream>,
+}
+
+/// A request on its way: stripped, with our forwarding headers, and what was learnt from what was stripped.
+pub struct RequestContext {
+    pub(super) request: Box<Request<Incoming>>,
+    pub(super) origin: Origin,
+    /// It has an `Upgrade` header.
+    pub(super) has_upgrade: bool,
+    /// It has a `Cookie` header.
+    pub(super) has_cookies: bool,
+    /// The upgrade it asks for and may have.
+    pub(super) upgrade: Option<HeaderValue>,
+}
+
+impl RequestContext {
+    /// In what form the request prefers a page.
+    pub(super) fn format(&self) -> Format {
+        Format::preferred(self.request.headers())
+    }
+}
 
 /// What all threads share.
 #[derive(Debug)]
@@ -31,8 +59,8 @@ pub struct Shared {
     pub(super) embed: Option<Embed>,
     pub(super) pages: Pages,
     pub(super) tunnels: Tunnels,
-    pub(super) turns: SingleFlight,
-    pub(super) relay_secret: RelaySecret,
+    /// The tokens that are being redeemed.
+    pub(super) flights: SingleFlight,
     pub(super) connection_limit: ConnectionLimit,
     /// Waiting pages that listen to the hub's progress.
     pub(super) watchers: Arc<Semaphore>,
@@ -93,8 +121,7 @@ impl Shared {
             pages,
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
-            turns: SingleFlight::default(),
-            relay_secret: RelaySecret::of(config),
+            flights: SingleFlight::default(),
             connection_limit: ConnectionLimit::default(),
             watchers: Arc::new(Semaphore::new(config.limits.hub_api_calls)),
             askers: Semaphore::new(config.limits.hub_api_calls.div_ceil(4)),
@@ -133,7 +160,7 @@ impl Shared {
         let new = Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone())?;
         Ok(Self {
             tunnels: self.tunnels.clone(),
-            turns: self.turns.clone(),
+            flights: self.flights.clone(),
             connection_limit: self.connection_limit.clone(),
             ..new
         })

@@ -23,8 +23,9 @@ const HUB_LOGIN: [&str; 6] = [
 /// The cookie that holds the id of a hub session.
 const SESSION: [&str; 2] = ["jupyterhub-session-id", "__Host-jupyterhub-session-id"];
 
-/// The cookie by which a token goes from a form post to the request that redeems it. Ours: never sent on.
-pub const HAND_OVER: &str = "hublatch-token";
+/// The login-continuation cookie: it carries a token from a form post to the request that redeems it. Ours: never sent
+/// on.
+pub const CONTINUATION: &str = "hublatch-token";
 
 /// The cookie that holds a browser's secret, on http and on https. Ours: never sent on.
 const STATE: [&str; 2] = ["hublatch-state", "__Host-hublatch-state"];
@@ -36,7 +37,7 @@ static OURS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("hublatch-
 pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {
         cut(headers, |name| {
-            name == HAND_OVER.as_bytes() || STATE.iter().any(|state| state.as_bytes() == name)
+            name == CONTINUATION.as_bytes() || STATE.iter().any(|state| state.as_bytes() == name)
         });
     }
 }
@@ -63,9 +64,9 @@ pub fn session_ids(headers: &HeaderMap) -> Vec<String> {
     SESSION.iter().flat_map(|name| values(headers, as_the_hub_reads, name)).collect()
 }
 
-/// The value of our hand-over cookie.
-pub fn handed_over(headers: &HeaderMap) -> Option<String> {
-    values(headers, as_browsers_write, HAND_OVER).next()
+/// The value of our login-continuation cookie.
+pub fn continuation(headers: &HeaderMap) -> Option<String> {
+    values(headers, as_browsers_write, CONTINUATION).next()
 }
 
 /// Every value of the cookie `name`, a name being what `read` makes of it.
@@ -166,7 +167,7 @@ mod tests {
             strip_hub_login(&mut map);
             assert_eq!(map[COOKIE], "a=1; b=2");
             let mut map = line(&[space, b"__Host-hublatch-state=x;", space, b"hublatch-token=x"].concat());
-            assert!(states(&map, true).is_empty() && handed_over(&map).is_none());
+            assert!(states(&map, true).is_empty() && continuation(&map).is_none());
             strip_ours(&mut map);
             assert!(!map.contains_key(COOKIE));
         }

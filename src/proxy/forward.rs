@@ -10,9 +10,10 @@ use hyper::header::{
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
+use super::context::{Proxy, RequestContext};
 use super::error::ProxyError;
 use super::upstream::ResponseBody;
-use super::{Proxy, RequestContext, cookies, tunnel::copy};
+use super::{cookies, tunnel::copy};
 use crate::body::{RequestBody, collect};
 
 /// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward

@@ -1,4 +1,4 @@
-//! Who a browser is at the hub, and how her session there is ended: asked with her own cookies, over the connection
+//! Who a browser is at the hub, and how its session there is ended: asked with its own cookies, over the connection
 //! that will carry the login.
 
 use std::time::Duration;
@@ -7,20 +7,20 @@ use hyper::header::{ACCEPT, COOKIE, HOST, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde::Deserialize;
 
+use super::context::{Proxy, Rules};
 use super::upstream::{PooledConnection, UpstreamError};
-use super::{Proxy, Rules};
 use crate::body::{CollectError, RequestBody, collect};
 
-/// The largest answer of the hub that is read.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// The largest response of the hub that is read.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The hub did not say who the visitor is, or did not let her go.
+/// The hub did not say who the browser is, or did not end its session.
 #[derive(Debug, thiserror::Error)]
-pub enum VisitorError {
-    /// No answer.
+pub enum HubSessionError {
+    /// No response.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// An answer that says nothing.
+    /// A response that says nothing.
     #[error("the hub was asked for {what} and answered {status}")]
     Status {
         /// Its status.
@@ -28,10 +28,10 @@ pub enum VisitorError {
         /// What was asked.
         what: &'static str,
     },
-    /// An answer that cannot be read.
+    /// A response that cannot be read.
     #[error("read the hub's answer: {0}")]
     Body(#[from] CollectError),
-    /// An answer that is not the expected JSON.
+    /// A response that is not the expected JSON.
     #[error("the hub's answer is no user model: {0}")]
     Json(#[from] serde_json::Error),
     /// The request cannot be put together.
@@ -42,7 +42,7 @@ pub enum VisitorError {
     Timeout,
 }
 
-impl VisitorError {
+impl HubSessionError {
     /// Whether the hub was given all the time there is.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout | Self::Upstream(UpstreamError::Timeout))
@@ -54,55 +54,65 @@ struct UserModel {
     name: String,
 }
 
-/// Asks the hub who the browser is. `None`: the hub is not to be had, and nothing may be consumed.
-pub async fn of(proxy: &Proxy, headers: &HeaderMap) -> Option<(PooledConnection, Option<String>)> {
-    let visitor = Visitor::new(&proxy.shared.rules, headers);
-    let error = match proxy.upstream.lease().await {
-        Ok(mut lease) => match visitor.name(&mut lease).await {
-            Ok(name) => return Some((lease, name)),
-            // An idle connection may have been closed by the other side a moment ago: one more try on a new one.
-            // Boxed: it is rare, and must not make the state of every login larger.
-            Err(error) if lease.is_reused() && !error.is_timeout() => {
-                match Box::pin(visitor.again(proxy)).await {
-                    Ok(found) => return Some(found),
-                    Err(_) => error,
-                }
-            }
-            Err(error) => error,
-        },
-        Err(error) => error.into(),
+/// What kind of connection is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checkout {
+    /// An unused one of the pool, or else a new one.
+    Pooled,
+    /// A new one: an idle one may have been closed by the other side a moment ago.
+    New,
+}
+
+/// A connection to the hub for a browser's login. The one place where the login path asks where the hub is.
+pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<PooledConnection, UpstreamError> {
+    match checkout {
+        Checkout::Pooled => proxy.upstream.lease().await,
+        Checkout::New => proxy.upstream.connect().await,
+    }
+}
+
+/// Asks the hub who the browser with these `headers` is. `None`: the hub does not answer, and nothing may be consumed.
+pub async fn identify(proxy: &Proxy, headers: &HeaderMap) -> Option<(PooledConnection, Option<String>)> {
+    let session = HubSession::new(&proxy.shared.rules, headers);
+    let identified = match session.identify(proxy, Checkout::Pooled).await {
+        // One more try. Boxed: it is rare, and must not make the state of every login larger.
+        Err((error, true)) => Box::pin(session.identify(proxy, Checkout::New)).await.map_err(|_| error),
+        Err((error, false)) => Err(error),
+        Ok(identified) => Ok(identified),
     };
-    tracing::warn!(%error, "login: ask the hub who the visitor is");
-    None
+    identified.inspect_err(|error| tracing::warn!(%error, "login: ask the hub who the browser is")).ok()
 }
 
 /// Asks the hub on behalf of one browser.
 #[derive(Debug)]
-pub struct Visitor<'a> {
+pub struct HubSession<'a> {
     headers: &'a HeaderMap,
     base_url: &'a str,
-    /// How long each answer may take.
+    /// How long each response may take.
     limit: Duration,
 }
 
-impl<'a> Visitor<'a> {
-    /// The visitor whose request had `headers`; they have been stripped and have our forwarding headers.
+impl<'a> HubSession<'a> {
+    /// The browser whose request had `headers`; they have been stripped and have our forwarding headers.
     pub fn new(rules: &'a Rules, headers: &'a HeaderMap) -> Self {
         Self { headers, base_url: &rules.base_url, limit: rules.login_hub_timeout }
     }
 
     /// Whether the hub lives: `GET {base}hub/api/`, its version, which anybody may ask.
-    pub async fn version(&self, lease: &mut PooledConnection) -> Result<(), VisitorError> {
-        match self.ask(lease, "hub/api/").await? {
+    pub async fn version(&self, connection: &mut PooledConnection) -> Result<(), HubSessionError> {
+        match self.ask(connection, "hub/api/").await? {
             (StatusCode::OK, _) => Ok(()),
-            (status, _) => Err(VisitorError::Status { status, what: "its version" }),
+            (status, _) => Err(HubSessionError::Status { status, what: "its version" }),
         }
     }
 
     /// The name under which the hub knows the browser: `GET {base}hub/api/user`, without `Sec-Fetch-*`, or else the
     /// hub would want an XSRF token. Also tells that the hub is alive.
-    pub async fn name(&self, lease: &mut PooledConnection) -> Result<Option<String>, VisitorError> {
-        let (status, body) = self.ask(lease, "hub/api/user").await?;
+    pub async fn username(
+        &self,
+        connection: &mut PooledConnection,
+    ) -> Result<Option<String>, HubSessionError> {
+        let (status, body) = self.ask(connection, "hub/api/user").await?;
         match status {
             StatusCode::OK => Ok(Some(serde_json::from_slice::<UserModel>(&body)?.name)),
             // The hub answers 403 to a browser that is nobody; with its JSON, which tells it from a front proxy's 403.
@@ -110,42 +120,52 @@ impl<'a> Visitor<'a> {
                 serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body)?;
                 Ok(None)
             }
-            status => Err(VisitorError::Status { status, what: "who the visitor is" }),
+            status => Err(HubSessionError::Status { status, what: "who the browser is" }),
         }
     }
 
     /// Ends the browser's session: `GET {base}hub/logout`, which deletes the tokens of that session.
-    pub async fn log_out(&self, lease: &mut PooledConnection) -> Result<(), VisitorError> {
-        let (status, _) = self.ask(lease, "hub/logout").await?;
+    pub async fn log_out(&self, connection: &mut PooledConnection) -> Result<(), HubSessionError> {
+        let (status, _) = self.ask(connection, "hub/logout").await?;
         if status.is_client_error() || status.is_server_error() {
-            return Err(VisitorError::Status { status, what: "the logout" });
+            return Err(HubSessionError::Status { status, what: "the logout" });
         }
         Ok(())
     }
 
-    /// [`Self::name`] over a new connection.
-    async fn again(&self, proxy: &Proxy) -> Result<(PooledConnection, Option<String>), VisitorError> {
-        let mut lease = proxy.upstream.connect().await?;
-        let name = self.name(&mut lease).await?;
-        Ok((lease, name))
+    /// [`Self::username`], with the connection over which it was asked; an error says whether a new connection may do
+    /// better.
+    async fn identify(
+        &self,
+        proxy: &Proxy,
+        checkout: Checkout,
+    ) -> Result<(PooledConnection, Option<String>), (HubSessionError, bool)> {
+        let mut connection = hub_connection(proxy, checkout).await.map_err(|error| (error.into(), false))?;
+        match self.username(&mut connection).await {
+            Ok(name) => Ok((connection, name)),
+            Err(error) => {
+                let may_be_stale = connection.is_reused() && !error.is_timeout();
+                Err((error, may_be_stale))
+            }
+        }
     }
 
     async fn ask(
         &self,
-        lease: &mut PooledConnection,
+        connection: &mut PooledConnection,
         path: &str,
-    ) -> Result<(StatusCode, bytes::Bytes), VisitorError> {
+    ) -> Result<(StatusCode, bytes::Bytes), HubSessionError> {
         let asking = async {
             let mut request = Request::new(RequestBody::Empty);
             *request.uri_mut() =
                 Uri::try_from(format!("{}{path}", self.base_url)).map_err(hyper::http::Error::from)?;
             *request.headers_mut() = self.request_headers();
-            let answer = lease.send_once(request).await?;
-            let status = answer.status();
-            let body = collect(answer.into_body(), ANSWER_BYTES_MAX, self.limit).await?;
+            let response = connection.send_once(request).await?;
+            let status = response.status();
+            let body = collect(response.into_body(), RESPONSE_BYTES_MAX, self.limit).await?;
             Ok((status, body))
         };
-        tokio::time::timeout(self.limit, asking).await.unwrap_or(Err(VisitorError::Timeout))
+        tokio::time::timeout(self.limit, asking).await.unwrap_or(Err(HubSessionError::Timeout))
     }
 
     /// Host, cookies, user agent and where the request came from; nothing else of the browser's request is the hub's

@@ -7,14 +7,17 @@
 
 use std::sync::Arc;
 
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
+use super::context::{Proxy, RequestContext};
 use super::error::ProxyError;
-use super::login::{browser_checks, location, own_headers, page, plain};
+use super::login::browser_checks;
+use super::login::parse::own_headers;
+use super::respond::{self, page};
 use super::tunnel::event_stream::EventStream;
 use super::upstream::ResponseBody;
-use super::{Proxy, RequestContext, cookies, hub_session};
+use super::{cookies, hub_session};
 use crate::body::Pieces;
 use crate::hub::{Call, Event, HubError, ServerState, written};
 use crate::login::spawn_ticket::Ticket;
@@ -25,8 +28,8 @@ type Answer = Result<Response<ResponseBody>, ProxyError>;
 /// What the waiting page ends in where its events are.
 const EVENTS: &str = "/events";
 
-/// Answers a request below the waiting path.
-pub(super) async fn answer(proxy: &Proxy, context: RequestContext) -> Answer {
+/// Handles a request below the waiting path.
+pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> Answer {
     let (request, format) = (&context.request, context.format());
     let headers = request.headers();
     let path = request.uri().path();
@@ -40,7 +43,7 @@ pub(super) async fn answer(proxy: &Proxy, context: RequestContext) -> Answer {
         _ => return Ok(page(proxy, &Page::NotFound, format)),
     };
     if browser_checks::is_prefetch(headers) {
-        return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+        return Ok(respond::bare(StatusCode::SERVICE_UNAVAILABLE));
     }
     // The page is for a person's browser, its events for the page, its button for the page as well.
     let fits = if events {
@@ -57,45 +60,45 @@ pub(super) async fn answer(proxy: &Proxy, context: RequestContext) -> Answer {
     let Some(ticket) = ticket.filter(|_| fits) else { return Ok(page(proxy, &Page::NotWaiting, format)) };
     // Before the hub is asked who this is: a session that ends meanwhile takes its events with it.
     let registered = events.then(|| proxy.shared.tunnels.register(cookies::session_ids(headers)));
-    if let Some(refusal) = stranger(proxy, headers, &ticket, format).await {
+    if let Some(refusal) = wrong_user(proxy, headers, &ticket, format).await {
         return Ok(refusal);
     }
-    let place = Place { proxy, ticket, path: own_path, format };
+    let pending = SpawnPending { proxy, ticket, path: own_path, format };
     if let Some(registered) = registered {
         // Each takes a connection to the hub. Without them the page asks for itself.
         let Ok(watcher) = Arc::clone(&proxy.shared.watchers).try_acquire_owned() else {
-            return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+            return Ok(respond::bare(StatusCode::SERVICE_UNAVAILABLE));
         };
-        let answer = place.events().await?;
-        Ok(answer.map(|body| {
+        let response = pending.events().await?;
+        Ok(response.map(|body| {
             ResponseBody::EventStream(Box::new(EventStream::new(body, registered, Some(watcher))))
         }))
     } else if post {
-        place.start_again().await
+        pending.start_again().await
     } else {
-        place.show().await
+        pending.show().await
     }
 }
 
-/// The answer to a browser whom the hub does not know as the ticket's user.
-async fn stranger(
+/// The response to a browser whom the hub does not know as the ticket's user.
+async fn wrong_user(
     proxy: &Proxy,
     headers: &HeaderMap,
     ticket: &Ticket,
     format: Format,
 ) -> Option<Response<ResponseBody>> {
-    match hub_session::of(proxy, &own_headers(headers.clone())).await {
+    match hub_session::identify(proxy, &own_headers(headers.clone())).await {
         None => Some(page(proxy, &Page::BadGateway, format)),
         Some((_, None)) => Some(page(proxy, &Page::NoToken, format)),
-        Some((lease, Some(name))) => {
-            lease.release();
+        Some((connection, Some(name))) => {
+            connection.release();
             (name != ticket.username.as_str()).then(|| page(proxy, &Page::NotWaiting, format))
         }
     }
 }
 
 /// One waiting page, seen by whom it is for.
-struct Place<'a> {
+struct SpawnPending<'a> {
     proxy: &'a Proxy,
     ticket: Ticket,
     /// The page's own path.
@@ -103,18 +106,18 @@ struct Place<'a> {
     format: Format,
 }
 
-impl Place<'_> {
+impl SpawnPending<'_> {
     /// The server itself if it is ready; else how it stands.
     async fn show(&self) -> Answer {
         let (user, server) = self.names();
         match self.proxy.shared.login.hub().server_state(user, server).await {
-            Ok(ServerState::Ready) => lead_to(&self.ticket.next),
+            Ok(ServerState::Ready) => respond::see_other(&self.ticket.next),
             Ok(ServerState::Starting { percent, message }) => {
                 Ok(self.page(Start::Starting { percent, message: &message }))
             }
             Ok(ServerState::Failed { message }) => Ok(self.page(Start::Failed { message: &message })),
             Ok(ServerState::Stopped) => Ok(self.page(Start::Stopped)),
-            Err(error) => Ok(self.trouble(&error)),
+            Err(error) => Ok(self.error_page(&error)),
         }
     }
 
@@ -130,17 +133,16 @@ impl Place<'_> {
                     let event = Event { progress: 100, message, ready: false, failed: true };
                     ResponseBody::Whole(written(&event))
                 }
-                _ => return Ok(self.trouble(&error)),
+                _ => return Ok(self.error_page(&error)),
             },
         };
-        let mut answer = Response::new(body);
-        let headers = answer.headers_mut();
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        respond::forbid_caching(headers);
         // nginx would hold the events back until there are some thousand bytes of them.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        Ok(answer)
+        Ok(response)
     }
 
     /// The button: the hub starts the server with the options of its last start.
@@ -151,8 +153,8 @@ impl Place<'_> {
         let (user, server) = self.names();
         match self.proxy.shared.login.hub().launch(user, server, None).await {
             // Back to the page by a GET, so that a refresh starts nothing.
-            Ok(_) => lead_to(self.path),
-            Err(error) => Ok(self.trouble(&error.cause)),
+            Ok(_) => respond::see_other(self.path),
+            Err(error) => Ok(self.error_page(&error.cause)),
         }
     }
 
@@ -165,19 +167,19 @@ impl Place<'_> {
         page(self.proxy, &Page::Server { start, action: self.path, events: &events }, self.format)
     }
 
-    /// The page for what the hub answers in place of an answer.
-    fn trouble(&self, error: &HubError) -> Response<ResponseBody> {
+    /// The page for what the hub answers in place of what it was asked for.
+    fn error_page(&self, error: &HubError) -> Response<ResponseBody> {
         tracing::warn!(%error, username = %self.ticket.username, "launch: ask the hub");
         let message = error.message().unwrap_or_default();
         match error {
             HubError::Refused { call: Call::StartServer, status, retry_after, .. }
                 if *status == StatusCode::TOO_MANY_REQUESTS =>
             {
-                let mut answer = self.page(Start::Full { message });
+                let mut response = self.page(Start::Full { message });
                 if let Some(wait) = retry_after {
-                    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
                 }
-                answer
+                response
             }
             HubError::Refused { call: Call::StartServer, .. } => self.page(Start::Refused { message }),
             HubError::Failed { call: Call::StartServer, message: Some(_), status, .. }
@@ -201,11 +203,4 @@ impl Place<'_> {
             }
         }
     }
-}
-
-/// To `path`, by a GET.
-pub(super) fn lead_to(path: &str) -> Answer {
-    let mut answer = plain(StatusCode::SEE_OTHER);
-    answer.headers_mut().insert(LOCATION, location(path)?);
-    Ok(answer)
 }

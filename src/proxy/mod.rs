@@ -1,6 +1,6 @@
 //! One request from the browser to the hub and back.
 //!
-//! `Proxy::prepare` is the list that every request goes through; `redeem.rs` is the one branch that leaves it.
+//! `Proxy::prepare` is the list that every request goes through; `login/` is the one branch that leaves it.
 
 // Public for the fuzz targets (tests/fuzz): they judge hostile bytes without a socket.
 pub mod cookies;
@@ -20,6 +20,7 @@ mod launch_page;
 mod login;
 mod logout;
 mod request_id;
+mod respond;
 mod tunnel;
 mod upstream;
 
@@ -37,40 +38,14 @@ use crate::metrics::{Reason, ReasonLabel};
 use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
 
-use context::Rules;
+use context::RequestContext;
 use error::ProxyError;
-use forward::without_body;
 use header_scan::HeaderScan;
 use headers::Origin;
 use upstream::Upstream;
 
-pub use context::{Parts, Shared};
+pub use context::{Parts, Proxy, Shared};
 pub use upstream::ResponseBody;
-
-/// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
-#[derive(Debug, Clone)]
-pub struct Proxy {
-    shared: Arc<Shared>,
-    upstream: Arc<Upstream>,
-}
-
-/// A request on its way: stripped, with our forwarding headers, and what was learnt from what was stripped.
-struct RequestContext {
-    request: Box<Request<Incoming>>,
-    origin: Origin,
-    /// It has an `Upgrade` header.
-    has_upgrade: bool,
-    /// It has a `Cookie` header.
-    has_cookies: bool,
-    /// The upgrade it asks for and may have.
-    upgrade: Option<HeaderValue>,
-}
-
-impl RequestContext {
-    fn format(&self) -> Format {
-        Format::preferred(self.request.headers())
-    }
-}
 
 impl Service for Proxy {
     type Body = ResponseBody;
@@ -97,15 +72,15 @@ impl Service for Proxy {
                 // Boxed: a login must not make the state of every ordinary request larger.
                 match context.request.uri().path() {
                     path if path == self.shared.rules.login_path => {
-                        Box::pin(login::answer(self, context)).await
+                        Box::pin(login::handle(self, context)).await
                     }
                     path if path == self.shared.rules.logout_path => {
-                        Box::pin(logout::answer(self, context)).await
+                        Box::pin(logout::handle(self, context)).await
                     }
                     path if path.starts_with(self.shared.token_rules.waiting_path.as_str())
                         && self.shared.login.hub().has_token() =>
                     {
-                        Box::pin(launch_page::answer(self, context)).await
+                        Box::pin(launch_page::handle(self, context)).await
                     }
                     _ if wishes.a_stream() => Box::pin(self.stream(context)).await,
                     _ if self.shared.token_rules.api_only => Box::pin(api_only::forward(self, context)).await,
@@ -115,10 +90,7 @@ impl Service for Proxy {
         };
         let response = match answered {
             Ok(response) => response,
-            Err(error) => {
-                self.tell(&error, self.loggable(target.as_ref()));
-                error.answer(&self.shared.pages, wishes.format())
-            }
+            Err(error) => self.error_response(&error, self.loggable(target.as_ref()), wishes.format()),
         };
         self.shared.metrics.requests.count(version, response.status());
         let elapsed = begun.elapsed();
@@ -165,9 +137,9 @@ impl Proxy {
             Box::pin(async move {
                 let headers: HeaderMap =
                     [(HOST, proxy.shared.rules.public_authority.clone())].into_iter().collect();
-                let visitor = hub_session::Visitor::new(&proxy.shared.rules, &headers);
+                let session = hub_session::HubSession::new(&proxy.shared.rules, &headers);
                 let mut lease = proxy.upstream.lease().await.map_err(|error| error.to_string())?;
-                visitor.version(&mut lease).await.map_err(|error| error.to_string())?;
+                session.version(&mut lease).await.map_err(|error| error.to_string())?;
                 lease.release();
                 Ok(())
             })
@@ -209,6 +181,12 @@ impl Proxy {
             return waiting;
         }
         if self.holds_token(path) { path.split(['%', '&', ';']).next().unwrap_or_default() } else { path }
+    }
+
+    /// The response that tells of `error`, which is logged.
+    fn error_response(&self, error: &ProxyError, path: &str, format: Format) -> Response<ResponseBody> {
+        self.tell(error, path);
+        error.answer(&self.shared.pages, format)
     }
 
     fn tell(&self, error: &ProxyError, path: &str) {

@@ -1,15 +1,10 @@
 //! Any store, with its calls timed and its errors counted.
 
-use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{
-    Consumed, IdempotencyKey, Inserted, Link, Relay, Revoked, SealedAnswer, Seen, StoreError, StoreFuture,
-    TokenStore,
-};
+use super::{Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, TokenStore};
 use crate::clock::{Clock, Moment};
 use crate::metrics::{Metrics, StoreCall};
 use crate::token::{LinkId, TokenDigest, Username};
@@ -92,39 +87,5 @@ impl TokenStore for MeasuredStore {
 
     fn remembers_since(&self) -> Option<Timestamp> {
         self.inner.remembers_since()
-    }
-
-    fn relay(&self) -> Option<&dyn Relay> {
-        self.inner.relay().map(|_| self as &dyn Relay)
-    }
-}
-
-impl MeasuredStore {
-    fn relayed<'a, T: Send + 'a>(
-        &'a self,
-        call: impl FnOnce(&'a dyn Relay) -> StoreFuture<'a, T>,
-    ) -> StoreFuture<'a, T> {
-        match self.inner.relay() {
-            Some(relay) => self.measured(|metrics| &metrics.store.relay, call(relay)),
-            None => Box::pin(ready(Err(StoreError::unavailable("nobody shares it")))),
-        }
-    }
-}
-
-impl Relay for MeasuredStore {
-    fn begin(&self, digest: TokenDigest, life: Duration) -> StoreFuture<'_, ()> {
-        self.relayed(|relay| relay.begin(digest, life))
-    }
-
-    fn ask(&self, digest: TokenDigest, name: [u8; 32], life: Duration) -> StoreFuture<'_, Seen> {
-        self.relayed(|relay| relay.ask(digest, name, life))
-    }
-
-    fn is_asked_for(&self, name: [u8; 32]) -> StoreFuture<'_, bool> {
-        self.relayed(|relay| relay.is_asked_for(name))
-    }
-
-    fn end(&self, digest: TokenDigest, left: Option<SealedAnswer>) -> StoreFuture<'_, ()> {
-        self.relayed(|relay| relay.end(digest, left))
     }
 }

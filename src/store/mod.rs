@@ -9,7 +9,6 @@ mod memory;
 mod record;
 mod redb;
 mod redis;
-mod relay;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +25,6 @@ pub use measured::MeasuredStore;
 pub use memory::MemoryStore;
 pub use redb::{FileError, RedbStore};
 pub use redis::{RedisError, RedisStore, ServerError};
-pub use relay::{Relay, SealedAnswer, Seen};
 
 /// How long the record of a link can be read after it has ended.
 pub const RETENTION: Duration = Duration::from_mins(10);
@@ -194,10 +192,6 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// What was burnt before may have been forgotten, so a token of another's making that may be older is refused.
     /// Asked after the burning: a server that was put in another's place in between has forgotten as well.
     fn remembers_since(&self) -> Option<Timestamp> {
-        None
-    }
-    /// How replicas that share this store reach each other; none: no other process can share it.
-    fn relay(&self) -> Option<&dyn Relay> {
         None
     }
 }

@@ -1,7 +1,5 @@
 //! A link that is clicked twice: the browser gives its first request up, and the second one must not find a used link.
 
-mod replicas;
-
 use std::time::Duration;
 
 use crate::support::form::Form;

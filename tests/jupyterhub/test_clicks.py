@@ -118,21 +118,19 @@ def test_a_refresh_and_the_way_back_do_no_harm(latch_of_a_kind, page):  # noqa: 
     assert latch.audit(link).count("redeemed") == 1
 
 
-def test_a_double_click_logs_in_once_although_the_hub_is_slow(slow, page):  # noqa: F811
-    for name in ("mara", "merle"):  # with a pair, one begins here and the other there
-        link = slow.issue(name, next="/hub/home")
-        app_page(page, link).dblclick()
-        expect_home(page, slow, name)
-        assert slow.audit(link).count("redeemed") == 1
-        page.context.clear_cookies()
+def test_a_double_click_logs_in_once_although_the_hub_is_slow(slow_latch, page):  # noqa: F811
+    link = slow_latch.issue("mara", next="/hub/home")
+    app_page(page, link).dblclick()
+    expect_home(page, slow_latch, "mara")
+    assert slow_latch.audit(link).count("redeemed") == 1
 
 
-def test_whoever_clicks_until_it_opens_is_logged_in_once(slow, page):  # noqa: F811
-    link = slow.issue("nils", next="/hub/home")
+def test_whoever_clicks_until_it_opens_is_logged_in_once(slow_latch, page):  # noqa: F811
+    link = slow_latch.issue("nils", next="/hub/home")
     # Each click makes the browser give its last request up, when the token is consumed already.
     app_page(page, link, 'onclick="setTimeout(() => this.click(), 800)"').click(no_wait_after=True)
-    expect_home(page, slow, "nils")
-    assert slow.audit(link).count("redeemed") == 1
+    expect_home(page, slow_latch, "nils")
+    assert slow_latch.audit(link).count("redeemed") == 1
 
 
 def test_of_two_tabs_opened_at_once_one_logs_in_and_the_other_follows(slow, chromium):  # noqa: F811
@@ -150,10 +148,12 @@ def test_of_two_tabs_opened_at_once_one_logs_in_and_the_other_follows(slow, chro
     context.close()
 
 
-def test_a_double_click_through_two_replicas_logs_in_once(pair, page):  # noqa: F811
-    for name in ("paula", "peter", "petra", "pia"):
-        link = pair.issue(name, next="/hub/home")
-        app_page(page, link).dblclick()
-        expect_home(page, pair, name)
-        assert pair.audit(link).count("redeemed") == 1
-        page.context.clear_cookies()
+def test_a_double_click_through_two_replicas_logs_in_once_and_the_page_says_to_open_it_again(slow_pair, page):  # noqa: F811
+    link = slow_pair.issue("paula", next="/hub/home")
+    app_page(page, link).dblclick()
+    # The first request is given up when its login is under way at one replica; at the other the link is used.
+    expect(page.locator("body")).to_contain_text("open the notebook again", timeout=PATIENCE)
+    assert slow_pair.audit(link).count("redeemed") == 1
+    again = slow_pair.issue("paula", next="/hub/home")
+    app_page(page, again).click()
+    expect_home(page, slow_pair, "paula")

@@ -5,7 +5,7 @@ use std::sync::{Mutex, Weak};
 use hublatch::config::{Redis, RedisServers};
 use hublatch::store::{LinkStatus, Revoked, TokenStore as _};
 
-use crate::contract::{self, Calls as _, Rig as _, contract, contract_of_relay, wait};
+use crate::contract::{self, Calls as _, Rig as _, contract, wait};
 use crate::fleet::{self, Fleet, Joined};
 use crate::server::{RedisServer, free_port, redis_cli, until};
 
@@ -137,7 +137,6 @@ impl Fleet for Cluster {
 
 type Rigged = Joined<Cluster>;
 contract!(keeps_the_contract, Rigged, #[ignore = "needs redis-server"]);
-contract_of_relay!(relays, Rigged, #[ignore = "needs redis-server"]);
 
 #[test]
 #[ignore = "needs redis-server"]

@@ -2,9 +2,9 @@
 
 use hublatch::clock::{Clock as _, SystemClock};
 use hublatch::config::{Redis, RedisAddress, RedisServers};
-use hublatch::store::{Inserted, RedisError, Revoked, SealedAnswer, ServerError, TokenStore as _};
+use hublatch::store::{Inserted, RedisError, Revoked, ServerError, TokenStore as _};
 
-use crate::contract::{Calls as _, LIFE, Rig as _, key, link, wait};
+use crate::contract::{Calls as _, LIFE, key, link, wait};
 use crate::redis::{Remote, grants, open, refusal};
 use crate::server::{RedisServer, free_port, until};
 
@@ -34,13 +34,6 @@ fn a_user_with_no_more_than_the_commands_of_the_scripts_is_enough() {
     let third = rig.link();
     rig.insert(&[&third]);
     assert_eq!(rig.revoke(&third), Revoked::Dead);
-    let (relay, left) =
-        (rig.store().relay().expect("a relay"), SealedAnswer { name: [1; 32], sealed: vec![1], life: LIFE });
-    wait(relay.begin(third.digest, LIFE)).expect("told");
-    wait(relay.ask(third.digest, [1; 32], LIFE)).expect("an answer");
-    assert!(wait(relay.is_asked_for([1; 32])).expect("an answer"));
-    wait(relay.end(third.digest, Some(left))).expect("told");
-    assert_eq!(wait(relay.ask(third.digest, [1; 32], LIFE)).expect("an answer").sealed, Some(vec![1]));
     assert!(rig.answers());
 }
 

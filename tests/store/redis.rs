@@ -8,9 +8,7 @@ use hublatch::store::{
     Consumed, Inserted, Link, LinkStatus, RedisError, RedisStore, Revoked, ServerError, TokenStore,
 };
 
-use crate::contract::{
-    self, Calls as _, LIFE, Rig, contract, contract_of_relay, digest, key, link, race, wait,
-};
+use crate::contract::{self, Calls as _, LIFE, Rig, contract, digest, key, link, race, wait};
 use crate::server::{RedisServer, until};
 
 /// A Redis and a store on it, in real time.
@@ -76,7 +74,6 @@ pub fn grants(store: &RedisStore, link: &Link) -> bool {
 }
 
 contract!(keeps_the_contract, Remote, #[ignore = "needs redis-server"]);
-contract_of_relay!(relays, Remote, #[ignore = "needs redis-server"]);
 
 #[test]
 #[ignore = "needs redis-server"]

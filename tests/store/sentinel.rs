@@ -5,7 +5,7 @@ use std::sync::{Mutex, Weak};
 use hublatch::config::{Redis, RedisServers};
 use hublatch::store::{RedisError, TokenStore as _};
 
-use crate::contract::{self, Calls as _, Rig as _, contract, contract_of_relay, wait};
+use crate::contract::{self, Calls as _, Rig as _, contract, wait};
 use crate::fleet::{self, Fleet, Joined};
 use crate::redis::{open, refusal};
 use crate::server::{RedisServer, until};
@@ -122,7 +122,6 @@ fn role(server: &RedisServer) -> String {
 
 type Rigged = Joined<Watched>;
 contract!(keeps_the_contract, Rigged, #[ignore = "needs redis-server"]);
-contract_of_relay!(relays, Rigged, #[ignore = "needs redis-server"]);
 
 #[test]
 #[ignore = "needs redis-server"]

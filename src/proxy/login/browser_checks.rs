@@ -3,10 +3,7 @@
 use hyper::HeaderMap;
 use hyper::header::{HeaderValue, ORIGIN, REFERER};
 
-use super::Click;
-use crate::config::Confirm;
-use crate::login::ValidatedToken;
-use crate::proxy::Proxy;
+use crate::proxy::context::Proxy;
 use crate::proxy::validate::Rejection;
 
 const MODE: &str = "sec-fetch-mode";
@@ -25,7 +22,7 @@ pub fn check_navigation(headers: &HeaderMap, framed: bool) -> Result<(), Rejecti
     }
 }
 
-/// Whether a person's browser is to show the answer, as far as can be told.
+/// Whether a person's browser is to show the response, as far as can be told.
 pub fn is_navigation(proxy: &Proxy, headers: &HeaderMap) -> bool {
     check_navigation(headers, proxy.shared.embed.is_some()).is_ok()
 }
@@ -39,42 +36,15 @@ pub fn is_prefetch(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the person is asked before this login.
-pub fn asks(proxy: &Proxy, click: &Click, offer: &ValidatedToken, other_user: bool) -> bool {
-    let login = &proxy.shared.login;
-    if offer.needs_confirmation() {
-        return true;
-    }
-    match login.rules().confirm {
-        Confirm::Always => true,
-        Confirm::Never => false,
-        Confirm::Auto => {
-            let app = login.policy().applications.by_name(offer.app());
-            let origins = app.as_ref().map_or(&[][..], |app| &app.origins);
-            let strange = !origins.is_empty() && !comes_from(&click.headers, origins);
-            other_user || strange || is_unvouched(proxy, click)
-        }
-    }
-}
-
-/// Whether the person is asked before a token is exchanged, when it is not known yet whose it is.
-pub fn asks_unnamed(proxy: &Proxy, click: &Click) -> bool {
-    let login = &proxy.shared.login;
-    match login.rules().confirm {
-        Confirm::Always => true,
-        Confirm::Never => false,
-        Confirm::Auto => {
-            let fits = |origins: &[HeaderValue]| origins.is_empty() || comes_from(&click.headers, origins);
-            !login.policy().applications.exchanging().any(|app| fits(&app.origins))
-                || is_unvouched(proxy, click)
-        }
-    }
-}
-
 /// Whether no browser vouches for the click: scanners of mail follow links, but most say nothing of Fetch Metadata, as
 /// every browser does on https.
-fn is_unvouched(proxy: &Proxy, click: &Click) -> bool {
-    proxy.shared.rules.public_secure && !click.headers.contains_key(MODE) && !click.headers.contains_key(SITE)
+pub fn is_unvouched(proxy: &Proxy, headers: &HeaderMap) -> bool {
+    proxy.shared.rules.public_secure && !headers.contains_key(MODE) && !headers.contains_key(SITE)
+}
+
+/// Whether a click comes from none of the `origins` of an app; an app without origins takes it from anywhere.
+pub fn is_foreign(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {
+    !origins.is_empty() && !comes_from(headers, origins)
 }
 
 fn comes_from(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {

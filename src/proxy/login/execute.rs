@@ -1,256 +1,303 @@
-//! From an offer to a login: consume, end another user's session, forward the login, pass the hub's answer on.
-//!
-//! Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
+//! Carries a decision out: the one place that consumes a token, sends its login, and answers a login request.
 
-use std::future::pending;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
-use hyper::header::{CACHE_CONTROL, HeaderValue, ORIGIN, REFERRER_POLICY};
+use hyper::header::ORIGIN;
 use hyper::{Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
-use super::refuse::refuse;
-use super::relay::RelayKey;
-use super::responses::page;
-use super::single_flight::{FlightGuard, RequestFingerprint};
-use super::{Answer, Click, form, state_cookie};
+use super::attempt::{Attempt, Held};
+use super::confirm::{self, Names};
+use super::decide::{Decision, Plan};
+use super::parse::{ForeignForm, LoginRequest};
+use super::{destination, refuse};
 use crate::body::RequestBody;
-use crate::login::next::form_encode;
-use crate::login::{Refusal, ValidatedToken, VerifiedUser};
+use crate::login::next::Next;
+use crate::login::{ValidatedToken, VerifiedUser};
 use crate::pages::Page;
+use crate::proxy::context::Proxy;
 use crate::proxy::error::ProxyError;
-use crate::proxy::hub_session::Visitor;
+use crate::proxy::hub_session::{Checkout, HubSession, hub_connection};
+use crate::proxy::respond::{self, OurCookie};
 use crate::proxy::upstream::{PooledConnection, ResponseBody, UpstreamError};
-use crate::proxy::validate::Rejection;
-use crate::proxy::{Proxy, api_only, cookies};
-use crate::token::Username;
+use crate::proxy::{api_only, cookies};
+
+type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// How long the second request of a double click may be on its way when the login of the first has ended.
-pub const ON_ITS_WAY: Duration = Duration::from_secs(2);
-/// How often other replicas are asked for it meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
-/// A login that nothing stands against any more.
-pub struct Login {
-    /// The proxy of this thread.
-    pub proxy: Proxy,
-    /// What the browser sent.
-    pub click: Click,
-    /// The browser's `next`, decoded.
-    pub asked: Option<String>,
-    /// What the hub is asked for.
-    pub target: Uri,
-    /// The connection over which it is asked.
-    pub lease: PooledConnection,
-    /// Who is logged in.
-    pub current: Option<String>,
+/// Redirects another site's form to the login path, where its token waits in a cookie.
+pub fn continue_by_get(proxy: &Proxy, form: &ForeignForm) -> Answer {
+    let mut response = respond::see_other(&form.target)?;
+    respond::set_cookie(proxy, &mut response, OurCookie::Continuation, form.token.expose())?;
+    Ok(response)
 }
 
-/// The login's target at the hub: `next` and the other parameters. The browser's own spelling where its own `next` is
-/// taken: "value unchanged".
-pub fn target(proxy: &Proxy, click: &Click, offer: &ValidatedToken) -> Result<Uri, Rejection> {
-    let login = &proxy.shared.login;
-    let granted =
-        login.policy().spawn_tickets.granted_next(offer.link(), offer.next()).map(|next| form_encode(&next));
-    let next = granted.or_else(|| click.next.clone());
-    // Left to itself the hub would choose a page of its own, and in API-only mode it has none.
-    let next = next.or_else(|| home(proxy, offer.username()).map(|home| form_encode(&home)));
-    let next = next.map(|next| format!("next={next}"));
-    let others = (!click.others.is_empty()).then(|| click.others.clone());
-    let query: Vec<String> = next.into_iter().chain(others).collect();
-    let path = &proxy.shared.token_rules.login_path;
-    let target = if query.is_empty() { path.clone() } else { format!("{path}?{}", query.join("&")) };
-    Uri::try_from(target).map_err(|_| Rejection::LoginQuery)
+/// Carries out any decision but a login.
+pub fn respond(
+    proxy: &Proxy,
+    request: &LoginRequest,
+    own_next: Option<&str>,
+    decision: &Decision<'_>,
+    held: Held,
+) -> Answer {
+    let format = request.accept.format();
+    let Held { joined, token, connection, unrecorded, .. } = held;
+    if let Some(connection) = connection {
+        connection.release();
+    }
+    let link = token.as_ref().map(ValidatedToken::link);
+    let response = match decision {
+        Decision::Prefetch => Ok(respond::bare(StatusCode::SERVICE_UNAVAILABLE)),
+        Decision::Reject(rejection) => Err((*rejection).into()),
+        Decision::Refuse(refusal) => {
+            if unrecorded.is_none() {
+                proxy.shared.login.recorder.refused(refusal, request.client());
+            }
+            Ok(refuse::page(proxy, request, refusal))
+        }
+        Decision::TooManyTries(wait) => {
+            // Recorded as this.
+            if let Some(unrecorded) = unrecorded {
+                unrecorded.forget();
+            }
+            Ok(refuse::too_many_tries(proxy, request, *wait))
+        }
+        Decision::AlreadyDone(link) => {
+            if let Some(unrecorded) = unrecorded {
+                unrecorded.forget();
+            }
+            let target = destination::of_used(proxy, link, own_next);
+            target.map_err(ProxyError::from).and_then(|target| respond::see_other(&target))
+        }
+        // Held whenever it is decided so.
+        Decision::Join => joined.ok_or_else(|| UpstreamError::Timeout.into()),
+        Decision::Confirm { username, current } => match &request.token {
+            Some(shown) => {
+                let next = match &token {
+                    Some(token) => token.next().map(Next::as_str),
+                    None => own_next,
+                };
+                let names = Names { username: *username, current: *current };
+                Ok(confirm::page(proxy, request, shown, names, next))
+            }
+            None => Ok(respond::page(proxy, &Page::NoToken, format)),
+        },
+        Decision::HubDown | Decision::Login(_) => Ok(refuse::hub_down(proxy, request, link)),
+    };
+    let served = Served { continuation: decision.is_final(), state: false };
+    finish(proxy, request, response, served)
 }
 
-/// In API-only mode: where a user goes whom no link leads elsewhere.
-pub fn home(proxy: &Proxy, username: &Username) -> Option<String> {
-    let login = &proxy.shared.login;
-    let home = login.rules().api_only.then(|| login.rules().home_of(username)).flatten();
-    home.map(|home| home.as_str().to_owned())
+/// Which cookies of ours have served.
+#[derive(Debug, Clone, Copy)]
+struct Served {
+    continuation: bool,
+    state: bool,
 }
 
-/// What came of it, for the request that waits.
+/// The response to a login request, with the cookies cleared that have served: the one place that does so.
+fn finish(proxy: &Proxy, request: &LoginRequest, response: Answer, served: Served) -> Answer {
+    let clears_continuation = served.continuation && request.has_continuation_cookie;
+    if !clears_continuation && !served.state {
+        return response;
+    }
+    let mut response = response.unwrap_or_else(|error| {
+        proxy.error_response(&error, &proxy.shared.rules.login_path, request.accept.format())
+    });
+    if served.state {
+        respond::clear_cookie(proxy, &mut response, OurCookie::State)?;
+    }
+    if clears_continuation {
+        respond::clear_cookie(proxy, &mut response, OurCookie::Continuation)?;
+    }
+    Ok(response)
+}
+
+/// What came of a login, for the request that waits.
 enum Outcome {
     /// The token was consumed.
-    Concluded(Answer),
-    /// It was not.
-    Refused(LostRace),
+    Consumed(Answer),
+    /// Somebody else has consumed it. What the browser gets is for the request that waits to decide; if there is none
+    /// any more, the refusal is recorded all the same.
+    LostRace(Box<Attempt>),
 }
 
-/// A login whose token somebody else has consumed. What its browser gets is for the request that waits to find out; if
-/// there is none any more, the refusal is recorded all the same.
-struct LostRace(Option<(Box<Login>, Refusal)>);
-
-impl LostRace {
-    async fn answer(mut self) -> Answer {
-        let Some((login, refusal)) = self.0.take() else { return Err(UpstreamError::Timeout.into()) };
-        let Login { proxy, click, asked, lease, .. } = *login;
-        lease.release();
-        refuse(&proxy, &click, asked.as_deref(), &refusal).await
+/// Consumes the token and logs the browser in; the attempt comes back if the token could not be consumed.
+///
+/// Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
+pub async fn log_in(mut attempt: Box<Attempt>, plan: Plan) -> Result<Answer, Box<Attempt>> {
+    let Some(login) = Login::of(&mut attempt, plan).await else {
+        let Attempt { proxy, request, own_next, held, .. } = *attempt;
+        return Ok(respond(&proxy, &request, own_next.as_deref(), &Decision::HubDown, held));
+    };
+    let (done, outcome) = oneshot::channel();
+    let shutdown = attempt.proxy.shared.shutdown.clone();
+    // Boxed: a task is moved several times before it runs, and this one is large.
+    shutdown.spawn(Box::pin(consume(attempt, login, done)));
+    match outcome.await {
+        Ok(Outcome::Consumed(response)) => Ok(response),
+        Ok(Outcome::LostRace(attempt)) => Err(attempt),
+        Err(_) => Ok(Err(UpstreamError::Timeout.into())),
     }
 }
 
-impl Drop for LostRace {
-    fn drop(&mut self) {
-        if let Some((login, refusal)) = self.0.take() {
-            login.proxy.shared.login.recorder.refused(&refusal, login.click.client());
-        }
-    }
+/// What a login needs, once nothing stands against it any more.
+struct Login {
+    plan: Plan,
+    token: ValidatedToken,
+    target: Uri,
+    connection: PooledConnection,
 }
 
 impl Login {
-    /// Redeems `offer`; the turn ends with the login.
-    pub async fn run(self, turn: FlightGuard, offer: ValidatedToken) -> Answer {
-        let (done, outcome) = oneshot::channel();
-        let shutdown = self.proxy.shared.shutdown.clone();
-        // Boxed: a task is moved several times before it runs, and this one is large.
-        shutdown.spawn(Box::pin(self.conclude(turn, offer, done)));
-        match outcome.await {
-            Ok(Outcome::Concluded(answer)) => answer,
-            Ok(Outcome::Refused(loser)) => loser.answer().await,
-            Err(_) => Err(UpstreamError::Timeout.into()),
-        }
-    }
-
-    async fn conclude(self, turn: FlightGuard, offer: ValidatedToken, done: oneshot::Sender<Outcome>) {
-        let proxy = self.proxy.clone();
-        let login = &proxy.shared.login;
-        let (bound, digest) = (offer.is_bound(), offer.link().digest);
-        let user = match login.redeemer.consume(offer, self.click.client()).await {
-            Ok(user) => user,
-            Err(refusal) => {
-                let _unread = done.send(Outcome::Refused(LostRace(Some((Box::new(self), refusal)))));
-                return;
-            }
-        };
-        // An operator who wants no replay wants this one neither.
-        if login.rules().replay_grace.is_zero() {
-            let _unread = done.send(Outcome::Concluded(self.log_in(user, bound).await));
-            return;
-        }
-        let likeness = RequestFingerprint::of(&self.click);
-        let key = RelayKey::of(&proxy, &self.click.token, digest, &likeness).map(Box::new);
-        let telling = pin!(async {
-            if let Some(key) = &key {
-                key.begin(&proxy).await;
-            }
-        });
-        // The browser waits for the hub, and not for the other replicas to be told.
-        let (answer, telling) = match select(pin!(self.log_in(user, bound)), telling).await {
-            Either::Left((answer, telling)) => (answer, Some(telling)),
-            Either::Right(((), login)) => (login.await, None),
-        };
-        // It comes back if the browser has gone away meanwhile.
-        let asked_elsewhere =
-            if let Err(Outcome::Concluded(Ok(answer))) = done.send(Outcome::Concluded(answer)) {
-                turn.leave(likeness, answer);
-                second_click(&proxy, turn, key.as_deref()).await
-            } else {
-                drop(turn);
-                None
+    /// Takes it out of `attempt`. A connection that takes the login is the last thing that can fail before the token is
+    /// consumed; none: the hub cannot be reached.
+    async fn of(attempt: &mut Attempt, plan: Plan) -> Option<Self> {
+        let mut connection = attempt.held.connection.take()?;
+        if connection.ready().await.is_err() {
+            connection = match hub_connection(&attempt.proxy, Checkout::New).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::warn!(%error, "login: no connection to the hub");
+                    return None;
+                }
             };
-        if let Some(telling) = telling {
-            telling.await;
         }
-        if let Some(key) = &key {
-            key.end(&proxy, asked_elsewhere).await;
-        }
-    }
-
-    async fn log_in(mut self, user: VerifiedUser, bound: bool) -> Answer {
-        let shared = self.proxy.shared.clone();
-        let same = self.current.as_deref() == Some(user.username().as_str());
-        if self.current.is_some()
-            && !same
-            && let Err(page) = Box::pin(self.switch(&user)).await
-        {
-            return form::take_back(&self.proxy, &self.click, page);
-        }
-        let request = self.request(user, same)?;
-        let sent = tokio::time::timeout(shared.rules.login_hub_timeout, self.lease.send_once(request)).await;
-        let answer = match sent.unwrap_or(Err(UpstreamError::Timeout)) {
-            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(ProxyError::UnaskedUpgrade);
-            }
-            Ok(answer) => {
-                let mut answer = self.lease.release_with(answer);
-                shared.finish(answer.headers_mut());
-                answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-                let answer = api_only::of_login(&self.proxy, answer, &self.click.wishes);
-                if bound { state_cookie::take_back(&self.proxy, answer)? } else { answer }
-            }
-            Err(error) => {
-                tracing::error!(%error, "login: the hub did not answer, the link is used up");
-                page(&self.proxy, &Page::LoginFailed, self.click.wishes.format())
-            }
-        };
-        form::take_back(&self.proxy, &self.click, answer)
-    }
-
-    /// Ends the session of whoever is logged in, at the hub and in every open tunnel.
-    async fn switch(&mut self, user: &VerifiedUser) -> Result<(), Response<ResponseBody>> {
-        let shared = self.proxy.shared.clone();
-        let visitor = Visitor::new(&shared.rules, &self.click.headers);
-        if let Err(error) = visitor.log_out(&mut self.lease).await {
-            tracing::error!(%error, "login: end the earlier user's session");
-            return Err(page(&self.proxy, &Page::LogoutFailed, self.click.wishes.format()));
-        }
-        for session in cookies::session_ids(&self.click.headers) {
-            shared.tunnels.close_session(&session);
-        }
-        shared.login.recorder.switched(user, self.click.client());
-        if self.lease.ready().await.is_err() {
-            self.lease = self.proxy.upstream.connect().await.map_err(|error| {
-                tracing::error!(%error, "login: no connection to the hub, the link is used up");
-                page(&self.proxy, &Page::LoginFailed, self.click.wishes.format())
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The login as the hub sees it.
-    fn request(&mut self, user: VerifiedUser, same: bool) -> Result<Request<RequestBody>, ProxyError> {
-        let shared = &self.proxy.shared;
-        let mut headers = std::mem::take(&mut self.click.headers);
-        // A form of ours that was posted becomes a GET, and a GET that navigates has no Origin.
-        headers.remove(ORIGIN);
-        if !same {
-            cookies::strip_hub_login(&mut headers);
-        }
-        shared.identity.set(&mut headers, user, shared.login.clock().now())?;
-        let mut request = Request::new(RequestBody::Empty);
-        *request.uri_mut() = std::mem::take(&mut self.target);
-        *request.headers_mut() = headers;
-        Ok(request)
+        let target = attempt.held.target.take()?;
+        Some(Self { plan, token: attempt.held.token.take()?, target, connection })
     }
 }
 
-/// Waits for the second request of a browser that was clicked twice: the first one was given up when it was sent, so it
-/// is here or on its way. Gives the answer back if it is asked for at another replica.
-async fn second_click(
-    proxy: &Proxy,
-    turn: FlightGuard,
-    key: Option<&RelayKey>,
-) -> Option<Response<ResponseBody>> {
-    let asked = async {
-        let Some(key) = key else { return pending().await };
-        loop {
-            match key.is_asked_for(proxy).await {
-                Some(true) => return,
-                Some(false) => tokio::time::sleep(LOOK_EVERY).await,
-                None => return pending().await,
-            }
+async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<Outcome>) {
+    let service = attempt.proxy.shared.login.clone();
+    let Login { plan, token, target, connection } = login;
+    let is_bound = token.is_bound();
+    let user = match service.redeemer.consume(token, attempt.request.client()).await {
+        Ok(user) => user,
+        Err(refusal) => {
+            connection.release();
+            attempt.refuse(refusal);
+            let _unread = done.send(Outcome::LostRace(attempt));
+            return;
         }
     };
-    tokio::select! {
-        () = turn.taken() => None,
-        () = asked => turn.take_back(),
-        () = tokio::time::sleep(ON_ITS_WAY) => None,
-        // No new request comes here, and there is no other replica that it could reach.
-        () = proxy.shared.shutdown.draining(), if key.is_none() => None,
+    let turn = attempt.held.turn.take();
+    let Attempt { proxy, mut request, .. } = *attempt;
+    // An operator who wants no replay wants this one neither.
+    let may_join = !service.rules().replay_grace.is_zero();
+    let fingerprint = may_join.then(|| request.fingerprint());
+    let (response, hub_answered) = match send(&proxy, &mut request, user, plan, target, connection).await {
+        Ok(Sent::Hub(response)) => (Ok(response), true),
+        Ok(Sent::Page(page)) => (Ok(respond::page(&proxy, &page, request.accept.format())), false),
+        Err(error) => (Err(error), false),
+    };
+    // A login that failed may be tried again with another link for the same state.
+    let served = Served { continuation: Decision::Login(plan).is_final(), state: is_bound && hub_answered };
+    let response = finish(&proxy, &request, response, served);
+    // It comes back if the browser has gone away meanwhile.
+    let unread = done.send(Outcome::Consumed(response));
+    if let (Err(Outcome::Consumed(Ok(response))), Some(fingerprint), Some(turn)) = (unread, fingerprint, turn)
+    {
+        turn.stash(fingerprint, response);
+        // The first request of a double click was given up when the second was sent, so that one is here or on its way.
+        tokio::select! {
+            () = turn.stash_taken() => {}
+            () = tokio::time::sleep(ON_ITS_WAY) => {}
+            // No new request comes here.
+            () = proxy.shared.shutdown.draining() => {}
+        }
     }
+}
+
+/// What came of a login at the hub.
+enum Sent {
+    /// Its response.
+    Hub(Response<ResponseBody>),
+    /// None; the link is used up.
+    Page(Page<'static>),
+}
+
+/// Ends another user's session if need be, and sends the login.
+async fn send(
+    proxy: &Proxy,
+    request: &mut LoginRequest,
+    user: VerifiedUser,
+    plan: Plan,
+    target: Uri,
+    mut connection: PooledConnection,
+) -> Result<Sent, ProxyError> {
+    let shared = &proxy.shared;
+    if plan == Plan::EndOtherSession {
+        connection = match Box::pin(end_other_session(proxy, request, &user, connection)).await {
+            Ok(connection) => connection,
+            Err(page) => return Ok(Sent::Page(page)),
+        };
+    }
+    let login = hub_request(proxy, request, user, plan, target)?;
+    let sent = tokio::time::timeout(shared.rules.login_hub_timeout, connection.send_once(login)).await;
+    match sent.unwrap_or(Err(UpstreamError::Timeout)) {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err(ProxyError::UnaskedUpgrade)
+        }
+        Ok(response) => {
+            let mut response = connection.release_with(response);
+            shared.finish(response.headers_mut());
+            respond::forbid_caching(response.headers_mut());
+            Ok(Sent::Hub(api_only::of_login(proxy, response, &request.accept)))
+        }
+        Err(error) => {
+            tracing::error!(%error, "login: the hub did not answer, the link is used up");
+            Ok(Sent::Page(Page::LoginFailed))
+        }
+    }
+}
+
+/// Ends the session of whoever is logged in, at the hub and in every open tunnel.
+async fn end_other_session(
+    proxy: &Proxy,
+    request: &LoginRequest,
+    user: &VerifiedUser,
+    mut connection: PooledConnection,
+) -> Result<PooledConnection, Page<'static>> {
+    let shared = &proxy.shared;
+    let session = HubSession::new(&shared.rules, &request.headers);
+    if let Err(error) = session.log_out(&mut connection).await {
+        tracing::error!(%error, "login: end the earlier user's session");
+        return Err(Page::LogoutFailed);
+    }
+    for session in cookies::session_ids(&request.headers) {
+        shared.tunnels.close_session(&session);
+    }
+    shared.login.recorder.switched(user, request.client());
+    if connection.ready().await.is_ok() {
+        return Ok(connection);
+    }
+    hub_connection(proxy, Checkout::New).await.map_err(|error| {
+        tracing::error!(%error, "login: no connection to the hub, the link is used up");
+        Page::LoginFailed
+    })
+}
+
+/// The login as the hub sees it.
+fn hub_request(
+    proxy: &Proxy,
+    request: &mut LoginRequest,
+    user: VerifiedUser,
+    plan: Plan,
+    target: Uri,
+) -> Result<Request<RequestBody>, ProxyError> {
+    let shared = &proxy.shared;
+    let mut headers = std::mem::take(&mut request.headers);
+    // A form of ours that was posted becomes a GET, and a GET that navigates has no Origin.
+    headers.remove(ORIGIN);
+    if plan != Plan::KeepSession {
+        cookies::strip_hub_login(&mut headers);
+    }
+    shared.identity.set(&mut headers, user, shared.login.clock().now())?;
+    let mut login = Request::new(RequestBody::Empty);
+    *login.uri_mut() = target;
+    *login.headers_mut() = headers;
+    Ok(login)
 }

@@ -1,25 +1,23 @@
-//! Links that work in one browser only: she is sent to the app with a `state`, and comes back with a link for it.
+//! Links that work in one browser only: the browser is sent to the app with a `state`, and comes back with a link for it.
 //!
 //! The browser gets a random secret of 256 bits in a cookie; the app, and so the link and the store, get its SHA-256.
 //! A link with a state is honoured only where the cookie's SHA-256 is that state. Nothing has to be signed and nothing
 //! is kept here, so any number of replicas with one store agree. Whoever reads the state (an address, the app's log,
-//! the store) cannot make the cookie from it, and so can neither use a stolen link nor plant one of his own.
+//! the store) cannot make the cookie from it, and so can neither use a stolen link nor plant one of their own.
 
-use hyper::header::{LOCATION, SET_COOKIE};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Response};
 use url::Url;
 
-use super::responses::{location, page, plain};
-use super::{Answer, ResponseBody, form};
 use crate::pages::{Format, Page};
-use crate::proxy::{Proxy, cookies};
+use crate::proxy::context::Proxy;
+use crate::proxy::cookies;
+use crate::proxy::error::ProxyError;
+use crate::proxy::respond::{self, OurCookie};
+use crate::proxy::upstream::ResponseBody;
 use crate::token::{BrowserSecret, State};
 
-/// How long a browser may take to come back with a link.
-const COOKIE_SECONDS: i64 = 600;
-
 /// The states of the browser's secrets: of one, unless somebody has planted another.
-pub fn of(proxy: &Proxy, headers: &HeaderMap) -> Vec<State> {
+pub fn states(proxy: &Proxy, headers: &HeaderMap) -> Vec<State> {
     secrets(proxy, headers).map(|secret| secret.state()).collect()
 }
 
@@ -31,8 +29,13 @@ fn secrets(proxy: &Proxy, headers: &HeaderMap) -> impl Iterator<Item = BrowserSe
 /// Sends the browser to the app. One that has a secret keeps it, so that two of its tabs do not spoil each other's
 /// link.
 ///
-/// `next`: where she wanted to go, decoded and checked.
-pub fn send_to_app(proxy: &Proxy, app_url: &Url, headers: &HeaderMap, next: Option<&str>) -> Answer {
+/// `next`: where the person wanted to go, decoded and checked.
+pub fn send_to_app(
+    proxy: &Proxy,
+    app_url: &Url,
+    headers: &HeaderMap,
+    next: Option<&str>,
+) -> Result<Response<ResponseBody>, ProxyError> {
     let login = &proxy.shared.login;
     let mut known = secrets(proxy, headers);
     let secret = match (known.next(), known.next()) {
@@ -41,7 +44,7 @@ pub fn send_to_app(proxy: &Proxy, app_url: &Url, headers: &HeaderMap, next: Opti
             Ok(secret) => secret,
             Err(error) => {
                 tracing::error!(%error, "login: make a browser's secret");
-                return Ok(page(proxy, &Page::Unavailable, Format::preferred(headers)));
+                return Ok(respond::page(proxy, &Page::Unavailable, Format::preferred(headers)));
             }
         },
     };
@@ -53,25 +56,7 @@ pub fn send_to_app(proxy: &Proxy, app_url: &Url, headers: &HeaderMap, next: Opti
     }
     query.append_pair("redirect_uri", &format!("{}{}", login.rules().origin, login.rules().login_path));
     drop(query);
-    let mut answer = plain(StatusCode::SEE_OTHER);
-    answer.headers_mut().insert(LOCATION, location(url.as_str())?);
-    set(proxy, &mut answer, secret.expose(), COOKIE_SECONDS)?;
-    Ok(answer)
-}
-
-/// Takes the cookie back with the answer to a login by a bound link: it has served.
-pub fn take_back(proxy: &Proxy, mut answer: Response<ResponseBody>) -> Answer {
-    set(proxy, &mut answer, "", 0)?;
-    Ok(answer)
-}
-
-fn set(
-    proxy: &Proxy,
-    answer: &mut Response<ResponseBody>,
-    value: &str,
-    seconds: i64,
-) -> Result<(), crate::proxy::error::ProxyError> {
-    let name = cookies::state_name(proxy.shared.rules.public_secure);
-    answer.headers_mut().append(SET_COOKIE, form::cookie(proxy, name, "/", value, seconds)?);
-    Ok(())
+    let mut response = respond::see_other(url.as_str())?;
+    respond::set_cookie(proxy, &mut response, OurCookie::State, secret.expose())?;
+    Ok(response)
 }

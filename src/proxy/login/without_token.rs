@@ -1,45 +1,131 @@
 //! The login path without a token: the hub's own login, a page of ours, or the way to the app.
 
-use super::responses::page;
-use super::{Answer, browser_checks, execute, own_headers, state_cookie};
+use hyper::header::HeaderMap;
+use hyper::{Request, Response, StatusCode};
+
+use super::parse::own_headers;
+use super::{browser_checks, destination, state_cookie};
+use crate::body::RequestBody;
 use crate::config::WithoutToken;
 use crate::login::next::form_decode;
 use crate::pages::Page;
-use crate::proxy::{Proxy, RequestContext, hub_session, launch_page};
+use crate::proxy::context::{Proxy, RequestContext};
+use crate::proxy::error::ProxyError;
+use crate::proxy::upstream::ResponseBody;
+use crate::proxy::{cookies, hub_session, respond};
 use crate::token::Username;
+
+type Answer = Result<Response<ResponseBody>, ProxyError>;
+
+/// What becomes of the login page without a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    /// The hub's own login.
+    Forward,
+    /// The page that says a link is needed.
+    NoToken,
+    /// The way to the app, which issues a link.
+    ToApp,
+    /// The first page of the user's server: the hub would lead to its spawn page, which API-only mode does not have.
+    Home,
+    /// The page of a hub that does not answer.
+    HubDown,
+}
+
+/// Whom the hub knows the browser as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Visitor {
+    HubDown,
+    Nobody,
+    User { has_home: bool },
+}
+
+/// `visitor`: none where the configuration does not care.
+fn decide(rule: WithoutToken, visitor: Option<Visitor>, navigates: bool, has_next: bool) -> Decision {
+    match (rule, visitor) {
+        (WithoutToken::Forward, _) | (_, None) => Decision::Forward,
+        (_, Some(Visitor::HubDown)) => Decision::HubDown,
+        // A script could not follow to another site; it is told what is the matter.
+        (WithoutToken::Redirect, Some(Visitor::Nobody)) if navigates => Decision::ToApp,
+        (_, Some(Visitor::Nobody)) => Decision::NoToken,
+        (_, Some(Visitor::User { has_home: true })) if !has_next => Decision::Home,
+        (_, Some(Visitor::User { .. })) => Decision::Forward,
+    }
+}
 
 /// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
 ///
 /// `next` is the query's, still encoded.
-pub async fn answer(proxy: &Proxy, context: RequestContext, next: Option<&str>) -> Answer {
+pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>) -> Answer {
+    let rule = proxy.shared.rules.without_token;
     let headers = context.request.headers();
-    match proxy.shared.rules.without_token {
-        WithoutToken::Forward => proxy.forward(context).await,
-        WithoutToken::Page | WithoutToken::Redirect => {
-            match hub_session::of(proxy, &own_headers(headers.clone())).await {
-                None => Ok(page(proxy, &Page::HubDown, context.format())),
-                Some((_, None)) => match &proxy.shared.rules.redirect_to {
-                    // A script could not follow to another site; it is told what is the matter.
-                    Some(app_url)
-                        if browser_checks::is_navigation(proxy, headers)
-                            && !browser_checks::is_prefetch(headers) =>
-                    {
-                        let next = next.and_then(form_decode);
-                        // A bad one would only be refused when the app asks for the link.
-                        let next = next.filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
-                        state_cookie::send_to_app(proxy, app_url, headers, next.as_deref())
-                    }
-                    Some(_) | None => Ok(page(proxy, &Page::NoToken, context.format())),
-                },
-                Some((lease, Some(name))) => {
-                    lease.release();
-                    // The hub would lead to its spawn page, which API-only mode does not have.
-                    match Username::from_store(&name).and_then(|name| execute::home(proxy, &name)) {
-                        Some(home) if next.is_none() => launch_page::lead_to(&home),
-                        Some(_) | None => proxy.forward(context).await,
-                    }
-                }
-            }
+    let (visitor, home) = match rule {
+        WithoutToken::Forward => (None, None),
+        WithoutToken::Page | WithoutToken::Redirect => identify(proxy, headers).await,
+    };
+    let navigates = browser_checks::is_navigation(proxy, headers) && !browser_checks::is_prefetch(headers);
+    match (decide(rule, visitor, navigates, next.is_some()), home, &proxy.shared.rules.redirect_to) {
+        (Decision::Forward, ..) | (Decision::Home, None, _) => proxy.forward(context).await,
+        (Decision::Home, Some(home), _) => respond::see_other(&home),
+        (Decision::HubDown, ..) => Ok(respond::page(proxy, &Page::HubDown, context.format())),
+        (Decision::ToApp, _, Some(app_url)) => {
+            let next = next.and_then(form_decode);
+            // A bad one would only be refused when the app asks for the link.
+            let next = next.filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
+            state_cookie::send_to_app(proxy, app_url, headers, next.as_deref())
+        }
+        (Decision::NoToken, ..) | (Decision::ToApp, _, None) => {
+            Ok(respond::page(proxy, &Page::NoToken, context.format()))
+        }
+    }
+}
+
+async fn identify(proxy: &Proxy, headers: &HeaderMap) -> (Option<Visitor>, Option<String>) {
+    match hub_session::identify(proxy, &own_headers(headers.clone())).await {
+        None => (Some(Visitor::HubDown), None),
+        Some((_, None)) => (Some(Visitor::Nobody), None),
+        Some((connection, Some(name))) => {
+            connection.release();
+            let home = Username::from_store(&name).and_then(|name| destination::home(proxy, &name));
+            (Some(Visitor::User { has_home: home.is_some() }), home)
+        }
+    }
+}
+
+/// Passes the hub's own login form on; its body has been read.
+pub async fn forward_form(proxy: &Proxy, mut request: Request<RequestBody>) -> Answer {
+    cookies::strip_ours(request.headers_mut());
+    proxy.strip_query(&mut request)?;
+    *request.version_mut() = hyper::Version::HTTP_11;
+    let mut response = proxy.upstream.send(Box::new(request)).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ProxyError::UnaskedUpgrade);
+    }
+    proxy.shared.finish(response.headers_mut());
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_comes_without_a_token_goes_where_the_configuration_says() {
+        use WithoutToken::{Forward, Page, Redirect};
+        let user = |has_home| Some(Visitor::User { has_home });
+        for (rule, visitor, navigates, has_next, expected) in [
+            (Forward, None, true, false, Decision::Forward),
+            (Page, Some(Visitor::HubDown), true, false, Decision::HubDown),
+            (Page, Some(Visitor::Nobody), true, false, Decision::NoToken),
+            (Redirect, Some(Visitor::Nobody), true, true, Decision::ToApp),
+            (Redirect, Some(Visitor::Nobody), false, false, Decision::NoToken),
+            (Redirect, Some(Visitor::HubDown), true, false, Decision::HubDown),
+            (Page, user(false), true, false, Decision::Forward),
+            (Page, user(true), true, false, Decision::Home),
+            (Redirect, user(true), true, true, Decision::Forward),
+        ] {
+            let decided = decide(rule, visitor, navigates, has_next);
+            assert_eq!(decided, expected, "{rule:?} {visitor:?} {navigates} {has_next}");
         }
     }
 }

@@ -15,9 +15,10 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::registry::Registered;
 use crate::body::PieceError;
 use crate::poll_on_wake::PollOnWake;
+use crate::proxy::context::{Proxy, RequestContext};
+use crate::proxy::cookies;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::ResponseBody;
-use crate::proxy::{Proxy, RequestContext, cookies};
 
 impl Proxy {
     /// An ordinary request whose answer lasts: it is registered before it is sent, so that a session which ends while

@@ -13,7 +13,6 @@ mod connection;
 mod dial;
 mod inspect;
 mod primary;
-mod relay;
 mod reply;
 mod scripts;
 mod server;
@@ -28,7 +27,7 @@ use jiff::Timestamp;
 
 use super::record::GrantRecord;
 use super::{
-    Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Relay, Revoked, StoreError, StoreFuture,
+    Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Revoked, StoreError, StoreFuture,
     TokenStore,
 };
 use crate::clock::Moment;
@@ -182,10 +181,6 @@ impl TokenStore for RedisStore {
 
     fn remembers_since(&self) -> Option<Timestamp> {
         self.server_info.since()
-    }
-
-    fn relay(&self) -> Option<&dyn Relay> {
-        Some(self)
     }
 }
 

@@ -12,10 +12,6 @@ pub(super) struct Scripts {
     pub(super) revoke: Script,
     pub(super) revoke_user: Script,
     pub(super) ping: Script,
-    pub(super) begin: Script,
-    pub(super) end: Script,
-    pub(super) ask: Script,
-    pub(super) asked: Script,
 }
 
 impl Scripts {
@@ -29,11 +25,6 @@ impl Scripts {
             revoke: script(include_str!("scripts/revoke.lua")),
             revoke_user: script(include_str!("scripts/revoke_user.lua")),
             ping: script(include_str!("scripts/ping.lua")),
-            // These concern no link, so they need nothing of what the others begin with.
-            begin: Script::new(include_str!("scripts/begin.lua")),
-            end: Script::new(include_str!("scripts/end.lua")),
-            ask: Script::new(include_str!("scripts/ask.lua")),
-            asked: Script::new(include_str!("scripts/asked.lua")),
         }
     }
 }

@@ -4,7 +4,7 @@
 #![no_main]
 
 use cookie::Cookie;
-use hublatch::proxy::cookies::{handed_over, session_ids, states, strip_hub_login, strip_ours};
+use hublatch::proxy::cookies::{continuation, session_ids, states, strip_hub_login, strip_ours};
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue};
 use libfuzzer_sys::fuzz_target;
@@ -68,7 +68,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let sessions = count("jupyterhub-session-id", false) + count("__Host-jupyterhub-session-id", false);
     assert_eq!(session_ids(&before).len(), sessions);
-    assert_eq!(handed_over(&before).is_some(), count("hublatch-token", true) > 0);
+    assert_eq!(continuation(&before).is_some(), count("hublatch-token", true) > 0);
     assert_eq!(states(&before, true).len(), count("__Host-hublatch-state", true));
     assert_eq!(states(&before, false).len(), count("hublatch-state", true));
 });

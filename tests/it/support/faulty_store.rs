@@ -1,13 +1,10 @@
-//! A memory store that goes wrong at a chosen call; and one that replicas share.
+//! A memory store that goes wrong at a chosen call.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use hublatch::clock::Moment;
 use hublatch::store::{
-    Consumed, IdempotencyKey, Inserted, Link, MemoryStore, Relay, Revoked, SealedAnswer, Seen, StoreError,
-    StoreFuture, TokenStore,
+    Consumed, IdempotencyKey, Inserted, Link, MemoryStore, Revoked, StoreError, StoreFuture, TokenStore,
 };
 use hublatch::token::{LinkId, TokenDigest, Username};
 use tokio::sync::watch;
@@ -30,17 +27,6 @@ pub enum Fault {
 pub struct FaultyStore {
     store: MemoryStore,
     state: Mutex<State>,
-    words: Option<Mutex<Words>>,
-}
-
-/// What replicas have told each other. Nothing of it runs out.
-#[derive(Debug, Default)]
-struct Words {
-    under_way: HashSet<[u8; 32]>,
-    asked_for: HashSet<[u8; 32]>,
-    left: HashMap<[u8; 32], Vec<u8>>,
-    /// All that was ever left.
-    sealed: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,34 +48,7 @@ pub enum At {
 impl FaultyStore {
     /// A sound one.
     pub fn new() -> Self {
-        Self { store: MemoryStore::new(1000), state: Mutex::default(), words: None }
-    }
-
-    /// A sound one that replicas share.
-    pub fn shared() -> Self {
-        Self { words: Some(Mutex::default()), ..Self::new() }
-    }
-
-    /// How many likenesses have asked for an answer.
-    pub fn askers(&self) -> usize {
-        self.words.as_ref().map_or(0, |words| words.lock().unwrap().asked_for.len())
-    }
-
-    /// All answers that were ever left in it.
-    pub fn sealed(&self) -> Vec<Vec<u8>> {
-        self.words.as_ref().map_or_else(Vec::new, |words| words.lock().unwrap().sealed.clone())
-    }
-
-    fn word<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        told: impl FnOnce(&mut Words) -> T,
-    ) -> StoreFuture<'_, T> {
-        let words = self.words.as_ref().expect("replicas share it");
-        self.call(name, || {
-            let told = told(&mut words.lock().unwrap());
-            Box::pin(async { Ok(told) })
-        })
+        Self { store: MemoryStore::new(1000), state: Mutex::default() }
     }
 
     /// Goes wrong so from now on; forgets what calls there were.
@@ -177,42 +136,5 @@ impl TokenStore for FaultyStore {
 
     fn live(&self, now: Moment) -> usize {
         self.store.live(now)
-    }
-
-    fn relay(&self) -> Option<&dyn Relay> {
-        self.words.as_ref().map(|_| self as &dyn Relay)
-    }
-}
-
-impl Relay for FaultyStore {
-    fn begin(&self, digest: TokenDigest, _life: Duration) -> StoreFuture<'_, ()> {
-        self.word("begin", |words| {
-            words.under_way.insert(*digest.as_bytes());
-        })
-    }
-
-    fn ask(&self, digest: TokenDigest, name: [u8; 32], _life: Duration) -> StoreFuture<'_, Seen> {
-        self.word("ask", |words| {
-            let under_way = words.under_way.contains(digest.as_bytes());
-            let sealed = words.left.remove(&name);
-            if under_way && sealed.is_none() {
-                words.asked_for.insert(name);
-            }
-            Seen { under_way, sealed }
-        })
-    }
-
-    fn is_asked_for(&self, name: [u8; 32]) -> StoreFuture<'_, bool> {
-        self.word("is_asked_for", |words| words.asked_for.contains(&name))
-    }
-
-    fn end(&self, digest: TokenDigest, left: Option<SealedAnswer>) -> StoreFuture<'_, ()> {
-        self.word("end", |words| {
-            words.under_way.remove(digest.as_bytes());
-            if let Some(left) = left {
-                words.sealed.push(left.sealed.clone());
-                words.left.insert(left.name, left.sealed);
-            }
-        })
     }
 }

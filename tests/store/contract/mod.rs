@@ -8,7 +8,6 @@ pub mod ends;
 pub mod links;
 pub mod once;
 #[allow(dead_code, reason = "only a store that replicas share has it")]
-pub mod relay;
 pub mod repeats;
 pub mod room;
 
@@ -121,24 +120,6 @@ macro_rules! contract_of_clocks {
 }
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use contract_of_clocks;
-
-/// Runs what a store that replicas share promises besides.
-#[allow(unused_macros, reason = "as above")]
-macro_rules! contract_of_relay {
-    ($name:ident, $rig:ty $(, #[$attribute:meta])?) => {
-        mod $name {
-            use super::*;
-            contract::tests!($rig, [$(#[$attribute])?], relay: [
-                a_login_is_under_way_until_it_ends,
-                what_is_left_is_taken_once_and_by_its_name,
-                no_word_outlives_its_time,
-                who_asks_is_known_while_the_login_is_under_way,
-            ]);
-        }
-    };
-}
-#[allow(unused_imports, reason = "as above")]
-pub(crate) use contract_of_relay;
 
 /// One `#[test]` for each function of a topic.
 macro_rules! tests {

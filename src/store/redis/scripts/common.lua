@@ -7,7 +7,6 @@
 -- {prefix}u:{us}      zset    the same of one user of one app
 -- {prefix}k:{rk}      string  digest of the body and id of an idempotent request
 -- {prefix}e           string  the present epoch, and since when it is known
--- begin.lua, ask.lua, asked.lua and end.lua, which concern no link, have {prefix}w:, {prefix}n: and {prefix}a:.
 local P = KEYS[1]
 
 local time = redis.call('TIME')

@@ -1,0 +1,242 @@
+//! From an HTTP request on the login path to a [`LoginRequest`], whether the token comes in a link, a form or a cookie.
+//!
+//! Reads and refuses what does not say one thing. Looks nothing up, and asks nobody.
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::request;
+use hyper::{HeaderMap, Method, Request};
+
+use super::single_flight::RequestFingerprint;
+use super::{browser_checks, state_cookie};
+use crate::audit::Client;
+use crate::body::{RequestBody, collect};
+use crate::login::login_token::LoginToken;
+use crate::login::next::form_decode;
+use crate::login::parameter::Parameter;
+use crate::login::query::LoginQuery;
+use crate::proxy::accept::AcceptHeaders;
+use crate::proxy::context::{Proxy, RequestContext};
+use crate::proxy::error::ProxyError;
+use crate::proxy::forward::without_body;
+use crate::proxy::headers::Origin;
+use crate::proxy::validate::Rejection;
+use crate::proxy::{cookies, request_id};
+use crate::token::{OpaqueToken, State};
+
+/// The largest login form.
+const FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// What a request on the login path is.
+pub enum Parsed {
+    /// A link or a form of this origin with a token.
+    Login(Box<LoginRequest>),
+    /// Another site's form with a token.
+    ForeignForm(ForeignForm),
+    /// A form without a token: the hub's own. Its body has been read.
+    HubForm(Request<RequestBody>),
+    /// A GET without a token, with its `next`, still encoded.
+    WithoutToken(RequestContext, Option<String>),
+    /// A HEAD for a link: a preview, which learns nothing and costs nothing.
+    Preview,
+    /// Another method.
+    Other(RequestContext),
+}
+
+/// A request that wants to be logged in.
+pub struct LoginRequest {
+    /// The token; none: what it carries has no shape that a token here can have.
+    pub token: Option<LoginToken>,
+    /// `next`, still encoded.
+    pub next: Option<String>,
+    /// The other parameters, byte for byte.
+    pub other_parameters: String,
+    /// The browser's headers, stripped, without our cookies.
+    pub headers: HeaderMap,
+    /// Where it came from.
+    pub origin: Origin,
+    /// In what form it prefers a page.
+    pub accept: AcceptHeaders,
+    /// It asks for another protocol.
+    pub has_upgrade: bool,
+    /// A person pressed the button of our confirm page.
+    pub confirmed: bool,
+    /// It carries our login-continuation cookie.
+    pub has_continuation_cookie: bool,
+    /// The states that the browser can prove.
+    pub states: Vec<State>,
+}
+
+/// A form that a page of another site has posted. The browser withholds its SameSite cookies from it, so who is logged
+/// in cannot be known: the token waits in a cookie for the GET that a redirect brings, which has the cookies.
+pub struct ForeignForm {
+    /// The token.
+    pub token: LoginToken,
+    /// The login path with the other parameters.
+    pub target: String,
+}
+
+/// The headers that two requests of one browser for one link have in common. The cookies among them: with others,
+/// somebody else may be logged in, and the response was not made for that. And all that `browser_checks` looks at:
+/// what one request need not be asked is nothing for another that must be.
+const IN_COMMON: [&str; 6] =
+    ["cookie", "user-agent", "origin", "referer", "sec-fetch-site", "sec-fetch-mode"];
+
+impl LoginRequest {
+    /// Who asks, for the audit.
+    pub fn client(&self) -> Client<'_> {
+        let request_id = self.headers.get(request_id::X_REQUEST_ID).and_then(|id| id.to_str().ok());
+        Client { address: Some(self.origin.client), request_id }
+    }
+
+    /// What a second request of the same browser for the same link has in common with this one.
+    pub fn fingerprint(&self) -> RequestFingerprint {
+        let in_common = |(name, _): &(&_, _)| IN_COMMON.contains(&hyper::header::HeaderName::as_str(name));
+        let headers = self.headers.iter().filter(in_common);
+        let mut headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        // The order in the map depends on what was removed from it; that of lines of one name is kept.
+        headers.sort_by_key(|(name, _)| *name);
+        RequestFingerprint::of(&(
+            self.origin.client,
+            headers,
+            (self.confirmed, self.has_continuation_cookie),
+            (&self.next, &self.other_parameters),
+            self.states.iter().map(State::as_bytes).collect::<Vec<_>>(),
+        ))
+    }
+}
+
+/// Says what a request on the login path is.
+pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed, ProxyError> {
+    let parameter = &proxy.shared.token_rules.parameter;
+    let query = context.request.uri().query().unwrap_or_default().to_owned();
+    let query = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery);
+    match *context.request.method() {
+        Method::HEAD if query.as_ref().map_or(true, |query| query.token.is_some()) => Ok(Parsed::Preview),
+        Method::POST if is_urlencoded(context.request.headers()) => form(proxy, context).await,
+        Method::GET => {
+            let query = query?;
+            let continued = continued(proxy, context.request.headers());
+            let has_continuation_cookie = continued.is_some();
+            let token = match query.token {
+                Some(text) => proxy.shared.login.redeemer.parse(&token_text(text)),
+                None if has_continuation_cookie => continued,
+                None => return Ok(Parsed::WithoutToken(context, query.next.map(str::to_owned))),
+            };
+            Ok(Parsed::Login(Box::new(LoginRequest {
+                token,
+                next: query.next.map(str::to_owned),
+                other_parameters: query.rest(parameter),
+                origin: context.origin,
+                accept: AcceptHeaders::of(context.request.headers()),
+                has_upgrade: context.has_upgrade,
+                confirmed: false,
+                has_continuation_cookie,
+                states: state_cookie::states(proxy, context.request.headers()),
+                headers: own_headers(std::mem::take(context.request.headers_mut())),
+            })))
+        }
+        _ => Ok(Parsed::Other(context)),
+    }
+}
+
+/// The token in the login-continuation cookie. What no token looks like is not ours: somebody planted it, and it must
+/// not stand before the hub's login.
+fn continued(proxy: &Proxy, headers: &HeaderMap) -> Option<LoginToken> {
+    cookies::continuation(headers).and_then(|text| proxy.shared.login.redeemer.parse(&text))
+}
+
+/// The token that a parameter's value spells. Ours is written as it is; an app may have made one that is not, or that
+/// its library has encoded.
+fn token_text(value: &str) -> String {
+    if OpaqueToken::parse(value).is_some() {
+        return value.to_owned();
+    }
+    form_decode(value)
+        .filter(|decoded| OpaqueToken::parse(decoded).is_none())
+        .unwrap_or_else(|| value.to_owned())
+}
+
+/// The headers of `headers` for requests of our own that stand for the browser's.
+pub fn own_headers(headers: HeaderMap) -> HeaderMap {
+    let mut own = without_body(headers);
+    cookies::strip_ours(&mut own);
+    own
+}
+
+/// Whether the body is a form as browsers post it by default.
+fn is_urlencoded(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let kind = value.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    })
+}
+
+async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyError> {
+    let accept = AcceptHeaders::of(context.request.headers());
+    let (has_upgrade, origin) = (context.has_upgrade, context.origin);
+    let (parts, incoming): (_, Incoming) = (*context.request).into_parts();
+    let body = collect(incoming, FORM_BYTES_MAX, proxy.shared.rules.body_stall).await?;
+    let parameter = &proxy.shared.token_rules.parameter;
+    let text = String::from_utf8_lossy(&body);
+    let form = LoginQuery::parse(&text, parameter).map_err(|_| Rejection::LoginQuery)?;
+    let Some(token) = form.token else { return Ok(Parsed::HubForm(whole(parts, body.clone()))) };
+    // The form becomes a query. What a browser encodes may not stand raw in it: it would end or break the query.
+    if !body.iter().all(|byte| byte.is_ascii_graphic() && !br#"#<>"\"#.contains(byte)) {
+        return Err(Rejection::LoginForm.into());
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let address = LoginQuery::parse(query, parameter).map_err(|_| Rejection::LoginQuery)?;
+    if address.token.is_some() || (address.next.is_some() && form.next.is_some()) {
+        return Err(Rejection::LoginQuery.into());
+    }
+    let next = form.next.or(address.next);
+    let token = proxy.shared.login.redeemer.parse(&token_text(token));
+    let other_parameters = joined([address.rest(parameter), form.rest(parameter)]);
+    if !browser_checks::is_from_this_origin(&parts.headers, &proxy.shared.rules.public_origin) {
+        let target = continuation_target(parameter, &proxy.shared.rules.login_path, next, other_parameters)?;
+        // Only a token's own characters may enter a cookie.
+        let token = token.ok_or(Rejection::LoginForm)?;
+        return Ok(Parsed::ForeignForm(ForeignForm { token, target }));
+    }
+    Ok(Parsed::Login(Box::new(LoginRequest {
+        token,
+        next: next.map(str::to_owned),
+        other_parameters,
+        origin,
+        accept,
+        has_upgrade,
+        confirmed: true,
+        has_continuation_cookie: cookies::continuation(&parts.headers).is_some(),
+        states: state_cookie::states(proxy, &parts.headers),
+        headers: own_headers(parts.headers),
+    })))
+}
+
+/// The request with the body that was read of it.
+fn whole(parts: request::Parts, body: bytes::Bytes) -> Request<RequestBody> {
+    let length = HeaderValue::from(body.len());
+    let mut request = Request::from_parts(parts, RequestBody::Whole(body));
+    request.headers_mut().remove(TRANSFER_ENCODING);
+    request.headers_mut().insert(CONTENT_LENGTH, length);
+    request
+}
+
+fn continuation_target(
+    parameter: &Parameter,
+    login_path: &str,
+    next: Option<&str>,
+    others: String,
+) -> Result<String, Rejection> {
+    // The GET would refuse it; and no token may stand in a redirect.
+    if next.is_some_and(|next| parameter.mentions(next)) {
+        return Err(Rejection::Next);
+    }
+    let query = joined([next.map(|next| format!("next={next}")).unwrap_or_default(), others]);
+    Ok(if query.is_empty() { login_path.to_owned() } else { format!("{login_path}?{query}") })
+}
+
+fn joined(parts: [String; 2]) -> String {
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("&")
+}

@@ -1,0 +1,116 @@
+//! Every response of our own: pages, redirects, bare statuses, and the cookies that they set or clear.
+//!
+//! The one place that writes them, so that none of them is cached and none tells its address to another site. Decides
+//! nothing: callers say which page, and which cookies have served.
+
+use bytes::Bytes;
+use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use hyper::{Response, StatusCode};
+
+use super::context::Proxy;
+use super::cookies;
+use super::error::ProxyError;
+use super::upstream::ResponseBody;
+use crate::pages::{Format, Page};
+
+/// How long a token may lie in the login-continuation cookie.
+const CONTINUATION_SECONDS: i64 = 30;
+/// How long a browser may take to come back from the app with a link.
+const STATE_SECONDS: i64 = 600;
+
+/// A cookie of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OurCookie {
+    /// It carries a token from another site's form to the request that redeems it.
+    Continuation,
+    /// It holds the browser's secret, to which links can be bound.
+    State,
+}
+
+/// A page in the form that the client prefers.
+pub fn page(proxy: &Proxy, page: &Page<'_>, format: Format) -> Response<ResponseBody> {
+    proxy.shared.pages.answer(page, format).map(ResponseBody::Whole)
+}
+
+/// A response without a body.
+pub fn bare(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Whole(Bytes::new()));
+    *response.status_mut() = status;
+    forbid_caching(response.headers_mut());
+    response
+}
+
+/// 303 to `target`, a path or a URL, which the browser follows by a GET.
+pub fn see_other(target: &str) -> Result<Response<ResponseBody>, ProxyError> {
+    // Characters outside ASCII are percent-encoded, as a browser would.
+    let encoded = percent_encoding::utf8_percent_encode(target, &percent_encoding::AsciiSet::EMPTY);
+    let target = HeaderValue::try_from(encoded.to_string());
+    Ok(see_other_value(target.map_err(|error| ProxyError::Assembly(error.into()))?))
+}
+
+/// 303 to a target that is a header value already.
+pub fn see_other_value(target: HeaderValue) -> Response<ResponseBody> {
+    let mut response = bare(StatusCode::SEE_OTHER);
+    response.headers_mut().insert(LOCATION, target);
+    response
+}
+
+/// Nobody keeps the response, and no other site learns from which address its reader came.
+pub fn forbid_caching(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+/// `response` in place of one of the hub's with `headers`: it sets the same cookies.
+pub fn with_cookies_of(mut response: Response<ResponseBody>, headers: &HeaderMap) -> Response<ResponseBody> {
+    for cookie in headers.get_all(SET_COOKIE) {
+        response.headers_mut().append(SET_COOKIE, cookie.clone());
+    }
+    response
+}
+
+/// Sets `cookie` with the response.
+pub fn set_cookie(
+    proxy: &Proxy,
+    response: &mut Response<ResponseBody>,
+    cookie: OurCookie,
+    value: &str,
+) -> Result<(), ProxyError> {
+    let seconds = match cookie {
+        OurCookie::Continuation => CONTINUATION_SECONDS,
+        OurCookie::State => STATE_SECONDS,
+    };
+    response.headers_mut().append(SET_COOKIE, written(proxy, cookie, value, seconds)?);
+    Ok(())
+}
+
+/// Makes the browser forget `cookie`.
+pub fn clear_cookie(
+    proxy: &Proxy,
+    response: &mut Response<ResponseBody>,
+    cookie: OurCookie,
+) -> Result<(), ProxyError> {
+    response.headers_mut().append(SET_COOKIE, written(proxy, cookie, "", 0)?);
+    Ok(())
+}
+
+/// No script sees it, and it comes with no request of another site but a navigation.
+fn written(proxy: &Proxy, cookie: OurCookie, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {
+    let rules = &proxy.shared.rules;
+    let (name, path) = match cookie {
+        OurCookie::Continuation => (cookies::CONTINUATION, rules.login_path.as_str()),
+        OurCookie::State => (cookies::state_name(rules.public_secure), "/"),
+    };
+    let cookie = cookie::Cookie::build((name, value.to_owned()))
+        .path(path.to_owned())
+        .max_age(cookie::time::Duration::seconds(seconds))
+        .http_only(true)
+        .same_site(cookie::SameSite::Lax)
+        .secure(rules.public_secure);
+    let cookie = cookie.build().to_string();
+    let text = match &proxy.shared.embed {
+        Some(embed) => embed.cookie(cookie),
+        None => cookie,
+    };
+    HeaderValue::try_from(text).map_err(|error| ProxyError::Assembly(error.into()))
+}
