@@ -112,7 +112,7 @@ impl Api {
             info: Info::of(config),
             public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),
             on_unix_socket: matches!(config.management.listen, Listen::Unix(_)),
-            body_timeout: config.limits.body_stall_timeout,
+            body_timeout: config.limits.held_body_timeout,
             login,
             status,
             reloads,

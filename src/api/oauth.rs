@@ -49,7 +49,7 @@ pub(super) async fn token(
     form: Form,
     client: Option<IpAddr>,
 ) -> Result<Answer, OAuthError> {
-    let app = authenticate(login, headers, &form)?;
+    let caller = authenticate(login, headers, &form)?;
     match form.get("grant_type") {
         Some(TOKEN_EXCHANGE) => {}
         Some(_) => {
@@ -84,7 +84,7 @@ pub(super) async fn token(
         ));
     }
     let request = ExchangeRequest {
-        app,
+        caller,
         subject: Zeroizing::new(subject.to_owned()),
         kind,
         scopes: form.get("scope").map(scopes).transpose()?,
@@ -113,13 +113,18 @@ pub(super) async fn revoke(
     form: Form,
     client: Option<IpAddr>,
 ) -> Result<Answer, OAuthError> {
-    let app = authenticate(login, headers, &form)?;
+    let caller = authenticate(login, headers, &form)?;
     let token = form.get("token").ok_or_else(|| missing("token"))?;
     if !login.hub().has_token() {
         let wrong = "there are no hub tokens here: hub.api_token_file is not configured".to_owned();
         return Err(OAuthError::new("unauthorized_client", wrong));
     }
-    match login.hub_tokens.revoke(&app, token, client).await.map_err(|error| OAuthError::hub(&error))? {
+    match login
+        .hub_tokens
+        .revoke(&caller.app, token, client)
+        .await
+        .map_err(|error| OAuthError::hub(&error))?
+    {
         // RFC 7009 § 2.2: a token that is worth nothing is no error.
         RevokedToken::Dead => Ok(Answer::new(Full::new(Bytes::new()))),
         RevokedToken::NotOfApp => {

@@ -45,7 +45,7 @@ impl HubTokens {
 }
 
 /// `[apps.hub_tokens]`: what hub tokens an app may exchange its own tokens for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppHubTokens {
     /// Their scopes at most; never empty. `!user` stands for the user whose token it is.
     pub scopes: Vec<String>,

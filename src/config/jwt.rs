@@ -15,7 +15,7 @@ const ALGORITHMS: [(&str, JwtAlgorithm); 3] =
     [("EdDSA", JwtAlgorithm::EdDsa), ("ES256", JwtAlgorithm::Es256), ("RS256", JwtAlgorithm::Rs256)];
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Jwt {
     /// `iss`; no other app has the same.
     pub issuer: String,
@@ -28,7 +28,7 @@ pub struct Jwt {
 }
 
 /// Where the public keys of an app are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwtKeys {
     /// One key, in PEM.
     Pem(String),

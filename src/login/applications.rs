@@ -78,6 +78,13 @@ impl Applications {
         found
     }
 
+    /// The app of `caller` as it is now, if the caller is still known and has `scope`: asked again whenever something was
+    /// waited for since the caller proved itself.
+    pub fn reauthorize(&self, caller: &Caller, scope: Scope) -> Option<Arc<App>> {
+        let app = self.by_name(&caller.app.name)?;
+        (caller.key.is_none_or(|key| app.has_key(key)) && app.may(scope)).then_some(app)
+    }
+
     /// Whose hub tokens are; none without `[hub_tokens]`.
     pub fn token_checks(&self) -> Option<&TokenChecks> {
         self.token_checks.as_ref()

@@ -86,12 +86,17 @@ impl ExternalTokens {
             self.replay_cache.forget(&consumed).await?;
             return Err(Refusal::unknown());
         };
+        // The app may have taken its time: the rules of now decide, and whether it may still exchange tokens.
+        let policy = self.policy.load_full();
+        let mut exchanging = policy.applications.exchanging();
+        let app = exchanging.find(|now| now.name == app.name && now.exchange_url == app.exchange_url);
+        let app = app.ok_or_else(|| Refusal::of_link(RefusalReason::NotAllowed, None))?;
         let username = policy.rules.usernames.parse(&name).ok().filter(|name| app.allows_user(name));
         let username = username.ok_or_else(|| Refusal::of_link(RefusalReason::NotAllowed, None))?;
         let lifetime = policy.rules.lifetime.min(app.max_lifetime);
         let link = self.pending_link(digest_of_link(token), username, app.name.clone(), lifetime)?;
         let second = second_of(&link);
-        policy.applications.acquire_live(&app, &[second], self.clock.now()).map_err(|_| full())?;
+        policy.applications.acquire_live(app, &[second], self.clock.now()).map_err(|_| full())?;
         let inserted = self.store.insert(vec![link.clone()], None, self.clock.now()).await;
         if !matches!(inserted, Ok(Inserted::New | Inserted::Again(_))) {
             policy.applications.release_live(&app.name, second);

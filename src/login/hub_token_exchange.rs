@@ -18,6 +18,7 @@ use reqwest::StatusCode;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use super::caller::Caller;
 use super::judge::RedeemRequest;
 use super::login_token::TokenKind;
 use super::policy::PolicyInForce;
@@ -35,7 +36,7 @@ const NOTE: &str = "hublatch app=";
 /// A request for a hub token.
 pub struct ExchangeRequest {
     /// Who asks.
-    pub app: Arc<App>,
+    pub caller: Caller,
     /// The app's own token.
     pub subject: Zeroizing<String>,
     /// What it is.
@@ -83,6 +84,9 @@ pub enum ExchangeError {
     /// The app may have none at all.
     #[error("this app may have no hub tokens: it has no [apps.hub_tokens]")]
     NotForApp,
+    /// The configuration was replaced while the request was under way, and knows the app's key no more.
+    #[error("the app's key is not known any more: the configuration has changed")]
+    NoLongerAuthorized,
     /// Not such a one.
     #[error("the scope {0:?} is not among those of [apps.hub_tokens]")]
     Scope(String),
@@ -184,6 +188,10 @@ impl HubTokenExchange {
             self.undo(&user, &created.id).await;
             return;
         }
+        if let Err(error) = self.authorize(&request) {
+            self.undo(&user, &created.id).await;
+            return drop(asker.send(Err(error)));
+        }
         let verified = match self.redeemer.consume(validated, client).await {
             Ok(verified) => verified,
             Err(refusal) => {
@@ -192,6 +200,11 @@ impl HubTokenExchange {
                 return drop(asker.send(Err(refusal.into())));
             }
         };
+        // The store may have taken its time as well.
+        if let Err(error) = self.authorize(&request) {
+            self.undo(&user, &created.id).await;
+            return drop(asker.send(Err(error)));
+        }
         self.recorder.hub_token_issued(&verified, client);
         let (delivered, was_delivered) = oneshot::channel();
         // An answer that nobody takes is dropped with its sender.
@@ -203,7 +216,7 @@ impl HubTokenExchange {
 
     /// A hub token as it is asked for; the app's own token is looked at.
     async fn create(&self, request: &ExchangeRequest) -> Result<UnseenToken, ExchangeError> {
-        let app = &*request.app;
+        let app = &*self.authorize(request)?;
         let allowed = app.hub_tokens.as_ref().ok_or(ExchangeError::NotForApp)?;
         let expires_in = bounds::lifetime(allowed, request.expires_in)?;
         let rate = self.policy.load().applications.check_rate(app, 1);
@@ -221,6 +234,21 @@ impl HubTokenExchange {
         Ok(UnseenToken { validated, user, created, expires_in, scopes })
     }
 
+    /// The app of the request as it is by the policy in force, which may have hub tokens. Asked again whenever something
+    /// was waited for.
+    fn authorize(&self, request: &ExchangeRequest) -> Result<Arc<App>, ExchangeError> {
+        let policy = self.policy.load();
+        let Caller { app, key } = &request.caller;
+        let now = policy.applications.by_name(&app.name).filter(|now| key.is_none_or(|key| now.has_key(key)));
+        let now = now.ok_or(ExchangeError::NoLongerAuthorized)?;
+        // Narrower bounds may not have allowed what is asked for.
+        match &now.hub_tokens {
+            None => Err(ExchangeError::NotForApp),
+            changed if *changed != app.hub_tokens => Err(ExchangeError::NoLongerAuthorized),
+            Some(_) => Ok(now),
+        }
+    }
+
     /// Looks at the app's own token; consumes nothing.
     async fn validate(&self, request: &ExchangeRequest) -> Result<ValidatedToken, ExchangeError> {
         let client = Client::at(request.client);
@@ -236,7 +264,7 @@ impl HubTokenExchange {
         // No browser is here, so a token that is bound to one is refused, and the app has proved itself by its key.
         let asked = RedeemRequest { by_app: true, ..RedeemRequest::default() };
         let validated = self.redeemer.validate(&token, asked).await.map_err(refused)?;
-        if validated.app() != &*request.app.name {
+        if validated.app() != &*request.caller.app.name {
             self.recorder.refused_for(AuditReason::OtherApp, Some(validated.link()), client);
             return Err(ExchangeError::NotOfApp);
         }

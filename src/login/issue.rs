@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
 
@@ -17,7 +18,7 @@ use super::recorder::{Recorder, Subject};
 use super::rules::Rules;
 use crate::audit::{AuditReason, Client};
 use crate::clock::Clock;
-use crate::config::App;
+use crate::config::{App, Scope};
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, Revoked, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, ServerName, Username};
 
@@ -60,28 +61,39 @@ impl Issuer {
         requests: Vec<IssueRequest>,
     ) -> Result<Vec<PreparedLink>, RefusedRequest> {
         let policy = self.policy.load_full();
+        // The caller has proved itself before its body came, which may have taken time.
+        let app = policy.applications.reauthorize(caller, Scope::Issue);
+        let app = app.ok_or_else(|| RefusedRequest::whole(IssueError::NoLongerAuthorized))?;
+        let caller = Caller { app, key: caller.key };
         let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
         let limited = |retry_after| RefusedRequest::whole(IssueError::RateLimited { retry_after });
         policy.applications.check_rate(&caller.app, count).map_err(limited)?;
         let one = |(index, request)| {
-            let prepared = self.prepare_one(&policy, caller, request);
+            let prepared = self.prepare_one(&policy, &caller, request);
             prepared.map_err(|cause| RefusedRequest { index: Some(index), cause })
         };
         requests.into_iter().enumerate().map(one).collect()
     }
 
-    /// Issues the prepared links, all or none. Their lives begin now.
+    /// Issues the prepared links, all or none. Their lives begin now, and the policy in force decides: since they were
+    /// prepared, their servers may have been waited for.
     ///
     /// An idempotency key goes with exactly one link.
     pub async fn issue(
         &self,
-        app: &App,
+        caller: &Caller,
         prepared: Vec<PreparedLink>,
         key: Option<IdempotencyKey>,
         client: Option<IpAddr>,
     ) -> Result<Vec<IssuedLink>, RefusedRequest> {
         let whole = RefusedRequest::whole;
         let policy = self.policy.load_full();
+        let app = policy.applications.reauthorize(caller, Scope::Issue);
+        let app = &*app.ok_or_else(|| whole(IssueError::NoLongerAuthorized))?;
+        for (index, PreparedLink { link, lifetime, .. }) in prepared.iter().enumerate() {
+            let authorized = authorize(&policy, app, &link.grant, *lifetime);
+            authorized.map_err(|cause| RefusedRequest { index: Some(index), cause })?;
+        }
         let now = self.clock.now();
         let mut links = Vec::with_capacity(prepared.len());
         let mut issued = Vec::with_capacity(prepared.len());
@@ -138,44 +150,29 @@ impl Issuer {
         let app = &*caller.app;
         let rules = &policy.rules;
         let username = rules.usernames.parse(&request.username)?;
-        if !app.allows_user(&username) {
-            return Err(IssueError::UserNotAllowed { app: app.name.to_string(), username });
-        }
+        authorize_user(policy, app, &username)?;
         let ResolvedDestination { next, judged, server } =
             resolve(rules, &username, &request.destination, request.launch)?;
-        if judged.as_ref().or(next.as_ref()).is_some_and(|next| !app.allows_next(next)) {
-            return Err(NextError::NotAllowed.into());
-        }
         let lifetime = request.expires_in.unwrap_or(rules.lifetime.min(app.max_lifetime));
-        if lifetime.is_zero() || lifetime > app.max_lifetime {
-            return Err(IssueError::Lifetime { max_seconds: app.max_lifetime.as_secs() });
-        }
-        if !app.may_assert_groups && (request.groups.is_some() || request.claims.is_some()) {
-            return Err(IssueError::MayNotAssertGroups);
-        }
-        if !fits_a_header(request.groups.as_deref(), request.claims.as_ref()) {
-            return Err(IssueError::ClaimsTooLarge);
-        }
-        if rules.require_state && request.state.is_none() {
-            return Err(IssueError::StateRequired);
-        }
+        let grant = LoginGrant {
+            username,
+            app: app.name.clone(),
+            key: caller.key,
+            next: next.map(|next| next.as_str().to_owned()),
+            judged_by: judged.map(|next| next.as_str().to_owned()),
+            groups: request.groups,
+            claims: request.claims,
+            confirm: request.confirm,
+            state: request.state,
+            launch: server,
+        };
+        authorize(policy, app, &grant, lifetime)?;
         let login_token = OpaqueToken::generate(&*self.random)?;
         let now = self.clock.now();
         let link = Link {
             id: LinkId::generate(&*self.random)?,
             digest: login_token.digest(),
-            grant: LoginGrant {
-                username,
-                app: app.name.clone(),
-                key: caller.key,
-                next: next.map(|next| next.as_str().to_owned()),
-                judged_by: judged.map(|next| next.as_str().to_owned()),
-                groups: request.groups,
-                claims: request.claims,
-                confirm: request.confirm,
-                state: request.state,
-                launch: server,
-            },
+            grant,
             status: LinkStatus::Pending,
             issued: now,
             expires: now.plus(lifetime),
@@ -226,6 +223,37 @@ impl Issuer {
         self.recorder.revoked_all(username, &app.name, Client::at(client));
         Ok(revoked)
     }
+}
+
+/// Whether `app` may issue a link with this grant that lives for `lifetime`.
+fn authorize(policy: &Policy, app: &App, grant: &LoginGrant, lifetime: Duration) -> Result<(), IssueError> {
+    let rules = &policy.rules;
+    authorize_user(policy, app, &grant.username)?;
+    if let Some(next) = grant.judged_by.as_deref().or(grant.next.as_deref())
+        && !app.allows_next(&rules.next.check(next)?)
+    {
+        return Err(NextError::NotAllowed.into());
+    }
+    if lifetime.is_zero() || lifetime > app.max_lifetime {
+        return Err(IssueError::Lifetime { max_seconds: app.max_lifetime.as_secs() });
+    }
+    if !app.may_assert_groups && (grant.groups.is_some() || grant.claims.is_some()) {
+        return Err(IssueError::MayNotAssertGroups);
+    }
+    if !fits_a_header(grant.groups.as_deref(), grant.claims.as_ref()) {
+        return Err(IssueError::ClaimsTooLarge);
+    }
+    if rules.require_state && grant.state.is_none() {
+        return Err(IssueError::StateRequired);
+    }
+    Ok(())
+}
+
+fn authorize_user(policy: &Policy, app: &App, username: &Username) -> Result<(), IssueError> {
+    if policy.allows(&app.name, username) {
+        return Ok(());
+    }
+    Err(IssueError::UserNotAllowed { app: app.name.to_string(), username: username.clone() })
 }
 
 /// Where a link leads. Into a server that is launched, and in API-only mode into any, the way is straight: there the hub's

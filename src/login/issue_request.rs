@@ -114,6 +114,9 @@ pub enum IssueError {
         /// The app's maximum.
         max_seconds: u64,
     },
+    /// The configuration was replaced while the call was under way, and knows the caller no more.
+    #[error("the app or its key may issue links no more: the configuration has changed")]
+    NoLongerAuthorized,
     /// Only links with a `state` work here.
     #[error("state is required: links without one do not work here (login.require_state)")]
     StateRequired,

@@ -22,21 +22,28 @@ impl Policy {
     /// Where a login by `link` leads, if it is honoured. The grant's own `next` goes before the request's, and the app's
     /// rules of today go before those at issue.
     pub(super) fn judge(&self, link: &Link, request: RedeemRequest<'_>) -> Result<Option<Next>, Refusal> {
-        let refused = |reason| Err(Refusal::of_link(reason, Some(Box::new(link.clone()))));
+        let refused = |reason| Refusal::of_link(reason, Some(Box::new(link.clone())));
         if let Some(reason) = ended(link.status) {
-            return refused(reason);
+            return Err(refused(reason));
         }
-        if !self.allows(&link.grant.app, &link.grant.username) {
-            return refused(RefusalReason::NotAllowed);
-        }
-        if self.lost_its_key(link) {
-            return refused(RefusalReason::KeyRevoked);
-        }
+        self.authorize(link)?;
         if let Some(reason) = self.unbound(link, request) {
-            return refused(reason);
+            return Err(refused(reason));
         }
         self.destination_of(link, request.next)
             .map_err(|error| Refusal::Next { error, link: Box::new(link.clone()) })
+    }
+
+    /// Whether the app of `link` could still issue it.
+    pub(super) fn authorize(&self, link: &Link) -> Result<(), Refusal> {
+        let reason = if !self.allows(&link.grant.app, &link.grant.username) {
+            RefusalReason::NotAllowed
+        } else if self.lost_its_key(link) {
+            RefusalReason::KeyRevoked
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::of_link(reason, Some(Box::new(link.clone()))))
     }
 
     /// Where a login by `link` leads: the grant's own `next` goes before `requested`, and either is judged by the app's

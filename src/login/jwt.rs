@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::application_client::ApplicationClient;
 use super::jwks::{Keys, KeysError, as_written};
 use crate::clock::Moment;
-use crate::config::{App, Jwt};
+use crate::config::{App, Jwt, Scope};
 
 /// The longest life of a token: `exp - iat`.
 const LIFETIME_MAX: Duration = Duration::from_mins(2);
@@ -110,6 +110,16 @@ impl JwtIssuers {
             }
         }
         self
+    }
+
+    /// Whether `app` signs by the same keys and rules here as in `other`.
+    pub fn has_same(&self, other: &Self, app: &str) -> bool {
+        let rules = |issuers: &Self| {
+            let issuer = issuers.apps.iter().find(|issuer| *issuer.app.name == *app)?;
+            let may_issue = issuer.app.may(Scope::Issue);
+            may_issue.then(|| (issuer.jwt.clone(), issuer.app.max_lifetime))
+        };
+        rules(self).is_some_and(|ours| rules(other).as_ref() == Some(&ours))
     }
 
     /// Whether there is none.

@@ -14,7 +14,7 @@ use super::jwt_login::JwtLogin;
 use super::live_link_quota::second_of;
 use super::login_token::{LoginToken, TokenKind};
 use super::next::Next;
-use super::policy::PolicyInForce;
+use super::policy::{Policy, PolicyInForce};
 use super::recorder::{Recorder, Subject};
 use super::refusal::{Refusal, RefusalReason, ended};
 use super::replay_cache::ReplayCache;
@@ -29,6 +29,10 @@ pub struct ValidatedToken {
     kept: Kept,
     link: Link,
     next: Option<Next>,
+    /// Whether the app itself asks ([`RedeemRequest::by_app`]).
+    by_app: bool,
+    /// By which all this was judged.
+    policy: Arc<Policy>,
 }
 
 /// Where it is kept that a token admits once.
@@ -170,17 +174,17 @@ impl Redeemer {
         token: &LoginToken,
         request: RedeemRequest<'_>,
     ) -> Result<ValidatedToken, Refusal> {
+        let policy = self.policy.load_full();
         let (link, kept) = match token.kind() {
             TokenKind::Opaque => (self.store.find(token.digest(), self.clock.now()).await?, Kept::AsLink),
             TokenKind::Jwt => {
                 let since = self.replay_cache.remembers_since();
-                let policy = self.policy.load_full();
                 let link = Box::pin(self.jwt_login.link(&policy, token.expose())).await?;
                 (Some(link), Kept::InReplayCache { since })
             }
             TokenKind::External => (Box::pin(self.external_tokens.link(token)).await?, Kept::AsLink),
         };
-        self.judge(link, kept, request)
+        judge(policy, link, kept, request)
     }
 
     /// The same for a token that is known to be ours.
@@ -189,38 +193,58 @@ impl Redeemer {
         token: &OpaqueToken,
         request: RedeemRequest<'_>,
     ) -> Result<ValidatedToken, Refusal> {
+        let policy = self.policy.load_full();
         let link = self.store.find(token.digest(), self.clock.now()).await?;
-        self.judge(link, Kept::AsLink, request)
-    }
-
-    fn judge(
-        &self,
-        link: Option<Link>,
-        kept: Kept,
-        request: RedeemRequest<'_>,
-    ) -> Result<ValidatedToken, Refusal> {
-        let link = link.ok_or_else(Refusal::unknown)?;
-        let next = self.policy.load().judge(&link, request)?;
-        Ok(ValidatedToken { kept, link, next })
+        judge(policy, link, Kept::AsLink, request)
     }
 
     /// Consumes the token: the one success of its life makes the user a verified one.
+    ///
+    /// The policy in force decides, not the one by which the token was validated: in between a browser may have sent its
+    /// form slowly, or a hub or an app may have been waited for. It is asked again when the store has answered, which may
+    /// have taken time as well; a token that is refused then is used up.
     pub async fn consume(
         &self,
-        validated: ValidatedToken,
+        mut validated: ValidatedToken,
         client: Client<'_>,
     ) -> Result<VerifiedUser, Refusal> {
+        self.rejudge(&mut validated)?;
         let link = match validated.kept {
             Kept::AsLink => self.take(&validated.link).await?,
             Kept::InReplayCache { since } => {
                 self.jwt_login.consume(&validated.link, since).await?;
                 // Each redeem in the audit has one issue: that of this token is known only now.
                 self.recorder.issued(&validated.link, client, Some(AuditReason::SignedByApp));
-                Box::new(validated.link)
+                Box::new(validated.link.clone())
             }
         };
+        self.rejudge(&mut validated)?;
         self.recorder.redeemed(&link, client);
         Ok(VerifiedUser { link: link.id, grant: link.grant })
+    }
+
+    /// Judges again if another policy has come into force since.
+    fn rejudge(&self, validated: &mut ValidatedToken) -> Result<(), Refusal> {
+        let policy = self.policy.load_full();
+        if Arc::ptr_eq(&policy, &validated.policy) {
+            return Ok(());
+        }
+        let ValidatedToken { kept, link, next, by_app, policy: before } = validated;
+        let signed = matches!(kept, Kept::InReplayCache { .. });
+        if signed && !policy.jwt_issuers.has_same(&before.jwt_issuers, &link.grant.app) {
+            let link = Some(Box::new(link.clone()));
+            return Err(Refusal::of_link(RefusalReason::KeyRevoked, link));
+        }
+        policy.authorize(link)?;
+        // What it was bound to does not depend on the rules; whether it had to be bound does.
+        let bound = link.grant.state.is_some() || *by_app || !policy.rules.require_state;
+        if !bound {
+            return Err(Refusal::of_link(RefusalReason::NeedsState, Some(Box::new(link.clone()))));
+        }
+        let destination = policy.destination_of(link, next.as_ref().map(Next::as_str));
+        *next = destination.map_err(|error| Refusal::Next { error, link: Box::new(link.clone()) })?;
+        *before = policy;
+        Ok(())
     }
 
     /// The link, taken from everybody else.
@@ -270,4 +294,15 @@ impl Redeemer {
         let span = jiff::SignedDuration::try_from(span).unwrap_or_default();
         age.is_some_and(|age| !age.is_negative() && age <= span)
     }
+}
+
+fn judge(
+    policy: Arc<Policy>,
+    link: Option<Link>,
+    kept: Kept,
+    request: RedeemRequest<'_>,
+) -> Result<ValidatedToken, Refusal> {
+    let link = link.ok_or_else(Refusal::unknown)?;
+    let next = policy.judge(&link, request)?;
+    Ok(ValidatedToken { kept, link, next, by_app: request.by_app, policy })
 }

@@ -3,6 +3,7 @@
 mod bad_files;
 mod hub_tokens;
 mod process;
+mod stale;
 mod tls;
 
 use std::fs;

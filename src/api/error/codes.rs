@@ -47,6 +47,7 @@ pub(super) fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (Statu
         IssueError::Next(_) if by_path => (StatusCode::BAD_REQUEST, "invalid_path"),
         IssueError::Next(_) => (StatusCode::BAD_REQUEST, "invalid_next"),
         IssueError::Lifetime { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_expires_in"),
+        IssueError::NoLongerAuthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
         IssueError::StateRequired => (StatusCode::UNPROCESSABLE_ENTITY, "state_required"),
         IssueError::MayNotAssertGroups => (StatusCode::FORBIDDEN, "claims_not_allowed"),
         IssueError::ClaimsTooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "claims_too_large"),
@@ -133,7 +134,8 @@ pub(super) fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> 
         IssueError::Lifetime { .. } => "expires_in",
         IssueError::StateRequired => "state",
         IssueError::ClaimsTooLarge | IssueError::MayNotAssertGroups => "claims",
-        IssueError::RateLimited { .. }
+        IssueError::NoLongerAuthorized
+        | IssueError::RateLimited { .. }
         | IssueError::TooManyLive { .. }
         | IssueError::RepeatOfEnded
         | IssueError::RepeatDiffers

@@ -97,6 +97,9 @@ impl From<ExchangeError> for OAuthError {
     fn from(none: ExchangeError) -> Self {
         let description = none.to_string();
         match none {
+            ExchangeError::NoLongerAuthorized => {
+                Self { description, ..Self::no_client("Bearer realm=\"hublatch\"") }
+            }
             ExchangeError::NotForApp => Self::new("unauthorized_client", description),
             ExchangeError::Scope(_) => Self::new("invalid_scope", description),
             ExchangeError::Refused { message } if message.contains("scope") => {

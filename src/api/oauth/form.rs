@@ -1,6 +1,5 @@
 //! The form of a request, and the app that it proves to be from.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,8 +10,7 @@ use zeroize::Zeroizing;
 
 use super::OAuthError;
 use crate::api::auth;
-use crate::config::App;
-use crate::login::LoginServices;
+use crate::login::{Caller, LoginServices};
 
 /// A form, each parameter once; without a value is not at all (RFC 6749 § 3.2).
 #[derive(Debug)]
@@ -43,7 +41,7 @@ pub(super) fn authenticate(
     login: &LoginServices,
     headers: &HeaderMap,
     form: &Form,
-) -> Result<Arc<App>, OAuthError> {
+) -> Result<Caller, OAuthError> {
     let in_form = form.get("client_secret");
     let basic = headers.get(AUTHORIZATION).and_then(|line| line.to_str().ok()).is_some_and(is_basic);
     let scheme = if basic { "Basic realm=\"hublatch\"" } else { "Bearer realm=\"hublatch\"" };
@@ -60,13 +58,13 @@ pub(super) fn authenticate(
     } else {
         (None, Zeroizing::new(auth::key(headers).map_err(|_| unknown())?.to_owned()))
     };
-    let app = login.policy().applications.by_key(&key).ok_or_else(unknown)?.app;
+    let caller = login.policy().applications.by_key(&key).ok_or_else(unknown)?;
     // Whoever names itself must be whose key that is.
     let names = [name.as_deref(), form.get("client_id")];
-    if names.into_iter().flatten().any(|name| name != &*app.name) {
+    if names.into_iter().flatten().any(|name| name != &*caller.app.name) {
         return Err(unknown());
     }
-    Ok(app)
+    Ok(caller)
 }
 
 fn is_basic(credentials: &str) -> bool {

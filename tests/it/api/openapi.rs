@@ -122,7 +122,7 @@ async fn every_documented_status_can_be_seen() {
         }
     }
     let mut impatient = config();
-    impatient.limits.body_stall_timeout = Duration::from_millis(2);
+    impatient.limits.held_body_timeout = Duration::from_millis(2);
     let impatient = TestApi::with(Variant { config: impatient, ..Variant::default() });
     for path in ["/api/v1/links", "/api/v1/links/batch", "/api/v1/verify", "/login"] {
         see(

@@ -163,7 +163,7 @@ async fn a_body_that_nobody_wants_is_read_within_bounds_so_that_the_answer_is_se
 #[tokio::test]
 async fn a_stranger_does_not_hold_the_answer_back() {
     let mut config = config();
-    config.limits.body_stall_timeout = Duration::from_millis(5);
+    config.limits.held_body_timeout = Duration::from_millis(5);
     let api = TestApi::with(Variant { config, ..Variant::default() });
     let reply = post("/api/v1/links").strange_body(StrangeBody::NeverEnds).send(&api).await;
     assert_eq!(reply.status, 401);
@@ -204,7 +204,7 @@ async fn a_body_has_a_largest_size_declared_or_not() {
 #[tokio::test]
 async fn a_body_has_a_longest_time() {
     let mut config = config();
-    config.limits.body_stall_timeout = Duration::from_millis(5);
+    config.limits.held_body_timeout = Duration::from_millis(5);
     let api = TestApi::with(Variant { config, ..Variant::default() });
     let reply = post("/api/v1/links").key(PORTAL).strange_body(StrangeBody::NeverEnds).send(&api).await;
     assert_eq!((reply.status, reply.code()), (408, "body_timeout"));

@@ -51,7 +51,7 @@ pub fn issue(login: &LoginServices, username: &str, next: Option<&str>) -> Opaqu
     };
     let caller = Caller { app, key: None };
     let drafts = login.issuer.prepare(&caller, vec![order]).expect("a draft");
-    block_on(login.issuer.issue(&caller.app, drafts, None, None)).expect("a link").remove(0).login_token
+    block_on(login.issuer.issue(&caller, drafts, None, None)).expect("a link").remove(0).login_token
 }
 
 #[test]
