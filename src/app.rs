@@ -20,6 +20,7 @@ use crate::login::assertion::AssertionError;
 use crate::login::{self, LoginServices};
 use crate::metrics::Metrics;
 use crate::reloads::Reloads;
+use crate::routes::{Routes, StateError};
 use crate::server::inherited::Inherited;
 use crate::server::listener::{Address, BindError, Bound};
 use crate::shutdown::Shutdown;
@@ -77,6 +78,9 @@ pub enum StartError {
     /// A thread or a runtime cannot be made.
     #[error("start a thread: {0}")]
     Thread(#[from] io::Error),
+    /// The routing table cannot be kept where it should be.
+    #[error(transparent)]
+    Routes(#[from] StateError),
     /// The public URL is no URL.
     #[error("public.url cannot be used")]
     PublicUrl,
@@ -120,6 +124,8 @@ pub struct Running {
     management_thread: Serving,
     metrics: Arc<Metrics>,
     reloader: Arc<Reloader>,
+    routing: Option<Address>,
+    routes: Option<Arc<Routes>>,
 }
 
 impl From<BindError> for StartError {
@@ -147,6 +153,10 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         shutdown: Shutdown::new(),
         reloads: Arc::new(Reloads::new(clock.now().wall)),
         clock,
+        routes: match &config.routes {
+            Some(routes) => Some(Routes::new(routes, &config.hub)?),
+            None => None,
+        },
     };
     let dependencies = login::Dependencies::new(
         Arc::clone(&lasting.store),
@@ -161,6 +171,8 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
 
     let threads = config.public.runtimes();
     let management_bound = Bound::new(&config.management.listen, 1, &mut inherited)?;
+    let routing_listen = config.routes.as_ref().and_then(|routes| routes.api_listen.as_ref());
+    let routing_bound = routing_listen.map(|listen| Bound::new(listen, 1, &mut inherited)).transpose()?;
     let mut bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
         listen.iter().map(|listen| Bound::new(listen, threads, &mut inherited)).collect()
     };
@@ -173,11 +185,14 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address().clone()).collect();
     let (public, redirect) = (addresses(&public_bound), addresses(&redirect_bound));
 
+    let routing = routing_bound.as_ref().map(|bound| bound.address().clone());
     let (shutdown, metrics) = (lasting.shutdown.clone(), Arc::clone(&lasting.metrics));
+    let routes = lasting.routes.clone();
     let management_shutdown = Shutdown::new();
     let reloader = Reloader::new(generation, lasting, management_shutdown.clone(), own_audit);
     let public_threads = threads::public(reloader.live(), threads, public_bound, redirect_bound, &shutdown)?;
-    let management_thread = threads::management(reloader.live(), management_bound, &management_shutdown)?;
+    let management_thread =
+        threads::management(reloader.live(), management_bound, routing_bound, &management_shutdown)?;
     Ok(Running {
         public,
         redirect,
@@ -188,6 +203,8 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         management_thread,
         metrics,
         reloader: Arc::new(reloader),
+        routing,
+        routes,
     })
 }
 
@@ -205,6 +222,21 @@ impl Running {
     /// Where the API is answered.
     pub fn management(&self) -> &Address {
         &self.management
+    }
+
+    /// Where the API of the routing table is answered, if it has a listener of its own.
+    pub fn routing(&self) -> Option<&Address> {
+        self.routing.as_ref()
+    }
+
+    /// The routing table; none in front of the hub's own proxy.
+    pub fn routes(&self) -> Option<&Arc<Routes>> {
+        self.routes.as_ref()
+    }
+
+    /// What the management side ends with. It does so by itself when the public side has ended.
+    pub fn management_shutdown(&self) -> &Shutdown {
+        &self.management_shutdown
     }
 
     /// What is counted.
@@ -244,6 +276,9 @@ impl Running {
         }
         self.management_shutdown.drain();
         self.management_thread.join();
+        if let Some(routes) = &self.routes {
+            routes.flush();
+        }
     }
 
     /// Drains and waits.

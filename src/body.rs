@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::deadline::Deadline;
+use crate::last_activity::LastActivity;
 
 /// When a body last moved, and whether it has ended.
 #[derive(Debug, Clone)]
@@ -62,6 +63,8 @@ pub struct Streamed {
     progress: Progress,
     waiting: Deadline,
     stall: Duration,
+    /// What is used with each part of it.
+    used: Option<LastActivity>,
 }
 
 impl Streamed {
@@ -94,13 +97,14 @@ pub enum RequestBody {
 }
 
 impl RequestBody {
-    /// `incoming`, whose sender may be silent for `stall` at most.
-    pub fn streamed(incoming: Incoming, stall: Duration) -> Self {
+    /// `incoming`, whose sender may be silent for `stall` at most; each part of it is a use of `used`.
+    pub fn streamed(incoming: Incoming, stall: Duration, used: Option<LastActivity>) -> Self {
         Self::Streamed(Box::new(Streamed {
             incoming,
             progress: Progress::new(),
             waiting: Deadline::default(),
             stall,
+            used,
         }))
     }
 }
@@ -120,12 +124,15 @@ impl Body for RequestBody {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::Streamed(streamed) => loop {
-                let Streamed { incoming, progress, waiting, stall } = &mut **streamed;
+                let Streamed { incoming, progress, waiting, stall, used } = &mut **streamed;
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                     return waiting.poll(cx, *stall).map(|()| Some(Err(BodyError::Stalled)));
                 };
                 waiting.progress();
                 progress.mark();
+                if let Some(used) = used {
+                    used.touch();
+                }
                 if frame.is_none() || incoming.is_end_stream() {
                     progress.shared.ended.store(true, Ordering::Relaxed);
                 }

@@ -12,10 +12,10 @@
 //! | 6 | [`cli`] | one file a command: serve, check, init, keygen, assertion, link, doctor, health |
 //! | 5 | [`app`] | composition root: builds every part from the configuration, binds, runs, reloads, drains |
 //! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
-//! | 3 | [`login`] [`server`] | the life of a login token; the accept side: sockets, framing, timeouts, drain |
+//! | 3 | [`login`] [`server`] [`routes`] | the life of a login token; the accept side: sockets, framing, timeouts, drain; the routing table |
 //! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`poll_on_wake`] [`client_network`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`poll_on_wake`] [`client_network`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] [`last_activity`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -70,6 +70,7 @@ pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod hub;
+pub mod last_activity;
 pub mod logging;
 pub mod login;
 pub mod metrics;
@@ -77,6 +78,7 @@ pub mod pages;
 pub mod poll_on_wake;
 pub mod proxy;
 pub mod reloads;
+pub mod routes;
 pub mod server;
 pub mod shutdown;
 pub mod status;

@@ -17,13 +17,14 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use pinned::{OrOwn, Pinned};
+use pinned::{Anybody, OrOwn, Pinned};
 
 pub use identity::{Identity, IdentityError};
 
@@ -99,6 +100,14 @@ impl Acceptor {
         Self::new(identity, None, &[b"h2", b"http/1.1"])
     }
 
+    /// For browsers that may prove a certificate from `clients`, and must if it is `required`.
+    pub fn for_known_browsers(identity: Identity, clients: Roots, required: bool) -> Result<Self, TlsError> {
+        let builder = WebPkiClientVerifier::builder_with_provider(clients.0, provider());
+        let builder = if required { builder } else { builder.allow_unauthenticated() };
+        let clients = builder.build().map_err(setup)?;
+        Self::verifying(identity, Some(clients), &[b"h2", b"http/1.1"])
+    }
+
     /// For programs, which do well with HTTP/1.1. With `clients`, only those that prove a certificate from there, or
     /// that have this listener's own key: that is how `hublatch health` gets in.
     pub fn for_programs(identity: Identity, clients: Option<Roots>) -> Result<Self, TlsError> {
@@ -106,18 +115,30 @@ impl Acceptor {
     }
 
     fn new(identity: Identity, clients: Option<Roots>, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+        let clients = match clients {
+            None => None,
+            Some(Roots(roots)) => {
+                let by_authority = WebPkiClientVerifier::builder_with_provider(roots, provider());
+                let by_authority = by_authority.build().map_err(setup)?;
+                let own = identity.certificate().clone();
+                Some(Arc::new(OrOwn { by_authority, own }) as Arc<dyn ClientCertVerifier>)
+            }
+        };
+        Self::verifying(identity, clients, alpn)
+    }
+
+    fn verifying(
+        identity: Identity,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+        alpn: &[&[u8]],
+    ) -> Result<Self, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(setup)?;
         let proves_clients = clients.is_some();
         let builder = match clients {
             None => builder.with_no_client_auth(),
-            Some(Roots(roots)) => {
-                let by_authority = WebPkiClientVerifier::builder_with_provider(roots, provider());
-                let by_authority = by_authority.build().map_err(setup)?;
-                let own = identity.certificate().clone();
-                builder.with_client_cert_verifier(Arc::new(OrOwn { by_authority, own }))
-            }
+            Some(clients) => builder.with_client_cert_verifier(clients),
         };
         let mut config = builder.with_cert_resolver(identity.resolver());
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
@@ -243,6 +264,55 @@ impl Connector {
     {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         connector.connect(self.name.clone(), io).await.map(TlsStream::Client)
+    }
+}
+
+/// The connecting side, to hosts that are not known yet.
+#[derive(Clone)]
+pub struct ClientRules(Arc<ClientConfig>);
+
+impl ClientRules {
+    /// Hosts must prove a certificate of their name from one of `roots`; they are shown `identity`, if they ask.
+    pub fn new(roots: Roots, identity: Option<Identity>) -> Result<Self, TlsError> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.0, provider()).build();
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(setup)?
+            .with_webpki_verifier(verifier.map_err(setup)?);
+        Ok(Self::made(match identity {
+            Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
+            None => builder.with_no_client_auth(),
+        }))
+    }
+
+    /// Hosts may prove any certificate: whoever stands on the way can be them.
+    pub fn trusting_anybody(identity: Option<Identity>) -> Result<Self, TlsError> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(setup)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody { provider: provider() }));
+        Ok(Self::made(match identity {
+            Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
+            None => builder.with_no_client_auth(),
+        }))
+    }
+
+    fn made(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self(Arc::new(config))
+    }
+
+    /// To `host`, a DNS name or an address.
+    pub fn to(&self, host: &str) -> Result<Connector, TlsError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name)?;
+        Ok(Connector { config: Arc::clone(&self.0), name })
+    }
+}
+
+impl fmt::Debug for ClientRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRules").finish_non_exhaustive()
     }
 }
 

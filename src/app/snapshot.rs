@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::proxy::{Parts, Proxy, Shared};
 use crate::reloads::Reloads;
+use crate::routes::Routes;
+use crate::routes::api::RoutesApi;
 use crate::server::fd_budget::FdBudget;
 use crate::server::redirect::Redirect;
 use crate::server::reloadable::Reloadable;
@@ -40,6 +42,8 @@ pub(super) struct SharedState {
     pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
     pub(super) reloads: Arc<Reloads>,
+    /// The routing table; none in front of the hub's own proxy.
+    pub(super) routes: Option<Arc<Routes>>,
 }
 
 /// Everything that answers by one configuration.
@@ -51,6 +55,7 @@ pub(super) struct Snapshot {
     proxies: Vec<Proxy>,
     redirect: Redirect,
     management: Management,
+    routing: RoutingApi,
     servers: Servers<Settings>,
 }
 
@@ -85,8 +90,10 @@ impl Snapshot {
         let policy = login.policy();
         let rules = Arc::clone(&policy.rules);
         let parts = Parts { login: Arc::clone(&login), rules, signer: signer(&config)?, pages };
-        let shared =
-            Arc::new(Shared::new(&config, parts, metrics, shutdown).map_err(|_| StartError::PublicUrl)?);
+        let shared = Arc::new(
+            Shared::new(&config, parts, metrics, shutdown, lasting.routes.clone())
+                .map_err(|_| StartError::PublicUrl)?,
+        );
         let threads = config.public.runtimes();
         Ok(Self::new(ActiveConfig { config, threads, login, shared }, policy, lasting))
     }
@@ -107,6 +114,13 @@ impl Snapshot {
         let pages = Arc::new(status).pages();
         let shutdown = lasting.shutdown.clone();
         let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads), shutdown);
+        let routing = lasting.routes.as_ref().zip(config.routes.as_ref()).map(|(routes, rules)| {
+            let token = rules.auth_token.clone();
+            Arc::new(RoutesApi::new(Arc::clone(routes), token, config.limits.body_stall_timeout))
+        });
+        // With a listener of its own, or none but this one.
+        let is_beside =
+            config.routes.as_ref().is_some_and(|routes| routes.api_listen.is_none() || routes.chp.is_some());
         let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>| Settings {
             limits: Arc::clone(&limits),
             tls: tls.cloned(),
@@ -116,8 +130,12 @@ impl Snapshot {
         let proxies = config.public.proxy_protocol.then_some(&config.public.trusted_proxies);
         Self {
             proxies: (0..*threads).map(|_| proxy()).collect(),
-            redirect: Redirect::to(&config.public.url.origin),
-            management: Management(Arc::new(api)),
+            redirect: match config.routes.as_ref().and_then(|routes| routes.chp.as_ref()?.redirect_to) {
+                Some(port) => Redirect::to_port(port),
+                None => Redirect::to(&config.public.url.origin),
+            },
+            management: Management { api: Arc::new(api), routes: routing.clone().filter(|_| is_beside) },
+            routing: RoutingApi(routing),
             servers: Servers {
                 public: settings(config.public.tls.as_ref(), proxies),
                 redirect: settings(None, proxies),
@@ -156,6 +174,7 @@ pub(super) struct Live {
     proxies: Vec<Reloadable<Proxy>>,
     redirect: Reloadable<Redirect>,
     management: Reloadable<Management>,
+    routing: Reloadable<RoutingApi>,
     servers: Servers<Server>,
 }
 
@@ -188,6 +207,7 @@ impl Live {
             proxies: generation.proxies.into_iter().map(Reloadable::new).collect(),
             redirect: Reloadable::new(generation.redirect),
             management: Reloadable::new(generation.management),
+            routing: Reloadable::new(generation.routing),
             servers,
         };
         (live, generation.in_force)
@@ -202,6 +222,7 @@ impl Live {
         }
         self.redirect.replace(generation.redirect);
         self.management.replace(generation.management);
+        self.routing.replace(generation.routing);
         let Servers { public, redirect, management } = generation.servers;
         self.servers.public.set(public);
         self.servers.redirect.set(redirect);
@@ -228,16 +249,51 @@ impl Live {
     pub(super) fn management(&self) -> (Server, Reloadable<Management>) {
         (self.servers.management.clone(), self.management.clone())
     }
+
+    /// What the management thread serves where only the routing table is.
+    pub(super) fn routing(&self) -> (Server, Reloadable<RoutingApi>) {
+        (self.servers.management.clone(), self.routing.clone())
+    }
 }
 
 /// The API as a service of the accept side.
 #[derive(Debug, Clone)]
-pub(super) struct Management(Arc<Api>);
+pub(super) struct Management {
+    api: Arc<Api>,
+    /// The API of the routing table, where it has no listener of its own.
+    routes: Option<Arc<RoutesApi>>,
+}
+
+/// The API of the routing table alone.
+#[derive(Debug, Clone)]
+pub(super) struct RoutingApi(Option<Arc<RoutesApi>>);
 
 impl Service for Management {
     type Body = ApiBody;
 
     async fn call(&self, connection: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
-        self.0.answer(Some(connection.peer), *request).await
+        match &self.routes {
+            Some(routes) if RoutesApi::covers(request.uri().path()) => {
+                routes.answer(*request).await.map(ApiBody::Whole)
+            }
+            Some(_) | None => self.api.answer(Some(connection.peer), *request).await,
+        }
+    }
+}
+
+impl Service for RoutingApi {
+    type Body = ApiBody;
+
+    async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
+        let answered = match &self.0 {
+            Some(routes) if RoutesApi::covers(request.uri().path()) => Some(routes.answer(*request).await),
+            Some(_) | None => None,
+        };
+        let answer = answered.map(|answer| answer.map(ApiBody::Whole));
+        answer.unwrap_or_else(|| {
+            let mut answer = Response::new(ApiBody::from(bytes::Bytes::from_static(b"Not Found")));
+            *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
+            answer
+        })
     }
 }

@@ -70,18 +70,26 @@ pub(super) fn public(
 }
 
 /// Starts the management thread.
-pub(super) fn management(live: &Live, listener: Bound, shutdown: &Shutdown) -> io::Result<Serving> {
+pub(super) fn management(
+    live: &Live,
+    listener: Bound,
+    routing: Option<Bound>,
+    shutdown: &Shutdown,
+) -> io::Result<Serving> {
     let (server, api) = live.management();
+    let (routing_server, routing_api) = live.routing();
     let shutdown = shutdown.clone();
-    let serve = move |runtime: Runtime, [listeners]: [Vec<Listener>; 1]| {
+    let serve = move |runtime: Runtime, [listeners, routing]: [Vec<Listener>; 2]| {
         runtime.block_on(async {
-            for listener in listeners {
-                server.serve(listener, api.clone()).await;
-            }
+            let all = listeners.into_iter().map(|listener| server.serve(listener, api.clone()));
+            let routing =
+                routing.into_iter().map(|listener| routing_server.serve(listener, routing_api.clone()));
+            tokio::join!(join_all(all), join_all(routing));
             shutdown.finish(Duration::from_secs(1)).await;
         });
     };
-    spawn("hublatch-management".to_owned(), [listener.into_sockets()], serve)
+    let routing = routing.map(Bound::into_sockets).unwrap_or_default();
+    spawn("hublatch-management".to_owned(), [listener.into_sockets(), routing], serve)
 }
 
 /// Starts a thread with a runtime and `sockets` in it, which are of one kind or several. An error of the runtime is the

@@ -99,7 +99,11 @@ impl Target {
     /// The hub's own public proxy, asked as hublatch asks it.
     pub(super) fn hub(config: &Config) -> Self {
         let authority = config.public.url.authority.clone();
-        Self { to: config.hub.upstream.clone(), tls: config.hub.tls.clone(), authority }
+        Self {
+            to: config.hub.upstream.clone().unwrap_or(Upstream::Unix(std::path::PathBuf::new())),
+            tls: config.hub.tls.clone(),
+            authority,
+        }
     }
 
     /// The management listener of the running hublatch. The name of its certificate is not that of a loopback address,

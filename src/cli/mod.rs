@@ -5,6 +5,7 @@
 pub mod assertion;
 mod call;
 pub mod check;
+pub mod chp;
 pub mod doctor;
 pub mod health;
 pub mod init;
@@ -13,8 +14,9 @@ pub mod link;
 pub mod rehearse;
 pub mod serve;
 
+use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -72,6 +74,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Exit 0 if the running hublatch is ready (container probe)
     Health(ConfigArg),
+    /// Run as the hub's own proxy, by the command line of configurable-http-proxy
+    Chp(Box<chp::ChpArgs>),
 }
 
 /// How a command ended.
@@ -81,6 +85,8 @@ pub enum Exit {
     Done,
     /// 1: it could not.
     Failed,
+    /// 2: nobody understood what was typed.
+    Misspelt,
     /// 78: the configuration is bad (`EX_CONFIG` of sysexits.h).
     BadConfig,
 }
@@ -90,6 +96,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Done => Self::SUCCESS,
             Exit::Failed => Self::from(1),
+            Exit::Misspelt => Self::from(2),
             Exit::BadConfig => Self::from(78),
         }
     }
@@ -113,20 +120,37 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
         Command::Rehearse(args) => rehearse::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Health(config) => health::run(&config.source()),
+        Command::Chp(args) => chp::run(*args),
     }
+}
+
+/// The words of a command line; called by the name of configurable-http-proxy, it is that.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let name = words.first().and_then(|name| Path::new(name).file_name());
+    if name.is_some_and(|name| name == "configurable-http-proxy") {
+        words.insert(1, "chp".into());
+    }
+    Cli::try_parse_from(words)
+}
+
+/// Prints what is wrong with a command line, or the help that it asks for. The exit code is 2, as everywhere.
+pub fn misspelt(error: &clap::Error) -> Exit {
+    let _printed = error.print();
+    if error.use_stderr() { Exit::Misspelt } else { Exit::Done }
 }
 
 /// The configuration in `source` under the environment. Faults are printed, one a line.
 pub fn load(source: &Source) -> Result<Config, Exit> {
-    judge(read(source).outcome)
+    judge(read(source, &[]).outcome)
 }
 
-/// The same with the names of all files that have a say in it.
-fn read(source: &Source) -> Reading {
+/// The same with the names of all files that have a say in it, and with variables that are not set.
+fn read(source: &Source, more: &[(String, String)]) -> Reading {
     // Lossy: a value that is no text is a bad value, and its fault says so.
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    let Reading { outcome, files } = config::load_with_files(source, environment);
+    let Reading { outcome, files } = config::load_with_files(source, environment.chain(more.iter().cloned()));
     // The operator's templates belong to it, and only `pages` can judge them.
     let outcome = outcome.and_then(|config| Pages::new(&config).map(|_| config));
     Reading { outcome, files }

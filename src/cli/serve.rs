@@ -21,7 +21,46 @@ pub fn run(source: &Source) -> Exit {
     if let Err(error) = forbid_core_files() {
         return fail("serve", &format!("turn core files off: {error}"));
     }
-    let Reading { outcome, files } = read(source);
+    let source = source.clone();
+    run_by(
+        Process::default(),
+        Arc::new(move |base_url: Option<&str>| with_base_url(base_url, |more| read(&source, more))),
+    )
+}
+
+/// Reads the configuration; where a routing table tells the hub's base URL and nobody has written it, with that.
+pub(super) type Read = Arc<dyn Fn(Option<&str>) -> Reading + Send + Sync>;
+
+/// What is different where the hub has started the process.
+#[derive(Default)]
+pub(super) struct Process {
+    /// The ports are free at the first signal: the hub starts the next proxy without waiting for the end of this one.
+    pub(super) frees_ports: bool,
+    /// Tells that it runs, in the words that its starter waits for.
+    pub(super) announce: Option<Box<dyn FnOnce(&Running)>>,
+}
+
+/// Reads, and once more with `base_url` if nobody has written another.
+pub(super) fn with_base_url(
+    base_url: Option<&str>,
+    read: impl Fn(&[(String, String)]) -> Reading,
+) -> Reading {
+    let first = read(&[]);
+    match (base_url, &first.outcome) {
+        (Some(base_url), Ok(config))
+            if config.routes.is_some()
+                && config.hub.base_url_is_default
+                && config.hub.base_url != base_url =>
+        {
+            read(&[("HUBLATCH_HUB__BASE_URL".to_owned(), base_url.to_owned())])
+        }
+        _ => first,
+    }
+}
+
+/// Runs by what is `read` until a signal ends it.
+pub(super) fn run_by(process: Process, by: Read) -> Exit {
+    let Reading { outcome, files } = by(None);
     let config = match judge(outcome) {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -44,12 +83,18 @@ pub fn run(source: &Source) -> Exit {
         tracing::info!(listener = "redirect", %address, "listening");
     }
     tracing::info!(listener = "management", address = %running.management(), "listening");
-    let reload = match watch::start(source, files, running.reloader()) {
+    if let Some(address) = running.routing() {
+        tracing::info!(listener = "routes", %address, "listening");
+    }
+    if let Some(announce) = process.announce {
+        announce(&running);
+    }
+    let reload = match watch::start(by, files, &running) {
         Ok(reload) => reload,
         Err(error) => return fail("serve", &format!("start a thread: {error}")),
     };
     supervisor::ready();
-    let ended = until_signalled(running, &reload);
+    let ended = until_signalled(running, &reload, process.frees_ports);
     drop(log);
     ended
 }
@@ -91,7 +136,7 @@ fn raise_descriptor_limit(limits: &Limits) {
 }
 
 /// The first signal drains, the second ends the process at once.
-fn until_signalled(running: Running, reload: &watch::Reload) -> Exit {
+fn until_signalled(running: Running, reload: &watch::Reload, frees_ports: bool) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail("serve", &format!("start a runtime: {error}")),
@@ -103,6 +148,7 @@ fn until_signalled(running: Running, reload: &watch::Reload) -> Exit {
             return fail("serve", "cannot listen to signals");
         };
         let (shutdown, reloader) = (running.shutdown().clone(), Arc::clone(running.reloader()));
+        let management = running.management_shutdown().clone();
         let mut watchdog = pin!(Watchdog::of_environment().run(running.alive()));
         let mut ended = tokio::task::spawn_blocking(move || running.join());
         loop {
@@ -115,6 +161,9 @@ fn until_signalled(running: Running, reload: &watch::Reload) -> Exit {
                     tracing::info!("draining");
                     supervisor::stopping(reloader.drain_timeout());
                     shutdown.drain();
+                    if frees_ports {
+                        management.drain();
+                    }
                 }
                 _ = hangup.recv() => reload.ask(),
                 () = &mut watchdog => {}

@@ -42,8 +42,8 @@ impl Faults {
         (!faults.is_empty()).then_some(Self(faults))
     }
 
-    /// The one fault of a file that cannot even be read.
-    pub(super) fn of_file(place: String, line: Option<usize>, message: String) -> Self {
+    /// The one fault of something as a whole, such as a file that cannot even be read.
+    pub fn of_file(place: String, line: Option<usize>, message: String) -> Self {
         Self(vec![Fault { place, line, key: String::new(), message }])
     }
 

@@ -154,6 +154,11 @@ impl ConfigFile {
         path
     }
 
+    /// The file that `written` names and that hublatch itself writes: its change is no change of the configuration.
+    pub(super) fn file_beside(&self, written: &str) -> PathBuf {
+        self.directory.join(written)
+    }
+
     /// Every file that was looked into beside this one.
     pub(super) fn take_files(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.files)

@@ -25,12 +25,14 @@ pub enum Upstream {
 /// `[hub]`.
 #[derive(Debug, Clone)]
 pub struct Hub {
-    /// Where requests go.
-    pub upstream: Upstream,
+    /// Where requests go. With a routing table: the hub's own address, and none if any will do.
+    pub upstream: Option<Upstream>,
     /// How its certificate is verified; none: in the clear.
     pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
+    /// Nobody wrote it, so a routing table may tell it.
+    pub base_url_is_default: bool,
     /// Where and how its API is called.
     pub api: HubApi,
     /// Whether it shows no pages: only its API, the login and the logout are routed to it.
@@ -46,10 +48,12 @@ impl Hub {
 
 /// `[hub]`; its API must be none of our `own` listeners.
 pub(super) fn hub(file: &mut ConfigFile, address: Option<HubAddress>, own: &[Listen]) -> Option<Hub> {
+    let base_url_is_default = !file.is_written("hub.base_url");
     let base_url = file.value("hub.base_url", "/".to_owned(), base_url);
     let api_secure = file.text("hub.api_url").is_some_and(is_https);
     let secure = address.as_ref().is_some_and(|address| address.secure);
     let roots = tls::hub_roots(file, secure || api_secure);
+    let is_learnt = address.is_none() && file.has_section("routes") && !file.is_withdrawn("hub.url");
     let upstream = address.map(|address| address.upstream);
     let tls = match (&upstream, &roots) {
         (Some(Upstream::Tcp { host, .. }), Some(roots)) if secure => {
@@ -63,9 +67,20 @@ pub(super) fn hub(file: &mut ConfigFile, address: Option<HubAddress>, own: &[Lis
         hub_api::HubTls { roots: roots.clone().flatten(), of_url: tls.as_ref().and_then(Option::as_ref) };
     let base = base_url.as_deref().unwrap_or("/");
     let api = hub_api::api(file, upstream.as_ref().unwrap_or(&nowhere), base, &of_hub, own);
+    if is_learnt && api.as_ref().is_some_and(|api| api.token.is_some() && api.socket == Some(PathBuf::new()))
+    {
+        file.fault(
+            "hub.api_url",
+            "is required with hub.api_token: write for example \"http://127.0.0.1:8081/hub/api\", or the hub's own \
+             address as hub.url",
+        );
+    }
     let api_only = api_only(file, api.as_ref());
-    let (upstream, base_url, tls, api, _) = (upstream?, base_url?, tls?, api?, roots?);
-    Some(Hub { upstream, tls, base_url, api, api_only: api_only? })
+    if upstream.is_none() && !is_learnt {
+        return None;
+    }
+    let (base_url, tls, api, _) = (base_url?, tls?, api?, roots?);
+    Some(Hub { upstream, tls, base_url, base_url_is_default, api, api_only: api_only? })
 }
 
 /// Whether `text` is spelled as an URL of https.

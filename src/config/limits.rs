@@ -54,6 +54,8 @@ pub struct Limits {
     pub upstream_idle_connections: usize,
     /// Connections to the hub that are no tunnels, in all.
     pub upstream_connections: usize,
+    /// Connections to one target of a route, tunnels among them.
+    pub route_connections: usize,
     /// The most requests of one client that the hub is busy with at once.
     pub upstream_connections_per_client: usize,
     /// Requests that may wait for one of them.
@@ -96,6 +98,7 @@ impl Default for Limits {
             upstream_idle_timeout: Duration::from_secs(4),
             upstream_idle_connections: 256,
             upstream_connections: 10_000,
+            route_connections: 1000,
             upstream_connections_per_client: 400,
             upstream_queue: 1000,
             upstream_interim_answers: 64,
@@ -148,6 +151,7 @@ impl Limits {
             upstream_idle_timeout,
             upstream_idle_connections,
             upstream_connections,
+            route_connections,
             upstream_connections_per_client,
             upstream_queue,
             upstream_interim_answers,
@@ -188,6 +192,7 @@ impl Limits {
             file.number("limits.upstream_idle_connections", upstream_idle_connections, 0..=COUNT_MAX);
         let upstream_connections =
             file.number("limits.upstream_connections", upstream_connections, 1..=COUNT_MAX);
+        let route_connections = file.number("limits.route_connections", route_connections, 1..=COUNT_MAX);
         let upstream_connections_per_client = file.number(
             "limits.upstream_connections_per_client",
             upstream_connections_per_client,
@@ -225,6 +230,7 @@ impl Limits {
             upstream_idle_timeout: upstream_idle_timeout?,
             upstream_idle_connections: upstream_idle_connections?,
             upstream_connections: upstream_connections?,
+            route_connections: route_connections?,
             upstream_connections_per_client: upstream_connections_per_client?,
             upstream_queue: upstream_queue?,
             upstream_interim_answers: upstream_interim_answers?,

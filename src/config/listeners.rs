@@ -118,10 +118,16 @@ pub(super) fn addresses(file: &mut ConfigFile) -> Addresses {
     let redirect = file.one_or_more("public.redirect_listen", Vec::new(), listen);
     let management = file.value("management.listen", local(8010), listen);
     let mut secure = false;
-    let upstream = file.required("hub.url", "http://127.0.0.1:8400", |text| {
+    let mut parse = |text: &str| {
         secure = is_https(text);
         upstream(text)
-    });
+    };
+    let upstream = if file.has_section("routes") {
+        // The hub tells by itself where it is.
+        file.value("hub.url", None, |text| parse(text).map(Some)).flatten()
+    } else {
+        file.required("hub.url", "http://127.0.0.1:8400", parse)
+    };
     let of_browsers = |key: &'static str, own: &Option<Vec<Listen>>| {
         own.iter().flatten().map(|own| (key, own.clone())).collect::<Vec<_>>()
     };

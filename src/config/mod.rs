@@ -22,6 +22,7 @@ mod parse;
 mod read;
 mod redis;
 mod restart;
+mod routes;
 mod secret;
 mod store;
 mod tls;
@@ -44,6 +45,7 @@ pub use login::{Assertion, Confirm, Login, WithoutToken};
 pub use pages::{Image, Language, Pages, Template};
 pub use redis::{RedisAddress, RedisServers};
 pub use restart::Unchangeable;
+pub use routes::{Activity, Chp, Routes, custom_header};
 pub use store::{Redis, Store, StoreUrl};
 pub use validate::{Reading, Source, load, load_str, load_with_files};
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub management: Management,
     /// The hub behind us.
     pub hub: Hub,
+    /// The routing table, where hublatch is the hub's own proxy; none: it stands in front of that.
+    pub routes: Option<Routes>,
     /// Rules of redeeming.
     pub login: Login,
     /// How the login is proved to the hub; none: by the identity header alone.
@@ -76,4 +80,11 @@ pub struct Config {
     pub log: Log,
     /// What is allowed but unwise: told once at start, by `/api/v1/info` and by `doctor`.
     pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Whether links log people in: as the hub's own proxy hublatch may be that and nothing else.
+    pub fn logs_in(&self) -> bool {
+        self.routes.is_none() || !self.apps.is_empty() || self.hub_tokens.is_some()
+    }
 }

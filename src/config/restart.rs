@@ -16,6 +16,12 @@ impl Config {
     /// What of `new` needs a restart while this one runs.
     pub fn unchangeable(&self, new: &Self) -> Unchangeable {
         let (public, new_public) = (&self.public, &new.public);
+        let routing = |config: &'_ Self| {
+            config.routes.as_ref().map_or((None, false, None, None), |routes| {
+                let target = routes.default_target.clone();
+                (routes.api_listen.clone(), routes.host_routing, routes.state.clone(), target)
+            })
+        };
         let changed = |keys: &[(&'static str, bool)]| {
             keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect()
         };
@@ -24,8 +30,13 @@ impl Config {
                 ("public.listen", public.listen != new_public.listen),
                 ("public.redirect_listen", public.redirect_listen != new_public.redirect_listen),
                 ("management.listen", self.management.listen != new.management.listen),
+                ("[routes]", self.routes.is_some() != new.routes.is_some()),
+                ("routes.api_listen", routing(self).0 != routing(new).0),
             ]),
             kept: changed(&[
+                ("routes.host_routing", routing(self).1 != routing(new).1),
+                ("routes.state", routing(self).2 != routing(new).2),
+                ("routes.default_target", routing(self).3 != routing(new).3),
                 ("public.threads", public.threads != new_public.threads),
                 ("store", self.store != new.store),
                 ("log.format", self.log.format != new.log.format),

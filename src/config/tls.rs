@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::file::ConfigFile;
 use super::{Management, Public, secret};
-use crate::tls::{Acceptor, Connector, Identity, Roots, TlsError};
+use crate::tls::{Acceptor, ClientRules, Connector, Identity, Roots, TlsError};
 
 /// No chain of certificates is longer, and no bundle of authorities.
 const CERTIFICATES_BYTES_MAX: u64 = 1024 * 1024;
@@ -65,6 +65,35 @@ pub(super) fn to_hub(
     made(file, key, Connector::to(host, roots))
 }
 
+/// How targets of https are spoken to, by `routes.client_*`, if any is written: `Some(None)` is none, `None` a bad one.
+#[allow(clippy::option_option)] // as above
+pub(super) fn of_routes(file: &mut ConfigFile) -> Option<Option<ClientRules>> {
+    let roots = authorities(file, "routes.client_ca_file");
+    let proves = file.is_written("routes.client_certificate") || file.is_written("routes.client_private_key");
+    // Both are known keys, also where neither is written.
+    let identity = if proves {
+        pair(file, "routes.client_certificate", "routes.client_private_key").map(Some)
+    } else {
+        for key in ["routes.client_certificate", "routes.client_private_key"] {
+            _ = file.value(key, None, path);
+        }
+        Some(None)
+    };
+    let (roots, identity) = (roots?, identity?);
+    if roots.is_none() && identity.is_none() {
+        return Some(None);
+    }
+    let roots = roots.or_else(|| Roots::of_system().ok());
+    let Some(roots) = roots else {
+        file.fault(
+            "routes.client_ca_file",
+            "is required: this system has no certificates of authorities to trust",
+        );
+        return None;
+    };
+    made(file, "routes.client_certificate", ClientRules::new(roots, identity)).map(Some)
+}
+
 /// What is allowed but unwise: a certificate that ends soon, apps on other machines that prove nothing but their key.
 pub(super) fn warnings(public: &Public, management: &Management) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -88,15 +117,19 @@ pub(super) fn warnings(public: &Public, management: &Management) -> Vec<String> 
 }
 
 fn identity(file: &mut ConfigFile, section: &str) -> Option<Identity> {
-    let (of_certificate, of_key) = (format!("{section}.certificate"), format!("{section}.private_key"));
-    let certificate = file.required(&of_certificate, "/etc/hublatch/tls/fullchain.pem", path).flatten();
-    let key = file.required(&of_key, "/etc/hublatch/tls/privkey.pem", path).flatten();
-    let chain = certificate.as_ref().and_then(|path| contents(file, &of_certificate, path, certificates));
-    let secret = key.as_ref().and_then(|path| contents(file, &of_key, path, secret::read));
+    pair(file, &format!("{section}.certificate"), &format!("{section}.private_key"))
+}
+
+/// The certificate in the file at the key `of_certificate`, with the key in the file at `of_key`.
+fn pair(file: &mut ConfigFile, of_certificate: &str, of_key: &str) -> Option<Identity> {
+    let certificate = file.required(of_certificate, "/etc/hublatch/tls/fullchain.pem", path).flatten();
+    let key = file.required(of_key, "/etc/hublatch/tls/privkey.pem", path).flatten();
+    let chain = certificate.as_ref().and_then(|path| contents(file, of_certificate, path, certificates));
+    let secret = key.as_ref().and_then(|path| contents(file, of_key, path, secret::read));
     let (certificate, key, chain, secret) = (certificate?, key?, chain?, secret?);
     Identity::new(&chain, secret.as_bytes())
         .map_err(|error| {
-            let (at, path) = if error.is_of_key() { (&of_key, key) } else { (&of_certificate, certificate) };
+            let (at, path) = if error.is_of_key() { (of_key, key) } else { (of_certificate, certificate) };
             file.fault(at, format!("{path} {error}"));
         })
         .ok()

@@ -12,7 +12,7 @@ use super::listeners::{addresses, management, public};
 use super::log::log;
 use super::login::{assertion, is_guessable, lifetimes, login, user_header};
 use super::pages::pages;
-use super::{Config, Confirm, HubTokens, JwtKeys, Limits, apps, hub, hub_tokens, secret, store, tls};
+use super::{Config, Confirm, HubTokens, JwtKeys, Limits, apps, hub, hub_tokens, routes, secret, store, tls};
 
 /// No configuration is larger.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -158,6 +158,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
     let public = public(file, addresses.public, addresses.redirect);
     let management = management(file, addresses.management);
     let hub = hub::hub(file, addresses.hub, &own);
+    let routes = routes::routes(file);
     let lifetimes = lifetimes(file);
     let user_header = user_header(file);
     let assertion = assertion(file, user_header.as_ref());
@@ -168,7 +169,8 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
     let hub_tokens = hub_tokens::hub_tokens(file, lifetimes.longest);
     let others_issue =
         hub_tokens.as_ref().is_none_or(|tokens| tokens.as_ref().is_some_and(HubTokens::lists_anybody));
-    let apps = apps::apps(file, lifetimes.longest, others_issue);
+    let is_routed = routes.as_ref().is_none_or(Option::is_some);
+    let apps = apps::apps(file, lifetimes.longest, others_issue || is_routed);
     hub_tokens::demand_token(file, hub.as_ref(), apps.as_deref());
     hub::refuse_forward(file, hub.as_ref(), login.as_ref());
     let limits = Limits::read(file);
@@ -177,6 +179,7 @@ fn config(file: &mut ConfigFile) -> Option<Config> {
         public: public?,
         management: management?,
         hub: hub?,
+        routes: routes?,
         login: login?,
         assertion: assertion?,
         store: store?,
@@ -258,6 +261,7 @@ mod tests {
             ("HUBLATCH_PUBLIC__TLS__PRIVATE_KEY", "x"),
             ("HUBLATCH_MANAGEMENT__TLS__CERTIFICATE", "x"),
             ("HUBLATCH_HUB_TOKENS__SERVICES", "x"),
+            ("HUBLATCH_ROUTES__HOST_ROUTING", "false"),
         ];
         let sections = sections.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut file = ConfigFile::parse(Path::new("reference.toml"), text, false, sections).expect("TOML");

@@ -14,6 +14,8 @@ pub struct AcceptHeaders {
     accept: Option<HeaderValue>,
     language: Option<HeaderValue>,
     mode: Option<HeaderValue>,
+    /// It says that a script sent it (`X-Requested-With`).
+    is_script: bool,
 }
 
 impl AcceptHeaders {
@@ -32,6 +34,10 @@ impl AcceptHeaders {
             b"accept" => &mut self.accept,
             b"accept-language" => &mut self.language,
             b"sec-fetch-mode" => &mut self.mode,
+            b"x-requested-with" => {
+                self.is_script |= value.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest");
+                return;
+            }
             _ => return,
         };
         noted.get_or_insert_with(|| value.clone());
@@ -40,6 +46,11 @@ impl AcceptHeaders {
     /// Whether it asks for an event stream, as a page's `EventSource` does (HTML, "server-sent events").
     pub fn a_stream(&self) -> bool {
         self.accept.as_ref().is_some_and(|accept| accept == "text/event-stream")
+    }
+
+    /// Whether a script of a page sent it.
+    pub fn is_script(&self) -> bool {
+        self.is_script || self.mode.as_ref().is_some_and(|mode| mode != "navigate")
     }
 
     /// The form of the answer that it wants.

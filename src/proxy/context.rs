@@ -9,24 +9,26 @@ use hyper::{HeaderMap, Request};
 use tokio::sync::Semaphore;
 
 use super::embed::Embed;
-use super::headers::{self, Forwarding, Origin};
+use super::headers::{self, Forwarding, ForwardingMode, Origin};
 use super::identity::Identity;
 use super::login::single_flight::SingleFlight;
+use super::routing::Routing;
 use super::tunnel::registry::Tunnels;
-use super::upstream::Upstream;
+use super::upstream::Upstreams;
 use super::upstream::limit::ConnectionLimit;
 use crate::config::{Config, Login, WithoutToken};
 use crate::login::assertion::Signer;
 use crate::login::{self, LoginServices};
 use crate::metrics::Metrics;
 use crate::pages::{Format, Pages};
+use crate::routes::Routes;
 use crate::shutdown::Shutdown;
 
 /// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     pub(super) shared: Arc<Shared>,
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstreams>,
 }
 
 /// A request on its way: stripped, with our forwarding headers, and what was learnt from what was stripped.
@@ -68,6 +70,9 @@ pub struct Shared {
     pub(super) askers: Semaphore,
     pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
+    /// The rules of the routing table; none in front of the hub's own proxy.
+    pub(super) routing: Option<Routing>,
+    pub(super) routes: Option<Arc<Routes>>,
     pub(super) rules: Rules,
 }
 
@@ -102,6 +107,8 @@ pub struct Rules {
     pub(super) tunnels_max: usize,
     pub(super) login_hub_timeout: Duration,
     pub(super) access_log: bool,
+    /// Links log people in; if not, hublatch is the hub's proxy and nothing else.
+    pub(super) logs_in: bool,
 }
 
 impl Shared {
@@ -111,13 +118,26 @@ impl Shared {
         Parts { login, rules, signer, pages }: Parts,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
+        routes: Option<Arc<Routes>>,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let public = &config.public.url;
+        let logs_in = config.logs_in();
+        let user_header = config.login.user_header.clone();
+        let chp = config.routes.as_ref().and_then(|routes| routes.chp.as_ref());
+        let mode = match chp {
+            Some(chp) if chp.no_x_forward => ForwardingMode::Untouched,
+            Some(chp) if chp.plain => ForwardingMode::Append,
+            Some(_) | None => ForwardingMode::Own,
+        };
         Ok(Self {
             login,
             token_rules: rules,
-            identity: Identity::new(config.login.user_header.clone(), signer),
-            forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public),
+            identity: if logs_in {
+                Identity::new(user_header, signer)
+            } else {
+                Identity::of_nobody(user_header)
+            },
+            forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public).in_mode(mode),
             pages,
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
@@ -127,6 +147,8 @@ impl Shared {
             askers: Semaphore::new(config.limits.hub_api_calls.div_ceil(4)),
             metrics,
             shutdown,
+            routing: config.routes.as_ref().map(Routing::of),
+            routes,
             rules: Rules {
                 login_path: config.hub.login_path(),
                 logout_path: format!("{}hub/logout", config.hub.base_url),
@@ -147,6 +169,7 @@ impl Shared {
                 tunnels_max: config.limits.tunnels,
                 login_hub_timeout: config.limits.login_hub_timeout,
                 access_log: config.log.access,
+                logs_in,
             },
         })
     }
@@ -157,7 +180,8 @@ impl Shared {
         config: &Config,
         parts: Parts,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
-        let new = Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone())?;
+        let new =
+            Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone(), self.routes.clone())?;
         Ok(Self {
             tunnels: self.tunnels.clone(),
             flights: self.flights.clone(),

@@ -3,7 +3,7 @@
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use super::upstream::{ResponseBody, UpstreamError};
+use super::upstream::{ResponseBody, RouteError, UpstreamError};
 use super::validate::Rejection;
 use crate::body::CollectError;
 use crate::login::assertion::AssertionError;
@@ -24,6 +24,9 @@ pub enum ProxyError {
     /// Upstream: it switched to a protocol that was not asked for.
     #[error("the upstream switched protocols unasked")]
     UnaskedUpgrade,
+    /// Upstream: the routing table has none for the request.
+    #[error(transparent)]
+    Unrouted(#[from] RouteError),
     /// Internal: there are as many tunnels as there may be.
     #[error("there are too many tunnels (limits.tunnels)")]
     TooManyTunnels,
@@ -43,6 +46,7 @@ impl From<UpstreamError> for ProxyError {
             | UpstreamError::Exchange(_)
             | UpstreamError::Interim(_)
             | UpstreamError::Busy
+            | UpstreamError::NoHub
             | UpstreamError::Timeout => Self::Upstream(error),
         }
     }
@@ -54,10 +58,33 @@ impl ProxyError {
         match self {
             Self::Rejected(_) | Self::Body(_) => true,
             Self::Upstream(_)
+            | Self::Unrouted(_)
             | Self::UnaskedUpgrade
             | Self::TooManyTunnels
             | Self::Assertion(_)
             | Self::Assembly(_) => false,
+        }
+    }
+
+    /// Whether there was nobody to answer: with which status that is told where a routing table says who should.
+    pub fn finds_nobody(&self) -> Option<StatusCode> {
+        match self {
+            Self::Unrouted(RouteError::NoRoute) => Some(StatusCode::NOT_FOUND),
+            Self::Unrouted(RouteError::BadTarget) => Some(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Upstream(
+                UpstreamError::Connect { .. }
+                | UpstreamError::Exchange(_)
+                | UpstreamError::Interim(_)
+                | UpstreamError::Timeout,
+            ) => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Upstream(UpstreamError::NoHub | UpstreamError::Busy | UpstreamError::RequestStalled)
+            | Self::Unrouted(RouteError::BadEscape(_))
+            | Self::Rejected(_)
+            | Self::Body(_)
+            | Self::UnaskedUpgrade
+            | Self::TooManyTunnels
+            | Self::Assertion(_)
+            | Self::Assembly(_) => None,
         }
     }
 
@@ -87,11 +114,19 @@ impl ProxyError {
                 message: "The body of this request broke off.",
             },
             Self::TooManyTunnels | Self::Upstream(UpstreamError::Busy) => Page::Unavailable,
+            Self::Upstream(UpstreamError::NoHub) => Page::HubDown,
+            Self::Unrouted(RouteError::NoRoute) => Page::NotFound,
+            Self::Unrouted(RouteError::BadEscape(_)) => Page::Rejected {
+                status: Rejection::Path.status(),
+                code: Rejection::Path.code(),
+                message: Rejection::Path.message(),
+            },
             Self::Upstream(UpstreamError::Timeout) => Page::GatewayTimeout,
             Self::Upstream(
                 UpstreamError::Connect { .. } | UpstreamError::Exchange(_) | UpstreamError::Interim(_),
             )
             | Self::UnaskedUpgrade
+            | Self::Unrouted(RouteError::BadTarget)
             | Self::Assertion(_)
             | Self::Assembly(_) => Page::BadGateway,
         };

@@ -11,10 +11,14 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::context::{Proxy, RequestContext};
+use super::cookies;
 use super::error::ProxyError;
-use super::upstream::ResponseBody;
-use super::{cookies, tunnel::copy};
+use super::routing::Rewrite;
+use super::tunnel::copy::{self, Used};
+use super::upstream::{Destination, ResponseBody, Upstream};
 use crate::body::{RequestBody, collect};
+use crate::last_activity::LastActivity;
+use crate::routes::Route;
 
 /// The largest body of a chunked `DELETE` or `OPTIONS`: it goes upstream with its length, because some proxies forward
 /// such a body without framing.
@@ -27,26 +31,50 @@ impl Proxy {
         context: RequestContext,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let RequestContext { mut request, upgrade, has_cookies, .. } = context;
-        if has_cookies {
-            cookies::strip_ours(request.headers_mut());
+        if self.shared.rules.logs_in {
+            if has_cookies {
+                cookies::strip_ours(request.headers_mut());
+            }
+            self.strip_query(&mut request)?;
         }
-        self.strip_query(&mut request)?;
+        let Destination { pool, route } =
+            self.upstream.for_request(request.headers(), request.uri().path())?;
+        let (used, rewrite) = match &route {
+            None => (None, None),
+            Some(route) => (Some(route.last_activity.clone()), self.to_target(&mut request, route)?),
+        };
         if upgrade.is_some() {
-            return Box::pin(self.upgrade(request, upgrade)).await;
+            return Box::pin(self.upgrade(request, upgrade, &pool, used)).await;
         }
         let stall = self.shared.rules.body_stall;
         let request = if loses_framing(&request) {
             // Boxed: it is rare, and must not make the state of every request larger.
             Box::pin(held(request, stall)).await?
         } else {
-            streamed(request, stall)
+            streamed(request, stall, used.clone())
         };
-        let mut response = self.upstream.send(request).await?;
+        let mut response = pool.send(request, used).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::UnaskedUpgrade);
         }
         self.shared.finish(response.headers_mut());
+        if let (Some(rewrite), Some(routing)) = (rewrite, &self.shared.routing) {
+            routing.amend_response(response.status(), response.headers_mut(), &rewrite);
+        }
         Ok(response)
+    }
+
+    /// What a request is rewritten to on its way by `route`, and what its answer is rewritten by.
+    fn to_target(
+        &self,
+        request: &mut Request<Incoming>,
+        route: &Route,
+    ) -> Result<Option<Rewrite>, ProxyError> {
+        let (Some(routing), Some(target)) = (&self.shared.routing, &route.target) else { return Ok(None) };
+        if let Some(uri) = routing.target(request.uri(), route, target)? {
+            *request.uri_mut() = uri;
+        }
+        Ok(routing.amend_request(request.headers_mut(), target))
     }
 
     /// A request that asks for another protocol: passed on as such, and followed if the hub agrees to just that.
@@ -54,6 +82,8 @@ impl Proxy {
         &self,
         mut request: Box<Request<Incoming>>,
         asked: Option<HeaderValue>,
+        pool: &Arc<Upstream>,
+        used: Option<LastActivity>,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
         if shared.tunnels.open() >= shared.rules.tunnels_max {
@@ -63,13 +93,16 @@ impl Proxy {
         let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
         let downstream = hyper::upgrade::on(&mut *request);
         let stall = shared.rules.body_stall;
-        let mut request =
-            if loses_framing(&request) { held(request, stall).await? } else { streamed(request, stall) };
+        let mut request = if loses_framing(&request) {
+            held(request, stall).await?
+        } else {
+            streamed(request, stall, None)
+        };
         if let Some(asked) = &asked {
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(UPGRADE, asked.clone());
         }
-        let mut response = self.upstream.send_upgrade(request).await?;
+        let mut response = pool.send_upgrade(request, used.clone()).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.shared.finish(response.headers_mut());
             return Ok(response);
@@ -85,6 +118,7 @@ impl Proxy {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, agreed);
         let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
+        let used = used.map(|used| Used::by(used, shared.routing.as_ref().map(|routing| routing.activity)));
         self.shared.shutdown.spawn(async move {
             let _counted = counted;
             // Boxed: the halves of the handshake are large, and the tunnel outlives them.
@@ -92,7 +126,7 @@ impl Proxy {
             let ended = match joined {
                 Ok((downstream, upstream)) => {
                     let idle = shared.rules.tunnel_idle;
-                    copy::run(downstream, upstream, registered, idle, &shared.shutdown).await
+                    copy::run(downstream, upstream, registered, idle, used, &shared.shutdown).await
                 }
                 Err(error) => Err(std::io::Error::other(error)),
             };
@@ -139,7 +173,11 @@ async fn held(
 }
 
 /// The request as it goes upstream, with its body streamed.
-fn streamed(request: Box<Request<Incoming>>, stall: Duration) -> Box<Request<RequestBody>> {
+fn streamed(
+    request: Box<Request<Incoming>>,
+    stall: Duration,
+    used: Option<LastActivity>,
+) -> Box<Request<RequestBody>> {
     let (mut parts, incoming) = (*request).into_parts();
     parts.version = Version::HTTP_11;
     if incoming.is_end_stream() {
@@ -149,7 +187,7 @@ fn streamed(request: Box<Request<Incoming>>, stall: Duration) -> Box<Request<Req
         // Said in so many words, because hyper sends no body with a GET otherwise.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    Box::new(Request::from_parts(parts, RequestBody::streamed(incoming, stall)))
+    Box::new(Request::from_parts(parts, RequestBody::streamed(incoming, stall, used)))
 }
 
 /// The headers of a request of our own that stands for `headers`' one.

@@ -69,7 +69,11 @@ impl HeaderScan {
                     found.upgrade |= *name == UPGRADE;
                     is_hop_by_hop(name)
                 }
-                Some(b'f' | b'x') => is_forwarding(text),
+                Some(b'x') => {
+                    found.wishes.note(text, value);
+                    is_forwarding(text)
+                }
+                Some(b'f') => is_forwarding(text),
                 _ => false,
             };
             if unwanted || identity.is_reserved(text) {

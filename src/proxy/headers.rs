@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    REFERER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{HeaderMap, Version};
 use ipnet::IpNet;
@@ -32,6 +32,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
@@ -56,9 +57,21 @@ pub struct Origin {
     pub secure: bool,
 }
 
+/// What becomes of the headers that say where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardingMode {
+    /// Only ours arrive.
+    Own,
+    /// Ours are appended to those that came, as configurable-http-proxy does.
+    Append,
+    /// They stay as they came.
+    Untouched,
+}
+
 /// Whom to believe, and what to say otherwise.
 #[derive(Debug)]
 pub struct Forwarding {
+    mode: ForwardingMode,
     trusted: Vec<IpNet>,
     secure: bool,
     port: HeaderValue,
@@ -67,7 +80,21 @@ pub struct Forwarding {
 impl Forwarding {
     /// Believes `trusted` peers; says the scheme and port of `public` otherwise.
     pub fn new(trusted: Vec<IpNet>, public: &PublicUrl) -> Self {
-        Self { trusted, secure: public.secure, port: HeaderValue::from(public.port) }
+        let mode = ForwardingMode::Own;
+        Self { mode, trusted, secure: public.secure, port: HeaderValue::from(public.port) }
+    }
+
+    /// The same in another mode.
+    #[must_use]
+    pub fn in_mode(self, mode: ForwardingMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Leaves in `found` what must go: in other modes than our own, what came may stay.
+    pub fn keep_theirs(&self, found: &mut HeaderScan) {
+        if self.mode != ForwardingMode::Own {
+            found.unwanted.retain(|name| !is_forwarding(name.as_str().as_bytes()));
+        }
     }
 
     /// Where the request with `headers` came from: read before they are stripped.
@@ -106,6 +133,11 @@ impl Forwarding {
     ///
     /// `client`: the client's address as a header value, where there is one already.
     pub fn add(&self, headers: &mut HeaderMap, origin: Origin, client: Option<HeaderValue>) {
+        match self.mode {
+            ForwardingMode::Own => {}
+            ForwardingMode::Append => return self.append(headers, origin),
+            ForwardingMode::Untouched => return,
+        }
         // An address is always a header value.
         let client = client.unwrap_or_else(|| {
             HeaderValue::from_str(&origin.client.to_string())
@@ -122,6 +154,37 @@ impl Forwarding {
         headers.insert(X_SCHEME, scheme.clone());
         headers.insert(X_FORWARDED_PROTO, scheme);
         headers.insert(X_FORWARDED_PORT, port);
+    }
+}
+
+impl Forwarding {
+    /// What configurable-http-proxy adds: to each list one more, and the host if nobody has said it yet.
+    fn append(&self, headers: &mut HeaderMap, origin: Origin) {
+        let host = headers.get(HOST).cloned();
+        let of_host = host.as_ref().and_then(|host| {
+            let (_, port) = host.to_str().ok()?.rsplit_once(':')?;
+            port.parse::<u16>().ok()
+        });
+        let port = of_host.unwrap_or(if self.secure { 443 } else { 80 });
+        let scheme = if self.secure { "https" } else { "http" };
+        for (name, ours) in [
+            (X_FORWARDED_FOR, origin.client.to_string()),
+            (X_FORWARDED_PORT, port.to_string()),
+            (X_FORWARDED_PROTO, scheme.to_owned()),
+        ] {
+            let mut all = Vec::new();
+            for line in headers.get_all(&name) {
+                all.extend_from_slice(line.as_bytes());
+                all.push(b',');
+            }
+            all.extend_from_slice(ours.as_bytes());
+            if let Ok(all) = HeaderValue::from_bytes(&all) {
+                headers.insert(name, all);
+            }
+        }
+        if let Some(host) = host.filter(|_| !headers.contains_key(X_FORWARDED_HOST)) {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
     }
 }
 

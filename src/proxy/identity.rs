@@ -32,6 +32,11 @@ impl Identity {
         Self { user_header, signer, reserved, lengths }
     }
 
+    /// Nobody is logged in by us, and what a front proxy says of its users passes.
+    pub fn of_nobody(user_header: HeaderName) -> Self {
+        Self { user_header, signer: None, reserved: Vec::new(), lengths: 0 }
+    }
+
     /// Whether a client must not send a header of this name: any case, `-` for `_`.
     pub fn is_reserved(&self, name: &[u8]) -> bool {
         self.lengths & length_bit(name.len()) != 0

@@ -21,14 +21,16 @@ mod login;
 mod logout;
 mod request_id;
 mod respond;
+mod routing;
 mod tunnel;
+mod unreachable;
 mod upstream;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Request, Response};
 
@@ -38,14 +40,32 @@ use crate::metrics::{Reason, ReasonLabel};
 use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
 
+use accept::AcceptHeaders;
 use context::RequestContext;
 use error::ProxyError;
 use header_scan::HeaderScan;
 use headers::Origin;
-use upstream::Upstream;
+use upstream::Upstreams;
 
 pub use context::{Parts, Proxy, Shared};
 pub use upstream::ResponseBody;
+
+/// Rooms of ours that answer instead of whom a request is for.
+enum Room {
+    Login,
+    Logout,
+    Launch,
+    Health,
+}
+
+/// Where configurable-http-proxy says that it lives.
+const HEALTH_PATH: &str = "/_chp_healthz";
+
+fn health() -> Response<ResponseBody> {
+    let mut answer = Response::new(ResponseBody::Whole(bytes::Bytes::from_static(b"{\"status\":\"OK\"}")));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
 
 impl Service for Proxy {
     type Body = ResponseBody;
@@ -61,7 +81,7 @@ impl Service for Proxy {
         let wishes = std::mem::take(&mut found.wishes);
         let (has_upgrade, has_cookies) = (found.upgrade, found.cookies);
         let origin = self.shared.forwarding.origin(connection.peer, request.headers());
-        let believed = self.shared.forwarding.trusts(connection.peer);
+        let believed = self.shared.forwarding.trusts(connection.peer) || !self.shared.rules.logs_in;
         let logged = self.shared.rules.access_log;
         let peer = (logged && origin.client == connection.peer).then(|| connection.peer_value.clone());
         let request_id = request_id::set(request.headers_mut(), believed, logged);
@@ -70,27 +90,22 @@ impl Service for Proxy {
             Ok(upgrade) => {
                 let context = RequestContext { request, origin, has_upgrade, has_cookies, upgrade };
                 // Boxed: a login must not make the state of every ordinary request larger.
-                match context.request.uri().path() {
-                    path if path == self.shared.rules.login_path => {
-                        Box::pin(login::handle(self, context)).await
+                match self.room_of(&context.request) {
+                    Some(Room::Login) => Box::pin(login::handle(self, context)).await,
+                    Some(Room::Logout) => Box::pin(logout::handle(self, context)).await,
+                    Some(Room::Launch) => Box::pin(launch_page::handle(self, context)).await,
+                    Some(Room::Health) => Ok(health()),
+                    None if wishes.a_stream() => Box::pin(self.stream(context)).await,
+                    None if self.shared.token_rules.api_only => {
+                        Box::pin(api_only::forward(self, context)).await
                     }
-                    path if path == self.shared.rules.logout_path => {
-                        Box::pin(logout::handle(self, context)).await
-                    }
-                    path if path.starts_with(self.shared.token_rules.waiting_path.as_str())
-                        && self.shared.login.hub().has_token() =>
-                    {
-                        Box::pin(launch_page::handle(self, context)).await
-                    }
-                    _ if wishes.a_stream() => Box::pin(self.stream(context)).await,
-                    _ if self.shared.token_rules.api_only => Box::pin(api_only::forward(self, context)).await,
-                    _ => self.forward(context).await,
+                    None => self.forward(context).await,
                 }
             }
         };
         let response = match answered {
             Ok(response) => response,
-            Err(error) => self.error_response(&error, self.loggable(target.as_ref()), wishes.format()),
+            Err(error) => self.failed(&error, target.as_ref(), &wishes, has_upgrade).await,
         };
         self.shared.metrics.requests.count(version, response.status());
         let elapsed = begun.elapsed();
@@ -115,14 +130,15 @@ impl Service for Proxy {
 
 impl Proxy {
     /// The proxy of the present thread.
-    pub fn new(shared: Arc<Shared>, upstream: Arc<Upstream>) -> Self {
+    pub fn new(shared: Arc<Shared>, upstream: Arc<Upstreams>) -> Self {
         Self { shared, upstream }
     }
 
     /// An empty pool of connections for one thread.
-    pub fn pool(config: &Config, limits: Arc<crate::config::Limits>, shared: &Shared) -> Arc<Upstream> {
-        Arc::new(Upstream::new(
+    pub fn pool(config: &Config, limits: Arc<crate::config::Limits>, shared: &Shared) -> Arc<Upstreams> {
+        Arc::new(Upstreams::new(
             config,
+            shared.routes.as_ref(),
             limits,
             Arc::clone(&shared.metrics),
             shared.shutdown.clone(),
@@ -151,20 +167,58 @@ impl Proxy {
         &self,
         connection: ConnectionInfo,
         origin: Origin,
-        found: HeaderScan,
+        mut found: HeaderScan,
         request: &mut Request<Incoming>,
     ) -> Result<Option<HeaderValue>, ProxyError> {
         let shared = &*self.shared;
         validate::check(request, found.host, &shared.rules.public_authority)?;
-        if self.holds_token(request.uri().path()) {
+        if shared.rules.logs_in && self.holds_token(request.uri().path()) {
             return Err(validate::Rejection::TokenInPath.into());
         }
         let upgrade =
             found.upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
-        headers::strip_request(request.headers_mut(), found, &shared.token_rules.parameter);
+        shared.forwarding.keep_theirs(&mut found);
+        headers::strip_request(request.headers_mut(), found, &shared.login.rules().parameter);
         let client = (origin.client == connection.peer).then_some(connection.peer_value);
         shared.forwarding.add(request.headers_mut(), origin, client);
         Ok(upgrade)
+    }
+
+    /// Which room of ours answers a request, if any does: what is the hub's only where the hub is upstream.
+    fn room_of(&self, request: &Request<Incoming>) -> Option<Room> {
+        let (path, rules) = (request.uri().path(), &self.shared.rules);
+        if path == HEALTH_PATH && self.shared.routing.is_some() {
+            return Some(Room::Health);
+        }
+        let room = if path == rules.login_path {
+            Room::Login
+        } else if path == rules.logout_path {
+            Room::Logout
+        } else if path.starts_with(self.shared.token_rules.waiting_path.as_str())
+            && self.shared.login.hub().has_token()
+        {
+            Room::Launch
+        } else {
+            return None;
+        };
+        let is_ours = rules.logs_in
+            && (self.shared.routing.is_none() || self.upstream.leads_to_hub(request.headers(), path));
+        is_ours.then_some(room)
+    }
+
+    /// Path and query, without the login parameter, for the page that is shown in the place of an answer.
+    fn asked(&self, target: Option<&PathAndQuery>) -> String {
+        let Some(target) = target else { return "/".to_owned() };
+        if !self.shared.rules.logs_in {
+            return target.as_str().to_owned();
+        }
+        let query = target
+            .query()
+            .map(|query| self.shared.token_rules.parameter.cut(query).unwrap_or_else(|| query.to_owned()));
+        match query.filter(|query| !query.is_empty()) {
+            Some(query) => format!("{}?{query}", self.loggable(Some(target))),
+            None => self.loggable(Some(target)).to_owned(),
+        }
     }
 
     /// Whether a path holds the login parameter: some mail and chat clients damage the `?` of a link.
@@ -183,6 +237,23 @@ impl Proxy {
         if self.holds_token(path) { path.split(['%', '&', ';']).next().unwrap_or_default() } else { path }
     }
 
+    /// The response to a request that ended in `error`: where a table says who should have answered, of that server.
+    async fn failed(
+        &self,
+        error: &ProxyError,
+        target: Option<&PathAndQuery>,
+        wishes: &AcceptHeaders,
+        is_upgrade: bool,
+    ) -> Response<ResponseBody> {
+        let Some(status) = error.finds_nobody().filter(|_| self.shared.routing.is_some()) else {
+            return self.error_response(error, self.loggable(target), wishes.format());
+        };
+        self.tell(error, self.loggable(target));
+        let asked = self.asked(target);
+        // Boxed: it is rare, and must not make the state of every request larger.
+        Box::pin(unreachable::answer(self, status, wishes, &asked, is_upgrade)).await
+    }
+
     /// The response that tells of `error`, which is logged.
     fn error_response(&self, error: &ProxyError, path: &str, format: Format) -> Response<ResponseBody> {
         self.tell(error, path);
@@ -196,6 +267,7 @@ impl Proxy {
             }
             ProxyError::Upstream(upstream) => self.tell_upstream(error, upstream.reason(), path),
             ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", path),
+            ProxyError::Unrouted(_) => tracing::debug!(%error, path, "no route"),
             ProxyError::TooManyTunnels | ProxyError::Assertion(_) | ProxyError::Assembly(_) => {
                 tracing::error!(%error, path, "request failed");
             }

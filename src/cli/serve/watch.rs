@@ -7,14 +7,14 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::super::read;
-use super::{raise_descriptor_limit, supervisor};
-use crate::app::Reloader;
-use crate::config::{Reading, Source};
+use super::{Read, raise_descriptor_limit, supervisor};
+use crate::app::{Reloader, Running};
+use crate::config::Reading;
+use crate::routes::Routes;
 
 /// The time between two looks. A change is read when two looks in a row have seen the same.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,18 +31,25 @@ impl Reload {
     }
 }
 
-/// Starts the thread that reads the configuration in `source`, made of `files`, again.
-pub fn start(source: &Source, files: Vec<PathBuf>, reloader: &Arc<Reloader>) -> io::Result<Reload> {
+/// Starts the thread that reads the configuration, made of `files`, again.
+pub fn start(read: Read, files: Vec<PathBuf>, running: &Running) -> io::Result<Reload> {
     let (ask, asked) = channel();
-    let (source, reloader) = (source.clone(), Arc::clone(reloader));
+    let (routes, reloader) = (running.routes().cloned(), Arc::clone(running.reloader()));
+    if let Some(routes) = &routes {
+        let ask = Mutex::new(ask.clone());
+        routes.when_base_url_changes(move || {
+            let ask = ask.lock().unwrap_or_else(PoisonError::into_inner);
+            let _sent = ask.send(());
+        });
+    }
     let watch = Watch::new(files);
     std::thread::Builder::new()
         .name("hublatch-reload".to_owned())
-        .spawn(move || run(&asked, watch, &source, &reloader))?;
+        .spawn(move || run(&asked, watch, &read, routes.as_deref(), &reloader))?;
     Ok(Reload(ask))
 }
 
-fn run(asked: &Receiver<()>, mut watch: Watch, source: &Source, reloader: &Reloader) {
+fn run(asked: &Receiver<()>, mut watch: Watch, read: &Read, routes: Option<&Routes>, reloader: &Reloader) {
     loop {
         match asked.recv_timeout(LOOK_EVERY) {
             Ok(()) => {}
@@ -50,14 +57,15 @@ fn run(asked: &Receiver<()>, mut watch: Watch, source: &Source, reloader: &Reloa
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        supervisor::reloading(|| reload(&mut watch, source, reloader));
+        supervisor::reloading(|| reload(&mut watch, read, routes, reloader));
     }
 }
 
-fn reload(watch: &mut Watch, source: &Source, reloader: &Reloader) {
+fn reload(watch: &mut Watch, read: &Read, routes: Option<&Routes>, reloader: &Reloader) {
     // Before they are read: what changes from now on is a change again.
     watch.remember();
-    let Reading { outcome, files } = read(source);
+    let base_url = routes.and_then(|routes| routes.table().base_url());
+    let Reading { outcome, files } = read(base_url.as_deref());
     let limits = outcome.as_ref().ok().map(|config| config.limits.clone());
     if reloader.reload(outcome).is_ok() {
         watch.follow(files);

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::registry::Registered;
+use crate::config::Activity;
+use crate::last_activity::LastActivity;
 use crate::poll_on_wake::PollOnWake;
 use crate::proxy::upstream::UpstreamIo;
 use crate::server::DownstreamIo;
@@ -32,6 +34,7 @@ pub async fn run(
     upstream: Upgraded,
     registered: Registered,
     idle: Duration,
+    used: Option<Used>,
     shutdown: &Shutdown,
 ) -> io::Result<()> {
     let (downstream, early) = split_downstream(downstream)?;
@@ -42,6 +45,7 @@ pub async fn run(
         downstream,
         upstream,
         idle,
+        used,
         moved: Instant::now(),
         timer: Box::pin(tokio::time::sleep(idle)),
     };
@@ -96,6 +100,7 @@ impl Flow {
         from: &mut Stream,
         to: &mut Stream,
         moved: &mut bool,
+        used: Option<(&LastActivity, Counts)>,
     ) -> Poll<io::Result<()>> {
         loop {
             if self.closed {
@@ -120,7 +125,7 @@ impl Flow {
                 self.closed = true;
                 continue;
             }
-            match self.fill(cx, from, to)? {
+            match self.fill(cx, from, to, used)? {
                 Poll::Ready(()) => *moved = true,
                 Poll::Pending => {
                     // A TLS stream may have taken bytes that its socket did not: they must not wait for the next ones.
@@ -132,7 +137,13 @@ impl Flow {
     }
 
     /// Reads once and writes at once; keeps what is not taken.
-    fn fill(&mut self, cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream) -> Poll<io::Result<()>> {
+    fn fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        used: Option<(&LastActivity, Counts)>,
+    ) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             if Pin::new(from).poll_read(cx, &mut buffer)?.is_pending() {
@@ -142,6 +153,11 @@ impl Flow {
             if read.is_empty() {
                 self.ended = true;
                 return Poll::Ready(Ok(()));
+            }
+            if let Some((last, counts)) = used
+                && counts.takes(read)
+            {
+                last.touch();
             }
             let written = match Pin::new(to).poll_write(cx, read)? {
                 Poll::Ready(written) => written,
@@ -153,6 +169,41 @@ impl Flow {
     }
 }
 
+/// What a tunnel uses, and by what.
+#[derive(Debug)]
+pub struct Used {
+    last: LastActivity,
+    activity: Activity,
+}
+
+impl Used {
+    /// `last`, by `activity`.
+    pub fn by(last: LastActivity, activity: Option<Activity>) -> Self {
+        Self { last, activity: activity.unwrap_or(Activity::Bytes) }
+    }
+}
+
+/// Which bytes count.
+#[derive(Debug, Clone, Copy)]
+enum Counts {
+    Every,
+    Messages,
+}
+
+impl Counts {
+    /// Whether what was read at once counts: not a lone close, ping or pong (RFC 6455 § 5.5), by which a browser that
+    /// nobody looks at keeps its connection open. Such a frame is short, and comes by itself.
+    fn takes(self, read: &[u8]) -> bool {
+        match (self, read) {
+            (Self::Messages, [0x88..=0x8a, length, ..]) => {
+                let mask = if length & 0x80 == 0 { 0 } else { 4 };
+                read.len() != 2 + mask + usize::from(length & 0x7f)
+            }
+            (Self::Every | Self::Messages, _) => true,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Tunnel {
     downstream: Stream,
@@ -160,6 +211,7 @@ struct Tunnel {
     up: Flow,
     down: Flow,
     idle: Duration,
+    used: Option<Used>,
     moved: Instant,
     timer: Pin<Box<Sleep>>,
 }
@@ -170,8 +222,15 @@ impl Future for Tunnel {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let mut moved = false;
-        let up = this.up.poll(cx, &mut this.downstream, &mut this.upstream, &mut moved)?;
-        let down = this.down.poll(cx, &mut this.upstream, &mut this.downstream, &mut moved)?;
+        let (of_up, of_down) = match &this.used {
+            None => (None, None),
+            Some(Used { last, activity: Activity::Bytes }) => (Some((last, Counts::Every)), None),
+            Some(Used { last, activity: Activity::Messages }) => {
+                (Some((last, Counts::Messages)), Some((last, Counts::Messages)))
+            }
+        };
+        let up = this.up.poll(cx, &mut this.downstream, &mut this.upstream, &mut moved, of_up)?;
+        let down = this.down.poll(cx, &mut this.upstream, &mut this.downstream, &mut moved, of_down)?;
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(()));
         }

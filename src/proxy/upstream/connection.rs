@@ -16,6 +16,7 @@ use super::waker_filter::{WakeFilter, WakeFilterGuard};
 use super::{ResponseBody, Upstream, UpstreamError};
 use crate::body::{Progress, RequestBody};
 use crate::deadline::Deadline;
+use crate::last_activity::LastActivity;
 use crate::proxy::upstream::interim::Awaited;
 
 /// A connection to the hub. Boxed wherever it goes: it moves between its pool and a request all the time.
@@ -56,6 +57,8 @@ pub struct PooledConnection {
     /// When it was taken, until its first exchange has begun.
     taken: Option<Instant>,
     after: KeepAlive,
+    /// What is used with each answer that is a success.
+    used: Option<LastActivity>,
 }
 
 /// What a connection was before it was taken.
@@ -95,6 +98,7 @@ impl PooledConnection {
             age: ConnectionAge::New,
             taken: None,
             after: KeepAlive::Pool,
+            used: None,
         }
     }
 
@@ -105,7 +109,7 @@ impl PooledConnection {
         now: Instant,
         age: ConnectionAge,
     ) -> Self {
-        Self { connection, pool, age, taken: Some(now), after: KeepAlive::Pool }
+        Self { connection, pool, age, taken: Some(now), after: KeepAlive::Pool, used: None }
     }
 
     /// What it was before.
@@ -113,9 +117,10 @@ impl PooledConnection {
         self.age
     }
 
-    /// Says what becomes of it afterwards.
-    pub(super) fn then(&mut self, after: KeepAlive) {
+    /// Says what becomes of it afterwards, and what is used by its exchange.
+    pub(super) fn then(&mut self, after: KeepAlive, used: Option<LastActivity>) {
         self.after = after;
+        self.used = used;
     }
 
     /// Hushes the task of the connection for as long as a piece of its answer is taken.
@@ -133,7 +138,7 @@ impl PooledConnection {
             Err(SendError::Failed(error)) => Err(error),
             Err(SendError::Unsent(_)) => {
                 let source = io::ErrorKind::ConnectionAborted.into();
-                Err(UpstreamError::Connect { address: self.pool.address.to_string(), source })
+                Err(UpstreamError::Connect { address: self.pool.dial.address.to_string(), source })
             }
         }
     }
@@ -175,10 +180,14 @@ impl PooledConnection {
     }
 
     /// Ties the connection to the body of its answer.
-    pub fn release_with(self, mut answer: Response<Incoming>) -> Response<ResponseBody> {
+    pub fn release_with(mut self, mut answer: Response<Incoming>) -> Response<ResponseBody> {
         // The version is each hop's own (RFC 9110 § 2.5).
         *answer.version_mut() = Version::HTTP_11;
         let status = answer.status();
+        // As configurable-http-proxy has it: a redirect or an error is no use of a server.
+        if !status.is_success() {
+            self.used = None;
+        }
         answer.map(|incoming| {
             if status == StatusCode::SWITCHING_PROTOCOLS {
                 // It is the tunnel's now.
@@ -194,7 +203,10 @@ impl PooledConnection {
 
     /// Gives the connection back; the answer of its last exchange has been read to the end.
     pub fn release(self) {
-        let Self { mut connection, pool, after, .. } = self;
+        let Self { mut connection, pool, after, used, .. } = self;
+        if let Some(used) = used {
+            used.touch();
+        }
         // An answer can end before its request does (413, 403): such a connection is not fit for another.
         let sent = connection.sending.take().is_none_or(|body| body.has_ended());
         if sent && after == KeepAlive::Pool && !connection.is_closed() && !pool.shutdown.is_draining() {

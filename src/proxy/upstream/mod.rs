@@ -1,4 +1,4 @@
-//! Connections to the hub: a pool of their own for each thread, last in, first out.
+//! Connections to the hub and to other servers: for each a pool of its own on each thread, last in, first out.
 //!
 //! A connection that served an answer goes back to the pool when that answer's body has ended, and not before; one
 //! whose body was cut short is closed.
@@ -8,10 +8,12 @@ mod connection;
 pub(super) mod interim;
 pub(super) mod limit;
 mod pool;
+mod target;
 mod waker_filter;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
@@ -23,8 +25,10 @@ use tokio_util::task::TaskTracker;
 
 use super::upstream::limit::ConnectionLimit;
 use crate::body::{BodyError, RequestBody};
-use crate::config::{Config, Limits, Upstream as Address};
+use crate::config::{Limits, Upstream as Address};
+use crate::last_activity::{LastActivity, now_millis};
 use crate::metrics::Metrics;
+use crate::routes::Health;
 use crate::server::fd_budget::{FdBudget, is_shortage};
 use crate::server::io::stream::Stream;
 use crate::shutdown::Shutdown;
@@ -37,6 +41,7 @@ use waker_filter::WakeFilter;
 
 pub use body::ResponseBody;
 pub use connection::PooledConnection;
+pub use target::{Destination, RouteError, Upstreams};
 
 /// A connection to the hub as hyper holds it: what an upgrade gives back.
 pub type UpstreamIo = TokioIo<Answers<Stream>>;
@@ -67,6 +72,9 @@ pub enum UpstreamError {
     /// It took too long.
     #[error("the upstream did not answer in time")]
     Timeout,
+    /// The routing table does not say where the hub is.
+    #[error("the hub has not written its route yet")]
+    NoHub,
 }
 
 impl UpstreamError {
@@ -79,6 +87,7 @@ impl UpstreamError {
             Self::RequestStalled => "request",
             Self::Busy => "busy",
             Self::Timeout => "timeout",
+            Self::NoHub => "no_hub",
         }
     }
 }
@@ -96,11 +105,35 @@ impl From<hyper::Error> for UpstreamError {
     }
 }
 
-/// The pool of one thread.
+/// How long a target that refused a connection is taken to refuse the next ones.
+const REFUSED_FOR_MILLIS: u64 = 1000;
+
+/// Where connections go, and how.
+#[derive(Debug)]
+pub struct Dial {
+    /// The machine and port, or the socket.
+    pub address: Address,
+    /// How it is spoken to.
+    pub security: Security,
+    /// What all threads know of it; none in front of the hub's own proxy.
+    pub health: Option<Arc<Health>>,
+}
+
+/// How a server is spoken to.
+#[derive(Debug)]
+pub enum Security {
+    /// In the clear.
+    Plain,
+    /// Over TLS, and it must prove this.
+    Tls(Connector),
+    /// Over TLS, but its name can be no certificate's, or there are no authorities to trust: not at all.
+    Impossible,
+}
+
+/// The pool of one thread for one server.
 #[derive(Debug)]
 pub struct Upstream {
-    address: Address,
-    tls: Option<Connector>,
+    dial: Dial,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
@@ -114,22 +147,19 @@ pub struct Upstream {
 const FRESH: Duration = Duration::from_secs(1);
 
 impl Upstream {
-    /// An empty pool for the hub of `config`.
+    /// An empty pool for the server of `dial`.
     pub fn new(
-        config: &Config,
+        dial: Dial,
         limits: Arc<Limits>,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
         connection_limit: ConnectionLimit,
     ) -> Self {
-        let address = config.hub.upstream.clone();
-        let tls = config.hub.tls.clone();
         let connections = TaskTracker::new();
         let (max, timeout) = (limits.upstream_idle_connections, limits.upstream_idle_timeout);
         let idle = Arc::new(Idle::new(max, timeout, connections.clone()));
         Self {
-            address,
-            tls,
+            dial,
             limits,
             metrics,
             shutdown,
@@ -157,8 +187,9 @@ impl Upstream {
     pub fn send(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
+        used: Option<LastActivity>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> {
-        self.exchange(request, KeepAlive::Pool)
+        self.exchange(request, KeepAlive::Pool, used)
     }
 
     /// Sends `request`, which asks for another protocol, as [`Self::send`] does; but whatever the answer is, its
@@ -167,17 +198,19 @@ impl Upstream {
     pub fn send_upgrade(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
+        used: Option<LastActivity>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> {
-        self.exchange(request, KeepAlive::Close)
+        self.exchange(request, KeepAlive::Close, used)
     }
 
     async fn exchange(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
         after: KeepAlive,
+        used: Option<LastActivity>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let mut lease = self.lease().await?;
-        lease.then(after);
+        lease.then(after, used.clone());
         let spare = (lease.age() == ConnectionAge::Stale && is_repeatable(&request))
             .then(|| Box::new(copy(&request)));
         let again = match lease.attempt(request).await {
@@ -189,7 +222,7 @@ impl Upstream {
             },
         };
         let mut lease = Box::pin(self.connect()).await?;
-        lease.then(after);
+        lease.then(after, used);
         match Box::pin(lease.attempt(again)).await {
             Ok(answer) => Ok(lease.release_with(answer)),
             Err(SendError::Unsent(_)) => Err(UpstreamError::Timeout),
@@ -208,27 +241,41 @@ impl Upstream {
 
     /// A new connection.
     pub async fn connect(self: &Arc<Self>) -> Result<PooledConnection, UpstreamError> {
+        let of_target = match &self.dial.health {
+            None => None,
+            Some(target) if target.refused_until.load(Ordering::Relaxed) > now_millis() => {
+                return Err(self.unconnected(io::ErrorKind::ConnectionRefused.into()));
+            }
+            Some(target) => match OfTarget::take(target, self.limits.route_connections) {
+                Some(of_target) => Some(of_target),
+                None => {
+                    self.metrics.upstream_busy.inc();
+                    return Err(UpstreamError::Busy);
+                }
+            },
+        };
         let Some(place) = self.connection_limit.take(&self.limits).await else {
             self.metrics.upstream_busy.inc();
             return Err(UpstreamError::Busy);
         };
         let connecting = async {
-            let stream = match &self.address {
+            let stream = match &self.dial.address {
                 Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await?,
                 Address::Unix(path) => Stream::connect_unix(path).await?,
             };
             if !self.room.holds(&stream) {
                 return Err(Errno::MFILE.into());
             }
-            match &self.tls {
-                None => Ok(stream),
-                Some(connector) => stream.connect_tls(connector).await,
+            match &self.dial.security {
+                Security::Plain => Ok(stream),
+                Security::Tls(connector) => stream.connect_tls(connector).await,
+                Security::Impossible => Err(io::ErrorKind::Unsupported.into()),
             }
         };
         let connected = tokio::time::timeout(self.limits.upstream_connect_timeout, connecting).await;
         let stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|source| self.unconnected(source))?;
+            .map_err(|source| self.refused(source))?;
         self.metrics.upstream_connections.inc();
         let awaited = Awaited::default();
         let answers = Answers::new(stream, awaited.clone(), self.limits.upstream_interim_answers);
@@ -238,7 +285,7 @@ impl Upstream {
         let attended = Arc::clone(&bell).attend(connection.with_upgrades());
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
-            let _place = place;
+            let _places = (place, of_target);
             if let Err(error) = attended.await {
                 tracing::debug!(%error, "upstream connection");
             }
@@ -246,12 +293,40 @@ impl Upstream {
         Ok(PooledConnection::new(Connection::new(sender, awaited, bell), Arc::clone(self)))
     }
 
+    /// Remembers a server that is not there: a thousand requests must not make a thousand attempts.
+    fn refused(&self, source: io::Error) -> UpstreamError {
+        if let Some(target) = &self.dial.health
+            && matches!(source.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut)
+        {
+            target.refused_until.store(now_millis() + REFUSED_FOR_MILLIS, Ordering::Relaxed);
+        }
+        self.unconnected(source)
+    }
+
     fn unconnected(&self, source: io::Error) -> UpstreamError {
         if is_shortage(&source) {
             self.metrics.upstream_busy.inc();
             return UpstreamError::Busy;
         }
-        UpstreamError::Connect { address: self.address.to_string(), source }
+        UpstreamError::Connect { address: self.dial.address.to_string(), source }
+    }
+}
+
+/// One of the connections that a target may have, until it is dropped.
+#[derive(Debug)]
+struct OfTarget(Arc<Health>);
+
+impl OfTarget {
+    fn take(target: &Arc<Health>, max: usize) -> Option<Self> {
+        let taken = Self(Arc::clone(target));
+        // One too many is given back by the drop.
+        (target.connections.fetch_add(1, Ordering::Relaxed) < max).then_some(taken)
+    }
+}
+
+impl Drop for OfTarget {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

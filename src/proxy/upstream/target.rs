@@ -1,0 +1,273 @@
+//! Who is upstream: always the hub's own proxy, or whom the routing table says. The one place that knows both.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use hyper::header::HOST;
+use hyper::{HeaderMap, Request, Response};
+
+use super::limit::ConnectionLimit;
+use super::{Dial, PooledConnection, ResponseBody, Security, Upstream, UpstreamError};
+use crate::body::RequestBody;
+use crate::config::{Config, Limits};
+use crate::metrics::Metrics;
+use crate::routes::{Kind, Route, Routes, Scheme, Table, Target};
+use crate::shutdown::Shutdown;
+use crate::tls::{ClientRules, Roots};
+
+/// How often pools of targets that are gone are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The connections of one thread.
+#[derive(Debug)]
+pub struct Upstreams {
+    place: Place,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    connection_limit: ConnectionLimit,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// In front of the hub's own proxy.
+    Front(Arc<Upstream>),
+    /// In its place.
+    Routes { routes: Arc<Routes>, pools: Mutex<Pools>, tls: OnceLock<Option<ClientRules>> },
+}
+
+#[derive(Debug)]
+struct Pools {
+    by_target: HashMap<u64, (Weak<Target>, Arc<Upstream>)>,
+    swept: Instant,
+}
+
+/// Where one request goes.
+#[derive(Debug)]
+pub struct Destination {
+    /// Its connections.
+    pub pool: Arc<Upstream>,
+    /// By which route; none in front of the hub's own proxy.
+    pub route: Option<Arc<Route>>,
+}
+
+/// Why a request goes nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// No route takes it.
+    #[error("no route takes this path")]
+    NoRoute,
+    /// Its path cannot be decoded.
+    #[error(transparent)]
+    BadEscape(#[from] crate::routes::key::BadEscape),
+    /// The route leads to no URL.
+    #[error("the route leads to no URL")]
+    BadTarget,
+}
+
+/// The hub, and nobody else: there is one only where the table names it, or in front of its own proxy.
+#[derive(Debug)]
+pub struct HubRoute(Arc<Upstream>);
+
+impl HubRoute {
+    /// An unused connection, or else a new one.
+    pub async fn lease(self) -> Result<PooledConnection, UpstreamError> {
+        self.0.lease().await
+    }
+
+    /// A new connection.
+    pub async fn connect(self) -> Result<PooledConnection, UpstreamError> {
+        self.0.connect().await
+    }
+
+    /// Sends `request`; its connection goes back to the pool by itself.
+    pub async fn send(
+        self,
+        request: Box<Request<RequestBody>>,
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        self.0.send(request, None).await
+    }
+}
+
+impl Upstreams {
+    /// No connection yet: to the hub of `config`, or by the table of `routes`.
+    pub fn new(
+        config: &Config,
+        routes: Option<&Arc<Routes>>,
+        limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+        connection_limit: ConnectionLimit,
+    ) -> Self {
+        let place = match (routes, &config.routes) {
+            (Some(routes), of_routes) => {
+                let by_target = HashMap::default();
+                let tls = OnceLock::new();
+                if let Some(rules) = of_routes.as_ref().and_then(|routes| routes.client_tls.clone()) {
+                    _ = tls.set(Some(rules));
+                }
+                Place::Routes {
+                    routes: Arc::clone(routes),
+                    pools: Mutex::new(Pools { by_target, swept: Instant::now() }),
+                    tls,
+                }
+            }
+            (None, _) => {
+                // A configuration without a table has the hub's address.
+                let nowhere = || crate::config::Upstream::Unix(std::path::PathBuf::new());
+                let address = config.hub.upstream.clone().unwrap_or_else(nowhere);
+                let dial = Dial {
+                    address,
+                    security: config.hub.tls.clone().map_or(Security::Plain, Security::Tls),
+                    health: None,
+                };
+                Place::Front(Arc::new(Upstream::new(
+                    dial,
+                    Arc::clone(&limits),
+                    Arc::clone(&metrics),
+                    shutdown.clone(),
+                    connection_limit.clone(),
+                )))
+            }
+        };
+        Self { place, limits, metrics, shutdown, connection_limit }
+    }
+
+    /// Whether a table says who is upstream.
+    pub fn routes(&self) -> Option<&Arc<Routes>> {
+        match &self.place {
+            Place::Front(_) => None,
+            Place::Routes { routes, .. } => Some(routes),
+        }
+    }
+
+    /// Where a request for `path` at the host of `headers` goes.
+    pub fn for_request(&self, headers: &HeaderMap, path: &str) -> Result<Destination, RouteError> {
+        match &self.place {
+            Place::Front(pool) => Ok(Destination { pool: Arc::clone(pool), route: None }),
+            Place::Routes { routes, .. } => {
+                let table = routes.table();
+                let route =
+                    table.find(host_of(&table, headers), path)?.cloned().ok_or(RouteError::NoRoute)?;
+                let target = route.target.as_ref().ok_or(RouteError::BadTarget)?;
+                Ok(Destination { pool: self.pool(target), route: Some(route) })
+            }
+        }
+    }
+
+    /// Whether a request for `path` at the host of `headers` goes to the hub itself; also while nobody knows where that is and no route
+    /// takes the path, so that a login finds out.
+    pub fn leads_to_hub(&self, headers: &HeaderMap, path: &str) -> bool {
+        match &self.place {
+            Place::Front(_) => true,
+            Place::Routes { routes, .. } => {
+                let table = routes.table();
+                let Ok(found) = table.find(host_of(&table, headers), path) else { return false };
+                let Some(route) = found else { return table.hub().is_none() };
+                let place = |route: &Route| {
+                    route.target.as_ref().map(|target| (target.scheme(), target.place().to_owned()))
+                };
+                // In API-only mode the login is an extra route to the hub.
+                route.kind == Kind::Hub
+                    || (route.kind == Kind::Extra
+                        && table.hub().is_some_and(|hub| place(hub).is_some() && place(hub) == place(route)))
+            }
+        }
+    }
+
+    /// The hub itself.
+    pub fn hub(&self) -> Result<HubRoute, UpstreamError> {
+        match &self.place {
+            Place::Front(pool) => Ok(HubRoute(Arc::clone(pool))),
+            Place::Routes { routes, .. } => {
+                let table = routes.table();
+                let target = table.hub().and_then(|hub| hub.target.as_ref()).ok_or(UpstreamError::NoHub)?;
+                Ok(HubRoute(self.pool(target)))
+            }
+        }
+    }
+
+    /// The hub's base URL as its route tells it, if there is one and it does.
+    pub fn hub_base(&self) -> Option<String> {
+        self.routes()?.table().base_url()
+    }
+
+    /// A connection to the hub: an unused one, or else a new one.
+    pub async fn lease(&self) -> Result<PooledConnection, UpstreamError> {
+        self.hub()?.lease().await
+    }
+
+    /// A new connection to the hub.
+    pub async fn connect(&self) -> Result<PooledConnection, UpstreamError> {
+        self.hub()?.connect().await
+    }
+
+    /// Sends `request` to the hub.
+    pub async fn send(
+        &self,
+        request: Box<Request<RequestBody>>,
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        self.hub()?.send(request).await
+    }
+
+    /// This thread's connections to `target`.
+    pub fn pool(&self, target: &Arc<Target>) -> Arc<Upstream> {
+        let Place::Routes { pools, tls, .. } = &self.place else {
+            // In front of the hub's own proxy there are no targets but of error pages, which keep no connection.
+            return Arc::new(self.upstream(target, None));
+        };
+        // One thread only ever takes it: the lock is for the type, and costs an uncontended exchange.
+        let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pool)) = pools.by_target.get(&target.id()) {
+            return Arc::clone(pool);
+        }
+        let now = Instant::now();
+        if now.duration_since(pools.swept) > SWEEP_EVERY {
+            pools.swept = now;
+            pools.by_target.retain(|_, (target, _)| target.strong_count() > 0);
+        }
+        let rules = match target.scheme() {
+            Scheme::Http => None,
+            Scheme::Https => {
+                let of_system = || ClientRules::new(Roots::of_system().ok()?, None).ok();
+                tls.get_or_init(of_system).as_ref()
+            }
+        };
+        let pool = Arc::new(self.upstream(target, rules));
+        pools.by_target.insert(target.id(), (Arc::downgrade(target), Arc::clone(&pool)));
+        pool
+    }
+
+    fn upstream(&self, target: &Arc<Target>, rules: Option<&ClientRules>) -> Upstream {
+        let host = match target.address() {
+            crate::config::Upstream::Tcp { host, .. } => host.as_str(),
+            crate::config::Upstream::Unix(_) => "localhost",
+        };
+        let dial = Dial {
+            address: target.address().clone(),
+            security: match target.scheme() {
+                Scheme::Http => Security::Plain,
+                Scheme::Https => {
+                    rules.and_then(|rules| rules.to(host).ok()).map_or(Security::Impossible, Security::Tls)
+                }
+            },
+            health: Some(Arc::clone(target.health())),
+        };
+        Upstream::new(
+            dial,
+            Arc::clone(&self.limits),
+            Arc::clone(&self.metrics),
+            self.shutdown.clone(),
+            self.connection_limit.clone(),
+        )
+    }
+}
+
+/// The host of a request, where the table asks for it; validation has seen that there is one.
+fn host_of<'h>(table: &Table, headers: &'h HeaderMap) -> &'h str {
+    if !table.is_by_host() {
+        return "";
+    }
+    headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+}

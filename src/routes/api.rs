@@ -1,0 +1,247 @@
+//! The REST API of configurable-http-proxy, by which `JupyterHub` reads and writes the table.
+//!
+//! | call | success | else |
+//! | --- | --- | --- |
+//! | `GET /api/routes[?inactive_since=T]` | 200, every route | 400 not a date |
+//! | `GET /api/routes/PATH` | 200, the route of exactly this path | 404 |
+//! | `POST /api/routes/PATH` | 201, put in force on all threads | 400 no JSON, no target; 409 not the hub |
+//! | `DELETE /api/routes/PATH` | 204 | 404 |
+//!
+//! `Authorization: token T` (or `Bearer T`): 403 without, in empty words, as the hub expects. It opens nothing else, and
+//! no key of an app opens this. Answers while hublatch drains, reloads or has lost its store: a hub that finds no API for
+//! 30 seconds stops the servers that it has just started.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use super::{AddError, Route, Routes, key};
+use crate::body::{CollectError, collect};
+
+/// Where it is.
+pub const PATH: &str = "/api/routes";
+/// The largest body of a POST.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The answers of the API; who may ask is the configuration's to say.
+#[derive(Debug)]
+pub struct RoutesApi {
+    routes: Arc<Routes>,
+    token: Option<Zeroizing<String>>,
+    body_timeout: Duration,
+    seen: Option<fn(&Change<'_>)>,
+}
+
+/// A change of the table, for whoever tells of them.
+#[derive(Debug)]
+pub enum Change<'a> {
+    /// A route is in force.
+    Added {
+        /// Its key.
+        key: &'a str,
+        /// Where it leads.
+        target: &'a str,
+    },
+    /// A route is gone.
+    Removed {
+        /// Its key.
+        key: &'a str,
+    },
+    /// A call was answered.
+    Answered {
+        /// With what.
+        status: StatusCode,
+        /// How it was called.
+        method: &'a Method,
+        /// And for what.
+        path: &'a str,
+    },
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl RoutesApi {
+    /// The API of `routes`. Without a token everybody may.
+    pub fn new(routes: Arc<Routes>, token: Option<Zeroizing<String>>, body_timeout: Duration) -> Self {
+        Self { routes, token, body_timeout, seen: None }
+    }
+
+    /// The same, which tells `seen` what happens.
+    #[must_use]
+    pub fn telling(self, seen: fn(&Change<'_>)) -> Self {
+        Self { seen: Some(seen), ..self }
+    }
+
+    /// Whether a request for `path` is this API's.
+    pub fn covers(path: &str) -> bool {
+        path.strip_prefix(PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Answers one request below [`PATH`].
+    pub async fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let answer = self.dispatch(&head, body).await;
+        self.tell(&Change::Answered { status: answer.status(), method: &head.method, path: head.uri.path() });
+        answer
+    }
+
+    async fn dispatch<B>(&self, head: &Parts, body: B) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if !self.admits(&head.headers) {
+            return empty(StatusCode::FORBIDDEN);
+        }
+        let rest = head.uri.path().strip_prefix(PATH).unwrap_or_default();
+        let Ok(key) = key::of_path(rest) else {
+            return text(StatusCode::BAD_REQUEST, "The path has an escape that cannot be decoded");
+        };
+        match head.method {
+            Method::GET if rest.trim_end_matches('/').is_empty() => self.all(head.uri.query()),
+            Method::GET => match self.routes.table().get(&key) {
+                Some(route) => json(&Value::Object(route.to_json())),
+                None => empty(StatusCode::NOT_FOUND),
+            },
+            Method::POST => match collect(body, BODY_BYTES_MAX, self.body_timeout).await {
+                Ok(body) => self.add(&key, &body),
+                Err(CollectError::TooLarge { .. }) => {
+                    text(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 1 MiB")
+                }
+                Err(CollectError::Stalled | CollectError::Broken(_)) => {
+                    text(StatusCode::BAD_REQUEST, "The body did not come to its end")
+                }
+            },
+            Method::DELETE if self.routes.remove(&key) => {
+                self.tell(&Change::Removed { key: &key });
+                empty(StatusCode::NO_CONTENT)
+            }
+            Method::DELETE => empty(StatusCode::NOT_FOUND),
+            _ => {
+                let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Method not supported");
+                answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
+                answer
+            }
+        }
+    }
+
+    fn all(&self, query: Option<&str>) -> Answer {
+        let since = match inactive_since(query) {
+            Ok(since) => since,
+            Err(bad) => {
+                return text(StatusCode::BAD_REQUEST, format!("Invalid datestamp '{bad}' must be ISO8601."));
+            }
+        };
+        let old =
+            |route: &&Arc<Route>| since.is_none_or(|since| as_i64(route.last_activity.millis()) < since);
+        let table = self.routes.table();
+        let rows = table.iter().filter(old);
+        json(&Value::Object(rows.map(|route| (route.key.to_string(), route.to_json().into())).collect()))
+    }
+
+    fn add(&self, key: &str, body: &[u8]) -> Answer {
+        let data: Value = match serde_json::from_slice(body) {
+            Ok(data) => data,
+            Err(error) => return text(StatusCode::BAD_REQUEST, format!("Body not valid JSON: {error}")),
+        };
+        let Value::Object(mut data) = data else { return no_target() };
+        let Some(Value::String(target)) = data.remove("target") else { return no_target() };
+        data.remove("last_activity");
+        if self.routes.table().is_by_host() {
+            let host = key.split('/').nth(1).unwrap_or_default();
+            data.insert("host".to_owned(), host.into());
+        }
+        match self.routes.add(key, &target, data) {
+            Ok(()) => {
+                self.tell(&Change::Added { key, target: &target });
+                empty(StatusCode::CREATED)
+            }
+            Err(error @ AddError::NotTheHub(_)) => {
+                tracing::error!(
+                    key,
+                    target,
+                    "a route of the hub that leads elsewhere than hub.url is refused"
+                );
+                text(StatusCode::CONFLICT, error.to_string())
+            }
+        }
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+        let Some((scheme, given)) = line.to_str().ok().and_then(|line| line.split_once(char::is_whitespace))
+        else {
+            return false;
+        };
+        let known = ["token", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        known && bool::from(given.trim().as_bytes().ct_eq(token.as_bytes()))
+    }
+
+    fn tell(&self, change: &Change<'_>) {
+        match (self.seen, change) {
+            (Some(seen), _) => seen(change),
+            (None, Change::Added { key, target }) => tracing::info!(key, target, "route added"),
+            (None, Change::Removed { key }) => tracing::info!(key, "route removed"),
+            (None, Change::Answered { .. }) => {}
+        }
+    }
+}
+
+/// The date in `inactive_since=T`, in milliseconds since 1970; the bad text if it is none.
+fn inactive_since(query: Option<&str>) -> Result<Option<i64>, String> {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let mut wanted = pairs.filter(|(name, _)| name == "inactive_since" || name == "inactiveSince");
+    let Some(text) = wanted.next().map(|(_, text)| text).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    // An offset, or a `+` that a form made a space of; else UTC, as the hub writes it; else a day.
+    let spelled = text.replace(' ', "+");
+    let instant = spelled
+        .parse::<jiff::Timestamp>()
+        .or_else(|_| format!("{text}Z").parse::<jiff::Timestamp>())
+        .or_else(|_| format!("{text}T00:00Z").parse::<jiff::Timestamp>());
+    instant.map(|instant| Some(instant.as_millisecond())).map_err(|_| text.into_owned())
+}
+
+fn as_i64(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+fn no_target() -> Answer {
+    text(StatusCode::BAD_REQUEST, "Must specify 'target' as string")
+}
+
+fn json(value: &Value) -> Answer {
+    respond(StatusCode::OK, "application/json", value.to_string())
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    respond(status, "text/plain; charset=utf-8", text)
+}
+
+fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}

@@ -1,0 +1,175 @@
+//! The table: an immutable snapshot, looked up by the longest key that a path begins with, by whole segments.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::key;
+use super::route::{Kind, Route};
+
+/// No key has more segments that count; deeper ones are found by trying every cut.
+const CUTS: usize = 24;
+
+/// A route, found by its key.
+#[derive(Debug, Clone)]
+struct ByKey(Arc<Route>);
+
+impl Borrow<str> for ByKey {
+    fn borrow(&self) -> &str {
+        &self.0.key
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
+
+/// The routes of one moment.
+#[derive(Debug, Clone)]
+pub struct Table {
+    routes: HashSet<ByKey>,
+    /// The most segments that a key has.
+    depth: usize,
+    host_routing: bool,
+    hub: Option<Arc<Route>>,
+}
+
+impl Table {
+    /// An empty one.
+    pub fn new(host_routing: bool) -> Self {
+        Self { routes: HashSet::new(), depth: 0, host_routing, hub: None }
+    }
+
+    /// Whether the host of a request is the first segment of its key.
+    pub fn is_by_host(&self) -> bool {
+        self.host_routing
+    }
+
+    /// How many routes there are.
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// Each route, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter().map(|ByKey(route)| route)
+    }
+
+    /// The hub's own route.
+    pub fn hub(&self) -> Option<&Arc<Route>> {
+        self.hub.as_ref()
+    }
+
+    /// The hub's base URL, as the key of its route tells it: `/` or `/jupyter/`. With routes by host it does not.
+    pub fn base_url(&self) -> Option<String> {
+        let hub = self.hub.as_ref().filter(|_| !self.host_routing)?;
+        // In API-only mode the route is that of the API alone.
+        let base = hub.key.strip_suffix("/hub/api").unwrap_or(&hub.key);
+        Some(format!("/{}/", base.trim_matches('/')).replace("//", "/"))
+    }
+
+    /// The route of exactly this key.
+    pub fn get(&self, key: &str) -> Option<&Arc<Route>> {
+        self.routes.get(key).map(|ByKey(route)| route)
+    }
+
+    /// The route of a request for `path` at `host`: that of the longest key, by whole segments of the decoded path.
+    pub fn find(&self, host: &str, path: &str) -> Result<Option<&Arc<Route>>, key::BadEscape> {
+        let path = key::decoded(path)?;
+        Ok(if self.host_routing {
+            self.longest(&format!("/{}{path}", key::host(host)))
+        } else {
+            self.longest(&path)
+        })
+    }
+
+    fn longest(&self, path: &str) -> Option<&Arc<Route>> {
+        let path = path.trim_end_matches('/');
+        // The ends of the first segments, as many as a key can have.
+        let mut cuts = [0; CUTS];
+        let mut count = 0;
+        let depth = self.depth.min(CUTS);
+        for slash in memchr::memchr_iter(b'/', path.as_bytes()).skip(1) {
+            if count >= depth {
+                break;
+            }
+            cuts[count] = slash;
+            count += 1;
+        }
+        if self.depth > CUTS {
+            // Such a deep key is nobody's: then each cut is tried.
+            let mut rest = path;
+            while !rest.is_empty() {
+                if let Some(route) = self.get(rest.trim_end_matches('/')) {
+                    return Some(route);
+                }
+                rest = &rest[..rest.rfind('/').unwrap_or(0)];
+            }
+            return self.get("/");
+        }
+        if count < depth && !path.is_empty() {
+            cuts[count] = path.len();
+            count += 1;
+        }
+        for cut in cuts[..count].iter().rev() {
+            if let Some(route) = self.get(&path[..*cut]) {
+                return Some(route);
+            }
+        }
+        self.get("/")
+    }
+
+    /// The same with `route` in it, in the place of one of the same key.
+    #[must_use]
+    pub fn with(&self, route: Arc<Route>) -> Self {
+        let mut new = self.clone();
+        new.depth = new.depth.max(depth(&route.key));
+        let replaced = new.routes.replace(ByKey(Arc::clone(&route))).map(|ByKey(old)| old);
+        if route.kind == Kind::Hub {
+            new.hub = Some(route);
+        } else if replaced.is_some_and(|old| new.is_hub(&old)) {
+            new.hub = new.another_hub();
+        }
+        new
+    }
+
+    /// The same without the route `key`; none if there is none.
+    pub fn without(&self, key: &str) -> Option<Self> {
+        let mut new = self.clone();
+        let ByKey(removed) = new.routes.take(key)?;
+        if new.is_hub(&removed) {
+            new.hub = new.another_hub();
+        }
+        // The depth stays: a path is looked up a little longer than it must be.
+        Some(new)
+    }
+
+    fn is_hub(&self, route: &Arc<Route>) -> bool {
+        self.hub.as_ref().is_some_and(|hub| Arc::ptr_eq(hub, route))
+    }
+
+    fn another_hub(&self) -> Option<Arc<Route>> {
+        self.iter().find(|route| route.kind == Kind::Hub).cloned()
+    }
+}
+
+/// How many segments a key has.
+fn depth(key: &str) -> usize {
+    if key == "/" { 0 } else { memchr::memchr_iter(b'/', key.as_bytes()).count() }
+}
