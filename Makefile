@@ -88,7 +88,7 @@ hub-tests: build
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
 
 # Wants two idle cores, and half an hour; writes a report and a picture into target/bench/, and with BENCH=--readme the
-# table of the README.
+# table of docs/architecture.md.
 bench: build
 	$(PYTHON) tests/bench/run.py $(BENCH)
 	$(PYTHON) tests/bench/stores.py

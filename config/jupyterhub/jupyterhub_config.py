@@ -40,8 +40,8 @@ c.JupyterHub.trusted_downstream_ips = ["127.0.0.1"]
 
 # --- What hublatch asks the hub itself ------------------------------------------------------------------------------
 
-# hublatch's own service, whose token is its `hub.api_token_file`, with no more than the features in use need (README,
-# "The hub as a partner"): "tokens" for hub tokens in exchange for an application's, more for launches.
+# hublatch's own service, whose token is its `hub.api_token_file`, with no more than the features in use need
+# (docs/hub-tokens.md): "tokens" for hub tokens in exchange for an application's, more for launches.
 # c.JupyterHub.services = [{"name": "hublatch", "api_token": open("/etc/hublatch/hub.token").read().strip()}]
 # c.JupyterHub.load_roles = [{"name": "hublatch", "services": ["hublatch"], "scopes": ["tokens"]}]
 

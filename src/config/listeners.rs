@@ -153,7 +153,7 @@ pub(super) fn addresses(file: &mut ConfigFile) -> Addresses {
     if let Some(hub) = &upstream {
         let mut own = browsers.iter().map(|(_, own)| own).chain(&management);
         if let Some(own) = own.find(|own| own.is_reached_by(hub)) {
-            // The port that the README's examples have, or the next that is not ours.
+            // The port that the documents' examples have, or the next that is not ours.
             let is_ours = |port: u16| {
                 let mut all = browsers.iter().map(|(_, own)| own).chain(&management);
                 all.any(|own| matches!(own, Listen::Tcp(address) if address.port() == port))

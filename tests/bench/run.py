@@ -57,7 +57,7 @@ def main():
     (folder / "report.md").write_text(report.markdown(run))
     (folder / "report.svg").write_text(picture.svg(run))
     if options.readme:
-        report.write_into(tools.ROOT / "README.md", run)
+        report.write_into(tools.ROOT / "docs/architecture.md", run)
     print(report.markdown(run))
     print(f"written: {folder}/report.md, report.svg, results.json", file=sys.stderr)
     return 1 if bench.failed else 0
@@ -73,7 +73,7 @@ def arguments():
     parser.add_argument("--proxies", default=",".join(FACTORIES), help="of: " + ", ".join(FACTORIES))
     parser.add_argument("--binary", help="the hublatch to measure (target/release/hublatch)")
     parser.add_argument("--baseline", help="another hublatch binary to compare it with")
-    parser.add_argument("--readme", action="store_true", help="write the table of README.md too")
+    parser.add_argument("--readme", action="store_true", help="write the table of docs/architecture.md too")
     options = parser.parse_args()
     options.rounds = options.rounds or (3 if options.quick else 7)
     options.seconds = options.seconds or (0.8 if options.quick else 3.0)

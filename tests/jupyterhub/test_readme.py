@@ -1,4 +1,4 @@
-"""The samples of README.md do what it says of them."""
+"""The samples of docs/applications.md do what it says of them."""
 
 import re
 import subprocess
@@ -7,13 +7,12 @@ import sys
 import pytest
 from traitlets.config import Config
 
-from processes import PATIENCE, ROOT
+from processes import PATIENCE
 from hub import NODE
-from readme import block
+from readme import block, section
 from test_app_tokens import settled
 
-README = (ROOT / "README.md").read_text()
-SECTION = README.split("## Links that your application signs itself\n")[1].split("\n## ")[0]
+SECTION = section("docs/applications.md", "Links that your application signs itself")
 ISSUER, AUDIENCE = "https://portal.example.org", "https://hub.example.org"
 SHOW = {"python": "\nprint(token)\n", "js": "\nconsole.log(token);\n"}
 RUN = {"python": ("sample.py", [sys.executable]), "js": ("sample.mjs", [NODE / "node"])}
@@ -26,7 +25,7 @@ def sample(language):
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory):
-    """The folder of an app that has made its keys as the README says."""
+    """The folder of an app that has made its keys as the documents say."""
     folder = tmp_path_factory.mktemp("readme")
     commands = [text for text in re.findall(r"`(openssl [^`]*)`", SECTION.replace("\n", " "))]
     assert len(commands) == 2
@@ -37,7 +36,7 @@ def portal(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trusting(portal, hub, start_hublatch):
-    """A hublatch that knows the app as the README says."""
+    """A hublatch that knows the app as the documents say."""
     line = re.search(r"^jwt = \{ (.*) \}$", sample("toml"), re.M)[1]
     settings = dict(re.findall(r'(\w+) = "([^"]*)"', line))
     assert settings == {"issuer": ISSUER, "audience": AUDIENCE, "public_key_file": "portal.pub.pem"}

@@ -56,7 +56,7 @@ async fn pages(deployment: &Deployment) -> Option<Finding> {
         (true, true) => Some(Finding::ok(tried, "there are none, as hub.api_only says")),
         (true, false) => {
             let change = format!(
-                "write c.JupyterHub.hub_routespec = {:?} and the routes of the README, or leave hub.api_only out",
+                "write c.JupyterHub.hub_routespec = {:?} and the routes of docs/launch-and-api-only.md, or leave hub.api_only out",
                 deployment.path("hub/api/")
             );
             let happened = format!("{}: people can see them, although hub.api_only is true", answer.status);
