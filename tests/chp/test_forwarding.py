@@ -92,7 +92,7 @@ def test_a_chunked_answer_passes(routed):
 
 
 def test_an_answer_that_dies_is_no_clean_end(routed):
-    with pytest.raises((EOFError, ConnectionError)):
+    with pytest.raises(better(chp=(EOFError, OSError), ours=(EOFError, ConnectionError))):
         routed.public("GET", "/x?die")
 
 
