@@ -1,6 +1,10 @@
-//! Which addresses are one subscriber's: what is counted by peer is counted by these.
+//! Which addresses are one client's, and what one client has of what all share.
+
+mod shares;
 
 use std::net::{IpAddr, Ipv6Addr};
+
+pub use shares::{ClientShares, Share};
 
 /// What one subscriber has: an IPv4 address, or the 64 bits of an IPv6 network (RFC 6177).
 pub fn subscriber(address: IpAddr) -> IpAddr {

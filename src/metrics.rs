@@ -91,6 +91,8 @@ pub struct Metrics {
     pub upstream_reused: Counter,
     /// Requests that found no place for a connection to the hub.
     pub upstream_busy: Counter,
+    /// Requests refused because their client had its share, by the limit.
+    pub clients_limited: Family<ReasonLabel, Counter>,
     /// Downstream connections that are open.
     pub connections: Gauge,
     /// Downstream connections that were accepted.
@@ -184,6 +186,12 @@ impl Metrics {
         for reason in ["connect", "exchange", "interim", "busy", "timeout", "upgrade"] {
             _ = upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) });
         }
+        let clients_limited = Family::default();
+        let help = "Requests refused because one client had all that one may have, by the limit";
+        registry.register("clients_limited", help, clients_limited.clone());
+        for reason in ["upstream_connections_per_client", "tunnels_per_client", "held_bytes"] {
+            _ = clients_limited.get_or_create(&ReasonLabel { reason: Reason(reason) });
+        }
         let handshakes = Family::default();
         registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());
         let links_refused = Family::default();
@@ -201,6 +209,7 @@ impl Metrics {
             upstream_connections,
             upstream_reused,
             upstream_busy,
+            clients_limited,
             connections,
             connections_accepted,
             connections_refused,

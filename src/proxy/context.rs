@@ -1,5 +1,6 @@
 //! What all threads of the proxy share, put together from the configuration.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +10,26 @@ use hyper::{HeaderMap, Request};
 use tokio::sync::Semaphore;
 
 use super::embed::Embed;
+use super::error::ProxyError;
 use super::headers::{self, Forwarding, ForwardingMode, Origin};
 use super::identity::Identity;
 use super::login::single_flight::SingleFlight;
 use super::routing::Routing;
 use super::tunnel::registry::Tunnels;
 use super::upstream::Upstreams;
-use super::upstream::limit::ConnectionLimit;
-use crate::config::{Config, Login, WithoutToken};
+use super::upstream::limit::{ConnectionLimit, Purpose};
+use crate::body::BodyLimits;
+use crate::client_network::{ClientShares, Share};
+use crate::config::{Config, Limits, Login, WithoutToken};
 use crate::login::assertion::Signer;
 use crate::login::{self, LoginServices};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reason, ReasonLabel};
 use crate::pages::{Format, Pages};
 use crate::routes::Routes;
 use crate::shutdown::Shutdown;
+
+/// Of so many requests of one client at the hub, one may be there before its body has begun.
+const EARLY_OF: usize = 16;
 
 /// The proxy of one thread: what all threads share, and the thread's own connections to the hub.
 #[derive(Debug, Clone)]
@@ -64,6 +71,7 @@ pub struct Shared {
     /// The tokens that are being redeemed.
     pub(super) flights: SingleFlight,
     pub(super) connection_limit: ConnectionLimit,
+    pub(super) clients: Clients,
     /// Waiting pages that listen to the hub's progress.
     pub(super) watchers: Arc<Semaphore>,
     /// Questions to the Hub API that anybody can cause. Fewer than it takes, so that our own calls always find a place.
@@ -74,6 +82,18 @@ pub struct Shared {
     pub(super) routing: Option<Routing>,
     pub(super) routes: Option<Arc<Routes>>,
     pub(super) rules: Rules,
+}
+
+/// What each client has of what all share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Clients {
+    /// Requests that the hub is busy with.
+    requests: ClientShares,
+    tunnels: ClientShares,
+    /// Bytes of bodies that are held.
+    held: ClientShares,
+    /// Requests that the hub is asked for before their bodies have begun.
+    early: ClientShares,
 }
 
 /// What is made of one configuration, and goes with it.
@@ -102,9 +122,11 @@ pub struct Rules {
     pub(super) without_token: WithoutToken,
     /// The app's page, with `WithoutToken::Redirect`.
     pub(super) redirect_to: Option<url::Url>,
-    pub(super) body_stall: Duration,
+    pub(super) bodies: BodyLimits,
     pub(super) tunnel_idle: Duration,
     pub(super) tunnels_max: usize,
+    /// The limits per client, and how long is waited for them.
+    pub(super) limits: Limits,
     pub(super) login_hub_timeout: Duration,
     pub(super) access_log: bool,
     /// Links log people in; if not, hublatch is the hub's proxy and nothing else.
@@ -143,6 +165,7 @@ impl Shared {
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             flights: SingleFlight::default(),
             connection_limit: ConnectionLimit::default(),
+            clients: Clients::default(),
             watchers: Arc::new(Semaphore::new(config.limits.hub_api_calls)),
             askers: Semaphore::new(config.limits.hub_api_calls.div_ceil(4)),
             metrics,
@@ -164,9 +187,15 @@ impl Shared {
                 public_authority: HeaderValue::from_str(&public.authority)?,
                 without_token: config.login.without_token,
                 redirect_to: redirect_to(&config.login),
-                body_stall: config.limits.body_stall_timeout,
+                bodies: BodyLimits {
+                    stall: config.limits.body_stall_timeout,
+                    min_rate: config.limits.body_min_rate,
+                    held_timeout: config.limits.held_body_timeout,
+                    held_bytes: config.limits.held_bytes,
+                },
                 tunnel_idle: config.limits.tunnel_idle_timeout,
                 tunnels_max: config.limits.tunnels,
+                limits: config.limits.clone(),
                 login_hub_timeout: config.limits.login_hub_timeout,
                 access_log: config.log.access,
                 logs_in,
@@ -186,8 +215,39 @@ impl Shared {
             tunnels: self.tunnels.clone(),
             flights: self.flights.clone(),
             connection_limit: self.connection_limit.clone(),
+            clients: self.clients.clone(),
             ..new
         })
+    }
+
+    /// A slot of `client` for a request to the hub: to be taken when nothing more of it has to be waited for.
+    pub(super) async fn hub_share(&self, client: IpAddr, purpose: Purpose) -> Result<Share, ProxyError> {
+        let limits = &self.rules.limits;
+        let max = purpose.connections_per_client(limits);
+        let share = self.clients.requests.acquire(client, max, limits.upstream_connect_timeout).await;
+        share.ok_or_else(|| self.over_share("upstream_connections_per_client"))
+    }
+
+    /// A slot of `client` for a tunnel.
+    pub(super) fn tunnel_share(&self, client: IpAddr) -> Result<Share, ProxyError> {
+        let share = self.clients.tunnels.try_acquire(client, self.rules.limits.tunnels_per_client);
+        share.ok_or_else(|| self.over_share("tunnels_per_client"))
+    }
+
+    /// Counts what is held of a body of `client`; nothing yet.
+    pub(super) fn held_share(&self, client: IpAddr) -> Share {
+        self.clients.held.nothing(client)
+    }
+
+    /// A slot of `client` for a request that is sent before its body has begun; none: it has enough of these.
+    pub(super) fn early_share(&self, client: IpAddr) -> Option<Share> {
+        let max = self.rules.limits.upstream_connections_per_client.div_ceil(EARLY_OF);
+        self.clients.early.try_acquire(client, max)
+    }
+
+    fn over_share(&self, limit: &'static str) -> ProxyError {
+        self.metrics.clients_limited.get_or_create(&ReasonLabel { reason: Reason(limit) }).inc();
+        ProxyError::OverShare(limit)
     }
 
     /// What becomes of the headers of every answer of the hub.

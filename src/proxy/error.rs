@@ -24,6 +24,9 @@ pub enum ProxyError {
     /// Upstream: it switched to a protocol that was not asked for.
     #[error("the upstream switched protocols unasked")]
     UnaskedUpgrade,
+    /// Downstream: the client has all that one client may have.
+    #[error("the client has too much at once (limits.{0})")]
+    OverShare(&'static str),
     /// Upstream: the routing table has none for the request.
     #[error(transparent)]
     Unrouted(#[from] RouteError),
@@ -42,6 +45,7 @@ impl From<UpstreamError> for ProxyError {
     fn from(error: UpstreamError) -> Self {
         match error {
             UpstreamError::RequestStalled => Self::Body(CollectError::Stalled),
+            UpstreamError::RequestBroken(error) => Self::Body(CollectError::Broken(error.into())),
             UpstreamError::Connect { .. }
             | UpstreamError::Exchange(_)
             | UpstreamError::Interim(_)
@@ -58,6 +62,7 @@ impl ProxyError {
         match self {
             Self::Rejected(_) | Self::Body(_) => true,
             Self::Upstream(_)
+            | Self::OverShare(_)
             | Self::Unrouted(_)
             | Self::UnaskedUpgrade
             | Self::TooManyTunnels
@@ -77,7 +82,13 @@ impl ProxyError {
                 | UpstreamError::Interim(_)
                 | UpstreamError::Timeout,
             ) => Some(StatusCode::SERVICE_UNAVAILABLE),
-            Self::Upstream(UpstreamError::NoHub | UpstreamError::Busy | UpstreamError::RequestStalled)
+            Self::Upstream(
+                UpstreamError::NoHub
+                | UpstreamError::Busy
+                | UpstreamError::RequestStalled
+                | UpstreamError::RequestBroken(_),
+            )
+            | Self::OverShare(_)
             | Self::Unrouted(RouteError::BadEscape(_))
             | Self::Rejected(_)
             | Self::Body(_)
@@ -108,12 +119,17 @@ impl ProxyError {
                     message: "Nothing of the body of this request came for too long.",
                 }
             }
-            Self::Body(CollectError::Broken(_)) => Page::Rejected {
-                status: StatusCode::BAD_REQUEST,
-                code: "body_incomplete",
-                message: "The body of this request broke off.",
-            },
-            Self::TooManyTunnels | Self::Upstream(UpstreamError::Busy) => Page::Unavailable,
+            Self::Body(CollectError::Broken(_)) | Self::Upstream(UpstreamError::RequestBroken(_)) => {
+                Page::Rejected {
+                    status: StatusCode::BAD_REQUEST,
+                    code: "body_incomplete",
+                    message: "The body of this request broke off.",
+                }
+            }
+            Self::TooManyTunnels
+            | Self::OverShare(_)
+            | Self::Body(CollectError::NoRoom)
+            | Self::Upstream(UpstreamError::Busy) => Page::Unavailable,
             Self::Upstream(UpstreamError::NoHub) => Page::HubDown,
             Self::Unrouted(RouteError::NoRoute) => Page::NotFound,
             Self::Unrouted(RouteError::BadEscape(_)) => Page::Rejected {

@@ -1,12 +1,13 @@
 //! An ordinary request on its way to the hub, and one that asks for another protocol.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
@@ -15,8 +16,9 @@ use super::cookies;
 use super::error::ProxyError;
 use super::routing::Rewrite;
 use super::tunnel::copy::{self, Used};
+use super::upstream::limit::Purpose;
 use super::upstream::{Destination, ResponseBody, Upstream};
-use crate::body::{RequestBody, collect};
+use crate::body::{RequestBody, hold};
 use crate::last_activity::LastActivity;
 use crate::routes::Route;
 
@@ -30,7 +32,7 @@ impl Proxy {
         &self,
         context: RequestContext,
     ) -> Result<Response<ResponseBody>, ProxyError> {
-        let RequestContext { mut request, upgrade, has_cookies, .. } = context;
+        let RequestContext { mut request, origin, upgrade, has_cookies, .. } = context;
         if self.shared.rules.logs_in {
             if has_cookies {
                 cookies::strip_ours(request.headers_mut());
@@ -44,16 +46,11 @@ impl Proxy {
             Some(route) => (Some(route.last_activity.clone()), self.to_target(&mut request, route)?),
         };
         if upgrade.is_some() {
-            return Box::pin(self.upgrade(request, upgrade, &pool, used)).await;
+            return Box::pin(self.upgrade(request, origin.client, upgrade, &pool, used)).await;
         }
-        let stall = self.shared.rules.body_stall;
-        let request = if loses_framing(&request) {
-            // Boxed: it is rare, and must not make the state of every request larger.
-            Box::pin(held(request, stall)).await?
-        } else {
-            streamed(request, stall, used.clone())
-        };
-        let mut response = pool.send(request, used).await?;
+        let request = self.with_body(request, origin.client, used.clone()).await?;
+        let share = self.shared.hub_share(origin.client, Purpose::Request).await?;
+        let mut response = pool.send(request, Some(share), used).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::UnaskedUpgrade);
         }
@@ -81,6 +78,7 @@ impl Proxy {
     async fn upgrade(
         &self,
         mut request: Box<Request<Incoming>>,
+        client: IpAddr,
         asked: Option<HeaderValue>,
         pool: &Arc<Upstream>,
         used: Option<LastActivity>,
@@ -89,20 +87,17 @@ impl Proxy {
         if shared.tunnels.open() >= shared.rules.tunnels_max {
             return Err(ProxyError::TooManyTunnels);
         }
+        let tunnel_share = shared.tunnel_share(client)?;
         // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
         let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
         let downstream = hyper::upgrade::on(&mut *request);
-        let stall = shared.rules.body_stall;
-        let mut request = if loses_framing(&request) {
-            held(request, stall).await?
-        } else {
-            streamed(request, stall, None)
-        };
+        let mut request = self.with_body(request, client, None).await?;
         if let Some(asked) = &asked {
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(UPGRADE, asked.clone());
         }
-        let mut response = pool.send_upgrade(request, used.clone()).await?;
+        let share = shared.hub_share(client, Purpose::Request).await?;
+        let mut response = pool.send_upgrade(request, Some(share), used.clone()).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.shared.finish(response.headers_mut());
             return Ok(response);
@@ -120,7 +115,7 @@ impl Proxy {
         let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
         let used = used.map(|used| Used::by(used, shared.routing.as_ref().map(|routing| routing.activity)));
         self.shared.shutdown.spawn(async move {
-            let _counted = counted;
+            let _counted = (counted, tunnel_share);
             // Boxed: the halves of the handshake are large, and the tunnel outlives them.
             let joined = Box::pin(async { tokio::try_join!(downstream, upstream) }).await;
             let ended = match joined {
@@ -135,6 +130,49 @@ impl Proxy {
             }
         });
         Ok(response)
+    }
+
+    /// The request as it goes upstream: with the beginning of its body, or all of it where its framing could be lost.
+    async fn with_body(
+        &self,
+        request: Box<Request<Incoming>>,
+        client: IpAddr,
+        used: Option<LastActivity>,
+    ) -> Result<Box<Request<RequestBody>>, ProxyError> {
+        let (mut parts, incoming) = (*request).into_parts();
+        parts.version = Version::HTTP_11;
+        let body = if incoming.is_end_stream() {
+            RequestBody::Empty
+        } else {
+            // Boxed: it is rare, and must not make the state of every request larger.
+            Box::pin(self.body(&mut parts, incoming, client, used)).await?
+        };
+        Ok(Box::new(Request::from_parts(parts, body)))
+    }
+
+    async fn body(
+        &self,
+        parts: &mut Parts,
+        incoming: Incoming,
+        client: IpAddr,
+        used: Option<LastActivity>,
+    ) -> Result<RequestBody, ProxyError> {
+        let (limits, mut held) = (&self.shared.rules.bodies, self.shared.held_share(client));
+        if loses_framing(parts) {
+            let whole = hold(incoming, UNFRAMED_BODY_BYTES_MAX, limits, &mut held).await?;
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+            return Ok(RequestBody::Whole(whole, Some(held)));
+        }
+        if !parts.headers.contains_key(CONTENT_LENGTH) {
+            // Said in so many words, because hyper sends no body with a GET otherwise.
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        // RFC 9110 § 10.1.1: the client waits for the hub's word before it sends the body.
+        let early = parts.headers.contains_key(EXPECT).then(|| self.shared.early_share(client)).flatten();
+        match early {
+            Some(early) => Ok(RequestBody::streamed_early(incoming, limits, early, used)),
+            None => Ok(RequestBody::streamed(incoming, limits, held, used).await?),
+        }
     }
 
     /// Cuts the login parameter, in any spelling, out of the query.
@@ -153,41 +191,9 @@ fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
     Ok(Uri::from(PathAndQuery::try_from(target)?))
 }
 
-/// Whether it has a body whose framing could be lost on the way.
-fn loses_framing(request: &Request<Incoming>) -> bool {
-    matches!(*request.method(), Method::DELETE | Method::OPTIONS)
-        && !request.body().is_end_stream()
-        && !request.headers().contains_key(CONTENT_LENGTH)
-}
-
-/// The request as it goes upstream, with its body held whole.
-async fn held(
-    request: Box<Request<Incoming>>,
-    stall: Duration,
-) -> Result<Box<Request<RequestBody>>, ProxyError> {
-    let (mut parts, incoming) = (*request).into_parts();
-    let whole = collect(incoming, UNFRAMED_BODY_BYTES_MAX, stall).await?;
-    parts.version = Version::HTTP_11;
-    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
-    Ok(Box::new(Request::from_parts(parts, RequestBody::Whole(whole))))
-}
-
-/// The request as it goes upstream, with its body streamed.
-fn streamed(
-    request: Box<Request<Incoming>>,
-    stall: Duration,
-    used: Option<LastActivity>,
-) -> Box<Request<RequestBody>> {
-    let (mut parts, incoming) = (*request).into_parts();
-    parts.version = Version::HTTP_11;
-    if incoming.is_end_stream() {
-        return Box::new(Request::from_parts(parts, RequestBody::Empty));
-    }
-    if !parts.headers.contains_key(CONTENT_LENGTH) {
-        // Said in so many words, because hyper sends no body with a GET otherwise.
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    Box::new(Request::from_parts(parts, RequestBody::streamed(incoming, stall, used)))
+/// Whether the framing of a request's body could be lost on the way.
+fn loses_framing(parts: &Parts) -> bool {
+    matches!(parts.method, Method::DELETE | Method::OPTIONS) && !parts.headers.contains_key(CONTENT_LENGTH)
 }
 
 /// The headers of a request of our own that stands for `headers`' one.

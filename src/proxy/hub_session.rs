@@ -1,6 +1,7 @@
 //! Who a browser is at the hub, and how its session there is ended: asked with its own cookies, over the connection
 //! that will carry the login.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hyper::header::{ACCEPT, COOKIE, HOST, HeaderValue, USER_AGENT};
@@ -8,6 +9,7 @@ use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::context::{Proxy, Rules};
+use super::upstream::limit::Purpose;
 use super::upstream::{PooledConnection, UpstreamError};
 use crate::body::{CollectError, RequestBody, collect};
 
@@ -72,15 +74,25 @@ pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<PooledC
 }
 
 /// Asks the hub who the browser with these `headers` is. `None`: the hub does not answer, and nothing may be consumed.
-pub async fn identify(proxy: &Proxy, headers: &HeaderMap) -> Option<(PooledConnection, Option<String>)> {
+pub async fn identify(
+    proxy: &Proxy,
+    client: IpAddr,
+    headers: &HeaderMap,
+) -> Option<(PooledConnection, Option<String>)> {
     let session = HubSession::new(&proxy.shared.rules, headers);
+    let share = proxy.shared.hub_share(client, Purpose::Login).await;
+    let share = share.inspect_err(|error| tracing::debug!(%error, %client, "login: ask the hub")).ok()?;
     let identified = match session.identify(proxy, Checkout::Pooled).await {
         // One more try. Boxed: it is rare, and must not make the state of every login larger.
         Err((error, true)) => Box::pin(session.identify(proxy, Checkout::New)).await.map_err(|_| error),
         Err((error, false)) => Err(error),
         Ok(identified) => Ok(identified),
     };
-    identified.inspect_err(|error| tracing::warn!(%error, "login: ask the hub who the browser is")).ok()
+    let identified =
+        identified.inspect_err(|error| tracing::warn!(%error, "login: ask the hub who the browser is"));
+    let (mut connection, name) = identified.ok()?;
+    connection.share = Some(share);
+    Some((connection, name))
 }
 
 /// Asks the hub on behalf of one browser.

@@ -5,6 +5,7 @@
 //! hub's to say, on each request: the browser's session there must be that of the ticket's user. How the server stands
 //! is the hub's to say too. So nothing is kept here, and any replica answers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -60,7 +61,7 @@ pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> Answer {
     let Some(ticket) = ticket.filter(|_| fits) else { return Ok(page(proxy, &Page::NotWaiting, format)) };
     // Before the hub is asked who this is: a session that ends meanwhile takes its events with it.
     let registered = events.then(|| proxy.shared.tunnels.register(cookies::session_ids(headers)));
-    if let Some(refusal) = wrong_user(proxy, headers, &ticket, format).await {
+    if let Some(refusal) = wrong_user(proxy, context.origin.client, headers, &ticket, format).await {
         return Ok(refusal);
     }
     let pending = SpawnPending { proxy, ticket, path: own_path, format };
@@ -83,11 +84,12 @@ pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> Answer {
 /// The response to a browser whom the hub does not know as the ticket's user.
 async fn wrong_user(
     proxy: &Proxy,
+    client: IpAddr,
     headers: &HeaderMap,
     ticket: &Ticket,
     format: Format,
 ) -> Option<Response<ResponseBody>> {
-    match hub_session::identify(proxy, &own_headers(headers.clone())).await {
+    match hub_session::identify(proxy, client, &own_headers(headers.clone())).await {
         None => Some(page(proxy, &Page::BadGateway, format)),
         Some((_, None)) => Some(page(proxy, &Page::NoToken, format)),
         Some((connection, Some(name))) => {

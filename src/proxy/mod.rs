@@ -34,6 +34,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Request, Response};
 
+use crate::body::CollectError;
 use crate::config::Config;
 use crate::hub::HubProbe;
 use crate::metrics::{Reason, ReasonLabel};
@@ -261,8 +262,12 @@ impl Proxy {
     }
 
     fn tell(&self, error: &ProxyError, path: &str) {
+        if let ProxyError::Body(CollectError::NoRoom) = error {
+            let limit = ReasonLabel { reason: Reason("held_bytes") };
+            self.shared.metrics.clients_limited.get_or_create(&limit).inc();
+        }
         match error {
-            ProxyError::Rejected(_) | ProxyError::Body(_) => {
+            ProxyError::Rejected(_) | ProxyError::Body(_) | ProxyError::OverShare(_) => {
                 tracing::debug!(%error, path, "request rejected");
             }
             ProxyError::Upstream(upstream) => self.tell_upstream(error, upstream.reason(), path),

@@ -151,7 +151,7 @@ async fn fetch(
         let mut request = Request::new(RequestBody::Empty);
         *request.uri_mut() = uri;
         request.headers_mut().insert(HOST, HeaderValue::from_str(target.authority()).ok()?);
-        let sent = proxy.upstream.pool(target).send(Box::new(request), None).await;
+        let sent = proxy.upstream.pool(target).send(Box::new(request), None, None).await;
         let response = sent.inspect_err(|error| tracing::warn!(%error, "ask the error target")).ok()?;
         let of_hub = proxy.upstream.hub_base();
         if response.status() == StatusCode::NOT_FOUND

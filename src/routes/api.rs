@@ -120,7 +120,7 @@ impl RoutesApi {
                 Err(CollectError::TooLarge { .. }) => {
                     text(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 1 MiB")
                 }
-                Err(CollectError::Stalled | CollectError::Broken(_)) => {
+                Err(CollectError::Stalled | CollectError::Broken(_) | CollectError::NoRoom) => {
                     text(StatusCode::BAD_REQUEST, "The body did not come to its end")
                 }
             },

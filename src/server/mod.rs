@@ -10,7 +10,6 @@ mod in_flight_body;
 pub mod inherited;
 pub mod io;
 pub mod listener;
-mod peers;
 mod preamble;
 pub mod proxy_protocol;
 pub mod redirect;
@@ -28,6 +27,7 @@ use hyper::header::HeaderValue;
 use hyper::{Request, Response};
 use ipnet::IpNet;
 
+use crate::client_network::ClientShares;
 use crate::config::Limits;
 use crate::metrics::{Counted, HandshakeLabels, Metrics, Reason, ReasonLabel};
 use crate::shutdown::Shutdown;
@@ -37,7 +37,6 @@ use fd_budget::{AcceptPauses, Cause, FdBudget};
 use io::http1_io::ActiveRequests;
 use io::stream::Stream;
 use listener::Listener;
-use peers::Peers;
 
 pub use http1::DownstreamIo;
 
@@ -85,7 +84,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     open: Arc<AtomicUsize>,
-    peers: Peers,
+    peers: ClientShares,
     descriptors: FdBudget,
     pauses: AcceptPauses,
 }
@@ -113,7 +112,7 @@ impl Server {
             metrics,
             shutdown,
             open: Arc::default(),
-            peers: Peers::default(),
+            peers: ClientShares::default(),
             descriptors,
         }
     }

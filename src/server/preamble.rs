@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::io::stream::Stream;
-use super::{ConnectionInfo, FIRST_REQUEST, Server, Service, Settings, http1, http2, peers, proxy_protocol};
+use super::{ConnectionInfo, FIRST_REQUEST, Server, Service, Settings, http1, http2, proxy_protocol};
+use crate::client_network::Share;
 
 impl Settings {
     /// Serves one connection to its end.
@@ -89,11 +90,11 @@ impl Settings {
     }
 
     /// Counts the connection against its peer's limit; an error if the peer has too many.
-    fn admit(&self, peer: IpAddr, server: &Server) -> io::Result<Option<peers::Counted>> {
+    fn admit(&self, peer: IpAddr, server: &Server) -> io::Result<Option<Share>> {
         if holds(&self.trusted, peer) {
             return Ok(None);
         }
-        let permit = server.peers.count(peer, self.limits.connections_per_peer);
+        let permit = server.peers.try_acquire(peer, self.limits.connections_per_peer);
         if permit.is_none() {
             server.refuse("peer_limit");
             return Err(io::Error::other("the peer has too many connections"));
@@ -108,7 +109,7 @@ struct Preamble {
     /// The client's address.
     peer: IpAddr,
     /// Counts it against its peer's limit; none: the peer has no limit.
-    permit: Option<peers::Counted>,
+    permit: Option<Share>,
 }
 
 fn holds(networks: &[IpNet], peer: IpAddr) -> bool {

@@ -16,6 +16,7 @@ mod drain;
 mod embed;
 mod event_streams;
 mod exchange_url;
+mod fan_out;
 mod faults;
 mod floors;
 mod forwarding;

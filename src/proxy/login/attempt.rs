@@ -193,7 +193,9 @@ impl Attempt {
     }
 
     async fn identify(&mut self) {
-        let identified = Box::pin(hub_session::identify(&self.proxy, &self.request.headers)).await;
+        let identified =
+            Box::pin(hub_session::identify(&self.proxy, self.request.origin.client, &self.request.headers))
+                .await;
         self.facts.visitor = Some(match identified {
             None => VisitorFact::HubDown,
             Some((connection, name)) => {

@@ -32,10 +32,11 @@ pub(super) async fn handle(
     proxy: &Proxy,
     context: RequestContext,
 ) -> Result<Response<ResponseBody>, ProxyError> {
+    let client = context.origin.client;
     match parse(proxy, context).await? {
         Parsed::Login(request) => log_in(proxy, *request).await,
         Parsed::ForeignForm(form) => execute::continue_by_get(proxy, &form),
-        Parsed::HubForm(request) => without_token::forward_form(proxy, request).await,
+        Parsed::HubForm(request) => without_token::forward_form(proxy, client, request).await,
         Parsed::WithoutToken(context, next) => without_token::handle(proxy, context, next.as_deref()).await,
         Parsed::Preview => Ok(respond::bare(StatusCode::OK)),
         Parsed::Other(context) => proxy.forward(context).await,

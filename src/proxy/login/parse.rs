@@ -10,7 +10,8 @@ use hyper::{HeaderMap, Method, Request};
 use super::single_flight::RequestFingerprint;
 use super::{browser_checks, state_cookie};
 use crate::audit::Client;
-use crate::body::{RequestBody, collect};
+use crate::body::{RequestBody, hold};
+use crate::client_network::Share;
 use crate::login::login_token::LoginToken;
 use crate::login::next::form_decode;
 use crate::login::parameter::Parameter;
@@ -175,12 +176,13 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
 async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyError> {
     let accept = AcceptHeaders::of(context.request.headers());
     let (has_upgrade, origin) = (context.has_upgrade, context.origin);
+    let mut held = proxy.shared.held_share(origin.client);
     let (parts, incoming): (_, Incoming) = (*context.request).into_parts();
-    let body = collect(incoming, FORM_BYTES_MAX, proxy.shared.rules.body_stall).await?;
+    let body = hold(incoming, FORM_BYTES_MAX, &proxy.shared.rules.bodies, &mut held).await?;
     let parameter = &proxy.shared.token_rules.parameter;
     let text = String::from_utf8_lossy(&body);
     let form = LoginQuery::parse(&text, parameter).map_err(|_| Rejection::LoginQuery)?;
-    let Some(token) = form.token else { return Ok(Parsed::HubForm(whole(parts, body.clone()))) };
+    let Some(token) = form.token else { return Ok(Parsed::HubForm(whole(parts, body.clone(), held))) };
     // The form becomes a query. What a browser encodes may not stand raw in it: it would end or break the query.
     if !body.iter().all(|byte| byte.is_ascii_graphic() && !br#"#<>"\"#.contains(byte)) {
         return Err(Rejection::LoginForm.into());
@@ -214,9 +216,9 @@ async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyErr
 }
 
 /// The request with the body that was read of it.
-fn whole(parts: request::Parts, body: bytes::Bytes) -> Request<RequestBody> {
+fn whole(parts: request::Parts, body: bytes::Bytes, held: Share) -> Request<RequestBody> {
     let length = HeaderValue::from(body.len());
-    let mut request = Request::from_parts(parts, RequestBody::Whole(body));
+    let mut request = Request::from_parts(parts, RequestBody::Whole(body, Some(held)));
     request.headers_mut().remove(TRANSFER_ENCODING);
     request.headers_mut().insert(CONTENT_LENGTH, length);
     request

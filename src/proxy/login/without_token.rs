@@ -1,5 +1,7 @@
 //! The login path without a token: the hub's own login, a page of ours, or the way to the app.
 
+use std::net::IpAddr;
+
 use hyper::header::HeaderMap;
 use hyper::{Request, Response, StatusCode};
 
@@ -12,6 +14,7 @@ use crate::pages::Page;
 use crate::proxy::context::{Proxy, RequestContext};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::ResponseBody;
+use crate::proxy::upstream::limit::Purpose;
 use crate::proxy::{cookies, hub_session, respond};
 use crate::token::Username;
 
@@ -61,7 +64,7 @@ pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>) 
     let headers = context.request.headers();
     let (visitor, home) = match rule {
         WithoutToken::Forward => (None, None),
-        WithoutToken::Page | WithoutToken::Redirect => identify(proxy, headers).await,
+        WithoutToken::Page | WithoutToken::Redirect => identify(proxy, context.origin.client, headers).await,
     };
     let navigates = browser_checks::is_navigation(proxy, headers) && !browser_checks::is_prefetch(headers);
     match (decide(rule, visitor, navigates, next.is_some()), home, &proxy.shared.rules.redirect_to) {
@@ -80,8 +83,8 @@ pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>) 
     }
 }
 
-async fn identify(proxy: &Proxy, headers: &HeaderMap) -> (Option<Visitor>, Option<String>) {
-    match hub_session::identify(proxy, &own_headers(headers.clone())).await {
+async fn identify(proxy: &Proxy, client: IpAddr, headers: &HeaderMap) -> (Option<Visitor>, Option<String>) {
+    match hub_session::identify(proxy, client, &own_headers(headers.clone())).await {
         None => (Some(Visitor::HubDown), None),
         Some((_, None)) => (Some(Visitor::Nobody), None),
         Some((connection, Some(name))) => {
@@ -93,11 +96,12 @@ async fn identify(proxy: &Proxy, headers: &HeaderMap) -> (Option<Visitor>, Optio
 }
 
 /// Passes the hub's own login form on; its body has been read.
-pub async fn forward_form(proxy: &Proxy, mut request: Request<RequestBody>) -> Answer {
+pub async fn forward_form(proxy: &Proxy, client: IpAddr, mut request: Request<RequestBody>) -> Answer {
     cookies::strip_ours(request.headers_mut());
     proxy.strip_query(&mut request)?;
     *request.version_mut() = hyper::Version::HTTP_11;
-    let mut response = proxy.upstream.send(Box::new(request)).await?;
+    let share = proxy.shared.hub_share(client, Purpose::Login).await?;
+    let mut response = proxy.upstream.send(Box::new(request), share).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnaskedUpgrade);
     }

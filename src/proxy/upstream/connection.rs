@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::waker_filter::{WakeFilter, WakeFilterGuard};
 use super::{ResponseBody, Upstream, UpstreamError};
 use crate::body::{Progress, RequestBody};
+use crate::client_network::Share;
 use crate::deadline::Deadline;
 use crate::last_activity::LastActivity;
 use crate::proxy::upstream::interim::Awaited;
@@ -57,6 +58,8 @@ pub struct PooledConnection {
     /// When it was taken, until its first exchange has begun.
     taken: Option<Instant>,
     after: KeepAlive,
+    /// Its client's share of the connections, until its exchange is over.
+    pub(in crate::proxy) share: Option<Share>,
     /// What is used with each answer that is a success.
     used: Option<LastActivity>,
 }
@@ -98,6 +101,7 @@ impl PooledConnection {
             age: ConnectionAge::New,
             taken: None,
             after: KeepAlive::Pool,
+            share: None,
             used: None,
         }
     }
@@ -109,7 +113,8 @@ impl PooledConnection {
         now: Instant,
         age: ConnectionAge,
     ) -> Self {
-        Self { connection, pool, age, taken: Some(now), after: KeepAlive::Pool, used: None }
+        let after = KeepAlive::Pool;
+        Self { connection, pool, age, taken: Some(now), after, share: None, used: None }
     }
 
     /// What it was before.
@@ -160,7 +165,7 @@ impl PooledConnection {
         let Connection { sender, awaited, deadline, sending, .. } = &mut *self.connection;
         *sending = match request.body() {
             RequestBody::Streamed(body) => Some(body.progress().clone()),
-            RequestBody::Empty | RequestBody::Whole(_) => None,
+            RequestBody::Empty | RequestBody::Whole(..) => None,
         };
         if sender.ready().await.is_err() {
             return Err(SendError::Unsent(request));

@@ -7,59 +7,109 @@ use tokio::sync::Notify;
 
 use crate::config::Limits;
 
-/// The connections to the hub, by how many are taken: how many there may be is the configuration's to say.
+/// Of so many connections, one is for logins alone.
+const RESERVED_OF: usize = 20;
+/// Logins have so much more, in parts of what other requests have: connections per client, and those who may wait.
+const LOGIN_EXTRA_OF: usize = 5;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A login, and the questions that it puts to the hub: somebody else's requests must not keep it out.
+    Login,
+    /// Any other request.
+    Request,
+}
+
+impl Purpose {
+    /// The most connections for this purpose and lower ones, in all.
+    fn connections(self, limits: &Limits) -> usize {
+        let all = limits.upstream_connections;
+        match self {
+            Self::Login => all,
+            Self::Request => all - all / RESERVED_OF,
+        }
+    }
+
+    /// The most requests that may wait.
+    fn queue(self, limits: &Limits) -> usize {
+        self.with_extra(limits.upstream_queue)
+    }
+
+    /// The most requests of one client that the hub may be busy with.
+    pub fn connections_per_client(self, limits: &Limits) -> usize {
+        self.with_extra(limits.upstream_connections_per_client)
+    }
+
+    fn with_extra(self, of_requests: usize) -> usize {
+        match self {
+            Self::Login => of_requests.saturating_add(of_requests.div_ceil(LOGIN_EXTRA_OF)),
+            Self::Request => of_requests,
+        }
+    }
+}
+
+/// The connections to the hub, by how many are in use: how many there may be is the configuration's to say.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionLimit(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    taken: AtomicUsize,
+    used: AtomicUsize,
     waiting: AtomicUsize,
-    freed: Notify,
+    freed_for_logins: Notify,
+    freed_for_requests: Notify,
 }
 
-/// A place, until it is dropped.
+/// Counts one connection until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Counts>);
+pub struct Permit(Arc<Counts>);
 
 /// One of those who wait, until it is dropped.
 struct Waiting<'a>(&'a Counts);
 
 impl ConnectionLimit {
-    /// A place, waited for as long as connecting may take; none if there is none in time, or too many wait already.
-    pub async fn take(&self, limits: &Limits) -> Option<Place> {
-        if let Some(place) = self.free(limits) {
-            return Some(place);
+    /// A permit, waited for as long as connecting may take; none if there is none in time, or too many wait already.
+    pub async fn acquire(&self, purpose: Purpose, limits: &Limits) -> Option<Permit> {
+        if let Some(permit) = self.try_acquire(purpose, limits) {
+            return Some(permit);
         }
         let waiting = Waiting(&self.0);
-        if self.0.waiting.fetch_add(1, Ordering::Relaxed) >= limits.upstream_queue {
+        if self.0.waiting.fetch_add(1, Ordering::Relaxed) >= purpose.queue(limits) {
             return None;
         }
+        let notify = match purpose {
+            Purpose::Login => &self.0.freed_for_logins,
+            Purpose::Request => &self.0.freed_for_requests,
+        };
         let freed = async {
             loop {
-                let freed = self.0.freed.notified();
-                if let Some(place) = self.free(limits) {
-                    return place;
+                let freed = notify.notified();
+                if let Some(permit) = self.try_acquire(purpose, limits) {
+                    return permit;
                 }
                 freed.await;
             }
         };
-        let place = tokio::time::timeout(limits.upstream_connect_timeout, freed).await.ok();
+        let permit = tokio::time::timeout(limits.upstream_connect_timeout, freed).await.ok();
         drop(waiting);
-        place
+        permit
     }
 
-    fn free(&self, limits: &Limits) -> Option<Place> {
-        let room = |taken| (taken < limits.upstream_connections).then_some(taken + 1);
-        let taken = self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
-        taken.is_ok().then(|| Place(Arc::clone(&self.0)))
+    fn try_acquire(&self, purpose: Purpose, limits: &Limits) -> Option<Permit> {
+        let max = purpose.connections(limits);
+        let one_more = |used| (used < max).then_some(used + 1);
+        let used = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        used.is_ok().then(|| Permit(Arc::clone(&self.0)))
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.freed.notify_one();
+        self.0.used.fetch_sub(1, Ordering::Relaxed);
+        // Whichever of the two cannot use it goes on waiting.
+        self.0.freed_for_logins.notify_one();
+        self.0.freed_for_requests.notify_one();
     }
 }
 

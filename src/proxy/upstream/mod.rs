@@ -23,8 +23,9 @@ use rustix::io::Errno;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::upstream::limit::ConnectionLimit;
+use super::upstream::limit::{ConnectionLimit, Purpose};
 use crate::body::{BodyError, RequestBody};
+use crate::client_network::Share;
 use crate::config::{Limits, Upstream as Address};
 use crate::last_activity::{LastActivity, now_millis};
 use crate::metrics::Metrics;
@@ -66,6 +67,9 @@ pub enum UpstreamError {
     /// The client stopped sending the body of its request.
     #[error("nothing of the request's body came for too long")]
     RequestStalled,
+    /// The body of the request broke off, or was no body.
+    #[error("the request's body: {0}")]
+    RequestBroken(#[source] hyper::Error),
     /// All connections that there may be are in use, and stay so.
     #[error("no connection to the upstream became free")]
     Busy,
@@ -84,7 +88,7 @@ impl UpstreamError {
             Self::Connect { .. } => "connect",
             Self::Exchange(_) => "exchange",
             Self::Interim(_) => "interim",
-            Self::RequestStalled => "request",
+            Self::RequestStalled | Self::RequestBroken(_) => "request",
             Self::Busy => "busy",
             Self::Timeout => "timeout",
             Self::NoHub => "no_hub",
@@ -100,7 +104,8 @@ impl From<hyper::Error> for UpstreamError {
         match of_body {
             Some(BodyError::Stalled) => Self::RequestStalled,
             None if of_read.is_some_and(TooManyInterim::is_cause_of) => Self::Interim(error),
-            Some(BodyError::Broken(_)) | None => Self::Exchange(error),
+            Some(BodyError::Broken(_)) => Self::RequestBroken(error),
+            None => Self::Exchange(error),
         }
     }
 }
@@ -170,12 +175,16 @@ impl Upstream {
         }
     }
 
-    /// An unused connection, or else a new one.
+    /// An unused connection, or else a new one, for a login.
     pub async fn lease(self: &Arc<Self>) -> Result<PooledConnection, UpstreamError> {
+        self.checkout(Purpose::Login).await
+    }
+
+    async fn checkout(self: &Arc<Self>, purpose: Purpose) -> Result<PooledConnection, UpstreamError> {
         match self.take_idle() {
             Some(lease) => Ok(lease),
             // Boxed: it is rare, and must not make the state of every request larger.
-            None => Box::pin(self.connect()).await,
+            None => Box::pin(self.open(purpose)).await,
         }
     }
 
@@ -187,9 +196,10 @@ impl Upstream {
     pub fn send(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
+        share: Option<Share>,
         used: Option<LastActivity>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> {
-        self.exchange(request, KeepAlive::Pool, used)
+        self.exchange(request, share, KeepAlive::Pool, used)
     }
 
     /// Sends `request`, which asks for another protocol, as [`Self::send`] does; but whatever the answer is, its
@@ -198,18 +208,21 @@ impl Upstream {
     pub fn send_upgrade(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
+        share: Option<Share>,
         used: Option<LastActivity>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, UpstreamError>> {
-        self.exchange(request, KeepAlive::Close, used)
+        self.exchange(request, share, KeepAlive::Close, used)
     }
 
     async fn exchange(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,
+        share: Option<Share>,
         after: KeepAlive,
         used: Option<LastActivity>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.checkout(Purpose::Request).await?;
+        lease.share = share;
         lease.then(after, used.clone());
         let spare = (lease.age() == ConnectionAge::Stale && is_repeatable(&request))
             .then(|| Box::new(copy(&request)));
@@ -221,7 +234,9 @@ impl Upstream {
                 _ => return Err(error),
             },
         };
-        let mut lease = Box::pin(self.connect()).await?;
+        let share = lease.share.take();
+        let mut lease = Box::pin(self.open(Purpose::Request)).await?;
+        lease.share = share;
         lease.then(after, used);
         match Box::pin(lease.attempt(again)).await {
             Ok(answer) => Ok(lease.release_with(answer)),
@@ -239,8 +254,12 @@ impl Upstream {
         Some(PooledConnection::again(connection, Arc::clone(self), now, age))
     }
 
-    /// A new connection.
+    /// A new connection, for a login.
     pub async fn connect(self: &Arc<Self>) -> Result<PooledConnection, UpstreamError> {
+        self.open(Purpose::Login).await
+    }
+
+    async fn open(self: &Arc<Self>, purpose: Purpose) -> Result<PooledConnection, UpstreamError> {
         let of_target = match &self.dial.health {
             None => None,
             Some(target) if target.refused_until.load(Ordering::Relaxed) > now_millis() => {
@@ -254,7 +273,7 @@ impl Upstream {
                 }
             },
         };
-        let Some(place) = self.connection_limit.take(&self.limits).await else {
+        let Some(permit) = self.connection_limit.acquire(purpose, &self.limits).await else {
             self.metrics.upstream_busy.inc();
             return Err(UpstreamError::Busy);
         };
@@ -285,7 +304,7 @@ impl Upstream {
         let attended = Arc::clone(&bell).attend(connection.with_upgrades());
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
-            let _places = (place, of_target);
+            let _permits = (permit, of_target);
             if let Err(error) = attended.await {
                 tracing::debug!(%error, "upstream connection");
             }

@@ -10,6 +10,7 @@ use hyper::{HeaderMap, Request, Response};
 use super::limit::ConnectionLimit;
 use super::{Dial, PooledConnection, ResponseBody, Security, Upstream, UpstreamError};
 use crate::body::RequestBody;
+use crate::client_network::Share;
 use crate::config::{Config, Limits};
 use crate::metrics::Metrics;
 use crate::routes::{Kind, Route, Routes, Scheme, Table, Target};
@@ -85,8 +86,9 @@ impl HubRoute {
     pub async fn send(
         self,
         request: Box<Request<RequestBody>>,
+        share: Share,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
-        self.0.send(request, None).await
+        self.0.send(request, Some(share), None).await
     }
 }
 
@@ -207,8 +209,9 @@ impl Upstreams {
     pub async fn send(
         &self,
         request: Box<Request<RequestBody>>,
+        share: Share,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
-        self.hub()?.send(request).await
+        self.hub()?.send(request, share).await
     }
 
     /// This thread's connections to `target`.

@@ -80,6 +80,7 @@ fn interim_answers_of_the_hub_do_not_disturb_the_final_one_over_http2() {
 fn an_answer_to_an_unfinished_upload_comes_at_once_over_http2() {
     let hub = FakeHub::start();
     hub.on("/x", |exchange| {
+        exchange.wire.take(64 * 1024);
         exchange.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\ntoo");
         Then::Close
     });
@@ -88,8 +89,8 @@ fn an_answer_to_an_unfinished_upload_comes_at_once_over_http2() {
     let status = http2.run(async |sender| {
         let mut sender = sender.ready().await.unwrap();
         let (response, mut stream) =
-            sender.send_request(request("POST", "/x", &[("content-length", "1000")]), false).unwrap();
-        stream.send_data("begun".into(), false).unwrap();
+            sender.send_request(request("POST", "/x", &[("content-length", "100000")]), false).unwrap();
+        stream.send_data(vec![b'x'; 64 * 1024].into(), false).unwrap();
         // The rest is never sent.
         let status = response.await.unwrap().status().as_u16();
         drop(stream);

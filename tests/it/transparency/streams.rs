@@ -1,8 +1,21 @@
 //! Bodies that take their time: events one by one, uploads that the hub answers early, `Expect: 100-continue`.
 
-use crate::support::message::latin1;
+use crate::support::message::{Length, latin1};
 use crate::support::requests::{chunk, get, request};
-use crate::support::{FakeHub, Gate, TestProxy, Then};
+use crate::support::{Exchange, FakeHub, Gate, TestProxy, Then};
+
+/// So much of a body that the hub is asked.
+fn beginning() -> Vec<u8> {
+    vec![b'x'; 64 * 1024]
+}
+
+/// Reads the beginning of the body, and no more.
+fn take_beginning(exchange: &mut Exchange<'_>) {
+    match exchange.length {
+        Length::Chunked => drop(exchange.wire.chunk()),
+        Length::Sized(_) | Length::UntilEnd => drop(exchange.wire.take(beginning().len())),
+    }
+}
 
 #[test]
 fn events_arrive_one_by_one_while_the_stream_is_open() {
@@ -34,15 +47,17 @@ fn events_arrive_one_by_one_while_the_stream_is_open() {
 }
 
 #[test]
-fn an_upload_arrives_piece_by_piece_while_it_is_sent() {
+fn an_upload_arrives_piece_by_piece_once_it_has_begun() {
     let hub = FakeHub::start();
     let proxy = TestProxy::start(&hub);
     let arrived = [Gate::new(), Gate::new(), Gate::new()];
+    let piece =
+        |number: usize| if number == 0 { beginning() } else { format!("piece {number}").into_bytes() };
     let tell = arrived.clone();
     hub.on("/upload", move |exchange| {
         exchange.read = true;
         for (number, gate) in tell.iter().enumerate() {
-            assert_eq!(exchange.wire.chunk().expect("a piece"), format!("piece {number}").into_bytes());
+            assert_eq!(exchange.wire.chunk().expect("a piece"), piece(number));
             gate.open();
         }
         assert_eq!(exchange.wire.chunk().expect("the end"), b"");
@@ -51,7 +66,7 @@ fn an_upload_arrives_piece_by_piece_while_it_is_sent() {
     let mut wire = proxy.connect();
     wire.send(request("POST", "/upload", &["Transfer-Encoding: chunked"]));
     for (number, gate) in arrived.iter().enumerate() {
-        wire.send(chunk(format!("piece {number}")));
+        wire.send(chunk(piece(number)));
         gate.pass();
     }
     wire.send("0\r\n\r\n");
@@ -63,13 +78,13 @@ fn an_answer_to_an_unfinished_upload_comes_at_once() {
     let hub = FakeHub::start();
     let proxy = TestProxy::start(&hub);
     hub.on("/refused", |exchange| {
-        exchange.wire.take(4);
+        take_beginning(exchange);
         exchange.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge");
         Then::Close
     });
     for framing in ["Content-Length: 1000000", "Transfer-Encoding: chunked"] {
         let mut wire = proxy.connect();
-        let begun = if framing.starts_with('C') { b"some".to_vec() } else { chunk("some") };
+        let begun = if framing.starts_with('C') { beginning() } else { chunk(beginning()) };
         wire.send([request("POST", "/refused", &[framing]), begun].concat());
         let answer = wire.answer_to("POST").expect("an answer");
         assert_eq!((answer.status, answer.text().as_str()), (413, "large"), "{framing}");
@@ -84,14 +99,14 @@ fn a_connection_with_an_unfinished_upload_is_not_used_again() {
     let hub = FakeHub::start();
     let proxy = TestProxy::start(&hub);
     hub.on("/early", |exchange| {
-        exchange.wire.take(4);
+        take_beginning(exchange);
         exchange.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
         // The hub keeps its side open and waits for the rest.
         exchange.wire.rest();
         Then::Close
     });
     let mut wire = proxy.connect();
-    wire.send([request("POST", "/early", &["Content-Length: 1000"]), b"some".to_vec()].concat());
+    wire.send([request("POST", "/early", &["Content-Length: 100000"]), beginning()].concat());
     assert_eq!(wire.answer_to("POST").expect("an answer").status, 403);
     assert_eq!(proxy.connect().ask(get("/x", &[])).status, 200);
     assert_eq!((hub.only("/early").connection, hub.only("/x").connection), (0, 1));
@@ -152,15 +167,15 @@ fn a_browser_that_goes_away_ends_the_request_at_the_hub() {
     assert_eq!(wire.chunk().expect("a chunk"), b"first");
     wire.close();
     hub.wait_for_open(0);
-    for framing in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
+    for framing in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
         let mut wire = proxy.connect();
-        let begun = if framing.starts_with('C') { b"some".to_vec() } else { chunk("some") };
+        let begun = if framing.starts_with('C') { beginning() } else { chunk(beginning()) };
         wire.send([request("POST", "/upload", &[framing]), begun].concat());
         hub.wait_for_path("/upload");
         wire.close();
         hub.wait_for_open(0);
         // An upload that broke off must not look like one that ended.
         let seen = hub.seen_at("/upload").pop().expect("an upload");
-        assert!(!seen.complete && seen.body == b"some", "{framing}: {seen:?}");
+        assert!(!seen.complete && seen.body == beginning(), "{framing}: {seen:?}");
     }
 }

@@ -105,6 +105,9 @@ fn an_upload_that_moves_may_take_longer_than_the_wait_for_its_answer() {
     let proxy = TestProxy::before(&hub).set("limits", "upstream_head_timeout = \"1s\"").start();
     let mut wire = proxy.connect();
     wire.send(request("POST", "/x", &["Transfer-Encoding: chunked"]));
+    // So much that the hub is asked.
+    wire.send(chunk(vec![b'x'; 64 * 1024]));
+    hub.wait_for_path("/x");
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(2500) {
         wire.send(chunk("x"));
