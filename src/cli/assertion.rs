@@ -25,7 +25,7 @@ pub fn run(source: &Source) -> Exit {
             "the configuration has no [assertion]: REMOTE_USER is sent alone, without a proof",
         );
     };
-    let Some(public) = public_half(&assertion.key_pem) else {
+    let Some(public) = public_half(assertion.key.text.as_bytes()) else {
         return fail(
             "assertion",
             "assertion.key_file is not an Ed25519 key in PKCS#8; make one by `hublatch init`",

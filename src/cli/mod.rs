@@ -11,6 +11,7 @@ pub mod health;
 pub mod init;
 pub mod keygen;
 pub mod link;
+mod reference;
 pub mod rehearse;
 pub mod serve;
 
@@ -74,6 +75,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Exit 0 if the running hublatch is ready (container probe)
     Health(ConfigArg),
+    /// Print the manual of the configuration, its JSON Schema, or files to start from
+    Reference(reference::ReferenceArgs),
     /// Run as the hub's own proxy, by the command line of configurable-http-proxy
     Chp(Box<chp::ChpArgs>),
 }
@@ -119,6 +122,7 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
         Command::Link(args) => link::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Reference(args) => reference::run(&args),
         Command::Health(config) => health::run(&config.source()),
         Command::Chp(args) => chp::run(*args),
     }

@@ -93,7 +93,7 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     Ok(Listen::Tcp(address))
 }
 
-fn socket_path(path: &str) -> Result<PathBuf, String> {
+pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         return Err(
             "is not the absolute path of a socket; write for example \"unix:/run/hublatch/public.sock\""

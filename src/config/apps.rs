@@ -8,20 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
+use url::Url;
 
 use super::file::ConfigFile;
-use super::jwt::{jwt, service_url};
+use super::hub_tokens::demand_scopes;
+use super::jwt::{JwtSection, jwt, service_url};
+use super::kind::{self, duration, list, list_of_words, number, text};
 use super::origin::{click_origin, next_prefix};
-use super::parse::{app_name, duration_within, one_of, rate, written};
-use super::{AppHubTokens, Jwt, hub_tokens};
+use super::parse::{app_name, rate, written};
+use super::table::{Section as _, section};
+use super::{AppHubTokens, Jwt};
 use crate::token::{KeyDigest, KeyId, NamePattern, UsernameCase, UsernameRule};
 use keys::keys;
 
-/// Links a second, unless the app says otherwise.
-const RATE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
-
-/// Live links, unless the app says otherwise.
-const LIVE_LINKS: usize = 10_000;
+const SCOPES: [(&str, Scope); 3] =
+    [("issue", Scope::Issue), ("read", Scope::Read), ("revoke", Scope::Revoke)];
+const NO_SCOPE: &str = "is empty, so the app could do nothing; write for example [\"issue\"]";
+const NO_PREFIX: &str = "is empty, so the app's links could lead nowhere; write [\"/\"] for anywhere";
 
 /// What an app may do with its own links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,57 @@ pub enum Scope {
 impl Scope {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Issue, Self::Read, Self::Revoke];
+}
+
+section! {
+    /// Who may issue links: one section for each app; at least one, unless [hub_tokens] lists somebody.
+    pub(super) struct AppKeys {
+        /// Its name in logs and metrics: letters, digits, ".", "_" and "-".
+        name: String, text(app_name), required "portal";
+        /// REQUIRED, unless it has jwt or exchange_url. SHA-256 digests of its key: one, or two while the key is replaced.
+        /// The links of a key that is removed here are dead at once; so remove the old one when the last of its links is over.
+        /// `hublatch keygen` prints a key for the app and this line. (The digest of the example is refused.)
+        keys: Option<Vec<String>>, list(as_written), shown
+            ["sha256:8016cef8741adceedfcd6b25f94cce71d7f6a8a91e78a7333df6aeb8c6826805"];
+        /// What it may do with its own links.
+        scopes: Vec<Scope>, list_of_words(&SCOPES).not_empty(NO_SCOPE), default ["issue", "read", "revoke"];
+        /// Tokens that the app signs itself (JWT) instead of asking for links: who issues them, for whom they are, what verifies
+        /// them, and how they may be signed: "EdDSA" (the default), "ES256" or "RS256". public_key_file (PEM) holds one key;
+        /// jwks_url may name several, which a change of keys without refusals needs. Such an app needs no `keys`. Not written:
+        /// none.
+        jwt: Option<JwtSection>, kind::section::<JwtSection>(), optional
+            { issuer = "https://portal.example.org", audience = "https://hub.example.org", public_key_file = "portal.pem" };
+        /// Where the app turns a token of its own making into a name: POST {"token": T}, answered {"name": U}. hublatch asks
+        /// once for each token and remembers that for an hour (with `memory:`, until a restart); after that it could ask again,
+        /// so the app must not take a token twice either. JupyterHub's forced-login example has such an address,
+        /// http://127.0.0.1:9000/login. Such an app needs no `keys`. Not written: none.
+        exchange_url: Option<Url>, text(service_url), optional "https://portal.example.org/login";
+        /// Hub API tokens that the app may have in exchange for its own tokens (POST /oauth2/token): their scopes at most, and
+        /// their life at most, from "1s" to "720h". "!user" stands for the user whose token it is. Needs hub.api_token_file
+        /// and `keys`. Not written: none.
+        hub_tokens: Option<AppHubTokens>, kind::section::<AppHubTokens>(), optional { scopes = ["access:servers!user"], max_lifetime = "1h" };
+    }
+}
+
+section! {
+    /// What whoever issues links is bound by: an app, or the owner of a hub token.
+    pub(super) struct Rules {
+        /// Whom it may log in: a regular expression for the whole name, within login.usernames.
+        usernames: NamePattern, text(pattern), default "^.*$";
+        /// Whom it may not log in, whatever `usernames` says. List your administrators here.
+        deny_usernames: Vec<String>, list(denied_username), default ["admin"];
+        /// Where its links may lead: paths, with all that lies below them.
+        next: Vec<String>, list(next_prefix).not_empty(NO_PREFIX), default ["/"];
+        /// The longest life of its links. Not written, it is login.max_lifetime.
+        max_lifetime: Option<Duration>, duration(super::login::LIFETIME), optional "5m";
+        /// The most links that it may issue a second. Up to ten seconds' worth may be issued at once.
+        rate: NonZeroU32, text(rate), default "100/s";
+        /// The most of its links that wait to be used, as far as one hublatch has issued them. Above it issuing answers 429.
+        max_live_links: usize, number(1..=super::store::TOKENS_MAX), default 10000;
+        /// Where its pages are, such as ["https://portal.example.org"]: a click from elsewhere is asked "Continue as alice?"
+        /// first. Empty: clicks may come from anywhere.
+        origins: Vec<HeaderValue>, list(click_origin), default [];
+    }
 }
 
 /// `[[apps]]`: who may issue links, and which.
@@ -66,14 +120,15 @@ pub struct App {
     /// How it signs tokens of its own, if it does.
     pub jwt: Option<Jwt>,
     /// Where it turns tokens of its own into names, if it does.
-    pub exchange_url: Option<url::Url>,
+    pub exchange_url: Option<Url>,
     /// What hub tokens it may have, if any.
     pub hub_tokens: Option<AppHubTokens>,
-    /// Whether it may say of which groups its users are, and make other claims: not a user who issues links herself.
+    /// Whether it may say of which groups its users are, and make other claims: not a user who issues links for
+    /// themselves.
     pub may_assert_groups: bool,
 }
 
-/// What one app may not share with another: the keys where each name and each digest was first written.
+/// What one app may not share with another: the keys where each name, digest and issuer was first written.
 #[derive(Default)]
 struct Taken {
     names: HashMap<String, String>,
@@ -81,93 +136,67 @@ struct Taken {
     issuers: HashMap<String, String>,
 }
 
-/// Every app. `longest` is `login.max_lifetime`, if that is known; `others_issue`: links are issued even without apps.
-pub(super) fn apps(
-    file: &mut ConfigFile,
-    longest: Option<Duration>,
-    others_issue: bool,
-) -> Option<Vec<Arc<App>>> {
+/// Every app. `longest` is `login.max_lifetime`; `others_issue`: links are issued even without apps.
+pub(super) fn apps(file: &mut ConfigFile, longest: Duration, others_issue: bool) -> Vec<Arc<App>> {
     let sections = file.sections("apps");
-    if sections.is_empty() && !others_issue && !file.is_withdrawn("apps") {
-        file.fault(
-            "apps",
-            "nobody may issue links; write a section [[apps]] with a name and a key, or list a hub service in \
-             [hub_tokens]",
-        );
+    if sections.is_empty() && !others_issue {
+        let message = "nobody may issue links; write a section [[apps]] with a name and a key, or list a hub service \
+                       in [hub_tokens]";
+        file.conflict("apps", &["hub_tokens"], message);
     }
     let mut taken = Taken::default();
-    // Every section is read before one that is bad ends the list.
-    let apps: Vec<Option<Arc<App>>> =
-        sections.iter().map(|section| app(file, section, longest, &mut taken).map(Arc::new)).collect();
-    apps.into_iter().collect()
+    sections.iter().map(|section| Arc::new(app(file, section, longest, &mut taken))).collect()
 }
 
-fn app(file: &mut ConfigFile, section: &str, longest: Option<Duration>, taken: &mut Taken) -> Option<App> {
+fn app(file: &mut ConfigFile, section: &str, longest: Duration, taken: &mut Taken) -> App {
     let key = |name: &str| format!("{section}.{name}");
-    let name = name(file, &key("name"), taken);
-    let jwt = jwt(file, &key("jwt"), &mut taken.issuers);
-    let exchange_url = file.value(&key("exchange_url"), None, |text| service_url(text).map(Some));
-    let makes_tokens = !matches!((&jwt, &exchange_url), (Some(None), Some(None)));
-    let keys = keys(file, &key("keys"), makes_tokens, &mut taken.digests);
-    let scopes = scopes(file, &key("scopes"));
-    let rules = rules(file, section, longest);
-    let hub_tokens = hub_tokens::of_app(file, section);
-    let (jwt, exchange_url, hub_tokens) = (jwt?, exchange_url?, hub_tokens?);
-    let keys = keys?;
-    if hub_tokens.is_some() && keys.is_empty() {
-        file.fault(&key("hub_tokens"), "needs a key of the app: with it the app asks for hub tokens");
+    let AppKeys { name, keys: digests, scopes, jwt: signed, exchange_url, hub_tokens } =
+        AppKeys::read(file, section);
+    let rules = Rules::read(file, section);
+    if !file.is_faulty(&key("name"))
+        && let Some(other) = taken.names.insert(name.clone(), key("name"))
+    {
+        let at = at_line(file, &other);
+        file.fault(&key("name"), format!("{name:?} is the name of another app{at}; write a name of its own"));
     }
-    Some(App { jwt, exchange_url, hub_tokens, ..rules?.app(name?, keys, scopes?) })
-}
-
-/// What whoever issues links is bound by.
-pub(super) struct Rules {
-    usernames: NamePattern,
-    deny_usernames: Vec<String>,
-    next: Vec<String>,
-    max_lifetime: Duration,
-    rate_per_second: NonZeroU32,
-    max_live_links: usize,
-    origins: Vec<HeaderValue>,
-}
-
-/// The rules in `section`. `longest` is `login.max_lifetime`, if that is known.
-pub(super) fn rules(file: &mut ConfigFile, section: &str, longest: Option<Duration>) -> Option<Rules> {
-    let key = |name: &str| format!("{section}.{name}");
-    let usernames = file.value(&key("usernames"), None, |text| pattern(text).map(Some));
-    let deny_usernames = file.list(&key("deny_usernames"), vec!["admin".to_owned()], denied_username);
-    let next = prefixes(file, &key("next"));
-    let max_lifetime = max_lifetime(file, &key("max_lifetime"), longest);
-    let rate_per_second = file.value(&key("rate"), RATE, rate);
-    let max_live_links = file.number(&key("max_live_links"), LIVE_LINKS, 1..=super::store::TOKENS_MAX);
-    let origins = file.list(&key("origins"), Vec::new(), click_origin);
-    let usernames = match usernames? {
-        Some(pattern) => pattern,
-        None => pattern("^.*$").ok()?,
-    };
-    Some(Rules {
-        usernames,
-        deny_usernames: deny_usernames?,
-        next: next?,
-        max_lifetime: max_lifetime?,
-        rate_per_second: rate_per_second?,
-        max_live_links: max_live_links?,
-        origins: origins?,
-    })
+    let makes_tokens = signed.is_some() || exchange_url.is_some() || file.is_faulty(&key("exchange_url"));
+    let keys = keys(file, &key("keys"), digests.unwrap_or_default(), makes_tokens, &mut taken.digests);
+    if let Some(tokens) = &hub_tokens {
+        demand_scopes(file, section, tokens);
+    }
+    if hub_tokens.is_some() && keys.is_empty() {
+        let message = "needs a key of the app: with it the app asks for hub tokens";
+        file.conflict(&key("hub_tokens"), &[&key("keys")], message);
+    }
+    App {
+        keys: keys.into_iter().map(|digest| (digest, digest.id())).collect(),
+        scopes,
+        jwt: signed.map(|signed| jwt(file, &key("jwt"), signed, &mut taken.issuers)),
+        exchange_url,
+        hub_tokens,
+        ..rules.app(file, section, longest, name.into())
+    }
 }
 
 impl Rules {
-    /// An app of these rules, which makes no tokens of its own.
-    pub(super) fn app(self, name: Arc<str>, keys: Vec<KeyDigest>, scopes: Vec<Scope>) -> App {
+    /// An app of these rules without a key, which makes no tokens of its own. `longest` is `login.max_lifetime`.
+    pub(super) fn app(self, file: &mut ConfigFile, section: &str, longest: Duration, name: Arc<str>) -> App {
+        let max_lifetime = self.max_lifetime.unwrap_or(longest);
+        if max_lifetime > longest {
+            let (max_lifetime, longest) = (written(max_lifetime), written(longest));
+            let message =
+                format!("\"{max_lifetime}\" is longer than login.max_lifetime; write at most \"{longest}\"");
+            file.conflict(&format!("{section}.max_lifetime"), &["login.max_lifetime"], message);
+        }
         App {
             name,
-            keys: keys.into_iter().map(|digest| (digest, digest.id())).collect(),
-            scopes,
+            keys: Vec::new(),
+            scopes: Vec::new(),
             usernames: self.usernames,
             deny_usernames: self.deny_usernames,
             next: self.next,
-            max_lifetime: self.max_lifetime,
-            rate_per_second: self.rate_per_second,
+            max_lifetime,
+            rate_per_second: self.rate,
             max_live_links: self.max_live_links,
             origins: self.origins,
             jwt: None,
@@ -178,52 +207,9 @@ impl Rules {
     }
 }
 
-fn name(file: &mut ConfigFile, key: &str, taken: &mut Taken) -> Option<Arc<str>> {
-    let name = file.required(key, "portal", app_name)?;
-    if let Some(other) = taken.names.insert(name.clone(), key.to_owned()) {
-        let at = at_line(file, &other);
-        file.fault(key, format!("{name:?} is the name of another app{at}; write a name of its own"));
-        return None;
-    }
-    Some(name.into())
-}
-
-fn scopes(file: &mut ConfigFile, key: &str) -> Option<Vec<Scope>> {
-    const WORDS: [(&str, Scope); 3] =
-        [("issue", Scope::Issue), ("read", Scope::Read), ("revoke", Scope::Revoke)];
-    let scopes = file.list(key, Vec::from(Scope::ALL), one_of(&WORDS))?;
-    if scopes.is_empty() {
-        file.fault(key, "is empty, so the app could do nothing; write for example [\"issue\"]");
-    }
-    Some(scopes)
-}
-
-fn prefixes(file: &mut ConfigFile, key: &str) -> Option<Vec<String>> {
-    let prefixes = file.list(key, vec!["/".to_owned()], next_prefix)?;
-    if prefixes.is_empty() {
-        file.fault(key, "is empty, so the app's links could lead nowhere; write [\"/\"] for anywhere");
-    }
-    Some(prefixes)
-}
-
-fn max_lifetime(file: &mut ConfigFile, key: &str, longest: Option<Duration>) -> Option<Duration> {
-    let range = Duration::from_secs(1)..=super::login::LIFETIME_MAX;
-    let lifetime = file.value(key, None, |text| duration_within(range)(text).map(Some))?;
-    match (lifetime, longest) {
-        (Some(lifetime), Some(longest)) if lifetime > longest => {
-            let longest = written(longest);
-            file.fault(
-                key,
-                format!(
-                    "\"{}\" is longer than login.max_lifetime; write at most \"{longest}\"",
-                    written(lifetime)
-                ),
-            );
-            None
-        }
-        (Some(lifetime), _) => Some(lifetime),
-        (None, longest) => longest,
-    }
+#[allow(clippy::unnecessary_wraps)] // as the reader of lists wants it
+fn as_written(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 /// A pattern of user names.

@@ -2,21 +2,12 @@
 
 use super::PublicUrl;
 use super::file::ConfigFile;
-use super::jwt::is_loopback;
-use super::origin::click_origin;
-use super::parse::one_of;
+use super::kind::{list, words};
+use super::origin::{click_origin, is_loopback};
+use super::table::section;
 
 const COOKIES: [(&str, EmbedCookies); 3] =
     [("lax", EmbedCookies::Lax), ("none", EmbedCookies::None), ("partitioned", EmbedCookies::Partitioned)];
-
-/// `[embed]`.
-#[derive(Debug, Clone)]
-pub struct Embed {
-    /// Origins of the pages that may have frames with the hub and its servers in them.
-    pub frame_ancestors: Vec<String>,
-    /// How cookies are made to work there.
-    pub cookies: EmbedCookies,
-}
 
 /// What is done to cookies for frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,32 +20,34 @@ pub enum EmbedCookies {
     Partitioned,
 }
 
-/// `[embed]`, if there is one: `Some(None)` is none, `None` a bad one.
-#[allow(clippy::option_option)] // the outer one is that of every reader: a fault has been noted
-pub(super) fn embed(file: &mut ConfigFile, public: Option<&PublicUrl>) -> Option<Option<Embed>> {
-    if !file.has_section("embed") {
-        return Some(None);
+section! {
+    /// Showing notebooks in frames of other pages. Without this section (remove the "#" to have it) the hub's own word
+    /// stands, which is no.
+    #[derive(Debug, Clone)]
+    pub struct Embed {
+        /// Origins of the pages with the frames. They are added to the Content-Security-Policy of the
+        /// hub, its servers and our own pages.
+        frame_ancestors: Vec<String>, list(origin).not_empty(EMPTY), required ["https://lms.example.org"];
+        /// "lax": cookies stay as they are, which does if the page and the hub are of one site (lms.example.org and
+        /// hub.example.org). "none": SameSite=None, for pages of any site, in browsers that allow third-party cookies.
+        /// "partitioned": the same for browsers that do not (CHIPS); each site with a frame then has a login of its own.
+        cookies: EmbedCookies, words(&COOKIES), default "lax";
     }
-    let ancestors =
-        file.list("embed.frame_ancestors", Vec::new(), |text| click_origin(text).map(|_| text.to_owned()));
-    if ancestors.as_ref().is_some_and(Vec::is_empty) {
-        file.fault(
-            "embed.frame_ancestors",
-            "is required in [embed]; write the origins of the pages with the frames, for example \
-             [\"https://lms.example.org\"]",
-        );
+}
+
+const EMPTY: &str = "is required in [embed]; write the origins of the pages with the frames, for example \
+                     [\"https://lms.example.org\"]";
+
+fn origin(text: &str) -> Result<String, String> {
+    click_origin(text).map(|_| text.to_owned())
+}
+
+/// Browsers keep cookies for other sites over https alone, and from this machine.
+pub(super) fn check(file: &mut ConfigFile, embed: &Embed, public: &PublicUrl) {
+    let is_kept = public.secure || url::Url::parse(&public.origin).is_ok_and(|url| is_loopback(&url));
+    if embed.cookies != EmbedCookies::Lax && !is_kept {
+        let message = "needs a public.url of https: browsers keep such cookies from no other; or write \"lax\", which \
+                       does for frames of the same site";
+        file.conflict("embed.cookies", &["public.url"], message);
     }
-    let cookies = file.value("embed.cookies", EmbedCookies::Lax, one_of(&COOKIES));
-    let is_kept = |public: &PublicUrl| {
-        public.secure || url::Url::parse(&public.origin).is_ok_and(|url| is_loopback(&url))
-    };
-    if matches!(cookies, Some(EmbedCookies::None | EmbedCookies::Partitioned)) && !public.is_none_or(is_kept)
-    {
-        file.fault(
-            "embed.cookies",
-            "needs a public.url of https: browsers keep such cookies from no other; or write \"lax\", which does for \
-             frames of the same site",
-        );
-    }
-    Some(Some(Embed { frame_ancestors: ancestors?, cookies: cookies? }))
 }

@@ -1,7 +1,7 @@
 //! The configuration as written: the TOML file and the environment, flattened to one value a key.
 //!
-//! Knows the place of each value, and no key by name: which keys there are is told by who reads them (`validate.rs`).
-//! What was read by nobody is an unknown key.
+//! Knows the place of each value, and no key by name: which keys there are is told by who reads them. What was read by
+//! nobody is an unknown key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults};
+use super::kind::Noted;
 
 /// What the variables begin with that override keys.
 const VARIABLE_PREFIX: &str = "HUBLATCH_";
@@ -25,13 +26,13 @@ pub(super) struct ConfigFile {
     files: Vec<PathBuf>,
     /// Whether group or others can read the file, so that no secret may stand in it.
     pub(super) exposed: bool,
+    /// Whether this is an example of a table: it holds no real secret.
+    pub(super) is_example: bool,
     /// Values that were not read yet, by key: `login.lifetime`, `apps[0].keys[1]`.
     pub(super) values: BTreeMap<String, Value>,
     origins: BTreeMap<String, Origin>,
     /// Keys that somebody asked for.
     pub(super) known: BTreeSet<String>,
-    /// Keys whose fault is noted already, so that their absence is none.
-    withdrawn: BTreeSet<String>,
     faults: Vec<Fault>,
 }
 
@@ -84,25 +85,26 @@ impl ConfigFile {
         if let Some(faults) = Faults::new(syntax) {
             return Err(faults);
         }
-        let mut file = Self {
-            name,
-            directory: path.parent().unwrap_or(Path::new("")).to_owned(),
-            files: Vec::new(),
-            exposed,
-            values: BTreeMap::new(),
-            origins: BTreeMap::new(),
-            known: BTreeSet::new(),
-            withdrawn: BTreeSet::new(),
-            faults: Vec::new(),
-        };
+        let mut file = Self::empty(path);
+        file.exposed = exposed;
         file.add_table("", document.get_ref(), &lines);
         file.add_environment(environment);
         Ok(file)
     }
 
-    /// The name of the file, for faults of it as a whole.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// What a file at `path` without a line says.
+    pub(super) fn empty(path: &Path) -> Self {
+        Self {
+            name: path.display().to_string(),
+            directory: path.parent().unwrap_or(Path::new("")).to_owned(),
+            files: Vec::new(),
+            exposed: false,
+            is_example: false,
+            values: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            known: BTreeSet::new(),
+            faults: Vec::new(),
+        }
     }
 
     /// Notes a fault of `key`, at its line or, if it is nowhere, at its section's.
@@ -136,15 +138,30 @@ impl ConfigFile {
         }
     }
 
-    /// Takes back `key` and what lies within it after a fault: it is neither read nor missed.
-    pub(super) fn withdraw(&mut self, key: &str) {
-        self.values.retain(|other, _| !is_within(other, key));
-        self.withdrawn.insert(key.to_owned());
+    /// The same, as the error of a reader.
+    pub(super) fn noted(&mut self, key: &str, message: impl Into<String>) -> Noted {
+        self.fault(key, message);
+        Noted
     }
 
-    /// Whether a fault of `key` has been noted in place of its value.
-    pub(super) fn is_withdrawn(&self, key: &str) -> bool {
-        self.withdrawn.contains(key)
+    /// Notes a fault of `key` that comes of the values of `others` as well, unless one of them all has a fault of its
+    /// own: then something else stands in its place, and nothing can be said about it.
+    pub(super) fn conflict(&mut self, key: &str, others: &[&str], message: impl Into<String>) {
+        if !self.is_faulty(key) && !others.iter().any(|other| self.is_faulty(other)) {
+            self.fault(key, message);
+        }
+    }
+
+    /// Whether a fault of `key`, of its twin `x_file` or of what lies within it has been noted.
+    pub(super) fn is_faulty(&self, key: &str) -> bool {
+        self.faults.iter().any(|fault| {
+            is_within(&fault.key, key) || fault.key.strip_suffix("_file").is_some_and(|twin| twin == key)
+        })
+    }
+
+    /// Drops what lies within `key` after a fault of it: it is not unknown, whatever it is.
+    pub(super) fn mark_invalid(&mut self, key: &str) {
+        self.values.retain(|other, _| !is_within(other, key));
     }
 
     /// The file that `written` names. A change of it is a change of the configuration.

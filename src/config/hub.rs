@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::address::upstream;
 use super::file::ConfigFile;
-use super::listeners::HubAddress;
+use super::hub_api::{ApiPlace, HubApi, api, api_place, token};
+use super::kind::{flag, text};
 use super::origin::base_url;
-use super::{HubApi, Listen, Login, WithoutToken, hub_api, tls};
-use crate::tls::Connector;
+use super::secret::{Secret, secret};
+use super::table::section;
+use super::{Listen, Login, WithoutToken, tls};
+use crate::tls::{Connector, Roots};
 
 /// Where the hub's public proxy answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,34 @@ pub enum Upstream {
     },
     /// `unix:/run/hub.sock`.
     Unix(PathBuf),
+}
+
+section! {
+    /// The hub behind hublatch.
+    pub(super) struct HubKeys {
+        /// REQUIRED, unless there is [routes]. Where requests go: the hub's own public proxy (c.JupyterHub.bind_url),
+        /// "http://host:port",
+        /// "https://host:port" or "unix:/run/jupyterhub/proxy.sock". No path. Not the hub's own port (8081 by default): it leads
+        /// to no notebook ("500 : Redirect loop detected").
+        url: Option<HubAddress>, text(hub_address), shown "http://127.0.0.1:8400";
+        /// With https: authorities' certificates (PEM), one of which must have issued the hub's, for the host name in url. Not
+        /// written, they are those that this system trusts.
+        ca_file: Option<Roots>, tls::authorities(), optional "/etc/hublatch/hub-ca.pem";
+        /// c.JupyterHub.base_url, with both slashes: "/" or "/jupyter/".
+        base_url: String, text(base_url), default "/";
+        /// Where the Hub API answers, for what hublatch itself asks the hub (launches, [hub_tokens], apps.hub_tokens): a URL that
+        /// ends in /hub/api, or "unix:/path" of a socket. Not written, it is url + base_url + "hub/api", through the hub's public
+        /// proxy; the hub's own port (c.JupyterHub.hub_bind_url) saves that hop.
+        api_url: Option<ApiPlace>, text(api_place), optional "http://127.0.0.1:8400/hub/api";
+        /// The API token of a hub service (c.JupyterHub.services), in a file that only its owner can read. Its role needs only
+        /// the scopes that the features in use need; docs/hub-tokens.md lists them. Without it hublatch asks the hub nothing of
+        /// its own.
+        api_token: Option<Secret>, secret(token), optional "/etc/hublatch/hub.token";
+        /// API-only mode: c.JupyterHub.hub_routespec is "/hub/api/", so that the hub shows no pages. Links lead straight into
+        /// servers, and people see hublatch's pages where the hub would answer with a bare error. Needs hub.api_token_file.
+        /// docs/launch-and-api-only.md has the hub's side.
+        api_only: bool, flag(), default false;
+    }
 }
 
 /// `[hub]`.
@@ -46,68 +78,61 @@ impl Hub {
     }
 }
 
-/// `[hub]`; its API must be none of our `own` listeners.
-pub(super) fn hub(file: &mut ConfigFile, address: Option<HubAddress>, own: &[Listen]) -> Option<Hub> {
-    let base_url_is_default = !file.is_written("hub.base_url");
-    let base_url = file.value("hub.base_url", "/".to_owned(), base_url);
-    let api_secure = file.text("hub.api_url").is_some_and(is_https);
-    let secure = address.as_ref().is_some_and(|address| address.secure);
-    let roots = tls::hub_roots(file, secure || api_secure);
-    let is_learnt = address.is_none() && file.has_section("routes") && !file.is_withdrawn("hub.url");
-    let upstream = address.map(|address| address.upstream);
-    let tls = match (&upstream, &roots) {
-        (Some(Upstream::Tcp { host, .. }), Some(roots)) if secure => {
-            tls::to_hub(file, "hub.url", host, roots.clone()).map(Some)
-        }
-        _ => Some(None),
-    };
-    // The keys of the API are read whatever is wrong with the others.
-    let nowhere = Upstream::Unix(PathBuf::new());
-    let of_hub =
-        hub_api::HubTls { roots: roots.clone().flatten(), of_url: tls.as_ref().and_then(Option::as_ref) };
-    let base = base_url.as_deref().unwrap_or("/");
-    let api = hub_api::api(file, upstream.as_ref().unwrap_or(&nowhere), base, &of_hub, own);
-    if is_learnt && api.as_ref().is_some_and(|api| api.token.is_some() && api.socket == Some(PathBuf::new()))
-    {
-        file.fault(
-            "hub.api_url",
-            "is required with hub.api_token: write for example \"http://127.0.0.1:8081/hub/api\", or the hub's own \
-             address as hub.url",
-        );
-    }
-    let api_only = api_only(file, api.as_ref());
-    if upstream.is_none() && !is_learnt {
-        return None;
-    }
-    let (base_url, tls, api, _) = (base_url?, tls?, api?, roots?);
-    Some(Hub { upstream, tls, base_url, base_url_is_default, api, api_only: api_only? })
+/// Where the hub is, and whether it is to be spoken to over TLS.
+pub(super) struct HubAddress {
+    pub(super) upstream: Upstream,
+    secure: bool,
+}
+
+fn hub_address(text: &str) -> Result<HubAddress, String> {
+    upstream(text).map(|upstream| HubAddress { upstream, secure: is_https(text) })
 }
 
 /// Whether `text` is spelled as an URL of https.
-pub(super) fn is_https(text: &str) -> bool {
+fn is_https(text: &str) -> bool {
     text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
 }
 
-/// `hub.api_only`. In that mode hublatch itself starts servers, and asks whether they run.
-fn api_only(file: &mut ConfigFile, api: Option<&HubApi>) -> Option<bool> {
-    let api_only = file.flag("hub.api_only", false)?;
-    if api_only && api.is_some_and(|api| api.token.is_none()) {
-        file.fault(
-            "hub.api_only",
-            "needs hub.api_token_file: the token of a hub service with the scopes \"read:servers\", \
-             \"start:servers\" and \"admin:users\"",
-        );
+/// What the keys of `[hub]` say; its API must be none of our `own` listeners.
+pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
+    let HubKeys { url, ca_file: roots, base_url, api_url, api_token, api_only } = keys;
+    let (upstream, secure) = url.map(|url| (url.upstream, url.secure)).unzip();
+    let secure = secure.unwrap_or_default();
+    let api_secure = api_url.as_ref().is_some_and(ApiPlace::is_secure);
+    if !secure && !api_secure && file.is_written("hub.ca_file") {
+        let message = "is of use with https only; write hub.url = \"https://…\", or leave it out";
+        file.conflict("hub.ca_file", &["hub.url", "hub.api_url"], message);
     }
-    Some(api_only)
+    let tls = match &upstream {
+        Some(Upstream::Tcp { host, .. }) if secure => tls::to_hub(file, "hub.url", host, roots.clone()),
+        Some(Upstream::Tcp { .. } | Upstream::Unix(_)) | None => None,
+    };
+    if api_only && api_token.is_none() {
+        let message = "needs hub.api_token_file: the token of a hub service with the scopes \"servers\" and \
+                       \"admin:users\"";
+        file.conflict("hub.api_only", &["hub.api_token"], message);
+    }
+    let is_learnt = upstream.is_none() && file.has_section("routes");
+    if upstream.is_none() && !is_learnt {
+        let message = "is required; write for example url = \"http://127.0.0.1:8400\"";
+        file.conflict("hub.url", &["routes"], message);
+    }
+    if is_learnt && api_url.is_none() && api_token.is_some() {
+        let message = "is required with hub.api_token: write for example \"http://127.0.0.1:8081/hub/api\", or the \
+                       hub's own address as hub.url";
+        file.conflict("hub.api_url", &["hub.url"], message);
+    }
+    let place = api(file, api_url, upstream.as_ref(), (tls.as_ref(), roots.as_ref()), &base_url, own);
+    let api = HubApi { token: api_token.map(|secret| secret.text), ..place };
+    let base_url_is_default = !file.is_written("hub.base_url");
+    Hub { upstream, tls, base_url, base_url_is_default, api, api_only }
 }
 
 /// Notes a fault if people would be sent to the hub's own login, whose page API-only mode does not style.
-pub(super) fn refuse_forward(file: &mut ConfigFile, hub: Option<&Hub>, login: Option<&Login>) {
-    let forwards = login.is_some_and(|login| login.without_token == WithoutToken::Forward);
-    if forwards && hub.is_some_and(|hub| hub.api_only) {
-        file.fault(
-            "login.without_token",
-            "is \"forward\", but with hub.api_only the hub has no login page; write \"page\" or \"redirect\"",
-        );
+pub(super) fn refuse_forward(file: &mut ConfigFile, hub: &Hub, login: &Login) {
+    if hub.api_only && login.without_token == WithoutToken::Forward {
+        let message =
+            "is \"forward\", but with hub.api_only the hub has no login page; write \"page\" or \"redirect\"";
+        file.conflict("login.without_token", &["hub.api_only"], message);
     }
 }

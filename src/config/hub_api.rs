@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
 use super::origin::web_url;
-use super::secret::{Secret, refuse_exposed, secret};
 use super::{Listen, Upstream, tls};
 use crate::tls::{Connector, Roots};
 
@@ -38,66 +37,71 @@ impl fmt::Debug for HubApi {
     }
 }
 
-/// How the hub's own certificate is verified, wherever it is asked.
-pub(super) struct HubTls<'a> {
-    /// `hub.ca_file`.
-    pub(super) roots: Option<Roots>,
-    /// What connects to `hub.url`.
-    pub(super) of_url: Option<&'a Connector>,
-}
-
-/// `hub.api_url` and `hub.api_token`. `own`: our listeners.
-pub(super) fn api(
-    file: &mut ConfigFile,
-    upstream: &Upstream,
-    base_url: &str,
-    tls: &HubTls<'_>,
-    own: &[Listen],
-) -> Option<HubApi> {
-    let written = file.value("hub.api_url", None, |text| place(text, base_url).map(Some));
-    let token = token(file);
-    let (url, socket) = match written? {
-        Some(place) => {
-            if let Some(own) = own.iter().find(|own| own.is_reached_by(&place.upstream())) {
-                let message = format!(
-                    "is hublatch's own listener \"{own}\"; write the address of the hub, or of its public proxy"
-                );
-                file.fault("hub.api_url", message);
-                return None;
-            }
-            (place.url, place.socket)
-        }
-        None => by_default(upstream, tls.of_url.is_some(), base_url)?,
-    };
-    let tls = if url.scheme() == "https" {
-        let host = host(&url);
-        let same = matches!(upstream, Upstream::Tcp { host: of_url, .. } if of_url == host);
-        Some(match tls.of_url.filter(|_| same) {
-            Some(connector) => connector.clone(),
-            None => tls::to_hub(file, "hub.api_url", host, tls.roots.clone())?,
-        })
-    } else {
-        None
-    };
-    Some(HubApi { url, socket, tls, token: token? })
-}
-
 /// Where the Hub API is written to be.
-struct Place {
-    url: Url,
-    socket: Option<PathBuf>,
+pub(super) enum ApiPlace {
+    Url(Url),
+    /// There the path is that of the hub.
+    Socket(PathBuf),
 }
 
-impl Place {
+impl ApiPlace {
+    pub(super) fn is_secure(&self) -> bool {
+        matches!(self, Self::Url(url) if url.scheme() == "https")
+    }
+
     fn upstream(&self) -> Upstream {
-        match &self.socket {
-            Some(path) => Upstream::Unix(path.clone()),
-            None => Upstream::Tcp {
-                host: host(&self.url).to_owned(),
-                port: self.url.port_or_known_default().unwrap_or_default(),
+        match self {
+            Self::Socket(path) => Upstream::Unix(path.clone()),
+            Self::Url(url) => Upstream::Tcp {
+                host: host(url).to_owned(),
+                port: url.port_or_known_default().unwrap_or_default(),
             },
         }
     }
+}
+
+/// `hub.api_url` as `written`; not written, it is behind `upstream`. `connect`: what connects to `hub.url`, and the
+/// authorities of `hub.ca_file`. `own`: our listeners.
+pub(super) fn api(
+    file: &mut ConfigFile,
+    written: Option<ApiPlace>,
+    upstream: Option<&Upstream>,
+    (of_url, roots): (Option<&Connector>, Option<&Roots>),
+    base_url: &str,
+    own: &[Listen],
+) -> HubApi {
+    if let Some(place) = &written
+        && let Some(own) = own.iter().find(|own| own.is_reached_by(&place.upstream()))
+    {
+        let message = format!(
+            "is hublatch's own listener \"{own}\"; write the address of the hub, or of its public proxy"
+        );
+        file.conflict(
+            "hub.api_url",
+            &["public.listen", "public.redirect_listen", "management.listen"],
+            message,
+        );
+    }
+    let behind = |scheme: &str, authority: &str| format!("{scheme}://{authority}{base_url}{API_PATH}");
+    let (url, socket) = match (written, upstream) {
+        (Some(ApiPlace::Url(url)), _) => (url.to_string(), None),
+        (Some(ApiPlace::Socket(path)), _) => (behind("http", "localhost"), Some(path)),
+        // It is learnt from the hub's route, or nobody asks.
+        (None, None) => (behind("http", "localhost"), Some(PathBuf::new())),
+        (None, Some(Upstream::Unix(path))) => (behind("http", "localhost"), Some(path.clone())),
+        (None, Some(Upstream::Tcp { host, port })) => {
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            (behind(if of_url.is_some() { "https" } else { "http" }, &format!("{host}:{port}")), None)
+        }
+    };
+    let url = Url::parse(&url).unwrap_or_else(|error| unreachable!("{url}, made of valid parts: {error}"));
+    let same = matches!(upstream, Some(Upstream::Tcp { host: of_url, .. }) if of_url == host(&url));
+    let tls = match of_url.filter(|_| same) {
+        _ if url.scheme() != "https" => None,
+        Some(connector) => Some(connector.clone()),
+        None => tls::to_hub(file, "hub.api_url", host(&url), roots.cloned()),
+    };
+    HubApi { url, socket, tls, token: None }
 }
 
 /// The host name or address in `url`, without the brackets of IPv6.
@@ -105,13 +109,11 @@ fn host(url: &Url) -> &str {
     url.host_str().unwrap_or_default().trim_matches(['[', ']'])
 }
 
-/// An URL whose path ends in `hub/api`, or a socket, where the path is that of the hub.
-fn place(text: &str, base_url: &str) -> Result<Place, String> {
+/// An URL whose path ends in `hub/api`, or a socket.
+pub(super) fn api_place(text: &str) -> Result<ApiPlace, String> {
     let example = "write for example \"http://127.0.0.1:8081/hub/api\" or \"unix:/run/jupyterhub/hub.sock\"";
-    if text.starts_with("unix:") {
-        let Upstream::Unix(socket) = super::address::upstream(text)? else { return Err(example.to_owned()) };
-        let url = over_socket(base_url).ok_or_else(|| example.to_owned())?;
-        return Ok(Place { url, socket: Some(socket) });
+    if let Some(path) = text.strip_prefix("unix:") {
+        return super::address::socket_path(path).map(ApiPlace::Socket);
     }
     let plain = |url: &Url| {
         url.username().is_empty()
@@ -126,35 +128,12 @@ fn place(text: &str, base_url: &str) -> Result<Place, String> {
         return Err(format!("does not end in /{API_PATH}, as the Hub API does; {example}"));
     }
     url.set_path(&path);
-    Ok(Place { url, socket: None })
+    Ok(ApiPlace::Url(url))
 }
 
-/// Where it is behind the hub's public proxy.
-fn by_default(upstream: &Upstream, secure: bool, base_url: &str) -> Option<(Url, Option<PathBuf>)> {
-    match upstream {
-        Upstream::Unix(path) => Some((over_socket(base_url)?, Some(path.clone()))),
-        Upstream::Tcp { host, port } => {
-            let scheme = if secure { "https" } else { "http" };
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            Url::parse(&format!("{scheme}://{host}:{port}{base_url}{API_PATH}")).ok().map(|url| (url, None))
-        }
-    }
-}
-
-fn over_socket(base_url: &str) -> Option<Url> {
-    Url::parse(&format!("http://localhost{base_url}{API_PATH}")).ok()
-}
-
-/// `hub.api_token`, if it is written: `Some(None)` is none, `None` a bad one.
-#[allow(clippy::option_option)] // the outer one is that of every reader: a fault has been noted
-fn token(file: &mut ConfigFile) -> Option<Option<Zeroizing<String>>> {
-    let Some(found) = secret(file, "hub.api_token").ok()? else { return Some(None) };
-    refuse_exposed(file, &found);
-    let Secret { text, key } = found;
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        // Not repeated: it is a secret.
-        file.fault(&key, "holds no hub API token: one line of visible ASCII, as in c.JupyterHub.services");
-        return None;
-    }
-    Some(Some(text))
+/// What is wrong with a hub API token, if anything.
+pub(super) fn token(text: &str) -> Result<(), &'static str> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let wrong = "holds no hub API token: one line of visible ASCII, as in c.JupyterHub.services";
+    if plain { Ok(()) } else { Err(wrong) }
 }

@@ -3,20 +3,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::apps::Rules;
 use super::file::ConfigFile;
-use super::parse::duration_within;
-use super::{App, Hub, Scope, apps};
+use super::kind::{duration, flag, list};
+use super::table::{Section as _, section};
+use super::{App, Hub, Scope};
 
-/// How long the hub's word on a token is believed, unless the operator says otherwise: as in `HubAuth`.
-const CACHE_MAX_AGE: Duration = Duration::from_mins(5);
-/// The longest that it can be.
+/// The longest that the hub's word on a token can be believed.
 const CACHE_MAX_AGE_MAX: Duration = Duration::from_hours(1);
-/// The life of an app's hub tokens, unless the operator says otherwise.
-const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
-/// The longest that it can be.
+/// The longest life of an app's hub tokens.
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(30 * 24);
 /// The longest name or scope in a list, in bytes: the hub's own column.
 const NAME_BYTES_MAX: usize = 255;
+
+section! {
+    /// Hub API tokens as keys of the management API, for services that have one anyway. With this section (remove the "#" to
+    /// have it) POST /api/v1/verify and GET /api/v1/forward-auth answer too.
+    pub(super) struct HubTokenKeys {
+        /// Who may issue links by a hub token, and read and revoke those: services by name.
+        services: Vec<String>, list(name), default [];
+        /// The same for users, by name.
+        users: Vec<String>, list(name), default [];
+        /// The same for users, by a hub group of theirs.
+        groups: Vec<String>, list(name), default [];
+        /// The same for owners of any kind, by a scope that the token has, exactly as the hub spells it ("custom:hublatch:issue").
+        scopes: Vec<String>, list(scope), default [];
+        /// Users issue links for themselves only, without groups and claims, and only by a token that may do all that they may
+        /// ("inherit"). true: for others as well, within the rules below. Services issue as apps do.
+        users_for_others: bool, flag(), default false;
+        /// How long the hub's word on a token is believed, at most "1h": a token that is revoked at the hub works here for so
+        /// long at most. "0s" asks the hub each time. What the hub refuses is asked again each time.
+        cache_max_age: Duration, duration(Duration::ZERO..=CACHE_MAX_AGE_MAX), default "5m";
+    }
+}
 
 /// `[hub_tokens]`: whose hub API tokens are keys of the management API, and what their owners may do.
 #[derive(Debug, Clone)]
@@ -31,7 +50,7 @@ pub struct HubTokens {
     pub scopes: Vec<String>,
     /// How long the hub's word on a token is believed.
     pub cache_max_age: Duration,
-    /// Whether a user who is listed may log in others than herself.
+    /// Whether a user who is listed may log in others than themselves.
     pub users_for_others: bool,
     /// The rules of an app; each owner has the rate and the live links of one.
     pub rules: Arc<App>,
@@ -44,73 +63,46 @@ impl HubTokens {
     }
 }
 
-/// `[apps.hub_tokens]`: what hub tokens an app may exchange its own tokens for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppHubTokens {
-    /// Their scopes at most; never empty. `!user` stands for the user whose token it is.
-    pub scopes: Vec<String>,
-    /// Their life at most.
-    pub max_lifetime: Duration,
+section! {
+    /// Hub API tokens that an app may have in exchange for its own.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AppHubTokens {
+        /// Their scopes at most. "!user" stands for the user whose token it is.
+        scopes: Vec<String>, list(scope), default [];
+        /// Their life at most, from "1s" to "720h".
+        max_lifetime: Duration, duration(Duration::from_secs(1)..=TOKEN_LIFETIME_MAX), default "1h";
+    }
 }
 
-/// `[hub_tokens]`, if it is there: `Some(None)` is none, `None` a bad one. `longest` is `login.max_lifetime`.
-#[allow(clippy::option_option)] // the outer one is that of every reader: a fault has been noted
-pub(super) fn hub_tokens(file: &mut ConfigFile, longest: Option<Duration>) -> Option<Option<HubTokens>> {
-    if !file.has_section("hub_tokens") {
-        return Some(None);
+/// `[apps.hub_tokens]` of the app in `section`: a token that is asked for without scopes has all that its user has.
+pub(super) fn demand_scopes(file: &mut ConfigFile, section: &str, tokens: &AppHubTokens) {
+    if tokens.scopes.is_empty() {
+        let message =
+            "has no scope: which ones may the tokens have? Write for example [\"access:servers!user\"]";
+        file.conflict(&format!("{section}.hub_tokens.scopes"), &[], message);
     }
-    let services = file.list("hub_tokens.services", Vec::new(), name);
-    let users = file.list("hub_tokens.users", Vec::new(), name);
-    let groups = file.list("hub_tokens.groups", Vec::new(), name);
-    let scopes = file.list("hub_tokens.scopes", Vec::new(), scope);
-    let range = Duration::ZERO..=CACHE_MAX_AGE_MAX;
-    let cache_max_age = file.value("hub_tokens.cache_max_age", CACHE_MAX_AGE, duration_within(range));
-    let users_for_others = file.flag("hub_tokens.users_for_others", false);
-    let rules = apps::rules(file, "hub_tokens", longest);
-    Some(Some(HubTokens {
-        services: services?,
-        users: users?,
-        groups: groups?,
-        scopes: scopes?,
-        cache_max_age: cache_max_age?,
-        users_for_others: users_for_others?,
-        rules: Arc::new(rules?.app("hub".into(), Vec::new(), Vec::from(Scope::ALL))),
-    }))
 }
 
-/// `[apps.hub_tokens]` of the app `section`, if it is there.
-#[allow(clippy::option_option)] // as above
-pub(super) fn of_app(file: &mut ConfigFile, section: &str) -> Option<Option<AppHubTokens>> {
-    let key = |name: &str| format!("{section}.hub_tokens.{name}");
-    if !file.has_section(&format!("{section}.hub_tokens")) {
-        return Some(None);
-    }
-    let scopes = file.list(&key("scopes"), Vec::new(), scope);
-    if scopes.as_ref().is_some_and(Vec::is_empty) {
-        // A token that is asked for without scopes has all that its user has.
-        file.fault(
-            &key("scopes"),
-            "has no scope: which ones may the tokens have? Write for example [\"access:servers!user\"]",
-        );
-        return None;
-    }
-    let range = Duration::from_secs(1)..=TOKEN_LIFETIME_MAX;
-    let max_lifetime = file.value(&key("max_lifetime"), TOKEN_LIFETIME, duration_within(range));
-    Some(Some(AppHubTokens { scopes: scopes?, max_lifetime: max_lifetime? }))
+/// `[hub_tokens]`, if it is there. `longest` is `login.max_lifetime`.
+pub(super) fn hub_tokens(file: &mut ConfigFile, longest: Duration) -> Option<HubTokens> {
+    file.has_section("hub_tokens").then(|| {
+        let HubTokenKeys { services, users, groups, scopes, users_for_others, cache_max_age } =
+            HubTokenKeys::read(file, "hub_tokens");
+        let rules = Rules::read(file, "hub_tokens");
+        let rules = rules.app(file, "hub_tokens", longest, "hub".into());
+        let rules = Arc::new(App { scopes: Vec::from(Scope::ALL), ..rules });
+        HubTokens { services, users, groups, scopes, cache_max_age, users_for_others, rules }
+    })
 }
 
 /// Notes a fault for each app that needs what only a hub token of our own can do.
-pub(super) fn demand_token(file: &mut ConfigFile, hub: Option<&Hub>, apps: Option<&[Arc<App>]>) {
-    if hub.is_none_or(|hub| hub.api.token.is_some()) {
-        return;
-    }
-    for (index, _) in
-        apps.iter().flat_map(|apps| apps.iter().enumerate()).filter(|(_, app)| app.hub_tokens.is_some())
-    {
-        file.fault(
-            &format!("apps[{index}].hub_tokens"),
-            "needs hub.api_token_file: the token of a hub service that has the scope \"tokens\"",
-        );
+pub(super) fn demand_token(file: &mut ConfigFile, hub: &Hub, apps: &[Arc<App>]) {
+    for (index, app) in apps.iter().enumerate() {
+        if app.hub_tokens.is_some() && hub.api.token.is_none() {
+            let message =
+                "needs hub.api_token_file: the token of a hub service that has the scope \"tokens\"";
+            file.conflict(&format!("apps[{index}].hub_tokens"), &["hub.api_token"], message);
+        }
     }
 }
 

@@ -7,12 +7,14 @@ use url::Url;
 
 use super::apps::at_line;
 use super::file::ConfigFile;
+use super::kind::{list_of_words, text};
 use super::origin::web_url;
-use super::parse::one_of;
 use super::secret::public_text;
+use super::table::section;
 
 const ALGORITHMS: [(&str, JwtAlgorithm); 3] =
     [("EdDSA", JwtAlgorithm::EdDsa), ("ES256", JwtAlgorithm::Es256), ("RS256", JwtAlgorithm::Rs256)];
+const NO_ALGORITHM: &str = "is empty, so no token would do; write for example [\"EdDSA\"]";
 
 /// `[apps.jwt]`: tokens that an app signs itself (RFC 7519).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,65 +49,69 @@ pub enum JwtAlgorithm {
     Rs256,
 }
 
-/// The section `key` (`apps[0].jwt`), if there is one: `Some(None)` is none, `None` a bad one. `issuers`: those of other
-/// apps, and where they are written.
-#[allow(clippy::option_option)] // the outer one is that of every reader: a fault has been noted
+section! {
+    /// Tokens that an app signs itself.
+    pub(super) struct JwtSection {
+        /// Who issues them (`iss`): no other app has the same.
+        issuer: String, text(name), required "https://portal.example.org";
+        /// For whom they are (`aud`).
+        audience: String, text(name), required "https://hub.example.org";
+        /// How they may be signed: "EdDSA", "ES256" or "RS256".
+        algorithms: Vec<JwtAlgorithm>, list_of_words(&ALGORITHMS).not_empty(NO_ALGORITHM), default ["EdDSA"];
+        /// The public key that verifies them, PEM.
+        public_key_file: Option<String>, text(|path| Ok(path.to_owned())), optional "portal.pem";
+        /// Where a JWK Set with the public keys is.
+        jwks_url: Option<Url>, text(service_url), optional "https://portal.example.org/keys";
+    }
+}
+
+/// What the section at `key` (`apps[0].jwt`) says. `issuers`: those of other apps, and where they are written.
 pub(super) fn jwt(
     file: &mut ConfigFile,
     key: &str,
+    section: JwtSection,
     issuers: &mut HashMap<String, String>,
-) -> Option<Option<Jwt>> {
-    if !file.has_section(key) {
-        return Some(None);
-    }
-    let name = |name: &str| format!("{key}.{name}");
-    let issuer = file.required(&name("issuer"), "https://portal.example.org", text);
-    if let Some(issuer) = &issuer
-        && let Some(other) = issuers.insert(issuer.clone(), name("issuer"))
+) -> Jwt {
+    let JwtSection { issuer, audience, public_key_file, jwks_url, algorithms } = section;
+    let issuer_key = format!("{key}.issuer");
+    if !file.is_faulty(&issuer_key)
+        && let Some(other) = issuers.insert(issuer.clone(), issuer_key.clone())
     {
         let at = at_line(file, &other);
-        file.fault(
-            &name("issuer"),
-            format!("{issuer:?} is the issuer of another app{at}; each app needs its own"),
-        );
+        let message = format!("{issuer:?} is the issuer of another app{at}; each app needs its own");
+        file.fault(&issuer_key, message);
     }
-    let audience = file.required(&name("audience"), "https://hub.example.org", text);
-    let algorithms = file.list(&name("algorithms"), vec![JwtAlgorithm::EdDsa], one_of(&ALGORITHMS));
-    if algorithms.as_ref().is_some_and(Vec::is_empty) {
-        file.fault(&name("algorithms"), "is empty, so no token would do; write for example [\"EdDSA\"]");
-    }
-    let keys = keys(file, key, algorithms.as_deref());
-    Some(Some(Jwt { issuer: issuer?, audience: audience?, keys: keys?, algorithms: algorithms? }))
-}
-
-fn keys(file: &mut ConfigFile, section: &str, algorithms: Option<&[JwtAlgorithm]>) -> Option<JwtKeys> {
-    let (url_key, file_key) = (format!("{section}.jwks_url"), format!("{section}.public_key_file"));
-    let url = file.value(&url_key, None, |text| service_url(text).map(Some));
-    let path = file.value(&file_key, None, |path| Ok(Some(path.to_owned())));
-    match (url?, path?) {
-        (Some(_), Some(_)) => {
-            file.fault(&file_key, "is written as well as jwks_url; keep one of the two");
-            None
+    let file_key = format!("{key}.public_key_file");
+    let keys = match (jwks_url, public_key_file) {
+        (Some(url), file_too) => {
+            if file_too.is_some() {
+                file.fault(&file_key, "is written as well as jwks_url; keep one of the two");
+            }
+            JwtKeys::Url(url)
         }
         (None, None) => {
-            file.fault(&file_key, "is required, or jwks_url: what verifies the app's signatures");
-            None
+            let message = "is required, or jwks_url: what verifies the app's signatures";
+            file.conflict(&file_key, &[&format!("{key}.jwks_url")], message);
+            JwtKeys::Pem(String::new())
         }
-        (Some(url), None) => Some(JwtKeys::Url(url)),
         (None, Some(path)) => match public_text(&file.file_at(&path)) {
-            Ok(pem) => fits(file, &file_key, &pem, algorithms?).then_some(JwtKeys::Pem(pem)),
+            Ok(pem) => {
+                refuse_misfit(file, &file_key, &pem, &algorithms);
+                JwtKeys::Pem(pem)
+            }
             Err(wrong) => {
                 file.fault(&file_key, wrong);
-                None
+                JwtKeys::Pem(String::new())
             }
         },
-    }
+    };
+    Jwt { issuer, audience, keys, algorithms }
 }
 
-/// Whether the key in `pem` verifies what each of `algorithms` signs; a fault if not.
-fn fits(file: &mut ConfigFile, key: &str, pem: &str, algorithms: &[JwtAlgorithm]) -> bool {
+/// Notes a fault if the key in `pem` does not verify what each of `algorithms` signs.
+fn refuse_misfit(file: &mut ConfigFile, key: &str, pem: &str, algorithms: &[JwtAlgorithm]) {
     let misfit = algorithms.iter().find(|algorithm| algorithm.public_key(pem.as_bytes()).is_err());
-    let Some(misfit) = misfit else { return true };
+    let Some(misfit) = misfit else { return };
     let word =
         |algorithm| ALGORITHMS.iter().find(|(_, other)| *other == algorithm).map_or("", |(word, _)| word);
     let made_for = ALGORITHMS.iter().find(|(_, algorithm)| algorithm.public_key(pem.as_bytes()).is_ok());
@@ -114,7 +120,6 @@ fn fits(file: &mut ConfigFile, key: &str, pem: &str, algorithms: &[JwtAlgorithm]
         |(word, _)| format!("write algorithms = [{word:?}] if that is what the app signs with"),
     );
     file.fault(key, format!("is no public key for {}; {instead}", word(*misfit)));
-    false
 }
 
 impl JwtAlgorithm {
@@ -128,7 +133,7 @@ impl JwtAlgorithm {
     }
 }
 
-fn text(text: &str) -> Result<String, String> {
+fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 1024 || text.chars().any(char::is_control) {
         return Err("is not a name; write 1 to 1024 characters on one line".to_owned());
     }
@@ -142,19 +147,4 @@ pub(super) fn service_url(text: &str) -> Result<Url, String> {
         .ok_or_else(|| {
             "is not the URL of a service; write for example \"https://portal.example.org/keys\"".to_owned()
         })
-}
-
-/// Whether somebody on the way could change what `url` answers.
-pub(super) fn is_unprotected(url: &Url) -> bool {
-    url.scheme() == "http" && !is_loopback(url)
-}
-
-/// Whether `url` is this machine's.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

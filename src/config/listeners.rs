@@ -5,17 +5,16 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::address::{listen, trusted_network, upstream};
+use super::address::{listen, trusted_network};
 use super::file::ConfigFile;
-use super::hub::is_https;
+use super::kind::{flag, list, number, one_or_more, text};
 use super::origin::public_url;
+use super::table::section;
 use super::{Upstream, tls};
 use crate::tls::Acceptor;
 
 /// More than any machine has cores.
 const THREADS_MAX: usize = 1024;
-/// Owner and group may connect to a unix socket: a front server is put into hublatch's group.
-const SOCKET_MODE: u32 = 0o660;
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,26 +25,58 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// `[public]`.
-#[derive(Debug, Clone)]
-pub struct Public {
-    /// Where browsers connect; at least one.
-    pub listen: Vec<Listen>,
-    /// With what they are answered on all of these; none: in the clear.
-    pub tls: Option<Acceptor>,
-    /// Where they are only sent to `url`, in the clear.
-    pub redirect_listen: Vec<Listen>,
-    /// What browsers type.
-    pub url: PublicUrl,
-    /// Runtimes, one thread each; 0: one for each core.
-    pub threads: usize,
-    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Whether they, and nobody else, connect, and say by the PROXY protocol who has connected to them.
-    pub proxy_protocol: bool,
-    /// The permissions of unix sockets to listen on.
-    pub socket_mode: u32,
+section! {
+    /// What browsers talk to.
+    #[derive(Debug, Clone)]
+    pub struct Public {
+        /// Where to listen: an address and port, a socket ("unix:/run/hublatch/public.sock"), or a list of them. Port 0 takes a
+        /// free port; the log says which. Needs a restart: until then the whole file is refused.
+        listen: Vec<Listen>, one_or_more(listen).not_empty(NOWHERE), default "127.0.0.1:8000";
+        /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, on all of these addresses. Not written, they speak plain HTTP. Both files are
+        /// PEM: the server's certificate with the intermediate ones after it, and its private key (PKCS#8, SEC1 or PKCS#1), which
+        /// only its owner may read.
+        tls: Option<Acceptor>, tls::for_browsers(), optional
+            { certificate = "/etc/hublatch/tls/fullchain.pem", private_key = "/etc/hublatch/tls/privkey.pem" };
+        /// With TLS: plain addresses, such as ["0.0.0.0:80", "[::]:80"], whose every answer is "308: go to public.url".
+        /// Needs a restart, as listen does.
+        redirect_listen: Vec<Listen>, one_or_more(listen), default [];
+        /// Who may connect to a socket ("unix:…") of listen or redirect_listen: its mode, as for chmod. Put a front server into
+        /// hublatch's group.
+        socket_mode: u32, text(file_mode), default "0660";
+        /// What browsers type: scheme, host and port, no path. Login links begin with it. With a TLS front before
+        /// hublatch it is the front's.
+        url: PublicUrl, text(public_url), required "https://hub.example.org";
+        /// Threads that carry requests; 0 is one for each core. Needs a restart.
+        threads: usize, number(0..=THREADS_MAX), default 0;
+        /// Proxies before hublatch whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, such as
+        /// ["10.0.0.5", "10.1.0.0/16"]. From anybody else these headers are replaced. Never 0.0.0.0/0.
+        trusted_proxies: Vec<IpNet>, list(trusted_network), default [];
+        /// Whether these proxies, and nobody else, connect to listen and redirect_listen, and begin each connection with a header
+        /// of the PROXY protocol (version 1 or 2) that says who the client is: HAProxy's send-proxy-v2, nginx's proxy_protocol, a
+        /// load balancer that passes TLS through. Over a socket, the proxy is 127.0.0.1.
+        proxy_protocol: bool, flag(), default false;
+    }
 }
+
+section! {
+    /// Where apps ask for links (/api/v1/links), and where /health, /ready and /metrics answer.
+    #[derive(Debug, Clone)]
+    pub struct Management {
+        /// Without TLS, only this machine may reach it: a loopback address, or a socket ("unix:/run/hublatch/management.sock").
+        /// In containers, let the app share hublatch's network (compose: network_mode: "service:hublatch"; Kubernetes: the same
+        /// pod) or a volume with the socket. Needs a restart, as public.listen does.
+        listen: Listen, text(listen), default "127.0.0.1:8010";
+        /// Who may connect to it where it is a socket ("unix:…"): its mode, as for chmod.
+        socket_mode: u32, text(file_mode), default "0660";
+        /// TLS for apps on other machines; then any address will do. With client_ca, a file of authorities' certificates, a
+        /// client must prove a certificate that one of them has issued, besides its key. `hublatch health` needs none: it proves
+        /// the listener's own private key.
+        tls: Option<Acceptor>, tls::for_programs(), optional
+            { certificate = "…/fullchain.pem", private_key = "…/privkey.pem", client_ca = "…/apps-ca.pem" };
+    }
+}
+
+const NOWHERE: &str = "is empty; write at least one address, for example \"127.0.0.1:8000\"";
 
 impl Public {
     /// How many threads that is on this machine; never 0.
@@ -79,151 +110,90 @@ impl PublicUrl {
     }
 }
 
-/// `[management]`.
-#[derive(Debug, Clone)]
-pub struct Management {
-    /// Where the API answers.
-    pub listen: Listen,
-    /// With what; none: in the clear.
-    pub tls: Option<Acceptor>,
-    /// The permissions of a unix socket to listen on.
-    pub socket_mode: u32,
-}
-
-/// The addresses that must not be the same.
-pub(super) struct Addresses {
-    pub(super) public: Option<Vec<Listen>>,
-    pub(super) redirect: Option<Vec<Listen>>,
-    pub(super) management: Option<Listen>,
-    pub(super) hub: Option<HubAddress>,
-}
-
-impl Addresses {
-    /// All of our own listeners.
-    pub(super) fn own(&self) -> Vec<Listen> {
-        let browsers = self.public.iter().chain(&self.redirect).flatten();
-        browsers.chain(&self.management).cloned().collect()
-    }
-}
-
-/// Where the hub is, and whether it is to be spoken to over TLS.
-pub(super) struct HubAddress {
-    pub(super) upstream: Upstream,
-    pub(super) secure: bool,
-}
-
-pub(super) fn addresses(file: &mut ConfigFile) -> Addresses {
-    let local = |port| Listen::Tcp(([127, 0, 0, 1], port).into());
-    let public = file.one_or_more("public.listen", vec![local(8000)], listen);
-    let redirect = file.one_or_more("public.redirect_listen", Vec::new(), listen);
-    let management = file.value("management.listen", local(8010), listen);
-    let mut secure = false;
-    let mut parse = |text: &str| {
-        secure = is_https(text);
-        upstream(text)
-    };
-    let upstream = if file.has_section("routes") {
-        // The hub tells by itself where it is.
-        file.value("hub.url", None, |text| parse(text).map(Some)).flatten()
-    } else {
-        file.required("hub.url", "http://127.0.0.1:8400", parse)
-    };
-    let of_browsers = |key: &'static str, own: &Option<Vec<Listen>>| {
-        own.iter().flatten().map(|own| (key, own.clone())).collect::<Vec<_>>()
-    };
-    let mut browsers = of_browsers("public.listen", &public);
-    browsers.extend(of_browsers("public.redirect_listen", &redirect));
+/// Notes a fault for each address that is ours twice, and for what does not go together. Answers all of our own
+/// listeners.
+pub(super) fn check(
+    file: &mut ConfigFile,
+    public: &Public,
+    management: &Management,
+    hub: Option<&Upstream>,
+) -> Vec<Listen> {
+    let browsers: Vec<(&str, &Listen)> =
+        [("public.listen", &public.listen), ("public.redirect_listen", &public.redirect_listen)]
+            .into_iter()
+            .flat_map(|(key, listeners)| listeners.iter().map(move |listen| (key, listen)))
+            .collect();
     for (index, (key, own)) in browsers.iter().enumerate() {
         if let Some((other, _)) = browsers[..index].iter().find(|(_, other)| other.overlaps(own)) {
             if other == key && browsers[..index].iter().any(|(_, other)| other == own) {
-                file.fault(key, format!("has \"{own}\" twice; write it once"));
+                file.conflict(key, &[], format!("has \"{own}\" twice; write it once"));
             } else if other != key {
-                file.fault(key, format!("\"{own}\" is also {other}; write another port"));
+                file.conflict(key, &[other], format!("\"{own}\" is also {other}; write another port"));
             }
         }
-        if let Some(management) = management.as_ref().filter(|management| own.overlaps(management)) {
-            let (key, message) = if file.is_written("management.listen") {
-                ("management.listen", format!("\"{management}\" is also public ({key} \"{own}\")"))
+        if own.overlaps(&management.listen) {
+            let other = "management.listen";
+            let (at, message) = if file.is_written(other) {
+                (other, format!("\"{}\" is also public ({key} \"{own}\")", management.listen))
             } else {
-                (*key, format!("\"{own}\" is also management.listen (\"{management}\")"))
+                (*key, format!("\"{own}\" is also {other} (\"{}\")", management.listen))
             };
-            file.fault(key, format!("{message}; write another port"));
+            file.conflict(at, &[key, other], format!("{message}; write another port"));
         }
     }
-    if let Some(hub) = &upstream {
-        let mut own = browsers.iter().map(|(_, own)| own).chain(&management);
-        if let Some(own) = own.find(|own| own.is_reached_by(hub)) {
-            // The port that the documents' examples have, or the next that is not ours.
-            let is_ours = |port: u16| {
-                let mut all = browsers.iter().map(|(_, own)| own).chain(&management);
-                all.any(|own| matches!(own, Listen::Tcp(address) if address.port() == port))
-            };
-            let port = (8400..u16::MAX).find(|port| !is_ours(*port)).unwrap_or(8400);
-            let message = format!(
-                "this address is hublatch's own listener \"{own}\"; move the hub's public proxy to another \
-                 (c.JupyterHub.bind_url = \"http://127.0.0.1:{port}\") and write that"
-            );
-            file.fault("hub.url", message);
-        }
+    let own: Vec<Listen> =
+        browsers.into_iter().map(|(_, own)| own).chain([&management.listen]).cloned().collect();
+    if let Some(hub) = hub {
+        refuse_own(file, hub, &own);
     }
-    let hub = upstream.map(|upstream| HubAddress { upstream, secure });
-    Addresses { public, redirect, management, hub }
+    check_management(file, management);
+    check_url(file, public);
+    if public.proxy_protocol && public.trusted_proxies.is_empty() {
+        let message =
+            "is on, but nobody may speak it: write the addresses of your proxies as public.trusted_proxies";
+        file.conflict("public.proxy_protocol", &["public.trusted_proxies"], message);
+    }
+    own
 }
 
-pub(super) fn public(
-    file: &mut ConfigFile,
-    listen: Option<Vec<Listen>>,
-    redirect_listen: Option<Vec<Listen>>,
-) -> Option<Public> {
-    if listen.as_ref().is_some_and(Vec::is_empty) {
-        file.fault("public.listen", "is empty; write at least one address, for example \"127.0.0.1:8000\"");
-    }
-    let url = file.required("public.url", "https://hub.example.org", public_url);
-    let tls = tls::of_public(file);
-    let threads = file.number("public.threads", 0, 0..=THREADS_MAX);
-    let trusted_proxies = file.list("public.trusted_proxies", Vec::new(), trusted_network);
-    let proxy_protocol = file.flag("public.proxy_protocol", false);
-    let socket_mode = file.value("public.socket_mode", SOCKET_MODE, file_mode);
-    if proxy_protocol == Some(true) && trusted_proxies.as_ref().is_some_and(Vec::is_empty) {
-        file.fault(
-            "public.proxy_protocol",
-            "is on, but nobody may speak it: write the addresses of your proxies as public.trusted_proxies",
-        );
-    }
-    if let Some(url) = url.as_ref().filter(|url| !url.secure) {
-        let instead = format!("write \"{}\"", url.origin.replacen("http:", "https:", 1));
-        if matches!(tls, Some(Some(_))) {
-            file.fault("public.url", format!("is http, but public.tls answers https only; {instead}"));
-        } else if redirect_listen.as_ref().is_some_and(|listen| !listen.is_empty()) {
-            file.fault("public.url", format!("is http, so public.redirect_listen leads nowhere; {instead}"));
-        }
-    }
-    Some(Public {
-        listen: listen?,
-        tls: tls?,
-        redirect_listen: redirect_listen?,
-        url: url?,
-        threads: threads?,
-        trusted_proxies: trusted_proxies?,
-        proxy_protocol: proxy_protocol?,
-        socket_mode: socket_mode?,
-    })
+/// The hub must be none of our `own` listeners.
+fn refuse_own(file: &mut ConfigFile, hub: &Upstream, own: &[Listen]) {
+    let Some(listener) = own.iter().find(|own| own.is_reached_by(hub)) else { return };
+    // The port that the examples have, or the next that is not ours.
+    let is_ours =
+        |port: u16| own.iter().any(|own| matches!(own, Listen::Tcp(address) if address.port() == port));
+    let port = (8400..u16::MAX).find(|port| !is_ours(*port)).unwrap_or(8400);
+    let message = format!(
+        "this address is hublatch's own listener \"{listener}\"; move the hub's public proxy to another \
+         (c.JupyterHub.bind_url = \"http://127.0.0.1:{port}\") and write that"
+    );
+    file.conflict("hub.url", &["public.listen", "public.redirect_listen", "management.listen"], message);
 }
 
-pub(super) fn management(file: &mut ConfigFile, listen: Option<Listen>) -> Option<Management> {
-    let socket_mode = file.value("management.socket_mode", SOCKET_MODE, file_mode);
-    let tls = tls::of_management(file)?;
-    let listen = listen?;
-    if tls.is_none() && !listen.is_local() {
+fn check_management(file: &mut ConfigFile, management: &Management) {
+    let listen = &management.listen;
+    if management.tls.is_none() && !listen.is_local() {
         let message = format!(
             "\"{listen}\" can be reached from other machines, and an app's key could be read on the way; write \
              management.tls, or a loopback address, for example \"127.0.0.1:8010\", or \
              \"unix:/run/hublatch/management.sock\""
         );
-        file.fault("management.listen", message);
-        return None;
+        file.conflict("management.listen", &["management.tls"], message);
     }
-    Some(Management { listen, tls, socket_mode: socket_mode? })
+}
+
+fn check_url(file: &mut ConfigFile, public: &Public) {
+    if public.url.secure {
+        return;
+    }
+    let instead = format!("write \"{}\"", public.url.origin.replacen("http:", "https:", 1));
+    if public.tls.is_some() {
+        let message = format!("is http, but public.tls answers https only; {instead}");
+        file.conflict("public.url", &[], message);
+    } else if !public.redirect_listen.is_empty() {
+        let message = format!("is http, so public.redirect_listen leads nowhere; {instead}");
+        file.conflict("public.url", &["public.redirect_listen", "public.tls"], message);
+    }
 }
 
 /// `0660`: the permissions of a file as `chmod` writes them, none of them special.

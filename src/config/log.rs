@@ -2,8 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::file::ConfigFile;
-use super::parse::one_of;
+use tracing::Level;
+
+use super::kind::{flag, text, words};
+use super::table::section;
+
+const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+const LEVELS: [(&str, Level); 5] = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,46 +34,29 @@ pub enum AuditSink {
     File(PathBuf),
 }
 
-/// `[log]`.
-#[derive(Debug, Clone)]
-pub struct Log {
-    /// JSON or text.
-    pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: tracing::Level,
-    /// Whether each request is one line.
-    pub access: bool,
-    /// Where the audit lines go.
-    pub audit: AuditSink,
-    /// Whether nobody may log in while audit lines cannot be written.
-    pub audit_required: bool,
+section! {
+    /// What is logged. Log lines go to stderr; no line holds a token, a key or a query.
+    #[derive(Debug, Clone)]
+    pub struct Log {
+        /// "json" (one object a line) or "text" (for a person at a terminal). Needs a restart.
+        format: LogFormat, words(&FORMATS), default "json";
+        /// "error", "warn", "info", "debug" or "trace". Needs a restart.
+        level: Level, words(&LEVELS), default "info";
+        /// One line for each request.
+        access: bool, flag(), default true;
+        /// Where the audit goes, one line for each link issued, redeemed, refused or revoked: "stderr", or the absolute path of a
+        /// file that is appended to.
+        audit: AuditSink, text(audit_sink), default "stderr";
+        /// Whether nobody may log in while the audit cannot be written (a full disk). Otherwise its lines go to stderr meanwhile,
+        /// and /ready answers 503.
+        audit_required: bool, flag(), default false;
+    }
 }
 
-/// `[log]`.
-pub(super) fn log(file: &mut ConfigFile) -> Option<Log> {
-    use tracing::Level;
-    let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
-    let format = file.value("log.format", LogFormat::Json, one_of(&formats));
-    let levels = [
-        ("error", Level::ERROR),
-        ("warn", Level::WARN),
-        ("info", Level::INFO),
-        ("debug", Level::DEBUG),
-        ("trace", Level::TRACE),
-    ];
-    let level = file.value("log.level", Level::INFO, one_of(&levels));
-    let access = file.flag("log.access", true);
-    let audit = file.value("log.audit", AuditSink::Stderr, |text| match text {
+fn audit_sink(text: &str) -> Result<AuditSink, String> {
+    match text {
         "stderr" => Ok(AuditSink::Stderr),
         path if path.starts_with('/') && !path.contains('\0') => Ok(AuditSink::File(PathBuf::from(path))),
         _ => Err("is neither \"stderr\" nor the absolute path of a file".to_owned()),
-    });
-    let audit_required = file.flag("log.audit_required", false);
-    Some(Log {
-        format: format?,
-        level: level?,
-        access: access?,
-        audit: audit?,
-        audit_required: audit_required?,
-    })
+    }
 }

@@ -1,26 +1,33 @@
 //! `[login]` and `[assertion]`: the rules of redeeming, and the proof to the hub.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hyper::header::HeaderName;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use zeroize::Zeroizing;
 
 use super::apps::pattern;
 use super::file::ConfigFile;
+use super::kind::{duration, flag, text, words};
 use super::origin::page_url;
-use super::parse::{duration_within, folded, header, one_of, parameter, written};
-use super::secret::{Noted, Secret, refuse_exposed, secret};
-use crate::token::{UsernameCase, UsernameRule};
+use super::parse::{folded, header, parameter, written};
+use super::secret::{self, Secret};
+use super::table::section;
+use crate::token::{NamePattern, UsernameCase, UsernameRule};
 
-/// The longest life that any configuration may give a token.
-pub(super) const LIFETIME_MAX: Duration = Duration::from_hours(1);
-/// The shortest: the API speaks of whole seconds.
+/// The lives that a configuration may give a token. The API speaks of whole seconds.
+pub(super) const LIFETIME: RangeInclusive<Duration> = LIFETIME_MIN..=Duration::from_hours(1);
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
 /// The store remembers a used link for ten minutes (`store::RETENTION`), so no grace can be longer.
 const REPLAY_GRACE_MAX: Duration = Duration::from_mins(10);
 /// An assertion is used at once; longer than this it would only serve a thief.
 const ASSERTION_LIFETIME_MAX: Duration = Duration::from_mins(1);
+
+const CASES: [(&str, UsernameCase); 2] = [("refuse", UsernameCase::Refuse), ("lower", UsernameCase::Lower)];
+const WITHOUT_TOKEN: [(&str, WithoutToken); 3] =
+    [("page", WithoutToken::Page), ("forward", WithoutToken::Forward), ("redirect", WithoutToken::Redirect)];
+const CONFIRM: [(&str, Confirm); 3] =
+    [("auto", Confirm::Auto), ("always", Confirm::Always), ("never", Confirm::Never)];
 
 /// What a visitor gets at the login path without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,161 +51,119 @@ pub enum Confirm {
     Never,
 }
 
-/// `[login]`.
-#[derive(Debug, Clone)]
-pub struct Login {
-    /// The query parameter that holds the token: lower-case letters, digits and `_`.
-    pub parameter: String,
-    /// The identity header.
-    pub user_header: HeaderName,
-    /// Life of a token that asks for none.
-    pub lifetime: Duration,
-    /// The longest life that a token can be given.
-    pub max_lifetime: Duration,
-    /// What may be a user name.
-    pub usernames: UsernameRule,
-    /// What a visitor without a token gets.
-    pub without_token: WithoutToken,
-    /// The app's own page, for "back to …".
-    pub app_url: Option<String>,
-    /// When to ask before a login.
-    pub confirm: Confirm,
-    /// How long a used link still leads its user on.
-    pub replay_grace: Duration,
-    /// Whether only links that are bound to a browser work.
-    pub require_state: bool,
-    /// Where a browser goes that has logged out; none: the hub's own page.
-    pub after_logout_url: Option<String>,
-}
-
-/// `[assertion]`.
-#[derive(Clone)]
-pub struct Assertion {
-    /// The header that carries the signed proof.
-    pub header: HeaderName,
-    /// Ed25519 private key, PKCS#8 in PEM.
-    pub key_pem: Zeroizing<Vec<u8>>,
-    /// Life of an assertion.
-    pub lifetime: Duration,
-    /// `aud`: who must accept it.
-    pub audience: String,
-}
-
-impl std::fmt::Debug for Assertion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Assertion")
-            .field("header", &self.header)
-            .field("lifetime", &self.lifetime)
-            .field("audience", &self.audience)
-            .finish_non_exhaustive()
+section! {
+    /// The rules of logging in by a link.
+    #[derive(Debug, Clone)]
+    pub struct Login {
+        /// The query parameter that holds the token of a link.
+        parameter: String, text(parameter), default "login_token";
+        /// The header that tells the hub who logs in; removed from every other request, in every spelling. Without [assertion]
+        /// its name should be a secret: "X-" and 32 random hex digits, as the authenticator of the hub expects it.
+        user_header: HeaderName, secret::name(header), default "REMOTE_USER";
+        /// Life of a link for which the app asks no other, from "1s".
+        lifetime: Duration, duration(LIFETIME), default "30s";
+        /// The longest life that an app may ask for; at most "1h".
+        max_lifetime: Duration, duration(LIFETIME), default "5m";
+        /// What may be a user name: a regular expression for the whole name. Whatever it says, a name is visible ASCII without
+        /// / \ % , ; " ? #
+        usernames: NamePattern, text(pattern), default "^[a-z0-9][a-z0-9._@+-]{0,63}$";
+        /// Names with upper case: "refuse", or "lower" to fold them to lower case, as the hub does, before the rule is applied.
+        username_case: UsernameCase, words(&CASES), default "refuse";
+        /// A visitor who comes to the login page without a link and is not logged in: "page" (a page that says to come from the
+        /// app), "forward" (the hub's own login page) or "redirect" (the app's page at app_url, with the parameters `state`,
+        /// `next` and `redirect_uri`: the app logs them in, asks for a link with that `state`, and sends them back by it).
+        without_token: WithoutToken, words(&WITHOUT_TOKEN), default "page";
+        /// The app's own page: where "Back to the app" leads on our pages, and "redirect" above. Empty: no such button.
+        app_url: Option<String>, text(page_url), default "";
+        /// Whether to ask "Continue as alice?" before a login: "auto" (when somebody else is logged in, when the click does not
+        /// come from one of the app's origins, or when no browser vouches for it), "always", "never" (only for links that ask
+        /// for it).
+        confirm: Confirm, words(&CONFIRM), default "auto";
+        /// How long a used link still leads its own user on (refresh, back button), without a second login; at most "10m". "0s": a
+        /// second click is not joined to a login under way either.
+        replay_grace: Duration, duration(Duration::ZERO..=REPLAY_GRACE_MAX), default "30s";
+        /// Whether only links with a `state` work, each in the one browser that was sent to the app for it: then no link can be
+        /// handed to somebody else. Needs without_token = "redirect".
+        require_state: bool, flag(), default false;
+        /// Where a browser goes that has logged out at the hub, such as the app's own page. Empty: the hub's page stays.
+        after_logout_url: Option<String>, text(page_url), default "";
     }
 }
 
-/// The lives of tokens: what `[login]` says and `[[apps]]` must keep to.
-pub(super) struct Lifetimes {
-    /// `login.lifetime`.
-    pub(super) usual: Option<Duration>,
-    /// `login.max_lifetime`.
-    pub(super) longest: Option<Duration>,
+section! {
+    /// The signed proof by which HublatchAuthenticator knows that a login comes from hublatch. Without this section the
+    /// identity header alone is sent, and whoever reaches the hub past hublatch can send it too: hublatch then warns.
+    #[derive(Debug, Clone)]
+    pub struct Assertion {
+        /// The header that carries the proof.
+        header: HeaderName, text(header), default "X-Hublatch-Assertion";
+        /// The Ed25519 private key, PEM. `hublatch init` makes it, and assertion.pub.pem for the hub.
+        key: Secret, secret::secret(signing_key), required "/etc/hublatch/assertion.key.pem";
+        /// Life of a proof, from "1s" to "1m": the hub reads it at once, so this only has to cover the difference of two clocks.
+        lifetime: Duration, duration(LIFETIME_MIN..=ASSERTION_LIFETIME_MAX), default "10s";
+        /// Who must accept it: c.HublatchAuthenticator.audience.
+        audience: String, text(audience), default "jupyterhub";
+    }
 }
 
-/// `login.lifetime` and `login.max_lifetime`.
-pub(super) fn lifetimes(file: &mut ConfigFile) -> Lifetimes {
-    let within = || duration_within(LIFETIME_MIN..=LIFETIME_MAX);
-    let usual = file.value("login.lifetime", Duration::from_secs(30), within());
-    let longest = file.value("login.max_lifetime", Duration::from_mins(5), within());
-    if let (Some(usual), Some(longest)) = (usual, longest)
-        && usual > longest
-    {
+impl Login {
+    /// What may be a user name.
+    pub fn username_rule(&self) -> UsernameRule {
+        UsernameRule::new(self.usernames.clone(), self.username_case)
+    }
+}
+
+/// Notes a fault for each pair of keys that do not go together.
+pub(super) fn check(file: &mut ConfigFile, login: &Login) {
+    let (lifetime, longest) = (login.lifetime, login.max_lifetime);
+    if lifetime > longest {
         // Told of the one that is written: the other may be a default that the reader never saw.
-        let (usual, longest) = (written(usual), written(longest));
+        let (lifetime, longest) = (written(lifetime), written(longest));
         if file.is_written("login.lifetime") {
             let message =
-                format!("\"{usual}\" is longer than login.max_lifetime; write at most \"{longest}\"");
-            file.fault("login.lifetime", message);
+                format!("\"{lifetime}\" is longer than login.max_lifetime; write at most \"{longest}\"");
+            file.conflict("login.lifetime", &["login.max_lifetime"], message);
         } else {
             let message = format!(
-                "\"{longest}\" is shorter than login.lifetime; write at least \"{usual}\", or a shorter login.lifetime"
+                "\"{longest}\" is shorter than login.lifetime; write at least \"{lifetime}\", or a shorter login.lifetime"
             );
-            file.fault("login.max_lifetime", message);
+            file.conflict("login.max_lifetime", &["login.lifetime"], message);
         }
     }
-    Lifetimes { usual, longest }
+    if login.without_token == WithoutToken::Redirect && login.app_url.is_none() {
+        let message = "\"redirect\" needs login.app_url; write where the app asks its users in";
+        file.conflict("login.without_token", &["login.app_url"], message);
+    }
+    if login.require_state && login.without_token != WithoutToken::Redirect {
+        let message = "needs login.without_token = \"redirect\": no browser would ever get a state";
+        file.conflict("login.require_state", &["login.without_token"], message);
+    }
 }
 
-/// The rest of `[login]`.
-pub(super) fn login(
-    file: &mut ConfigFile,
-    lifetimes: &Lifetimes,
-    user_header: Option<HeaderName>,
-) -> Option<Login> {
-    let parameter = file.value("login.parameter", "login_token".to_owned(), parameter);
-    let usernames = file.value("login.usernames", None, |text| pattern(text).map(Some));
-    let cases = [("refuse", UsernameCase::Refuse), ("lower", UsernameCase::Lower)];
-    let case = file.value("login.username_case", UsernameCase::Refuse, one_of(&cases));
-    let answers = [
-        ("page", WithoutToken::Page),
-        ("forward", WithoutToken::Forward),
-        ("redirect", WithoutToken::Redirect),
-    ];
-    let without_token = file.value("login.without_token", WithoutToken::Page, one_of(&answers));
-    let app_url = file.value("login.app_url", None, page_url);
-    let times = [("auto", Confirm::Auto), ("always", Confirm::Always), ("never", Confirm::Never)];
-    let confirm = file.value("login.confirm", Confirm::Auto, one_of(&times));
-    let grace = duration_within(Duration::ZERO..=REPLAY_GRACE_MAX);
-    let replay_grace = file.value("login.replay_grace", Duration::from_secs(30), grace);
-    let require_state = require_state(file, without_token, app_url.as_ref());
-    let after_logout_url = file.value("login.after_logout_url", None, page_url);
-    let usernames = match usernames? {
-        Some(pattern) => pattern,
-        None => pattern("^[a-z0-9][a-z0-9._@+-]{0,63}$").ok()?,
-    };
-    Some(Login {
-        parameter: parameter?,
-        user_header: user_header?,
-        lifetime: lifetimes.usual?,
-        max_lifetime: lifetimes.longest?,
-        usernames: UsernameRule::new(usernames, case?),
-        without_token: without_token?,
-        app_url: app_url?,
-        confirm: confirm?,
-        replay_grace: replay_grace?,
-        require_state: require_state?,
-        after_logout_url: after_logout_url?,
+/// Notes a fault if the proof and the name that it proves are in the same header.
+pub(super) fn check_assertion(file: &mut ConfigFile, assertion: &Assertion, login: &Login) {
+    if folded(&assertion.header) == folded(&login.user_header) {
+        let message = "is the same header as login.user_header; write another name";
+        file.conflict("assertion.header", &["login.user_header"], message);
+    }
+}
+
+/// Whether `pem` is a key that signs: its label alone proves nothing.
+fn signing_key(pem: &str) -> Result<(), &'static str> {
+    let proof = |key| jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &serde_json::json!({}), &key);
+    EncodingKey::from_ed_pem(pem.as_bytes()).and_then(proof).map(drop).map_err(|_| {
+        "is not an Ed25519 private key in PEM (PKCS#8); make one with hublatch init, or with openssl genpkey \
+         -algorithm ed25519"
     })
 }
 
-/// `login.require_state`; and what the redirect needs, without which no browser gets a state.
-fn require_state(
-    file: &mut ConfigFile,
-    without_token: Option<WithoutToken>,
-    app_url: Option<&Option<String>>,
-) -> Option<bool> {
-    let required = file.flag("login.require_state", false);
-    if without_token == Some(WithoutToken::Redirect) && app_url == Some(&None) {
-        file.fault(
-            "login.without_token",
-            "\"redirect\" needs login.app_url; write where the app asks its users in",
-        );
-    }
-    if required == Some(true) && without_token.is_some_and(|answer| answer != WithoutToken::Redirect) {
-        file.fault(
-            "login.require_state",
-            "needs login.without_token = \"redirect\": no browser would ever get a state",
-        );
-    }
-    required
-}
-
-/// The identity header. Its name may be a secret: with an authenticator that believes the header alone, whoever knows
-/// the name and reaches the hub can be anybody.
-pub(super) fn user_header(file: &mut ConfigFile) -> Option<HeaderName> {
-    match secret(file, "login.user_header") {
-        Ok(Some(Secret { text, key })) => {
-            header(&text).map_err(|wrong| file.fault(&key, format!("the name {wrong}"))).ok()
+fn audience(text: &str) -> Result<String, String> {
+    match text {
+        "" => {
+            Err("is empty; write the audience of c.HublatchAuthenticator, for example \"jupyterhub\""
+                .to_owned())
         }
-        Ok(None) => Some(HeaderName::from_static("remote_user")),
-        Err(Noted) => None,
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -207,60 +172,6 @@ pub(super) fn user_header(file: &mut ConfigFile) -> Option<HeaderName> {
 pub(super) fn is_guessable(header: &HeaderName) -> bool {
     let random = |run: &str| run.len() >= 26 && run.bytes().filter(u8::is_ascii_digit).count() >= 3;
     !header.as_str().split(['-', '_']).any(random)
-}
-
-/// `[assertion]`, if there is one: `Some(None)` is none, `None` a bad one.
-#[allow(clippy::option_option)] // the outer one is that of every reader: a fault has been noted
-pub(super) fn assertion(
-    file: &mut ConfigFile,
-    user_header: Option<&HeaderName>,
-) -> Option<Option<Assertion>> {
-    if !file.has_section("assertion") {
-        return Some(None);
-    }
-    let name = file.value("assertion.header", HeaderName::from_static("x-hublatch-assertion"), header);
-    let key_pem = signing_key(file);
-    let lifetime = duration_within(LIFETIME_MIN..=ASSERTION_LIFETIME_MAX);
-    let lifetime = file.value("assertion.lifetime", Duration::from_secs(10), lifetime);
-    let audience =
-        file.value("assertion.audience", "jupyterhub".to_owned(), |text| match text {
-            "" => Err("is empty; write the audience of c.HublatchAuthenticator, for example \"jupyterhub\""
-                .to_owned()),
-            _ => Ok(text.to_owned()),
-        });
-    if let (Some(name), Some(user_header)) = (&name, user_header)
-        && folded(name) == folded(user_header)
-    {
-        file.fault("assertion.header", "is the same header as login.user_header; write another name");
-    }
-    Some(Some(Assertion { header: name?, key_pem: key_pem?, lifetime: lifetime?, audience: audience? }))
-}
-
-fn signing_key(file: &mut ConfigFile) -> Option<Zeroizing<Vec<u8>>> {
-    const HOW: &str = "make one with hublatch init, or with openssl genpkey -algorithm ed25519";
-    let found = match secret(file, "assertion.key") {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            file.fault(
-                "assertion.key_file",
-                format!("is required in [assertion]: an Ed25519 private key in PEM; {HOW}"),
-            );
-            return None;
-        }
-        Err(Noted) => return None,
-    };
-    refuse_exposed(file, &found);
-    if !can_sign(found.text.as_bytes()) {
-        file.fault(&found.key, format!("is not an Ed25519 private key in PEM (PKCS#8); {HOW}"));
-        return None;
-    }
-    Some(Zeroizing::new(found.text.as_bytes().to_vec()))
-}
-
-/// Whether `pem` is a key that signs: its label alone proves nothing.
-fn can_sign(pem: &[u8]) -> bool {
-    let proof = |key| jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &serde_json::json!({}), &key);
-    EncodingKey::from_ed_pem(pem).and_then(proof).is_ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,24 @@
-//! The configuration as meant: validated values that the rest of the crate takes without checking again.
+//! The configuration: validated values that the rest of the crate takes without checking again.
 //!
-//! `file.rs` is the TOML as written, `validate.rs` turns one into the other and collects every fault; each section's
-//! values stand beside what reads them. Nothing here opens a socket or knows what a request is.
+//! Each section is a table in the file of its name: `section! { … }` (`table.rs`) makes of it the struct, the reader, the
+//! manual (`config/reference.toml`) and the JSON Schema. **To add a key**, write one line and its manual text into the table:
+//!
+//! ```text
+//! /// What it means, for the operator: this is the comment in the manual, line by line, and the field's documentation.
+//! head_timeout: Duration, duration(SOME_DURATION), default "10s";
+//! name          type      kind (`kind.rs`)         presence and value
+//! ```
+//!
+//! Then `cargo run -- reference config > config/reference.toml` (a test compares). Kinds: `text(parse)`, `words(&TABLE)`,
+//! `number(a..=b)`, `flag()`, `duration(range)`, `size(range)`, `list(parse)`, `one_or_more(parse)`, `secret(check)` (has a
+//! twin `x_file`), `section::<S>()`; `.and_then(…)` and `.not_empty("…")` go on from there. Presence: `default V` (the value
+//! as TOML; the only place where a default is written), `required EXAMPLE`, `optional EXAMPLE` (the field is an `Option`).
+//! `field "key": …` where the field has another name than the key. A new section also goes into `Config`, `validate.rs`
+//! (`S::read`, or `section::<S>()` if it can be left out) and `parts()` of `reference.rs`.
+//!
+//! What concerns several keys is a `check` beside the table, which notes faults by `ConfigFile::conflict`. A reader never
+//! stops at a fault: it notes it and goes on with the default, so that all faults are told at once; with any fault there is no
+//! configuration. Nothing here opens a socket or knows what a request is.
 
 mod address;
 mod apps;
@@ -12,6 +29,7 @@ mod hub;
 mod hub_api;
 mod hub_tokens;
 mod jwt;
+mod kind;
 mod limits;
 mod listeners;
 mod log;
@@ -21,10 +39,12 @@ mod pages;
 mod parse;
 mod read;
 mod redis;
+mod reference;
 mod restart;
 mod routes;
 mod secret;
 mod store;
+mod table;
 mod tls;
 mod unknown;
 mod validate;
@@ -44,8 +64,10 @@ pub use log::{AuditSink, Log, LogFormat};
 pub use login::{Assertion, Confirm, Login, WithoutToken};
 pub use pages::{Image, Language, Pages, Template};
 pub use redis::{RedisAddress, RedisServers};
+pub use reference::{reference, schema};
 pub use restart::Unchangeable;
 pub use routes::{Activity, Chp, Routes, custom_header};
+pub use secret::Secret;
 pub use store::{Redis, Store, StoreUrl};
 pub use validate::{Reading, Source, load, load_str, load_with_files};
 

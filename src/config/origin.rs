@@ -66,6 +66,21 @@ pub(super) fn origin_only(url: &Url) -> Result<(), &'static str> {
     if url.path() == "/" { Ok(()) } else { Err("a path") }
 }
 
+/// Whether somebody on the way could change what `url` answers.
+pub(super) fn is_unprotected(url: &Url) -> bool {
+    url.scheme() == "http" && !is_loopback(url)
+}
+
+/// Whether `url` is this machine's.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// The `base_url` of the hub.
 pub(super) fn base_url(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');

@@ -1,12 +1,12 @@
 //! `[pages]`: the language, the name and the looks of the few pages that hublatch itself shows.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::file::ConfigFile;
-use super::parse::one_of;
-use super::read::shown;
+use super::kind::{Kind, text, words};
+use super::read::quoted;
+use super::secret::public_bytes;
+use super::table::section;
 
 const LANGUAGES: [(&str, Option<Language>); 4] = [
     ("auto", None),
@@ -34,17 +34,37 @@ pub enum Language {
     French,
 }
 
-/// `[pages]`.
-#[derive(Debug, Clone, Default)]
-pub struct Pages {
-    /// The one language; none: the browser's choice.
-    pub language: Option<Language>,
-    /// The name of the application or of its operator.
-    pub name: Option<String>,
-    /// Its logo.
-    pub logo: Option<Image>,
-    /// The operator's own templates.
-    pub templates: Vec<Template>,
+section! {
+    /// The few pages that hublatch itself shows: a link that does not work, "Continue as alice", a hub that does not answer.
+    #[derive(Debug, Clone, Default)]
+    pub struct Pages {
+        /// "auto" (what the browser asks for: English, German or French), or one for all: "en", "de", "fr".
+        language: Option<Language>, words(&LANGUAGES), default "auto";
+        /// The name of the application, or of you who run it: at the head of each page, and on the button "Back to …".
+        name: Option<String>, text(name), default "";
+        /// A picture for the head of each page: a file, SVG, PNG, JPEG, WebP or GIF, of at most 64 KiB. It is written into the
+        /// page.
+        logo: Option<Image>, path(logo), default "";
+        /// A directory with templates of your own, in the place of ours: page.html and style.css, either or both. page.html is a
+        /// Jinja template (minijinja). What it prints is escaped. It can stand alone, or change a part of ours:
+        ///   {% extends "default/page.html" %}{% block footer %}<footer>Call 1234. {{ words.error }}</footer>{% endblock %}
+        /// Blocks: head, header, main, footer. What can be printed:
+        ///   lang                          "en", "de" or "fr"
+        ///   title, heading, what, advice  what is the matter (heading: with the names set off), what happened, what to do
+        ///   detail                        what is wrong with a request, for developers; or none
+        ///   sign                          "person", "link" or "clock": which picture of ours goes with it
+        ///   status, code                  503, "hub_unavailable": the codes are listed at the head of src/pages/page.rs
+        ///   retry                         whether asking for the same address again is the thing to do
+        ///   form                          or none: action, fields (name, value). A page with a form must post these fields
+        ///                                 there, each as
+        ///                                 <input type="hidden" name="{{ f.name|exact }}" value="{{ f.value|exact }}">
+        ///   app                           url (login.app_url), name, logo (a data: URL); each may be none
+        ///   words                         back, again (labels of buttons), error ("Error 503, hub_unavailable")
+        ///   style                         style.css: <style>{{ style }}</style> is the only style that browsers will take
+        /// Scripts, and whatever has to be loaded, are refused by the page's own policy. A template that cannot be rendered is a
+        /// fault at start, with its line. Empty: ours.
+        templates "dir": Vec<Template>, path(templates), default "";
+    }
 }
 
 /// A picture.
@@ -67,51 +87,31 @@ pub struct Template {
     pub text: String,
 }
 
-/// `[pages]`. Whether the templates can be rendered is for `pages` to see, which knows what they are given.
-pub(super) fn pages(file: &mut ConfigFile) -> Option<Pages> {
-    let language = file.value("pages.language", None, one_of(&LANGUAGES));
-    let name = file.value("pages.name", None, |text| name(text).map(Some));
-    let logo = read(file, "pages.logo", |file, written| logo(&file.file_at(written)).map(Some));
-    let templates = read(file, "pages.dir", |file, written| {
-        for name in TEMPLATES {
-            file.file_at(&format!("{written}/{name}")); // also those that are not there yet
+/// What `made` makes of the file or directory that is named; the default if none is. Whether templates can be rendered
+/// is for `pages` to see, which knows what they are given.
+fn path<T: Default + 'static>(made: fn(&mut ConfigFile, &str) -> Result<T, String>) -> Kind<T> {
+    text(|path| Ok(path.to_owned())).and_then(move |file, key, written: String| {
+        if written.is_empty() {
+            return Ok(T::default());
         }
-        templates(&file.file_at(written))
-    });
-    Some(Pages {
-        language: language?,
-        name: name?.filter(|name| !name.is_empty()),
-        logo: logo?,
-        templates: templates?,
+        made(file, &written).map_err(|wrong| file.noted(key, format!("{} {wrong}", quoted(&written))))
     })
 }
 
-/// What is made of the file or directory that is named at `key`; the default if none is.
-fn read<T: Default>(
-    file: &mut ConfigFile,
-    key: &str,
-    made: impl FnOnce(&mut ConfigFile, &str) -> Result<T, String>,
-) -> Option<T> {
-    let written = file.value(key, String::new(), |path| Ok(path.to_owned()))?;
-    if written.is_empty() {
-        return Some(T::default());
-    }
-    made(file, &written).map_err(|wrong| file.fault(key, format!("{} {wrong}", shown(&written)))).ok()
-}
-
-fn name(text: &str) -> Result<String, String> {
+fn name(text: &str) -> Result<Option<String>, String> {
     if text.chars().count() > NAME_CHARS_MAX || text.chars().any(char::is_control) {
         return Err(format!("is not a name; write at most {NAME_CHARS_MAX} characters on one line"));
     }
-    Ok(text.to_owned())
+    Ok(Some(text.to_owned()).filter(|name| !name.is_empty()))
 }
 
-fn logo(path: &Path) -> Result<Image, String> {
+fn logo(file: &mut ConfigFile, written: &str) -> Result<Option<Image>, String> {
+    let path = &file.file_at(written);
     let bytes = bytes_of(path, LOGO_BYTES_MAX)?;
     let media_type = media_type(&bytes).ok_or_else(|| {
         format!("is no picture: {} is neither SVG, PNG, JPEG, WebP nor GIF", path.display())
     })?;
-    Ok(Image { media_type, bytes })
+    Ok(Some(Image { media_type, bytes }))
 }
 
 /// What the bytes are, whatever the name of their file says.
@@ -126,7 +126,11 @@ fn media_type(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// The templates in the directory at `path`. Only files whose names end like a template's are looked at.
-fn templates(path: &Path) -> Result<Vec<Template>, String> {
+fn templates(file: &mut ConfigFile, written: &str) -> Result<Vec<Template>, String> {
+    for name in TEMPLATES {
+        file.file_at(&format!("{written}/{name}")); // also those that are not there yet
+    }
+    let path = &file.file_at(written);
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(cannot)? {
@@ -156,18 +160,8 @@ fn template(path: PathBuf, name: String) -> Result<Template, String> {
 }
 
 fn bytes_of(path: &Path, max: u64) -> Result<Vec<u8>, String> {
-    let shown = path.display();
-    let cannot = |error: std::io::Error| format!("cannot be used: read {shown}: {error}");
-    // Before it is opened: a pipe without a writer would block for ever.
-    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(format!("cannot be used: {shown} is not a file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).map_err(cannot)?.take(max + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > max {
-        return Err(format!("cannot be used: {shown} is longer than {} KiB", max / 1024));
-    }
-    Ok(bytes)
+    public_bytes(path, max, "too much for a page")
+        .map_err(|wrong| format!("cannot be used: {}", wrong.trim_start_matches("cannot ")))
 }
 
 #[cfg(test)]

@@ -14,15 +14,10 @@ const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_0
 /// Units of size in bytes, the largest first.
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// `"30s"`, `"5m"`, `"1h"`, `"500ms"`, from nothing to the longest.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    duration_within(Duration::ZERO..=DURATION_MAX)(text)
-}
-
+/// A duration from nothing to the longest.
+pub(super) const DURATION: RangeInclusive<Duration> = Duration::ZERO..=DURATION_MAX;
 /// A duration of at least a millisecond: nothing would end before it began.
-pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
-    duration_within(Duration::from_millis(1)..=DURATION_MAX)(text)
-}
+pub(super) const SOME_DURATION: RangeInclusive<Duration> = Duration::from_millis(1)..=DURATION_MAX;
 
 /// A duration within `range`.
 pub(super) fn duration_within(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> {
@@ -182,6 +177,7 @@ mod tests {
 
     #[test]
     fn a_duration_is_a_number_and_a_unit() {
+        let duration = duration_within(DURATION);
         for (text, millis) in
             [("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("500ms", 500), ("0s", 0), ("007s", 7_000)]
         {
@@ -214,7 +210,8 @@ mod tests {
         assert_eq!(bounded("60m"), Ok(Duration::from_hours(1)));
         assert_eq!(bounded("999ms"), Err("is too short; write at least \"1s\"".to_owned()));
         assert_eq!(bounded("3601s"), Err("is too long; write at most \"1h\"".to_owned()));
-        assert!(some_duration("0s").is_err());
+        let duration = duration_within(DURATION);
+        assert!(duration_within(SOME_DURATION)("0s").is_err());
         assert!(duration("721h").is_err());
         // As many milliseconds as a u64 holds, and hours that overflow it.
         assert!(duration("18446744073709551615ms").is_err_and(|wrong| wrong.starts_with("is too long")));
@@ -223,6 +220,7 @@ mod tests {
 
     #[test]
     fn a_duration_is_shown_as_it_is_written() {
+        let duration = duration_within(DURATION);
         for text in ["0s", "1ms", "1500ms", "30s", "90s", "5m", "1h", "720h"] {
             assert_eq!(duration(text).map(written), Ok(text.to_owned()));
         }

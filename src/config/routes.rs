@@ -9,8 +9,14 @@ use zeroize::Zeroizing;
 use super::Listen;
 use super::address::listen;
 use super::file::ConfigFile;
-use super::secret::{Secret, refuse_exposed, secret};
-use crate::tls::ClientRules;
+use super::kind::{flag, list, text, words};
+use super::origin::web_url;
+use super::secret::{Secret, secret};
+use super::table::section;
+use super::tls::{authorities, path, to_routes};
+use crate::tls::{ClientRules, Roots};
+
+const ACTIVITY: [(&str, Activity); 2] = [("bytes", Activity::Bytes), ("messages", Activity::Messages)];
 
 /// `[routes]`.
 #[derive(Debug, Clone)]
@@ -73,74 +79,93 @@ pub struct Chp {
     pub redirect_to: Option<u16>,
 }
 
-/// `[routes]`, if it is there: `Some(None)` is none, `None` a bad one.
-#[allow(clippy::option_option)] // the outer one is that of every reader: a fault has been noted
-pub(super) fn routes(file: &mut ConfigFile) -> Option<Option<Routes>> {
-    if !file.has_section("routes") {
-        return Some(None);
+section! {
+    /// Not written, hublatch stands in front of the hub's own proxy. Written, it is that proxy: the hub writes its routes into
+    /// hublatch (c.ConfigurableHTTPProxy.api_url, should_start = False), and each request goes straight to the hub or to a
+    /// notebook. hub.url may then be left out; written, it is the hub's own address (c.JupyterHub.hub_bind_url), and a route
+    /// of the hub to anywhere else is refused. hub.base_url, not written, is learnt from the hub's route. Without any [[apps]]
+    /// nobody logs in by links: a plain proxy.
+    pub(super) struct RouteKeys {
+        /// Where the hub writes its routes (/api/routes); not written, on management.listen. Needs a restart.
+        api_listen: Option<Listen>, text(listen), optional "127.0.0.1:8001";
+        /// What the hub proves itself with, in a file that only its owner can read: CONFIGPROXY_AUTH_TOKEN of the hub. It opens
+        /// the routes only, and no key of an app opens them. Without it, api_listen must be a loopback address or a socket.
+        auth_token: Option<Secret>, secret(auth_token), optional "/etc/hublatch/routes.token";
+        /// Where requests go that no route takes; not written, they are 404. Needs a restart.
+        default_target: Option<String>, text(target), optional "http://127.0.0.1:8081";
+        /// Whose pages are shown for 404 and 503 to people: "…/404?url=…" is asked once in ten seconds. Programs get JSON.
+        error_target: Option<Url>, text(error_target), optional "http://127.0.0.1:8081/hub/error";
+        /// Or a folder with 404.html, 503.html and error.html.
+        error_path: Option<PathBuf>, text(|path| Ok(PathBuf::from(path))), optional "/etc/hublatch/errors";
+        /// Whether the host of a request chooses its route as well (c.JupyterHub.subdomain_host). Needs a restart.
+        host_routing: bool, flag(), default false;
+        /// Whether the part of the path that chose the route goes to the server.
+        include_prefix: bool, flag(), default true;
+        /// Whether the path of the route's own target comes before it.
+        prepend_path: bool, flag(), default true;
+        /// Headers that every request gets, such as ["X-Frame-Options: DENY"].
+        custom_headers: Vec<(HeaderName, HeaderValue)>, list(custom_header), default [];
+        /// What counts as use of a server over a WebSocket (last_activity, by which idle servers are culled): "bytes", every byte
+        /// that the browser sends, as configurable-http-proxy has it; or "messages", those of either side, but not the pings that
+        /// keep an open tab's connection.
+        activity: Activity, words(&ACTIVITY), default "bytes";
+        /// A file that keeps the routes, so that notebooks can be reached after a restart even if the hub is down. Needs a
+        /// restart.
+        state: Option<String>, text(|path| Ok(path.to_owned())), optional "/var/lib/hublatch/routes.json";
+        /// A listener for notebooks and services, where only {base_url}hub/api/ is: then the hub itself can sit where no notebook
+        /// reaches it (c.Spawner.hub_connect_url). Needs a restart.
+        hub_api_listen: Option<Listen>, text(listen), optional "127.0.0.1:8082";
+        /// With targets of https (c.JupyterHub.internal_ssl): the certificate and key that they are shown, and the authorities
+        /// that vouch for theirs.
+        client_certificate: Option<String>, text(path), optional "/srv/jupyterhub/internal-ssl/proxy-client/proxy-client.crt";
+        /// With targets of https (c.JupyterHub.internal_ssl): the certificate and key that they are shown, and the authorities
+        /// that vouch for theirs.
+        client_private_key: Option<String>, text(path), optional "/srv/jupyterhub/internal-ssl/proxy-client/proxy-client.key";
+        /// With targets of https (c.JupyterHub.internal_ssl): the certificate and key that they are shown, and the authorities
+        /// that vouch for theirs.
+        client_ca_file: Option<Roots>, authorities(), optional "/srv/jupyterhub/internal-ssl/proxy-client-ca_trust.crt";
     }
-    let api_listen = file.value("routes.api_listen", None, |text| listen(text).map(Some));
-    let auth_token = auth_token(file);
-    let default_target = file.value("routes.default_target", None, |text| {
-        super::origin::web_url(text)
-            .map(|_| Some(text.to_owned()))
-            .ok_or_else(|| "is not the URL of a server".into())
-    });
-    let error_target = file.value("routes.error_target", None, |text| {
-        let url = super::origin::web_url(text);
-        url.map(Some)
-            .ok_or_else(|| "is not a URL; write for example \"http://127.0.0.1:8081/hub/error\"".into())
-    });
-    let error_path = file.value("routes.error_path", None, |text| Ok(Some(PathBuf::from(text))));
-    if matches!((&error_target, &error_path), (Some(Some(_)), Some(Some(_)))) {
-        file.fault("routes.error_path", "is written as well as routes.error_target; keep one of the two");
-    }
-    let host_routing = file.flag("routes.host_routing", false);
-    let include_prefix = file.flag("routes.include_prefix", true);
-    let prepend_path = file.flag("routes.prepend_path", true);
-    let custom_headers = file.list("routes.custom_headers", Vec::new(), custom_header);
-    let activity = file.value("routes.activity", Activity::Bytes, |text| match text {
-        "bytes" => Ok(Activity::Bytes),
-        "messages" => Ok(Activity::Messages),
-        _ => Err("is neither \"bytes\" nor \"messages\"".to_owned()),
-    });
-    let state = file.value("routes.state", None, |text| Ok(Some(text.to_owned())));
-    let state = state.map(|state| state.map(|state| file.file_beside(&state)));
-    let hub_api_listen = file.value("routes.hub_api_listen", None, |text| listen(text).map(Some));
-    let client_tls = super::tls::of_routes(file);
-    Some(Some(Routes {
-        api_listen: api_listen?,
-        auth_token: auth_token?,
-        default_target: default_target?,
-        error_target: error_target?,
-        error_path: error_path?,
-        host_routing: host_routing?,
-        include_prefix: include_prefix?,
-        prepend_path: prepend_path?,
-        custom_headers: custom_headers?,
-        activity: activity?,
-        state: state?,
-        hub_api_listen: hub_api_listen?,
-        client_tls: client_tls?,
-        chp: None,
-    }))
 }
 
-/// `routes.auth_token`, if it is written: `Some(None)` is none, `None` a bad one.
-#[allow(clippy::option_option)] // as above
-fn auth_token(file: &mut ConfigFile) -> Option<Option<Zeroizing<String>>> {
-    let Some(found) = secret(file, "routes.auth_token").ok()? else { return Some(None) };
-    refuse_exposed(file, &found);
-    let Secret { text, key } = found;
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        // Not repeated: it is a secret.
-        file.fault(
-            &key,
-            "holds no token: one line of visible ASCII, as in CONFIGPROXY_AUTH_TOKEN of the hub",
-        );
-        return None;
+/// What the keys of `[routes]` say.
+pub(super) fn routes(file: &mut ConfigFile, keys: RouteKeys) -> Routes {
+    if keys.error_target.is_some() && keys.error_path.is_some() {
+        let message = "is written as well as routes.error_target; keep one of the two";
+        file.conflict("routes.error_path", &["routes.error_target"], message);
     }
-    Some(Some(text))
+    let client = (keys.client_certificate, keys.client_private_key);
+    Routes {
+        api_listen: keys.api_listen,
+        auth_token: keys.auth_token.map(|secret| secret.text),
+        default_target: keys.default_target,
+        error_target: keys.error_target,
+        error_path: keys.error_path,
+        host_routing: keys.host_routing,
+        include_prefix: keys.include_prefix,
+        prepend_path: keys.prepend_path,
+        custom_headers: keys.custom_headers,
+        activity: keys.activity,
+        state: keys.state.map(|state| file.file_beside(&state)),
+        hub_api_listen: keys.hub_api_listen,
+        client_tls: to_routes(file, client, keys.client_ca_file),
+        chp: None,
+    }
+}
+
+/// What is wrong with the hub's token, if anything.
+fn auth_token(text: &str) -> Result<(), &'static str> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let wrong = "holds no token: one line of visible ASCII, as in CONFIGPROXY_AUTH_TOKEN of the hub";
+    if plain { Ok(()) } else { Err(wrong) }
+}
+
+fn target(text: &str) -> Result<String, String> {
+    web_url(text).map(|_| text.to_owned()).ok_or_else(|| "is not the URL of a server".to_owned())
+}
+
+fn error_target(text: &str) -> Result<Url, String> {
+    web_url(text)
+        .ok_or_else(|| "is not a URL; write for example \"http://127.0.0.1:8081/hub/error\"".to_owned())
 }
 
 /// `Name: value`.

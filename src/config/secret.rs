@@ -10,6 +10,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
+use super::kind::{Kind, Noted, Shape};
 
 /// No secret is longer; a larger file is another file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -17,53 +18,76 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 const OTHERS: u32 = 0o077;
 
 /// A secret, and the key that it came from.
-pub(super) struct Secret {
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
     /// The text, without the line end that editors add.
-    pub(super) text: Zeroizing<String>,
+    pub text: Zeroizing<String>,
     /// `x` or `x_file`, for faults.
     pub(super) key: String,
 }
 
-/// A fault has been noted in place of the value.
-pub(super) struct Noted;
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secret of {}", self.key)
+    }
+}
 
-/// The secret of `key` or of its twin, if one of them is written.
-pub(super) fn secret(file: &mut ConfigFile, key: &str) -> Result<Option<Secret>, Noted> {
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self { text: Zeroizing::new(text), key: String::new() }
+    }
+}
+
+/// The secret of a key or of its twin, if one of them is written. `check` says what is wrong with one.
+pub(super) fn secret(check: fn(&str) -> Result<(), &'static str>) -> Kind<Secret> {
+    Kind::new(Shape::Secret, take).and_then(move |file, _, found: Secret| {
+        if file.is_example {
+            return Ok(found);
+        }
+        refuse_exposed(file, &found);
+        // The value is not repeated.
+        check(&found.text).map_err(|wrong| file.noted(&found.key, wrong)).map(|()| found)
+    })
+}
+
+/// A name that is told to the hub: it may stand in a file that others can read.
+pub(super) fn name<T: 'static>(parse: fn(&str) -> Result<T, String>) -> Kind<T> {
+    Kind::new(Shape::Secret, take).and_then(move |file, _, found: Secret| {
+        parse(&found.text).map_err(|wrong| file.noted(&found.key, format!("the name {wrong}")))
+    })
+}
+
+fn take(file: &mut ConfigFile, key: &str) -> Result<Option<Secret>, Noted> {
     let twin = format!("{key}_file");
-    let inline = file.value(key, None, |text| Ok(Some(Zeroizing::new(text.to_owned()))));
-    let path = file.value(&twin, None, |path| Ok(Some(path.to_owned())));
-    match (inline.ok_or(Noted)?, path.ok_or(Noted)?) {
+    let written = |file: &mut ConfigFile, key: &str| {
+        let value = file.take(key);
+        value.map(|value| file.parsed(key, &value, |text| Ok(Zeroizing::new(text.to_owned())))).transpose()
+    };
+    let (inline, path) = (written(file, key), written(file, &twin));
+    match (inline?, path?) {
         (Some(_), Some(_)) => {
-            file.fault(&twin, format!("is written as well as {key}; keep one of the two"));
-            Err(Noted)
+            Err(file.noted(&twin, format!("is written as well as {key}; keep one of the two")))
         }
         (Some(text), None) => Ok(Some(Secret { text, key: key.to_owned() })),
         (None, Some(path)) if path.contains(['\n', '\r']) || path.starts_with("-----BEGIN") => {
             // Not repeated: it is the secret.
-            file.fault(&twin, format!("is not the path of a file; write the text itself as {key}"));
-            Err(Noted)
+            Err(file.noted(&twin, format!("is not the path of a file; write the text itself as {key}")))
         }
         (None, Some(path)) => match read(&file.file_at(&path)) {
             Ok(text) => Ok(Some(Secret { text, key: twin })),
-            Err(wrong) => {
-                file.fault(&twin, wrong);
-                Err(Noted)
-            }
+            Err(wrong) => Err(file.noted(&twin, wrong)),
         },
         (None, None) => Ok(None),
     }
 }
 
 /// Whether a secret that stands in the configuration file itself can be read by others; a fault if so.
-pub(super) fn refuse_exposed(file: &mut ConfigFile, secret: &Secret) {
+fn refuse_exposed(file: &mut ConfigFile, secret: &Secret) {
     if file.exposed && !secret.key.ends_with("_file") && file.variable(&secret.key).is_none() {
-        file.fault(
-            &secret.key,
-            format!(
-                "is a secret in a file that others can read; run chmod 600 on it, or write {}_file",
-                secret.key
-            ),
-        );
+        let key = &secret.key;
+        let message =
+            format!("is a secret in a file that others can read; run chmod 600 on it, or write {key}_file");
+        file.fault(key, message);
     }
 }
 
@@ -85,11 +109,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
 fn read_if(path: &Path, private: bool) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
-    // Before it is opened: a pipe without a writer would block for ever.
-    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(format!("cannot read {shown}: it is not a file"));
-    }
-    let file = File::open(path).map_err(cannot)?;
+    let file = open_file(path).map_err(cannot)?;
     if private && is_exposed(&file).map_err(cannot)? {
         return Err(format!("{shown} can be read by others than its owner; run chmod 600 {shown}"));
     }
@@ -101,4 +121,24 @@ fn read_if(path: &Path, private: bool) -> Result<Zeroizing<String>, String> {
     let end = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(end);
     Ok(text)
+}
+
+/// At most `max` bytes of the file at `path`, which is no secret.
+pub(super) fn public_bytes(path: &Path, max: u64, what: &str) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
+    let mut bytes = Vec::new();
+    open_file(path).map_err(cannot)?.take(max + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > max {
+        return Err(format!("{shown} is longer than {} KiB: {what}", max / 1024));
+    }
+    Ok(bytes)
+}
+
+fn open_file(path: &Path) -> std::io::Result<File> {
+    // Before it is opened: a pipe without a writer would block for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    File::open(path)
 }

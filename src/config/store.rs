@@ -2,18 +2,22 @@
 //!
 //! An error is the rest of a sentence that begins with the value.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
-use super::parse::duration_within;
-use super::secret::{Noted, Secret, refuse_exposed, secret};
+use super::kind::{Kind, duration, number, text};
+use super::secret::{Secret, public_bytes, secret};
+use super::table::section;
 use super::{RedisServers, redis};
 
 /// Live tokens: more would not fit into the memory of any machine, and twice as many are counted by 32 bits.
 pub(super) const TOKENS_MAX: usize = 1_000_000_000;
+/// Waits for Redis.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30);
 /// No bundle of certificates is larger.
 const CA_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -76,64 +80,82 @@ impl std::fmt::Debug for Redis {
     }
 }
 
+section! {
+    /// Where links are kept until they are used. All of it needs a restart.
+    pub(super) struct StoreKeys {
+        /// "memory:" keeps them in the process: a restart voids the links that were not used yet.
+        /// "redb:///var/lib/hublatch/tokens.redb" keeps them in a file (and a marker beside it): for one hublatch whose links
+        /// survive a restart. The directory must exist; the file is made, for its owner alone.
+        /// "redis://127.0.0.1:6379/0", "rediss://redis.example.org" (TLS) or "redis+unix:///run/redis/redis.sock" keep them in a
+        /// Redis or Valkey, 6.2 or newer, that several hublatch share: a primary with maxmemory-policy noeviction. A restart of
+        /// Redis, or a failover, voids the links that were not used yet; it never makes one work twice.
+        /// "redis+sentinel://10.0.0.1,10.0.0.2,10.0.0.3/mymaster" asks Sentinels (port 26379 unless written) which server is the
+        /// primary of the service "mymaster"; a database may follow ("/mymaster/2"). "redis+cluster://10.0.0.1,10.0.0.2,10.0.0.3"
+        /// (port 6379) finds the node of a cluster that holds our keys: all of them lie in one slot. "rediss+sentinel://" and
+        /// "rediss+cluster://" are the same over TLS, for whichever servers are named as well.
+        url: Place, text(place), default "memory:";
+        /// For Redis: the ACL user ("" is the default user), and its password in a file that only its owner can read. Off this
+        /// machine a Redis needs a password or TLS.
+        username: Option<String>, text(some), default "";
+        /// Its password, in a file that only its owner can read.
+        password: Option<Secret>, secret(password), optional "/etc/hublatch/redis.password";
+        /// For redis+sentinel://: the ACL user and the password of the Sentinels themselves, if they have any.
+        sentinel_username: Option<String>, text(some), default "";
+        /// The password of the Sentinels.
+        sentinel_password: Option<Secret>, secret(password), optional "/etc/hublatch/sentinel.password";
+        /// For rediss://: certificates, PEM, by which the server's is judged. "" takes the system's.
+        ca_file: Option<Vec<u8>>, certificates(), default "";
+        /// For Redis: what the names of all keys begin with. Hublatch that share one must have the same. A cluster needs the
+        /// braces (a hash tag).
+        prefix: String, text(prefix), default "{hublatch}:";
+        /// For Redis: the longest wait for a connection and for an answer, from "100ms" to "30s".
+        timeout: Duration, duration(TIMEOUT), default "2s";
+        /// For Redis: at the start, the longest wait for one that was restarted as well and still loads its data, up to "1h".
+        /// systemd gives a start 90 s (TimeoutStartSec).
+        loading_timeout: Duration, duration(Duration::ZERO..=Duration::from_hours(1)), default "1m";
+        /// The most links that wait to be used. When it is reached, issuing answers 503; no valid link is dropped.
+        max_tokens: usize, number(1..=TOKENS_MAX), default 1000000;
+    }
+}
+
 /// What `store.url` alone says.
-enum Place {
+pub(super) enum Place {
     Memory,
     Redb(PathBuf),
     Redis(redis::Place),
 }
 
-pub(super) fn store(file: &mut ConfigFile) -> Option<Store> {
-    let place = file.value("store.url", Place::Memory, place);
-    let max_tokens = file.number("store.max_tokens", 1_000_000, 1..=TOKENS_MAX);
-    let username = file.value("store.username", None, |text| Ok(some(text)));
-    let password = password_in(file, "store.password");
-    let sentinel_username = file.value("store.sentinel_username", None, |text| Ok(some(text)));
-    let sentinel_password = password_in(file, "store.sentinel_password");
-    let ca_pem = file.value("store.ca_file", None, |text| Ok(some(text)));
-    let ca_pem = ca_pem.and_then(|path| path.map_or(Some(None), |path| certificates(file, &path).map(Some)));
-    let prefix = file.value("store.prefix", "{hublatch}:".to_owned(), prefix);
-    let range = Duration::from_millis(100)..=Duration::from_secs(30);
-    let timeout = file.value("store.timeout", Duration::from_secs(2), duration_within(range));
-    let range = Duration::ZERO..=Duration::from_hours(1);
-    let loading_timeout = file.value("store.loading_timeout", Duration::from_mins(1), duration_within(range));
-    let url = match place? {
+/// What the keys of `[store]` say.
+pub(super) fn store(file: &mut ConfigFile, keys: StoreKeys) -> Store {
+    let url = match keys.url {
         Place::Memory => StoreUrl::Memory,
         Place::Redb(path) => StoreUrl::Redb(path),
         Place::Redis(redis::Place { servers, database }) => {
-            let (password, sentinel_password) = (password.ok()?, sentinel_password.ok()?);
-            if password.is_none() && servers.is_open() {
-                file.fault(
-                    "store.url",
-                    "is a Redis that everybody in its network can use: give it a password and write it as \
-                     store.password_file, or use rediss://",
-                );
-                return None;
+            if keys.password.is_none() && servers.is_open() {
+                let message = "is a Redis that everybody in its network can use: give it a password and write it as \
+                               store.password_file, or use rediss://";
+                file.conflict("store.url", &["store.password"], message);
             }
-            let prefix = prefix?;
-            if matches!(servers, RedisServers::Cluster(_)) && !redis::has_hash_tag(&prefix) {
-                file.fault(
-                    "store.prefix",
-                    "has no hash tag, by which a cluster keeps all of hublatch's keys in one slot; write for \
-                     example \"{hublatch}:\"",
-                );
-                return None;
+            if matches!(servers, RedisServers::Cluster(_)) && !redis::has_hash_tag(&keys.prefix) {
+                let message = "has no hash tag, by which a cluster keeps all of hublatch's keys in one slot; write for \
+                               example \"{hublatch}:\"";
+                file.conflict("store.prefix", &[], message);
             }
             StoreUrl::Redis(Box::new(Redis {
                 servers,
                 database,
-                username: username?,
-                password,
-                sentinel_username: sentinel_username?,
-                sentinel_password,
-                ca_pem: ca_pem?,
-                prefix,
-                timeout: timeout?,
-                loading_timeout: loading_timeout?,
+                username: keys.username,
+                password: keys.password.map(|secret| secret.text),
+                sentinel_username: keys.sentinel_username,
+                sentinel_password: keys.sentinel_password.map(|secret| secret.text),
+                ca_pem: keys.ca_file,
+                prefix: keys.prefix,
+                timeout: keys.timeout,
+                loading_timeout: keys.loading_timeout,
             }))
         }
     };
-    Some(Store { url, max_tokens: max_tokens? })
+    Store { url, max_tokens: keys.max_tokens }
 }
 
 impl StoreUrl {
@@ -162,8 +184,9 @@ impl StoreUrl {
     }
 }
 
-fn some(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+#[allow(clippy::unnecessary_wraps)] // as the reader of a text wants it
+fn some(text: &str) -> Result<Option<String>, String> {
+    Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
 fn place(text: &str) -> Result<Place, String> {
@@ -197,37 +220,21 @@ fn prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn password_in(file: &mut ConfigFile, key: &str) -> Result<Option<Zeroizing<String>>, Noted> {
-    let Some(found) = secret(file, key)? else { return Ok(None) };
-    refuse_exposed(file, &found);
-    let Secret { text, key } = found;
-    if text.is_empty() {
-        file.fault(&key, "is empty; leave it out if there is no password");
-        return Err(Noted);
-    }
-    Ok(Some(text))
+fn password(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() { Err("is empty; leave it out if there is no password") } else { Ok(()) }
 }
 
-/// Not a secret, so whoever may can read it.
-fn certificates(file: &mut ConfigFile, path: &str) -> Option<Vec<u8>> {
-    let path = file.file_at(path);
-    let size = std::fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or_default();
-    let read = if size > CA_BYTES_MAX {
-        Err("it is too long".to_owned())
-    } else {
-        std::fs::read(&path).map_err(|error| error.to_string())
-    };
-    match read {
-        Ok(pem) if memchr::memmem::find(&pem, b"-----BEGIN CERTIFICATE-----").is_some() => Some(pem),
-        Ok(_) => {
-            file.fault("store.ca_file", format!("{} holds no certificate in PEM", path.display()));
-            None
+/// A file of certificates; none if empty. Not a secret, so whoever may can read it.
+fn certificates() -> Kind<Option<Vec<u8>>> {
+    text(some).and_then(|file, key, path: Option<String>| {
+        let Some(path) = path else { return Ok(None) };
+        let path = file.file_at(&path);
+        match public_bytes(&path, CA_BYTES_MAX, "these are not certificates") {
+            Ok(pem) if memchr::memmem::find(&pem, b"-----BEGIN CERTIFICATE-----").is_some() => Ok(Some(pem)),
+            Ok(_) => Err(file.noted(key, format!("{} holds no certificate in PEM", path.display()))),
+            Err(wrong) => Err(file.noted(key, wrong)),
         }
-        Err(why) => {
-            file.fault("store.ca_file", format!("cannot read {}: {why}", path.display()));
-            None
-        }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -55,24 +55,10 @@ impl ConfigFile {
 fn nearest_of<'a>(key: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
         .filter(|candidate| *candidate != key)
-        .map(|candidate| (slips(candidate, key), candidate))
+        .map(|candidate| (strsim::levenshtein(candidate, key), candidate))
         .filter(|(distance, candidate)| *distance <= (last_part(candidate).len() / 3).max(1))
         .min()
         .map(|(_, candidate)| candidate.to_owned())
-}
-
-/// How many characters must be added, dropped or replaced to make one word the other (Levenshtein).
-fn slips(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (index, left) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, right) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[row.len() - 1]
 }
 
 fn last_part(key: &str) -> &str {
@@ -81,23 +67,4 @@ fn last_part(key: &str) -> &str {
 
 fn suggestion(meant: Option<String>) -> String {
     meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slips_are_counted() {
-        for (one, other, count) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("", "ab", 2),
-            ("listen", "listen", 0),
-            ("lisen", "listen", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(slips(one, other), count, "{one} {other}");
-        }
-    }
 }

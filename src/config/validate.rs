@@ -4,15 +4,17 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::embed::embed;
 use super::fault::Faults;
 use super::file::ConfigFile;
-use super::jwt::is_unprotected;
-use super::listeners::{addresses, management, public};
-use super::log::log;
-use super::login::{assertion, is_guessable, lifetimes, login, user_header};
-use super::pages::pages;
-use super::{Config, Confirm, HubTokens, JwtKeys, Limits, apps, hub, hub_tokens, routes, secret, store, tls};
+use super::hub::HubKeys;
+use super::login::is_guessable;
+use super::origin::is_unprotected;
+use super::store::StoreKeys;
+use super::table::Section as _;
+use super::{
+    Config, Confirm, HubTokens, JwtKeys, Limits, Log, Login, Management, Pages, Public, apps, embed, hub,
+    hub_tokens, kind, listeners, login, routes, secret, store, tls,
+};
 
 /// No configuration is larger.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -81,10 +83,10 @@ pub fn load_with_files(source: &Source, environment: impl IntoIterator<Item = (S
         Source::Variable(text) => Ok((text.clone(), false)),
     };
     let outcome = contents.and_then(|(text, exposed)| {
-        let mut file = ConfigFile::parse(source.path(), &text, exposed, environment)?;
-        let outcome = meant(&mut file);
-        files.append(&mut file.take_files());
-        conclude(outcome, file)
+        let file = ConfigFile::parse(source.path(), &text, exposed, environment)?;
+        let (outcome, mut named) = conclude(file);
+        files.append(&mut named);
+        outcome
     });
     Reading { outcome, files }
 }
@@ -130,69 +132,62 @@ pub fn load_str(
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, Faults> {
-    let mut file = ConfigFile::parse(path, text, false, environment)?;
-    let outcome = meant(&mut file);
-    conclude(outcome, file)
+    conclude(ConfigFile::parse(path, text, false, environment)?).0
 }
 
-fn meant(file: &mut ConfigFile) -> Option<Config> {
-    let config = config(file);
+fn conclude(mut file: ConfigFile) -> (Result<Config, Faults>, Vec<PathBuf>) {
+    let config = config(&mut file);
     file.refuse_unknown();
-    config
+    let files = file.take_files();
+    (file.into_faults().map_or(Ok(config), Err), files)
 }
 
-fn conclude(config: Option<Config>, file: ConfigFile) -> Result<Config, Faults> {
-    let name = file.name().to_owned();
-    match (config, file.into_faults()) {
-        (Some(config), None) => Ok(config),
-        (_, Some(faults)) => Err(faults),
-        // Cannot happen, because a reader that answers nothing notes why; but it must not end in a panic at start.
-        (None, None) => Err(Faults::of_file(name, None, "is not a valid configuration".to_owned())),
+/// Every section and what does not go together, whatever faults there are.
+fn config(file: &mut ConfigFile) -> Config {
+    let public = Public::read(file, "public");
+    let management = Management::read(file, "management");
+    let hub = HubKeys::read(file, "hub");
+    let own = listeners::check(file, &public, &management, hub.url.as_ref().map(|url| &url.upstream));
+    let hub = hub::hub(file, hub, &own);
+    let routes = kind::section().take(file, "routes").ok().flatten().map(|keys| routes::routes(file, keys));
+    let login = Login::read(file, "login");
+    login::check(file, &login);
+    hub::refuse_forward(file, &hub, &login);
+    let assertion = kind::section().take(file, "assertion").ok().flatten();
+    if let Some(assertion) = &assertion {
+        login::check_assertion(file, assertion, &login);
     }
-}
-
-/// Every section is read before one that is bad ends the function.
-fn config(file: &mut ConfigFile) -> Option<Config> {
-    let addresses = addresses(file);
-    let own = addresses.own();
-    let public = public(file, addresses.public, addresses.redirect);
-    let management = management(file, addresses.management);
-    let hub = hub::hub(file, addresses.hub, &own);
-    let routes = routes::routes(file);
-    let lifetimes = lifetimes(file);
-    let user_header = user_header(file);
-    let assertion = assertion(file, user_header.as_ref());
-    let login = login(file, &lifetimes, user_header);
-    let embed = embed(file, public.as_ref().map(|public| &public.url));
-    let pages = pages(file);
-    let store = store::store(file);
-    let hub_tokens = hub_tokens::hub_tokens(file, lifetimes.longest);
-    let others_issue =
-        hub_tokens.as_ref().is_none_or(|tokens| tokens.as_ref().is_some_and(HubTokens::lists_anybody));
-    let is_routed = routes.as_ref().is_none_or(Option::is_some);
-    let apps = apps::apps(file, lifetimes.longest, others_issue || is_routed);
-    hub_tokens::demand_token(file, hub.as_ref(), apps.as_deref());
-    hub::refuse_forward(file, hub.as_ref(), login.as_ref());
-    let limits = Limits::read(file);
-    let log = log(file);
+    let store = StoreKeys::read(file, "store");
+    let store = store::store(file, store);
+    let hub_tokens = hub_tokens::hub_tokens(file, login.max_lifetime);
+    let others_issue = hub_tokens.as_ref().is_some_and(HubTokens::lists_anybody) || routes.is_some();
+    let apps = apps::apps(file, login.max_lifetime, others_issue);
+    hub_tokens::demand_token(file, &hub, &apps);
+    let embed = kind::section().take(file, "embed").ok().flatten();
+    if let Some(embed) = &embed {
+        embed::check(file, embed, &public.url);
+    }
+    let pages = Pages::read(file, "pages");
+    let limits = Limits::read(file, "limits");
+    let log = Log::read(file, "log");
     let mut config = Config {
-        public: public?,
-        management: management?,
-        hub: hub?,
-        routes: routes?,
-        login: login?,
-        assertion: assertion?,
-        store: store?,
-        apps: apps?,
-        hub_tokens: hub_tokens?,
-        embed: embed?,
-        pages: pages?,
-        limits: limits?,
-        log: log?,
+        public,
+        management,
+        hub,
+        routes,
+        login,
+        assertion,
+        store,
+        apps,
+        hub_tokens,
+        embed,
+        pages,
+        limits,
+        log,
         warnings: Vec::new(),
     };
     config.warnings = warnings(&config);
-    Some(config)
+    config
 }
 
 /// What is allowed but unwise. That hublatch runs as root, or with few descriptors, is for the
@@ -246,38 +241,4 @@ fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(tls::warnings(&config.public, &config.management));
     warnings.extend(config.store.url.warning());
     warnings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The other half of the truth: `tests/it/config_files.rs` proves that what is written there is the default.
-    #[test]
-    fn the_reference_names_every_key() {
-        let text = include_str!("../../config/reference.toml");
-        // Sections that the reference cannot switch on, because they need files or mean something by being there.
-        let sections = [
-            ("HUBLATCH_PUBLIC__TLS__PRIVATE_KEY", "x"),
-            ("HUBLATCH_MANAGEMENT__TLS__CERTIFICATE", "x"),
-            ("HUBLATCH_HUB_TOKENS__SERVICES", "x"),
-            ("HUBLATCH_ROUTES__HOST_ROUTING", "false"),
-        ];
-        let sections = sections.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut file = ConfigFile::parse(Path::new("reference.toml"), text, false, sections).expect("TOML");
-        _ = config(&mut file);
-        let known = file.known.clone();
-        assert!(known.len() > 50, "{known:?}");
-        for key in known {
-            let name = key.rsplit('.').next().unwrap_or_default();
-            // Of a secret and its twin only one can be set, and files that are not there cannot be named; these are
-            // shown in a comment, as are sections whose presence alone says something.
-            let section = format!("# [{name}]");
-            let shown = |line: &str| {
-                (line.starts_with("# ") && line.contains(&format!(" {name} = "))) || line == section
-            };
-            let named = file.is_written(&key) || text.lines().any(shown);
-            assert!(named, "{key} is not in reference.toml");
-        }
-    }
 }

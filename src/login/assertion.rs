@@ -62,7 +62,7 @@ impl Signer {
     pub fn new(config: &Assertion) -> Result<Self, AssertionError> {
         Ok(Self {
             header: config.header.clone(),
-            key: EncodingKey::from_ed_pem(&config.key_pem).map_err(AssertionError::Key)?,
+            key: EncodingKey::from_ed_pem(config.key.text.as_bytes()).map_err(AssertionError::Key)?,
             lifetime: config.lifetime,
             audience: config.audience.clone(),
         })

@@ -42,7 +42,7 @@ impl Rules {
         Some(Self {
             origin: config.public.url.origin.clone(),
             login_path: config.hub.login_path(),
-            usernames: config.login.usernames.clone(),
+            usernames: config.login.username_rule(),
             next: NextRule::new(&config.public.url.origin, &config.hub.base_url, parameter.clone())?,
             parameter,
             lifetime: config.login.lifetime,

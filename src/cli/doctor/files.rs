@@ -82,7 +82,7 @@ fn key_pair(deployment: &Deployment, public_key: Option<&Path>) -> Finding {
             return Finding::failed(tried, happened, "name a file that can be read by --public-key");
         }
     };
-    let Some(own) = public_half(&assertion.key_pem) else {
+    let Some(own) = public_half(assertion.key.text.as_bytes()) else {
         let happened = "the private key is not an Ed25519 key in PKCS#8";
         return Finding::failed(tried, happened, "make one by `hublatch init`");
     };

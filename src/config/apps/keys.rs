@@ -25,13 +25,12 @@ const KEYS_MAX: usize = 2;
 pub(super) fn keys(
     file: &mut ConfigFile,
     key: &str,
+    texts: Vec<String>,
     makes_tokens: bool,
     taken: &mut HashMap<KeyDigest, String>,
-) -> Option<Vec<KeyDigest>> {
-    let texts = file.list(key, Vec::new(), |text| Ok(text.to_owned()))?;
+) -> Vec<KeyDigest> {
     if texts.is_empty() && !makes_tokens {
-        file.fault(key, "the app has no key; run hublatch keygen and write its sha256: line here");
-        return None;
+        file.conflict(key, &[], "the app has no key; run hublatch keygen and write its sha256: line here");
     }
     if texts.len() > KEYS_MAX {
         file.fault(
@@ -40,9 +39,9 @@ pub(super) fn keys(
         );
     }
     let mut digests = Vec::with_capacity(texts.len());
-    for (index, text) in texts.iter().enumerate() {
+    for (index, text) in texts.into_iter().enumerate() {
         let element = format!("{key}[{index}]");
-        let wrong = match KeyDigest::parse(text) {
+        let wrong = match KeyDigest::parse(&text) {
             _ if text.starts_with("hk_") => "is a key and not its digest, so whoever can read this file has it; run \
                  hublatch keygen for a new one and write its sha256: line here"
                 .to_owned(),
@@ -62,5 +61,5 @@ pub(super) fn keys(
         };
         file.fault(&element, wrong);
     }
-    Some(digests)
+    digests
 }

@@ -13,7 +13,7 @@ fn a_key_file_is_found_beside_the_configuration() {
     let path = file(&directory, "hublatch.toml", &with_assertion("key_file = \"assertion.key.pem\""), 0o644);
     let config = load(&path, []).expect("valid");
     let assertion = config.assertion.expect("an assertion");
-    assert!(assertion.key_pem.starts_with(b"-----BEGIN PRIVATE KEY-----"));
+    assert!(assertion.key.text.starts_with("-----BEGIN PRIVATE KEY-----"));
     assert!(!format!("{assertion:?}").contains("PRIVATE"));
 }
 
@@ -52,8 +52,8 @@ fn a_file_that_is_not_a_private_ed25519_key_is_refused() {
 fn a_key_can_come_as_a_variable() {
     let key = signing_key();
     let config = with_variables(MINIMAL, &[("HUBLATCH_ASSERTION__KEY", key.as_str())]).expect("valid");
-    let pem = config.assertion.expect("an assertion").key_pem;
-    assert_eq!(std::str::from_utf8(&pem).expect("text").trim(), key.trim());
+    let pem = config.assertion.expect("an assertion").key.text;
+    assert_eq!(pem.trim(), key.trim());
 }
 
 #[test]

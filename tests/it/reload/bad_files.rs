@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use hublatch::config::load_str;
+use hublatch::config::{Secret, load_str};
 
 use super::{click, info};
 use crate::support::requests::get;
@@ -43,9 +43,7 @@ fn a_part_that_cannot_be_made_keeps_the_old_configuration() {
     let Some(assertion) = &changed.assertion else { panic!("an assertion") };
     let mut bad = changed.clone();
     bad.assertion = Some(hublatch::config::Assertion {
-        key_pem: zeroize::Zeroizing::new(
-            b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_vec(),
-        ),
+        key: Secret::from("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned()),
         ..assertion.clone()
     });
     assert!(proxy.reload_with(Ok(bad)).is_err());
