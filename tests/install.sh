@@ -95,7 +95,7 @@ install_deploy() {
   python_packages target/venv-deploy tests/deploy/requirements.txt "Compose and the schemas of Kubernetes"
   [ -x /usr/bin/docker ] || debian_package docker.io
   programs dockerd=docker.io slirp4netns=slirp4netns mmdebstrap=mmdebstrap ip=iproute2 iptables=iptables \
-    nsenter=util-linux promtool=prometheus
+    nsenter=util-linux promtool=prometheus lintian=lintian systemd-analyze=systemd objdump=binutils
   helm
 }
 
