@@ -46,7 +46,7 @@ install_tests() {
   python_packages target/venv tests/jupyterhub/requirements.txt "packages of the tests"
   forced_login_example
   command -v chromium >/dev/null || debian_package chromium
-  programs nginx=nginx faketime=faketime
+  programs nginx=nginx faketime=faketime slapd=slapd
 }
 
 # The example stands in the source archive of the very JupyterHub that is installed, and in no wheel.

@@ -120,6 +120,8 @@ def certificate(tmp_path_factory):
     key, cert = folder / "key.pem", folder / "cert.pem"
     subprocess.run(
         [shutil.which("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        # An authority's own certificate is no server's (RFC 5280 § 4.2.1.9): rustls refuses one, which Node takes.
+        + ["-addext", "basicConstraints=critical,CA:FALSE"]
         + ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert],
         check=True,
         capture_output=True,

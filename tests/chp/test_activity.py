@@ -89,7 +89,7 @@ def test_under_messages_a_pong_does_not_count(start, origin, tmp_path):
     if IS_CHP:
         pytest.skip("configurable-http-proxy counts pongs: an open tab is never idle")
     config = tmp_path / "hublatch.toml"
-    config.write_text('[routes]\nactivity = "messages"\n')
+    config.write_text('[public]\nurl = "http://127.0.0.1:8000"\n[routes]\nactivity = "messages"\n')
     proxy = start("--config", str(config))
     proxy.add("/a", origin.url)
     time.sleep(0.3)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assertion import public_pem
 from processes import PATIENCE, ROOT, Process, free_port, wait_until
 
-VENV = {"6.1": ROOT / "target/venv", "4.1": ROOT / "target/venv41"}
+VENV = {"6.1": ROOT / "target/venv", "5.4": ROOT / "target/venv5", "4.1": ROOT / "target/venv41"}
 NODE = ROOT / "target/node/bin"
 
 HUBLATCH = """
@@ -102,7 +102,7 @@ class Hub:
 
     def launch(self):
         python = VENV[self.version] / "bin/python"
-        assert python.exists(), f"{python} is missing: run tests/install.sh tests, and hub41 for JupyterHub 4.1"
+        assert python.exists(), f"{python} is missing: run tests/install.sh tests, and hub41, hub5 for the older hubs"
         command = [python, "-m", "jupyterhub", "-f", "jupyterhub_config.py"]
         self.process = Process("hub", self.folder, command, self._env)
 
