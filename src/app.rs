@@ -125,6 +125,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     reloader: Arc<Reloader>,
     routing: Option<Address>,
+    hub_api: Option<Address>,
     routes: Option<Arc<Routes>>,
 }
 
@@ -173,11 +174,17 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let management_bound = Bound::new(&config.management.listen, 1, &mut inherited)?;
     let routing_listen = config.routes.as_ref().and_then(|routes| routes.api_listen.as_ref());
     let routing_bound = routing_listen.map(|listen| Bound::new(listen, 1, &mut inherited)).transpose()?;
+    let metrics_listen =
+        config.routes.as_ref().and_then(|routes| routes.chp.as_ref()?.metrics_listen.as_ref());
+    let metrics_bound = metrics_listen.map(|listen| Bound::new(listen, 1, &mut inherited)).transpose()?;
     let mut bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
         listen.iter().map(|listen| Bound::new(listen, threads, &mut inherited)).collect()
     };
     let public_bound = bind(&config.public.listen)?;
     let redirect_bound = bind(&config.public.redirect_listen)?;
+    let hub_api_listen = config.routes.as_ref().and_then(|routes| routes.hub_api_listen.clone());
+    let hub_api_bound = bind(hub_api_listen.as_slice())?;
+    let hub_api = hub_api_bound.first().map(|bound| bound.address().clone());
     if let Some(address) = inherited.left() {
         return Err(StartError::Inherited { address: address.clone() });
     }
@@ -190,9 +197,14 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let routes = lasting.routes.clone();
     let management_shutdown = Shutdown::new();
     let reloader = Reloader::new(generation, lasting, management_shutdown.clone(), own_audit);
-    let public_threads = threads::public(reloader.live(), threads, public_bound, redirect_bound, &shutdown)?;
-    let management_thread =
-        threads::management(reloader.live(), management_bound, routing_bound, &management_shutdown)?;
+    let public_threads =
+        threads::public(reloader.live(), threads, public_bound, redirect_bound, hub_api_bound, &shutdown)?;
+    let management_thread = threads::management(
+        reloader.live(),
+        management_bound,
+        [routing_bound, metrics_bound],
+        &management_shutdown,
+    )?;
     Ok(Running {
         public,
         redirect,
@@ -204,6 +216,7 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         metrics,
         reloader: Arc::new(reloader),
         routing,
+        hub_api,
         routes,
     })
 }
@@ -227,6 +240,11 @@ impl Running {
     /// Where the API of the routing table is answered, if it has a listener of its own.
     pub fn routing(&self) -> Option<&Address> {
         self.routing.as_ref()
+    }
+
+    /// Where notebooks and services get the Hub API, if they do.
+    pub fn hub_api(&self) -> Option<&Address> {
+        self.hub_api.as_ref()
     }
 
     /// The routing table; none in front of the hub's own proxy.

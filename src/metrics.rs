@@ -47,6 +47,12 @@ pub struct ReasonLabel {
     pub reason: Reason,
 }
 
+/// The kind of a route: a word of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: Reason,
+}
+
 /// What came of something: a word of a closed list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResultLabel {
@@ -81,6 +87,8 @@ pub struct Metrics {
     registry: Registry,
     /// Answers to browsers, by protocol and class of status code.
     pub requests: Answers,
+    /// Requests that a routing table sends somewhere, by kind: hub, user, service, extra.
+    pub routed: [Counter; 4],
     /// From the head of a request to the head of its answer, in seconds.
     pub request_seconds: Durations,
     /// Requests that no answer of the hub could be had for, by reason.
@@ -140,6 +148,10 @@ impl Metrics {
             let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
             classes.map(|code| answers.get_or_create(&AnswerLabels { code, protocol }).clone())
         }));
+        let by_kind = Family::<KindLabel, Counter>::default();
+        registry.register("routed_requests", "Requests by the kind of their route", by_kind.clone());
+        let routed = ["hub", "user", "service", "extra"]
+            .map(|kind| by_kind.get_or_create(&KindLabel { kind: Reason(kind) }).clone());
         let store = StoreCalls::new(&mut registry);
         let hub = HubApi::new(&mut registry);
         let mut counter = |name: &str, help: &str| {
@@ -204,6 +216,7 @@ impl Metrics {
         Self {
             registry,
             requests,
+            routed,
             request_seconds,
             upstream_errors,
             upstream_connections,

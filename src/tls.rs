@@ -24,7 +24,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use pinned::{Anybody, OrOwn, Pinned};
+use pinned::{Anybody, OrOwn, OrWritten, Pinned};
 
 pub use identity::{Identity, IdentityError};
 
@@ -61,28 +61,29 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Certificates of authorities that are trusted.
 #[derive(Debug, Clone)]
-pub struct Roots(Arc<RootCertStore>);
+pub struct Roots(Arc<RootCertStore>, Vec<CertificateDer<'static>>);
 
 impl Roots {
     /// Those in `pem`, one or more.
     pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
+        let (mut roots, mut written) = (RootCertStore::empty(), Vec::new());
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| TlsError::Root(error.to_string()))?;
-            roots.add(certificate).map_err(|error| TlsError::Root(error.to_string()))?;
+            roots.add(certificate.clone()).map_err(|error| TlsError::Root(error.to_string()))?;
+            written.push(certificate);
         }
-        Self::some(roots)
+        Self::some(roots, written)
     }
 
     /// Those that the system trusts. A certificate among them that cannot be read is left out, as everywhere.
     pub fn of_system() -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self::some(roots)
+        Self::some(roots, Vec::new())
     }
 
-    fn some(roots: RootCertStore) -> Result<Self, TlsError> {
-        if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(Self(Arc::new(roots))) }
+    fn some(roots: RootCertStore, written: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
+        if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(Self(Arc::new(roots), written)) }
     }
 }
 
@@ -117,7 +118,7 @@ impl Acceptor {
     fn new(identity: Identity, clients: Option<Roots>, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         let clients = match clients {
             None => None,
-            Some(Roots(roots)) => {
+            Some(Roots(roots, _)) => {
                 let by_authority = WebPkiClientVerifier::builder_with_provider(roots, provider());
                 let by_authority = by_authority.build().map_err(setup)?;
                 let own = identity.certificate().clone();
@@ -275,10 +276,12 @@ impl ClientRules {
     /// Hosts must prove a certificate of their name from one of `roots`; they are shown `identity`, if they ask.
     pub fn new(roots: Roots, identity: Option<Identity>) -> Result<Self, TlsError> {
         let verifier = WebPkiServerVerifier::builder_with_provider(roots.0, provider()).build();
+        let by_authority = verifier.map_err(setup)?;
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(setup)?
-            .with_webpki_verifier(verifier.map_err(setup)?);
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(OrWritten { by_authority, written: roots.1 }));
         Ok(Self::made(match identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
             None => builder.with_no_client_auth(),

@@ -116,7 +116,8 @@ impl Snapshot {
         let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads), shutdown);
         let routing = lasting.routes.as_ref().zip(config.routes.as_ref()).map(|(routes, rules)| {
             let token = rules.auth_token.clone();
-            Arc::new(RoutesApi::new(Arc::clone(routes), token, config.limits.body_stall_timeout))
+            let api = RoutesApi::new(Arc::clone(routes), token, config.limits.body_stall_timeout);
+            Arc::new(if rules.chp.is_some() { api.in_its_words() } else { api })
         });
         // With a listener of its own, or none but this one.
         let is_beside =
@@ -172,9 +173,12 @@ fn signer(config: &Config) -> Result<Option<Signer>, StartError> {
 #[derive(Debug)]
 pub(super) struct Live {
     proxies: Vec<Reloadable<Proxy>>,
+    /// The same for notebooks and services, if they have a listener.
+    hub_api: Vec<Reloadable<Proxy>>,
     redirect: Reloadable<Redirect>,
     management: Reloadable<Management>,
     routing: Reloadable<RoutingApi>,
+    counters: ChpMetrics,
     servers: Servers<Server>,
 }
 
@@ -203,11 +207,14 @@ impl Live {
                 FdBudget::whole(),
             ),
         };
+        let hub_api = generation.proxies.iter().map(Proxy::with_hub_api_alone).map(Reloadable::new).collect();
         let live = Self {
+            hub_api,
             proxies: generation.proxies.into_iter().map(Reloadable::new).collect(),
             redirect: Reloadable::new(generation.redirect),
             management: Reloadable::new(generation.management),
             routing: Reloadable::new(generation.routing),
+            counters: ChpMetrics(lasting.routes.clone()),
             servers,
         };
         (live, generation.in_force)
@@ -217,6 +224,9 @@ impl Live {
     pub(super) fn replace(&self, generation: Snapshot) -> ActiveConfig {
         // The policy first: at once, no token is issued or honoured by a rule that is gone, whoever has begun before.
         generation.in_force.login.put_in_force(generation.policy);
+        for (current, new) in self.hub_api.iter().zip(&generation.proxies) {
+            current.replace(new.with_hub_api_alone());
+        }
         for (current, new) in self.proxies.iter().zip(generation.proxies) {
             current.replace(new);
         }
@@ -240,6 +250,11 @@ impl Live {
         (self.servers.public.clone(), self.proxies[thread].clone())
     }
 
+    /// What the public thread of this number serves to notebooks and services.
+    pub(super) fn hub_api(&self, thread: usize) -> Reloadable<Proxy> {
+        self.hub_api[thread].clone()
+    }
+
     /// What every public thread serves where browsers are only sent on.
     pub(super) fn redirect(&self) -> (Server, Reloadable<Redirect>) {
         (self.servers.redirect.clone(), self.redirect.clone())
@@ -250,10 +265,41 @@ impl Live {
         (self.servers.management.clone(), self.management.clone())
     }
 
+    /// What the management thread serves where only the counters of configurable-http-proxy are.
+    pub(super) fn counters(&self) -> ChpMetrics {
+        self.counters.clone()
+    }
+
     /// What the management thread serves where only the routing table is.
     pub(super) fn routing(&self) -> (Server, Reloadable<RoutingApi>) {
         (self.servers.management.clone(), self.routing.clone())
     }
+}
+
+/// The counters of configurable-http-proxy.
+#[derive(Debug, Clone)]
+pub(super) struct ChpMetrics(Option<Arc<Routes>>);
+
+impl Service for ChpMetrics {
+    type Body = ApiBody;
+
+    async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
+        let counters = self.0.as_ref().and_then(|routes| routes.counters());
+        let Some(counters) = counters.filter(|_| request.uri().path() == "/metrics") else {
+            return not_found();
+        };
+        let mut answer = Response::new(ApiBody::from(bytes::Bytes::from(counters.text())));
+        let content_type =
+            hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        answer.headers_mut().insert(hyper::header::CONTENT_TYPE, content_type);
+        answer
+    }
+}
+
+fn not_found() -> Response<ApiBody> {
+    let mut answer = Response::new(ApiBody::from(bytes::Bytes::from_static(b"Not Found")));
+    *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
+    answer
 }
 
 /// The API as a service of the accept side.
@@ -290,10 +336,6 @@ impl Service for RoutingApi {
             Some(_) | None => None,
         };
         let answer = answered.map(|answer| answer.map(ApiBody::Whole));
-        answer.unwrap_or_else(|| {
-            let mut answer = Response::new(ApiBody::from(bytes::Bytes::from_static(b"Not Found")));
-            *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
-            answer
-        })
+        answer.unwrap_or_else(not_found)
     }
 }

@@ -40,14 +40,19 @@ pub(super) fn public(
     threads: usize,
     listeners: Vec<Bound>,
     redirects: Vec<Bound>,
+    hub_api: Vec<Bound>,
     shutdown: &Shutdown,
 ) -> io::Result<Vec<Serving>> {
-    let sockets = by_thread(listeners, threads).into_iter().zip(by_thread(redirects, threads));
-    let start = |(number, (sockets, redirects))| {
+    let sockets = by_thread(listeners, threads)
+        .into_iter()
+        .zip(by_thread(redirects, threads))
+        .zip(by_thread(hub_api, threads));
+    let start = |(number, ((sockets, redirects), of_notebooks))| {
         let (server, proxy) = live.public(number);
         let (redirecting, redirect) = live.redirect();
+        let hub_api = live.hub_api(number);
         let shutdown = shutdown.clone();
-        let serve = move |runtime: Runtime, [public, redirected]: [Vec<Listener>; 2]| {
+        let serve = move |runtime: Runtime, [public, redirected, of_notebooks]: [Vec<Listener>; 3]| {
             // A timer that ends before all others makes tokio wake its own thread, by two system calls: with a beat,
             // the timers of a new connection never do.
             runtime.spawn(async {
@@ -60,11 +65,14 @@ pub(super) fn public(
                 let public = public.into_iter().map(|listener| server.serve(listener, proxy.clone()));
                 let redirected =
                     redirected.into_iter().map(|listener| redirecting.serve(listener, redirect.clone()));
-                tokio::join!(join_all(public), join_all(redirected));
+                // In the clear, as the redirects are.
+                let of_notebooks =
+                    of_notebooks.into_iter().map(|listener| redirecting.serve(listener, hub_api.clone()));
+                tokio::join!(join_all(public), join_all(redirected), join_all(of_notebooks));
                 shutdown.finish(server.settings().limits.drain_timeout).await;
             });
         };
-        spawn(format!("hublatch-{number}"), [sockets, redirects], serve)
+        spawn(format!("hublatch-{number}"), [sockets, redirects, of_notebooks], serve)
     };
     sockets.enumerate().map(start).collect()
 }
@@ -73,23 +81,27 @@ pub(super) fn public(
 pub(super) fn management(
     live: &Live,
     listener: Bound,
-    routing: Option<Bound>,
+    [routing, metrics]: [Option<Bound>; 2],
     shutdown: &Shutdown,
 ) -> io::Result<Serving> {
     let (server, api) = live.management();
     let (routing_server, routing_api) = live.routing();
+    let counters = live.counters();
     let shutdown = shutdown.clone();
-    let serve = move |runtime: Runtime, [listeners, routing]: [Vec<Listener>; 2]| {
+    let serve = move |runtime: Runtime, [listeners, routing, metrics]: [Vec<Listener>; 3]| {
         runtime.block_on(async {
             let all = listeners.into_iter().map(|listener| server.serve(listener, api.clone()));
             let routing =
                 routing.into_iter().map(|listener| routing_server.serve(listener, routing_api.clone()));
-            tokio::join!(join_all(all), join_all(routing));
+            let counted =
+                metrics.into_iter().map(|listener| routing_server.serve(listener, counters.clone()));
+            tokio::join!(join_all(all), join_all(routing), join_all(counted));
             shutdown.finish(Duration::from_secs(1)).await;
         });
     };
-    let routing = routing.map(Bound::into_sockets).unwrap_or_default();
-    spawn("hublatch-management".to_owned(), [listener.into_sockets(), routing], serve)
+    let [routing, metrics] =
+        [routing, metrics].map(|bound| bound.map(Bound::into_sockets).unwrap_or_default());
+    spawn("hublatch-management".to_owned(), [listener.into_sockets(), routing, metrics], serve)
 }
 
 /// Starts a thread with a runtime and `sockets` in it, which are of one kind or several. An error of the runtime is the

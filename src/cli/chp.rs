@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::serve::{Process, run_by, with_base_url};
 use super::{Exit, fail, print, read};
 use crate::app::Running;
-use crate::config::{Chp, Config, Faults, Listen, LogFormat, Reading, Source, custom_header};
+use crate::config::{Chp, Config, Faults, Listen, Reading, Source, custom_header};
 use crate::tls::{Acceptor, ClientRules, Identity, Roots};
 
 /// The port of browsers, unless another is given.
@@ -237,28 +237,47 @@ const TOKEN_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
 /// The configuration that the command line means, over the file that it names.
 fn configuration(args: &ChpArgs, more: &[(String, String)]) -> Reading {
     let in_file = args.config.clone().map(Source::File).or_else(Source::of_environment);
-    let plain = in_file.is_none();
     let source = in_file.unwrap_or_else(|| {
-        let scheme = if args.ssl_key.is_some() { "https" } else { "http" };
-        let port = args.public_port();
-        Source::Variable(format!(
-            "[public]\nurl = \"{scheme}://localhost:{port}\"\n[log]\nformat = \"text\"\naccess = false\n"
-        ))
+        let url = args.some_url();
+        Source::Variable(format!("[public]\nurl = {url:?}\n[log]\nformat = \"text\"\naccess = false\n"))
     });
     // There is a table, whatever the file says.
     let mut variables =
         vec![("HUBLATCH_ROUTES__INCLUDE_PREFIX".to_owned(), (!args.no_include_prefix).to_string())];
     variables.extend(more.iter().cloned());
-    let Reading { outcome, mut files } = read(&source, &variables);
+    let Reading { outcome, mut files } = with_some_url(read(&source, &variables), || {
+        variables.push(("HUBLATCH_PUBLIC__URL".to_owned(), args.some_url()));
+        read(&source, &variables)
+    });
     files.extend(args.files());
-    let outcome = outcome.and_then(|mut config| match args.apply(&mut config, plain) {
+    let outcome = outcome.and_then(|mut config| match args.apply(&mut config) {
         Ok(()) => Ok(config),
         Err(message) => Err(Faults::of_file("the command line".to_owned(), None, message)),
     });
     Reading { outcome, files }
 }
 
+/// What was `read`; and if nothing is missing but a public URL, to which no link leads anybody, it is read `again` with one.
+fn with_some_url(reading: Reading, again: impl FnOnce() -> Reading) -> Reading {
+    let lacks = |faults: &Faults| {
+        faults.iter().any(|fault| fault.key == "public.url" && fault.message.starts_with("is required"))
+    };
+    match &reading.outcome {
+        Err(faults) if lacks(faults) => {
+            let second = again();
+            if second.outcome.as_ref().is_ok_and(Config::logs_in) { reading } else { second }
+        }
+        Err(_) | Ok(_) => reading,
+    }
+}
+
 impl ChpArgs {
+    /// What a browser on this machine may type.
+    fn some_url(&self) -> String {
+        let scheme = if self.ssl_key.is_some() { "https" } else { "http" };
+        format!("{scheme}://localhost:{}", self.public_port())
+    }
+
     /// A number, or its default where there is none: as configurable-http-proxy reads it.
     fn number(text: Option<&String>, default: u16) -> u16 {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -311,7 +330,8 @@ impl ChpArgs {
     }
 
     /// Lays the command line over `config`.
-    fn apply(&self, config: &mut Config, plain: bool) -> Result<(), String> {
+    fn apply(&self, config: &mut Config) -> Result<(), String> {
+        let plain = !config.logs_in();
         self.apply_listeners(config, plain)?;
         self.apply_routes(config, plain)?;
         if plain {
@@ -324,9 +344,6 @@ impl ChpArgs {
             "error" => Level::ERROR,
             _ => Level::INFO,
         };
-        if plain {
-            config.log.format = LogFormat::Text;
-        }
         let limits = &mut config.limits;
         if let Some(time) = millis("--timeout", self.timeout.as_ref())? {
             (limits.body_stall_timeout, limits.write_stall_timeout) = (time, time);
@@ -384,6 +401,17 @@ impl ChpArgs {
         Ok(())
     }
 
+    /// Where the metrics are, if they are.
+    fn metrics(&self) -> Result<Option<Listen>, String> {
+        if let Some(socket) = &self.metrics_socket {
+            return Ok(Some(Listen::Unix(absolute(socket)?)));
+        }
+        let Some(port) = self.metrics_port.as_ref().and_then(|port| port.parse().ok()) else {
+            return Ok(None);
+        };
+        Ok(addresses("--metrics-ip", &self.metrics_ip, port)?.into_iter().next())
+    }
+
     fn apply_routes(&self, config: &mut Config, plain: bool) -> Result<(), String> {
         let Some(routes) = &mut config.routes else { return Ok(()) };
         let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
@@ -429,6 +457,7 @@ impl ChpArgs {
             auto_rewrite: self.auto_rewrite,
             change_origin: self.change_origin,
             protocol_rewrite: self.protocol_rewrite.clone(),
+            metrics_listen: self.metrics()?,
             redirect_to: self.redirect_port.as_ref().map(|_| Self::number(self.redirect_to.as_ref(), port)),
         });
         Ok(())

@@ -30,7 +30,13 @@ const DEFAULT_FILE: &str = "/etc/hublatch/hublatch.toml";
 
 /// A reverse proxy that performs forced login for `JupyterHub`.
 #[derive(Debug, Parser)]
-#[command(name = "hublatch", version, about, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "hublatch",
+    version,
+    about,
+    propagate_version = true,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

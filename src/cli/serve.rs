@@ -49,7 +49,8 @@ pub(super) fn with_base_url(
     match (base_url, &first.outcome) {
         (Some(base_url), Ok(config))
             if config.routes.is_some()
-                && config.hub.base_url_is_default
+                // Whoever writes nothing means whatever it is.
+                && config.hub.base_url == "/"
                 && config.hub.base_url != base_url =>
         {
             read(&[("HUBLATCH_HUB__BASE_URL".to_owned(), base_url.to_owned())])
@@ -69,6 +70,12 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
         Ok(inherited) => inherited,
         Err(error) => return fail("serve", &format!("take the sockets of LISTEN_FDS: {error}")),
     };
+    // Before anybody can connect: whoever starts this may end it as soon as it listens.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail("serve", &format!("start a runtime: {error}")),
+    };
+    let Ok(signals) = Signals::listen(&runtime) else { return fail("serve", "cannot listen to signals") };
     let log = logging::start(config.log.format == LogFormat::Json, config.log.level);
     warn_about(&config);
     let running = match app::start(&config, Dependencies { inherited, ..Dependencies::default() }) {
@@ -86,6 +93,9 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
     if let Some(address) = running.routing() {
         tracing::info!(listener = "routes", %address, "listening");
     }
+    if let Some(address) = running.hub_api() {
+        tracing::info!(listener = "hub_api", %address, "listening");
+    }
     if let Some(announce) = process.announce {
         announce(&running);
     }
@@ -94,7 +104,9 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
         Err(error) => return fail("serve", &format!("start a thread: {error}")),
     };
     supervisor::ready();
-    let ended = until_signalled(running, &reload, process.frees_ports);
+    let ended = runtime.block_on(until_signalled(running, signals, &reload, process.frees_ports));
+    // What has not ended is not waited for: the second signal means at once.
+    runtime.shutdown_background();
     drop(log);
     ended
 }
@@ -135,45 +147,58 @@ fn raise_descriptor_limit(limits: &Limits) {
     }
 }
 
+/// The signals that mean something here.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen(runtime: &tokio::runtime::Runtime) -> std::io::Result<Self> {
+        let _entered = runtime.enter();
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// The first signal drains, the second ends the process at once.
-fn until_signalled(running: Running, reload: &watch::Reload, frees_ports: bool) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail("serve", &format!("start a runtime: {error}")),
-    };
-    runtime.block_on(async {
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-        else {
-            return fail("serve", "cannot listen to signals");
-        };
-        let (shutdown, reloader) = (running.shutdown().clone(), Arc::clone(running.reloader()));
-        let management = running.management_shutdown().clone();
-        let mut watchdog = pin!(Watchdog::of_environment().run(running.alive()));
-        let mut ended = tokio::task::spawn_blocking(move || running.join());
-        loop {
-            tokio::select! {
-                () = next(&mut terminate, &mut interrupt) => {
-                    if shutdown.is_draining() {
-                        tracing::warn!("second signal: ending at once");
-                        return Exit::Failed;
-                    }
-                    tracing::info!("draining");
-                    supervisor::stopping(reloader.drain_timeout());
-                    shutdown.drain();
-                    if frees_ports {
-                        management.drain();
-                    }
+async fn until_signalled(
+    running: Running,
+    signals: Signals,
+    reload: &watch::Reload,
+    frees_ports: bool,
+) -> Exit {
+    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
+    let (shutdown, reloader) = (running.shutdown().clone(), Arc::clone(running.reloader()));
+    let management = running.management_shutdown().clone();
+    let mut watchdog = pin!(Watchdog::of_environment().run(running.alive()));
+    let mut ended = tokio::task::spawn_blocking(move || running.join());
+    loop {
+        tokio::select! {
+            () = next(&mut terminate, &mut interrupt) => {
+                if shutdown.is_draining() {
+                    tracing::warn!("second signal: ending at once");
+                    return Exit::Failed;
                 }
-                _ = hangup.recv() => reload.ask(),
-                () = &mut watchdog => {}
-                _ = &mut ended => {
-                    tracing::info!("ended");
-                    return Exit::Done;
+                tracing::info!("draining");
+                supervisor::stopping(reloader.drain_timeout());
+                shutdown.drain();
+                if frees_ports {
+                    management.drain();
                 }
             }
+            _ = hangup.recv() => reload.ask(),
+            () = &mut watchdog => {}
+            _ = &mut ended => {
+                tracing::info!("ended");
+                return Exit::Done;
+            }
         }
-    })
+    }
 }
 
 async fn next(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -63,8 +63,6 @@ pub struct Hub {
     pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
-    /// Nobody wrote it, so a routing table may tell it.
-    pub base_url_is_default: bool,
     /// Where and how its API is called.
     pub api: HubApi,
     /// Whether it shows no pages: only its API, the login and the logout are routed to it.
@@ -124,8 +122,7 @@ pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
     }
     let place = api(file, api_url, upstream.as_ref(), (tls.as_ref(), roots.as_ref()), &base_url, own);
     let api = HubApi { token: api_token.map(|secret| secret.text), ..place };
-    let base_url_is_default = !file.is_written("hub.base_url");
-    Hub { upstream, tls, base_url, base_url_is_default, api, api_only }
+    Hub { upstream, tls, base_url, api, api_only }
 }
 
 /// Notes a fault if people would be sent to the hub's own login, whose page API-only mode does not style.

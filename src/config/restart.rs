@@ -22,6 +22,8 @@ impl Config {
                 (routes.api_listen.clone(), routes.host_routing, routes.state.clone(), target)
             })
         };
+        let hub_api =
+            |config: &'_ Self| config.routes.as_ref().and_then(|routes| routes.hub_api_listen.clone());
         let changed = |keys: &[(&'static str, bool)]| {
             keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect()
         };
@@ -32,6 +34,7 @@ impl Config {
                 ("management.listen", self.management.listen != new.management.listen),
                 ("[routes]", self.routes.is_some() != new.routes.is_some()),
                 ("routes.api_listen", routing(self).0 != routing(new).0),
+                ("routes.hub_api_listen", hub_api(self) != hub_api(new)),
             ]),
             kept: changed(&[
                 ("routes.host_routing", routing(self).1 != routing(new).1),

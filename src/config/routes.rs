@@ -75,6 +75,8 @@ pub struct Chp {
     pub change_origin: bool,
     /// The scheme of redirects.
     pub protocol_rewrite: Option<String>,
+    /// Where configurable-http-proxy's metrics are, under its names.
+    pub metrics_listen: Option<Listen>,
     /// Where plain requests are sent: the port of https.
     pub redirect_to: Option<u16>,
 }

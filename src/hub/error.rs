@@ -30,6 +30,8 @@ pub enum Call {
     ReadToken,
     /// `DELETE /users/{name}/tokens/{id}`.
     DeleteToken,
+    /// `POST /proxy`.
+    CheckRoutes,
 }
 
 impl Call {
@@ -47,6 +49,7 @@ impl Call {
             Self::ListTokens => "list_tokens",
             Self::ReadToken => "read_token",
             Self::DeleteToken => "delete_token",
+            Self::CheckRoutes => "check_routes",
         }
     }
 }
@@ -65,6 +68,7 @@ impl fmt::Display for Call {
             Self::ListTokens => "list a user's tokens at the hub",
             Self::ReadToken => "read a token at the hub",
             Self::DeleteToken => "delete a token at the hub",
+            Self::CheckRoutes => "ask the hub to write its routes",
         })
     }
 }

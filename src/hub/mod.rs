@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod launch;
 mod response;
+mod routes;
 mod servers;
 mod tokens;
 mod users;

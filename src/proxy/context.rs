@@ -36,6 +36,8 @@ const EARLY_OF: usize = 16;
 pub struct Proxy {
     pub(super) shared: Arc<Shared>,
     pub(super) upstream: Arc<Upstreams>,
+    /// It answers notebooks and services, and them with the Hub API alone.
+    pub(super) is_hub_api: bool,
 }
 
 /// A request on its way: stripped, with our forwarding headers, and what was learnt from what was stripped.

@@ -17,7 +17,7 @@ use super::error::ProxyError;
 use super::routing::Rewrite;
 use super::tunnel::copy::{self, Used};
 use super::upstream::limit::Purpose;
-use super::upstream::{Destination, ResponseBody, Upstream};
+use super::upstream::{Destination, ResponseBody, RouteError, Upstream};
 use crate::body::{RequestBody, hold};
 use crate::last_activity::LastActivity;
 use crate::routes::Route;
@@ -39,11 +39,13 @@ impl Proxy {
             }
             self.strip_query(&mut request)?;
         }
-        let Destination { pool, route } =
-            self.upstream.for_request(request.headers(), request.uri().path())?;
+        let Destination { pool, route } = self.destination(&request).await?;
         let (used, rewrite) = match &route {
             None => (None, None),
-            Some(route) => (Some(route.last_activity.clone()), self.to_target(&mut request, route)?),
+            Some(route) => {
+                self.shared.metrics.routed[route.kind as usize].inc();
+                (Some(route.last_activity.clone()), self.to_target(&mut request, route)?)
+            }
         };
         if upgrade.is_some() {
             return Box::pin(self.upgrade(request, origin.client, upgrade, &pool, used)).await;
@@ -59,6 +61,29 @@ impl Proxy {
             routing.amend_response(response.status(), response.headers_mut(), &rewrite);
         }
         Ok(response)
+    }
+
+    /// Where a request goes.
+    async fn destination(&self, request: &Request<Incoming>) -> Result<Destination, ProxyError> {
+        let (headers, path) = (request.headers(), request.uri().path());
+        if self.is_hub_api {
+            let rest = path.strip_prefix(self.shared.rules.base_url.as_str());
+            if !rest.is_some_and(|rest| rest.starts_with("hub/api/")) {
+                return Err(RouteError::NoRoute.into());
+            }
+            return Ok(Destination { pool: self.upstream.hub()?.into_pool(), route: None });
+        }
+        let found = self.upstream.for_request(headers, path);
+        match &self.shared.routing {
+            // Boxed: it is rare, and must not make the state of every request larger.
+            Some(routing) if routing.healing.may_help(self, &found, path) => {
+                if Box::pin(routing.healing.heal(self)).await {
+                    return Ok(self.upstream.for_request(headers, path)?);
+                }
+                Ok(found?)
+            }
+            Some(_) | None => Ok(found?),
+        }
     }
 
     /// What a request is rewritten to on its way by `route`, and what its answer is rewritten by.

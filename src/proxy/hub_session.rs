@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::context::{Proxy, Rules};
 use super::upstream::limit::Purpose;
-use super::upstream::{PooledConnection, UpstreamError};
+use super::upstream::{HubConnection, UpstreamError};
 use crate::body::{CollectError, RequestBody, collect};
 
 /// The largest response of the hub that is read.
@@ -66,7 +66,7 @@ pub enum Checkout {
 }
 
 /// A connection to the hub for a browser's login. The one place where the login path asks where the hub is.
-pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<PooledConnection, UpstreamError> {
+pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<HubConnection, UpstreamError> {
     match checkout {
         Checkout::Pooled => proxy.upstream.lease().await,
         Checkout::New => proxy.upstream.connect().await,
@@ -78,7 +78,7 @@ pub async fn identify(
     proxy: &Proxy,
     client: IpAddr,
     headers: &HeaderMap,
-) -> Option<(PooledConnection, Option<String>)> {
+) -> Option<(HubConnection, Option<String>)> {
     let session = HubSession::new(&proxy.shared.rules, headers);
     let share = proxy.shared.hub_share(client, Purpose::Login).await;
     let share = share.inspect_err(|error| tracing::debug!(%error, %client, "login: ask the hub")).ok()?;
@@ -111,7 +111,7 @@ impl<'a> HubSession<'a> {
     }
 
     /// Whether the hub lives: `GET {base}hub/api/`, its version, which anybody may ask.
-    pub async fn version(&self, connection: &mut PooledConnection) -> Result<(), HubSessionError> {
+    pub async fn version(&self, connection: &mut HubConnection) -> Result<(), HubSessionError> {
         match self.ask(connection, "hub/api/").await? {
             (StatusCode::OK, _) => Ok(()),
             (status, _) => Err(HubSessionError::Status { status, what: "its version" }),
@@ -120,10 +120,7 @@ impl<'a> HubSession<'a> {
 
     /// The name under which the hub knows the browser: `GET {base}hub/api/user`, without `Sec-Fetch-*`, or else the
     /// hub would want an XSRF token. Also tells that the hub is alive.
-    pub async fn username(
-        &self,
-        connection: &mut PooledConnection,
-    ) -> Result<Option<String>, HubSessionError> {
+    pub async fn username(&self, connection: &mut HubConnection) -> Result<Option<String>, HubSessionError> {
         let (status, body) = self.ask(connection, "hub/api/user").await?;
         match status {
             StatusCode::OK => Ok(Some(serde_json::from_slice::<UserModel>(&body)?.name)),
@@ -137,7 +134,7 @@ impl<'a> HubSession<'a> {
     }
 
     /// Ends the browser's session: `GET {base}hub/logout`, which deletes the tokens of that session.
-    pub async fn log_out(&self, connection: &mut PooledConnection) -> Result<(), HubSessionError> {
+    pub async fn log_out(&self, connection: &mut HubConnection) -> Result<(), HubSessionError> {
         let (status, _) = self.ask(connection, "hub/logout").await?;
         if status.is_client_error() || status.is_server_error() {
             return Err(HubSessionError::Status { status, what: "the logout" });
@@ -151,7 +148,7 @@ impl<'a> HubSession<'a> {
         &self,
         proxy: &Proxy,
         checkout: Checkout,
-    ) -> Result<(PooledConnection, Option<String>), (HubSessionError, bool)> {
+    ) -> Result<(HubConnection, Option<String>), (HubSessionError, bool)> {
         let mut connection = hub_connection(proxy, checkout).await.map_err(|error| (error.into(), false))?;
         match self.username(&mut connection).await {
             Ok(name) => Ok((connection, name)),
@@ -164,7 +161,7 @@ impl<'a> HubSession<'a> {
 
     async fn ask(
         &self,
-        connection: &mut PooledConnection,
+        connection: &mut HubConnection,
         path: &str,
     ) -> Result<(StatusCode, bytes::Bytes), HubSessionError> {
         let asking = async {

@@ -15,6 +15,7 @@ mod api_only;
 mod context;
 mod error;
 mod forward;
+mod healing;
 mod hub_session;
 mod launch_page;
 mod login;
@@ -109,6 +110,9 @@ impl Service for Proxy {
             Err(error) => self.failed(&error, target.as_ref(), &wishes, has_upgrade).await,
         };
         self.shared.metrics.requests.count(version, response.status());
+        if let Some(counters) = self.shared.routes.as_ref().and_then(|routes| routes.counters()) {
+            counters.answered(has_upgrade, response.status());
+        }
         let elapsed = begun.elapsed();
         self.shared.metrics.request_seconds.observe(elapsed);
         if logged {
@@ -132,7 +136,13 @@ impl Service for Proxy {
 impl Proxy {
     /// The proxy of the present thread.
     pub fn new(shared: Arc<Shared>, upstream: Arc<Upstreams>) -> Self {
-        Self { shared, upstream }
+        Self { shared, upstream, is_hub_api: false }
+    }
+
+    /// The same for notebooks and services, who get the Hub API and nothing else.
+    #[must_use]
+    pub fn with_hub_api_alone(&self) -> Self {
+        Self { is_hub_api: true, ..self.clone() }
     }
 
     /// An empty pool of connections for one thread.
@@ -188,6 +198,9 @@ impl Proxy {
     /// Which room of ours answers a request, if any does: what is the hub's only where the hub is upstream.
     fn room_of(&self, request: &Request<Incoming>) -> Option<Room> {
         let (path, rules) = (request.uri().path(), &self.shared.rules);
+        if self.is_hub_api {
+            return None;
+        }
         if path == HEALTH_PATH && self.shared.routing.is_some() {
             return Some(Room::Health);
         }

@@ -5,6 +5,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
+use super::healing::Healing;
 use super::unreachable::ErrorPages;
 use crate::config::{Activity, Routes};
 use crate::routes::{Route, Scheme, Target, key};
@@ -22,6 +23,8 @@ pub struct Routing {
     pub activity: Activity,
     /// The pages for requests that find nobody.
     pub errors: ErrorPages,
+    /// What is done about a table that may lack a route.
+    pub healing: Healing,
 }
 
 /// What an answer's redirect is rewritten by: the host of its request, and the target that it comes from.
@@ -44,6 +47,7 @@ impl Routing {
             protocol_rewrite: chp.protocol_rewrite,
             activity: config.activity,
             errors: ErrorPages::of(config),
+            healing: Healing::default(),
         }
     }
 

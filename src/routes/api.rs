@@ -23,7 +23,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{AddError, Route, Routes, key};
+use super::{AddError, ApiCall, Route, Routes, key};
 use crate::body::{CollectError, collect};
 
 /// Where it is.
@@ -37,33 +37,8 @@ pub struct RoutesApi {
     routes: Arc<Routes>,
     token: Option<Zeroizing<String>>,
     body_timeout: Duration,
-    seen: Option<fn(&Change<'_>)>,
-}
-
-/// A change of the table, for whoever tells of them.
-#[derive(Debug)]
-pub enum Change<'a> {
-    /// A route is in force.
-    Added {
-        /// Its key.
-        key: &'a str,
-        /// Where it leads.
-        target: &'a str,
-    },
-    /// A route is gone.
-    Removed {
-        /// Its key.
-        key: &'a str,
-    },
-    /// A call was answered.
-    Answered {
-        /// With what.
-        status: StatusCode,
-        /// How it was called.
-        method: &'a Method,
-        /// And for what.
-        path: &'a str,
-    },
+    /// What happens is told in the words of configurable-http-proxy, for which its users look.
+    in_its_words: bool,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -71,13 +46,13 @@ type Answer = Response<Full<Bytes>>;
 impl RoutesApi {
     /// The API of `routes`. Without a token everybody may.
     pub fn new(routes: Arc<Routes>, token: Option<Zeroizing<String>>, body_timeout: Duration) -> Self {
-        Self { routes, token, body_timeout, seen: None }
+        Self { routes, token, body_timeout, in_its_words: false }
     }
 
-    /// The same, which tells `seen` what happens.
+    /// The same, which tells what happens in the words of configurable-http-proxy.
     #[must_use]
-    pub fn telling(self, seen: fn(&Change<'_>)) -> Self {
-        Self { seen: Some(seen), ..self }
+    pub fn in_its_words(self) -> Self {
+        Self { in_its_words: true, ..self }
     }
 
     /// Whether a request for `path` is this API's.
@@ -93,7 +68,20 @@ impl RoutesApi {
     {
         let (head, body) = request.into_parts();
         let answer = self.dispatch(&head, body).await;
-        self.tell(&Change::Answered { status: answer.status(), method: &head.method, path: head.uri.path() });
+        let status = answer.status();
+        if self.in_its_words {
+            tracing::info!("{} {} {}", status.as_u16(), head.method, head.uri.path());
+        }
+        if let Some(counters) = self.routes.counters() {
+            let is_table = head.uri.path().trim_end_matches('/') == PATH;
+            let call = match head.method {
+                Method::GET if status == StatusCode::OK && is_table => Some(ApiCall::Get),
+                Method::POST if status == StatusCode::CREATED => Some(ApiCall::Add),
+                Method::DELETE if status == StatusCode::NO_CONTENT => Some(ApiCall::Delete),
+                _ => None,
+            };
+            counters.called(call, status);
+        }
         answer
     }
 
@@ -125,7 +113,11 @@ impl RoutesApi {
                 }
             },
             Method::DELETE if self.routes.remove(&key) => {
-                self.tell(&Change::Removed { key: &key });
+                if self.in_its_words {
+                    tracing::info!("Removing route {key}");
+                } else {
+                    tracing::info!(key, "route removed");
+                }
                 empty(StatusCode::NO_CONTENT)
             }
             Method::DELETE => empty(StatusCode::NOT_FOUND),
@@ -165,7 +157,12 @@ impl RoutesApi {
         }
         match self.routes.add(key, &target, data) {
             Ok(()) => {
-                self.tell(&Change::Added { key, target: &target });
+                if self.in_its_words {
+                    tracing::info!("Adding route {key} -> {target}");
+                    tracing::info!("Route added {key} -> {target}");
+                } else {
+                    tracing::info!(key, target, "route added");
+                }
                 empty(StatusCode::CREATED)
             }
             Err(error @ AddError::NotTheHub(_)) => {
@@ -189,15 +186,6 @@ impl RoutesApi {
         };
         let known = ["token", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
         known && bool::from(given.trim().as_bytes().ct_eq(token.as_bytes()))
-    }
-
-    fn tell(&self, change: &Change<'_>) {
-        match (self.seen, change) {
-            (Some(seen), _) => seen(change),
-            (None, Change::Added { key, target }) => tracing::info!(key, target, "route added"),
-            (None, Change::Removed { key }) => tracing::info!(key, "route removed"),
-            (None, Change::Answered { .. }) => {}
-        }
     }
 }
 

@@ -15,12 +15,24 @@ pub fn decoded(path: &str) -> Result<Cow<'_, str>, BadEscape> {
     if memchr::memchr(b'%', path.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(path));
     }
-    let bytes = path.as_bytes();
-    let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
-    if memchr::memchr_iter(b'%', bytes).any(|at| !(is_hex(at + 1) && is_hex(at + 2))) {
+    if !has_whole_escapes(path) {
         return Err(BadEscape);
     }
-    percent_decode(bytes).decode_utf8().map_err(|_| BadEscape)
+    percent_decode(path.as_bytes()).decode_utf8().map_err(|_| BadEscape)
+}
+
+/// The same for a path that is only looked up: what is no UTF-8 is no key's.
+pub fn readable(path: &str) -> Result<Cow<'_, str>, BadEscape> {
+    match decoded(path) {
+        Err(BadEscape) if has_whole_escapes(path) => Ok(percent_decode(path.as_bytes()).decode_utf8_lossy()),
+        read => read,
+    }
+}
+
+fn has_whole_escapes(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    memchr::memchr_iter(b'%', bytes).all(|at| is_hex(at + 1) && is_hex(at + 2))
 }
 
 /// The key of a path as it stands in a request for the API.

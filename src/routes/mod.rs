@@ -4,6 +4,7 @@
 //! Knows nothing of connections: a [`Target`] says where a server is, and not how it is reached.
 
 pub mod api;
+pub mod counters;
 pub mod key;
 mod route;
 mod state;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::last_activity::{LastActivity, now_millis};
 
+pub use counters::{ApiCall, Counters};
 pub use route::{Kind, Route};
 pub use state::{State, StateError};
 pub use table::Table;
@@ -35,6 +37,7 @@ pub struct Routes {
     base_url_changed: OnceLock<Hook>,
     /// The hub's base URL that everybody goes by.
     base_url: Mutex<String>,
+    counters: Option<Counters>,
 }
 
 /// Called without an answer.
@@ -89,6 +92,11 @@ impl Routes {
             started: std::time::Instant::now(),
             base_url_changed: OnceLock::new(),
             base_url: Mutex::new(hub.base_url.clone()),
+            counters: config
+                .chp
+                .as_ref()
+                .is_some_and(|chp| chp.metrics_listen.is_some())
+                .then(Counters::default),
         };
         if let Some(state) = &routes.state {
             for saved in state.load()? {
@@ -121,6 +129,11 @@ impl Routes {
     /// Calls `hook` when the table tells another base URL of the hub. The first who asks is heard.
     pub fn when_base_url_changes(&self, hook: impl Fn() + Send + Sync + 'static) {
         let _first = self.base_url_changed.set(Hook(Box::new(hook)));
+    }
+
+    /// What is counted under the names of configurable-http-proxy, if anybody reads it.
+    pub fn counters(&self) -> Option<&Counters> {
+        self.counters.as_ref()
     }
 
     /// How long there has been a table.

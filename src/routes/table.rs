@@ -91,7 +91,7 @@ impl Table {
 
     /// The route of a request for `path` at `host`: that of the longest key, by whole segments of the decoded path.
     pub fn find(&self, host: &str, path: &str) -> Result<Option<&Arc<Route>>, key::BadEscape> {
-        let path = key::decoded(path)?;
+        let path = key::readable(path)?;
         Ok(if self.host_routing {
             self.longest(&format!("/{}{path}", key::host(host)))
         } else {

@@ -169,8 +169,9 @@ fn every_command_tells_of_a_bad_configuration_with_its_place_and_what_to_do() {
         ("bad", ":5", "hub.url: ", "write for example \"http://127.0.0.1:8400\""),
         ("short", ":4", "hub.url: ", "write for example url = \"http://127.0.0.1:8400\""),
     ];
-    let commands = that_read_a_configuration();
-    assert_eq!(commands, ["serve", "check", "assertion", "rehearse", "doctor", "health", "chp"]);
+    // `chp` needs no hub.url; tests/it/routes has what it says.
+    let commands: Vec<_> = that_read_a_configuration().into_iter().filter(|name| name != "chp").collect();
+    assert_eq!(commands, ["serve", "check", "assertion", "rehearse", "doctor", "health"]);
     let without_a_word = std::iter::once(Vec::new());
     for command in without_a_word.chain(commands.iter().map(|name| vec![name.as_str()])) {
         for (name, line, about, remedy) in cases {

@@ -15,7 +15,7 @@ use crate::login::next::form_decode;
 use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::proxy::context::Proxy;
 use crate::proxy::hub_session;
-use crate::proxy::upstream::{PooledConnection, ResponseBody};
+use crate::proxy::upstream::{HubConnection, ResponseBody};
 
 /// A login request, what is known of it, and what is held for it.
 pub struct Attempt {
@@ -45,7 +45,7 @@ pub struct Held {
     /// What the hub will be asked for.
     pub target: Option<Uri>,
     /// The connection that will carry the login.
-    pub connection: Option<PooledConnection>,
+    pub connection: Option<HubConnection>,
     /// A refusal that is not in the audit yet.
     pub unrecorded: Option<AuditGuard>,
 }

@@ -19,7 +19,7 @@ use crate::proxy::context::Proxy;
 use crate::proxy::error::ProxyError;
 use crate::proxy::hub_session::{Checkout, HubSession, hub_connection};
 use crate::proxy::respond::{self, OurCookie};
-use crate::proxy::upstream::{PooledConnection, ResponseBody, UpstreamError};
+use crate::proxy::upstream::{HubConnection, ResponseBody, UpstreamError};
 use crate::proxy::{api_only, cookies};
 
 type Answer = Result<Response<ResponseBody>, ProxyError>;
@@ -148,7 +148,7 @@ struct Login {
     plan: Plan,
     token: ValidatedToken,
     target: Uri,
-    connection: PooledConnection,
+    connection: HubConnection,
 }
 
 impl Login {
@@ -226,7 +226,7 @@ async fn send(
     user: VerifiedUser,
     plan: Plan,
     target: Uri,
-    mut connection: PooledConnection,
+    mut connection: HubConnection,
 ) -> Result<Sent, ProxyError> {
     let shared = &proxy.shared;
     if plan == Plan::EndOtherSession {
@@ -259,8 +259,8 @@ async fn end_other_session(
     proxy: &Proxy,
     request: &LoginRequest,
     user: &VerifiedUser,
-    mut connection: PooledConnection,
-) -> Result<PooledConnection, Page<'static>> {
+    mut connection: HubConnection,
+) -> Result<HubConnection, Page<'static>> {
     let shared = &proxy.shared;
     let session = HubSession::new(&shared.rules, &request.headers);
     if let Err(error) = session.log_out(&mut connection).await {

@@ -5,6 +5,7 @@
 
 mod body;
 mod connection;
+mod hub;
 pub(super) mod interim;
 pub(super) mod limit;
 mod pool;
@@ -42,6 +43,7 @@ use waker_filter::WakeFilter;
 
 pub use body::ResponseBody;
 pub use connection::PooledConnection;
+pub use hub::HubConnection;
 pub use target::{Destination, RouteError, Upstreams};
 
 /// A connection to the hub as hyper holds it: what an upgrade gives back.

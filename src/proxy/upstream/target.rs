@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use hyper::header::HOST;
 use hyper::{HeaderMap, Request, Response};
 
+use super::hub::{HubConnection, HubRoute};
 use super::limit::ConnectionLimit;
-use super::{Dial, PooledConnection, ResponseBody, Security, Upstream, UpstreamError};
+use super::{Dial, ResponseBody, Security, Upstream, UpstreamError};
 use crate::body::RequestBody;
 use crate::client_network::Share;
 use crate::config::{Config, Limits};
@@ -65,31 +66,6 @@ pub enum RouteError {
     /// The route leads to no URL.
     #[error("the route leads to no URL")]
     BadTarget,
-}
-
-/// The hub, and nobody else: there is one only where the table names it, or in front of its own proxy.
-#[derive(Debug)]
-pub struct HubRoute(Arc<Upstream>);
-
-impl HubRoute {
-    /// An unused connection, or else a new one.
-    pub async fn lease(self) -> Result<PooledConnection, UpstreamError> {
-        self.0.lease().await
-    }
-
-    /// A new connection.
-    pub async fn connect(self) -> Result<PooledConnection, UpstreamError> {
-        self.0.connect().await
-    }
-
-    /// Sends `request`; its connection goes back to the pool by itself.
-    pub async fn send(
-        self,
-        request: Box<Request<RequestBody>>,
-        share: Share,
-    ) -> Result<Response<ResponseBody>, UpstreamError> {
-        self.0.send(request, Some(share), None).await
-    }
 }
 
 impl Upstreams {
@@ -181,11 +157,11 @@ impl Upstreams {
     /// The hub itself.
     pub fn hub(&self) -> Result<HubRoute, UpstreamError> {
         match &self.place {
-            Place::Front(pool) => Ok(HubRoute(Arc::clone(pool))),
+            Place::Front(pool) => Ok(HubRoute::new(Arc::clone(pool))),
             Place::Routes { routes, .. } => {
                 let table = routes.table();
                 let target = table.hub().and_then(|hub| hub.target.as_ref()).ok_or(UpstreamError::NoHub)?;
-                Ok(HubRoute(self.pool(target)))
+                Ok(HubRoute::new(self.pool(target)))
             }
         }
     }
@@ -196,12 +172,12 @@ impl Upstreams {
     }
 
     /// A connection to the hub: an unused one, or else a new one.
-    pub async fn lease(&self) -> Result<PooledConnection, UpstreamError> {
+    pub async fn lease(&self) -> Result<HubConnection, UpstreamError> {
         self.hub()?.lease().await
     }
 
     /// A new connection to the hub.
-    pub async fn connect(&self) -> Result<PooledConnection, UpstreamError> {
+    pub async fn connect(&self) -> Result<HubConnection, UpstreamError> {
         self.hub()?.connect().await
     }
 

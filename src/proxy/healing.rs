@@ -1,0 +1,63 @@
+//! A young table that may lack a route: the hub is asked to write its routes again, instead of telling a user that her
+//! server does not run.
+//!
+//! A proxy that was restarted begins with an empty table, and the hub looks at it only once in one to five minutes
+//! (`last_activity_interval`). `POST {hub}/hub/api/proxy` makes it look now. The hub's token needs the scope `proxy`.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::context::Proxy;
+use super::upstream::{Destination, RouteError};
+use crate::routes::Kind;
+
+/// A table older than the longest interval of the hub's own look is no younger than the hub's knowledge.
+const YOUNG: Duration = Duration::from_mins(5);
+/// The hub is asked no more often.
+const EVERY: Duration = Duration::from_secs(5);
+/// A request waits no longer for the hub.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// When the hub was last asked.
+#[derive(Debug, Default)]
+pub struct Healing(Mutex<Option<Instant>>);
+
+impl Healing {
+    /// Whether a user's path has found nobody, or the hub alone, in a table that may lack its route.
+    pub fn may_help(&self, proxy: &Proxy, found: &Result<Destination, RouteError>, path: &str) -> bool {
+        let is_missing = match found {
+            Ok(destination) => destination.route.as_ref().is_some_and(|route| {
+                route.kind == Kind::Hub || (route.kind == Kind::Extra && &*route.key == "/")
+            }),
+            Err(RouteError::NoRoute) => true,
+            Err(RouteError::BadEscape(_) | RouteError::BadTarget) => false,
+        };
+        is_missing
+            && path
+                .strip_prefix(proxy.shared.rules.base_url.as_str())
+                .is_some_and(|rest| rest.starts_with("user/"))
+            && proxy.shared.login.hub().has_token()
+            && proxy.upstream.routes().is_some_and(|routes| routes.age() < YOUNG)
+    }
+
+    /// Asks the hub, unless it was asked a moment ago; whether it has written its routes meanwhile.
+    pub async fn heal(&self, proxy: &Proxy) -> bool {
+        let asking = async {
+            // Whoever comes meanwhile waits for the answer to the first.
+            let mut asked = self.0.lock().await;
+            if asked.is_some_and(|asked| asked.elapsed() < EVERY) {
+                return true;
+            }
+            *asked = Some(Instant::now());
+            match proxy.shared.login.hub().check_routes().await {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(%error, "ask the hub for its routes");
+                    false
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap_or(false)
+    }
+}
