@@ -4,7 +4,7 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: help demo test lint deploy-tests image deb in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
+.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -23,7 +23,7 @@ help:
 demo:
 	examples/demo.sh
 
-test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests load-tests restart-tests deploy-tests
+test: lint in-process fuzz-short store-tests race-short bench-instructions hub-tests proxy-tests load-tests restart-tests deploy-tests
 
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
@@ -92,6 +92,21 @@ hub-tests: build
 	# The tables of hostile `next` and paths as a browser reads them: judged by Node's URL as well.
 	$(CARGO) test --locked --test it -- --ignored node_
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
+
+# hublatch in the place of configurable-http-proxy: what others rely on in that, and JupyterHub's own tests.
+proxy-tests: build
+	tests/install.sh tests
+	target/venv/bin/python -m pytest tests/chp
+	$(PYTHON) tests/jupyterhub_suite/run.py
+	$(PYTHON) tests/jupyterhub_suite/run.py --mode class
+
+# The same with every module that touches the proxy, and with the older hubs (half an hour).
+hub-suite: build
+	$(PYTHON) tests/jupyterhub_suite/run.py --all
+	$(PYTHON) tests/jupyterhub_suite/run.py --all --mode class
+	$(PYTHON) tests/jupyterhub_suite/run.py --subdomain test_proxy
+	$(PYTHON) tests/jupyterhub_suite/run.py --hub 5.4 --all
+	$(PYTHON) tests/jupyterhub_suite/run.py --hub 4.1 --all
 
 # Wants two idle cores, and half an hour; writes a report and a picture into target/bench/, and with BENCH=--readme the
 # table of docs/architecture.md.

@@ -80,7 +80,8 @@ class HublatchProxy(ConfigurableHTTPProxy):
         """
         if not self.config_file:
             return None
-        command = [find_binary(), "assertion", "--config", self.config_file]
+        own = self.command[0] if Path(self.command[0]).name.startswith("hublatch") else find_binary()
+        command = [own, "assertion", "--config", self.config_file]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -14,9 +14,11 @@ def start_hub(tmp_path_factory):
     """Starts hubs as `Hub` takes them; all are ended when the last test is over."""
     hubs = []
 
-    def start(**options):
+    def start(before_start=None, **options):
         hub = Hub(tmp_path_factory.mktemp("hub"), **options)
         hubs.append(hub)
+        if before_start:
+            before_start(hub)
         return hub.start()
 
     yield start

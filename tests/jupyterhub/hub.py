@@ -38,7 +38,7 @@ c.Spawner.start_timeout = 180
 c.Spawner.http_timeout = 180
 c.JupyterHub.services = [{{"name": "test", "api_token": {api_token!r}}}]
 c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": [
-    "admin:users", "admin:auth_state", "admin:groups", "admin:servers", "tokens"]}}]
+    "admin:users", "admin:auth_state", "admin:groups", "admin:servers", "tokens", "proxy"]}}]
 """
 
 
@@ -53,7 +53,7 @@ class Hub:
         self.public_port, self._proxy_api_port, self.port = free_port(), free_port(), free_port()
         self.socket = folder / "hub.sock" if unix_socket else None
         self.api_token = secrets.token_hex(16)
-        self._env = {
+        self.env = {
             "PATH": f"{NODE}:{VENV[version] / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT / "python"),
             "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16),
@@ -92,6 +92,11 @@ class Hub:
         return f"http://127.0.0.1:{self.public_port}"
 
     @property
+    def proxy_api_url(self):
+        """The routing API of its proxy."""
+        return f"http://127.0.0.1:{self._proxy_api_port}"
+
+    @property
     def internal_url(self):
         """The hub's own port, which notebooks reach too."""
         return f"http://127.0.0.1:{self.port}"
@@ -104,7 +109,7 @@ class Hub:
         python = VENV[self.version] / "bin/python"
         assert python.exists(), f"{python} is missing: run tests/install.sh tests, and hub41, hub5 for the older hubs"
         command = [python, "-m", "jupyterhub", "-f", "jupyterhub_config.py"]
-        self.process = Process("hub", self.folder, command, self._env)
+        self.process = Process("hub", self.folder, command, self.env)
 
     def start(self):
         self.launch()

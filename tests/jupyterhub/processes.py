@@ -88,6 +88,11 @@ class Process:
                 pass
         self.kill()
 
+    def stop_alone(self, seconds=PATIENCE):
+        """With SIGTERM; what it started lives on."""
+        self._process.terminate()
+        self._process.wait(seconds)
+
     def kill(self):
         """Ends it, and all that it started, without asking."""
         for pid in [self.pid, *self._started_by_it()]:

@@ -43,7 +43,8 @@ class Login:
     def log_in(self, browser, password="right"):
         browser.open(self.path)
         token = browser.cookie("_xsrf", "/hub/") or ""
-        form = urlencode({"_xsrf": token, "username": self.own, "password": password}).encode()
+        typed = self.own.rpartition(":")[2]
+        form = urlencode({"_xsrf": token, "username": typed, "password": password}).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return browser.open(f"{self.path}?next=/hub/home", "POST", form, kind)
 
@@ -179,7 +180,7 @@ c.MultiAuthenticator.authenticators = [
 ]
 """,
         own="one:carol",
-        path="/hub/one/login",
+        path="/hub/one/login",  # which puts its name before the user's
         page="",
     ),
 }

@@ -1,0 +1,258 @@
+"""hublatch as the hub's own proxy by c.JupyterHub.proxy_class: one process, no key file to copy, no Node."""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import signal
+import urllib.request
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from assertion import private_pem
+from browser import Browser, raw
+from hub import VENV
+from latch import BINARY
+from processes import PATIENCE, wait_until
+
+CONFIG = """
+import sys
+c.JupyterHub.proxy_class = "hublatch.HublatchProxy"
+c.JupyterHub.authenticator_class = "hublatch.HublatchAuthenticator"
+c.HublatchProxy.config_file = "{folder}/hublatch.toml"
+c.HublatchProxy.command = [{binary!r}, "chp"]
+c.HublatchProxy.check_running_interval = 1
+c.HublatchProxy.extra_routes = {{"/extra/": "http://127.0.0.1:9"}}
+c.Authenticator.allow_all = True
+c.JupyterHub.cleanup_proxy = False
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.last_activity_interval = 3600
+"""
+
+
+class ProxiedHub:
+    """A hub that starts hublatch itself, and its one application."""
+
+    def __init__(self, start_hub, version="6.1", extra=""):
+        self.key = "hk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+        text = CONFIG.replace("{binary!r}", repr(str(BINARY))) + extra
+        self.hub = start_hub(authenticator=text, version=version, before_start=self._write)
+        self.url = self.hub.public_url
+
+    def _write(self, hub):
+        # The tests' own way to give each hub's proxy a token would stand in the way of what is tried here.
+        hub.env.pop("CONFIGPROXY_AUTH_TOKEN", None)
+        key = hub.folder / "assertion.key.pem"
+        key.touch(mode=0o600)
+        key.write_bytes(private_pem(hub.key))
+        digest = hashlib.sha256(self.key.encode()).hexdigest()
+        (hub.folder / "hublatch.toml").write_text(
+            f'[public]\nurl = "{hub.public_url}"\n[routes]\n[assertion]\nkey_file = "assertion.key.pem"\n'
+            f'[login]\nlifetime = "5m"\n[[apps]]\nname = "portal"\nkeys = ["sha256:{digest}"]\n'
+        )
+
+    @property
+    def pid(self):
+        return int((self.hub.folder / "jupyterhub-proxy.pid").read_text())
+
+    def link(self, user, path="/hub/home"):
+        request = urllib.request.Request(
+            f"{self.hub.proxy_api_url}/api/v1/links",
+            data=json.dumps({"username": user, "next": path}).encode(),
+            headers={"Authorization": f"token {self.key}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.loads(answer.read())["url"]
+
+    def routes(self):
+        return self.hub.api("GET", "/proxy")
+
+
+@pytest.fixture(scope="module", params=["6.1", "5.4", "4.1"])
+def any_hub(request, start_hub):
+    return ProxiedHub(start_hub, request.param)
+
+
+@pytest.fixture(scope="module")
+def proxied(start_hub):
+    proxied = ProxiedHub(start_hub)
+    yield proxied
+    os.kill(proxied.pid, signal.SIGKILL)
+
+
+def test_a_link_logs_in_without_any_key_file_at_the_hub(any_hub):
+    browser = Browser(any_hub.url)
+    page = browser.open(any_hub.link("alice"))
+    assert (page.status, page.path, browser.user()) == (200, "/hub/home", "alice")
+    assert raw("GET", any_hub.hub.internal_url + "/hub/login", [("REMOTE_USER", "alice")]).status == 403
+
+
+def test_extra_routes_are_back_at_once_after_a_crash_of_the_proxy(any_hub):
+    before = set(any_hub.routes())
+    assert {"/", "/extra/"} <= before
+    os.kill(any_hub.pid, signal.SIGKILL)
+
+    def back():
+        try:
+            return set(any_hub.routes()) == before
+        except (AssertionError, OSError, FileNotFoundError):
+            return False
+
+    wait_until(back, 20, "all routes to be back")
+    browser = Browser(any_hub.url)
+    assert browser.open(any_hub.link("bob")).status == 200
+
+
+def test_no_node_is_running(proxied):
+    children = Path(f"/proc/{proxied.hub.process.pid}/task").glob("*/children")
+    names = [Path(f"/proc/{pid}/comm").read_text().strip() for each in children for pid in each.read_text().split()]
+    assert names and "node" not in names
+
+
+def kernel_like_socket(proxied, user):
+    """An open WebSocket to the user's server, with her cookies."""
+    browser = Browser(proxied.url)
+    assert browser.open_server(proxied.link(user, f"/hub/spawn/{user}?next=/user/{user}/lab")).status == 200
+    cookies = browser.cookie_header(f"/user/{user}/api/events/subscribe")
+    return browser, connect(
+        proxied.url.replace("http", "ws") + f"/user/{user}/api/events/subscribe",
+        additional_headers={"Cookie": cookies},
+        origin=proxied.url,
+        open_timeout=PATIENCE,
+    )
+
+
+def test_connections_survive_a_restart_of_the_hub(proxied):
+    browser, socket = kernel_like_socket(proxied, "carol")
+    pid, routes = proxied.pid, set(proxied.routes())
+    for _ in range(3):
+        proxied.hub.process.stop_alone()
+        assert browser.open("/user/carol/lab").status == 200, "while the hub is down"
+        proxied.hub.start()
+        assert proxied.pid == pid
+    assert set(proxied.routes()) == routes
+    assert "Taking over the running proxy" in proxied.hub.log
+    socket.ping().wait(PATIENCE)
+    assert browser.open(proxied.link("dave")).status == 200
+    socket.close()
+
+
+def test_a_proxy_that_was_started_otherwise_is_not_taken_over(proxied):
+    pid = proxied.pid
+    proxied.hub.process.stop_alone()
+    config = proxied.hub.folder / "jupyterhub_config.py"
+    config.write_text(config.read_text() + '\nc.HublatchProxy.log_level = "debug"\n')
+    proxied.hub.start()
+    assert proxied.pid != pid
+    assert not Path(f"/proc/{pid}").exists()
+    assert {"/", "/extra/"} <= set(proxied.routes())
+
+
+def test_a_taken_over_proxy_that_dies_is_started_again(proxied):
+    proxied.hub.process.stop_alone()
+    proxied.hub.start()
+    pid = proxied.pid
+    os.kill(pid, signal.SIGKILL)
+
+    def anew():
+        try:
+            return proxied.pid != pid and "/extra/" in proxied.routes()
+        except (AssertionError, OSError, ValueError):
+            return False
+
+    wait_until(anew, 20, "a new proxy")
+
+
+def test_the_hub_does_not_start_without_a_usable_configuration(tmp_path_factory):
+    from hub import Hub
+
+    hub = Hub(tmp_path_factory.mktemp("hub"), authenticator=CONFIG.replace("{binary!r}", repr(str(BINARY))))
+    hub.launch()
+    try:
+        assert hub.process.wait(PATIENCE) != 0
+        assert "hublatch.toml" in hub.log and "assertion --config" in hub.log
+    finally:
+        hub.kill()
+
+
+REPLICAS = r"""
+import asyncio, json, logging, os, sys
+from types import SimpleNamespace
+from jupyterhub.proxy import ConfigurableHTTPProxy
+from hublatch.proxy import HublatchProxy, merge
+
+async def main():
+    urls = json.loads(os.environ["API_URLS"])
+    hub = SimpleNamespace(routespec="/", host="http://127.0.0.1:9", url="http://127.0.0.1:9/hub/")
+    app = SimpleNamespace(hub=hub, subdomain_host="", internal_ssl=False, users={}, _service_map={})
+    made = dict(app=app, hub=hub, log=logging.getLogger(), public_url="http://127.0.0.1:1", auth_token="t")
+    proxy = HublatchProxy(api_urls=urls, **made)
+    assert proxy.should_start is False
+    one, two = (ConfigurableHTTPProxy(api_url=url, should_start=False, **made) for url in urls)
+    tell = lambda table: sorted(table)
+
+    await proxy.add_route("/user/a/", "http://127.0.0.1:9", {"user": "a"})
+    assert tell(await one.get_all_routes()) == tell(await two.get_all_routes()) == ["/user/a/"]
+    await one.add_route("/only-one/", "http://127.0.0.1:9", {})
+    assert tell(await proxy.get_all_routes()) == ["/user/a/"], "what all have"
+    await two.add_route("/user/a/", "http://127.0.0.1:7", {"user": "a"})
+    assert tell(await proxy.get_all_routes()) == [], "what all have the same"
+    await proxy.check_routes({}, {})
+    assert tell(await one.get_all_routes()) == tell(await two.get_all_routes()) == ["/"], "what the hub wants, at all"
+    await proxy.delete_route("/")
+    assert tell(await one.get_all_routes()) == tell(await two.get_all_routes()) == []
+
+    os.kill(int(os.environ["KILL"]), 9)
+    await asyncio.wait_for(proxy.add_route("/user/b/", "http://127.0.0.1:9", {"user": "b"}), 15)
+    assert tell(await one.get_all_routes()) == tell(await proxy.get_all_routes()) == ["/user/b/"]
+
+    proxy.api_url = urls[0]  # as PATCH /hub/api/proxy does
+    proxy.api_url = "http://127.0.0.1:1"
+    assert proxy.api_urls == []
+    later = {"/": {"target": "t", "data": {"last_activity": "2026-01-02T00:00:00.000Z"}}}
+    sooner = {"/": {"target": "t", "data": {"last_activity": "2026-01-01T00:00:00.000Z"}}}
+    for tables in ([later, sooner], [sooner, later]):
+        assert merge(tables)["/"]["data"]["last_activity"] == "2026-01-02T00:00:00.000Z"
+    print("all of it")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("version", ["6.1", "5.4", "4.1"])
+def test_several_replicas_are_written_and_read_as_one(tmp_path, version):
+    import subprocess
+
+    from processes import ROOT, Process, free_port
+
+    processes, urls = [], []
+    for name in ("one", "two"):
+        port = free_port()
+        command = [BINARY, "chp", "--ip", "127.0.0.1", "--port", str(free_port()), "--api-ip", "127.0.0.1"]
+        process = Process(name, tmp_path, [*command, "--api-port", str(port)], {"CONFIGPROXY_AUTH_TOKEN": "t"})
+        processes.append(process)
+        urls.append(f"http://127.0.0.1:{port}")
+    try:
+        for url in urls:
+
+            def answers(url=url):
+                try:
+                    return raw("GET", url + "/api/routes", [("Authorization", "token t")]).status == 200
+                except OSError:
+                    return False
+
+            wait_until(answers, PATIENCE, "the replicas")
+        done = subprocess.run(
+            [VENV[version] / "bin/python", "-c", REPLICAS],
+            env={"PYTHONPATH": str(ROOT / "python"), "API_URLS": json.dumps(urls), "KILL": str(processes[1].pid)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.stdout == "all of it\n", done.stderr[-3000:]
+    finally:
+        for process in processes:
+            process.kill()
