@@ -14,7 +14,8 @@ use super::file::ConfigFile;
 use super::hub_tokens::demand_scopes;
 use super::jwt::{JwtSection, jwt, service_url};
 use super::kind::{self, duration, list, list_of_words, number, text};
-use super::origin::{click_origin, next_prefix};
+use super::origin::{click_origin, next_prefix, page_url};
+use super::pages::name as people_name;
 use super::parse::{app_name, rate, written};
 use super::table::{Section as _, section};
 use super::{AppHubTokens, Jwt};
@@ -52,6 +53,10 @@ section! {
         /// `hublatch keygen` prints a key for the app and this line. (The digest of the example is refused.)
         keys: Option<Vec<String>>, list(as_written), shown
             ["sha256:8016cef8741adceedfcd6b25f94cce71d7f6a8a91e78a7333df6aeb8c6826805"];
+        /// What people call it, on our pages about its links. Empty: pages.name.
+        title: Option<String>, text(people_name), default "";
+        /// Where people find it: those pages lead back there. Empty: login.app_url.
+        url: Option<String>, text(page_url), default "";
         /// What it may do with its own links.
         scopes: Vec<Scope>, list_of_words(&SCOPES).not_empty(NO_SCOPE), default ["issue", "read", "revoke"];
         /// Tokens that the app signs itself (JWT) instead of asking for links: who issues them, for whom they are, what verifies
@@ -101,6 +106,10 @@ pub struct App {
     /// Digests of its keys: one, or two while they rotate; each with its id, which every order and every redeeming asks
     /// for: to make one costs as much as half a page.
     pub keys: Vec<(KeyDigest, KeyId)>,
+    /// What people call it; none: `pages.name`.
+    pub title: Option<String>,
+    /// Where people find it; none: `login.app_url`.
+    pub url: Option<String>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// Whom it may log in, within `login.usernames`.
@@ -150,7 +159,7 @@ pub(super) fn apps(file: &mut ConfigFile, longest: Duration, others_issue: bool)
 
 fn app(file: &mut ConfigFile, section: &str, longest: Duration, taken: &mut Taken) -> App {
     let key = |name: &str| format!("{section}.{name}");
-    let AppKeys { name, keys: digests, scopes, jwt: signed, exchange_url, hub_tokens } =
+    let AppKeys { name, keys: digests, title, url, scopes, jwt: signed, exchange_url, hub_tokens } =
         AppKeys::read(file, section);
     let rules = Rules::read(file, section);
     if !file.is_faulty(&key("name"))
@@ -170,6 +179,8 @@ fn app(file: &mut ConfigFile, section: &str, longest: Duration, taken: &mut Take
     }
     App {
         keys: keys.into_iter().map(|digest| (digest, digest.id())).collect(),
+        title,
+        url,
         scopes,
         jwt: signed.map(|signed| jwt(file, &key("jwt"), signed, &mut taken.issuers)),
         exchange_url,
@@ -191,6 +202,8 @@ impl Rules {
         App {
             name,
             keys: Vec::new(),
+            title: None,
+            url: None,
             scopes: Vec::new(),
             usernames: self.usernames,
             deny_usernames: self.deny_usernames,

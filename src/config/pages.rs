@@ -8,11 +8,15 @@ use super::read::quoted;
 use super::secret::public_bytes;
 use super::table::section;
 
-const LANGUAGES: [(&str, Option<Language>); 4] = [
+const LANGUAGES: [(&str, Option<Language>); 8] = [
     ("auto", None),
     ("en", Some(Language::English)),
     ("de", Some(Language::German)),
     ("fr", Some(Language::French)),
+    ("es", Some(Language::Spanish)),
+    ("pt", Some(Language::Portuguese)),
+    ("zh", Some(Language::Chinese)),
+    ("ar", Some(Language::Arabic)),
 ];
 
 /// The templates that an operator can replace.
@@ -32,13 +36,22 @@ pub enum Language {
     German,
     /// `fr`.
     French,
+    /// `es`.
+    Spanish,
+    /// `pt`.
+    Portuguese,
+    /// `zh`, in simplified characters.
+    Chinese,
+    /// `ar`.
+    Arabic,
 }
 
 section! {
     /// The few pages that hublatch itself shows: a link that does not work, "Continue as alice", a hub that does not answer.
     #[derive(Debug, Clone, Default)]
     pub struct Pages {
-        /// "auto" (what the browser asks for: English, German or French), or one for all: "en", "de", "fr".
+        /// "auto" (what the browser asks for: English, German, French, Spanish, Portuguese, Chinese or Arabic), or one for all:
+        /// "en", "de", "fr", "es", "pt", "zh", "ar".
         language: Option<Language>, words(&LANGUAGES), default "auto";
         /// The name of the application, or of you who run it: at the head of each page, and on the button "Back to …".
         name: Option<String>, text(name), default "";
@@ -49,17 +62,22 @@ section! {
         /// Jinja template (minijinja). What it prints is escaped. It can stand alone, or change a part of ours:
         ///   {% extends "default/page.html" %}{% block footer %}<footer>Call 1234. {{ words.error }}</footer>{% endblock %}
         /// Blocks: head, header, main, footer. What can be printed:
-        ///   lang                          "en", "de" or "fr"
+        ///   lang, dir                     "en", "ar" …; "ltr" or "rtl"
         ///   title, heading, what, advice  what is the matter (heading: with the names set off), what happened, what to do
         ///   detail                        what is wrong with a request, for developers; or none
-        ///   sign                          "person", "link" or "clock": which picture of ours goes with it
-        ///   status, code                  503, "hub_unavailable": the codes are listed at the head of src/pages/page.rs
+        ///   sign                          "person", "link", "clock", "start", "failed", "stopped" or "out": which picture of
+        ///                                 ours goes with it
+        ///   status, code, is_error        503, "hub_unavailable": the codes are listed at the head of src/pages/page.rs
+        ///   stay, notebooks               url, label; or none: remain who one is, open the address of the notebooks
+        ///   queue, starting               or none: what the page of a wait shows; refresh, script: how it goes on by itself
         ///   retry                         whether asking for the same address again is the thing to do
         ///   form                          or none: action, fields (name, value). A page with a form must post these fields
         ///                                 there, each as
         ///                                 <input type="hidden" name="{{ f.name|exact }}" value="{{ f.value|exact }}">
-        ///   app                           url (login.app_url), name, logo (a data: URL); each may be none
-        ///   words                         back, again (labels of buttons), error ("Error 503, hub_unavailable")
+        ///   app                           url, name (of the app, or login.app_url and pages.name), logo (a data: URL); each may
+        ///                                 be none
+        ///   words                         back, again (labels of buttons), error ("Error 503, hub_unavailable"), request (which
+        ///                                 request, and when)
         ///   style                         style.css: <style>{{ style }}</style> is the only style that browsers will take
         /// Scripts, and whatever has to be loaded, are refused by the page's own policy. A template that cannot be rendered is a
         /// fault at start, with its line. Empty: ours.
@@ -98,7 +116,7 @@ fn path<T: Default + 'static>(made: fn(&mut ConfigFile, &str) -> Result<T, Strin
     })
 }
 
-fn name(text: &str) -> Result<Option<String>, String> {
+pub(super) fn name(text: &str) -> Result<Option<String>, String> {
     if text.chars().count() > NAME_CHARS_MAX || text.chars().any(char::is_control) {
         return Err(format!("is not a name; write at most {NAME_CHARS_MAX} characters on one line"));
     }

@@ -7,7 +7,15 @@ use super::format::thousandths;
 use crate::config::Language;
 
 /// All of them; the first is for those who read none.
-pub(super) const LANGUAGES: [Language; 3] = [Language::English, Language::German, Language::French];
+pub(super) const LANGUAGES: [Language; 7] = [
+    Language::English,
+    Language::German,
+    Language::French,
+    Language::Spanish,
+    Language::Portuguese,
+    Language::Chinese,
+    Language::Arabic,
+];
 
 impl Language {
     /// Its tag (RFC 5646): the value of `lang` and of `Content-Language`.
@@ -16,6 +24,23 @@ impl Language {
             Self::English => "en",
             Self::German => "de",
             Self::French => "fr",
+            Self::Spanish => "es",
+            Self::Portuguese => "pt",
+            Self::Chinese => "zh",
+            Self::Arabic => "ar",
+        }
+    }
+
+    /// In which direction it is written: the value of `dir`.
+    pub fn direction(self) -> &'static str {
+        match self {
+            Self::Arabic => "rtl",
+            Self::English
+            | Self::German
+            | Self::French
+            | Self::Spanish
+            | Self::Portuguese
+            | Self::Chinese => "ltr",
         }
     }
 
@@ -98,7 +123,12 @@ mod tests {
             ("de;q=0.5, fr;q=0.5", "de"),
             ("fr, de", "fr"),
             ("da, en-gb;q=0.8, en;q=0.7", "en"),
-            ("es, *;q=0.1", "en"),
+            ("it, *;q=0.1", "en"),
+            ("es-MX,es;q=0.9,en;q=0.8", "es"),
+            ("pt-BR,pt;q=0.9", "pt"),
+            ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+            ("zh-TW", "zh"),
+            ("ar-EG,ar;q=0.9", "ar"),
             ("en;q=0, *", "de"),
             ("en;q=0, en-US, de;q=0.1", "de"),
             ("de;q=0, fr;q=0.001", "fr"),
@@ -106,7 +136,7 @@ mod tests {
             ("de ; q=0.4 , fr ; Q=0.6", "fr"),
             ("*", "en"),
             ("*, fr;q=0.5", "en"),
-            ("es, it", "en"),
+            ("nl, it", "en"),
             ("", "en"),
             ("den, fra", "en"),
             ("de;q=2", "en"),

@@ -15,6 +15,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 mod theme;
+mod values;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -22,43 +23,46 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
-use minijinja::context;
-use minijinja::value::Value;
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::{Config, Fault, Faults, Language, Pages as Wanted, PublicUrl};
+use crate::config::{App, Config, Fault, Faults, Language, Pages as Wanted, PublicUrl};
 
 pub use format::Format;
 use language::LANGUAGES;
 pub use page::{Page, Refused, Start};
-use page_content::{Icon, PageContent};
-use theme::{Theme, markup, plain};
+use page_content::PageContent;
+use theme::{Theme, plain};
+use values::{ID_MARK, Rendered, TIME_MARK};
 
 /// What moves the progress bar of a server that starts.
-const SCRIPT: &str = include_str!("waiting.js");
-/// How long that page rests without script before it asks again, in seconds.
-const REFRESH_SECONDS: u64 = 3;
+const WAITING_SCRIPT: &str = include_str!("waiting.js");
+/// What tells of the place in the queue.
+const QUEUE_SCRIPT: &str = include_str!("queue.js");
 
 /// Renders the few pages that hublatch itself shows.
 #[derive(Debug)]
 pub struct Pages {
-    look: Theme,
+    theme: Theme,
     /// The one language; none: the reader's.
     language: Option<Language>,
     name: Option<String>,
     /// A `data:` URL.
     logo: Option<String>,
     app_url: Option<String>,
+    /// The address of the notebooks.
+    notebooks: String,
     /// The policy of a page without a form, and of one with a form.
     policy: HeaderValue,
     form_policy: HeaderValue,
-    /// The policy of the page of a server that starts: its own script runs, and listens to this origin.
-    script_policy: HeaderValue,
+    /// The policies of the pages of a wait: the page's own script runs, and listens to this origin.
+    waiting_policy: HeaderValue,
+    queue_policy: HeaderValue,
     /// Whether pages of other sites may show them.
     embedded: bool,
 }
 
-/// The JSON of an answer, in the order and with the words of the management API's errors.
+/// The JSON of a response, in the order and with the words of the management API's errors.
 #[derive(Serialize)]
 struct Told<'a> {
     status: u16,
@@ -70,37 +74,43 @@ impl Pages {
     /// The pages of `config`; every fault of the operator's templates, if there is any.
     pub fn new(config: &Config) -> Result<Self, Faults> {
         let ancestors = config.embed.as_ref().map(|embed| embed.frame_ancestors.join(" "));
-        Self::of(&config.pages, config.login.app_url.clone(), &config.public.url, ancestors.as_deref())
+        let public = (&config.public.url, config.hub.base_url.as_str());
+        Self::of(&config.pages, config.login.app_url.clone(), public, ancestors.as_deref())
     }
 
     fn of(
         wanted: &Wanted,
         app_url: Option<String>,
-        public: &PublicUrl,
+        (public, base_url): (&PublicUrl, &str),
         ancestors: Option<&str>,
     ) -> Result<Self, Faults> {
-        let (look, faults) = Theme::with(&wanted.templates);
+        let (theme, faults) = Theme::with(&wanted.templates);
         let logo = wanted
             .logo
             .as_ref()
             .map(|logo| format!("data:{};base64,{}", logo.media_type, STANDARD.encode(&logo.bytes)));
         let images = if logo.is_some() { " img-src data:;" } else { "" };
         let policy = |more: &str, form_action: &str| {
-            content_security_policy(&look, more, form_action, ancestors.unwrap_or("'none'"))
+            content_security_policy(&theme, more, form_action, ancestors.unwrap_or("'none'"))
         };
-        let script = format!("{images} script-src '{}'; connect-src 'self';", sha256(SCRIPT));
-        let script_policy = policy(&script, "'none'");
+        let with_script = |script: &str| {
+            let more = format!("{images} script-src '{}'; connect-src 'self';", sha256(script));
+            policy(&more, "'none'")
+        };
+        let (waiting_policy, queue_policy) = (with_script(WAITING_SCRIPT), with_script(QUEUE_SCRIPT));
         let (policy, form_policy) = (policy(images, "'none'"), policy(images, &form_action(public)));
         let pages = Self {
             language: wanted.language,
             name: wanted.name.clone(),
             logo,
             app_url: app_url.filter(|url| !url.is_empty()),
+            notebooks: format!("{}{base_url}", public.origin),
             policy,
             form_policy,
-            script_policy,
+            waiting_policy,
+            queue_policy,
             embedded: ancestors.is_some(),
-            look,
+            theme,
         };
         let faults = if faults.is_empty() { pages.judge(wanted) } else { faults };
         Faults::new(faults).map_or(Ok(pages), Err)
@@ -111,9 +121,9 @@ impl Pages {
         let mut faults: Vec<Fault> = Vec::new();
         for page in Page::samples() {
             for language in LANGUAGES {
-                let notice = page.notice(language.words());
-                let fault =
-                    self.look.judge(&wanted.templates, |style| self.words(&page, &notice, language, style));
+                let content = page.content(language.words());
+                let rendered = Rendered { page: &page, content: &content, language, app: None };
+                let fault = self.theme.judge(&wanted.templates, |style| rendered.values(self, style));
                 faults.extend(fault);
             }
         }
@@ -122,35 +132,45 @@ impl Pages {
         faults
     }
 
-    /// The whole answer: status, headers and body.
+    /// The whole response: status, headers and body.
     ///
-    /// [`Page::Confirm`] as JSON is 403: a program cannot press the button, and must not take 200 for a login. A server
-    /// that starts is 202.
-    pub fn answer(&self, page: &Page<'_>, format: Format) -> Response<Bytes> {
-        let starting = matches!(page, Page::Server { start: Start::Starting { .. }, .. });
-        let has_form = matches!(page, Page::Confirm { .. } | Page::Server { .. }) && !starting;
+    /// [`Page::Confirm`] as JSON is 403: a program cannot press the button, and must not take 200 for a login. A wait is
+    /// 202. Its footer is for [`sign`] to complete.
+    pub fn response(&self, page: &Page<'_>, format: Format) -> Response<Bytes> {
+        self.response_for(page, format, None)
+    }
+
+    /// The same for the people of `app`: the way back leads to its own address, and bears its own title.
+    pub fn response_for(&self, page: &Page<'_>, format: Format, app: Option<&App>) -> Response<Bytes> {
+        let waits = matches!(page, Page::Server { start: Start::Starting { .. }, .. } | Page::Queue { .. });
+        let has_form = matches!(page, Page::Confirm { .. } | Page::Server { .. }) && !waits;
         let policy = match format {
             Format::Html(_) if has_form => &self.form_policy,
-            Format::Html(_) if starting => &self.script_policy,
+            Format::Html(_) if page.script() == Some(WAITING_SCRIPT) => &self.waiting_policy,
+            Format::Html(_) if page.script() == Some(QUEUE_SCRIPT) => &self.queue_policy,
             Format::Html(_) | Format::Json => &self.policy,
         };
         let (status, media_type, language, body) = match format {
             Format::Html(asked) => {
                 let language = self.language.unwrap_or(asked);
-                let notice = page.notice(language.words());
-                let body = self.look.render(|style| self.words(page, &notice, language, style));
-                (notice.status, "text/html; charset=utf-8", language, body)
+                let content = page.content(language.words());
+                let rendered = Rendered { page, content: &content, language, app };
+                let body = self.theme.render(|style| rendered.values(self, style));
+                (content.status, "text/html; charset=utf-8", language, body)
             }
             Format::Json => {
-                let notice = page.notice(Language::English.words());
+                let content = page.content(Language::English.words());
                 let is_confirm = matches!(page, Page::Confirm { .. });
-                let status = if is_confirm { StatusCode::FORBIDDEN } else { notice.status };
-                let status = if starting { StatusCode::ACCEPTED } else { status };
-                (status, "application/json", Language::English, json(status, &notice))
+                let status = if is_confirm { StatusCode::FORBIDDEN } else { content.status };
+                let status = if waits { StatusCode::ACCEPTED } else { status };
+                (status, "application/json", Language::English, json(status, page, &content))
             }
         };
         // An operator's template may leave our script and the tag for browsers without script out.
-        let refreshes = starting && format != Format::Json && !body.contains("http-equiv=\"refresh\"");
+        let refresh = page
+            .refresh()
+            .filter(|_| format != Format::Json && !body.contains("http-equiv=\"refresh\""))
+            .and_then(|refresh| HeaderValue::try_from(refresh).ok());
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let body_bytes = response.body().len();
@@ -158,8 +178,8 @@ impl Pages {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
-        if refreshes {
-            headers.insert(header::REFRESH, HeaderValue::from(REFRESH_SECONDS));
+        if let Some(refresh) = refresh {
+            headers.insert(header::REFRESH, refresh);
         }
         self.protect(headers, policy, has_form && format != Format::Json);
         response
@@ -182,108 +202,27 @@ impl Pages {
         };
         headers.insert(header::VARY, HeaderValue::from_static(vary));
     }
-
-    /// Everything that a template can print: `config/reference.toml` tells operators of it.
-    fn words(&self, page: &Page<'_>, notice: &PageContent<'_>, language: Language, style: Value) -> Value {
-        let words = language.words();
-        let (heading, what, advice, names, form) = match page {
-            Page::Confirm { username, current, action, fields } => {
-                let fields = fields.iter().map(|(name, value)| context! { name => *name, value => *value });
-                let fields = fields.collect::<Vec<_>>();
-                let names: Vec<(&str, &str)> = [("user", *username), ("current", *current)]
-                    .into_iter()
-                    .filter_map(|(name, value)| Some((name, value?)))
-                    .collect();
-                let confirm = &words.confirm;
-                let (what, advice) = match (username, current) {
-                    (Some(_), Some(_)) => (confirm.switch, confirm.switch_advice),
-                    (Some(_), None) => (confirm.what, confirm.advice),
-                    (None, _) => (confirm.what_unnamed, confirm.advice),
-                };
-                let heading = if username.is_some() { confirm.title } else { confirm.title_unnamed };
-                let button = markup(heading, &names);
-                (heading, what, advice, names, Some(context! { action => *action, fields, button }))
-            }
-            Page::Server { start, action, .. } => {
-                let fields: [Value; 0] = [];
-                let form = context! { action => *action, fields, button => words.start_again };
-                let form = (!matches!(start, Start::Starting { .. })).then_some(form);
-                (notice.said.title, notice.said.what, notice.said.advice, Vec::new(), form)
-            }
-            Page::Refused(_)
-            | Page::NoToken
-            | Page::HubDown
-            | Page::StoreDown
-            | Page::LogoutFailed
-            | Page::LoginFailed
-            | Page::BadGateway
-            | Page::GatewayTimeout
-            | Page::TooManyTries
-            | Page::NotWaiting
-            | Page::LoginRefused
-            | Page::LoggedOut
-            | Page::ServerNotRunning
-            | Page::NotFound
-            | Page::Unavailable
-            | Page::Rejected { .. } => {
-                (notice.said.title, notice.said.what, notice.said.advice, Vec::new(), None)
-            }
-        };
-        let starting = if let Page::Server { start: Start::Starting { percent, message }, events, .. } = page
-        {
-            Some(context! {
-                percent => percent.min(&100),
-                message => *message,
-                events => *events,
-                so_far => words.so_far,
-                refresh => REFRESH_SECONDS,
-                script => Value::from_safe_string(SCRIPT.to_owned()),
-            })
-        } else {
-            None
-        };
-        let back = match &self.name {
-            Some(name) => markup(words.back_to, &[("app", name)]),
-            None => markup(words.back, &[]),
-        };
-        let status = notice.status.as_u16();
-        let error = plain(words.error, &[("status", &status.to_string()), ("code", notice.code)]);
-        context! {
-            lang => language.tag(),
-            style,
-            sign => notice.sign.name(),
-            title => plain(heading, &names),
-            heading => markup(heading, &names),
-            what => markup(what, &names),
-            detail => notice.detail,
-            advice => markup(advice, &names),
-            form,
-            starting,
-            retry => notice.retry,
-            app => context! { url => self.app_url.as_deref(), name => self.name.as_deref(), logo => self.logo.as_deref() },
-            words => context! { back, again => words.again, error },
-            status,
-            code => notice.code,
-        }
-    }
 }
 
-impl Icon {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Person => "person",
-            Self::BrokenLink => "link",
-            Self::Clock => "clock",
-            Self::Start => "start",
-        }
+fn json(status: StatusCode, page: &Page<'_>, content: &PageContent<'_>) -> String {
+    let mut sentence = format!("{}. {}", content.message.title, content.message.what);
+    if let Page::Queue { position, seconds, .. } = page {
+        let (position, seconds) = (position.to_string(), seconds.to_string());
+        sentence = plain(&sentence, &[("position", &position), ("seconds", &seconds)]);
     }
-}
-
-fn json(status: StatusCode, notice: &PageContent<'_>) -> String {
-    let sentence = format!("{}. {}", notice.said.title, notice.said.what);
-    let message = notice.detail.unwrap_or(&sentence);
-    let told = Told { status: status.as_u16(), message, code: notice.code };
+    let message = content.detail.unwrap_or(&sentence);
+    let told = Told { status: status.as_u16(), message, code: content.code };
     serde_json::to_string(&told).expect("a number and two strings are JSON")
+}
+
+/// Puts the request's id and its time into the footer of `page`, which whoever has rendered it did not know; its new
+/// length, if it has changed. `id` is well-formed: it needs no escaping.
+pub fn sign(page: &mut Bytes, id: &str, at: Timestamp) -> Option<usize> {
+    let text = std::str::from_utf8(page).ok().filter(|text| text.contains([ID_MARK, TIME_MARK]))?;
+    let time = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let signed = text.replace(ID_MARK, id).replace(TIME_MARK, &time);
+    *page = Bytes::from(signed);
+    Some(page.len())
 }
 
 /// Where the confirm page's form may lead. Chromium and Safari hold every redirect that follows the post to it, and a
@@ -299,9 +238,9 @@ fn form_action(public: &PublicUrl) -> String {
 
 /// Nothing may load, frame, script or rebase the page; only its own style, known by its hash, and the logo within it
 /// apply; and what `more` says.
-fn content_security_policy(look: &Theme, more: &str, form_action: &str, ancestors: &str) -> HeaderValue {
+fn content_security_policy(theme: &Theme, more: &str, form_action: &str, ancestors: &str) -> HeaderValue {
     let hash = |style: &str| format!("'{}'", sha256(style));
-    let styles = look.styles().map(hash).collect::<Vec<_>>().join(" ");
+    let styles = theme.styles().map(hash).collect::<Vec<_>>().join(" ");
     let policy = format!(
         "default-src 'none'; style-src {styles};{more} form-action {form_action}; base-uri 'none'; \
          frame-ancestors {ancestors}"

@@ -1,4 +1,4 @@
-//! What each page is: its status, its stable code and its sign. Its words are in `words`.
+//! What each page is: its status, its stable code and its icon. Its words are in `catalog`.
 //!
 //! | code | status | said when |
 //! | --- | --- | --- |
@@ -11,12 +11,17 @@
 //! | `link_needs_state` | 403 | made for no browser in particular, and only such links work (`login.require_state`) |
 //! | `link_required` | 403 | the login page without a link, and nobody is logged in |
 //! | `confirmation_required` | 200, as JSON 403 | a person has to press the button first |
-//! | `hub_unavailable` | 503 | the hub does not answer; the link is not used up |
+//! | `hub_unavailable` | 503 | the hub does not answer; the link is not used up, and the page asks again by itself |
 //! | `store_unavailable` | 503 | the token store does not answer |
 //! | `logout_failed` | 503 | the earlier user could not be logged out |
 //! | `login_failed` | 503 | the hub did not answer the login; the link is used up |
 //! | `bad_gateway` | 502 | the upstream cannot be reached |
 //! | `gateway_timeout` | 504 | the upstream does not answer in time |
+//! | `queue` | 200, as JSON 202 | a login waits for its turn; the page goes on by itself |
+//! | `session_ended` | 403 | the app has ended the session |
+//! | `cookie_lost` | 403 | logged in a moment ago, and back without the hub's cookie |
+//! | `too_many_cookies` | 431 | more cookies than the hub takes |
+//! | `confirmation_unverified` | 403 | the button was pressed in a browser that does not say on which page |
 //! | `too_many_tries` | 429 | too many unknown links from one address |
 //! | `server_starting` | 200, as JSON 202 | a launched server is on its way; the page goes on by itself |
 //! | `server_failed` | 502 | the hub has tried to start it, and failed; its words are shown |
@@ -59,7 +64,10 @@ pub enum Page<'a> {
         fields: &'a [(&'a str, &'a str)],
     },
     /// 503, the hub does not answer; the link is still good.
-    HubDown,
+    HubDown {
+        /// Whether the same address is worth asking for again, because the link is in it: the page does so by itself.
+        retries: bool,
+    },
     /// 503, the token store does not answer.
     StoreDown,
     /// 503, the earlier user could not be logged out.
@@ -81,6 +89,26 @@ pub enum Page<'a> {
         /// Where the events come from: a path on this origin.
         events: &'a str,
     },
+    /// 200, a login that waits for its turn. The link is reserved and not used up.
+    Queue {
+        /// From 1.
+        position: u64,
+        /// How long it will probably take.
+        seconds: u64,
+        /// What the page asks for again by itself: a path on this origin.
+        address: &'a str,
+        /// Where a script hears of its turn: a path on this origin. Each event is a JSON object with `position` and
+        /// `seconds`, or with `ready: true`, and then the page goes on.
+        events: Option<&'a str>,
+    },
+    /// 403, the app has ended the session.
+    SessionEnded,
+    /// 403, the browser has just been logged in, and comes without the hub's cookie.
+    CookieLost,
+    /// 431, more cookies than the hub takes.
+    TooManyCookies,
+    /// 403, the confirm page's form came, and it cannot be known from which page.
+    ConfirmationUnverified,
     /// 403, the waiting page of somebody else, or one that has outlived its ticket.
     NotWaiting,
     /// 403, the hub does not let the user in, and its own page would have no style (API-only mode).
@@ -107,7 +135,7 @@ pub enum Page<'a> {
 /// The forms hold a token, so the values of the fields are not told.
 impl fmt::Debug for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Page({})", self.notice(Language::English.words()).code)
+        write!(f, "Page({})", self.content(Language::English.words()).code)
     }
 }
 
@@ -187,7 +215,7 @@ impl Page<'_> {
         let mut samples: Vec<Page<'static>> = refused.map(Page::Refused).into();
         samples.extend([
             Page::NoToken,
-            Page::HubDown,
+            Page::HubDown { retries: true },
             Page::StoreDown,
             Page::LogoutFailed,
             Page::LoginFailed,
@@ -199,6 +227,11 @@ impl Page<'_> {
             server(Start::Stopped),
             server(Start::Full { message: "Active user limit exceeded." }),
             server(Start::Refused { message: "alice is pending stop" }),
+            Page::Queue { position: 37, seconds: 20, address: "/hub/login?x", events: Some("/hub/x/events") },
+            Page::SessionEnded,
+            Page::CookieLost,
+            Page::TooManyCookies,
+            Page::ConfirmationUnverified,
             Page::NotWaiting,
             Page::LoginRefused,
             Page::LoggedOut,

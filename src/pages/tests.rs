@@ -2,6 +2,7 @@
 
 mod languages;
 mod operators;
+mod queue;
 mod server;
 
 use hyper::header::{self, HeaderName};
@@ -15,7 +16,7 @@ const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
 
 /// What needs no form: the page, its status and its code.
-const NOTICES: [(Page<'static>, u16, &str); 22] = [
+const NOTICES: [(Page<'static>, u16, &str); 26] = [
     (Page::Refused(Refused::Unknown), 403, "link_unknown"),
     (Page::Refused(Refused::Expired), 403, "link_expired"),
     (Page::Refused(Refused::Used), 403, "link_used"),
@@ -24,13 +25,17 @@ const NOTICES: [(Page<'static>, u16, &str); 22] = [
     (Page::Refused(Refused::Bound), 403, "link_bound"),
     (Page::Refused(Refused::NeedsState), 403, "link_needs_state"),
     (Page::NoToken, 403, "link_required"),
-    (Page::HubDown, 503, "hub_unavailable"),
+    (Page::HubDown { retries: false }, 503, "hub_unavailable"),
     (Page::StoreDown, 503, "store_unavailable"),
     (Page::LogoutFailed, 503, "logout_failed"),
     (Page::LoginFailed, 503, "login_failed"),
     (Page::BadGateway, 502, "bad_gateway"),
     (Page::GatewayTimeout, 504, "gateway_timeout"),
     (Page::TooManyTries, 429, "too_many_tries"),
+    (Page::SessionEnded, 403, "session_ended"),
+    (Page::CookieLost, 403, "cookie_lost"),
+    (Page::TooManyCookies, 431, "too_many_cookies"),
+    (Page::ConfirmationUnverified, 403, "confirmation_unverified"),
     (Page::NotWaiting, 403, "not_waiting"),
     (Page::LoginRefused, 403, "login_refused"),
     (Page::LoggedOut, 200, "logged_out"),
@@ -59,7 +64,7 @@ fn public(origin: &str) -> PublicUrl {
 }
 
 fn pages_as(wanted: &Wanted, app_url: Option<String>) -> Pages {
-    Pages::of(wanted, app_url, &public("https://hub.example.org"), None).unwrap()
+    Pages::of(wanted, app_url, (&public("https://hub.example.org"), "/base/"), None).unwrap()
 }
 
 fn pages(app_url: Option<String>) -> Pages {
@@ -84,7 +89,7 @@ fn text(response: &Response<Bytes>) -> &str {
 }
 
 fn html(page: &Page<'_>) -> String {
-    text(&pages(Some(APP_URL.to_owned())).answer(page, HTML)).to_owned()
+    text(&pages(Some(APP_URL.to_owned())).response(page, HTML)).to_owned()
 }
 
 fn header<'a>(response: &'a Response<Bytes>, name: &HeaderName) -> &'a str {
@@ -98,12 +103,13 @@ fn every_page_has_its_status_and_code_as_html_and_as_json() {
     for app_url in [None, Some(String::new()), Some(APP_URL.to_owned())] {
         let pages = pages(app_url);
         for (page, status, code) in every_page() {
-            let html = pages.answer(&page, HTML);
+            let html = pages.response(&page, HTML);
             assert_eq!(html.status(), status, "{code}");
             let shown = visible(text(&html));
-            assert_eq!(shown.contains(&format!("Error {status}, {code}")), status != 200, "{code}");
+            let is_error = status != 200 && code != "session_ended";
+            assert_eq!(shown.contains(&format!("Error {status}, {code}")), is_error, "{code}");
 
-            let json = pages.answer(&page, Format::Json);
+            let json = pages.response(&page, Format::Json);
             let told = serde_json::from_slice::<serde_json::Value>(json.body()).unwrap();
             assert_eq!(told["status"], json.status().as_u16(), "{code}");
             assert_eq!(told["code"], code);
@@ -115,7 +121,7 @@ fn every_page_has_its_status_and_code_as_html_and_as_json() {
 
 #[test]
 fn a_program_that_has_to_confirm_is_not_told_200() {
-    let answer = pages(None).answer(&confirm("alice", None), Format::Json);
+    let answer = pages(None).response(&confirm("alice", None), Format::Json);
     assert_eq!(answer.status(), 403);
     assert!(!text(&answer).contains(TOKEN));
 }
@@ -125,7 +131,7 @@ fn every_answer_is_private_and_is_neither_stored_framed_nor_guessed_at() {
     let pages = pages(Some(APP_URL.to_owned()));
     for (page, _, code) in every_page() {
         for (format, media_type) in [(HTML, "text/html; charset=utf-8"), (Format::Json, "application/json")] {
-            let answer = pages.answer(&page, format);
+            let answer = pages.response(&page, format);
             let has_form = code == "confirmation_required" && format == HTML;
             let (referrer, form_action) = if has_form {
                 ("strict-origin", "'self' https://*.hub.example.org")
@@ -152,7 +158,7 @@ fn every_answer_is_private_and_is_neither_stored_framed_nor_guessed_at() {
 #[test]
 fn the_policy_admits_the_style_of_the_page_and_no_other() {
     for (page, _, code) in every_page() {
-        let answer = pages(None).answer(&page, HTML);
+        let answer = pages(None).response(&page, HTML);
         let style = between(text(&answer), "<style>", "</style>");
         let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
         let policy = header(&answer, &header::CONTENT_SECURITY_POLICY);
@@ -200,7 +206,7 @@ fn the_way_back_to_the_app_is_there_exactly_if_the_app_has_a_page() {
         let (_, href) = before.rsplit_once("href=\"").unwrap();
         assert_eq!(unescape(href), APP_URL, "{code}");
         for none in [None, Some(String::new())] {
-            let without = pages(none).answer(&page, HTML);
+            let without = pages(none).response(&page, HTML);
             assert!(!text(&without).contains("Back to the app"), "{code}");
         }
     }
@@ -220,7 +226,7 @@ fn people_never_read_the_word_token_nor_the_token() {
         let shown = visible(&html(&page)).to_ascii_lowercase();
         assert!(!shown.contains("token"), "{code}");
         assert!(!shown.contains("hublatch"), "{code}");
-        let json = pages(None).answer(&page, Format::Json);
+        let json = pages(None).response(&page, Format::Json);
         assert!(!text(&json).to_ascii_lowercase().contains("token"), "{code}");
     }
 }
@@ -300,12 +306,12 @@ fn hostile_names_stay_text() {
         Page::Confirm { username: Some(hostile), current: Some(hostile), action: hostile, fields: &[] };
     let rejected = Page::Rejected { status: StatusCode::BAD_REQUEST, code: "bad_request", message: hostile };
 
-    let confirm = pages(app_url).answer(&page, HTML);
+    let confirm = pages(app_url).response(&page, HTML);
     assert_eq!(text(&confirm).matches('<').count(), harmless.matches('<').count(), "no tag more");
     assert_eq!(text(&confirm).matches('"').count(), harmless.matches('"').count(), "no attribute more");
     assert!(visible(text(&confirm)).contains(hostile));
     assert!(visible(&html(&rejected)).contains(hostile));
-    let json = pages(None).answer(&rejected, Format::Json);
+    let json = pages(None).response(&rejected, Format::Json);
     assert_eq!(serde_json::from_slice::<serde_json::Value>(json.body()).unwrap()["message"], hostile);
 }
 
@@ -316,7 +322,76 @@ fn a_rejected_request_gets_the_status_the_code_and_the_sentence_it_is_given() {
         code: "bad_next",
         message: "next leaves this origin",
     };
-    let answer = pages(None).answer(&page, Format::Json);
+    let answer = pages(None).response(&page, Format::Json);
     assert_eq!(text(&answer), r#"{"status":400,"message":"next leaves this origin","code":"bad_next"}"#);
     assert!(visible(&html(&page)).contains("next leaves this origin"));
+}
+
+#[test]
+fn every_page_names_its_request_and_the_time() {
+    let at: Timestamp = "2026-03-01T12:00:05.7Z".parse().unwrap();
+    for (page, _, code) in every_page() {
+        for language in LANGUAGES {
+            let mut body = pages(None).response(&page, Format::Html(language)).into_body();
+            let length = sign(&mut body, "0123abcd", at);
+            assert_eq!(length, Some(body.len()), "{code}");
+            let shown = visible(std::str::from_utf8(&body).unwrap());
+            assert!(
+                shown.contains("0123abcd") && shown.contains("2026-03-01 12:00:05 UTC"),
+                "{code}: {shown}"
+            );
+            assert!(!shown.contains([ID_MARK, TIME_MARK]), "{code}");
+        }
+        let mut json = pages(None).response(&page, Format::Json).into_body();
+        assert_eq!(sign(&mut json, "0123abcd", at), None, "{code}");
+    }
+}
+
+#[test]
+fn whoever_is_asked_to_change_users_can_stay_who_they_are() {
+    let stay = "<a class=\"quiet\" href=\"https:&#x2f;&#x2f;hub.example.org&#x2f;base&#x2f;\">Stay <bdi>bob</bdi></a>";
+    assert!(html(&confirm("alice", Some("bob"))).contains(stay));
+    assert!(!html(&confirm("alice", None)).contains("Stay"));
+}
+
+#[test]
+fn the_address_that_people_shall_open_is_a_link() {
+    for (page, _, code) in every_page() {
+        let links = html(&page)
+            .contains("href=\"https:&#x2f;&#x2f;hub.example.org&#x2f;base&#x2f;\">Open the notebooks</a>");
+        let expected = matches!(code, "link_bound" | "link_needs_state" | "confirmation_unverified");
+        assert_eq!(links, expected, "{code}");
+    }
+}
+
+#[test]
+fn a_hub_that_does_not_answer_is_asked_again_only_if_the_link_is_in_the_address() {
+    let page = |retries| html(&Page::HubDown { retries });
+    assert!(page(true).contains("<meta http-equiv=\"refresh\" content=\"5\">"));
+    assert!(page(true).contains("href=\"\">Try again</a>"));
+    assert!(!page(false).contains("http-equiv") && !page(false).contains("Try again"));
+}
+
+#[test]
+fn the_way_back_is_the_apps_own_if_it_has_one() {
+    let config = |app: &str| {
+        let text = format!(
+            "public.url = \"http://127.0.0.1:8000\"\nhub.url = \"http://127.0.0.1:8400\"\nlogin.app_url = \"https://all.example.org/\"\n\
+             pages.name = \"All\"\n[[apps]]\nname = \"portal\"\n{app}\n\
+             keys = [\"sha256:6f2c1a5e7b9d3f8046c2e1a9b8d7f6053142536475869708192a3b4c5d6e7f80\"]"
+        );
+        crate::config::load_str(&text, std::path::Path::new("hublatch.toml"), []).expect("valid")
+    };
+    for (app, expected) in [
+        ("", "href=\"https:&#x2f;&#x2f;all.example.org&#x2f;\">Back to <bdi>All</bdi></a>"),
+        (
+            "title = \"Moodle\"\nurl = \"https://moodle.example.org/\"",
+            "href=\"https:&#x2f;&#x2f;moodle.example.org&#x2f;\">Back to <bdi>Moodle</bdi></a>",
+        ),
+    ] {
+        let config = config(app);
+        let pages = Pages::new(&config).expect("ours");
+        let answer = pages.response_for(&Page::Refused(Refused::Used), HTML, Some(&config.apps[0]));
+        assert!(text(&answer).contains(expected), "{expected}: {}", text(&answer));
+    }
 }

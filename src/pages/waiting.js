@@ -7,6 +7,20 @@ const log = document.getElementById("log");
 const events = new EventSource(document.getElementById("launch").dataset.events);
 let last = state.textContent;
 
+// The time of the wait: from the first time that this tab has shown the page, also when it has been loaded again since.
+const elapsed = document.getElementById("elapsed");
+const key = `waiting ${location.pathname}`;
+const begun = Number(sessionStorage.getItem(key)) || Date.now();
+sessionStorage.setItem(key, begun);
+const tick = () => {
+  const seconds = Math.max(0, Math.floor((Date.now() - begun) / 1000));
+  elapsed.lastElementChild.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+};
+tick();
+setInterval(tick, 1000);
+elapsed.hidden = false;
+log.hidden = false;
+
 const again = (delay) => {
   events.close();
   setTimeout(() => location.reload(), delay);
@@ -22,8 +36,8 @@ events.onmessage = ({ data }) => {
     state.textContent = last;
     const line = document.createElement("li");
     line.textContent = last;
+    line.dir = "auto";
     log.append(line);
-    log.hidden = false;
     log.scrollTop = log.scrollHeight;
   }
   if (event.ready || event.failed) {

@@ -130,7 +130,7 @@ impl ProxyError {
             | Self::OverShare(_)
             | Self::Body(CollectError::NoRoom)
             | Self::Upstream(UpstreamError::Busy) => Page::Unavailable,
-            Self::Upstream(UpstreamError::NoHub) => Page::HubDown,
+            Self::Upstream(UpstreamError::NoHub) => Page::HubDown { retries: false },
             Self::Unrouted(RouteError::NoRoute) => Page::NotFound,
             Self::Unrouted(RouteError::BadEscape(_)) => Page::Rejected {
                 status: Rejection::Path.status(),
@@ -146,7 +146,7 @@ impl ProxyError {
             | Self::Assertion(_)
             | Self::Assembly(_) => Page::BadGateway,
         };
-        let mut answer = pages.answer(&page, format).map(ResponseBody::Whole);
+        let mut answer = pages.response(&page, format).map(ResponseBody::Whole);
         if self.closes() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

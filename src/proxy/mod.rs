@@ -86,7 +86,7 @@ impl Service for Proxy {
         let believed = self.shared.forwarding.trusts(connection.peer) || !self.shared.rules.logs_in;
         let logged = self.shared.rules.access_log;
         let peer = (logged && origin.client == connection.peer).then(|| connection.peer_value.clone());
-        let request_id = request_id::set(request.headers_mut(), believed, logged);
+        let request_id = request_id::set(request.headers_mut(), believed);
         let answered = match self.prepare(connection, origin, found, &mut request) {
             Err(error) => Err(error),
             Ok(upgrade) => {
@@ -105,10 +105,11 @@ impl Service for Proxy {
                 }
             }
         };
-        let response = match answered {
+        let mut response = match answered {
             Ok(response) => response,
             Err(error) => self.failed(&error, target.as_ref(), &wishes, has_upgrade).await,
         };
+        respond::sign(self, &mut response, &request_id);
         self.shared.metrics.requests.count(version, response.status());
         if let Some(counters) = self.shared.routes.as_ref().and_then(|routes| routes.counters()) {
             counters.answered(has_upgrade, response.status());
@@ -125,7 +126,7 @@ impl Service for Proxy {
                 path = self.loggable(target.as_ref()),
                 status = response.status().as_u16(),
                 micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-                request_id = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
+                request_id = request_id.as_str(),
                 "request"
             );
         }

@@ -13,6 +13,8 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest that is passed on.
 const BYTES_MAX: usize = 128;
+/// The length of one that we give.
+const ID_CHARS: usize = 32;
 
 thread_local! {
     /// A random beginning for each thread, and a number that counts: unique without a system call for each request.
@@ -26,21 +28,50 @@ fn beginning() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-/// Names the request with `headers`: by what it bears already, if that is believed and well-formed. Answers the name if it
-/// is `logged`; a second handle on it costs an allocation.
-pub fn set(headers: &mut HeaderMap, believed: bool, logged: bool) -> Option<HeaderValue> {
+/// The name of one request.
+#[derive(Debug)]
+pub enum RequestId {
+    /// We have given it. Kept as its characters: a second handle on a header value costs an allocation.
+    Made([u8; ID_CHARS]),
+    /// A trusted proxy has given it.
+    Given(HeaderValue),
+}
+
+impl RequestId {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        let text = match self {
+            Self::Made(characters) => std::str::from_utf8(characters).ok(),
+            Self::Given(value) => value.to_str().ok(),
+        };
+        text.unwrap_or_default()
+    }
+
+    /// The value of the header.
+    pub fn to_value(&self) -> HeaderValue {
+        match self {
+            // Digits are always a header value.
+            Self::Made(characters) => {
+                HeaderValue::from_bytes(characters).unwrap_or_else(|_| HeaderValue::from_static("-"))
+            }
+            Self::Given(value) => value.clone(),
+        }
+    }
+}
+
+/// Names the request with `headers`: by what it bears already, if that is believed and well-formed.
+pub fn set(headers: &mut HeaderMap, believed: bool) -> RequestId {
     if believed {
         let mut given = headers.get_all(&X_REQUEST_ID).iter();
         if let (Some(given), None) = (given.next(), given.next())
             && is_well_formed(given.as_bytes())
         {
-            return logged.then(|| given.clone());
+            return RequestId::Given(given.clone());
         }
     }
-    let made = make();
-    let kept = logged.then(|| made.clone());
-    headers.insert(X_REQUEST_ID, made);
-    kept
+    let made = RequestId::Made(make());
+    headers.insert(X_REQUEST_ID, made.to_value());
+    made
 }
 
 /// Visible ASCII that needs no quoting anywhere.
@@ -49,19 +80,18 @@ fn is_well_formed(given: &[u8]) -> bool {
     !given.is_empty() && given.len() <= BYTES_MAX && given.iter().all(plain)
 }
 
-/// 32 hexadecimal digits.
-fn make() -> HeaderValue {
+/// Hexadecimal digits.
+fn make() -> [u8; ID_CHARS] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let (beginning, number) = NEXT.get();
     NEXT.set((beginning, number.wrapping_add(1)));
     let bytes = (u128::from(beginning) << 64 | u128::from(number)).to_be_bytes();
-    let mut text = [0; 32];
+    let mut text = [0; ID_CHARS];
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 0xf)];
     }
-    // Digits are always a header value.
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    text
 }
 
 #[cfg(test)]
@@ -72,8 +102,8 @@ mod tests {
     fn no_two_are_the_same_whatever_the_thread() {
         let many = || (0..1000).map(|_| make()).collect::<Vec<_>>();
         let other = std::thread::spawn(many).join().unwrap();
-        let all: std::collections::HashSet<HeaderValue> = many().into_iter().chain(other).collect();
+        let all: std::collections::HashSet<[u8; ID_CHARS]> = many().into_iter().chain(other).collect();
         assert_eq!(all.len(), 2000);
-        assert!(all.iter().all(|id| id.len() == 32 && is_well_formed(id.as_bytes())));
+        assert!(all.iter().all(|id| is_well_formed(id)));
     }
 }

@@ -4,14 +4,17 @@
 //! nothing: callers say which page, and which cookies have served.
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE,
+};
 use hyper::{Response, StatusCode};
 
 use super::context::Proxy;
 use super::cookies;
 use super::error::ProxyError;
+use super::request_id::{RequestId, X_REQUEST_ID};
 use super::upstream::ResponseBody;
-use crate::pages::{Format, Page};
+use crate::pages::{self, Format, Page};
 
 /// How long a token may lie in the login-continuation cookie.
 const CONTINUATION_SECONDS: i64 = 30;
@@ -29,7 +32,22 @@ pub enum OurCookie {
 
 /// A page in the form that the client prefers.
 pub fn page(proxy: &Proxy, page: &Page<'_>, format: Format) -> Response<ResponseBody> {
-    proxy.shared.pages.answer(page, format).map(ResponseBody::Whole)
+    proxy.shared.pages.response(page, format).map(ResponseBody::Whole)
+}
+
+/// Names the request in `response`, if that is one of ours: in a header, and in the footer of a page. The hub's are passed
+/// on as they are: another header would cost every one of them as much as half of the forwarding headers.
+pub fn sign(proxy: &Proxy, response: &mut Response<ResponseBody>, id: &RequestId) {
+    let length = match response.body_mut() {
+        ResponseBody::Whole(body) => pages::sign(body, id.as_str(), proxy.shared.login.clock().now().wall),
+        ResponseBody::Pieces(_) => None,
+        ResponseBody::Upstream { .. } | ResponseBody::EventStream(_) => return,
+    };
+    let headers = response.headers_mut();
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    headers.insert(X_REQUEST_ID, id.to_value());
 }
 
 /// A response without a body.

@@ -119,7 +119,7 @@ pub(super) async fn answer(
         return answer;
     }
     let page = if status == StatusCode::NOT_FOUND { Page::NotFound } else { Page::Unavailable };
-    let mut answer = proxy.shared.pages.answer(&page, format).map(ResponseBody::Whole);
+    let mut answer = proxy.shared.pages.response(&page, format).map(ResponseBody::Whole);
     *answer.status_mut() = status;
     if status == StatusCode::SERVICE_UNAVAILABLE {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));

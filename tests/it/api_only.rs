@@ -26,9 +26,11 @@ fn is_bare(answer: &Answer) -> bool {
 fn shown(browser: &mut Browser, target: &str) -> String {
     let answer = browser.get(target);
     let text = answer.text();
-    let Some((_, rest)) = text.split_once("<footer>") else { return format!("{} {text}", answer.status) };
+    let Some((_, rest)) = text.split_once("<footer>\n<p>") else {
+        return format!("{} {text}", answer.status);
+    };
     assert_eq!(answer.headers.all("set-cookie"), ["kept=1"], "the hub's cookies are kept");
-    rest.split_once("</footer>").unwrap().0.to_owned()
+    rest.split_once("</p>").unwrap().0.to_owned()
 }
 
 #[test]

@@ -19,6 +19,26 @@ fn is_made(id: &str) -> bool {
 }
 
 #[test]
+fn an_answer_of_ours_names_its_request_in_a_header_and_in_the_footer_of_a_page() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).set("public", "trusted_proxies = [\"127.0.0.0/8\"]").start();
+    for (given, accept, status) in [
+        ("/hub/login?login_token=nothing", "text/html", 403),
+        ("/hub/login?login_token=nothing", "application/json", 403),
+        ("/hub/home%2F..%2f/..", "text/html", 400),
+    ] {
+        let lines =
+            ["X-Request-Id: from-the-front", &format!("Accept: {accept}"), "Sec-Fetch-Mode: navigate"];
+        let answer = proxy.connect().ask(get(given, &lines));
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.headers.get("x-request-id"), Some("from-the-front"), "{given}");
+        assert_eq!(answer.text().contains("Request from-the-front, 20"), accept == "text/html", "{given}");
+    }
+    // What passes is left alone.
+    assert_eq!(proxy.connect().ask(get("/x", &[])).headers.get("x-request-id"), None);
+}
+
+#[test]
 fn each_request_has_one_of_its_own_and_a_clients_counts_for_nothing() {
     let hub = FakeHub::start();
     let proxy = TestProxy::start(&hub);

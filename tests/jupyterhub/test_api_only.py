@@ -25,7 +25,7 @@ def anna(latch):
 
 def code(page):
     """The code on a page of hublatch's; none on the hub's and on a server's own."""
-    return page.text.split("<footer>Error ")[1].split("<")[0] if "<footer>Error " in page.text else None
+    return page.text.split("<p>Error ")[1].split("<")[0] if "<p>Error " in page.text else None
 
 
 def test_the_hub_has_no_pages_here(latch):

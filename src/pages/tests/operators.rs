@@ -11,7 +11,7 @@ fn template(name: &str, text: &str) -> Template {
 
 fn with(templates: Vec<Template>) -> Result<Pages, Faults> {
     let wanted = Wanted { templates, ..Wanted::default() };
-    Pages::of(&wanted, Some(APP_URL.to_owned()), &public("https://hub.example.org"), None)
+    Pages::of(&wanted, Some(APP_URL.to_owned()), (&public("https://hub.example.org"), "/"), None)
 }
 
 fn refused(templates: Vec<Template>) -> String {
@@ -27,7 +27,7 @@ fn the_name_stands_on_every_page_and_on_the_way_back() {
             (Language::German, "Zurück zu Physics <Lab>"),
             (Language::French, "Retour à Physics <Lab>"),
         ] {
-            let answer = pages_as(&wanted, Some(APP_URL.to_owned())).answer(&page, Format::Html(language));
+            let answer = pages_as(&wanted, Some(APP_URL.to_owned())).response(&page, Format::Html(language));
             let shown = visible(text(&answer));
             assert!(shown.contains(back), "{code}: {shown}");
             assert!(text(&answer).contains("<span>Physics &lt;Lab&gt;</span>"), "{code}");
@@ -44,7 +44,7 @@ fn the_logo_is_in_the_page_and_the_policy_admits_it_and_nothing_else() {
     let logo = Image { media_type: "image/png", bytes: b"\x89PNG\r\n\x1a\n".to_vec() };
     let wanted = Wanted { logo: Some(logo), ..Wanted::default() };
     for (page, _, code) in every_page() {
-        let answer = pages_as(&wanted, None).answer(&page, HTML);
+        let answer = pages_as(&wanted, None).response(&page, HTML);
         let source = unescape(between(text(&answer), "<img src=\"", "\""));
         assert_eq!(
             source,
@@ -54,7 +54,7 @@ fn the_logo_is_in_the_page_and_the_policy_admits_it_and_nothing_else() {
         let policy = header(&answer, &header::CONTENT_SECURITY_POLICY);
         assert!(policy.contains("; img-src data:; form-action "), "{code}: {policy}");
     }
-    let none = pages(None).answer(&Page::NoToken, HTML);
+    let none = pages(None).response(&Page::NoToken, HTML);
     assert!(!header(&none, &header::CONTENT_SECURITY_POLICY).contains("img-src"));
 }
 
@@ -76,7 +76,7 @@ fn a_template_takes_the_place_of_ours() {
     let own =
         template("page.html", "<html lang=\"{{ lang }}\"><title>{{ title }}</title><h1>{{ heading }}</h1>");
     let pages = with(vec![own]).expect("good templates");
-    let answer = pages.answer(&confirm("alice", None), HTML);
+    let answer = pages.response(&confirm("alice", None), HTML);
     assert_eq!(
         text(&answer),
         "<html lang=\"en\"><title>Continue as alice</title><h1>Continue as <bdi>alice</bdi></h1>"
@@ -91,7 +91,7 @@ fn a_template_can_extend_ours() {
     );
     let pages = with(vec![own]).expect("good templates");
     for (page, _, code) in every_page() {
-        let answer = pages.answer(&page, Format::Html(Language::German));
+        let answer = pages.response(&page, Format::Html(Language::German));
         assert!(text(&answer).contains(&format!("<p>Call 1234, {code}</p>")), "{code}");
         assert!(text(&answer).contains("<h1 id=\"title\">"), "{code}");
     }
@@ -100,7 +100,8 @@ fn a_template_can_extend_ours() {
 #[test]
 fn a_style_takes_the_place_of_ours_and_the_policy_knows_it() {
     let style = "h1 { color: #123456; font-family: \"A & B\"; }\n";
-    let answer = with(vec![template("style.css", style)]).expect("a good style").answer(&Page::NoToken, HTML);
+    let answer =
+        with(vec![template("style.css", style)]).expect("a good style").response(&Page::NoToken, HTML);
     assert_eq!(between(text(&answer), "<style>", "</style>"), style);
     let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
     assert!(
@@ -120,7 +121,7 @@ fn what_a_template_prints_is_escaped_whatever_it_says() {
         "{% filter upper %}{{ detail }}{% endfilter %}",
     ] {
         let pages = with(vec![template("page.html", own)]).unwrap_or_else(|faults| panic!("{own}: {faults}"));
-        let answer = pages.answer(&page, HTML);
+        let answer = pages.response(&page, HTML);
         assert!(!text(&answer).to_lowercase().contains("<script"), "{own}: {}", text(&answer));
     }
 }
@@ -176,7 +177,7 @@ fn ours_stands_in_for_a_template_that_fails_after_all() {
     let pages = with(vec![template("page.html", own), template("style.css", "h1 {}")]).expect("good so far");
     let page =
         Page::Rejected { status: StatusCode::IM_A_TEAPOT, code: "teapot", message: "Short and stout." };
-    let answer = pages.answer(&page, HTML);
+    let answer = pages.response(&page, HTML);
     assert_eq!(answer.status(), 418);
     assert!(visible(text(&answer)).contains("Short and stout."));
     // And looks as it should: the policy knows our style too.

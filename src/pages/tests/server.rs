@@ -15,7 +15,7 @@ fn server(start: Start<'_>) -> Page<'_> {
 }
 
 fn answer(start: Start<'_>, format: Format) -> Response<Bytes> {
-    pages(Some(APP_URL.to_owned())).answer(&server(start), format)
+    pages(Some(APP_URL.to_owned())).response(&server(start), format)
 }
 
 fn value<'a>(answer: &'a Response<Bytes>, name: &str) -> &'a str {
@@ -42,7 +42,7 @@ fn a_server_on_its_way_has_a_progress_bar_that_works_with_script_and_without() {
     let page = text(&page);
     assert!(page.contains("<noscript><meta http-equiv=\"refresh\" content=\"3\"></noscript>"));
     assert!(page.contains("<progress id=\"bar\" max=\"100\" value=\"42\" aria-labelledby=\"title\""));
-    assert!(page.contains("role=\"status\">Pulling the image</p>"), "news are read aloud");
+    assert!(page.contains("role=\"status\" dir=\"auto\">Pulling the image</p>"), "news are read aloud");
     let events = unescape(between(page, "data-events=\"", "\""));
     assert_eq!(events, "/hub/hublatch/launch/x.y/events");
     assert!(!page.contains("<form"));
@@ -136,7 +136,21 @@ fn an_operators_page_without_the_script_is_asked_for_again() {
         text: "<!doctype html><title>{{ title }}</title><style>{{ style }}</style>{{ what }}".to_owned(),
     };
     let pages = pages_as(&Wanted { templates: vec![own], ..Wanted::default() }, None);
-    assert_eq!(value(&pages.answer(&server(STATES[0].0), HTML), "refresh"), "3");
-    assert!(!pages.answer(&server(STATES[2].0), HTML).headers().contains_key("refresh"));
+    assert_eq!(value(&pages.response(&server(STATES[0].0), HTML), "refresh"), "3");
+    assert!(!pages.response(&server(STATES[2].0), HTML).headers().contains_key("refresh"));
     assert!(!answer(STATES[0].0, HTML).headers().contains_key("refresh"));
+}
+
+#[test]
+fn a_wait_shows_its_time_and_its_news_in_steady_places() {
+    let page = answer(STATES[0].0, HTML);
+    let page = text(&page);
+    assert!(page.contains("<p id=\"elapsed\" class=\"elapsed\" hidden>Waiting for <span></span></p>"));
+    assert!(page.contains("<ol id=\"log\" class=\"log\" tabindex=\"0\""), "keyboards scroll it, too");
+    let style = between(page, "<style>", "</style>");
+    for steady in ["#state { min-height: 3.1em; }", ".log {\n  height: 9rem;"] {
+        assert!(style.contains(steady), "{steady}");
+    }
+    assert!(style.contains("prefers-reduced-motion: no-preference"));
+    assert!(style.contains("forced-colors: active"), "the bar is seen in the colours of the system, too");
 }

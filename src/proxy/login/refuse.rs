@@ -101,7 +101,9 @@ fn may_be_second_tab(proxy: &Proxy, request: &LoginRequest, refusal: &Refusal) -
 /// The page of a hub that does not answer; `link` stays as it is.
 pub fn hub_down(proxy: &Proxy, request: &LoginRequest, link: Option<&Link>) -> Response<ResponseBody> {
     proxy.shared.login.recorder.refused_for(AuditReason::HubUnavailable, link, request.client());
-    respond::page(proxy, &Page::HubDown, request.accept.format())
+    // Only an address that has the token in it is worth asking for again.
+    let retries = link.is_some() && !request.confirmed && !request.has_continuation_cookie;
+    respond::page(proxy, &Page::HubDown { retries }, request.accept.format())
 }
 
 /// An address that has brought too many unknown tokens waits.

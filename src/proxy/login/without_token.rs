@@ -70,7 +70,9 @@ pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>) 
     match (decide(rule, visitor, navigates, next.is_some()), home, &proxy.shared.rules.redirect_to) {
         (Decision::Forward, ..) | (Decision::Home, None, _) => proxy.forward(context).await,
         (Decision::Home, Some(home), _) => respond::see_other(&home),
-        (Decision::HubDown, ..) => Ok(respond::page(proxy, &Page::HubDown, context.format())),
+        (Decision::HubDown, ..) => {
+            Ok(respond::page(proxy, &Page::HubDown { retries: true }, context.format()))
+        }
         (Decision::ToApp, _, Some(app_url)) => {
             let next = next.and_then(form_decode);
             // A bad one would only be refused when the app asks for the link.
