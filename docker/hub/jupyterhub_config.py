@@ -24,6 +24,16 @@ c.ConfigurableHTTPProxy.api_url = os.environ["HUB_PROXY_API_URL"]
 # The hub ends whatever process has the number in this file: it must not outlive the container that it was written in.
 c.ConfigurableHTTPProxy.pid_file = os.environ.get("HUB_PROXY_PID_FILE", str(state / "proxy.pid"))
 
+# --- hublatch as the hub's proxy (compose-proxy.yaml): it runs elsewhere, and this hub writes its routes into it. ---
+if "HUB_PROXY_TOKEN_FILE" in os.environ:
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.auth_token = Path(os.environ["HUB_PROXY_TOKEN_FILE"]).read_text().strip()
+    c.JupyterHub.hub_connect_url = os.environ["HUB_CONNECT_URL"]
+    # Servers run on without the hub, and are there when it returns.
+    c.JupyterHub.cleanup_servers = False
+    # Where the proxy finds users' servers: this machine, under the name that others know it by.
+    c.Spawner.ip = os.environ["HUB_SERVER_IP"]
+
 # --- State, all of it in one directory. ---
 c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")

@@ -196,7 +196,7 @@ def test_a_stranger_reaches_the_public_port_alone():
 # ---- Zero to JupyterHub's side ----
 
 
-@pytest.mark.parametrize("file", ["z2jh.yaml", "z2jh-autohttps.yaml"])
+@pytest.mark.parametrize("file", ["z2jh.yaml", "z2jh-front.yaml", "z2jh-autohttps.yaml", "z2jh-proxy.yaml"])
 def test_its_values_fit_zero_to_jupyterhubs_own_schema(file):
     beside = (folder / "shared/data/z2jh/values.schema.yaml" for folder in (ROOT.parent, ROOT.parent.parent))
     schema = next((path for path in beside if path.exists()), None)
@@ -207,7 +207,7 @@ def test_its_values_fit_zero_to_jupyterhubs_own_schema(file):
     values = yaml.safe_load((ROOT / "config/helm" / file).read_text())
     faults = [f"{list(fault.path)}: {fault.message[:200]}" for fault in validator.iter_errors(values)]
     assert not faults
-    values["proxy"]["chpp"] = {}
+    values["proxyy"] = {}
     assert not validator.is_valid(values), "a misspelt key must be a fault"
 
 

@@ -1,4 +1,5 @@
-"""compose.yaml on a real engine: the sample application's button ends in JupyterLab, also after restarts."""
+"""compose.yaml and compose-proxy.yaml on a real engine: the sample application's button ends in JupyterLab, also after
+restarts."""
 
 import json
 import time
@@ -7,7 +8,8 @@ import pytest
 
 from engine import ROOT, run
 
-FILE = "docker/compose.yaml"
+FRONT, PROXY = "docker/compose.yaml", "docker/compose-proxy.yaml"
+NAMES = {FRONT: "hublatch-demo", PROXY: "hublatch-proxy-demo"}
 PORTAL, PUBLIC = "http://127.0.0.1:8002", "http://127.0.0.1:8000"
 
 
@@ -17,17 +19,32 @@ def press_the_button(engine):
 
 def audit(engine, stack):
     """The events of the audit, in order."""
-    lines = engine.logs(f"{stack}-hublatch-1").splitlines()
+    lines = engine.logs(stack.container("hublatch")).splitlines()
     events = (json.loads(line) for line in lines if line.startswith("{"))
     return [event["event"] for event in events if "event" in event and "app" in event]
 
 
-@pytest.fixture(scope="module")
-def stack(engine, images):
-    """The whole stack, started as the head of compose.yaml says, but of images that are there already."""
-    engine.compose(FILE, "up", "--detach", "--no-build", "--pull", "never", "--wait", timeout=600)
-    yield images
-    engine.compose(FILE, "down", "--volumes", "--timeout", "20")
+@pytest.fixture(scope="module", params=[FRONT, PROXY])
+def stack(request, engine, images):
+    """The whole stack, started as the head of its file says, but of images that are there already."""
+    stack = Stack(engine, request.param)
+    stack.up()
+    yield stack
+    engine.compose(request.param, "down", "--volumes", "--timeout", "20")
+
+
+class Stack:
+    def __init__(self, engine, file):
+        self.engine, self.file = engine, file
+
+    def up(self):
+        self.compose("up", "--detach", "--no-build", "--pull", "never", "--wait", timeout=600)
+
+    def compose(self, *arguments, **options):
+        return self.engine.compose(self.file, *arguments, **options)
+
+    def container(self, service):
+        return f"{NAMES[self.file]}-{service}-1"
 
 
 def test_the_portals_button_ends_in_jupyterlab(engine, stack):
@@ -37,15 +54,15 @@ def test_the_portals_button_ends_in_jupyterlab(engine, stack):
 
 def test_hublatch_ends_in_time_and_returns_with_its_keys(engine, stack):
     began = time.monotonic()
-    engine.compose(FILE, "stop", "portal", "hublatch")  # the portal lives in hublatch's network, so both
-    assert time.monotonic() - began < 15, "longer than compose.yaml's stop_grace_period"
-    assert engine.state(f"{stack}-hublatch-1")["ExitCode"] == 0
-    engine.compose(FILE, "up", "--detach", "--no-build", "--pull", "never", "--wait", timeout=300)
+    stack.compose("stop", "portal", "hublatch")  # the portal lives in hublatch's network, so both
+    assert time.monotonic() - began < 15, "longer than stop_grace_period"
+    assert engine.state(stack.container("hublatch"))["ExitCode"] == 0
+    stack.up()
     press_the_button(engine)
 
 
 def test_it_runs_without_rights(engine, stack):
-    (container,) = json.loads(engine.docker("inspect", f"{stack}-hublatch-1"))
+    (container,) = json.loads(engine.docker("inspect", stack.container("hublatch")))
     assert container["Config"]["User"] == "65532:65532"
     assert container["HostConfig"]["ReadonlyRootfs"] is True
     assert container["HostConfig"]["CapDrop"] == ["ALL"]
