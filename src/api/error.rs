@@ -231,6 +231,7 @@ fn scope_word(scope: Scope) -> &'static str {
         Scope::Issue => "issue",
         Scope::Read => "read",
         Scope::Revoke => "revoke",
+        Scope::End => "end",
     }
 }
 

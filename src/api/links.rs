@@ -135,7 +135,7 @@ pub(super) async fn revoke_user(
     client: Option<IpAddr>,
 ) -> Result<Answer, ApiError> {
     let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
-    let username = login.rules().usernames.parse(&name).map_err(ApiError::Username)?;
+    let username = login.rules().usernames.parse(&app.full_username(&name)).map_err(ApiError::Username)?;
     let revoked = login.issuer.revoke_user(&username, app, client).await?;
     Ok(json_answer(StatusCode::OK, &RevokedJson { revoked }))
 }

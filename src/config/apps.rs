@@ -13,17 +13,17 @@ use url::Url;
 use super::file::ConfigFile;
 use super::hub_tokens::demand_scopes;
 use super::jwt::{JwtSection, jwt, service_url};
-use super::kind::{self, duration, list, list_of_words, number, text};
+use super::kind::{self, duration, flag, list, list_of_words, number, text};
 use super::origin::{click_origin, next_prefix, page_url};
 use super::pages::name as people_name;
-use super::parse::{app_name, rate, written};
+use super::parse::{app_name, duration_within, rate, written};
 use super::table::{Section as _, section};
 use super::{AppHubTokens, Jwt};
 use crate::token::{KeyDigest, KeyId, NamePattern, UsernameCase, UsernameRule};
 use keys::keys;
 
-const SCOPES: [(&str, Scope); 3] =
-    [("issue", Scope::Issue), ("read", Scope::Read), ("revoke", Scope::Revoke)];
+const SCOPES: [(&str, Scope); 4] =
+    [("issue", Scope::Issue), ("read", Scope::Read), ("revoke", Scope::Revoke), ("end", Scope::End)];
 const NO_SCOPE: &str = "is empty, so the app could do nothing; write for example [\"issue\"]";
 const NO_PREFIX: &str = "is empty, so the app's links could lead nowhere; write [\"/\"] for anywhere";
 
@@ -36,11 +36,13 @@ pub enum Scope {
     Read,
     /// Revoke them.
     Revoke,
+    /// End the sessions of users.
+    End,
 }
 
 impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Issue, Self::Read, Self::Revoke];
+    /// What whoever issues links may do with them, unless the configuration says otherwise.
+    pub const OWN_LINKS: [Self; 3] = [Self::Issue, Self::Read, Self::Revoke];
 }
 
 section! {
@@ -57,8 +59,16 @@ section! {
         title: Option<String>, text(people_name), default "";
         /// Where people find it: those pages lead back there. Empty: login.app_url.
         url: Option<String>, text(page_url), default "";
-        /// What it may do with its own links.
+        /// What it may do with its own links; and "end": end the sessions of users whom it may log in.
         scopes: Vec<Scope>, list_of_words(&SCOPES).not_empty(NO_SCOPE), default ["issue", "read", "revoke"];
+        /// What stands before every user name that the app says: with "lms-" its alice is lms-alice at the hub. For hubs that have
+        /// other logins as well, where alice may be somebody else. The names that `usernames` allows are the whole ones.
+        username_prefix: String, text(username_prefix), default "";
+        /// Hub groups of which the app may say that its users are in them: regular expressions for a whole name. The hub honours
+        /// them with c.Authenticator.manage_groups, so list no group that gives rights which the app must not give.
+        groups: Vec<NamePattern>, list(pattern), default [];
+        /// Whether the app may send further claims about its users, for the hub's auth_state.
+        claims: bool, flag(), default false;
         /// Tokens that the app signs itself (JWT) instead of asking for links: who issues them, for whom they are, what verifies
         /// them, and how they may be signed: "EdDSA" (the default), "ES256" or "RS256". public_key_file (PEM) holds one key;
         /// jwks_url may name several, which a change of keys without refusals needs. Such an app needs no `keys`. Not written:
@@ -70,6 +80,9 @@ section! {
         /// so the app must not take a token twice either. JupyterHub's forced-login example has such an address,
         /// http://127.0.0.1:9000/login. Such an app needs no `keys`. Not written: none.
         exchange_url: Option<Url>, text(service_url), optional "https://portal.example.org/login";
+        /// How the tokens begin that go to exchange_url, such as "portal_". If several apps have one, each needs such a beginning
+        /// of its own: what one app has made is no other's to see, or to answer for.
+        exchange_prefix: String, text(exchange_prefix), default "";
         /// Hub API tokens that the app may have in exchange for its own tokens (POST /oauth2/token): their scopes at most, and
         /// their life at most, from "1s" to "720h". "!user" stands for the user whose token it is. Needs hub.api_token_file
         /// and `keys`. Not written: none.
@@ -88,6 +101,8 @@ section! {
         next: Vec<String>, list(next_prefix).not_empty(NO_PREFIX), default ["/"];
         /// The longest life of its links. Not written, it is login.max_lifetime.
         max_lifetime: Option<Duration>, duration(super::login::LIFETIME), optional "5m";
+        /// The longest session that a link begins, from "1m" to "720h"; within login.max_session. Empty: that.
+        max_session: Option<Duration>, text(max_session), default "";
         /// The most links that it may issue a second. Up to ten seconds' worth may be issued at once.
         rate: NonZeroU32, text(rate), default "100/s";
         /// The most of its links that wait to be used, as far as one hublatch has issued them. Above it issuing answers 429.
@@ -132,9 +147,16 @@ pub struct App {
     pub exchange_url: Option<Url>,
     /// What hub tokens it may have, if any.
     pub hub_tokens: Option<AppHubTokens>,
-    /// Whether it may say of which groups its users are, and make other claims: not a user who issues links for
-    /// themselves.
-    pub may_assert_groups: bool,
+    /// Which hub groups it may say that its users are in.
+    pub groups: Vec<NamePattern>,
+    /// Whether it may make other claims about them.
+    pub claims: bool,
+    /// What stands before every user name that it says.
+    pub username_prefix: String,
+    /// How the tokens begin that it exchanges; empty: it is the only one that does.
+    pub exchange_prefix: String,
+    /// The longest session that a link of its begins; none: the hub decides.
+    pub max_session: Option<Duration>,
 }
 
 /// What one app may not share with another: the keys where each name, digest and issuer was first written.
@@ -143,10 +165,21 @@ struct Taken {
     names: HashMap<String, String>,
     digests: HashMap<KeyDigest, String>,
     issuers: HashMap<String, String>,
+    /// The beginnings of tokens that are exchanged, each with its section.
+    exchanged: Vec<(String, String)>,
 }
 
-/// Every app. `longest` is `login.max_lifetime`; `others_issue`: links are issued even without apps.
-pub(super) fn apps(file: &mut ConfigFile, longest: Duration, others_issue: bool) -> Vec<Arc<App>> {
+/// What `[login]` says, and no app exceeds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Longest {
+    /// `login.max_lifetime`.
+    pub(super) lifetime: Duration,
+    /// `login.max_session`.
+    pub(super) session: Option<Duration>,
+}
+
+/// Every app. `longest` is what `[login]` says; `others_issue`: links are issued even without apps.
+pub(super) fn apps(file: &mut ConfigFile, longest: Longest, others_issue: bool) -> Vec<Arc<App>> {
     let sections = file.sections("apps");
     if sections.is_empty() && !others_issue {
         let message = "nobody may issue links; write a section [[apps]] with a name and a key, or list a hub service \
@@ -157,10 +190,22 @@ pub(super) fn apps(file: &mut ConfigFile, longest: Duration, others_issue: bool)
     sections.iter().map(|section| Arc::new(app(file, section, longest, &mut taken))).collect()
 }
 
-fn app(file: &mut ConfigFile, section: &str, longest: Duration, taken: &mut Taken) -> App {
+fn app(file: &mut ConfigFile, section: &str, longest: Longest, taken: &mut Taken) -> App {
     let key = |name: &str| format!("{section}.{name}");
-    let AppKeys { name, keys: digests, title, url, scopes, jwt: signed, exchange_url, hub_tokens } =
-        AppKeys::read(file, section);
+    let AppKeys {
+        name,
+        keys: digests,
+        title,
+        url,
+        scopes,
+        username_prefix,
+        groups,
+        claims,
+        jwt: signed,
+        exchange_url,
+        exchange_prefix,
+        hub_tokens,
+    } = AppKeys::read(file, section);
     let rules = Rules::read(file, section);
     if !file.is_faulty(&key("name"))
         && let Some(other) = taken.names.insert(name.clone(), key("name"))
@@ -177,7 +222,14 @@ fn app(file: &mut ConfigFile, section: &str, longest: Duration, taken: &mut Take
         let message = "needs a key of the app: with it the app asks for hub tokens";
         file.conflict(&key("hub_tokens"), &[&key("keys")], message);
     }
+    if exchange_url.is_some() {
+        demand_own_prefix(file, section, &exchange_prefix, &mut taken.exchanged);
+    }
     App {
+        username_prefix,
+        groups,
+        claims,
+        exchange_prefix,
         keys: keys.into_iter().map(|digest| (digest, digest.id())).collect(),
         title,
         url,
@@ -189,18 +241,51 @@ fn app(file: &mut ConfigFile, section: &str, longest: Duration, taken: &mut Take
     }
 }
 
+/// Notes a fault if a token could be this app's and another's.
+fn demand_own_prefix(
+    file: &mut ConfigFile,
+    section: &str,
+    prefix: &str,
+    exchanged: &mut Vec<(String, String)>,
+) {
+    let key = format!("{section}.exchange_prefix");
+    let overlaps = |other: &str| other.starts_with(prefix) || prefix.starts_with(other);
+    if let Some((other, _)) = exchanged.iter().find(|(_, other)| overlaps(other)) {
+        let at = at_line(file, other);
+        let message = format!(
+            "a token that begins like this could be another app's{at} as well; write how the tokens of each app with \
+             an exchange_url begin, for example \"portal_\""
+        );
+        file.conflict(&key, &[other], message);
+    }
+    exchanged.push((key, prefix.to_owned()));
+}
+
 impl Rules {
     /// An app of these rules without a key, which makes no tokens of its own. `longest` is `login.max_lifetime`.
-    pub(super) fn app(self, file: &mut ConfigFile, section: &str, longest: Duration, name: Arc<str>) -> App {
-        let max_lifetime = self.max_lifetime.unwrap_or(longest);
-        if max_lifetime > longest {
-            let (max_lifetime, longest) = (written(max_lifetime), written(longest));
+    pub(super) fn app(self, file: &mut ConfigFile, section: &str, longest: Longest, name: Arc<str>) -> App {
+        let max_lifetime = self.max_lifetime.unwrap_or(longest.lifetime);
+        if max_lifetime > longest.lifetime {
+            let (max_lifetime, longest) = (written(max_lifetime), written(longest.lifetime));
             let message =
                 format!("\"{max_lifetime}\" is longer than login.max_lifetime; write at most \"{longest}\"");
             file.conflict(&format!("{section}.max_lifetime"), &["login.max_lifetime"], message);
         }
+        if let (Some(session), Some(longest)) = (self.max_session, longest.session)
+            && session > longest
+        {
+            let (session, longest) = (written(session), written(longest));
+            let message =
+                format!("\"{session}\" is longer than login.max_session; write at most \"{longest}\"");
+            file.conflict(&format!("{section}.max_session"), &["login.max_session"], message);
+        }
         App {
             name,
+            max_session: self.max_session.or(longest.session),
+            groups: Vec::new(),
+            claims: false,
+            username_prefix: String::new(),
+            exchange_prefix: String::new(),
             keys: Vec::new(),
             title: None,
             url: None,
@@ -215,7 +300,6 @@ impl Rules {
             jwt: None,
             exchange_url: None,
             hub_tokens: None,
-            may_assert_groups: true,
         }
     }
 }
@@ -223,6 +307,35 @@ impl Rules {
 #[allow(clippy::unnecessary_wraps)] // as the reader of lists wants it
 fn as_written(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
+}
+
+/// The shortest session.
+pub const SESSION_MIN: Duration = Duration::from_mins(1);
+/// The longest session: the cookies of the hub live 14 days unless it is told otherwise.
+const SESSION_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// The longest session, or none.
+pub(super) fn max_session(text: &str) -> Result<Option<Duration>, String> {
+    if text.is_empty() { Ok(None) } else { duration_within(SESSION_MIN..=SESSION_MAX)(text).map(Some) }
+}
+
+fn username_prefix(text: &str) -> Result<String, String> {
+    let rule =
+        UsernameRule::new(NamePattern::new(".*").map_err(|error| error.to_string())?, UsernameCase::Refuse);
+    if text.is_empty() || rule.parse(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("cannot begin a user name; write for example \"lms-\"".to_owned())
+}
+
+/// The beginning of a token that we have not made.
+fn exchange_prefix(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if text.len() <= 64 && text.bytes().all(plain) && !text.starts_with("hl_") {
+        return Ok(text.to_owned());
+    }
+    Err("is no beginning of a token; write letters, digits, \"-\" and \"_\", and not \"hl_\", which ours begin with"
+        .to_owned())
 }
 
 /// A pattern of user names.

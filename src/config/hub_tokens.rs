@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::apps::Rules;
+use super::apps::{Longest, Rules, pattern};
 use super::file::ConfigFile;
 use super::kind::{duration, flag, list};
 use super::table::{Section as _, section};
 use super::{App, Hub, Scope};
+use crate::token::NamePattern;
 
 /// The longest that the hub's word on a token can be believed.
 const CACHE_MAX_AGE_MAX: Duration = Duration::from_hours(1);
@@ -31,6 +32,10 @@ section! {
         /// Users issue links for themselves only, without groups and claims, and only by a token that may do all that they may
         /// ("inherit"). true: for others as well, within the rules below. Services issue as apps do.
         users_for_others: bool, flag(), default false;
+        /// Hub groups of which a service that issues links may say that its users are in them, as `groups` of an app.
+        service_groups: Vec<NamePattern>, list(pattern), default [];
+        /// Whether a service may send further claims about its users.
+        service_claims: bool, flag(), default false;
         /// How long the hub's word on a token is believed, at most "1h": a token that is revoked at the hub works here for so
         /// long at most. "0s" asks the hub each time. What the hub refuses is asked again each time.
         cache_max_age: Duration, duration(Duration::ZERO..=CACHE_MAX_AGE_MAX), default "5m";
@@ -83,14 +88,24 @@ pub(super) fn demand_scopes(file: &mut ConfigFile, section: &str, tokens: &AppHu
     }
 }
 
-/// `[hub_tokens]`, if it is there. `longest` is `login.max_lifetime`.
-pub(super) fn hub_tokens(file: &mut ConfigFile, longest: Duration) -> Option<HubTokens> {
+/// `[hub_tokens]`, if it is there. `longest` is what `[login]` says.
+pub(super) fn hub_tokens(file: &mut ConfigFile, longest: Longest) -> Option<HubTokens> {
     file.has_section("hub_tokens").then(|| {
-        let HubTokenKeys { services, users, groups, scopes, users_for_others, cache_max_age } =
-            HubTokenKeys::read(file, "hub_tokens");
+        let HubTokenKeys {
+            services,
+            users,
+            groups,
+            scopes,
+            users_for_others,
+            service_groups,
+            service_claims,
+            cache_max_age,
+        } = HubTokenKeys::read(file, "hub_tokens");
         let rules = Rules::read(file, "hub_tokens");
         let rules = rules.app(file, "hub_tokens", longest, "hub".into());
-        let rules = Arc::new(App { scopes: Vec::from(Scope::ALL), ..rules });
+        let scopes_of_links = Vec::from(Scope::OWN_LINKS);
+        let rules = App { scopes: scopes_of_links, groups: service_groups, claims: service_claims, ..rules };
+        let rules = Arc::new(rules);
         HubTokens { services, users, groups, scopes, cache_max_age, users_for_others, rules }
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
-use super::apps::pattern;
+use super::apps::{max_session, pattern};
 use super::file::ConfigFile;
 use super::kind::{duration, flag, text, words};
 use super::origin::page_url;
@@ -64,6 +64,9 @@ section! {
         lifetime: Duration, duration(LIFETIME), default "30s";
         /// The longest life that an app may ask for; at most "1h".
         max_lifetime: Duration, duration(LIFETIME), default "5m";
+        /// The longest session that a link begins, from "1m" to "720h": then the browser must come with another link. Empty: the
+        /// hub decides (14 days). It takes a hub whose authenticator is ours.
+        max_session: Option<Duration>, text(max_session), default "";
         /// What may be a user name: a regular expression for the whole name. Whatever it says, a name is visible ASCII without
         /// / \ % , ; " ? #
         usernames: NamePattern, text(pattern), default "^[a-z0-9][a-z0-9._@+-]{0,63}$";

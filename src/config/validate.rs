@@ -12,8 +12,9 @@ use super::origin::is_unprotected;
 use super::store::StoreKeys;
 use super::table::Section as _;
 use super::{
-    Config, Confirm, HubTokens, JwtKeys, Limits, Log, Login, Management, Pages, Public, apps, embed, hub,
-    hub_tokens, kind, listeners, login, routes, secret, store, tls,
+    Config, Confirm, HubTokens, JwtKeys, Limits, Log, Login, Management, Pages, Public,
+    apps::{self, Longest},
+    embed, hub, hub_tokens, kind, listeners, login, routes, secret, store, tls,
 };
 
 /// No configuration is larger.
@@ -159,9 +160,10 @@ fn config(file: &mut ConfigFile) -> Config {
     }
     let store = StoreKeys::read(file, "store");
     let store = store::store(file, store);
-    let hub_tokens = hub_tokens::hub_tokens(file, login.max_lifetime);
+    let longest = Longest { lifetime: login.max_lifetime, session: login.max_session };
+    let hub_tokens = hub_tokens::hub_tokens(file, longest);
     let others_issue = hub_tokens.as_ref().is_some_and(HubTokens::lists_anybody) || routes.is_some();
-    let apps = apps::apps(file, login.max_lifetime, others_issue);
+    let apps = apps::apps(file, longest, others_issue);
     hub_tokens::demand_token(file, &hub, &apps);
     let embed = kind::section().take(file, "embed").ok().flatten();
     if let Some(embed) = &embed {

@@ -95,7 +95,12 @@ impl Applications {
         self.metered(name).map(|metered| Arc::clone(&metered.app))
     }
 
-    /// The apps that turn tokens of their own into names, in the order in which they are asked.
+    /// The app that turns `token`, one of its own, into a name: tokens of two apps begin in different ways.
+    pub fn exchanging_for(&self, token: &str) -> Option<&Arc<App>> {
+        self.exchanging().find(|app| token.starts_with(&app.exchange_prefix))
+    }
+
+    /// The apps that turn tokens of their own into names.
     pub fn exchanging(&self) -> impl Iterator<Item = &Arc<App>> {
         let apps = self.apps.iter().map(|metered| &metered.app);
         apps.filter(|app| app.exchange_url.is_some() && app.may(Scope::Issue))
@@ -135,9 +140,22 @@ impl App {
         self.scopes.contains(&scope)
     }
 
+    /// The whole user name that the app means by `name`.
+    pub fn full_username(&self, name: &str) -> String {
+        format!("{}{name}", self.username_prefix)
+    }
+
+    /// Whether the app may say that a user is in these hub groups. To say that they are in none takes them out of all, so
+    /// that as well is for apps that may say something.
+    pub fn may_assert_groups(&self, groups: &[String]) -> bool {
+        let may = |group: &String| self.groups.iter().any(|pattern| pattern.matches(group));
+        !self.groups.is_empty() && groups.iter().all(may)
+    }
+
     /// Whether the app may log `username` in.
     pub fn allows_user(&self, username: &Username) -> bool {
         self.usernames.matches(username.as_str())
+            && username.as_str().starts_with(&self.username_prefix)
             && !self.deny_usernames.iter().any(|denied| denied == username.as_str())
     }
 

@@ -15,7 +15,7 @@ use super::application_client::ApplicationClient;
 use super::dependencies::Dependencies;
 use super::live_link_quota::second_of;
 use super::login_token::LoginToken;
-use super::policy::{Policy, PolicyInForce};
+use super::policy::PolicyInForce;
 use super::recorder::Recorder;
 use super::refusal::{Refusal, RefusalReason};
 use super::replay_cache::{ReplayCache, full};
@@ -81,17 +81,23 @@ impl ExternalTokens {
             Refusal::Next { .. } | Refusal::Store(_) => refusal,
         })?;
         let policy = self.policy.load_full();
-        let Some((app, name)) = self.ask_apps(&policy, token).await? else {
+        let asked =
+            policy.applications.exchanging_for(token.expose()).cloned().ok_or_else(Refusal::unknown)?;
+        let Some(name) = self.ask(&asked, token).await? else {
+            if let Some(address) = client.address {
+                policy.failures.failed(address, &asked.name, self.clock.now().monotonic);
+            }
             // Nobody's: the record need not take up room. A store forgets what is revoked when it is short of it.
             self.replay_cache.forget(&consumed).await?;
             return Err(Refusal::unknown());
         };
         // The app may have taken its time: the rules of now decide, and whether it may still exchange tokens.
         let policy = self.policy.load_full();
-        let mut exchanging = policy.applications.exchanging();
-        let app = exchanging.find(|now| now.name == app.name && now.exchange_url == app.exchange_url);
+        let app = policy.applications.exchanging_for(token.expose());
+        let app = app.filter(|now| now.name == asked.name && now.exchange_url == asked.exchange_url);
         let app = app.ok_or_else(|| Refusal::of_link(RefusalReason::NotAllowed, None))?;
-        let username = policy.rules.usernames.parse(&name).ok().filter(|name| app.allows_user(name));
+        let username =
+            policy.rules.usernames.parse(&app.full_username(&name)).ok().filter(|name| app.allows_user(name));
         let username = username.ok_or_else(|| Refusal::of_link(RefusalReason::NotAllowed, None))?;
         let lifetime = policy.rules.lifetime.min(app.max_lifetime);
         let link = self.pending_link(digest_of_link(token), username, app.name.clone(), lifetime)?;
@@ -109,35 +115,28 @@ impl ExternalTokens {
         Ok(())
     }
 
-    /// The first app that knows the token, and the name that it gives; `None` if all say that they do not.
-    async fn ask_apps(
-        &self,
-        policy: &Policy,
-        token: &LoginToken,
-    ) -> Result<Option<(Arc<App>, String)>, StoreError> {
-        for app in policy.applications.exchanging() {
-            let Some(url) = &app.exchange_url else { continue };
-            let unavailable = |why: &dyn std::fmt::Display| {
-                StoreError::unavailable(format!("exchange_url of app {}: {why}", app.name))
-            };
-            let request = ExchangeRequest { token: token.expose() };
-            let response = self.application_client.post_json(url, &request).await;
-            let (status, body) = response.map_err(|error| unavailable(&error))?;
-            match status {
-                StatusCode::OK => {
-                    let response: ExchangeResponse =
-                        serde_json::from_slice(&body).map_err(|error| unavailable(&error))?;
-                    return Ok(Some((Arc::clone(app), response.name)));
-                }
-                StatusCode::BAD_REQUEST
-                | StatusCode::UNAUTHORIZED
-                | StatusCode::FORBIDDEN
-                | StatusCode::NOT_FOUND
-                | StatusCode::GONE => {}
-                status => return Err(unavailable(&status)),
+    /// The name that `app` gives for its token; none if it does not know it.
+    async fn ask(&self, app: &App, token: &LoginToken) -> Result<Option<String>, StoreError> {
+        let Some(url) = &app.exchange_url else { return Ok(None) };
+        let unavailable = |why: &dyn std::fmt::Display| {
+            StoreError::Unavailable(format!("exchange_url of app {}: {why}", app.name).into())
+        };
+        let request = ExchangeRequest { token: token.expose() };
+        let response = self.application_client.post_json(url, &request).await;
+        let (status, body) = response.map_err(|error| unavailable(&error))?;
+        match status {
+            StatusCode::OK => {
+                let response: ExchangeResponse =
+                    serde_json::from_slice(&body).map_err(|error| unavailable(&error))?;
+                Ok(Some(response.name))
             }
+            StatusCode::BAD_REQUEST
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::GONE => Ok(None),
+            status => Err(unavailable(&status)),
         }
-        Ok(None)
     }
 
     fn pending_link(

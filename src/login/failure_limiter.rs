@@ -1,7 +1,8 @@
-//! How often an address has come with tokens that nobody knows.
+//! How often an address has come with tokens that nobody knows: that we do not know, or that an app has refused.
 //!
-//! Guessing is hopeless against 256 bits; this bounds the work that guesses make: no app is asked to exchange a token
-//! for an address that has had its tries. A good link is never stopped, because a whole campus may share an address.
+//! Guessing is hopeless against 256 bits; this bounds the work that guesses make: an app is not asked to exchange a token
+//! for an address whose tokens it has refused too often. A good link of ours is never stopped, because a whole campus may
+//! share an address; and what one app refuses is not counted against the tokens of another.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,8 +20,11 @@ const ADDRESSES_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct FailureLimiter {
     max: usize,
-    counts: Mutex<HashMap<IpAddr, Count>>,
+    counts: Mutex<HashMap<Key, Count>>,
 }
+
+/// An address, and the app that has refused its tokens (empty: tokens of ours).
+type Key = (IpAddr, String);
 
 #[derive(Debug, Clone, Copy)]
 struct Count {
@@ -41,20 +45,20 @@ impl FailureLimiter {
         Self { max: self.max, counts: Mutex::new(counts) }
     }
 
-    /// Counts a failure at `now`, by the monotonic clock.
-    pub fn failed(&self, address: IpAddr, now: Duration) {
+    /// Counts a failure of `address` with a token of `app` (empty: of ours) at `now`, by the monotonic clock.
+    pub fn failed(&self, address: IpAddr, app: &str, now: Duration) {
         if self.max == 0 {
             return;
         }
         let mut counts = self.lock();
-        let address = subscriber(address);
-        if counts.len() >= ADDRESSES_MAX && !counts.contains_key(&address) {
+        let key = (subscriber(address), app.to_owned());
+        if counts.len() >= ADDRESSES_MAX && !counts.contains_key(&key) {
             counts.retain(|_, count| count.left(now).is_some());
             if counts.len() >= ADDRESSES_MAX {
                 return;
             }
         }
-        let count = counts.entry(address).or_insert(Count { since: now, failed: 0 });
+        let count = counts.entry(key).or_insert(Count { since: now, failed: 0 });
         if count.left(now).is_none() {
             *count = Count { since: now, failed: 0 };
         }
@@ -62,15 +66,15 @@ impl FailureLimiter {
     }
 
     /// If the address has had its tries: how long it must wait.
-    pub fn wait(&self, address: IpAddr, now: Duration) -> Option<Duration> {
+    pub fn wait(&self, address: IpAddr, app: &str, now: Duration) -> Option<Duration> {
         if self.max == 0 {
             return None;
         }
-        let count = *self.lock().get(&subscriber(address))?;
+        let count = *self.lock().get(&(subscriber(address), app.to_owned()))?;
         count.left(now).filter(|_| count.failed > self.max)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Count>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,14 +97,14 @@ mod tests {
         let (tries, one, other) =
             (FailureLimiter::new(2), IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         for _ in 0..2 {
-            tries.failed(one, SECOND);
-            assert_eq!(tries.wait(one, SECOND), None);
+            tries.failed(one, "", SECOND);
+            assert_eq!(tries.wait(one, "", SECOND), None);
         }
-        tries.failed(one, 2 * SECOND);
-        assert_eq!(tries.wait(one, 2 * SECOND), Some(59 * SECOND));
-        assert_eq!((tries.wait(other, 2 * SECOND), tries.wait(one, 61 * SECOND)), (None, None));
-        tries.failed(one, 61 * SECOND);
-        assert_eq!(tries.wait(one, 61 * SECOND), None, "the count begins anew");
+        tries.failed(one, "", 2 * SECOND);
+        assert_eq!(tries.wait(one, "", 2 * SECOND), Some(59 * SECOND));
+        assert_eq!((tries.wait(other, "", 2 * SECOND), tries.wait(one, "", 61 * SECOND)), (None, None));
+        tries.failed(one, "", 61 * SECOND);
+        assert_eq!(tries.wait(one, "", 61 * SECOND), None, "the count begins anew");
     }
 
     #[test]
@@ -108,10 +112,10 @@ mod tests {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let tries = FailureLimiter::new(1);
         for last in 1..=3 {
-            tries.failed(address(&format!("2001:db8::{last}")), SECOND);
+            tries.failed(address(&format!("2001:db8::{last}")), "", SECOND);
         }
-        assert!(tries.wait(address("2001:db8::ffff:1"), SECOND).is_some());
-        assert!(tries.wait(address("2001:db8:0:1::1"), SECOND).is_none());
+        assert!(tries.wait(address("2001:db8::ffff:1"), "", SECOND).is_some());
+        assert!(tries.wait(address("2001:db8:0:1::1"), "", SECOND).is_none());
     }
 
     #[test]
@@ -119,15 +123,15 @@ mod tests {
         let address = IpAddr::from([192, 0, 2, 1]);
         let unlimited = FailureLimiter::new(0);
         for _ in 0..1000 {
-            unlimited.failed(address, SECOND);
+            unlimited.failed(address, "", SECOND);
         }
-        assert!(unlimited.wait(address, SECOND).is_none() && unlimited.lock().is_empty());
+        assert!(unlimited.wait(address, "", SECOND).is_none() && unlimited.lock().is_empty());
         let tries = FailureLimiter::new(1);
         for number in 0..ADDRESSES_MAX + 10 {
-            tries.failed(IpAddr::from(u32::try_from(number).unwrap().to_be_bytes()), SECOND);
+            tries.failed(IpAddr::from(u32::try_from(number).unwrap().to_be_bytes()), "", SECOND);
         }
         assert_eq!(tries.lock().len(), ADDRESSES_MAX);
-        tries.failed(address, 62 * SECOND);
+        tries.failed(address, "", 62 * SECOND);
         assert_eq!(tries.lock().len(), 1, "the old ones make room");
     }
 }

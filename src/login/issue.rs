@@ -149,7 +149,7 @@ impl Issuer {
     ) -> Result<PreparedLink, IssueError> {
         let app = &*caller.app;
         let rules = &policy.rules;
-        let username = rules.usernames.parse(&request.username)?;
+        let username = rules.usernames.parse(&app.full_username(&request.username))?;
         authorize_user(policy, app, &username)?;
         let ResolvedDestination { next, judged, server } =
             resolve(rules, &username, &request.destination, request.launch)?;
@@ -237,8 +237,11 @@ fn authorize(policy: &Policy, app: &App, grant: &LoginGrant, lifetime: Duration)
     if lifetime.is_zero() || lifetime > app.max_lifetime {
         return Err(IssueError::Lifetime { max_seconds: app.max_lifetime.as_secs() });
     }
-    if !app.may_assert_groups && (grant.groups.is_some() || grant.claims.is_some()) {
-        return Err(IssueError::MayNotAssertGroups);
+    if grant.groups.as_ref().is_some_and(|groups| !app.may_assert_groups(groups)) {
+        return Err(IssueError::GroupsNotAllowed);
+    }
+    if grant.claims.is_some() && !app.claims {
+        return Err(IssueError::ClaimsNotAllowed);
     }
     if !fits_a_header(grant.groups.as_deref(), grant.claims.as_ref()) {
         return Err(IssueError::ClaimsTooLarge);

@@ -120,9 +120,12 @@ pub enum IssueError {
     /// Only links with a `state` work here.
     #[error("state is required: links without one do not work here (login.require_state)")]
     StateRequired,
-    /// Groups or claims come from somebody who must not say them.
-    #[error("groups and claims are for apps and services to say, not for a user")]
-    MayNotAssertGroups,
+    /// The app may not say of which groups its users are, or not of these.
+    #[error("the app's rules do not allow it to say that a user is in these groups (groups in [[apps]])")]
+    GroupsNotAllowed,
+    /// The app may not make claims about its users.
+    #[error("the app's rules do not allow it to make claims (claims in [[apps]])")]
+    ClaimsNotAllowed,
     /// Groups and claims are too large for a header.
     #[error("groups and claims take more than {CLAIMS_BYTES_MAX} bytes")]
     ClaimsTooLarge,

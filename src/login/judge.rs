@@ -36,7 +36,7 @@ impl Policy {
 
     /// Whether the app of `link` could still issue it.
     pub(super) fn authorize(&self, link: &Link) -> Result<(), Refusal> {
-        let reason = if !self.allows(&link.grant.app, &link.grant.username) {
+        let reason = if !self.allows(&link.grant.app, &link.grant.username) || !self.may_assert(link) {
             RefusalReason::NotAllowed
         } else if self.lost_its_key(link) {
             RefusalReason::KeyRevoked
@@ -65,6 +65,17 @@ impl Policy {
     pub fn allows(&self, app: &str, username: &Username) -> bool {
         self.rules.usernames.parse(username.as_str()).is_ok_and(|name| name == *username)
             && self.applications.by_name(app).is_some_and(|app| app.allows_user(username))
+    }
+
+    /// Whether the app may say what the grant says about its user.
+    fn may_assert(&self, link: &Link) -> bool {
+        let (groups, claims) = (link.grant.groups.as_deref(), link.grant.claims.as_ref());
+        if groups.is_none() && claims.is_none() {
+            return true;
+        }
+        self.applications.by_name(&link.grant.app).is_some_and(|app| {
+            groups.is_none_or(|groups| app.may_assert_groups(groups)) && (claims.is_none() || app.claims)
+        })
     }
 
     /// Whether the key that issued the link is its app's no more: whoever stole it may have issued it.

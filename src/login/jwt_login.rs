@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SecureRandom;
-use jiff::Timestamp;
 
 use super::dependencies::Dependencies;
 use super::issue_request::fits_a_header;
@@ -54,7 +53,7 @@ impl JwtLogin {
             link.id = consumed.id;
             link.status = LinkStatus::Used;
             link.used_at = Some(consumed.issued.wall);
-        } else if self.is_over(&claims, now) || claims.may_precede(self.replay_cache.remembers_since()) {
+        } else if self.is_over(&claims, now) || claims.may_precede(self.replay_cache.memory().since) {
             link.status = LinkStatus::Expired;
         } else if claims.is_early(now.wall) {
             log_refusal(&issuer.app.name, "its time has not come: iat or nbf is in the future");
@@ -65,10 +64,10 @@ impl JwtLogin {
 
     /// Consumes the token of `link`: of all callers everywhere, one succeeds.
     ///
-    /// `since`: how far the store's memory went back when the token was judged.
-    pub(super) async fn consume(&self, link: &Link, since: Timestamp) -> Result<(), Refusal> {
+    /// `epoch`: of the store's memory when the token was judged.
+    pub(super) async fn consume(&self, link: &Link, epoch: i64) -> Result<(), Refusal> {
         self.replay_cache.consume(link).await?;
-        if self.replay_cache.remembers_since() != since {
+        if self.replay_cache.memory().epoch != epoch {
             // Another server stands in its place by now, and may not know of an earlier login.
             return Err(StoreError::unavailable("its memory was lost in a failover").into());
         }
@@ -86,7 +85,7 @@ impl JwtLogin {
     fn link_of(&self, policy: &Policy, issuer: &JwtIssuer, claims: &Claims) -> Result<Link, Refusal> {
         let refused = |reason| Refusal::of_link(reason, None);
         let now = self.clock.now();
-        let username = policy.rules.usernames.parse(&claims.sub);
+        let username = policy.rules.usernames.parse(&issuer.app.full_username(&claims.sub));
         let username = username.map_err(|_| refused(RefusalReason::NotAllowed))?;
         let state = match claims.state.as_deref().map(State::parse) {
             None => None,

@@ -102,7 +102,9 @@ impl Principals {
         let rules = &*self.listed.rules;
         let mut rules = App { name: app.into(), ..rules.clone() };
         // A user must not put herself into a group of the hub's (`manage_groups`), nor anybody else.
-        rules.may_assert_groups = kind == Kind::Service;
+        if kind == Kind::User {
+            (rules.groups, rules.claims) = (Vec::new(), false);
+        }
         if kind == Kind::User && !self.listed.users_for_others {
             let herself = rules.usernames.matches(name).then(|| regex::escape(name));
             // Nothing matches a class without a character.

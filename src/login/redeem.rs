@@ -1,10 +1,10 @@
 //! Redeems: looks a token up, judges it together with what the request asks, and consumes it. The only place that can make
 //! a [`VerifiedUser`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::dependencies::Dependencies;
@@ -40,8 +40,8 @@ pub struct ValidatedToken {
 enum Kept {
     /// The store holds its link and hands it out.
     AsLink,
-    /// An app has signed it, and the store learns of it only by its end. Judged by a memory that goes back to this time.
-    InReplayCache { since: Timestamp },
+    /// An app has signed it, and the store learns of it only by its end. Judged by the memory of this epoch.
+    InReplayCache { epoch: i64 },
 }
 
 impl ValidatedToken {
@@ -164,7 +164,7 @@ impl Redeemer {
         LoginToken::parse(text).filter(|token| match token.kind() {
             TokenKind::Opaque => true,
             TokenKind::Jwt => !policy.jwt_issuers.is_empty(),
-            TokenKind::External => policy.applications.exchanging().next().is_some(),
+            TokenKind::External => policy.applications.exchanging_for(token.expose()).is_some(),
         })
     }
 
@@ -178,9 +178,9 @@ impl Redeemer {
         let (link, kept) = match token.kind() {
             TokenKind::Opaque => (self.store.find(token.digest(), self.clock.now()).await?, Kept::AsLink),
             TokenKind::Jwt => {
-                let since = self.replay_cache.remembers_since();
+                let epoch = self.replay_cache.memory().epoch;
                 let link = Box::pin(self.jwt_login.link(&policy, token.expose())).await?;
-                (Some(link), Kept::InReplayCache { since })
+                (Some(link), Kept::InReplayCache { epoch })
             }
             TokenKind::External => (Box::pin(self.external_tokens.link(token)).await?, Kept::AsLink),
         };
@@ -211,8 +211,8 @@ impl Redeemer {
         self.rejudge(&mut validated)?;
         let link = match validated.kept {
             Kept::AsLink => self.take(&validated.link).await?,
-            Kept::InReplayCache { since } => {
-                self.jwt_login.consume(&validated.link, since).await?;
+            Kept::InReplayCache { epoch } => {
+                self.jwt_login.consume(&validated.link, epoch).await?;
                 // Each redeem in the audit has one issue: that of this token is known only now.
                 self.recorder.issued(&validated.link, client, Some(AuditReason::SignedByApp));
                 Box::new(validated.link.clone())
@@ -272,14 +272,21 @@ impl Redeemer {
         self.external_tokens.exchange(token, client).await
     }
 
-    /// If clients at this address have come with too many unknown tokens: how long they must wait.
-    pub fn must_wait(&self, address: std::net::IpAddr) -> Option<Duration> {
-        self.policy.load().failures.wait(address, self.clock.now().monotonic)
+    /// If clients at this address have come with too many unknown tokens of ours: how long they must wait.
+    pub fn must_wait(&self, address: IpAddr) -> Option<Duration> {
+        self.policy.load().failures.wait(address, "", self.clock.now().monotonic)
+    }
+
+    /// If the app of `token` has refused too many tokens that came from this address: how long it is not asked.
+    pub fn must_wait_to_exchange(&self, token: &LoginToken, address: IpAddr) -> Option<Duration> {
+        let policy = self.policy.load();
+        let app = policy.applications.exchanging_for(token.expose())?;
+        policy.failures.wait(address, &app.name, self.clock.now().monotonic)
     }
 
     /// Counts an unknown token that came from this address.
-    pub fn count_unknown(&self, address: std::net::IpAddr) {
-        self.policy.load().failures.failed(address, self.clock.now().monotonic);
+    pub fn count_unknown(&self, address: IpAddr) {
+        self.policy.load().failures.failed(address, "", self.clock.now().monotonic);
     }
 
     /// Whether a used `link` may still lead its user on: refresh, back, double click.

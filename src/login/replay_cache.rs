@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SecureRandom;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::dependencies::Dependencies;
 use super::refusal::{Refusal, RefusalReason};
 use crate::clock::{Clock, Moment};
-use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError, TokenStore};
+use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, Memory, StoreError, TokenStore};
 use crate::token::TokenDigest;
 
 /// What stands before an app's name where its consumed tokens are kept: ":" is in no name.
@@ -34,9 +34,15 @@ impl ReplayCache {
         Self { store, clock, random, started }
     }
 
-    /// From when on it is known which tokens were consumed: the start of this process, or what the store says of itself.
-    pub(super) fn remembers_since(&self) -> Timestamp {
-        self.store.remembers_since().unwrap_or(self.started.wall)
+    /// How far back it is known which tokens were consumed: to the start of this process, or what the store says of itself.
+    /// In either case by our clock as it stands, with which the times in tokens are compared, whatever it was set to before.
+    pub(super) fn memory(&self) -> Memory {
+        let now = self.clock.now();
+        self.store.memory(now).unwrap_or_else(|| {
+            let age = now.monotonic.saturating_sub(self.started.monotonic);
+            let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+            Memory { epoch: 0, since: now.wall.checked_sub(age).unwrap_or(Timestamp::MIN) }
+        })
     }
 
     /// The record of the token with this digest, if it was consumed.

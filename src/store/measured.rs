@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::{Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, TokenStore};
+use super::{Consumed, IdempotencyKey, Inserted, Link, Memory, Revoked, StoreFuture, TokenStore};
 use crate::clock::{Clock, Moment};
 use crate::metrics::{Metrics, StoreCall};
 use crate::token::{LinkId, TokenDigest, Username};
@@ -85,7 +83,7 @@ impl TokenStore for MeasuredStore {
         self.inner.live(now)
     }
 
-    fn remembers_since(&self) -> Option<Timestamp> {
-        self.inner.remembers_since()
+    fn memory(&self, now: Moment) -> Option<Memory> {
+        self.inner.memory(now)
     }
 }

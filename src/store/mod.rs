@@ -80,6 +80,15 @@ pub struct IdempotencyKey {
     pub body: [u8; 32],
 }
 
+/// How far back a store remembers.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Tells it from the memory of a server that stood here before.
+    pub epoch: i64,
+    /// When it began, by the clock of whoever asks, so that it can be compared with that clock's other times.
+    pub since: Timestamp,
+}
+
 /// What became of an insertion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
@@ -187,11 +196,13 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     fn ping(&self) -> StoreFuture<'_, ()>;
     /// How many links can still be redeemed; of a shared store, as last read.
     fn live(&self, now: Moment) -> usize;
-    /// From when on the store remembers all that it was told, as last read; none: from the start of this process.
+    /// How far back the store remembers all that it was told, as last read, by the clock that stands at `now`; none: to the
+    /// start of this process.
     ///
-    /// What was burnt before may have been forgotten, so a token of another's making that may be older is refused.
-    /// Asked after the burning: a server that was put in another's place in between has forgotten as well.
-    fn remembers_since(&self) -> Option<Timestamp> {
+    /// What was consumed before may have been forgotten, so a token of another's making that may be older is refused.
+    /// Asked again after consuming: a server that was put in another's place in between has forgotten as well.
+    fn memory(&self, now: Moment) -> Option<Memory> {
+        let _ = now;
         None
     }
 }

@@ -172,19 +172,28 @@ fn an_app_that_does_not_answer_as_it_should_logs_nobody_in() {
 }
 
 #[test]
-fn apps_are_asked_in_their_order_until_one_knows_the_token() {
+fn each_app_is_asked_for_the_tokens_that_begin_like_its_own_and_sees_no_other() {
     let (hub, first, second) = (FakeHub::start(), Portal::start(), Portal::start());
-    let another = format!("[[apps]]\nname = \"second\"\nusernames = \"b.*\"\n{}", second.key());
-    let proxy = TestProxy::before(&hub).portal(&first.key()).toml(&another).start();
-    let known_to_second = second.token_for("bob");
-    assert_eq!(proxy.browser().get(&target(&known_to_second)).status, 302);
-    assert_eq!((first.asked(), second.asked()), (1, 1));
-    let known_to_first = first.token_for("alice");
-    assert_eq!(proxy.browser().get(&target(&known_to_first)).status, 302);
-    assert_eq!((first.asked(), second.asked()), (2, 1));
+    let another = format!(
+        "[[apps]]\nname = \"second\"\nusernames = \"b.*\"\nexchange_prefix = \"second_\"\n{}",
+        second.key()
+    );
+    let portal = format!("{}\nexchange_prefix = \"first_\"", first.key());
+    let proxy = TestProxy::before(&hub).portal(&portal).toml(&another).start();
+    let token = |prefix: &str, of: &Portal, name: &str| {
+        let token = format!("{prefix}{}", of.token_for(name));
+        of.names.lock().unwrap().insert(token.clone(), name.to_owned());
+        token
+    };
+    assert_eq!(proxy.browser().get(&target(&token("second_", &second, "bob"))).status, 302);
+    assert_eq!((first.asked(), second.asked()), (0, 1));
+    assert_eq!(proxy.browser().get(&target(&token("first_", &first, "alice"))).status, 302);
+    // A token is no other app's to answer for, and one that begins like none is nobody's.
+    assert_page(&proxy.browser().get(&target(&token("second_", &first, "alice"))), 403, "link_unknown");
+    assert_page(&proxy.browser().get(&target(&token("", &first, "alice"))), 403, "link_unknown");
+    assert_eq!((first.asked(), second.asked()), (1, 2));
     // The rules are those of the app that has answered.
-    let not_hers = second.token_for("carol");
-    assert_page(&proxy.browser().get(&target(&not_hers)), 403, "link_not_allowed");
+    assert_page(&proxy.browser().get(&target(&token("second_", &second, "carol"))), 403, "link_not_allowed");
     let issued: Vec<Value> = proxy.audit().into_iter().filter(|line| line["event"] == "issued").collect();
     assert_eq!((&issued[0]["app"], &issued[1]["app"]), (&json!("second"), &json!("portal")));
 }

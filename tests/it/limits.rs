@@ -74,6 +74,27 @@ fn no_app_is_asked_to_exchange_for_an_address_that_has_had_its_tries() {
 }
 
 #[test]
+fn what_one_app_has_refused_and_unknown_links_of_ours_do_not_keep_a_neighbour_from_another_app() {
+    let (hub, portal) = (FakeHub::start(), FakeHub::start());
+    portal.on("/login", |exchange| exchange.answer("404 Not Found", "{}"));
+    portal.on("/other", |exchange| exchange.answer("200 OK", json!({ "name": "alice" }).to_string()));
+    let url = portal.url();
+    let proxy = TestProxy::before(&hub)
+        .set("limits", "unknown_tokens_per_minute = 2")
+        .portal(&format!("exchange_url = \"{url}/login\"\nexchange_prefix = \"p_\""))
+        .toml(&format!(
+            "[[apps]]\nname = \"other\"\nexchange_url = \"{url}/other\"\nexchange_prefix = \"o_\""
+        ))
+        .start();
+    let click = |token: &str| proxy.browser().get(&format!("/hub/login?login_token={token}")).status;
+    for number in 0..5 {
+        click(&format!("p_guess-{number}"));
+        unknown(&proxy);
+    }
+    assert_eq!((click("p_one-more"), click("o_good")), (429, 302));
+}
+
+#[test]
 fn without_a_limit_every_unknown_token_is_just_unknown() {
     let hub = FakeHub::start();
     let proxy = TestProxy::before(&hub).set("limits", "unknown_tokens_per_minute = 0").start();

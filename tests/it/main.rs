@@ -5,6 +5,7 @@
 
 mod api;
 mod api_only;
+mod app_rules;
 mod audit;
 mod canary;
 mod cli;

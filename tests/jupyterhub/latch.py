@@ -46,6 +46,8 @@ class Hublatch:
                     "keys": ["sha256:" + hashlib.sha256(self.key.encode()).hexdigest()],
                     "scopes": ["issue", "read", "revoke"],
                     "rate": "10000/s",
+                    "groups": [".*"],
+                    "claims": True,
                 }
             ],
         }

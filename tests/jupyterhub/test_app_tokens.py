@@ -78,6 +78,7 @@ class Makers:
         pem.write_bytes(public_pem(self.key))
         signer = {
             "name": "signer",
+            "groups": [".*"],
             "jwt.issuer": ISSUER,
             "jwt.audience": "jupyterhub",
             "jwt.public_key_file": str(pem),

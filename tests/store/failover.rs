@@ -12,7 +12,7 @@ fn a_restart_from_an_old_file_brings_no_token_back() {
     let mut rig = Remote::new(1000);
     for round in 0..20 {
         assert!(rig.answers());
-        let remembered = rig.store.remembers_since().expect("heard");
+        let remembered = rig.store.memory(rig.now()).expect("heard").since;
         let burnt = rig.now().wall;
         let (used, revoked, pending) = (rig.link(), rig.link(), rig.link());
         rig.insert(&[&used, &revoked, &pending]);
@@ -29,7 +29,7 @@ fn a_restart_from_an_old_file_brings_no_token_back() {
             assert_eq!(rig.status(link), Some(LinkStatus::Expired));
         }
         // And what it burnt may be forgotten.
-        let now_remembered = rig.store.remembers_since().expect("heard");
+        let now_remembered = rig.store.memory(rig.now()).expect("heard").since;
         assert!(remembered <= burnt && burnt < now_remembered, "{remembered} {burnt} {now_remembered}");
         let new = rig.link();
         rig.insert(&[&new]);

@@ -49,7 +49,8 @@ pub(super) fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (Statu
         IssueError::Lifetime { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_expires_in"),
         IssueError::NoLongerAuthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
         IssueError::StateRequired => (StatusCode::UNPROCESSABLE_ENTITY, "state_required"),
-        IssueError::MayNotAssertGroups => (StatusCode::FORBIDDEN, "claims_not_allowed"),
+        IssueError::GroupsNotAllowed => (StatusCode::FORBIDDEN, "groups_not_allowed"),
+        IssueError::ClaimsNotAllowed => (StatusCode::FORBIDDEN, "claims_not_allowed"),
         IssueError::ClaimsTooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "claims_too_large"),
         IssueError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         IssueError::TooManyLive { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_live_links"),
@@ -133,7 +134,8 @@ pub(super) fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> 
         IssueError::Next(_) => "next",
         IssueError::Lifetime { .. } => "expires_in",
         IssueError::StateRequired => "state",
-        IssueError::ClaimsTooLarge | IssueError::MayNotAssertGroups => "claims",
+        IssueError::GroupsNotAllowed => "groups",
+        IssueError::ClaimsTooLarge | IssueError::ClaimsNotAllowed => "claims",
         IssueError::NoLongerAuthorized
         | IssueError::RateLimited { .. }
         | IssueError::TooManyLive { .. }

@@ -135,13 +135,13 @@ impl Attempt {
                 let next_rule = &login.rules().next;
                 let headers = &self.request.headers;
                 self.facts.exchange = Some(ExchangeFact::Needed {
-                    wait: login.redeemer.must_wait(self.request.origin.client),
+                    wait: login.redeemer.must_wait_to_exchange(token, self.request.origin.client),
                     has_allowed_next: self.own_next.as_ref().is_none_or(|next| next_rule.check(next).is_ok()),
                     is_foreign: login
                         .policy()
                         .applications
-                        .exchanging()
-                        .all(|app| is_foreign(headers, &app.origins)),
+                        .exchanging_for(token.expose())
+                        .is_none_or(|app| is_foreign(headers, &app.origins)),
                 });
             }
             Ok(false) => self.facts.exchange = Some(ExchangeFact::NotNeeded),

@@ -3,7 +3,11 @@
 //! The browser gets a random secret of 256 bits in a cookie; the app, and so the link and the store, get its SHA-256.
 //! A link with a state is honoured only where the cookie's SHA-256 is that state. Nothing has to be signed and nothing
 //! is kept here, so any number of replicas with one store agree. Whoever reads the state (an address, the app's log,
-//! the store) cannot make the cookie from it, and so can neither use a stolen link nor plant one of their own.
+//! the store) cannot make the cookie from it, and so cannot use a stolen link.
+//!
+//! It does not keep a link from being planted: whoever knows a state and has an account of their own at the app can ask it
+//! for a link of that account with this state, and a browser that opens it is logged in as them. Only the app can rule
+//! that out, by issuing a state's link to the session that came with the state; the manual says so.
 
 use hyper::{HeaderMap, Response};
 use url::Url;

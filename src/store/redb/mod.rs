@@ -24,9 +24,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::{Consumed, IdempotencyKey, Inserted, Link, Revoked, StoreFuture, TokenStore};
+use super::{Consumed, IdempotencyKey, Inserted, Link, Memory, Revoked, StoreFuture, TokenStore};
 use crate::clock::{Clock, Moment};
 use crate::token::{LinkId, TokenDigest, Username};
 
@@ -115,7 +113,7 @@ impl TokenStore for RedbStore {
         self.threads.live()
     }
 
-    fn remembers_since(&self) -> Option<Timestamp> {
-        Some(self.threads.created())
+    fn memory(&self, _now: Moment) -> Option<Memory> {
+        Some(Memory { epoch: 0, since: self.threads.created() })
     }
 }

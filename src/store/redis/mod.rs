@@ -23,12 +23,11 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
 
 use super::record::GrantRecord;
 use super::{
-    Consumed, IdempotencyKey, Inserted, Link, LinkStatus, RETENTION, Revoked, StoreError, StoreFuture,
-    TokenStore,
+    Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Memory, RETENTION, Revoked, StoreError,
+    StoreFuture, TokenStore,
 };
 use crate::clock::Moment;
 use crate::config;
@@ -179,8 +178,8 @@ impl TokenStore for RedisStore {
         self.server_info.live()
     }
 
-    fn remembers_since(&self) -> Option<Timestamp> {
-        self.server_info.since()
+    fn memory(&self, now: Moment) -> Option<Memory> {
+        self.server_info.memory(now)
     }
 }
 

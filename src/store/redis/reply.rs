@@ -1,7 +1,8 @@
 //! What a script answers: read strictly, and what each answer tells besides is kept.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,25 +10,29 @@ use jiff::{SignedDuration, Timestamp};
 use redis::{FromRedisValue as _, Value};
 
 use super::super::record::GrantRecord;
-use super::super::{Link, LinkStatus, StoreError};
+use super::super::{Link, LinkStatus, Memory, StoreError};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
 /// What every reply tells of the server, as last read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ServerInfo {
     live: AtomicUsize,
-    /// By the server's clock.
-    since_millis: AtomicI64,
+    memory: Mutex<Option<ServerMemory>>,
 }
 
-impl Default for ServerInfo {
-    fn default() -> Self {
-        Self { live: AtomicUsize::new(0), since_millis: AtomicI64::new(i64::MIN) }
-    }
+/// How far the server's memory goes back.
+#[derive(Debug, Clone, Copy)]
+struct ServerMemory {
+    /// When it began, in milliseconds of the server's clock, which may differ from ours: it only tells one memory from
+    /// another.
+    began: i64,
+    /// How old it was when it was heard of.
+    age: Duration,
+    heard: Instant,
 }
 
-/// A word, the number of live links, since when all is remembered, and what belongs to the word.
+/// A word, the number of live links, since when all is remembered, the server's present, and what belongs to the word.
 pub(super) struct Reply {
     pub(super) word: String,
     rest: Vec<Value>,
@@ -40,9 +45,15 @@ impl ServerInfo {
         let word = values.next().map(String::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
         let live = values.next().map(usize::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
         let since = values.next().map(i64::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
+        let present = values.next().map(i64::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
         self.live.store(live, Ordering::Relaxed);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         // The later one: an answer of an earlier server may come after one of its successor.
-        self.since_millis.fetch_max(since, Ordering::AcqRel);
+        if memory.is_none_or(|memory| memory.began < since) {
+            let age = Duration::from_millis(u64::try_from(present.saturating_sub(since)).unwrap_or(0));
+            *memory = Some(ServerMemory { began: since, age, heard: Instant::now() });
+        }
+        drop(memory);
         Ok(Reply { word, rest: values.collect() })
     }
 
@@ -50,8 +61,12 @@ impl ServerInfo {
         self.live.load(Ordering::Relaxed)
     }
 
-    pub(super) fn since(&self) -> Option<Timestamp> {
-        Timestamp::from_millisecond(self.since_millis.load(Ordering::Acquire)).ok()
+    /// How far the server's memory goes back, by our clock, which stands at `now`: only ages were taken from the server's.
+    pub(super) fn memory(&self, now: Moment) -> Option<Memory> {
+        let memory = (*self.memory.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let age = memory.age.saturating_add(memory.heard.elapsed());
+        let since = now.wall.checked_sub(SignedDuration::try_from(age).ok()?).unwrap_or(Timestamp::MIN);
+        Some(Memory { epoch: memory.began, since })
     }
 }
 
@@ -125,4 +140,42 @@ fn digest_of_text(text: &str) -> Option<TokenDigest> {
 
 pub(super) fn damaged() -> StoreError {
     StoreError::unavailable("the answer of Redis cannot be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock as _, ManualClock};
+
+    #[test]
+    fn how_far_a_memory_goes_back_does_not_depend_on_the_servers_clock() {
+        let clock = ManualClock::at("2026-01-01T12:00:00Z".parse().unwrap());
+        let hour = 3_600_000;
+        // Its clock is right, an hour behind, or an hour ahead; its memory is ten seconds old in each case.
+        for skew in [0, -hour, hour] {
+            let present = clock.now().wall.as_millisecond() + skew;
+            let info = ServerInfo::default();
+            let reply = [Value::Int(0), Value::Int(present - 10_000), Value::Int(present)];
+            let reply = [vec![Value::SimpleString("here".to_owned())], reply.to_vec()].concat();
+            assert_eq!(info.read(reply).unwrap().word, "here");
+            let memory = info.memory(clock.now()).unwrap();
+            let age = clock.now().wall.duration_since(memory.since);
+            assert!((10..15).contains(&age.as_secs()), "{age}");
+        }
+    }
+
+    #[test]
+    fn another_servers_memory_is_another_epoch_and_an_answer_that_comes_late_changes_nothing() {
+        let clock = ManualClock::at("2026-01-01T12:00:00Z".parse().unwrap());
+        let info = ServerInfo::default();
+        let epoch_after = |since: i64| {
+            let reply = [Value::Int(0), Value::Int(since), Value::Int(5000)];
+            info.read([vec![Value::SimpleString("here".to_owned())], reply.to_vec()].concat()).unwrap();
+            info.memory(clock.now()).unwrap().epoch
+        };
+        assert_eq!(
+            (epoch_after(1000), epoch_after(1000), epoch_after(2000), epoch_after(1000)),
+            (1000, 1000, 2000, 2000)
+        );
+    }
 }

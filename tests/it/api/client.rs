@@ -54,6 +54,8 @@ pub fn config_before(url: &str, more: &str) -> Config {
         name = "portal"
         keys = ["{}"]
         rate = "100000/s"
+        groups = [".*"]
+        claims = true
         [[apps]]
         name = "other"
         keys = ["{}"]

@@ -142,25 +142,33 @@ async fn whoever_is_not_listed_issues_nothing() {
 #[tokio::test]
 async fn a_user_issues_links_for_herself_alone() {
     let hub = hub();
-    let api = api(&hub, LISTED);
+    let listed = format!("{LISTED}\nservice_groups = [\"staff\"]\nservice_claims = true");
+    let api = api(&hub, &listed);
     let issue = |name: &str| post("/api/v1/links").key(ALICE).json(&json!({"username": name}));
     assert_eq!(issue("alice").send(&api).await.status, 201);
     for other in ["bob", "admin", "alice2"] {
         assert_eq!(issue(other).send(&api).await.code(), "username_not_allowed", "{other}");
     }
     assert!(api.audit().contains("\"app\":\"hub:user:alice\""));
-    for claims in [
-        json!({"username": "alice", "groups": ["staff"]}),
-        json!({"username": "alice", "claims": {"admin": true}}),
+    let bare = self::api(&hub, LISTED);
+    for (code, claims) in [
+        ("groups_not_allowed", json!({"username": "alice", "groups": ["staff"]})),
+        ("claims_not_allowed", json!({"username": "alice", "claims": {"admin": true}})),
     ] {
         let reply = post("/api/v1/links").key(ALICE).json(&claims).send(&api).await;
-        assert_eq!((reply.status, reply.code()), (403, "claims_not_allowed"), "{claims}");
+        assert_eq!((reply.status, reply.code()), (403, code), "{claims}");
         assert_eq!(post("/api/v1/links").key(SERVICE).json(&claims).send(&api).await.status, 201);
+        assert_eq!(post("/api/v1/links").key(SERVICE).json(&claims).send(&bare).await.code(), code);
     }
+    let admins = json!({"username": "alice", "groups": ["admins"]});
+    assert_eq!(
+        post("/api/v1/links").key(SERVICE).json(&admins).send(&api).await.code(),
+        "groups_not_allowed"
+    );
     let others = self::api(&hub, &format!("{LISTED}\nusers_for_others = true"));
     assert_eq!(issue("bob").send(&others).await.status, 201);
     let grouped = post("/api/v1/links").key(ALICE).json(&json!({"username": "bob", "groups": ["staff"]}));
-    assert_eq!(grouped.send(&others).await.code(), "claims_not_allowed");
+    assert_eq!(grouped.send(&others).await.code(), "groups_not_allowed");
     assert_eq!(issue("admin").send(&others).await.code(), "username_not_allowed");
 }
 

@@ -300,8 +300,15 @@ impl Builder {
             })
             .collect::<String>();
         let hub = self.sections.get("hub").map_or("", String::as_str);
+        // The portal may say everything about its users, unless a test says what it may.
+        let may = [("groups", "groups = [\".*\"]\n"), ("claims", "claims = true\n")];
+        let may: String = may
+            .iter()
+            .filter(|(key, _)| !self.portal.lines().any(|line| line.starts_with(key)))
+            .map(|(_, line)| *line)
+            .collect();
         format!(
-            "{text}[hub]\nurl = {:?}\n{hub}[[apps]]\nname = \"portal\"\nkeys = {keys:?}\n{}{}",
+            "{text}[hub]\nurl = {:?}\n{hub}[[apps]]\nname = \"portal\"\nkeys = {keys:?}\n{may}{}{}",
             self.hub_url, self.portal, self.more
         )
     }

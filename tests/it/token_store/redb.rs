@@ -99,9 +99,9 @@ fn links_survive_a_restart_with_everything() {
     rig.insert_with_key(&pending, &key("portal", "k1", 1));
     rig.admits(&used);
     rig.revoke(&revoked);
-    let created = rig.store().remembers_since();
+    let created = rig.store().memory(rig.now()).map(|memory| memory.since);
     rig.restart(5);
-    assert_eq!(rig.store().remembers_since(), created, "nothing was forgotten");
+    assert_eq!(rig.store().memory(rig.now()).map(|memory| memory.since), created, "nothing was forgotten");
     assert_eq!(rig.store().live(rig.now()), 1);
     assert_eq!(rig.status(&used), Some(LinkStatus::Used));
     assert_eq!(rig.status(&revoked), Some(LinkStatus::Revoked));

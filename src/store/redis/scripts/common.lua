@@ -85,6 +85,6 @@ local function revoke(link)
 end
 
 local function answer(word, link)
-  if not link then return { word, live(), SINCE } end
-  return { word, live(), SINCE, link.id, link.status, link.rec, link.dg, NOW, link.iss, link.exp, tonumber(link.used) or 0 }
+  if not link then return { word, live(), SINCE, NOW } end
+  return { word, live(), SINCE, NOW, link.id, link.status, link.rec, link.dg, NOW, link.iss, link.exp, tonumber(link.used) or 0 }
 end

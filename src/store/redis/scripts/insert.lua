@@ -39,5 +39,5 @@ for number = 0, count - 1 do
   if redis.call('PTTL', of_user) < life then redis.call('PEXPIRE', of_user, life) end
   if key ~= '' then redis.call('SET', P .. 'k:' .. key, body .. ' ' .. id, 'PX', kept) end
 end
-if first then return { 'again', live(), SINCE, first.id } end
+if first then return { 'again', live(), SINCE, NOW, first.id } end
 return answer('new')

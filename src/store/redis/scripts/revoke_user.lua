@@ -7,4 +7,4 @@ for _, id in ipairs(redis.call('ZRANGE', P .. 'u:' .. ARGV[1], 0, -1)) do
     revoke(link)
   end
 end
-return { 'revoked', live(), SINCE, revoked }
+return { 'revoked', live(), SINCE, NOW, revoked }
