@@ -4,7 +4,7 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
+.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb wheel in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -17,7 +17,7 @@ help:
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
 	@echo "make deploy-tests   the containers of docker/ on a real engine (a part of make test)"
 	@echo "make image  the container image, by the Docker engine of this machine"
-	@echo "make deb    the Debian package, in target/deb"
+	@echo "make wheel, make deb   the Python package, in target/wheels; the Debian package, in target/deb"
 	@echo "make soak   ten minutes of mixed load (SECONDS=600): memory and descriptors must stay flat"
 
 demo:
@@ -77,6 +77,12 @@ deploy-tests: build
 image:
 	DOCKER_BUILDKIT=1 docker build --file docker/Dockerfile --tag hublatch \
 		--build-arg REVISION=$$(git rev-parse HEAD) .
+
+# The Python package with the program in it, for any Linux with glibc 2.17 or newer, in target/wheels.
+wheel:
+	tests/install.sh tools
+	cd python && PATH="$(CURDIR)/target/tools/bin:$$PATH" maturin build --release --locked --zig \
+		--compatibility manylinux2014 --out $(CURDIR)/target/wheels
 
 # The Debian package, in target/deb, of the binary of `make build`.
 deb: build

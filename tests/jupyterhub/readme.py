@@ -1,6 +1,7 @@
 """Blocks of the README and of docs/, as an operator pastes them."""
 
 import re
+import textwrap
 
 from processes import ROOT
 
@@ -9,10 +10,10 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def block(name):
     """The text of the one fenced block below `<!-- tested: NAME -->`."""
-    pattern = re.compile(rf"<!-- tested: {re.escape(name)} -->\n```\w+\n(.*?)```", re.DOTALL)
+    pattern = re.compile(rf"<!-- tested: {re.escape(name)} -->\n *```\w+\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
     found = [text for document in DOCUMENTS for text in pattern.findall(document.read_text())]
     assert len(found) == 1, f"the documents have {len(found)} blocks {name!r}"
-    return found[0]
+    return textwrap.dedent(found[0])
 
 
 def section(file, title):

@@ -107,3 +107,13 @@ def test_every_page_is_explained():
     assert len(table) > 20, table
     text = (ROOT / "docs/operations.md").read_text()
     assert sorted(code for code in table if f"`{code}`" not in text) == []
+
+
+def test_the_functions_of_a_requests_life_are_there():
+    text = (ROOT / "docs/architecture.md").read_text()
+    rows = re.findall(r"`(src/[a-z0-9_/]+\.rs)`: ((?:`[a-z_]+`(?:, )?)+)", text)
+    assert len(rows) > 8, rows
+    for file, names in rows:
+        source = (ROOT / file).read_text()
+        for name in re.findall(r"`([a-z_]+)`", names):
+            assert re.search(rf"\bfn {name}\b", source), f"{file}: {name}"
