@@ -125,6 +125,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     reloader: Arc<Reloader>,
     routing: Option<Address>,
+    status: Option<Address>,
     hub_api: Option<Address>,
     routes: Option<Arc<Routes>>,
 }
@@ -174,6 +175,8 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let management_bound = Bound::new(&config.management.listen, 1, &mut inherited)?;
     let routing_listen = config.routes.as_ref().and_then(|routes| routes.api_listen.as_ref());
     let routing_bound = routing_listen.map(|listen| Bound::new(listen, 1, &mut inherited)).transpose()?;
+    let status_bound =
+        config.status.as_ref().map(|status| Bound::new(&status.listen, 1, &mut inherited)).transpose()?;
     let metrics_listen =
         config.routes.as_ref().and_then(|routes| routes.chp.as_ref()?.metrics_listen.as_ref());
     let metrics_bound = metrics_listen.map(|listen| Bound::new(listen, 1, &mut inherited)).transpose()?;
@@ -193,6 +196,7 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let (public, redirect) = (addresses(&public_bound), addresses(&redirect_bound));
 
     let routing = routing_bound.as_ref().map(|bound| bound.address().clone());
+    let status = status_bound.as_ref().map(|bound| bound.address().clone());
     let (shutdown, metrics) = (lasting.shutdown.clone(), Arc::clone(&lasting.metrics));
     let routes = lasting.routes.clone();
     let management_shutdown = Shutdown::new();
@@ -202,7 +206,7 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let management_thread = threads::management(
         reloader.live(),
         management_bound,
-        [routing_bound, metrics_bound],
+        [routing_bound, metrics_bound, status_bound],
         &management_shutdown,
     )?;
     Ok(Running {
@@ -216,6 +220,7 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         metrics,
         reloader: Arc::new(reloader),
         routing,
+        status,
         hub_api,
         routes,
     })
@@ -240,6 +245,11 @@ impl Running {
     /// Where the API of the routing table is answered, if it has a listener of its own.
     pub fn routing(&self) -> Option<&Address> {
         self.routing.as_ref()
+    }
+
+    /// Where probes and scrapers are answered, if they have a listener of their own.
+    pub fn status(&self) -> Option<&Address> {
+        self.status.as_ref()
     }
 
     /// Where notebooks and services get the Hub API, if they do.

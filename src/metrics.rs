@@ -60,6 +60,13 @@ pub struct ResultLabel {
     pub result: Reason,
 }
 
+/// One of our listeners: a word of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ListenerLabel {
+    /// `public` or `management`.
+    pub listener: &'static str,
+}
+
 /// A TLS handshake: words of closed lists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HandshakeLabels {
@@ -127,6 +134,8 @@ pub struct Metrics {
     pub links_live: Gauge<i64, AtomicI64>,
     /// Attempts to replace the configuration, by what came of them.
     pub reloads: Family<ResultLabel, Counter>,
+    /// When the certificate of each listener with TLS ends, in seconds since 1970.
+    pub certificate_not_after: Family<ListenerLabel, Gauge>,
     /// The token store.
     pub store: StoreCalls,
     /// The Hub API.
@@ -208,6 +217,12 @@ impl Metrics {
         registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());
         let links_refused = Family::default();
         registry.register("links_refused", "Links refused, by reason", links_refused.clone());
+        let certificate_not_after = Family::default();
+        registry.register(
+            "certificate_not_after_seconds",
+            "When the certificate of a listener ends, since 1970",
+            certificate_not_after.clone(),
+        );
         let reloads = Family::default();
         registry.register("reloads", "Attempts to replace the configuration, by result", reloads.clone());
         for result in ["reloaded", "refused"] {
@@ -236,6 +251,7 @@ impl Metrics {
             switches,
             links_live,
             reloads,
+            certificate_not_after,
             store,
             hub,
         }

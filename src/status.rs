@@ -1,6 +1,8 @@
-//! `/health`, `/ready` and `/metrics`: what supervisors, load balancers and Prometheus ask.
+//! `/health`, `/live`, `/ready` and `/metrics`: what supervisors, load balancers and Prometheus ask.
 //!
 //! - `/health`: 200 for as long as the process answers at all.
+//! - `/live`: the same, but 503 during a drain: it says nothing about the hub or the store, so that a restart of the hub
+//!   does not take hublatch out of a load balancer and cut off the notebooks that run.
 //! - `/ready`: 200 if a login can succeed now; 503 while the store or the hub is out of reach, and during a drain.
 //! - `/metrics`: everything counted, in the `OpenMetrics` text format.
 //!
@@ -14,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -69,6 +71,8 @@ impl std::fmt::Debug for Status {
 struct HealthJson {
     status: u16,
     message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
 }
 
 /// The answer of `/ready`: an error like the API's if it is one, and each part by itself.
@@ -79,13 +83,15 @@ struct ReadyJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     ready: bool,
+    /// What `/live` says: whether the process serves, whatever the store and the hub do.
+    live: bool,
     store: String,
     hub: String,
     draining: bool,
 }
 
 impl Status {
-    /// The three endpoints as one function of the path.
+    /// The endpoints as one function of the path.
     pub fn pages(self: Arc<Self>) -> Arc<dyn Fn(&'static str) -> PageFuture + Send + Sync> {
         Arc::new(move |path| {
             let status = Arc::clone(&self);
@@ -93,12 +99,33 @@ impl Status {
         })
     }
 
+    /// The answer to a probe or a scraper, for which nothing else is here.
+    pub async fn answer_probe(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(path, "/live" | "/ready" | "/metrics") {
+            return json(
+                StatusCode::NOT_FOUND,
+                &HealthJson { status: 404, message: "there is no such path", code: Some("no_such_path") },
+            );
+        }
+        if method != Method::GET && method != Method::HEAD {
+            return json(
+                StatusCode::METHOD_NOT_ALLOWED,
+                &HealthJson { status: 405, message: "only GET", code: Some("method_not_allowed") },
+            );
+        }
+        self.answer(path).await
+    }
+
     async fn answer(&self, path: &str) -> Response<Full<Bytes>> {
         match path {
             "/ready" => self.ready().await,
             "/metrics" => self.metrics().await,
+            "/live" if self.shutdown.is_draining() => json(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &HealthJson { status: 503, message: "draining", code: Some("not_ready") },
+            ),
             // Whoever gets an answer has seen that the process lives.
-            _ => json(StatusCode::OK, &HealthJson { status: 200, message: "alive" }),
+            _ => json(StatusCode::OK, &HealthJson { status: 200, message: "alive", code: None }),
         }
     }
 
@@ -117,6 +144,7 @@ impl Status {
             &ReadyJson {
                 status: status.as_u16(),
                 ready: reason.is_none(),
+                live: !draining,
                 code: reason.is_some().then_some("not_ready"),
                 message: reason.unwrap_or_else(|| "ready".to_owned()),
                 store: word(store),

@@ -4,6 +4,7 @@
 //! be replayed, and a login must not be.
 
 mod identity;
+mod pem;
 mod pinned;
 
 use std::any::Any;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -24,9 +24,10 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use pinned::{Anybody, OrOwn, OrWritten, Pinned};
+use pinned::{Anybody, OrAnchor, OrOwn, Pinned};
 
 pub use identity::{Identity, IdentityError};
+pub use pem::PemError;
 
 /// 1.0 and 1.1 are out of use (RFC 8996), and rustls does not have them.
 const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
@@ -38,8 +39,11 @@ pub type Secured<IO> = TlsStream<IO>;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// Nothing to trust.
-    #[error("no certificate was found in it")]
+    #[error("this system has none")]
     NoRoots,
+    /// No certificates in PEM.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// A certificate that cannot be read.
     #[error("a certificate in it cannot be read: {0}")]
     Root(String),
@@ -61,18 +65,21 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Certificates of authorities that are trusted.
 #[derive(Debug, Clone)]
-pub struct Roots(Arc<RootCertStore>, Vec<CertificateDer<'static>>);
+pub struct Roots {
+    store: Arc<RootCertStore>,
+    /// The certificates themselves, where somebody has named them: a server may have one of them for its own.
+    named: Arc<[CertificateDer<'static>]>,
+}
 
 impl Roots {
     /// Those in `pem`, one or more.
     pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
-        let (mut roots, mut written) = (RootCertStore::empty(), Vec::new());
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| TlsError::Root(error.to_string()))?;
+        let named = pem::certificates(pem)?;
+        let mut roots = RootCertStore::empty();
+        for certificate in &named {
             roots.add(certificate.clone()).map_err(|error| TlsError::Root(error.to_string()))?;
-            written.push(certificate);
         }
-        Self::some(roots, written)
+        Self::some(roots, named)
     }
 
     /// Those that the system trusts. A certificate among them that cannot be read is left out, as everywhere.
@@ -82,8 +89,11 @@ impl Roots {
         Self::some(roots, Vec::new())
     }
 
-    fn some(roots: RootCertStore, written: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
-        if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(Self(Arc::new(roots), written)) }
+    fn some(roots: RootCertStore, named: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
+        if roots.is_empty() {
+            return Err(TlsError::NoRoots);
+        }
+        Ok(Self { store: Arc::new(roots), named: named.into() })
     }
 }
 
@@ -103,7 +113,7 @@ impl Acceptor {
 
     /// For browsers that may prove a certificate from `clients`, and must if it is `required`.
     pub fn for_known_browsers(identity: Identity, clients: Roots, required: bool) -> Result<Self, TlsError> {
-        let builder = WebPkiClientVerifier::builder_with_provider(clients.0, provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(clients.store, provider());
         let builder = if required { builder } else { builder.allow_unauthenticated() };
         let clients = builder.build().map_err(setup)?;
         Self::verifying(identity, Some(clients), &[b"h2", b"http/1.1"])
@@ -118,8 +128,8 @@ impl Acceptor {
     fn new(identity: Identity, clients: Option<Roots>, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         let clients = match clients {
             None => None,
-            Some(Roots(roots, _)) => {
-                let by_authority = WebPkiClientVerifier::builder_with_provider(roots, provider());
+            Some(roots) => {
+                let by_authority = WebPkiClientVerifier::builder_with_provider(roots.store, provider());
                 let by_authority = by_authority.build().map_err(setup)?;
                 let own = identity.certificate().clone();
                 Some(Arc::new(OrOwn { by_authority, own }) as Arc<dyn ClientCertVerifier>)
@@ -162,9 +172,14 @@ impl Acceptor {
         self
     }
 
-    /// How long the certificate is valid from now on.
-    pub fn left(&self) -> Duration {
+    /// How long the certificate is valid from now on; nothing if it has expired.
+    pub fn left(&self) -> Option<Duration> {
         self.identity.left()
+    }
+
+    /// When the certificate ends, in seconds since 1970.
+    pub fn not_after(&self) -> u64 {
+        self.identity.not_after()
     }
 
     /// Whether clients must prove a certificate.
@@ -215,6 +230,12 @@ pub fn version<IO>(stream: &Secured<IO>) -> &'static str {
     }
 }
 
+/// Judges the certificates of servers by `roots`.
+fn verifier(roots: Roots) -> Result<Arc<OrAnchor>, TlsError> {
+    let by_authority = WebPkiServerVerifier::builder_with_provider(roots.store, provider()).build();
+    Ok(Arc::new(OrAnchor { by_authority: by_authority.map_err(setup)?, named: roots.named }))
+}
+
 /// The connecting side, to one host.
 #[derive(Clone)]
 pub struct Connector {
@@ -226,11 +247,11 @@ impl Connector {
     /// To `host`, a DNS name or an address, which must prove a certificate of that name from one of `roots`.
     pub fn to(host: &str, roots: Roots) -> Result<Self, TlsError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name)?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots.0, provider()).build();
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(setup)?
-            .with_webpki_verifier(verifier.map_err(setup)?)
+            .dangerous()
+            .with_custom_certificate_verifier(verifier(roots)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { config: Arc::new(config), name })
@@ -275,13 +296,11 @@ pub struct ClientRules(Arc<ClientConfig>);
 impl ClientRules {
     /// Hosts must prove a certificate of their name from one of `roots`; they are shown `identity`, if they ask.
     pub fn new(roots: Roots, identity: Option<Identity>) -> Result<Self, TlsError> {
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots.0, provider()).build();
-        let by_authority = verifier.map_err(setup)?;
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(setup)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OrWritten { by_authority, written: roots.1 }));
+            .with_custom_certificate_verifier(verifier(roots)?);
         Ok(Self::made(match identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
             None => builder.with_no_client_auth(),

@@ -15,7 +15,7 @@
 //! | `POST /login` | none | 200 | consumes a token for a user name (`JupyterHub`'s forced-login example) |
 //! | `GET /api/v1/info` | none | 200 | what a developer needs to know of this hublatch |
 //! | `GET /api/v1/openapi.yaml` | none | 200 | this API, field by field |
-//! | `GET /health`, `/ready`, `/metrics` | none | 200 | see `status.rs` |
+//! | `GET /health`, `/live`, `/ready`, `/metrics` | none | 200 | see `status.rs` |
 //!
 //! `HEAD` is answered wherever `GET` is. Calls with a scope carry `Authorization: token KEY` or `Bearer KEY`: an app's key,
 //! or a hub API token whose owner `[hub_tokens]` lists.

@@ -51,6 +51,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/api/v1/info", endpoint: Endpoint::Info },
     Route { method: Method::GET, path: "/api/v1/openapi.yaml", endpoint: Endpoint::OpenApi },
     Route { method: Method::GET, path: "/health", endpoint: Endpoint::Status },
+    Route { method: Method::GET, path: "/live", endpoint: Endpoint::Status },
     Route { method: Method::GET, path: "/ready", endpoint: Endpoint::Status },
     Route { method: Method::GET, path: "/metrics", endpoint: Endpoint::Status },
 ];

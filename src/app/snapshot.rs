@@ -16,7 +16,7 @@ use crate::hub::HubClient;
 use crate::login::LoginServices;
 use crate::login::assertion::Signer;
 use crate::login::policy::Policy;
-use crate::metrics::Metrics;
+use crate::metrics::{ListenerLabel, Metrics};
 use crate::pages::Pages;
 use crate::proxy::{Parts, Proxy, Shared};
 use crate::reloads::Reloads;
@@ -56,6 +56,7 @@ pub(super) struct Snapshot {
     redirect: Redirect,
     management: Management,
     routing: RoutingApi,
+    status: StatusPages,
     servers: Servers<Settings>,
 }
 
@@ -75,6 +76,7 @@ struct Servers<T> {
     public: T,
     redirect: T,
     management: T,
+    status: T,
 }
 
 impl Snapshot {
@@ -111,7 +113,8 @@ impl Snapshot {
             patience: READY_PATIENCE,
             hub: HubState::default(),
         };
-        let pages = Arc::new(status).pages();
+        let status = Arc::new(status);
+        let pages = Arc::clone(&status).pages();
         let shutdown = lasting.shutdown.clone();
         let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads), shutdown);
         let routing = lasting.routes.as_ref().zip(config.routes.as_ref()).map(|(routes, rules)| {
@@ -122,6 +125,16 @@ impl Snapshot {
         // With a listener of its own, or none but this one.
         let is_beside =
             config.routes.as_ref().is_some_and(|routes| routes.api_listen.is_none() || routes.chp.is_some());
+        for (listener, tls) in [("public", &config.public.tls), ("management", &config.management.tls)] {
+            let (family, label) = (&lasting.metrics.certificate_not_after, ListenerLabel { listener });
+            match tls {
+                Some(tls) => {
+                    let ends = i64::try_from(tls.not_after()).unwrap_or(i64::MAX);
+                    _ = family.get_or_create(&label).set(ends);
+                }
+                None => _ = family.remove(&label),
+            }
+        }
         let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>| Settings {
             limits: Arc::clone(&limits),
             tls: tls.cloned(),
@@ -137,10 +150,12 @@ impl Snapshot {
             },
             management: Management { api: Arc::new(api), routes: routing.clone().filter(|_| is_beside) },
             routing: RoutingApi(routing),
+            status: StatusPages(status),
             servers: Servers {
                 public: settings(config.public.tls.as_ref(), proxies),
                 redirect: settings(None, proxies),
                 management: settings(config.management.tls.as_ref(), None),
+                status: settings(None, None),
             },
             in_force,
             policy,
@@ -178,6 +193,7 @@ pub(super) struct Live {
     redirect: Reloadable<Redirect>,
     management: Reloadable<Management>,
     routing: Reloadable<RoutingApi>,
+    status: Reloadable<StatusPages>,
     counters: ChpMetrics,
     servers: Servers<Server>,
 }
@@ -189,7 +205,7 @@ impl Live {
         lasting: &SharedState,
         management_shutdown: Shutdown,
     ) -> (Self, ActiveConfig) {
-        let Servers { public, redirect, management } = generation.servers;
+        let Servers { public, redirect, management, status } = generation.servers;
         let public = Server::new(
             public,
             Arc::clone(&lasting.metrics),
@@ -199,6 +215,12 @@ impl Live {
         let servers = Servers {
             redirect: public.beside(redirect),
             public,
+            status: Server::new(
+                status,
+                Arc::new(Metrics::new()),
+                management_shutdown.clone(),
+                FdBudget::whole(),
+            ),
             // Its connections count for nothing on the public side, and find room when that one is full.
             management: Server::new(
                 management,
@@ -214,6 +236,7 @@ impl Live {
             redirect: Reloadable::new(generation.redirect),
             management: Reloadable::new(generation.management),
             routing: Reloadable::new(generation.routing),
+            status: Reloadable::new(generation.status),
             counters: ChpMetrics(lasting.routes.clone()),
             servers,
         };
@@ -233,7 +256,9 @@ impl Live {
         self.redirect.replace(generation.redirect);
         self.management.replace(generation.management);
         self.routing.replace(generation.routing);
-        let Servers { public, redirect, management } = generation.servers;
+        self.status.replace(generation.status);
+        let Servers { public, redirect, management, status } = generation.servers;
+        self.servers.status.set(status);
         self.servers.public.set(public);
         self.servers.redirect.set(redirect);
         self.servers.management.set(management);
@@ -263,6 +288,11 @@ impl Live {
     /// What the management thread serves.
     pub(super) fn management(&self) -> (Server, Reloadable<Management>) {
         (self.servers.management.clone(), self.management.clone())
+    }
+
+    /// What the management thread serves to probes and scrapers.
+    pub(super) fn status(&self) -> (Server, Reloadable<StatusPages>) {
+        (self.servers.status.clone(), self.status.clone())
     }
 
     /// What the management thread serves where only the counters of configurable-http-proxy are.
@@ -313,6 +343,18 @@ pub(super) struct Management {
 /// The API of the routing table alone.
 #[derive(Debug, Clone)]
 pub(super) struct RoutingApi(Option<Arc<RoutesApi>>);
+
+/// `/live`, `/ready` and `/metrics` alone.
+#[derive(Debug, Clone)]
+pub(super) struct StatusPages(Arc<Status>);
+
+impl Service for StatusPages {
+    type Body = ApiBody;
+
+    async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
+        self.0.answer_probe(request.method(), request.uri().path()).await.map(ApiBody::Whole)
+    }
+}
 
 impl Service for Management {
     type Body = ApiBody;

@@ -81,27 +81,30 @@ pub(super) fn public(
 pub(super) fn management(
     live: &Live,
     listener: Bound,
-    [routing, metrics]: [Option<Bound>; 2],
+    [routing, metrics, status]: [Option<Bound>; 3],
     shutdown: &Shutdown,
 ) -> io::Result<Serving> {
     let (server, api) = live.management();
     let (routing_server, routing_api) = live.routing();
     let counters = live.counters();
+    let (status_server, status_pages) = live.status();
     let shutdown = shutdown.clone();
-    let serve = move |runtime: Runtime, [listeners, routing, metrics]: [Vec<Listener>; 3]| {
+    let serve = move |runtime: Runtime, [listeners, routing, metrics, status]: [Vec<Listener>; 4]| {
         runtime.block_on(async {
             let all = listeners.into_iter().map(|listener| server.serve(listener, api.clone()));
             let routing =
                 routing.into_iter().map(|listener| routing_server.serve(listener, routing_api.clone()));
             let counted =
                 metrics.into_iter().map(|listener| routing_server.serve(listener, counters.clone()));
-            tokio::join!(join_all(all), join_all(routing), join_all(counted));
+            let status =
+                status.into_iter().map(|listener| status_server.serve(listener, status_pages.clone()));
+            tokio::join!(join_all(all), join_all(routing), join_all(counted), join_all(status));
             shutdown.finish(Duration::from_secs(1)).await;
         });
     };
-    let [routing, metrics] =
-        [routing, metrics].map(|bound| bound.map(Bound::into_sockets).unwrap_or_default());
-    spawn("hublatch-management".to_owned(), [listener.into_sockets(), routing, metrics], serve)
+    let [routing, metrics, status] =
+        [routing, metrics, status].map(|bound| bound.map(Bound::into_sockets).unwrap_or_default());
+    spawn("hublatch-management".to_owned(), [listener.into_sockets(), routing, metrics, status], serve)
 }
 
 /// Starts a thread with a runtime and `sockets` in it, which are of one kind or several. An error of the runtime is the

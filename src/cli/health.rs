@@ -1,19 +1,31 @@
 //! `hublatch health`: whether the running hublatch is ready, for container probes. It needs no shell and no curl.
 
+use clap::Args;
 use hyper::StatusCode;
 use serde::Deserialize;
 
 use super::call::Target;
-use super::{Exit, block_on, fail, load};
-use crate::config::{Config, Source};
+use super::{ConfigArg, Exit, block_on, fail, load};
+use crate::config::Config;
 
-/// Asks `/ready` on the management listener of the configuration.
-pub fn run(source: &Source) -> Exit {
-    let config = match load(source) {
+/// What is asked.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Only whether the process answers and does not drain, whatever the hub and the store do
+    #[arg(long)]
+    live: bool,
+}
+
+/// Asks `/ready`, or `/live`, on the management listener of the configuration.
+pub fn run(args: HealthArgs) -> Exit {
+    let path = if args.live { "/live" } else { "/ready" };
+    let config = match load(&args.config.source()) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let asked = block_on(ready(&config));
+    let asked = block_on(ask(&config, path));
     match asked.map_err(|error| error.to_string()).and_then(|outcome| outcome) {
         Ok(()) => Exit::Done,
         Err(reason) => fail("health", &reason),
@@ -27,7 +39,12 @@ struct Unready {
 
 /// Whether `/ready` says so; else what it says, or why it does not say anything.
 pub(super) async fn ready(config: &Config) -> Result<(), String> {
-    let asked = Target::management(config)?.get("/ready").await;
+    ask(config, "/ready").await
+}
+
+/// Whether `path` says so; else what it says, or why it does not say anything.
+async fn ask(config: &Config, path: &str) -> Result<(), String> {
+    let asked = Target::management(config)?.get(path).await;
     let answer = asked.map_err(|error| match &config.management.tls {
         Some(_) if error.contains("TLS handshake") => {
             format!("{error} (does hublatch still run with an older management.tls.certificate?)")
@@ -38,5 +55,5 @@ pub(super) async fn ready(config: &Config) -> Result<(), String> {
         return Ok(());
     }
     let message = serde_json::from_slice::<Unready>(&answer.body).map(|unready| unready.message);
-    Err(message.unwrap_or_else(|_| format!("/ready answers {}", answer.status)))
+    Err(message.unwrap_or_else(|_| format!("{path} answers {}", answer.status)))
 }

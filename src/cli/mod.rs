@@ -80,7 +80,7 @@ enum Command {
     /// Test a running deployment, from outside and from inside; exit 1 if anything is unsafe
     Doctor(doctor::DoctorArgs),
     /// Exit 0 if the running hublatch is ready (container probe)
-    Health(ConfigArg),
+    Health(health::HealthArgs),
     /// Print the manual of the configuration, its JSON Schema, or files to start from
     Reference(reference::ReferenceArgs),
     /// Run as the hub's own proxy, by the command line of configurable-http-proxy
@@ -129,7 +129,7 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
         Command::Rehearse(args) => rehearse::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Reference(args) => reference::run(&args),
-        Command::Health(config) => health::run(&config.source()),
+        Command::Health(args) => health::run(args),
         Command::Chp(args) => chp::run(*args),
     }
 }

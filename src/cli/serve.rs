@@ -90,6 +90,9 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
         tracing::info!(listener = "redirect", %address, "listening");
     }
     tracing::info!(listener = "management", address = %running.management(), "listening");
+    if let Some(address) = running.status() {
+        tracing::info!(listener = "status", %address, "listening");
+    }
     if let Some(address) = running.routing() {
         tracing::info!(listener = "routes", %address, "listening");
     }

@@ -76,6 +76,17 @@ section! {
     }
 }
 
+section! {
+    /// A listener for probes and scrapers that come from elsewhere, as in Kubernetes: plain HTTP on any address, and nothing
+    /// but /live, /ready and /metrics. No key, no API, no secret is there; who logs in is not told either. Without this
+    /// section (remove the "#" to have it) only management.listen answers them.
+    #[derive(Debug, Clone)]
+    pub struct StatusListener {
+        /// An address and port, or a socket. Needs a restart.
+        listen: Listen, text(listen), required "0.0.0.0:9100";
+    }
+}
+
 const NOWHERE: &str = "is empty; write at least one address, for example \"127.0.0.1:8000\"";
 
 impl Public {
@@ -116,6 +127,7 @@ pub(super) fn check(
     file: &mut ConfigFile,
     public: &Public,
     management: &Management,
+    status: Option<&StatusListener>,
     hub: Option<&Upstream>,
 ) -> Vec<Listen> {
     let browsers: Vec<(&str, &Listen)> =
@@ -141,8 +153,17 @@ pub(super) fn check(
             file.conflict(at, &[key, other], format!("{message}; write another port"));
         }
     }
-    let own: Vec<Listen> =
+    let mut own: Vec<Listen> =
         browsers.into_iter().map(|(_, own)| own).chain([&management.listen]).cloned().collect();
+    if let Some(status) = status {
+        let listen = &status.listen;
+        if own.iter().any(|own| own.overlaps(listen)) {
+            let message =
+                format!("\"{listen}\" is also public.listen or management.listen; write another port");
+            file.conflict("status.listen", &["public.listen", "management.listen"], message);
+        }
+        own.push(listen.clone());
+    }
     if let Some(hub) = hub {
         refuse_own(file, hub, &own);
     }

@@ -59,7 +59,7 @@ pub use hub_api::HubApi;
 pub use hub_tokens::{AppHubTokens, HubTokens};
 pub use jwt::{Jwt, JwtAlgorithm, JwtKeys};
 pub use limits::Limits;
-pub use listeners::{Listen, Management, Public, PublicUrl};
+pub use listeners::{Listen, Management, Public, PublicUrl, StatusListener};
 pub use log::{AuditSink, Log, LogFormat};
 pub use login::{Assertion, Confirm, Login, WithoutToken};
 pub use pages::{Image, Language, Pages, Template};
@@ -78,6 +78,8 @@ pub struct Config {
     pub public: Public,
     /// Where the API, health and metrics answer.
     pub management: Management,
+    /// Where probes and scrapers are answered, and nobody else.
+    pub status: Option<StatusListener>,
     /// The hub behind us.
     pub hub: Hub,
     /// The routing table, where hublatch is the hub's own proxy; none: it stands in front of that.

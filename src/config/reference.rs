@@ -12,7 +12,7 @@ use super::kind::Shape;
 use super::routes::RouteKeys;
 use super::store::StoreKeys;
 use super::table::{Entry, Section};
-use super::{Assertion, Embed, Limits, Log, Login, Management, Pages, Public};
+use super::{Assertion, Embed, Limits, Log, Login, Management, Pages, Public, StatusListener};
 
 const HEAD: &str = r#"# hublatch: every key with its default. This is the manual: one comment a key. `hublatch reference config` prints it.
 #
@@ -71,6 +71,7 @@ fn parts() -> Vec<Part> {
     vec![
         part::<Public>("public", Style::Always),
         part::<Management>("management", Style::Always),
+        part::<StatusListener>("status", Style::Apart),
         part::<HubKeys>("hub", Style::Always),
         part::<RouteKeys>("routes", Style::Apart),
         part::<Login>("login", Style::Always),

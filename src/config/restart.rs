@@ -16,6 +16,7 @@ impl Config {
     /// What of `new` needs a restart while this one runs.
     pub fn unchangeable(&self, new: &Self) -> Unchangeable {
         let (public, new_public) = (&self.public, &new.public);
+        let status = |config: &Self| config.status.as_ref().map(|status| status.listen.clone());
         let routing = |config: &'_ Self| {
             config.routes.as_ref().map_or((None, false, None, None), |routes| {
                 let target = routes.default_target.clone();
@@ -32,6 +33,7 @@ impl Config {
                 ("public.listen", public.listen != new_public.listen),
                 ("public.redirect_listen", public.redirect_listen != new_public.redirect_listen),
                 ("management.listen", self.management.listen != new.management.listen),
+                ("status", status(self) != status(new)),
                 ("[routes]", self.routes.is_some() != new.routes.is_some()),
                 ("routes.api_listen", routing(self).0 != routing(new).0),
                 ("routes.hub_api_listen", hub_api(self) != hub_api(new)),

@@ -1,6 +1,8 @@
 //! Secrets: a key `x` holds the text itself, its twin `x_file` the path of a file that holds it.
 //!
-//! A file with a secret that group or others can read is refused. No fault repeats a secret.
+//! A file with a secret that somebody else can read is refused, by the rule of PostgreSQL's `ssl_key_file`: nobody but its
+//! owner may, or, if root owns it, a group of this process as well. So Kubernetes and Docker hand out secrets, and
+//! certbot its keys. No fault repeats a secret.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,7 +17,9 @@ use super::kind::{Kind, Noted, Shape};
 /// No secret is longer; a larger file is another file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Permissions of group and others.
-const OTHERS: u32 = 0o077;
+const GROUP_AND_OTHERS: u32 = 0o077;
+/// The same without reading by the group.
+const BEYOND_GROUP_READ: u32 = 0o037;
 
 /// A secret, and the key that it came from.
 #[derive(Clone, PartialEq, Eq)]
@@ -91,9 +95,37 @@ fn refuse_exposed(file: &mut ConfigFile, secret: &Secret) {
     }
 }
 
-/// Whether group or others may do anything with `file`.
+/// Whether somebody may do anything with `file` who is neither its owner nor, if that is root and we are not,
+/// of a group of ours.
 pub(super) fn is_exposed(file: &File) -> std::io::Result<bool> {
-    file.metadata().map(|metadata| metadata.mode() & OTHERS != 0)
+    let metadata = file.metadata()?;
+    let is_ours = || {
+        let groups = rustix::process::getgroups().unwrap_or_default();
+        groups.iter().chain([&rustix::process::getegid()]).any(|group| group.as_raw() == metadata.gid())
+    };
+    let of_root = metadata.uid() == 0 && !rustix::process::geteuid().is_root();
+    let forbidden = if of_root && is_ours() { BEYOND_GROUP_READ } else { GROUP_AND_OTHERS };
+    Ok(metadata.mode() & forbidden != 0)
+}
+
+/// Who but its owner can write the file or directory at `path`; none, if nobody can.
+///
+/// Nobody takes another's file out of a sticky directory, writes on a file system that is mounted read-only (a ConfigMap
+/// of Kubernetes), or is in a group that has the number of the owner: that is a group of one.
+pub(super) fn writers(path: &Path) -> Option<&'static str> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let mode = metadata.mode();
+    let by = if mode & 0o002 != 0 {
+        "everybody"
+    } else if mode & 0o020 != 0 && metadata.gid() != metadata.uid() {
+        "its group"
+    } else {
+        return None;
+    };
+    let read_only = rustix::fs::statvfs(path)
+        .is_ok_and(|system| system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    let is_sticky = metadata.is_dir() && mode & 0o1000 != 0;
+    (!read_only && !is_sticky).then_some(by)
 }
 
 /// The text in the file at `path`, which is no secret.
@@ -111,7 +143,10 @@ fn read_if(path: &Path, private: bool) -> Result<Zeroizing<String>, String> {
     let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
     let file = open_file(path).map_err(cannot)?;
     if private && is_exposed(&file).map_err(cannot)? {
-        return Err(format!("{shown} can be read by others than its owner; run chmod 600 {shown}"));
+        return Err(format!(
+            "{shown} can be read by others than its owner; run chmod 600 {shown} (or chmod 640, if root owns it and its \
+             group is one of hublatch's user)"
+        ));
     }
     let mut text = Zeroizing::new(String::new());
     file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(cannot)?;

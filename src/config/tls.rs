@@ -115,12 +115,18 @@ pub(super) fn to_routes(
 pub(super) fn warnings(public: &Public, management: &Management) -> Vec<String> {
     let mut warnings = Vec::new();
     for (section, acceptor) in [("public.tls", &public.tls), ("management.tls", &management.tls)] {
-        let left = acceptor.as_ref().map(Acceptor::left);
-        if let Some(left) = left.filter(|left| *left < ENDS_SOON) {
-            let days = left.as_secs() / (24 * 60 * 60);
-            warnings.push(format!(
-                "{section}.certificate ends in {days} days: renew it, or look why its renewal fails"
-            ));
+        let Some(acceptor) = acceptor else { continue };
+        match acceptor.left() {
+            None => warnings.push(format!(
+                "{section}.certificate has expired, and whoever verifies it will not connect: renew it"
+            )),
+            Some(left) if left < ENDS_SOON => {
+                let days = left.as_secs() / (24 * 60 * 60);
+                warnings.push(format!(
+                    "{section}.certificate ends in {days} days: renew it, or look why its renewal fails"
+                ));
+            }
+            Some(_) => {}
         }
     }
     let listen = &management.listen;

@@ -12,7 +12,7 @@ use super::origin::is_unprotected;
 use super::store::StoreKeys;
 use super::table::Section as _;
 use super::{
-    Config, Confirm, HubTokens, JwtKeys, Limits, Log, Login, Management, Pages, Public,
+    Config, Confirm, HubTokens, JwtKeys, Limits, Log, Login, Management, Pages, Public, StatusListener,
     apps::{self, Longest},
     embed, hub, hub_tokens, kind, listeners, login, routes, secret, store, tls,
 };
@@ -114,6 +114,19 @@ fn contents(path: &Path) -> Result<(String, bool), Faults> {
     };
     let file = File::open(path).map_err(cannot)?;
     let exposed = secret::is_exposed(&file).map_err(cannot)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if file.metadata().map_err(cannot)?.is_file() {
+        for place in [path, directory] {
+            if let Some(by) = secret::writers(place) {
+                let place = place.display();
+                let why = format!(
+                    "{place} can be written by {by}, who could make themselves an app and log anybody in; run chmod go-w \
+                     {place}"
+                );
+                return Err(fault(None, &why));
+            }
+        }
+    }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
@@ -147,8 +160,15 @@ fn conclude(mut file: ConfigFile) -> (Result<Config, Faults>, Vec<PathBuf>) {
 fn config(file: &mut ConfigFile) -> Config {
     let public = Public::read(file, "public");
     let management = Management::read(file, "management");
+    let status: Option<StatusListener> = kind::section().take(file, "status").ok().flatten();
     let hub = HubKeys::read(file, "hub");
-    let own = listeners::check(file, &public, &management, hub.url.as_ref().map(|url| &url.upstream));
+    let own = listeners::check(
+        file,
+        &public,
+        &management,
+        status.as_ref(),
+        hub.url.as_ref().map(|url| &url.upstream),
+    );
     let hub = hub::hub(file, hub, &own);
     let routes = kind::section().take(file, "routes").ok().flatten().map(|keys| routes::routes(file, keys));
     let login = Login::read(file, "login");
@@ -175,6 +195,7 @@ fn config(file: &mut ConfigFile) -> Config {
     let mut config = Config {
         public,
         management,
+        status,
         hub,
         routes,
         login,

@@ -9,6 +9,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use super::pem::PemError;
+
 /// What a listener proves itself with.
 #[derive(Clone)]
 pub struct Identity {
@@ -19,17 +21,17 @@ pub struct Identity {
 }
 
 /// Why a certificate and a key are no [`Identity`]. Texts are the rest of a sentence that begins with the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// No certificate in PEM, or one that cannot be read.
+    /// No certificates in PEM.
+    #[error("is not a certificate chain in PEM, the server's own certificate first: {0}")]
+    Pem(PemError),
+    /// No certificate, or one that cannot be read.
     #[error("is not a certificate chain in PEM, the server's own certificate first")]
     Certificate,
     /// It begins later.
     #[error("is not valid yet; look at the clock, or at the certificate's dates")]
     NotYetValid,
-    /// It has ended.
-    #[error("has expired; renew the certificate")]
-    Expired,
     /// No private key in PEM, or one of an unknown kind.
     #[error(
         "is not a private key in PEM (PKCS#8, SEC1 or PKCS#1; ECDSA, Ed25519 or RSA, without a passphrase)"
@@ -42,10 +44,10 @@ pub enum IdentityError {
 
 impl IdentityError {
     /// Whether the private key is at fault, and not the certificate.
-    pub fn is_of_key(self) -> bool {
+    pub fn is_of_key(&self) -> bool {
         match self {
             Self::Key | Self::Mismatch => true,
-            Self::Certificate | Self::NotYetValid | Self::Expired => false,
+            Self::Certificate | Self::Pem(_) | Self::NotYetValid => false,
         }
     }
 }
@@ -53,16 +55,12 @@ impl IdentityError {
 impl Identity {
     /// The chain in `certificate_pem` with the key in `key_pem`.
     pub fn new(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Self, IdentityError> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate_pem).collect();
-        let chain = chain.map_err(|_| IdentityError::Certificate)?;
+        let chain = super::pem::certificates(certificate_pem).map_err(IdentityError::Pem)?;
         let certificate = chain.first().cloned().ok_or(IdentityError::Certificate)?;
         let (begins, ends) = validity(&certificate).ok_or(IdentityError::Certificate)?;
         let now = UnixTime::now().as_secs();
         if now < begins {
             return Err(IdentityError::NotYetValid);
-        }
-        if now > ends {
-            return Err(IdentityError::Expired);
         }
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| IdentityError::Key)?;
         let key = any_supported_type(&key).map_err(|_| IdentityError::Key)?;
@@ -74,9 +72,14 @@ impl Identity {
         }
     }
 
-    /// How long the certificate is valid from now on.
-    pub fn left(&self) -> Duration {
-        Duration::from_secs(self.ends.saturating_sub(UnixTime::now().as_secs()))
+    /// How long the certificate is valid from now on; nothing if it has expired.
+    pub fn left(&self) -> Option<Duration> {
+        self.ends.checked_sub(UnixTime::now().as_secs()).map(Duration::from_secs)
+    }
+
+    /// When it ends, in seconds since 1970.
+    pub fn not_after(&self) -> u64 {
+        self.ends
     }
 
     pub(super) fn certificate(&self) -> &CertificateDer<'static> {
@@ -92,6 +95,12 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("ends", &self.ends).finish_non_exhaustive()
     }
+}
+
+/// Whether `certificate` is valid now, by its dates.
+pub(super) fn is_current(certificate: &CertificateDer<'_>) -> Option<bool> {
+    let (begins, ends) = validity(certificate)?;
+    Some((begins..=ends).contains(&UnixTime::now().as_secs()))
 }
 
 /// How long `certificate` is valid from now on; nothing if its dates cannot be read.

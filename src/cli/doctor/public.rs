@@ -34,7 +34,15 @@ pub(super) async fn examine(deployment: &Deployment) -> (Vec<Finding>, bool) {
             Ok(left) => findings.push(certificate(left)),
             Err(Unsecured::Connect(error)) => return (vec![Finding::failed(tried, error, LEAD)], false),
             Err(Unsecured::Tls(error)) => {
-                let change = "serve the whole chain for this name, or name its authority by --ca-file";
+                let change = if error.contains("CaUsedAsEndEntity") {
+                    "it is self-signed (CA:TRUE): name it itself by --ca-file, or have an authority issue one for this name"
+                } else if error.contains("Expired") {
+                    "renew it, or look at the clock of this machine"
+                } else if error.contains("NotValidForName") {
+                    "serve a certificate that has this name, or write the name that it has as public.url"
+                } else {
+                    "serve the whole chain for this name, or name its authority by --ca-file"
+                };
                 return (vec![Finding::failed(CERTIFICATE, error, change)], false);
             }
         }

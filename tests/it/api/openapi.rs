@@ -145,6 +145,9 @@ async fn every_documented_status_can_be_seen() {
             see(&mut unseen, &limited, ("post", path, post(path).key(NARROW).json(&body))).await;
         }
     }
+    let draining = TestApi::new();
+    draining.shutdown.drain();
+    see(&mut unseen, &draining, ("get", "/live", get("/live"))).await;
     see_launches(&mut unseen).await;
     assert!(unseen.is_empty(), "documented, and never seen: {unseen:#?}");
 }
@@ -266,7 +269,7 @@ async fn cases(api: &TestApi) -> Vec<Case> {
     cases.push(("delete", user, delete("/api/v1/users/alice/links")));
     cases.push(("delete", user, delete("/api/v1/users/alice/links").header("origin", "null")));
     cases.push(("get", "/api/v1/forward-auth", get("/api/v1/forward-auth").key("x")));
-    for path in ["/api/v1/info", "/api/v1/openapi.yaml", "/health", "/ready", "/metrics"] {
+    for path in ["/api/v1/info", "/api/v1/openapi.yaml", "/health", "/live", "/ready", "/metrics"] {
         cases.push(("get", path, get(path)));
         cases.push(("get", path, get(path).header("host", "evil.example")));
     }

@@ -14,7 +14,7 @@ use super::client::{PORTAL, TestApi, Variant, config};
 async fn it_is_ready_when_the_store_and_the_hub_are_there() {
     let api = TestApi::new();
     let reply = get("/ready").send(&api).await;
-    let parts = json!({"status": 200, "message": "ready", "ready": true, "store": "ok", "hub": "ok", "draining": false});
+    let parts = json!({"status": 200, "message": "ready", "ready": true, "live": true, "store": "ok", "hub": "ok", "draining": false});
     assert_eq!((reply.status, &reply.json), (200, &parts));
 }
 
@@ -26,7 +26,9 @@ async fn without_the_hub_it_is_alive_and_not_ready() {
     assert_eq!((reply.status, reply.code()), (503, "not_ready"));
     assert_eq!((&reply.json["ready"], &reply.json["store"]), (&json!(false), &json!("ok")));
     assert_eq!(reply.json["hub"], "connect to upstream 127.0.0.1:8400");
-    assert_eq!(get("/health").send(&api).await.status, 200);
+    for path in ["/health", "/live"] {
+        assert_eq!(get(path).send(&api).await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -51,6 +53,8 @@ async fn while_draining_it_is_alive_and_not_ready() {
     api.shutdown.drain();
     let reply = get("/ready").send(&api).await;
     assert_eq!((reply.status, &reply.json["draining"]), (503, &json!(true)));
+    let live = get("/live").send(&api).await;
+    assert_eq!((live.status, live.message()), (503, "draining"));
     assert_eq!(get("/health").send(&api).await.status, 200);
     let issued = post("/api/v1/links").key(PORTAL).json(&order()).send(&api).await;
     assert_eq!(issued.status, 201, "management answers to the end");

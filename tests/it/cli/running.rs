@@ -176,6 +176,10 @@ fn health_is_1_when_not_ready_and_says_why() {
     let outcome = management.health(&format!("127.0.0.1:{}", management.port));
     assert_eq!(outcome.code, Some(1));
     assert_eq!(outcome.stderr, "hublatch health: connect to upstream 127.0.0.1:8400\n");
+    // The process lives, and a restart of the hub is no reason to cut off what runs.
+    let file = management.dir.path().join("hublatch.toml");
+    let live = run(hublatch(&["health", "--live", "--config", file.to_str().unwrap()]));
+    assert_eq!((live.code, live.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

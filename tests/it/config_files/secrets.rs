@@ -56,6 +56,67 @@ fn a_key_can_come_as_a_variable() {
     assert_eq!(pem.trim(), key.trim());
 }
 
+/// Kubernetes gives secrets to root and to a group of the pod (fsGroup), Docker and certbot do alike.
+#[test]
+fn a_secret_of_root_may_be_read_by_a_group_of_ours_and_by_nobody_else() {
+    use std::os::unix::fs::chown;
+    use std::os::unix::process::CommandExt as _;
+    const OURS: u32 = 65_532;
+    if !rustix::process::geteuid().is_root() {
+        return; // nobody else can give files away
+    }
+    let directory = directory();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("set permissions");
+    let config =
+        file(&directory, "hublatch.toml", &with_assertion("key_file = \"assertion.key.pem\""), 0o644);
+    let key = signing_key_file(&directory, 0o600);
+    for (owner, group, mode, accepted) in [
+        (0, OURS, 0o440, true),
+        (0, OURS, 0o640, true),
+        (OURS, OURS, 0o600, true),
+        (OURS, OURS, 0o400, true),
+        (0, OURS, 0o660, false),
+        (0, OURS, 0o444, false),
+        (0, 0, 0o444, false),
+        (OURS, OURS, 0o640, false),
+        (OURS, 0, 0o440, false),
+    ] {
+        chown(&key, Some(owner), Some(group)).expect("change the owner");
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("set permissions");
+        let mut check = std::process::Command::new(assert_cmd::cargo::cargo_bin!("hublatch"));
+        check.args(["check", "--config"]).arg(&config).env_clear().uid(OURS).gid(OURS);
+        let outcome = check.output().expect("hublatch runs");
+        let said = String::from_utf8_lossy(&outcome.stderr);
+        assert_eq!(outcome.status.success(), accepted, "{owner}:{group} {mode:o}: {said}");
+        assert_eq!(said.contains("can be read by others than its owner"), !accepted, "{said}");
+    }
+}
+
+#[test]
+fn a_configuration_that_others_can_write_is_refused() {
+    use std::os::unix::fs::chown;
+    let directory = directory();
+    let path = file(&directory, "hublatch.toml", MINIMAL, 0o644);
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+    assert!(load(&path, []).is_ok());
+    set(&path, 0o646);
+    let wrong = complaint(load(&path, []));
+    assert!(wrong.contains("hublatch.toml can be written by everybody"), "{wrong}");
+    assert!(wrong.contains("run chmod go-w"), "{wrong}");
+    set(&path, 0o644);
+    for (mode, accepted) in [(0o757, false), (0o1777, true), (0o755, true)] {
+        set(directory.path(), mode);
+        assert_eq!(load(&path, []).is_ok(), accepted, "{mode:o}");
+    }
+    if rustix::process::geteuid().is_root() {
+        for (group, accepted) in [(12, false), (0, true)] {
+            chown(&path, None, Some(group)).expect("change the group");
+            set(&path, 0o664);
+            assert_eq!(load(&path, []).is_ok(), accepted, "group {group}");
+        }
+    }
+}
+
 #[test]
 fn a_key_in_a_file_that_others_can_read_is_refused() {
     let directory = directory();

@@ -64,12 +64,10 @@ fn a_pair_that_would_not_serve_is_a_fault_of_its_key() {
         certificate: authority.file("a.pem", chain, 0o644),
         private_key: authority.file("a.key.pem", key, mode),
     };
-    let expired = authority.issue_with(&["hub.test"], |params| params.not_after = days(-1).not_after);
     let future = authority.issue_with(&["hub.test"], |params| params.not_before = days(1).not_after);
     let damaged = good.chain.replacen("MII", "MIJ", 1);
     for (key, said, chain, secret, mode) in [
         ("private_key", "does not belong to the certificate", &good.chain, &other.key, 0o600),
-        ("certificate", "has expired", &expired.chain, &expired.key, 0o600),
         ("certificate", "is not valid yet", &future.chain, &future.key, 0o600),
         ("certificate", "is not a certificate chain in PEM", &good.key, &good.key, 0o600),
         ("certificate", "is not a certificate chain in PEM", &damaged, &good.key, 0o600),
@@ -108,6 +106,17 @@ fn a_key_in_the_place_of_its_path_is_not_repeated() {
     let wrong = complaint(loaded(&text));
     let secret = key.lines().nth(1).expect("a line of the key");
     assert!(wrong.contains("public.tls.private_key") && !wrong.contains(secret), "{wrong}");
+}
+
+/// So that a reload which removes a stolen key is not refused by it, and a restart comes up.
+#[test]
+fn an_expired_certificate_is_told_and_refuses_nothing() {
+    let authority = Authority::new("public");
+    let issued = authority.issue_with(&["hub.test"], |params| params.not_after = days(-1).not_after);
+    let files = authority.write("expired", &issued);
+    let warnings = loaded(&with_tls(&files)).expect("valid").warnings;
+    let told = |warning: &String| warning.starts_with("public.tls.certificate has expired");
+    assert!(warnings.iter().any(told), "{warnings:?}");
 }
 
 #[test]

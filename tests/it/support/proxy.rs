@@ -105,6 +105,12 @@ impl TestProxy {
         self.management
     }
 
+    /// Where probes and scrapers are answered.
+    pub fn status(&self) -> SocketAddr {
+        let address = self.running().status().expect("[status]");
+        address.to_string().parse().expect("an address and port")
+    }
+
     /// `public.url`.
     pub fn origin(&self) -> &str {
         &self.origin

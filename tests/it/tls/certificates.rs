@@ -80,6 +80,21 @@ impl Authority {
         self.issue_with(names, |_| ())
     }
 
+    /// Its own certificate and key, as a server that has itself for its authority proves them.
+    pub fn itself(&self) -> Issued {
+        Issued { chain: self.issuer.pem(), key: self.issuer.key().serialize_pem() }
+    }
+
+    /// An authority whose own certificate is for `names`: `openssl req -x509` makes such ones.
+    pub fn named(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer, directory: TempDir::new().unwrap() }
+    }
+
     /// A certificate for `hub.test` and 127.0.0.1, in files.
     pub fn files(&self) -> Files {
         self.write("server", &self.issue(&["hub.test", "127.0.0.1"]))

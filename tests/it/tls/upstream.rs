@@ -52,6 +52,28 @@ fn a_hub_with_a_wrong_certificate_is_a_bad_gateway() {
     assert_eq!(hub.seen().len(), 0);
 }
 
+/// What `openssl req -x509` makes is an authority (CA:TRUE) and the server's own certificate in one.
+#[test]
+fn a_self_signed_certificate_that_is_named_is_accepted_for_its_name_and_time() {
+    let hub = FakeHub::start();
+    let good = Authority::named(&["127.0.0.1"], |_| ());
+    let other = Authority::named(&["127.0.0.1"], |_| ());
+    let misnamed = Authority::named(&["hub.test"], |_| ());
+    let expired =
+        Authority::named(&["127.0.0.1"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    for (what, server, named, status) in [
+        ("its own", &good, &good, 200),
+        ("another's", &good, &other, 502),
+        ("another name", &misnamed, &misnamed, 502),
+        ("expired", &expired, &expired, 502),
+    ] {
+        let address = pump::front(hub.address(), server.itself().server());
+        let builder = TestProxy::before_url(&format!("https://{address}"));
+        let proxy = builder.set("hub", &hub_section(named)).start();
+        assert_eq!(proxy.connect().ask(get("/x", &[])).status, status, "{what}");
+    }
+}
+
 #[test]
 fn a_login_and_a_websocket_pass_with_tls_on_both_sides() {
     let hub = FakeHub::start();
