@@ -12,6 +12,8 @@
 //! | `GET /api/v1/forward-auth` | none | 200 | the same for `auth_request` of nginx and `ForwardAuth` of Traefik |
 //! | `POST /oauth2/token` | (1) | 200 | a hub API token for a token of the app's own (RFC 8693) |
 //! | `POST /oauth2/revoke` | (1) | 200 | the end of such a hub API token (RFC 7009) |
+//! | `POST /hub-oauth/token`, `GET /hub-oauth/userinfo` | (2) | 200 | who is logged in, for the hub's own OAuth login |
+//! | `GET /hub-oauth/jwks`, `/.well-known/openid-configuration` | none | 200 | keys and addresses of that |
 //! | `POST /login` | none | 200 | consumes a token for a user name (`JupyterHub`'s forced-login example) |
 //! | `GET /api/v1/info` | none | 200 | what a developer needs to know of this hublatch |
 //! | `GET /api/v1/openapi.yaml` | none | 200 | this API, field by field |
@@ -20,6 +22,7 @@
 //! `HEAD` is answered wherever `GET` is. Calls with a scope carry `Authorization: token KEY` or `Bearer KEY`: an app's key,
 //! or a hub API token whose owner `[hub_tokens]` lists.
 //! (1) OAuth: a form, the app's key in one of three ways, errors of RFC 6749; for apps with `[apps.hub_tokens]`: `oauth.rs`.
+//! (2) The hub's client id and secret, or the access token; only with `[hub_oauth]`: `hub_oauth.rs`.
 //! Every error is `{"status":400,"message":"…","code":"invalid_username"}`; `error.rs` lists the codes.
 //!
 //! A browser has no business here. Any `Origin`, and any `Sec-Fetch-Site` but `none` (an address typed by hand), is
@@ -34,6 +37,7 @@ mod auth;
 mod body;
 mod error;
 mod exchange;
+mod hub_oauth;
 mod info;
 mod json;
 mod launch;
@@ -58,6 +62,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::audit::Client;
 use crate::config::{Config, Listen, Scope};
+use crate::login::hub_oauth::HubOAuth;
 use crate::login::{Caller, LoginServices};
 use crate::reloads::Reloads;
 use crate::shutdown::Shutdown;
@@ -217,6 +222,23 @@ impl Api {
                 };
                 Ok(answer.unwrap_or_else(OAuthError::into_answer))
             }
+            Endpoint::HubOAuthToken => {
+                let provider = self.hub_oauth()?;
+                let answer = match self.form(head, body).await {
+                    Ok(form) => hub_oauth::token(&provider, &head.headers, form).await,
+                    Err(error) => Err(error),
+                };
+                Ok(answer.unwrap_or_else(OAuthError::into_answer))
+            }
+            Endpoint::HubOAuthUserinfo => hub_oauth::userinfo(&*self.hub_oauth()?, &head.headers),
+            Endpoint::HubOAuthJwks => {
+                self.refuse_rebound_names(head)?;
+                hub_oauth::jwks(&*self.hub_oauth()?)
+            }
+            Endpoint::HubOAuthDiscovery => {
+                self.refuse_rebound_names(head)?;
+                Ok(hub_oauth::discovery(&*self.hub_oauth()?))
+            }
             Endpoint::Exchange => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
                 exchange::exchange(&self.login, body, Client::at(client)).await
@@ -239,6 +261,10 @@ impl Api {
 
     fn issue_call<'a>(&'a self, caller: &'a Caller, client: Option<IpAddr>) -> links::IssueCall<'a> {
         links::IssueCall { login: &self.login, caller, client }
+    }
+
+    fn hub_oauth(&self) -> Result<Arc<HubOAuth>, ApiError> {
+        self.login.policy().hub_oauth.clone().ok_or(ApiError::NoSuchPath)
     }
 
     async fn form<B>(&self, head: &Parts, body: B) -> Result<Form, OAuthError>

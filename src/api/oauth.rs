@@ -23,8 +23,8 @@ use crate::login::hub_token_exchange::{ExchangeRequest, RevokedToken, SubjectTok
 use crate::shutdown::Shutdown;
 
 pub(super) use error::OAuthError;
-pub(super) use form::Form;
-use form::{authenticate, expires_in, missing, scopes};
+pub(super) use form::{Form, basic_credentials};
+use form::{authenticate, expires_in, scopes};
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -56,9 +56,9 @@ pub(super) async fn token(
             let wrong = format!("grant_type must be {TOKEN_EXCHANGE}");
             return Err(OAuthError::new("unsupported_grant_type", wrong));
         }
-        None => return Err(missing("grant_type")),
+        None => return Err(OAuthError::missing("grant_type")),
     }
-    let subject = form.get("subject_token").ok_or_else(|| missing("subject_token"))?;
+    let subject = form.get("subject_token").ok_or_else(|| OAuthError::missing("subject_token"))?;
     let kind = match form.get("subject_token_type") {
         Some(JWT) => SubjectTokenType::Jwt,
         Some(LOGIN_TOKEN) => SubjectTokenType::OpaqueToken,
@@ -66,7 +66,7 @@ pub(super) async fn token(
             let wrong = format!("subject_token_type must be {JWT} or {LOGIN_TOKEN}");
             return Err(OAuthError::request(wrong));
         }
-        None => return Err(missing("subject_token_type")),
+        None => return Err(OAuthError::missing("subject_token_type")),
     };
     if form.get("requested_token_type").is_some_and(|wanted| wanted != ACCESS_TOKEN) {
         return Err(OAuthError::request(format!("requested_token_type must be {ACCESS_TOKEN}")));
@@ -114,7 +114,7 @@ pub(super) async fn revoke(
     client: Option<IpAddr>,
 ) -> Result<Answer, OAuthError> {
     let caller = authenticate(login, headers, &form)?;
-    let token = form.get("token").ok_or_else(|| missing("token"))?;
+    let token = form.get("token").ok_or_else(|| OAuthError::missing("token"))?;
     if !login.hub().has_token() {
         let wrong = "there are no hub tokens here: hub.api_token_file is not configured".to_owned();
         return Err(OAuthError::new("unauthorized_client", wrong));

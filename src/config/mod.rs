@@ -27,6 +27,7 @@ mod fault;
 mod file;
 mod hub;
 mod hub_api;
+mod hub_oauth;
 mod hub_tokens;
 mod jwt;
 mod kind;
@@ -56,6 +57,7 @@ pub use embed::{Embed, EmbedCookies};
 pub use fault::{Fault, Faults};
 pub use hub::{Hub, Upstream};
 pub use hub_api::HubApi;
+pub use hub_oauth::{HubOAuth, Pkce};
 pub use hub_tokens::{AppHubTokens, HubTokens};
 pub use jwt::{Jwt, JwtAlgorithm, JwtKeys};
 pub use limits::Limits;
@@ -88,6 +90,8 @@ pub struct Config {
     pub login: Login,
     /// How the login is proved to the hub; none: by the identity header alone.
     pub assertion: Option<Assertion>,
+    /// How the hub learns of a login by its own OAuth, in place of headers; none: by headers.
+    pub hub_oauth: Option<HubOAuth>,
     /// Where live tokens are kept.
     pub store: Store,
     /// Who may issue links.

@@ -12,7 +12,7 @@ use super::kind::Shape;
 use super::routes::RouteKeys;
 use super::store::StoreKeys;
 use super::table::{Entry, Section};
-use super::{Assertion, Embed, Limits, Log, Login, Management, Pages, Public, StatusListener};
+use super::{Assertion, Embed, HubOAuth, Limits, Log, Login, Management, Pages, Public, StatusListener};
 
 const HEAD: &str = r#"# hublatch: every key with its default. This is the manual: one comment a key. `hublatch reference config` prints it.
 #
@@ -76,6 +76,7 @@ fn parts() -> Vec<Part> {
         part::<RouteKeys>("routes", Style::Apart),
         part::<Login>("login", Style::Always),
         part::<Assertion>("assertion", Style::Advised),
+        part::<HubOAuth>("hub_oauth", Style::Apart),
         part::<StoreKeys>("store", Style::Always),
         apps,
         hub_tokens,

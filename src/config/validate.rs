@@ -14,7 +14,7 @@ use super::table::Section as _;
 use super::{
     Config, Confirm, HubTokens, JwtKeys, Limits, Log, Login, Management, Pages, Public, StatusListener,
     apps::{self, Longest},
-    embed, hub, hub_tokens, kind, listeners, login, routes, secret, store, tls,
+    embed, hub, hub_oauth, hub_tokens, kind, listeners, login, routes, secret, store, tls,
 };
 
 /// No configuration is larger.
@@ -178,6 +178,10 @@ fn config(file: &mut ConfigFile) -> Config {
     if let Some(assertion) = &assertion {
         login::check_assertion(file, assertion, &login);
     }
+    let hub_oauth = kind::section().take(file, "hub_oauth").ok().flatten();
+    if let Some(provider) = &hub_oauth {
+        hub_oauth::check(file, provider, &login, assertion.is_some());
+    }
     let store = StoreKeys::read(file, "store");
     let store = store::store(file, store);
     let longest = Longest { lifetime: login.max_lifetime, session: login.max_session };
@@ -200,6 +204,7 @@ fn config(file: &mut ConfigFile) -> Config {
         routes,
         login,
         assertion,
+        hub_oauth,
         store,
         apps,
         hub_tokens,
@@ -218,7 +223,14 @@ fn config(file: &mut ConfigFile) -> Config {
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     let header = &config.login.user_header;
-    if config.assertion.is_none() && is_guessable(header) {
+    if config.hub_oauth.as_ref().is_some_and(|provider| provider.insecure) {
+        warnings.push(
+            "hub_oauth.insecure: a program on this machine that takes the management port while hublatch restarts can be \
+             anybody at the hub; write management.tls and an https issuer"
+                .to_owned(),
+        );
+    }
+    if config.assertion.is_none() && config.hub_oauth.is_none() && is_guessable(header) {
         warnings.push(format!(
             "no [assertion]: whoever reaches the hub's port past hublatch, such as any notebook, can send the header \
              \"{header}\" and be anybody; use HublatchAuthenticator with [assertion], or a secret login.user_header"

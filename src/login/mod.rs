@@ -11,6 +11,7 @@ mod caller;
 mod dependencies;
 mod external_token;
 mod failure_limiter;
+pub mod hub_oauth;
 pub mod hub_token_exchange;
 mod issue;
 pub mod issue_request;

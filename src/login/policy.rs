@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use super::applications::Applications;
 use super::dependencies::Dependencies;
 use super::failure_limiter::FailureLimiter;
+use super::hub_oauth::HubOAuth;
 use super::jwt::JwtIssuers;
 use super::rules::Rules;
 use super::spawn_ticket::SpawnTickets;
@@ -31,6 +32,8 @@ pub struct Policy {
     pub spawn_tickets: SpawnTickets,
     /// Which clients come with tokens that nobody knows.
     pub failures: FailureLimiter,
+    /// What answers the hub's own OAuth login; none: the hub is told by headers.
+    pub hub_oauth: Option<Arc<HubOAuth>>,
 }
 
 impl Policy {
@@ -44,6 +47,10 @@ impl Policy {
             jwt_issuers: JwtIssuers::new(&config.apps, Arc::clone(&dependencies.application_client)),
             hub,
             failures: FailureLimiter::new(config.limits.unknown_tokens_per_minute),
+            hub_oauth: config
+                .hub_oauth
+                .clone()
+                .map(|settings| Arc::new(HubOAuth::new(settings, dependencies))),
             rules,
         })
     }
@@ -55,6 +62,10 @@ impl Policy {
             applications: self.applications.carry_over(&old.applications),
             jwt_issuers: self.jwt_issuers.carry_over(&old.jwt_issuers),
             failures: self.failures.carry_over(&old.failures),
+            hub_oauth: self.hub_oauth.map(|new| match &old.hub_oauth {
+                Some(old) => Arc::new(new.carry_over(old)),
+                None => new,
+            }),
             ..self
         }
     }

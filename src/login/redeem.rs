@@ -88,6 +88,12 @@ pub struct VerifiedUser {
 }
 
 impl VerifiedUser {
+    /// One for the tests of what takes it: outside tests only the store's success makes one.
+    #[cfg(test)]
+    pub(super) fn for_test(link: LinkId, grant: LoginGrant) -> Self {
+        Self { link, grant }
+    }
+
     /// Who.
     pub fn username(&self) -> &Username {
         &self.grant.username

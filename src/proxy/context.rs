@@ -7,7 +7,6 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
-use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use super::embed::Embed;
@@ -115,6 +114,8 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Rules {
     pub(super) login_path: String,
+    /// Where the hub begins its own OAuth login; none unless hublatch is its provider.
+    pub(super) oauth_login_path: Option<String>,
     pub(super) logout_path: String,
     /// Where a browser goes that has logged out.
     pub(super) after_logout_url: Option<HeaderValue>,
@@ -162,7 +163,7 @@ impl Shared {
             } else {
                 Identity::of_nobody(user_header)
             },
-            forwarding: Forwarding::new(believed_proxies(config), public).in_mode(mode),
+            forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public).in_mode(mode),
             pages,
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
@@ -177,6 +178,10 @@ impl Shared {
             routes,
             rules: Rules {
                 login_path: config.hub.login_path(),
+                oauth_login_path: config
+                    .hub_oauth
+                    .as_ref()
+                    .map(|_| format!("{}hub/oauth_login", config.hub.base_url)),
                 logout_path: format!("{}hub/logout", config.hub.base_url),
                 after_logout_url: config
                     .login
@@ -265,10 +270,4 @@ impl Shared {
 fn redirect_to(login: &Login) -> Option<url::Url> {
     let app_url = login.app_url.as_deref().filter(|_| login.without_token == WithoutToken::Redirect)?;
     url::Url::parse(app_url).ok()
-}
-
-/// Proxies whose forwarding headers are believed. A proxy that speaks the PROXY protocol passes bytes on: the headers are
-/// its client's, whoever that is.
-fn believed_proxies(config: &Config) -> Vec<IpNet> {
-    if config.public.proxy_protocol { Vec::new() } else { config.public.trusted_proxies.clone() }
 }

@@ -7,6 +7,7 @@ use super::upstream::{ResponseBody, RouteError, UpstreamError};
 use super::validate::Rejection;
 use crate::body::CollectError;
 use crate::login::assertion::AssertionError;
+use crate::login::hub_oauth::HubOAuthError;
 use crate::pages::{Format, Page, Pages};
 
 /// Why a request is not answered by the hub.
@@ -36,6 +37,9 @@ pub enum ProxyError {
     /// Internal: the proof to the hub cannot be made.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
+    /// Internal: the code by which the hub learns of its user cannot be made.
+    #[error(transparent)]
+    HubOAuth(#[from] HubOAuthError),
     /// Internal: a part of the outgoing request cannot be put together.
     #[error("put the outgoing request together: {0}")]
     Assembly(#[from] hyper::http::Error),
@@ -67,6 +71,7 @@ impl ProxyError {
             | Self::UnaskedUpgrade
             | Self::TooManyTunnels
             | Self::Assertion(_)
+            | Self::HubOAuth(_)
             | Self::Assembly(_) => false,
         }
     }
@@ -95,6 +100,7 @@ impl ProxyError {
             | Self::UnaskedUpgrade
             | Self::TooManyTunnels
             | Self::Assertion(_)
+            | Self::HubOAuth(_)
             | Self::Assembly(_) => None,
         }
     }
@@ -144,6 +150,7 @@ impl ProxyError {
             | Self::UnaskedUpgrade
             | Self::Unrouted(RouteError::BadTarget)
             | Self::Assertion(_)
+            | Self::HubOAuth(_)
             | Self::Assembly(_) => Page::BadGateway,
         };
         let mut answer = pages.response(&page, format).map(ResponseBody::Whole);

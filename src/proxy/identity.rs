@@ -10,9 +10,6 @@ use crate::login::assertion::{AssertionError, Signer};
 /// Names under which some server between us and the hub might read an identity, folded.
 const WELL_KNOWN: [&str; 3] = ["remote_user", "http_remote_user", "x_remote_user"];
 
-/// The assertion's header by default: a hub that demands the assertion reads it also where this hublatch makes none.
-const DEFAULT_ASSERTION: &str = "x_hublatch_assertion";
-
 /// The headers by which the hub knows a user.
 #[derive(Debug)]
 pub struct Identity {
@@ -28,9 +25,9 @@ impl Identity {
     /// `user_header` alone, or with an assertion.
     pub fn new(user_header: HeaderName, signer: Option<Signer>) -> Self {
         let mut reserved: Vec<String> = WELL_KNOWN.iter().map(ToString::to_string).collect();
-        reserved.push(DEFAULT_ASSERTION.to_owned());
         reserved.push(folded(user_header.as_str()));
         reserved.extend(signer.as_ref().map(|signer| folded(signer.header().as_str())));
+        reserved.dedup();
         let lengths = reserved.iter().fold(0, |lengths, name| lengths | length_bit(name.len()));
         Self { user_header, signer, reserved, lengths }
     }

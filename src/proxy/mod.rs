@@ -55,6 +55,8 @@ pub use upstream::ResponseBody;
 /// Rooms of ours that answer instead of whom a request is for.
 enum Room {
     Login,
+    /// The hub's own OAuth login, where hublatch is its provider.
+    OAuthLogin,
     Logout,
     Launch,
     Health,
@@ -94,6 +96,7 @@ impl Service for Proxy {
                 // Boxed: a login must not make the state of every ordinary request larger.
                 match self.room_of(&context.request) {
                     Some(Room::Login) => Box::pin(login::handle(self, context)).await,
+                    Some(Room::OAuthLogin) => self.lead_to_login(&context),
                     Some(Room::Logout) => Box::pin(logout::handle(self, context)).await,
                     Some(Room::Launch) => Box::pin(launch_page::handle(self, context)).await,
                     Some(Room::Health) => Ok(health()),
@@ -183,7 +186,7 @@ impl Proxy {
         request: &mut Request<Incoming>,
     ) -> Result<Option<HeaderValue>, ProxyError> {
         let shared = &*self.shared;
-        validate::check(request, found.host, found.upgrade, &shared.rules.public_authority)?;
+        validate::check(request, found.host, &shared.rules.public_authority)?;
         if shared.rules.logs_in && self.holds_token(request.uri().path()) {
             return Err(validate::Rejection::TokenInPath.into());
         }
@@ -207,6 +210,8 @@ impl Proxy {
         }
         let room = if path == rules.login_path {
             Room::Login
+        } else if rules.oauth_login_path.as_deref() == Some(path) {
+            Room::OAuthLogin
         } else if path == rules.logout_path {
             Room::Logout
         } else if path.starts_with(self.shared.token_rules.waiting_path.as_str())
@@ -219,6 +224,17 @@ impl Proxy {
         let is_ours = rules.logs_in
             && (self.shared.routing.is_none() || self.upstream.leads_to_hub(request.headers(), path));
         is_ours.then_some(room)
+    }
+
+    /// The hub's OAuth login leads to its provider, and that is no page: whoever comes there is at the login.
+    fn lead_to_login(&self, context: &RequestContext) -> Result<Response<ResponseBody>, ProxyError> {
+        let (uri, path) = (context.request.uri(), &self.shared.rules.login_path);
+        let parameter = &self.shared.token_rules.parameter;
+        let query = uri.query().map(|query| parameter.cut(query).unwrap_or_else(|| query.to_owned()));
+        match query.filter(|query| !query.is_empty()) {
+            Some(query) => respond::see_other(&format!("{path}?{query}")),
+            None => respond::see_other(path),
+        }
     }
 
     /// Path and query, without the login parameter, for the page that is shown in the place of an answer.
@@ -287,7 +303,10 @@ impl Proxy {
             ProxyError::Upstream(upstream) => self.tell_upstream(error, upstream.reason(), path),
             ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", path),
             ProxyError::Unrouted(_) => tracing::debug!(%error, path, "no route"),
-            ProxyError::TooManyTunnels | ProxyError::Assertion(_) | ProxyError::Assembly(_) => {
+            ProxyError::TooManyTunnels
+            | ProxyError::Assertion(_)
+            | ProxyError::HubOAuth(_)
+            | ProxyError::Assembly(_) => {
                 tracing::error!(%error, path, "request failed");
             }
         }

@@ -13,6 +13,7 @@ mod document;
 mod exchange;
 mod fields;
 mod forward_auth;
+mod hub_oauth;
 mod hub_tokens;
 mod idempotency;
 mod links;

@@ -14,7 +14,6 @@ mod confirm;
 mod descriptors;
 mod double_click;
 mod drain;
-mod early_answers;
 mod embed;
 mod event_streams;
 mod exchange_url;

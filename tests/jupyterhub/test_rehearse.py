@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import launching
-from hublatch import BINARY
+from latch import BINARY
 
 PEOPLE = 12
 

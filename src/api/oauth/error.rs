@@ -33,7 +33,7 @@ struct ErrorJson<'a> {
 }
 
 impl OAuthError {
-    pub(super) fn new(error: &'static str, description: String) -> Self {
+    pub(in crate::api) fn new(error: &'static str, description: String) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             error,
@@ -44,12 +44,23 @@ impl OAuthError {
         }
     }
 
-    pub(super) fn request(description: String) -> Self {
+    pub(in crate::api) fn request(description: String) -> Self {
         Self::new("invalid_request", description)
     }
 
+    /// A parameter that must be there.
+    pub(in crate::api) fn missing(name: &str) -> Self {
+        Self::request(format!("{name} is missing"))
+    }
+
+    /// What is no fault of the client's.
+    pub(in crate::api) fn unavailable(description: String) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self { status, ..Self::new("temporarily_unavailable", description) }
+    }
+
     /// No key of an app. `challenge`: how the client should prove itself.
-    pub(super) fn no_client(challenge: &'static str) -> Self {
+    pub(in crate::api) fn no_client(challenge: &'static str) -> Self {
         let description = "no key of an app, or one that is not known".to_owned();
         let status = StatusCode::UNAUTHORIZED;
         Self { status, challenge: Some(challenge), ..Self::new("invalid_client", description) }

@@ -30,7 +30,7 @@ impl Form {
         Ok(Self(form))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::api) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
@@ -72,7 +72,7 @@ fn is_basic(credentials: &str) -> bool {
 }
 
 /// Name and key, each form-encoded before they were joined (RFC 6749 § 2.3.1).
-fn basic_credentials(headers: &HeaderMap) -> Option<(String, Zeroizing<String>)> {
+pub(in crate::api) fn basic_credentials(headers: &HeaderMap) -> Option<(String, Zeroizing<String>)> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     let encoded = line.to_str().ok()?.get(6..)?.trim();
@@ -105,8 +105,4 @@ pub(super) fn expires_in(form: &Form) -> Result<Option<Duration>, OAuthError> {
         Some(seconds) => Ok(seconds),
         None => Ok(None),
     }
-}
-
-pub(super) fn missing(name: &str) -> OAuthError {
-    OAuthError::request(format!("{name} is missing"))
 }

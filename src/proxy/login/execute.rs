@@ -10,7 +10,7 @@ use super::attempt::{Attempt, Held};
 use super::confirm::{self, Names};
 use super::decide::{Decision, Plan};
 use super::parse::{ForeignForm, LoginRequest};
-use super::{destination, refuse};
+use super::{destination, hub_oauth, refuse};
 use crate::body::RequestBody;
 use crate::login::next::Next;
 use crate::login::{ValidatedToken, VerifiedUser};
@@ -149,6 +149,8 @@ struct Login {
     token: ValidatedToken,
     target: Uri,
     connection: HubConnection,
+    /// The hub's own OAuth login, where the hub learns of its user by that.
+    oauth: Option<hub_oauth::Begun>,
 }
 
 impl Login {
@@ -166,13 +168,18 @@ impl Login {
             };
         }
         let target = attempt.held.target.take()?;
-        Some(Self { plan, token: attempt.held.token.take()?, target, connection })
+        let (proxy, headers) = (&attempt.proxy, &attempt.request.headers);
+        let oauth = hub_oauth::begin(proxy, headers, plan, &target, &mut connection).await;
+        let oauth = oauth
+            .inspect_err(|error| tracing::error!(%error, "login: the hub does not begin its OAuth login"))
+            .ok()?;
+        Some(Self { plan, token: attempt.held.token.take()?, target, connection, oauth })
     }
 }
 
 async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<Outcome>) {
     let service = attempt.proxy.shared.login.clone();
-    let Login { plan, token, target, connection } = login;
+    let Login { plan, token, target, connection, oauth } = login;
     let is_bound = token.is_bound();
     let user = match service.redeemer.consume(token, attempt.request.client()).await {
         Ok(user) => user,
@@ -188,11 +195,12 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     // An operator who wants no replay wants this one neither.
     let may_join = !service.rules().replay_grace.is_zero();
     let fingerprint = may_join.then(|| request.fingerprint());
-    let (response, hub_answered) = match send(&proxy, &mut request, user, plan, target, connection).await {
-        Ok(Sent::Hub(response)) => (Ok(response), true),
-        Ok(Sent::Page(page)) => (Ok(respond::page(&proxy, &page, request.accept.format())), false),
-        Err(error) => (Err(error), false),
-    };
+    let (response, hub_answered) =
+        match send(&proxy, &mut request, user, plan, (target, oauth), connection).await {
+            Ok(Sent::Hub(response)) => (Ok(response), true),
+            Ok(Sent::Page(page)) => (Ok(respond::page(&proxy, &page, request.accept.format())), false),
+            Err(error) => (Err(error), false),
+        };
     // A login that failed may be tried again with another link for the same state.
     let served = Served { continuation: Decision::Login(plan).is_final(), state: is_bound && hub_answered };
     let response = finish(&proxy, &request, response, served);
@@ -225,7 +233,7 @@ async fn send(
     request: &mut LoginRequest,
     user: VerifiedUser,
     plan: Plan,
-    target: Uri,
+    (target, oauth): (Uri, Option<hub_oauth::Begun>),
     mut connection: HubConnection,
 ) -> Result<Sent, ProxyError> {
     let shared = &proxy.shared;
@@ -235,7 +243,10 @@ async fn send(
             Err(page) => return Ok(Sent::Page(page)),
         };
     }
-    let login = hub_request(proxy, request, user, plan, target)?;
+    let login = match oauth {
+        None => hub_request(proxy, request, user, plan, target)?,
+        Some(begun) => hub_oauth::callback(begun, std::mem::take(&mut request.headers), user, plan).await?,
+    };
     let sent = tokio::time::timeout(shared.rules.login_hub_timeout, connection.send_once(login)).await;
     match sent.unwrap_or(Err(UpstreamError::Timeout)) {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {

@@ -13,6 +13,7 @@ mod decide;
 mod destination;
 mod execute;
 mod external_token;
+mod hub_oauth;
 mod refuse;
 mod state_cookie;
 mod without_token;

@@ -16,7 +16,7 @@ use super::client::{ISSUER, NARROW, OTHER, PORTAL, TestApi, Variant, config, con
 use crate::support::{FakeHub, HubServer, Is, Then};
 
 use super::document::{DOCUMENT, METHODS, operation, resolve, violations};
-use super::{hub_tokens, oauth};
+use super::{hub_oauth, hub_tokens, oauth};
 
 #[test]
 fn the_document_and_the_table_name_the_same_endpoints() {
@@ -149,6 +149,17 @@ async fn every_documented_status_can_be_seen() {
     draining.shutdown.drain();
     see(&mut unseen, &draining, ("get", "/live", get("/live"))).await;
     see_launches(&mut unseen).await;
+    let provider = hub_oauth::api();
+    for case in hub_oauth::cases().into_iter().chain(hub_oauth::login_cases(&provider).await) {
+        see(&mut unseen, &provider, case).await;
+    }
+    for case in hub_oauth::absent_cases() {
+        see(&mut unseen, &api, case).await;
+    }
+    for case in hub_oauth::cases() {
+        see(&mut unseen, &hub_oauth::broken(), case).await;
+    }
+    see(&mut unseen, &hub_oauth::impatient(), hub_oauth::slow_case()).await;
     assert!(unseen.is_empty(), "documented, and never seen: {unseen:#?}");
 }
 
