@@ -2,7 +2,8 @@
 # Base images for a machine whose Docker engine reaches no image registry: made from Debian's packages, and named as the
 # Dockerfiles name them, so that these need no change. An image that is there, or that can be pulled, is left as it is.
 #
-#   docker/images.sh                     debian:bookworm-slim and python:3.11-slim-bookworm
+#   docker/images.sh                     debian:bookworm-slim, python:3.11-slim-bookworm, and redis and nginx for
+#                                        compose-replicas.yaml
 #   docker/images.sh rust                rust:1.95-bookworm as well, with this machine's toolchain, to build the binary in it
 #   docker/images.sh --no-pull [rust]    without trying a registry first
 #
@@ -22,6 +23,8 @@ main() {
   mkdir -p "$cache"
   provide debian:bookworm-slim base ca-certificates
   provide python:3.11-slim-bookworm python ca-certificates,python3,python3-venv,python3-pip,python-is-python3
+  on_debian redis:7.0-bookworm redis-server
+  on_debian nginx:1.22-bookworm nginx
   [ "${1:-}" != rust ] || provide_rust
 }
 
@@ -36,6 +39,17 @@ provide() {
     --change 'ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt' \
     --change 'ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt' \
     --change 'CMD ["bash"]' "$archive" "$1" >/dev/null
+}
+
+# on_debian NAME PACKAGE: a program of Debian's, as the image of that name has it.
+on_debian() {
+  is_there "$1" && return
+  step "making $1 from Debian's package $2"
+  # What is installed must not start: Debian Policy § 9.3.3.1.
+  printf '%s\n' 'FROM debian:bookworm-slim' \
+    "RUN printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \\" \
+    " && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $2 \\" \
+    ' && rm -rf /var/lib/apt/lists' | "$docker" build --quiet --tag "$1" - >/dev/null
 }
 
 root_file_system() {

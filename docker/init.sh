@@ -15,6 +15,13 @@ portal=${PORTAL_SHARE_DIR:-/share/portal}
 # For compose-proxy.yaml: what the hub proves itself with when it writes its routes into hublatch.
 [ -e "$etc/routes.token" ] || (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$etc/routes.token")
 
+# For compose-replicas.yaml, the only one that mounts this volume.
+if [ -d /share/redis ]; then
+  [ -e "$etc/redis.password" ] || (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$etc/redis.password")
+  cat "$etc/redis.password" >/share/redis/redis.password
+  chmod 644 /share/redis/redis.password
+fi
+
 # Each volume is mounted by one service, which runs under another uid: readable for all who have the volume.
 cat "$etc/assertion.pub.pem" >"$hub/assertion.pub.pem"
 cat "$etc/routes.token" >"$hub/routes.token"
