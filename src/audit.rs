@@ -72,6 +72,24 @@ pub enum AuditReason {
 }
 
 impl AuditReason {
+    /// Those for which a link is refused.
+    pub const REFUSALS: [Self; 14] = [
+        Self::Unknown,
+        Self::Expired,
+        Self::Used,
+        Self::Revoked,
+        Self::KeyRevoked,
+        Self::NotAllowed,
+        Self::Bound,
+        Self::NeedsState,
+        Self::BadNext,
+        Self::StoreUnavailable,
+        Self::HubUnavailable,
+        Self::TooManyTries,
+        Self::ConfirmRequired,
+        Self::OtherApp,
+    ];
+
     /// The word in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

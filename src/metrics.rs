@@ -4,6 +4,7 @@
 
 mod durations;
 mod hub;
+mod plain_text;
 mod process;
 mod store;
 
@@ -78,6 +79,22 @@ pub struct HandshakeLabels {
     pub protocol: Reason,
 }
 
+impl HandshakeLabels {
+    /// Every one that there can be.
+    fn all() -> Vec<Self> {
+        let labels = |result, version, protocol| Self {
+            result: Reason(result),
+            version: Reason(version),
+            protocol: Reason(protocol),
+        };
+        let mut all = vec![labels("failed", "", ""), labels("timeout", "", "")];
+        for version in ["1.2", "1.3"] {
+            all.extend(["http/1.1", "h2"].map(|protocol| labels("ok", version, protocol)));
+        }
+        all
+    }
+}
+
 /// A word of a closed list, as a label value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reason(pub &'static str);
@@ -132,6 +149,12 @@ pub struct Metrics {
     pub switches: Counter,
     /// Links that can still be redeemed; set when the metrics are read.
     pub links_live: Gauge<i64, AtomicI64>,
+    /// 1 if the hub answered when it was last asked, else 0.
+    pub hub_up: Gauge,
+    /// 1 if the token store answered when it was last asked, else 0.
+    pub store_up: Gauge,
+    /// 1 if the last attempt to replace the configuration succeeded, or there was none, else 0.
+    pub last_reload_success: Gauge,
     /// Attempts to replace the configuration, by what came of them.
     pub reloads: Family<ResultLabel, Counter>,
     /// When the certificate of each listener with TLS ends, in seconds since 1970.
@@ -188,6 +211,11 @@ impl Metrics {
         let connections = gauge("connections", "Open downstream connections");
         let tunnels = gauge("tunnels", "Open tunnels");
         let links_live = gauge("links_live", "Links that can still be redeemed");
+        let hub_up = gauge("hub_up", "Whether the hub answers (1) or not (0)");
+        let store_up = gauge("store_up", "Whether the token store answers (1) or not (0)");
+        let help = "Whether the last attempt to replace the configuration succeeded (1) or not (0)";
+        let last_reload_success = gauge("config_last_reload_success", help);
+        last_reload_success.set(1);
         let request_seconds = Durations::default();
         registry.register_with_unit(
             "request",
@@ -215,6 +243,9 @@ impl Metrics {
         }
         let handshakes = Family::default();
         registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());
+        for labels in HandshakeLabels::all() {
+            _ = handshakes.get_or_create(&labels);
+        }
         let links_refused = Family::default();
         registry.register("links_refused", "Links refused, by reason", links_refused.clone());
         let certificate_not_after = Family::default();
@@ -250,6 +281,9 @@ impl Metrics {
             links_refused,
             switches,
             links_live,
+            hub_up,
+            store_up,
+            last_reload_success,
             reloads,
             certificate_not_after,
             store,
@@ -257,7 +291,12 @@ impl Metrics {
         }
     }
 
-    /// The text that `/metrics` answers.
+    /// The same in Prometheus text 0.0.4, which older scrapers read.
+    pub fn plain_text(&self) -> String {
+        plain_text::from_open_metrics(&self.text())
+    }
+
+    /// The text that `/metrics` answers, as `OpenMetrics`.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String fails only if a value's own encoder does; ours do not.

@@ -4,7 +4,7 @@
 //! - `/live`: the same, but 503 during a drain: it says nothing about the hub or the store, so that a restart of the hub
 //!   does not take hublatch out of a load balancer and cut off the notebooks that run.
 //! - `/ready`: 200 if a login can succeed now; 503 while the store or the hub is out of reach, and during a drain.
-//! - `/metrics`: everything counted, in the `OpenMetrics` text format.
+//! - `/metrics`: everything counted, in the `OpenMetrics` text format, or in Prometheus text 0.0.4 for whoever asks for it.
 //!
 //! Says what is; changes nothing.
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -90,17 +90,44 @@ struct ReadyJson {
     draining: bool,
 }
 
+/// A form of `/metrics`.
+#[derive(Debug, Clone, Copy)]
+enum MetricsFormat {
+    OpenMetrics,
+    /// Prometheus text 0.0.4.
+    PlainText,
+}
+
+impl MetricsFormat {
+    /// What a scraper asks for; `OpenMetrics` if it takes both, or says nothing.
+    fn preferred(headers: &HeaderMap) -> Self {
+        let names = |kind: &str| {
+            let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+            lines.flat_map(|line| line.split(',')).any(|range| {
+                range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(kind))
+            })
+        };
+        let only_plain = names("text/plain") && !names("application/openmetrics-text");
+        if only_plain { Self::PlainText } else { Self::OpenMetrics }
+    }
+}
+
 impl Status {
     /// The endpoints as one function of the path.
-    pub fn pages(self: Arc<Self>) -> Arc<dyn Fn(&'static str) -> PageFuture + Send + Sync> {
-        Arc::new(move |path| {
-            let status = Arc::clone(&self);
-            Box::pin(async move { status.answer(path).await })
+    pub fn pages(self: Arc<Self>) -> Arc<dyn Fn(&'static str, &HeaderMap) -> PageFuture + Send + Sync> {
+        Arc::new(move |path, headers| {
+            let (status, format) = (Arc::clone(&self), MetricsFormat::preferred(headers));
+            Box::pin(async move { status.answer(path, format).await })
         })
     }
 
     /// The answer to a probe or a scraper, for which nothing else is here.
-    pub async fn answer_probe(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    pub async fn answer_probe(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Response<Full<Bytes>> {
         if !matches!(path, "/live" | "/ready" | "/metrics") {
             return json(
                 StatusCode::NOT_FOUND,
@@ -113,13 +140,13 @@ impl Status {
                 &HealthJson { status: 405, message: "only GET", code: Some("method_not_allowed") },
             );
         }
-        self.answer(path).await
+        self.answer(path, MetricsFormat::preferred(headers)).await
     }
 
-    async fn answer(&self, path: &str) -> Response<Full<Bytes>> {
+    async fn answer(&self, path: &str, format: MetricsFormat) -> Response<Full<Bytes>> {
         match path {
             "/ready" => self.ready().await,
-            "/metrics" => self.metrics().await,
+            "/metrics" => self.metrics(format).await,
             "/live" if self.shutdown.is_draining() => json(
                 StatusCode::SERVICE_UNAVAILABLE,
                 &HealthJson { status: 503, message: "draining", code: Some("not_ready") },
@@ -154,16 +181,22 @@ impl Status {
         )
     }
 
-    async fn metrics(&self) -> Response<Full<Bytes>> {
-        // A shared store knows by its last answer how many there are; one that is gone is seen by its errors.
-        let _heard = self.store_state().await;
+    async fn metrics(&self, format: MetricsFormat) -> Response<Full<Bytes>> {
+        // A shared store knows by its last answer how many links there are.
+        let (store, hub) = tokio::join!(self.store_state(), self.hub_state());
+        self.metrics.store_up.set(i64::from(store.is_ok()));
+        self.metrics.hub_up.set(i64::from(hub.is_ok()));
         let live = self.store.live(self.clock.now());
         self.metrics.links_live.set(i64::try_from(live).unwrap_or(i64::MAX));
-        respond(
-            StatusCode::OK,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            self.metrics.text(),
-        )
+        let (content_type, text) = match format {
+            MetricsFormat::OpenMetrics => {
+                ("application/openmetrics-text; version=1.0.0; charset=utf-8", self.metrics.text())
+            }
+            MetricsFormat::PlainText => {
+                ("text/plain; version=0.0.4; charset=utf-8", self.metrics.plain_text())
+            }
+        };
+        respond(StatusCode::OK, content_type, text)
     }
 
     async fn store_state(&self) -> Result<(), String> {

@@ -81,7 +81,7 @@ pub const OPENAPI: &str = include_str!("openapi.yaml");
 
 /// Answers `/health`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
 pub type StatusPages =
-    Arc<dyn Fn(&'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+    Arc<dyn Fn(&'static str, &HeaderMap) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
 /// The management API.
 pub struct Api {
@@ -254,7 +254,7 @@ impl Api {
             }
             Endpoint::Status => {
                 self.refuse_rebound_names(head)?;
-                Ok((self.status)(route.path).await)
+                Ok((self.status)(route.path, &head.headers).await)
             }
         }
     }

@@ -77,6 +77,7 @@ impl Reloader {
                 ReloadResult::Refused
             }
         };
+        self.lasting.metrics.last_reload_success.set(i64::from(result == ReloadResult::Reloaded));
         self.lasting.metrics.reloads.get_or_create(&ResultLabel { result: Reason(result.word()) }).inc();
         outcome.map(|_| ())
     }

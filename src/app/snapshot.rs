@@ -352,7 +352,8 @@ impl Service for StatusPages {
     type Body = ApiBody;
 
     async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
-        self.0.answer_probe(request.method(), request.uri().path()).await.map(ApiBody::Whole)
+        let (method, path) = (request.method(), request.uri().path());
+        self.0.answer_probe(method, path, request.headers()).await.map(ApiBody::Whole)
     }
 }
 

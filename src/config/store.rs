@@ -110,7 +110,7 @@ section! {
         prefix: String, text(prefix), default "{hublatch}:";
         /// For Redis: the longest wait for a connection and for an answer, from "100ms" to "30s".
         timeout: Duration, duration(TIMEOUT), default "2s";
-        /// For Redis: at the start, the longest wait for one that was restarted as well and still loads its data, up to "1h".
+        /// For Redis: at the start, the longest wait for one that takes no connections yet or still loads its data, up to "1h".
         /// systemd gives a start 90 s (TimeoutStartSec).
         loading_timeout: Duration, duration(Duration::ZERO..=Duration::from_hours(1)), default "1m";
         /// The most links that wait to be used. When it is reached, issuing answers 503; no valid link is dropped.

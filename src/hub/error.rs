@@ -35,6 +35,22 @@ pub enum Call {
 }
 
 impl Call {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::WhoAmI,
+        Self::ReadUser,
+        Self::CreateUser,
+        Self::DeleteUser,
+        Self::ListUsers,
+        Self::StartServer,
+        Self::ReadProgress,
+        Self::CreateToken,
+        Self::ListTokens,
+        Self::ReadToken,
+        Self::DeleteToken,
+        Self::CheckRoutes,
+    ];
+
     /// The word for metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -185,6 +201,10 @@ impl HubError {
             | Self::Unreadable { .. } => None,
         }
     }
+
+    /// The words for metrics, all of them.
+    pub(super) const WORDS: [&'static str; 6] =
+        ["no_token", "unreachable", "timed_out", "refused", "failed", "unreadable"];
 
     /// The word for metrics.
     pub(super) fn as_str(&self) -> &'static str {

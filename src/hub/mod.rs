@@ -87,6 +87,12 @@ impl HubClient {
             Some(path) => builder.unix_socket(path.as_path()),
             None => builder,
         };
+        // Calls that have not been made yet are counted, too: as zero.
+        for call in Call::ALL {
+            for result in ["answered"].into_iter().chain(HubError::WORDS) {
+                _ = metrics.hub.calls.get_or_create(&labels(call, result));
+            }
+        }
         let token = api.token.as_ref().map(|token| credentials(token).ok_or_else(|| setup(&"a bad token")));
         Ok(Self {
             client: builder.build().map_err(|error| setup(&error))?,
@@ -149,11 +155,14 @@ impl HubClient {
             Err(_elapsed) => Err(HubError::TimedOut { call }),
         };
         let result = outcome.as_ref().map_or_else(HubError::as_str, |_| "answered");
-        let labels = HubCallLabels { call: Reason(call.as_str()), result: Reason(result) };
-        self.metrics.hub.calls.get_or_create(&labels).inc();
+        self.metrics.hub.calls.get_or_create(&labels(call, result)).inc();
         self.metrics.hub.seconds.observe(begun.elapsed().as_secs_f64());
         outcome
     }
+}
+
+fn labels(call: Call, result: &'static str) -> HubCallLabels {
+    HubCallLabels { call: Reason(call.as_str()), result: Reason(result) }
 }
 
 /// The header by which the hub knows `token`, if it can be one.

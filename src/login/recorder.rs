@@ -36,6 +36,10 @@ impl std::fmt::Debug for Recorder {
 impl Recorder {
     /// Writes to `audit` by the time of `clock`, and counts in `metrics`.
     pub fn new(audit: Arc<Audit>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
+        // Refusals that have not happened yet are counted, too: as zero.
+        for reason in AuditReason::REFUSALS {
+            _ = metrics.links_refused.get_or_create(&ReasonLabel { reason: Reason(reason.as_str()) });
+        }
         Self { audit, metrics, clock }
     }
 

@@ -18,6 +18,8 @@ pub(super) fn text() -> String {
     };
     metric("process_cpu_seconds", "counter", "CPU time of the process", cpu_seconds());
     metric("process_resident_memory_bytes", "gauge", "Memory of the process", resident_bytes());
+    let help = "When the process started, in seconds since 1970";
+    metric("process_start_time_seconds", "gauge", help, start_seconds());
     metric("process_open_fds", "gauge", "Open file descriptors", open_descriptors());
     #[allow(clippy::cast_precision_loss)] // no machine has 2^52 descriptors
     let limit = getrlimit(Resource::Nofile).current.map(|limit| limit as f64);
@@ -25,11 +27,22 @@ pub(super) fn text() -> String {
     text
 }
 
-/// User and system time: fields 14 and 15 of `proc_pid_stat(5)`, counted after the name, which may hold anything.
+/// User and system time: fields 14 and 15 of `proc_pid_stat(5)`.
 fn cpu_seconds() -> Option<f64> {
+    Some(stat_seconds(14)? + stat_seconds(15)?)
+}
+
+/// Field 22 of `proc_pid_stat(5)`, counted from the boot, whose time is the field `btime` of `proc_stat(5)`.
+fn start_seconds() -> Option<f64> {
+    let machine = fs::read_to_string("/proc/stat").ok()?;
+    let boot = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<f64>().ok()?;
+    Some(boot + stat_seconds(22)?)
+}
+
+/// A field of `proc_pid_stat(5)` that is told in clock ticks; counted after the name, field 2, which may hold anything.
+fn stat_seconds(field: usize) -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
+    let ticks = stat.rsplit_once(')')?.1.split_whitespace().nth(field - 3)?.parse::<f64>().ok()?;
     #[allow(clippy::cast_precision_loss)] // it is 100
     Some(ticks / rustix::param::clock_ticks_per_second() as f64)
 }

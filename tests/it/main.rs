@@ -30,6 +30,7 @@ mod launch;
 mod limits;
 mod login_query;
 mod logout;
+mod metrics;
 mod next;
 mod pages;
 mod places;

@@ -163,9 +163,11 @@ fn addresses_cannot_change_and_nothing_else_of_such_a_file_does() {
     assert_eq!(info(&proxy)["lifetime"], 30);
     assert_eq!(info(&proxy)["configuration"]["last_reload"]["result"], "refused");
     assert_eq!(proxy.metric("hublatch_reloads_total{result=\"refused\"}"), 1);
+    assert_eq!(proxy.metric("hublatch_config_last_reload_success"), 0);
     proxy.reload(&builder.set("login", "lifetime = \"1m\"")).unwrap();
     assert_eq!(info(&proxy)["lifetime"], 60);
     assert_eq!(proxy.metric("hublatch_reloads_total{result=\"reloaded\"}"), 1);
+    assert_eq!(proxy.metric("hublatch_config_last_reload_success"), 1);
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl RedisServer {
             ca_pem: None,
             prefix: "{hublatch}:".to_owned(),
             timeout: Duration::from_secs(2),
-            loading_timeout: Duration::from_mins(1),
+            loading_timeout: Duration::ZERO,
         }
     }
 

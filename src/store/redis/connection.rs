@@ -36,9 +36,15 @@ pub enum RedisError {
     /// It is not fit to keep tokens.
     #[error("Redis is refused: {0}")]
     Server(#[from] ServerError),
-    /// It was started, but has not read its data yet.
-    #[error("Redis still loads its data after {0:?} (store.loading_timeout)")]
-    Loading(Duration),
+    /// It was started, but has not read its data yet, or takes no connections yet.
+    #[error("Redis is not up after {after:?} (store.loading_timeout): {last}")]
+    NotUp {
+        /// How long it was waited for.
+        after: Duration,
+        /// Why it could not be used when that was over.
+        #[source]
+        last: Box<RedisError>,
+    },
     /// Its answer makes no sense.
     #[error("Redis is refused: {0}")]
     Answer(#[source] StoreError),
@@ -60,10 +66,14 @@ pub enum RedisError {
 }
 
 impl RedisError {
-    /// After a power cut Redis starts with us, and refuses every script until it has read its data.
-    fn is_loading(&self) -> bool {
+    /// After a power cut Redis starts with us: it takes no connections at first, and then refuses every script until it has
+    /// read its data.
+    fn is_not_up_yet(&self) -> bool {
         const LOADING: redis::ErrorKind = redis::ErrorKind::Server(redis::ServerErrorKind::BusyLoading);
-        matches!(self, Self::Connect(error) if error.kind() == LOADING)
+        let Self::Connect(error) = self else { return false };
+        // Its unix socket is not there yet.
+        let no_socket = error.kind() == redis::ErrorKind::Io && error.to_string().contains("No such file");
+        error.kind() == LOADING || error.is_connection_refusal() || no_socket
     }
 }
 
@@ -174,21 +184,25 @@ impl ReconnectTask {
     async fn connect_first(&self) -> Result<Primary, RedisError> {
         let bound = self.dialler.redis.loading_timeout;
         match self.connect().await {
-            Err(error) if error.is_loading() && !bound.is_zero() => {}
-            done => return done,
-        }
-        tracing::warn!(?bound, "token store: Redis loads its data; waiting until it has");
-        let loaded = async {
-            let mut pause = PAUSE_FIRST;
-            loop {
-                tokio::time::sleep(pause).await;
-                match self.connect().await {
-                    Err(error) if error.is_loading() => pause = (pause * 2).min(PAUSE_MAX),
-                    done => return done,
-                }
+            Err(error) if error.is_not_up_yet() && !bound.is_zero() => {
+                tracing::warn!(%error, ?bound, "token store: Redis is not up yet; waiting until it is");
+                let mut last = error;
+                let up = async {
+                    let mut pause = PAUSE_FIRST;
+                    loop {
+                        tokio::time::sleep(pause).await;
+                        match self.connect().await {
+                            Err(error) if error.is_not_up_yet() => last = error,
+                            done => return done,
+                        }
+                        pause = (pause * 2).min(PAUSE_MAX);
+                    }
+                };
+                let up = tokio::time::timeout(bound, up).await;
+                up.unwrap_or_else(|_elapsed| Err(RedisError::NotUp { after: bound, last: Box::new(last) }))
             }
-        };
-        tokio::time::timeout(bound, loaded).await.unwrap_or(Err(RedisError::Loading(bound)))
+            done => done,
+        }
     }
 
     async fn connect(&self) -> Result<Primary, RedisError> {
