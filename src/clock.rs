@@ -1,6 +1,6 @@
 //! The time, passed in: what decides whether a token still lives must be settable by a test.
 //!
-//! Nothing else in the crate may ask the system for the time of day.
+//! Nothing else in the crate may ask the system for the time of day, but `last_activity`, by which no token is judged.
 
 use std::fmt;
 use std::sync::Mutex;

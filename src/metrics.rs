@@ -174,16 +174,8 @@ impl Metrics {
             "What is running",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
-        let answers = Family::<AnswerLabels, Counter>::default();
-        registry.register("requests", "Answers to browsers", answers.clone());
-        let requests = Answers(["http/1.1", "h2"].map(|protocol| {
-            let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-            classes.map(|code| answers.get_or_create(&AnswerLabels { code, protocol }).clone())
-        }));
-        let by_kind = Family::<KindLabel, Counter>::default();
-        registry.register("routed_requests", "Requests by the kind of their route", by_kind.clone());
-        let routed = ["hub", "user", "service", "extra"]
-            .map(|kind| by_kind.get_or_create(&KindLabel { kind: Reason(kind) }).clone());
+        let requests = answers(&mut registry);
+        let routed = routed(&mut registry);
         let store = StoreCalls::new(&mut registry);
         let hub = HubApi::new(&mut registry);
         let mut counter = |name: &str, help: &str| {
@@ -249,11 +241,8 @@ impl Metrics {
         let links_refused = Family::default();
         registry.register("links_refused", "Links refused, by reason", links_refused.clone());
         let certificate_not_after = Family::default();
-        registry.register(
-            "certificate_not_after_seconds",
-            "When the certificate of a listener ends, since 1970",
-            certificate_not_after.clone(),
-        );
+        let help = "When the certificate of a listener ends, since 1970";
+        registry.register("certificate_not_after_seconds", help, certificate_not_after.clone());
         let reloads = Family::default();
         registry.register("reloads", "Attempts to replace the configuration, by result", reloads.clone());
         for result in ["reloaded", "refused"] {
@@ -305,6 +294,22 @@ impl Metrics {
         let _ended = encode_eof(&mut text);
         text
     }
+}
+
+fn answers(registry: &mut Registry) -> Answers {
+    let answers = Family::<AnswerLabels, Counter>::default();
+    registry.register("requests", "Answers to browsers", answers.clone());
+    Answers(["http/1.1", "h2"].map(|protocol| {
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+        classes.map(|code| answers.get_or_create(&AnswerLabels { code, protocol }).clone())
+    }))
+}
+
+fn routed(registry: &mut Registry) -> [Counter; 4] {
+    let by_kind = Family::<KindLabel, Counter>::default();
+    registry.register("routed_requests", "Requests by the kind of their route", by_kind.clone());
+    ["hub", "user", "service", "extra"]
+        .map(|kind| by_kind.get_or_create(&KindLabel { kind: Reason(kind) }).clone())
 }
 
 impl Default for Metrics {

@@ -31,13 +31,16 @@ pub fn run(source: &Source) -> Exit {
 /// Reads the configuration; where a routing table tells the hub's base URL and nobody has written it, with that.
 pub(super) type Read = Arc<dyn Fn(Option<&str>) -> Reading + Send + Sync>;
 
+/// Tells whoever waits for it that it runs.
+pub(super) type Announce = Box<dyn FnOnce(&Running)>;
+
 /// What is different where the hub has started the process.
 #[derive(Default)]
 pub(super) struct Process {
     /// The ports are free at the first signal: the hub starts the next proxy without waiting for the end of this one.
     pub(super) frees_ports: bool,
     /// Tells that it runs, in the words that its starter waits for.
-    pub(super) announce: Option<Box<dyn FnOnce(&Running)>>,
+    pub(super) announce: Option<Announce>,
 }
 
 /// Reads, and once more with `base_url` if nobody has written another.

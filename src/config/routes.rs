@@ -20,7 +20,6 @@ const ACTIVITY: [(&str, Activity); 2] = [("bytes", Activity::Bytes), ("messages"
 
 /// `[routes]`.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of configurable-http-proxy")]
 pub struct Routes {
     /// Where the routing API answers; none: on the management listener.
     pub api_listen: Option<Listen>,
@@ -151,6 +150,18 @@ pub(super) fn routes(file: &mut ConfigFile, keys: RouteKeys) -> Routes {
         hub_api_listen: keys.hub_api_listen,
         client_tls: to_routes(file, client, keys.client_ca_file),
         chp: None,
+    }
+}
+
+/// Notes a fault if anybody on other machines could write routes. `management`: where the routing API is otherwise.
+pub(super) fn check(file: &mut ConfigFile, routes: &Routes, management: &Listen) {
+    let listen = routes.api_listen.as_ref().unwrap_or(management);
+    if routes.auth_token.is_none() && !listen.is_local() {
+        let message = format!(
+            "is required where the routes can be written from other machines (\"{listen}\"): write the hub's \
+             CONFIGPROXY_AUTH_TOKEN into a file, or a loopback address as routes.api_listen"
+        );
+        file.conflict("routes.auth_token_file", &["routes", "management"], message);
     }
 }
 

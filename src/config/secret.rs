@@ -1,6 +1,6 @@
 //! Secrets: a key `x` holds the text itself, its twin `x_file` the path of a file that holds it.
 //!
-//! A file with a secret that somebody else can read is refused, by the rule of PostgreSQL's `ssl_key_file`: nobody but its
+//! A file with a secret that somebody else can read is refused, by the rule of `PostgreSQL`'s `ssl_key_file`: nobody but its
 //! owner may, or, if root owns it, a group of this process as well. So Kubernetes and Docker hand out secrets, and
 //! certbot its keys. No fault repeats a secret.
 
@@ -110,7 +110,7 @@ pub(super) fn is_exposed(file: &File) -> std::io::Result<bool> {
 
 /// Who but its owner can write the file or directory at `path`; none, if nobody can.
 ///
-/// Nobody takes another's file out of a sticky directory, writes on a file system that is mounted read-only (a ConfigMap
+/// Nobody takes another's file out of a sticky directory, writes on a file system that is mounted read-only (a `ConfigMap`
 /// of Kubernetes), or is in a group that has the number of the owner: that is a group of one.
 pub(super) fn writers(path: &Path) -> Option<&'static str> {
     let metadata = std::fs::metadata(path).ok()?;

@@ -171,6 +171,9 @@ fn config(file: &mut ConfigFile) -> Config {
     );
     let hub = hub::hub(file, hub, &own);
     let routes = kind::section().take(file, "routes").ok().flatten().map(|keys| routes::routes(file, keys));
+    if let Some(routes) = &routes {
+        routes::check(file, routes, &management.listen);
+    }
     let login = Login::read(file, "login");
     login::check(file, &login);
     hub::refuse_forward(file, &hub, &login);

@@ -14,6 +14,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use super::context::{Proxy, RequestContext};
 use super::cookies;
 use super::error::ProxyError;
+use super::healing::Healing;
 use super::routing::Rewrite;
 use super::tunnel::copy::{self, Used};
 use super::upstream::limit::Purpose;
@@ -76,7 +77,7 @@ impl Proxy {
         let found = self.upstream.for_request(headers, path);
         match &self.shared.routing {
             // Boxed: it is rare, and must not make the state of every request larger.
-            Some(routing) if routing.healing.may_help(self, &found, path) => {
+            Some(routing) if Healing::may_help(self, &found, path) => {
                 if Box::pin(routing.healing.heal(self)).await {
                     return Ok(self.upstream.for_request(headers, path)?);
                 }

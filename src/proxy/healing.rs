@@ -25,7 +25,7 @@ pub struct Healing(Mutex<Option<Instant>>);
 
 impl Healing {
     /// Whether a user's path has found nobody, or the hub alone, in a table that may lack its route.
-    pub fn may_help(&self, proxy: &Proxy, found: &Result<Destination, RouteError>, path: &str) -> bool {
+    pub fn may_help(proxy: &Proxy, found: &Result<Destination, RouteError>, path: &str) -> bool {
         let is_missing = match found {
             Ok(destination) => destination.route.as_ref().is_some_and(|route| {
                 route.kind == Kind::Hub || (route.kind == Kind::Extra && &*route.key == "/")

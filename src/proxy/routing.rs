@@ -12,6 +12,7 @@ use crate::routes::{Route, Scheme, Target, key};
 
 /// The rules of the table's requests.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of configurable-http-proxy")]
 pub struct Routing {
     include_prefix: bool,
     prepend_path: bool,

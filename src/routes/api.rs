@@ -8,13 +8,13 @@
 //! | `DELETE /api/routes/PATH` | 204 | 404 |
 //!
 //! `Authorization: token T` (or `Bearer T`): 403 without, in empty words, as the hub expects. It opens nothing else, and
-//! no key of an app opens this. Answers while hublatch drains, reloads or has lost its store: a hub that finds no API for
+//! no key of an app opens this. Nor does any request of a browser. Answers while hublatch drains, reloads or has lost its store: a hub that finds no API for
 //! 30 seconds stops the servers that it has just started.
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
@@ -177,6 +177,10 @@ impl RoutesApi {
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
+        // A page in a browser on this machine reaches a loopback port as well as the hub does.
+        if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
+            return false;
+        }
         let Some(token) = &self.token else { return true };
         let mut lines = headers.get_all(AUTHORIZATION).iter();
         let (Some(line), None) = (lines.next(), lines.next()) else { return false };

@@ -58,12 +58,12 @@ impl State {
             fs::create_dir_all(folder).map_err(wrong)?;
         }
         fs::OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
-        let (changed, changes) = channel();
+        let (changed, told) = channel();
         let latest = Arc::new(Mutex::new(Weak::new()));
         let (file, table) = (path.to_owned(), Arc::clone(&latest));
         std::thread::Builder::new()
             .name("hublatch-routes".to_owned())
-            .spawn(move || write_changes(&changes, &file, &table))
+            .spawn(move || write_changes(&told, &file, &table))
             .map_err(wrong)?;
         Ok(Self { path: path.to_owned(), latest, changed })
     }
@@ -94,12 +94,12 @@ impl State {
     }
 }
 
-fn write_changes(changes: &Receiver<()>, path: &Path, latest: &Mutex<Weak<Table>>) {
-    while changes.recv().is_ok() {
+fn write_changes(told: &Receiver<()>, path: &Path, latest: &Mutex<Weak<Table>>) {
+    while told.recv().is_ok() {
         let mut ended = false;
         let until = std::time::Instant::now() + DEBOUNCE;
         loop {
-            match changes.recv_timeout(until.saturating_duration_since(std::time::Instant::now())) {
+            match told.recv_timeout(until.saturating_duration_since(std::time::Instant::now())) {
                 Ok(()) => {}
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {

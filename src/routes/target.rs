@@ -61,30 +61,25 @@ impl Target {
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, None),
             Some(_) | None => return Err(wrong()),
         };
-        let (address, authority, path, query) = match socket {
-            Some(rest) => {
-                let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                let file = percent_decode_str(host).decode_utf8().map_err(|_| wrong())?;
-                if !file.starts_with('/') {
-                    return Err(wrong());
-                }
-                (Upstream::Unix(PathBuf::from(&*file)), "localhost".to_owned(), path.to_owned(), None)
+        let (address, authority, path, query) = if let Some(rest) = socket {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let file = percent_decode_str(host).decode_utf8().map_err(|_| wrong())?;
+            if !file.starts_with('/') {
+                return Err(wrong());
             }
-            None => {
-                let url = Url::parse(text).map_err(|_| wrong())?;
-                let host = match url.host().ok_or_else(wrong)? {
-                    Host::Domain(name) => name.to_owned(),
-                    Host::Ipv4(ip) => ip.to_string(),
-                    Host::Ipv6(ip) => ip.to_string(),
-                };
-                let port = url.port_or_known_default().filter(|port| *port != 0).ok_or_else(wrong)?;
-                let authority = match url.port() {
-                    Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
-                    None => url.host_str().unwrap_or_default().to_owned(),
-                };
-                let query = url.query().filter(|query| !query.is_empty()).map(str::to_owned);
-                (Upstream::Tcp { host, port }, authority, url.path().to_owned(), query)
-            }
+            (Upstream::Unix(PathBuf::from(&*file)), "localhost".to_owned(), path.to_owned(), None)
+        } else {
+            let url = Url::parse(text).map_err(|_| wrong())?;
+            let host = match url.host().ok_or_else(wrong)? {
+                Host::Domain(name) => name.to_owned(),
+                Host::Ipv4(ip) => ip.to_string(),
+                Host::Ipv6(ip) => ip.to_string(),
+            };
+            let port = url.port_or_known_default().filter(|port| *port != 0).ok_or_else(wrong)?;
+            let name = url.host_str().unwrap_or_default();
+            let authority = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+            let query = url.query().filter(|query| !query.is_empty()).map(str::to_owned);
+            (Upstream::Tcp { host, port }, authority, url.path().to_owned(), query)
         };
         let place = match &address {
             Upstream::Tcp { host, port } => format!("{host}:{port}"),

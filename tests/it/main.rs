@@ -41,6 +41,7 @@ mod reload;
 mod request_id;
 mod restart;
 mod rotate;
+mod routes;
 mod state;
 mod status_listener;
 mod store_metrics;

@@ -14,7 +14,7 @@ const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\
                          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: v1\r\n\r\n";
 
 /// Sends back what comes, until the end.
-fn echo(exchange: &mut Exchange<'_>) -> Then {
+pub fn echo(exchange: &mut Exchange<'_>) -> Then {
     exchange.send(SWITCHING);
     exchange.wire.stop_recording();
     while exchange.wire.fill() {

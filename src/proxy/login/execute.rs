@@ -116,6 +116,7 @@ fn finish(proxy: &Proxy, request: &LoginRequest, response: Answer, served: Serve
 }
 
 /// What came of a login, for the request that waits.
+#[allow(clippy::large_enum_variant)] // it is sent once, and the large one is the usual one
 enum Outcome {
     /// The token was consumed.
     Consumed(Answer),

@@ -32,6 +32,8 @@ pub struct Connection {
     deadline: Deadline,
     /// The body of the last request, if it was streamed.
     sending: Option<Progress>,
+    /// What is used with an answer that is a success.
+    used: Option<LastActivity>,
     /// When it was last given back.
     pub since: Instant,
 }
@@ -40,7 +42,7 @@ impl Connection {
     /// One that has served nothing yet.
     pub fn new(sender: SendRequest<RequestBody>, awaited: Awaited, bell: Arc<WakeFilter>) -> Self {
         let (deadline, since) = (Deadline::default(), Instant::now());
-        Self { sender, awaited, bell, deadline, sending: None, since }
+        Self { sender, awaited, bell, deadline, sending: None, used: None, since }
     }
 
     /// Whether it can serve nothing any more.
@@ -60,8 +62,6 @@ pub struct PooledConnection {
     after: KeepAlive,
     /// Its client's share of the connections, until its exchange is over.
     pub(in crate::proxy) share: Option<Share>,
-    /// What is used with each answer that is a success.
-    used: Option<LastActivity>,
 }
 
 /// What a connection was before it was taken.
@@ -102,7 +102,6 @@ impl PooledConnection {
             taken: None,
             after: KeepAlive::Pool,
             share: None,
-            used: None,
         }
     }
 
@@ -114,7 +113,7 @@ impl PooledConnection {
         age: ConnectionAge,
     ) -> Self {
         let after = KeepAlive::Pool;
-        Self { connection, pool, age, taken: Some(now), after, share: None, used: None }
+        Self { connection, pool, age, taken: Some(now), after, share: None }
     }
 
     /// What it was before.
@@ -125,7 +124,7 @@ impl PooledConnection {
     /// Says what becomes of it afterwards, and what is used by its exchange.
     pub(super) fn then(&mut self, after: KeepAlive, used: Option<LastActivity>) {
         self.after = after;
-        self.used = used;
+        self.connection.used = used;
     }
 
     /// Hushes the task of the connection for as long as a piece of its answer is taken.
@@ -191,7 +190,7 @@ impl PooledConnection {
         let status = answer.status();
         // As configurable-http-proxy has it: a redirect or an error is no use of a server.
         if !status.is_success() {
-            self.used = None;
+            self.connection.used = None;
         }
         answer.map(|incoming| {
             if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -208,8 +207,8 @@ impl PooledConnection {
 
     /// Gives the connection back; the answer of its last exchange has been read to the end.
     pub fn release(self) {
-        let Self { mut connection, pool, after, used, .. } = self;
-        if let Some(used) = used {
+        let Self { mut connection, pool, after, .. } = self;
+        if let Some(used) = connection.used.take() {
             used.touch();
         }
         // An answer can end before its request does (413, 403): such a connection is not fit for another.

@@ -226,13 +226,13 @@ impl Upstream {
         let mut lease = self.checkout(Purpose::Request).await?;
         lease.share = share;
         lease.then(after, used.clone());
-        let spare = (lease.age() == ConnectionAge::Stale && is_repeatable(&request))
+        let copied = (lease.age() == ConnectionAge::Stale && is_repeatable(&request))
             .then(|| Box::new(copy(&request)));
         let again = match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
             Err(SendError::Unsent(request)) => request,
-            Err(SendError::Failed(error)) => match spare {
-                Some(spare) if !matches!(error, UpstreamError::Timeout) => spare,
+            Err(SendError::Failed(error)) => match copied {
+                Some(copied) if !matches!(error, UpstreamError::Timeout) => copied,
                 _ => return Err(error),
             },
         };
@@ -267,13 +267,13 @@ impl Upstream {
             Some(target) if target.refused_until.load(Ordering::Relaxed) > now_millis() => {
                 return Err(self.unconnected(io::ErrorKind::ConnectionRefused.into()));
             }
-            Some(target) => match OfTarget::take(target, self.limits.route_connections) {
-                Some(of_target) => Some(of_target),
-                None => {
+            Some(target) => {
+                let Some(of_target) = OfTarget::take(target, self.limits.route_connections) else {
                     self.metrics.upstream_busy.inc();
                     return Err(UpstreamError::Busy);
-                }
-            },
+                };
+                Some(of_target)
+            }
         };
         let Some(permit) = self.connection_limit.acquire(purpose, &self.limits).await else {
             self.metrics.upstream_busy.inc();

@@ -78,36 +78,28 @@ impl Upstreams {
         shutdown: Shutdown,
         connection_limit: ConnectionLimit,
     ) -> Self {
-        let place = match (routes, &config.routes) {
-            (Some(routes), of_routes) => {
-                let by_target = HashMap::default();
-                let tls = OnceLock::new();
-                if let Some(rules) = of_routes.as_ref().and_then(|routes| routes.client_tls.clone()) {
-                    _ = tls.set(Some(rules));
-                }
-                Place::Routes {
-                    routes: Arc::clone(routes),
-                    pools: Mutex::new(Pools { by_target, swept: Instant::now() }),
-                    tls,
-                }
+        let place = if let Some(routes) = routes {
+            let tls = OnceLock::new();
+            if let Some(rules) = config.routes.as_ref().and_then(|routes| routes.client_tls.clone()) {
+                _ = tls.set(Some(rules));
             }
-            (None, _) => {
-                // A configuration without a table has the hub's address.
-                let nowhere = || crate::config::Upstream::Unix(std::path::PathBuf::new());
-                let address = config.hub.upstream.clone().unwrap_or_else(nowhere);
-                let dial = Dial {
-                    address,
-                    security: config.hub.tls.clone().map_or(Security::Plain, Security::Tls),
-                    health: None,
-                };
-                Place::Front(Arc::new(Upstream::new(
-                    dial,
-                    Arc::clone(&limits),
-                    Arc::clone(&metrics),
-                    shutdown.clone(),
-                    connection_limit.clone(),
-                )))
-            }
+            let pools = Mutex::new(Pools { by_target: HashMap::new(), swept: Instant::now() });
+            Place::Routes { routes: Arc::clone(routes), pools, tls }
+        } else {
+            // A configuration without a table has the hub's address.
+            let nowhere = || crate::config::Upstream::Unix(std::path::PathBuf::new());
+            let dial = Dial {
+                address: config.hub.upstream.clone().unwrap_or_else(nowhere),
+                security: config.hub.tls.clone().map_or(Security::Plain, Security::Tls),
+                health: None,
+            };
+            Place::Front(Arc::new(Upstream::new(
+                dial,
+                Arc::clone(&limits),
+                Arc::clone(&metrics),
+                shutdown.clone(),
+                connection_limit.clone(),
+            )))
         };
         Self { place, limits, metrics, shutdown, connection_limit }
     }

@@ -19,7 +19,7 @@ use hublatch::store::TokenStore;
 use hublatch::token::AppKey;
 
 use super::hub_pages::Proof;
-use super::{Browser, FakeHub, Issued, Links, PATIENCE, Wire};
+use super::{Answer, Browser, FakeHub, Issued, Links, PATIENCE, Wire};
 
 /// A running hublatch, until it is dropped.
 #[derive(Debug)]
@@ -146,6 +146,41 @@ impl TestProxy {
         self.links().issue(&serde_json::json!({ "username": username }))
     }
 
+    /// Calls the API of the routing table.
+    pub fn routes(&self, method: &str, path: &str, body: &str) -> Answer {
+        let length = format!("Content-Length: {}\r\n", body.len());
+        let token = format!("Authorization: token {ROUTING_TOKEN}\r\n");
+        let head =
+            format!("{method} /api/routes{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}{length}\r\n{body}");
+        let mut wire = Wire::connect(self.management);
+        wire.send(head);
+        wire.answer_to(method).expect("an answer")
+    }
+
+    /// Writes the route `path` to `target` with `data`, members of a JSON object.
+    #[track_caller]
+    pub fn add_route(&self, path: &str, target: &str, data: &str) {
+        let comma = if data.is_empty() { "" } else { "," };
+        let body = format!("{{\"target\":{target:?}{comma}{data}}}");
+        assert_eq!(self.routes("POST", path, &body).status, 201, "{path} -> {target}");
+    }
+
+    /// When the route `path` was last used.
+    #[track_caller]
+    pub fn last_activity(&self, path: &str) -> String {
+        let answer = self.routes("GET", "", "");
+        let table: serde_json::Value = serde_json::from_slice(&answer.body).expect("a table");
+        table[path]["last_activity"].as_str().expect("a time").to_owned()
+    }
+
+    /// Where notebooks get the Hub API.
+    pub fn hub_api(&self) -> SocketAddr {
+        match self.running().hub_api() {
+            Some(Address::Tcp(address)) => *address,
+            other => panic!("no such listener: {other:?}"),
+        }
+    }
+
     /// The lines of the audit log so far.
     pub fn audit(&self) -> Vec<serde_json::Value> {
         let bytes = self.audit.0.lock().unwrap().clone();
@@ -255,6 +290,20 @@ impl Builder {
         self.set("hub", &format!("base_url = {base:?}"))
     }
 
+    /// In the place of the hub's own proxy: whoever has [`ROUTING_TOKEN`] says where requests go. `hub.url` is left out.
+    #[must_use]
+    pub fn routed(mut self) -> Self {
+        self.hub_url = String::new();
+        self.set("routes", &format!("auth_token = {ROUTING_TOKEN:?}"))
+    }
+
+    /// The hub's own address, to which its route is pinned.
+    #[must_use]
+    pub fn pinned(mut self, url: &str) -> Self {
+        self.hub_url = url.to_owned();
+        self
+    }
+
     /// By the identity header alone. The hub must not ask for a proof then.
     #[must_use]
     pub fn without_assertion(mut self, hub: &FakeHub) -> Self {
@@ -306,6 +355,7 @@ impl Builder {
             })
             .collect::<String>();
         let hub = self.sections.get("hub").map_or("", String::as_str);
+        let url = if self.hub_url.is_empty() { String::new() } else { format!("url = {:?}\n", self.hub_url) };
         // The portal may say everything about its users, unless a test says what it may.
         let may = [("groups", "groups = [\".*\"]\n"), ("claims", "claims = true\n")];
         let may: String = may
@@ -314,8 +364,8 @@ impl Builder {
             .map(|(_, line)| *line)
             .collect();
         format!(
-            "{text}[hub]\nurl = {:?}\n{hub}[[apps]]\nname = \"portal\"\nkeys = {keys:?}\n{may}{}{}",
-            self.hub_url, self.portal, self.more
+            "{text}[hub]\n{url}{hub}[[apps]]\nname = \"portal\"\nkeys = {keys:?}\n{may}{}{}",
+            self.portal, self.more
         )
     }
 
@@ -349,6 +399,9 @@ impl Builder {
         }
     }
 }
+
+/// What writes routes.
+pub const ROUTING_TOKEN: &str = "the-token-of-the-routes";
 
 /// Keeps what is written.
 #[derive(Debug, Clone, Default)]

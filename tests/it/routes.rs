@@ -1,0 +1,106 @@
+//! hublatch as the hub's own proxy: a table that the hub writes, and requests that go by it.
+
+mod activity;
+mod api;
+mod forced_login;
+mod hub_api;
+mod model;
+mod nobody;
+mod process;
+mod rewriting;
+mod under_load;
+
+use crate::support::requests::get;
+use crate::support::{FakeHub, TestProxy, Wire};
+
+/// A proxy with the routes `/` of the hub and `/user/alice` of a notebook.
+fn house() -> (FakeHub, FakeHub, TestProxy) {
+    let (hub, notebook) = (FakeHub::start(), FakeHub::start());
+    let proxy = TestProxy::before(&hub).routed().start();
+    proxy.add_route("/", &hub.url(), r#""hub":true,"jupyterhub":true"#);
+    proxy.add_route("/user/alice", &notebook.url(), r#""user":"alice","server_name":"""#);
+    (hub, notebook, proxy)
+}
+
+/// The status of a GET.
+fn status(proxy: &TestProxy, target: &str, lines: &[&str]) -> u16 {
+    proxy.connect().ask(get(target, lines)).status
+}
+
+#[test]
+fn each_request_goes_to_the_server_of_its_route() {
+    let (hub, notebook, proxy) = house();
+    let mut wire = proxy.connect();
+    for target in ["/user/alice/lab?x=1", "/user/alice", "/user/alice/%2Ftree", "/user/%61lice/x"] {
+        assert_eq!(wire.ask(get(target, &[])).status, 200);
+        assert!(notebook.seen().iter().any(|seen| seen.target == target), "{target}");
+    }
+    for target in ["/hub/home", "/user/alicia", "/user/al", "/x//user/alice"] {
+        wire.ask(get(target, &[]));
+        assert!(hub.seen().iter().any(|seen| seen.target == target), "{target}");
+    }
+}
+
+#[test]
+fn a_route_is_in_force_on_every_connection_when_its_201_is_there() {
+    let (_hub, _notebook, proxy) = house();
+    let (one, two) = (FakeHub::start(), FakeHub::start());
+    let mut wires: Vec<Wire> = (0..8).map(|_| proxy.connect()).collect();
+    for turn in 0..50 {
+        let now = if turn % 2 == 0 { &one } else { &two };
+        proxy.add_route("/user/bob", &now.url(), r#""user":"bob""#);
+        for (number, wire) in wires.iter_mut().enumerate() {
+            let path = format!("/user/bob/{turn}/{number}");
+            assert_eq!(wire.ask(get(&path, &[])).status, 200);
+            assert_eq!(now.seen_at(&path).len(), 1, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_websocket_goes_by_its_route_and_goes_on_when_the_route_is_gone() {
+    let (_hub, notebook, proxy) = house();
+    notebook.on("/user/alice/ws", crate::upgrades::echo);
+    let mut wire = proxy.connect();
+    wire.send(crate::support::requests::websocket("/user/alice/ws", &[]));
+    assert_eq!(wire.head().expect("a head").line, "HTTP/1.1 101 Switching Protocols");
+    wire.send("before");
+    assert_eq!(wire.take(6), b"before");
+    assert_eq!(proxy.routes("DELETE", "/user/alice", "").status, 204);
+    wire.send("behind");
+    assert_eq!(wire.take(6), b"behind");
+    // And may not: a new one finds the hub.
+    assert_eq!(status(&proxy, "/user/alice/x", &[]), 200);
+    assert!(notebook.seen_at("/user/alice/x").is_empty());
+}
+
+#[test]
+fn a_reload_leaves_the_table_alone() {
+    let (hub, notebook) = (FakeHub::start(), FakeHub::start());
+    let builder = TestProxy::before(&hub).routed();
+    let proxy = builder.clone().start();
+    proxy.add_route("/user/alice", &notebook.url(), r#""user":"alice""#);
+    proxy.reload(&builder.clone().set("limits", "head_timeout = \"3s\"")).expect("reloaded");
+    assert_eq!(status(&proxy, "/user/alice/x", &[]), 200);
+    assert_eq!(notebook.seen_at("/user/alice/x").len(), 1);
+    // What is bound at the start is refused, and nothing else of it comes into force.
+    assert!(proxy.reload(&builder.set("routes", "api_listen = \"127.0.0.1:1\"")).is_err());
+}
+
+#[test]
+fn a_kept_table_is_there_after_a_restart_and_a_damaged_file_is_an_empty_one() {
+    let (hub, notebook) = (FakeHub::start(), FakeHub::start());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("routes.json");
+    let builder = TestProxy::before(&hub).routed().set("routes", &format!("state = {file:?}"));
+    let proxy = builder.clone().start();
+    proxy.add_route("/user/alice", &notebook.url(), r#""user":"alice""#);
+    drop(proxy);
+    let proxy = builder.clone().start();
+    assert_eq!(status(&proxy, "/user/alice/x", &[]), 200);
+    assert_eq!(notebook.seen_at("/user/alice/x").len(), 1);
+    drop(proxy);
+    std::fs::write(&file, "[{\"key\":\"/user").unwrap();
+    let proxy = builder.start();
+    assert_eq!(proxy.routes("GET", "", "").body, b"{}");
+}
