@@ -29,7 +29,7 @@ pub enum Pkce {
 section! {
     /// hublatch as the provider of the hub's own OAuth login, for a hub with a stock GenericOAuthenticator on which nothing
     /// can be installed; in place of [assertion]. No browser comes here: hublatch goes the way through the hub's OAuth
-    /// itself. docs/applications.md has the hub's side.
+    /// itself. docs/install.md has the hub's side.
     #[derive(Debug, Clone)]
     pub struct HubOAuth {
         /// The hub's client_id.
