@@ -4,6 +4,7 @@
 
 mod durations;
 mod hub;
+mod login_queue;
 mod plain_text;
 mod process;
 mod store;
@@ -20,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use durations::Durations;
 pub use hub::{HubApi, HubCallLabels};
+pub use login_queue::LoginQueue;
 pub use store::{StoreCall, StoreCalls};
 
 /// A counter with the labels `code` (`1xx` to `5xx`) and `protocol` (`http/1.1`, HTTP/1.0 among it, and `h2`): one
@@ -163,6 +165,8 @@ pub struct Metrics {
     pub store: StoreCalls,
     /// The Hub API.
     pub hub: HubApi,
+    /// Who waits for a login.
+    pub login_queue: LoginQueue,
 }
 
 impl Metrics {
@@ -178,6 +182,7 @@ impl Metrics {
         let routed = routed(&mut registry);
         let store = StoreCalls::new(&mut registry);
         let hub = HubApi::new(&mut registry);
+        let login_queue = LoginQueue::new(&mut registry);
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -277,6 +282,7 @@ impl Metrics {
             certificate_not_after,
             store,
             hub,
+            login_queue,
         }
     }
 

@@ -14,6 +14,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SecureRandom;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -192,6 +193,9 @@ pub struct LoginGrant {
     pub state: Option<State>,
     /// The user's server that was started for this login: the browser waits for it before it goes to `next`.
     pub launch: Option<ServerName>,
+    /// The link is kept for those who wait for their turn at the hub: they must have clicked before this time, which was
+    /// its expiry.
+    pub click_by: Option<Timestamp>,
 }
 
 impl LoginGrant {
@@ -208,6 +212,7 @@ impl LoginGrant {
             confirm: false,
             state: None,
             launch: None,
+            click_by: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::file::ConfigFile;
-use super::kind::{duration, number, size};
+use super::kind::{duration, number, size, text};
 use super::parse::{DURATION, SOME_DURATION};
 use super::table::{Section as _, section};
 
@@ -87,8 +87,12 @@ section! {
         /// The most interim answers (1xx) of the hub to one request; with one more, the browser is answered 502 and the
         /// connection to the hub is closed.
         upstream_interim_answers: usize, number(0..=COUNT_MAX), default 64;
-        /// Each question that hublatch itself puts to the hub during a login.
-        login_hub_timeout: Duration, duration(SOME_DURATION), default "10s";
+        /// The most logins under way at the hub at once; others wait in line, with their links kept, and are shown their place
+        /// after two seconds. "auto": as many as the hub's own response times allow, from 2 to 64. Or a number: "8". Of several
+        /// hublatch each counts for itself.
+        logins_at_once: LoginsAtOnce, text(at_once), default "auto";
+        /// Each question that hublatch itself puts to the hub during a login, and the login itself.
+        login_hub_timeout: Duration, duration(SOME_DURATION), default "60s";
         /// Each call of the Hub API, and each pause in what it streams. Starting a server takes the hub up to 10 s to answer
         /// (c.Spawner.slow_spawn_timeout).
         hub_api_timeout: Duration, duration(SOME_DURATION), default "20s";
@@ -97,6 +101,24 @@ section! {
         /// Unknown tokens from one address within a minute, above which it is told to wait (429) and no app is asked to exchange
         /// its tokens. Good links work on. Of several hublatch each counts for itself. 0: no limit.
         unknown_tokens_per_minute: usize, number(0..=COUNT_MAX), default 100;
+    }
+}
+
+/// How many logins may be under way at the hub at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginsAtOnce {
+    /// As many as the hub's own response times allow.
+    Auto,
+    /// So many.
+    Fixed(usize),
+}
+
+/// `"auto"`, or a number.
+fn at_once(text: &str) -> Result<LoginsAtOnce, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(LoginsAtOnce::Auto),
+        Ok(at_once @ 1..=10_000) => Ok(LoginsAtOnce::Fixed(at_once)),
+        Ok(_) | Err(_) => Err("is not \"auto\" or a number from 1 to 10000, for example \"8\"".to_owned()),
     }
 }
 

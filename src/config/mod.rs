@@ -60,7 +60,7 @@ pub use hub_api::HubApi;
 pub use hub_oauth::{HubOAuth, Pkce};
 pub use hub_tokens::{AppHubTokens, HubTokens};
 pub use jwt::{Jwt, JwtAlgorithm, JwtKeys};
-pub use limits::Limits;
+pub use limits::{Limits, LoginsAtOnce};
 pub use listeners::{Listen, Management, Public, PublicUrl, StatusListener};
 pub use log::{AuditSink, Log, LogFormat};
 pub use login::{Assertion, Confirm, Login, WithoutToken};

@@ -73,6 +73,11 @@ impl Signer {
         &self.header
     }
 
+    /// How long an assertion lives.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
     /// The assertion that says `user` is logged in at `now`.
     pub fn sign(&self, user: &VerifiedUser, now: Moment) -> Result<HeaderValue, AssertionError> {
         let issued = now.wall.as_second();

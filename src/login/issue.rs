@@ -165,6 +165,7 @@ impl Issuer {
             confirm: request.confirm,
             state: request.state,
             launch: server,
+            click_by: None,
         };
         authorize(policy, app, &grant, lifetime)?;
         let login_token = OpaqueToken::generate(&*self.random)?;

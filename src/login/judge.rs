@@ -4,6 +4,8 @@
 use super::next::{Next, NextError};
 use super::policy::Policy;
 use super::refusal::{Refusal, RefusalReason, ended};
+use jiff::Timestamp;
+
 use crate::store::Link;
 use crate::token::{State, Username};
 
@@ -14,6 +16,8 @@ pub struct RedeemRequest<'a> {
     pub next: Option<&'a str>,
     /// The states of the browser's secrets.
     pub states: &'a [State],
+    /// When the browser clicked, if it has waited for its turn since, as our own signature says.
+    pub clicked_at: Option<Timestamp>,
     /// Whether the app itself asks, proved by its key: then nobody can hand its link on, and it need not be bound.
     pub by_app: bool,
 }

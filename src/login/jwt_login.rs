@@ -4,13 +4,16 @@
 //! older than the store's memory is refused, also when that memory was lost while it was being consumed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
+use jiff::Timestamp;
 
 use super::dependencies::Dependencies;
 use super::issue_request::fits_a_header;
 use super::jwt::{Claims, JwtIssuer, Unverified};
 use super::policy::Policy;
+use super::redeem::WAIT_MAX;
 use super::refusal::{Refusal, RefusalReason};
 use super::replay_cache::ReplayCache;
 use crate::clock::{Clock, Moment};
@@ -34,7 +37,14 @@ impl JwtLogin {
     }
 
     /// The link that `token` stands for, as it stands: used, if its `jti` is in the replay cache.
-    pub(super) async fn link(&self, policy: &Policy, token: &str) -> Result<Link, Refusal> {
+    ///
+    /// `clicked_at`: when the browser clicked, if it has waited for its turn since; then its token's time is judged by that.
+    pub(super) async fn link(
+        &self,
+        policy: &Policy,
+        token: &str,
+        clicked_at: Option<Timestamp>,
+    ) -> Result<Link, Refusal> {
         let now = self.clock.now();
         let (issuer, claims) = match policy.jwt_issuers.verify(token, now).await {
             Ok(verified) => verified,
@@ -53,7 +63,9 @@ impl JwtLogin {
             link.id = consumed.id;
             link.status = LinkStatus::Used;
             link.used_at = Some(consumed.issued.wall);
-        } else if self.is_over(&claims, now) || claims.may_precede(self.replay_cache.memory().since) {
+        } else if self.is_over(&claims, before(now, clicked_at))
+            || claims.may_precede(self.replay_cache.memory().since)
+        {
             link.status = LinkStatus::Expired;
         } else if claims.is_early(now.wall) {
             log_refusal(&issuer.app.name, "its time has not come: iat or nbf is in the future");
@@ -110,11 +122,19 @@ impl JwtLogin {
             status: LinkStatus::Pending,
             issued: now,
             // The record must be there for as long as the token would do, and a refresh may come.
-            expires: now.plus(claims.time_left(now.wall).max(policy.rules.replay_grace)),
+            // And it must outlive every click that came in time and waits for its turn.
+            expires: now.plus(claims.time_left(now.wall).max(policy.rules.replay_grace) + WAIT_MAX),
             used_at: None,
             note: None,
         })
     }
+}
+
+/// The moment at which the browser clicked: as long before `now` by both clocks.
+fn before(now: Moment, clicked_at: Option<Timestamp>) -> Moment {
+    let Some(wall) = clicked_at.filter(|at| *at < now.wall) else { return now };
+    let waited = Duration::try_from(now.wall.duration_since(wall)).unwrap_or_default();
+    Moment { wall, monotonic: now.monotonic.saturating_sub(waited) }
 }
 
 /// Tells the operator what the app's developer must know. Only who has a token that the app has signed gets so far.

@@ -53,7 +53,7 @@ pub use dependencies::Dependencies;
 pub use issue::Issuer;
 pub use judge::RedeemRequest;
 pub use recorder::Recorder;
-pub use redeem::{Redeemer, ValidatedToken, VerifiedUser};
+pub use redeem::{Redeemer, ValidatedToken, VerifiedUser, WAIT_MAX};
 pub use refusal::{Refusal, RefusalReason};
 pub use rules::Rules;
 

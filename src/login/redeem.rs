@@ -20,8 +20,11 @@ use super::refusal::{Refusal, RefusalReason, ended};
 use super::replay_cache::ReplayCache;
 use crate::audit::{AuditReason, Client};
 use crate::clock::Clock;
-use crate::store::{Consumed, Link, StoreError, TokenStore};
+use crate::store::{Consumed, Link, LinkStatus, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
+
+/// How long a browser may wait for its turn at the hub, from its click on.
+pub const WAIT_MAX: Duration = Duration::from_mins(10);
 
 /// A token that can be redeemed: looked up, judged, not consumed.
 #[derive(Debug)]
@@ -185,12 +188,12 @@ impl Redeemer {
             TokenKind::Opaque => (self.store.find(token.digest(), self.clock.now()).await?, Kept::AsLink),
             TokenKind::Jwt => {
                 let epoch = self.replay_cache.memory().epoch;
-                let link = Box::pin(self.jwt_login.link(&policy, token.expose())).await?;
+                let link = Box::pin(self.jwt_login.link(&policy, token.expose(), request.clicked_at)).await?;
                 (Some(link), Kept::InReplayCache { epoch })
             }
             TokenKind::External => (Box::pin(self.external_tokens.link(token)).await?, Kept::AsLink),
         };
-        judge(policy, link, kept, request)
+        judge(policy, self.as_clicked(link, request), kept, request)
     }
 
     /// The same for a token that is known to be ours.
@@ -201,7 +204,17 @@ impl Redeemer {
     ) -> Result<ValidatedToken, Refusal> {
         let policy = self.policy.load_full();
         let link = self.store.find(token.digest(), self.clock.now()).await?;
-        judge(policy, link, Kept::AsLink, request)
+        judge(policy, self.as_clicked(link, request), Kept::AsLink, request)
+    }
+
+    /// A link that is kept for those who wait for their turn is over for whoever clicks only now.
+    fn as_clicked(&self, link: Option<Link>, request: RedeemRequest<'_>) -> Option<Link> {
+        let mut link = link?;
+        let clicked_at = request.clicked_at.unwrap_or_else(|| self.clock.now().wall);
+        if link.status == LinkStatus::Pending && link.grant.click_by.is_some_and(|by| clicked_at >= by) {
+            link.status = LinkStatus::Expired;
+        }
+        Some(link)
     }
 
     /// Consumes the token: the one success of its life makes the user a verified one.
@@ -265,6 +278,18 @@ impl Redeemer {
                 let reason = ended(link.status).unwrap_or(RefusalReason::Used);
                 Err(Refusal::of_link(reason, Some(link)))
             }
+        }
+    }
+
+    /// Keeps the link of a token for a browser that waits for its turn at the hub: a click that came in time stays good
+    /// for [`WAIT_MAX`]. A token that an app has signed has no link before it is consumed, and nothing to keep.
+    pub async fn reserve(&self, validated: &ValidatedToken) -> Result<bool, StoreError> {
+        match validated.kept {
+            Kept::AsLink => {
+                let now = self.clock.now();
+                self.store.reserve(validated.link.digest, now.plus(WAIT_MAX), now).await
+            }
+            Kept::InReplayCache { .. } => Ok(true),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct StoreCalls {
     pub find: StoreCall,
     /// Consuming.
     pub consume: StoreCall,
+    /// Keeping a link for those who wait.
+    pub reserve: StoreCall,
     /// Reading a link by its id.
     pub get: StoreCall,
     /// Revoking one link.
@@ -60,6 +62,7 @@ impl StoreCalls {
             insert: call("insert"),
             find: call("find"),
             consume: call("consume"),
+            reserve: call("reserve"),
             get: call("get"),
             revoke: call("revoke"),
             revoke_user: call("revoke_user"),

@@ -13,6 +13,9 @@ use super::embed::Embed;
 use super::error::ProxyError;
 use super::headers::{self, Forwarding, ForwardingMode, Origin};
 use super::identity::Identity;
+use super::login::admission::Admission;
+use super::login::click_ticket::ClickTickets;
+use super::login::parked::Parked;
 use super::login::single_flight::SingleFlight;
 use super::routing::Routing;
 use super::tunnel::registry::Tunnels;
@@ -72,6 +75,12 @@ pub struct Shared {
     pub(super) tunnels: Tunnels,
     /// The tokens that are being redeemed.
     pub(super) flights: SingleFlight,
+    /// Whose turn it is at the hub.
+    pub(super) admission: Admission,
+    /// What is kept for browsers in line.
+    pub(super) parked: Parked,
+    /// Signs the times of clicks.
+    pub(super) click_tickets: ClickTickets,
     pub(super) connection_limit: ConnectionLimit,
     pub(super) clients: Clients,
     /// Waiting pages that listen to the hub's progress.
@@ -168,6 +177,9 @@ impl Shared {
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
             flights: SingleFlight::default(),
+            admission: Admission::new(config.limits.logins_at_once, metrics.login_queue.clone()),
+            parked: Parked::default(),
+            click_tickets: ClickTickets::new(config),
             connection_limit: ConnectionLimit::default(),
             clients: Clients::default(),
             watchers: Arc::new(Semaphore::new(config.limits.hub_api_calls)),
@@ -219,9 +231,13 @@ impl Shared {
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let new =
             Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone(), self.routes.clone())?;
+        self.admission.set(config.limits.logins_at_once);
         Ok(Self {
             tunnels: self.tunnels.clone(),
             flights: self.flights.clone(),
+            admission: self.admission.clone(),
+            parked: self.parked.clone(),
+            click_tickets: new.click_tickets.carry_over(&self.click_tickets),
             connection_limit: self.connection_limit.clone(),
             clients: self.clients.clone(),
             ..new

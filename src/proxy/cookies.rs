@@ -9,6 +9,8 @@ use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue};
 use memchr::memmem::Finder;
 
+use crate::token::TokenDigest;
+
 /// The hub's own login cookies. A fresh login must not carry them: the hub would keep the old session id, and any
 /// logged-in user would make it skip the login.
 const HUB_LOGIN: [&str; 6] = [
@@ -30,6 +32,9 @@ pub const CONTINUATION: &str = "hublatch-token";
 /// The cookie that holds a browser's secret, on http and on https. Ours: never sent on.
 const STATE: [&str; 2] = ["hublatch-state", "__Host-hublatch-state"];
 
+/// How the name of a cookie begins that carries the signed time of a click, one for each pending login. Ours: never sent on.
+const CLICK: &str = "hublatch-click-";
+
 /// Finds what is in the name of every cookie of ours. Made once: to make it costs more than to search with it.
 static OURS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("hublatch-"));
 
@@ -37,7 +42,9 @@ static OURS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("hublatch-
 pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {
         cut(headers, |name| {
-            name == CONTINUATION.as_bytes() || STATE.iter().any(|state| state.as_bytes() == name)
+            name == CONTINUATION.as_bytes()
+                || name.starts_with(CLICK.as_bytes())
+                || STATE.iter().any(|state| state.as_bytes() == name)
         });
     }
 }
@@ -67,6 +74,19 @@ pub fn session_ids(headers: &HeaderMap) -> Vec<String> {
 /// The value of our login-continuation cookie.
 pub fn continuation(headers: &HeaderMap) -> Option<String> {
     values(headers, as_browsers_write, CONTINUATION).next()
+}
+
+/// The name of the cookie with the time of a click with the token of this digest.
+pub fn click_name(digest: TokenDigest) -> String {
+    let [one, two, three, four, ..] = *digest.as_bytes();
+    format!("{CLICK}{:08x}", u32::from_be_bytes([one, two, three, four]))
+}
+
+/// The value of that cookie.
+pub fn click(headers: &HeaderMap, digest: TokenDigest) -> Option<String> {
+    // Nearly no request has one.
+    let has_ours = headers.get_all(COOKIE).iter().any(|line| OURS.find(line.as_bytes()).is_some());
+    has_ours.then(|| values(headers, as_browsers_write, &click_name(digest)).next()).flatten()
 }
 
 /// Every value of the cookie `name`, a name being what `read` makes of it.
@@ -175,6 +195,17 @@ mod tests {
         let mut map = line("\u{a0}_xsrf=1".as_bytes());
         strip_hub_login(&mut map);
         assert!(map.contains_key(COOKIE));
+    }
+
+    #[test]
+    fn the_time_of_a_click_is_found_by_its_token_and_goes_no_further() {
+        let digest = TokenDigest::of(b"token");
+        let line = format!("a=1; {}=then; hublatch-click-00000000=x", click_name(digest));
+        let mut map = headers(&[&line]);
+        assert_eq!(click(&map, digest).as_deref(), Some("then"));
+        assert_eq!(click(&map, TokenDigest::of(b"other")), None);
+        strip_ours(&mut map);
+        assert_eq!(map[COOKIE], "a=1");
     }
 
     #[test]

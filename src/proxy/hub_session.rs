@@ -168,7 +168,7 @@ impl<'a> HubSession<'a> {
             let mut request = Request::new(RequestBody::Empty);
             *request.uri_mut() =
                 Uri::try_from(format!("{}{path}", self.base_url)).map_err(hyper::http::Error::from)?;
-            *request.headers_mut() = self.request_headers();
+            *request.headers_mut() = question(self.headers);
             let response = connection.send_once(request).await?;
             let status = response.status();
             let body = collect(response.into_body(), RESPONSE_BYTES_MAX, self.limit).await?;
@@ -176,18 +176,17 @@ impl<'a> HubSession<'a> {
         };
         tokio::time::timeout(self.limit, asking).await.unwrap_or(Err(HubSessionError::Timeout))
     }
+}
 
-    /// Host, cookies, user agent and where the request came from; nothing else of the browser's request is the hub's
-    /// business here.
-    fn request_headers(&self) -> HeaderMap {
-        let ours = |name: &str| name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "x-scheme";
-        let mut headers: HeaderMap = self
-            .headers
-            .iter()
-            .filter(|(name, _)| [HOST, COOKIE, USER_AGENT].contains(name) || ours(name.as_str()))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers
-    }
+/// Host, cookies, user agent and where the request came from; nothing else of the browser's request is the hub's business
+/// here.
+pub fn question(headers: &HeaderMap) -> HeaderMap {
+    let ours = |name: &str| name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "x-scheme";
+    let mut headers: HeaderMap = headers
+        .iter()
+        .filter(|(name, _)| [HOST, COOKIE, USER_AGENT].contains(name) || ours(name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers
 }

@@ -10,6 +10,14 @@ use crate::login::assertion::{AssertionError, Signer};
 /// Names under which some server between us and the hub might read an identity, folded.
 const WELL_KNOWN: [&str; 3] = ["remote_user", "http_remote_user", "x_remote_user"];
 
+/// The identity of one login, as it was sent to the hub. Not to be copied, and made by [`Identity::set`] alone.
+#[derive(Debug)]
+#[must_use = "it may be renewed once"]
+pub struct SentIdentity {
+    user: VerifiedUser,
+    signed_at: Moment,
+}
+
 /// The headers by which the hub knows a user.
 #[derive(Debug)]
 pub struct Identity {
@@ -54,14 +62,34 @@ impl Identity {
         headers: &mut HeaderMap,
         user: VerifiedUser,
         now: Moment,
-    ) -> Result<(), AssertionError> {
+    ) -> Result<SentIdentity, AssertionError> {
         if let Some(signer) = &self.signer {
             headers.insert(signer.header(), signer.sign(&user, now)?);
         }
         headers.insert(&self.user_header, HeaderValue::from_str(user.username().as_str())?);
-        // By value: this proof is spent.
-        drop(user);
-        Ok(())
+        // By value: this proof is spent, but for the one renewal.
+        Ok(SentIdentity { user, signed_at: now })
+    }
+
+    /// Sets a fresh assertion for a login whose first one has expired before the hub came to it; false: it has not, or
+    /// there is none. To be called when the hub has refused the login.
+    ///
+    /// This can never make two logins of one token. It takes the identity that was sent, and gives none back: so there are
+    /// two assertions at most. Both are for the same user and name the same link in `jti`, of which the hub accepts one:
+    /// had it accepted the first, whatever it answered then, it refuses the second.
+    pub fn renew(
+        &self,
+        headers: &mut HeaderMap,
+        sent: SentIdentity,
+        now: Moment,
+    ) -> Result<bool, AssertionError> {
+        let SentIdentity { user, signed_at } = sent;
+        let Some(signer) = &self.signer else { return Ok(false) };
+        if now.monotonic.saturating_sub(signed_at.monotonic) < signer.lifetime() {
+            return Ok(false);
+        }
+        headers.insert(signer.header(), signer.sign(&user, now)?);
+        Ok(true)
     }
 }
 

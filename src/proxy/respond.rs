@@ -15,10 +15,11 @@ use super::error::ProxyError;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::upstream::ResponseBody;
 use crate::pages::{self, Format, Page};
+use crate::token::TokenDigest;
 
 /// How long a token may lie in the login-continuation cookie.
 const CONTINUATION_SECONDS: i64 = 30;
-/// How long a browser may take to come back from the app with a link.
+/// How long a browser may take to come back from the app with a link, or to have its turn (`login::WAIT_MAX`).
 const STATE_SECONDS: i64 = 600;
 
 /// A cookie of ours.
@@ -26,6 +27,8 @@ const STATE_SECONDS: i64 = 600;
 pub enum OurCookie {
     /// It carries a token from another site's form to the request that redeems it.
     Continuation,
+    /// The same, for a browser that waits for its turn.
+    WaitingContinuation,
     /// It holds the browser's secret, to which links can be bound.
     State,
 }
@@ -96,7 +99,7 @@ pub fn set_cookie(
 ) -> Result<(), ProxyError> {
     let seconds = match cookie {
         OurCookie::Continuation => CONTINUATION_SECONDS,
-        OurCookie::State => STATE_SECONDS,
+        OurCookie::WaitingContinuation | OurCookie::State => STATE_SECONDS,
     };
     response.headers_mut().append(SET_COOKIE, written(proxy, cookie, value, seconds)?);
     Ok(())
@@ -112,13 +115,39 @@ pub fn clear_cookie(
     Ok(())
 }
 
-/// No script sees it, and it comes with no request of another site but a navigation.
+/// Sets the cookie with the signed time of a click with the token of this digest; none: makes the browser forget it.
+pub fn set_click(
+    proxy: &Proxy,
+    response: &mut Response<ResponseBody>,
+    digest: TokenDigest,
+    ticket: Option<&str>,
+) -> Result<(), ProxyError> {
+    let (value, seconds) = ticket.map_or(("", 0), |ticket| (ticket, STATE_SECONDS));
+    let (name, path) = (cookies::click_name(digest), &proxy.shared.rules.login_path);
+    response.headers_mut().append(SET_COOKIE, built(proxy, name, path, value, seconds)?);
+    Ok(())
+}
+
 fn written(proxy: &Proxy, cookie: OurCookie, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {
     let rules = &proxy.shared.rules;
     let (name, path) = match cookie {
-        OurCookie::Continuation => (cookies::CONTINUATION, rules.login_path.as_str()),
+        OurCookie::Continuation | OurCookie::WaitingContinuation => {
+            (cookies::CONTINUATION, rules.login_path.as_str())
+        }
         OurCookie::State => (cookies::state_name(rules.public_secure), "/"),
     };
+    built(proxy, name.to_owned(), path, value, seconds)
+}
+
+/// No script sees it, and it comes with no request of another site but a navigation.
+fn built(
+    proxy: &Proxy,
+    name: String,
+    path: &str,
+    value: &str,
+    seconds: i64,
+) -> Result<HeaderValue, ProxyError> {
+    let rules = &proxy.shared.rules;
     let cookie = cookie::Cookie::build((name, value.to_owned()))
         .path(path.to_owned())
         .max_age(cookie::time::Duration::seconds(seconds))

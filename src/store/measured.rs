@@ -58,6 +58,10 @@ impl TokenStore for MeasuredStore {
         self.measured(|metrics| &metrics.store.consume, self.inner.consume(digest, now))
     }
 
+    fn reserve(&self, digest: TokenDigest, until: Moment, now: Moment) -> StoreFuture<'_, bool> {
+        self.measured(|metrics| &metrics.store.reserve, self.inner.reserve(digest, until, now))
+    }
+
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {
         self.measured(|metrics| &metrics.store.get, self.inner.get(id, app, now))
     }

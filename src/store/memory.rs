@@ -15,6 +15,7 @@ use shuttle::sync::{Mutex, MutexGuard};
 
 use super::{
     Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Revoked, StoreError, StoreFuture, TokenStore,
+    reserved,
 };
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest, Username};
@@ -64,6 +65,16 @@ impl TokenStore for MemoryStore {
         }
         links.end(&link.id, LinkStatus::Used, now);
         done(Consumed::Granted(Box::new(Link { status: LinkStatus::Used, used_at: Some(now.wall), ..link })))
+    }
+
+    fn reserve(&self, digest: TokenDigest, until: Moment, now: Moment) -> StoreFuture<'_, bool> {
+        let mut links = self.lock();
+        let pending = links.by_digest(&digest, now).filter(|link| link.status == LinkStatus::Pending);
+        let found = pending.is_some();
+        if let Some(link) = pending {
+            links.replace(reserved(link, until));
+        }
+        done(found)
     }
 
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {

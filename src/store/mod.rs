@@ -185,6 +185,9 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     fn find(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Option<Link>>;
     /// Takes the token: see the trait's promise.
     fn consume(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Consumed>;
+    /// Keeps the pending link of this token until `until`, for those who wait for their turn at the hub; its grant then
+    /// says by when one must have clicked ([`LoginGrant::click_by`]). False: it is not pending, and nothing is changed.
+    fn reserve(&self, digest: TokenDigest, until: Moment, now: Moment) -> StoreFuture<'_, bool>;
     /// The link of this id, if it is `app`'s.
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>>;
     /// Makes `app`'s link of this id dead.
@@ -227,4 +230,14 @@ mod tests {
         assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::ConnectionReset));
         assert_eq!(error.to_string(), "the token store is unavailable: connection reset");
     }
+}
+
+/// `link` as it is kept until `until`.
+fn reserved(mut link: Link, until: Moment) -> Link {
+    link.grant.click_by.get_or_insert(link.expires.wall);
+    link.expires = Moment {
+        wall: link.expires.wall.max(until.wall),
+        monotonic: link.expires.monotonic.max(until.monotonic),
+    };
+    link
 }

@@ -54,6 +54,8 @@ pub(super) struct GrantRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     launch: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    click_by: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     /// By the issuer's clock.
     pub(super) issued: Timestamp,
@@ -82,6 +84,7 @@ impl GrantRecord {
             confirm: grant.confirm,
             state: grant.state.map(|state| state.to_string()),
             launch: grant.launch.as_ref().map(|server| server.as_str().to_owned()),
+            click_by: grant.click_by,
             note: link.note.clone(),
             issued: link.issued.wall,
             expires: link.expires.wall,
@@ -128,8 +131,21 @@ impl GrantRecord {
             return Err(RecordError::Damaged);
         }
         let key = self.key.map(|key| KeyId::parse(&key).ok_or(RecordError::Damaged)).transpose()?;
-        let Self { app, next, judged_by, groups, claims, confirm, note, .. } = self;
-        Ok((LoginGrant { username, app, key, next, judged_by, groups, claims, confirm, state, launch }, note))
+        let Self { app, next, judged_by, groups, claims, confirm, note, click_by, .. } = self;
+        let grant = LoginGrant {
+            username,
+            app,
+            key,
+            next,
+            judged_by,
+            groups,
+            claims,
+            confirm,
+            state,
+            launch,
+            click_by,
+        };
+        Ok((grant, note))
     }
 }
 

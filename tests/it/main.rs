@@ -35,6 +35,7 @@ mod next;
 mod pages;
 mod places;
 mod proxy_protocol;
+mod queue;
 mod races;
 mod redeem;
 mod reload;

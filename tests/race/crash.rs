@@ -273,6 +273,11 @@ impl TokenStore for DyingStore {
         self.around("consume", self.store.consume(digest, now))
     }
 
+    fn reserve(&self, digest: TokenDigest, until: Now, now: Now) -> StoreFuture<'_, bool> {
+        self.reached("before", "reserve");
+        self.around("reserve", self.store.reserve(digest, until, now))
+    }
+
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Now) -> StoreFuture<'a, Option<Link>> {
         self.store.get(id, app, now)
     }

@@ -112,6 +112,15 @@ impl Browser {
             if !status.is_success() {
                 return Err(refused(response).await);
             }
+            // In line for the login: browsers without script are told in the page when to ask again.
+            if logged_in.is_none() && url.path() == login {
+                let page = response.text().await.unwrap_or_default();
+                if page.contains("http-equiv=\"refresh\"") {
+                    queued = true;
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
+                }
+            }
             let logged_in = logged_in.ok_or_else(|| "a page in place of the login".to_owned())?;
             if !into_server {
                 return Ok(Clicked { logged_in, in_server: None, queued });

@@ -1,21 +1,39 @@
 //! One login request while it is judged: finds out what `decide` asks for, and holds what the login will need.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::header::{COOKIE, HeaderValue};
 use hyper::{Response, Uri};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::admission::line::Group;
+use super::admission::{Outlook, Permit};
 use super::browser_checks::{self, is_foreign};
+use super::click_ticket::Click;
 use super::decide::{
-    ExchangeFact, Facts, LinkFact, LoginRules, Question, RequestFacts, TurnFact, VisitorFact,
+    ExchangeFact, Facts, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, TurnFact, VisitorFact,
 };
+use super::parked::{Identified, Kept, Probe};
 use super::parse::LoginRequest;
 use super::refuse::AuditGuard;
-use super::single_flight::{DOUBLE_CLICK, Entered, FlightGuard};
+use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
 use super::{destination, external_token};
 use crate::login::next::form_decode;
 use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
+use crate::pages::Format;
 use crate::proxy::context::Proxy;
 use crate::proxy::hub_session;
 use crate::proxy::upstream::{HubConnection, ResponseBody};
+use crate::token::{BrowserSecret, State};
+
+/// How long a browser waits for its turn before it is shown the page of the line.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for one that sees that page already.
+const PATIENCE_IN_LINE: Duration = Duration::from_secs(1);
 
 /// A login request, what is known of it, and what is held for it.
 pub struct Attempt {
@@ -29,7 +47,14 @@ pub struct Attempt {
     pub facts: Facts,
     /// What is held.
     pub held: Held,
+    /// When the browser clicked, and how.
+    pub click: Click,
+    /// It has been in line before, as our own signature says.
+    pub ticket: Option<Click>,
+    /// What it is told if it has to wait.
+    pub outlook: Outlook,
     /// Until when it waits for another login with the same token.
+    states: Vec<State>,
     wait_until: Instant,
 }
 
@@ -46,6 +71,10 @@ pub struct Held {
     pub target: Option<Uri>,
     /// The connection that will carry the login.
     pub connection: Option<HubConnection>,
+    /// Leave to log in.
+    pub permit: Option<Permit>,
+    /// A question to the hub that an earlier request of this browser has put.
+    pub probe: Option<Probe>,
     /// A refusal that is not in the audit yet.
     pub unrecorded: Option<AuditGuard>,
 }
@@ -53,7 +82,18 @@ pub struct Held {
 impl Attempt {
     /// Nothing is known but what the request says.
     pub fn new(proxy: &Proxy, request: LoginRequest) -> Self {
+        let mut request = request;
         let own_next = request.next.as_deref().map(form_decode);
+        let states: Vec<State> = request.secrets.iter().map(BrowserSecret::state).collect();
+        let now = proxy.shared.login.clock().now().wall;
+        let ticket =
+            request.token.as_ref().zip(request.click_ticket.as_deref()).and_then(|(token, text)| {
+                proxy.shared.click_tickets.read(text, token.digest(), &states, now)
+            });
+        request.click_ticket = request.click_ticket.filter(|_| ticket.is_some());
+        request.confirmed |= ticket.is_some_and(|click| click.is_confirmed);
+        let click = Click { at: now, is_confirmed: request.confirmed, is_from_app: false };
+        let click = ticket.map_or(click, |ticket| Click { is_confirmed: request.confirmed, ..ticket });
         let headers = &request.headers;
         let rules = proxy.shared.login.rules();
         let facts = Facts {
@@ -65,6 +105,7 @@ impl Attempt {
                 has_token: request.token.is_some(),
                 is_confirmed: request.confirmed,
                 is_unvouched: browser_checks::is_unvouched(proxy, headers),
+                is_in_line: ticket.is_some(),
             },
             rules: LoginRules { confirm: rules.confirm, require_state: rules.require_state },
             ..Facts::default()
@@ -75,7 +116,12 @@ impl Attempt {
             own_next: own_next.flatten(),
             facts,
             held: Held::default(),
-            wait_until: Instant::now() + DOUBLE_CLICK,
+            click,
+            ticket,
+            states,
+            outlook: Outlook { number: 1, wait: None, is_hub_down: false },
+            // As long as another login may take: its logout, and itself.
+            wait_until: Instant::now() + 2 * proxy.shared.rules.login_hub_timeout,
         }
     }
 
@@ -86,6 +132,7 @@ impl Attempt {
             Question::NeedsExchange => self.ask_store_for_exchange().await,
             Question::Exchange => Box::pin(self.exchange()).await,
             Question::Link => self.validate().await,
+            Question::Place => self.wait_for_turn().await,
             Question::Visitor => self.identify().await,
         }
     }
@@ -167,8 +214,12 @@ impl Attempt {
 
     async fn validate(&mut self) {
         let login = &self.proxy.shared.login;
-        let asked =
-            RedeemRequest { next: self.own_next.as_deref(), states: &self.request.states, by_app: false };
+        let asked = RedeemRequest {
+            next: self.own_next.as_deref(),
+            states: &self.states,
+            clicked_at: self.ticket.map(|click| click.at),
+            by_app: false,
+        };
         let validated = match &self.request.token {
             Some(token) => login.redeemer.validate(token, asked).await,
             None => Err(Refusal::unknown()),
@@ -177,12 +228,13 @@ impl Attempt {
             Ok(token) => {
                 let app = login.policy().applications.by_name(token.app());
                 let origins = app.as_ref().map_or(&[][..], |app| &app.origins);
+                self.click.is_from_app |= !is_foreign(&self.request.headers, origins);
                 // Put together before anything is consumed: what cannot be sent must cost nobody a link.
                 let target = destination::at_hub(&self.proxy, &self.request, &token);
                 self.facts.link = Some(LinkFact::Valid {
                     username: token.username().as_str().to_owned(),
                     asks: token.needs_confirmation(),
-                    is_foreign: is_foreign(&self.request.headers, origins),
+                    is_foreign: is_foreign(&self.request.headers, origins) && !self.click.is_from_app,
                     rejection: target.as_ref().err().copied(),
                 });
                 self.held.target = target.ok();
@@ -192,10 +244,89 @@ impl Attempt {
         }
     }
 
+    /// Waits for the browser's turn: a moment only, if it can be shown a page meanwhile.
+    async fn wait_for_turn(&mut self) {
+        let browser = self.browser();
+        match self.proxy.shared.parked.take(&browser) {
+            Some(Kept::Permit(permit)) => self.held.permit = Some(permit),
+            Some(Kept::Probe(probe)) => self.held.probe = Some(probe),
+            None => {
+                let Some(group) = self.group() else { return };
+                let clicked = self.click.at.as_millisecond();
+                let mut waiter = self.proxy.shared.admission.join(group, clicked);
+                let Ok(permit) = tokio::time::timeout(self.patience(), waiter.admitted()).await else {
+                    self.outlook = waiter.outlook();
+                    self.facts.place = Some(PlaceFact::Waiting);
+                    return;
+                };
+                self.held.permit = Some(permit);
+            }
+        }
+        self.facts.place = Some(PlaceFact::Admitted);
+    }
+
+    /// How long the browser waits before it is shown a page. A program sees none.
+    fn patience(&self) -> Duration {
+        match (self.request.accept.format(), self.ticket) {
+            (Format::Json, _) => self.proxy.shared.rules.login_hub_timeout,
+            (Format::Html(_), None) => PATIENCE,
+            (Format::Html(_), Some(_)) => PATIENCE_IN_LINE,
+        }
+    }
+
+    /// With whom it takes turns; none: it has no valid token.
+    pub fn group(&self) -> Option<Group> {
+        let token = self.held.token.as_ref()?;
+        Some(Group::new(self.request.origin.client, token.app()))
+    }
+
+    /// By what this browser is known with this token: what the hub has said of it is for nobody else.
+    pub fn browser(&self) -> RequestFingerprint {
+        let cookies = self.request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        RequestFingerprint::of(&(
+            self.request.token.as_ref().map(|token| *token.digest().as_bytes()),
+            cookies.collect::<Vec<_>>(),
+            self.request.origin.client,
+        ))
+    }
+
+    /// Asks the hub who the browser is. If that takes long, the browser is shown the page of the line meanwhile, and the
+    /// question goes on: to ask again each time would never come to an end before a slow hub.
     async fn identify(&mut self) {
-        let identified =
-            Box::pin(hub_session::identify(&self.proxy, self.request.origin.client, &self.request.headers))
-                .await;
+        let patience = self.patience();
+        let (permit, identified) = match (self.held.permit.take(), self.held.probe.take()) {
+            // Not for a login: whoever has used a link, or before a token is exchanged.
+            (None, None) => {
+                let identified =
+                    hub_session::identify(&self.proxy, self.request.origin.client, &self.request.headers);
+                (None, Box::pin(identified).await)
+            }
+            (Some(permit), _) => {
+                let (proxy, client) = (self.proxy.clone(), self.request.origin.client);
+                let headers = hub_session::question(&self.request.headers);
+                let mut asking =
+                    Box::pin(async move { hub_session::identify(&proxy, client, &headers).await });
+                let Ok(identified) = tokio::time::timeout(patience, &mut asking).await else {
+                    let probe = self.go_on_asking(permit, asking);
+                    return self.park(probe);
+                };
+                (Some(permit), identified)
+            }
+            (None, Some(mut probe)) => match tokio::time::timeout(patience, &mut probe.outcome).await {
+                Ok(Ok((permit, identified))) => (Some(permit), identified),
+                Ok(Err(_)) => (None, None),
+                Err(_) => return self.park(probe),
+            },
+        };
+        match (&permit, &identified) {
+            (Some(permit), Some(_)) => permit.answered(),
+            (Some(permit), None) => permit.failed(),
+            (None, _) => {}
+        }
+        self.held.permit = permit;
+        if identified.is_none() {
+            self.outlook.is_hub_down = true;
+        }
         self.facts.visitor = Some(match identified {
             None => VisitorFact::HubDown,
             Some((connection, name)) => {
@@ -203,5 +334,44 @@ impl Attempt {
                 name.map_or(VisitorFact::Nobody, VisitorFact::User)
             }
         });
+    }
+
+    fn go_on_asking(
+        &self,
+        permit: Permit,
+        asking: Pin<Box<dyn Future<Output = Identified> + Send>>,
+    ) -> Probe {
+        let (done, outcome) = oneshot::channel();
+        let is_done = Arc::<AtomicBool>::default();
+        let probe = Probe { outcome, is_done: Arc::clone(&is_done) };
+        self.proxy.shared.shutdown.spawn(async move {
+            let identified = asking.await;
+            // Nobody waits any more: the leave is given back.
+            let _unread = done.send((permit, identified));
+            is_done.store(true, Ordering::Release);
+        });
+        probe
+    }
+
+    fn park(&mut self, probe: Probe) {
+        self.proxy.shared.parked.put(self.browser(), Kept::Probe(probe));
+        self.outlook = Outlook { number: 1, wait: None, is_hub_down: true };
+        self.facts.place = Some(PlaceFact::Waiting);
+    }
+
+    /// Keeps the link for the browser that waits; false: it is none any more, and is to be judged again.
+    pub async fn keep_link(&mut self) -> bool {
+        let Some(token) = &self.held.token else { return false };
+        match self.proxy.shared.login.redeemer.reserve(token).await {
+            Ok(true) => return true,
+            Ok(false) => {
+                self.held = Held { turn: self.held.turn.take(), ..Held::default() };
+                self.facts.link = None;
+                self.facts.place = None;
+                self.facts.visitor = None;
+            }
+            Err(error) => self.refuse(error.into()),
+        }
+        false
     }
 }

@@ -24,6 +24,8 @@ pub struct Facts {
     pub exchange: Option<ExchangeFact>,
     /// What its token is worth.
     pub link: Option<LinkFact>,
+    /// Whether it is this browser's turn at the hub.
+    pub place: Option<PlaceFact>,
     /// Whom the hub knows the browser as.
     pub visitor: Option<VisitorFact>,
 }
@@ -46,6 +48,8 @@ pub struct RequestFacts {
     pub is_confirmed: bool,
     /// No browser vouches for a person's click.
     pub is_unvouched: bool,
+    /// The browser has been in line before.
+    pub is_in_line: bool,
 }
 
 impl Default for RequestFacts {
@@ -59,6 +63,7 @@ impl Default for RequestFacts {
             has_token: true,
             is_confirmed: false,
             is_unvouched: false,
+            is_in_line: false,
         }
     }
 }
@@ -132,6 +137,15 @@ pub enum LinkFact {
     },
 }
 
+/// Whether it is a browser's turn at the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceFact {
+    /// It may log in.
+    Admitted,
+    /// It is in line.
+    Waiting,
+}
+
 /// What the hub says of the browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VisitorFact {
@@ -163,6 +177,8 @@ pub enum Question {
     Exchange,
     /// What the token is worth: a look into the store, or at a signature.
     Link,
+    /// Whether it is this browser's turn at the hub.
+    Place,
     /// Who the browser is at the hub; tells also whether the hub is alive.
     Visitor,
 }
@@ -182,6 +198,8 @@ pub enum Decision<'a> {
     HubDown,
     /// The link has served this very user, or another browser of theirs: they go where it leads, without a login.
     AlreadyDone(&'a Link),
+    /// The browser waits for its turn at the hub; nothing is consumed.
+    Queue,
     /// The response of the same browser's earlier request.
     Join,
     /// The person is asked first.
@@ -230,6 +248,7 @@ impl Decision<'_> {
             )
             | Self::Prefetch
             | Self::HubDown
+            | Self::Queue
             // The response that is joined clears for itself.
             | Self::Join
             | Self::Confirm { .. } => false,
@@ -342,8 +361,15 @@ fn refused<'a>(
 }
 
 fn valid<'a>(facts: &'a Facts, username: &'a str, asks: bool, is_foreign: bool) -> Step<'a> {
+    match facts.place {
+        None => return Step::Ask(Question::Place),
+        Some(PlaceFact::Waiting) => return Step::Do(Decision::Queue),
+        Some(PlaceFact::Admitted) => {}
+    }
     let (current, plan) = match &facts.visitor {
         None => return Step::Ask(Question::Visitor),
+        // The place of whoever is in line is kept until the hub is there again.
+        Some(VisitorFact::HubDown) if facts.request.is_in_line => return Step::Do(Decision::Queue),
         Some(VisitorFact::HubDown) => return Step::Do(Decision::HubDown),
         Some(VisitorFact::Nobody) => (None, Plan::Fresh),
         Some(VisitorFact::User(name)) if name == username => (None, Plan::KeepSession),
@@ -417,6 +443,7 @@ mod tests {
         has_token: true,
         is_confirmed: false,
         is_unvouched: false,
+        is_in_line: false,
     };
     const AUTO: LoginRules = LoginRules { confirm: Confirm::Auto, require_state: false };
 
@@ -435,6 +462,7 @@ mod tests {
             turn: Some(TurnFact::First),
             exchange: Some(ExchangeFact::NotNeeded),
             link: Some(link),
+            place: Some(PlaceFact::Admitted),
             visitor: Some(visitor),
             ..Facts::default()
         }
@@ -482,6 +510,8 @@ mod tests {
         facts.exchange = Some(ExchangeFact::NotNeeded);
         assert_eq!(spelled(&decide(&facts)), "ask Link");
         facts.link = Some(valid());
+        assert_eq!(spelled(&decide(&facts)), "ask Place");
+        facts.place = Some(PlaceFact::Admitted);
         assert_eq!(spelled(&decide(&facts)), "ask Visitor");
         facts.visitor = Some(VisitorFact::Nobody);
         assert_eq!(spelled(&decide(&facts)), "Login(Fresh)");
@@ -566,6 +596,28 @@ mod tests {
             ("cannot be sent", known(odd, VisitorFact::Nobody), "Reject(LoginQuery)"),
             ("nobody", known(valid(), VisitorFact::Nobody), "Login(Fresh)"),
             ("the same user", known(valid(), user("alice")), "Login(KeepSession)"),
+        ]);
+    }
+
+    #[test]
+    fn whoever_waits_for_a_turn_is_not_looked_at_and_a_dead_hub_costs_nobody_a_place() {
+        let at = |place, is_in_line, visitor| Facts {
+            request: RequestFacts { is_in_line, ..NAVIGATION },
+            place: Some(place),
+            ..known(valid(), visitor)
+        };
+        let down = || VisitorFact::HubDown;
+        let unasked = Facts { visitor: None, ..at(PlaceFact::Waiting, false, VisitorFact::Nobody) };
+        let refused = Facts {
+            place: Some(PlaceFact::Waiting),
+            ..known(refused(RefusalReason::Revoked, false), VisitorFact::Nobody)
+        };
+        check(vec![
+            ("waits", unasked, "Queue"),
+            ("a fresh click, no hub", at(PlaceFact::Admitted, false, down()), "HubDown"),
+            ("in line, no hub", at(PlaceFact::Admitted, true, down()), "Queue"),
+            ("revoked meanwhile", refused, "refuse revoked"),
+            ("in line, admitted", at(PlaceFact::Admitted, true, VisitorFact::Nobody), "Login(Fresh)"),
         ]);
     }
 
@@ -661,6 +713,7 @@ mod tests {
             Decision::Reject(Rejection::NotANavigation),
             Decision::Prefetch,
             Decision::HubDown,
+            Decision::Queue,
             Decision::Join,
             Decision::Confirm { username: None, current: None },
         ] {

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use hyper::header::ORIGIN;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::admission::Permit;
 use super::attempt::{Attempt, Held};
 use super::confirm::{self, Names};
 use super::decide::{Decision, Plan};
@@ -18,6 +20,7 @@ use crate::pages::Page;
 use crate::proxy::context::Proxy;
 use crate::proxy::error::ProxyError;
 use crate::proxy::hub_session::{Checkout, HubSession, hub_connection};
+use crate::proxy::identity::SentIdentity;
 use crate::proxy::respond::{self, OurCookie};
 use crate::proxy::upstream::{HubConnection, ResponseBody, UpstreamError};
 use crate::proxy::{api_only, cookies};
@@ -84,23 +87,28 @@ pub fn respond(
             }
             None => Ok(respond::page(proxy, &Page::NoToken, format)),
         },
-        Decision::HubDown | Decision::Login(_) => Ok(refuse::hub_down(proxy, request, link)),
+        Decision::HubDown | Decision::Queue | Decision::Login(_) => {
+            Ok(refuse::hub_down(proxy, request, link))
+        }
     };
-    let served = Served { continuation: decision.is_final(), state: false };
+    let served = Served { link: decision.is_final(), state: false };
     finish(proxy, request, response, served)
 }
 
 /// Which cookies of ours have served.
 #[derive(Debug, Clone, Copy)]
 struct Served {
-    continuation: bool,
+    /// Those of the one link: its continuation, and the time of its click.
+    link: bool,
+    /// The browser's secret.
     state: bool,
 }
 
 /// The response to a login request, with the cookies cleared that have served: the one place that does so.
 fn finish(proxy: &Proxy, request: &LoginRequest, response: Answer, served: Served) -> Answer {
-    let clears_continuation = served.continuation && request.has_continuation_cookie;
-    if !clears_continuation && !served.state {
+    let clears_continuation = served.link && request.has_continuation_cookie;
+    let click = request.token.as_ref().filter(|_| served.link && request.click_ticket.is_some());
+    if !clears_continuation && click.is_none() && !served.state {
         return response;
     }
     let mut response = response.unwrap_or_else(|error| {
@@ -108,6 +116,9 @@ fn finish(proxy: &Proxy, request: &LoginRequest, response: Answer, served: Serve
     });
     if served.state {
         respond::clear_cookie(proxy, &mut response, OurCookie::State)?;
+    }
+    if let Some(token) = click {
+        respond::set_click(proxy, &mut response, token.digest(), None)?;
     }
     if clears_continuation {
         respond::clear_cookie(proxy, &mut response, OurCookie::Continuation)?;
@@ -150,6 +161,7 @@ struct Login {
     token: ValidatedToken,
     target: Uri,
     connection: HubConnection,
+    permit: Option<Permit>,
     /// The hub's own OAuth login, where the hub learns of its user by that.
     oauth: Option<hub_oauth::Begun>,
 }
@@ -174,13 +186,14 @@ impl Login {
         let oauth = oauth
             .inspect_err(|error| tracing::error!(%error, "login: the hub does not begin its OAuth login"))
             .ok()?;
-        Some(Self { plan, token: attempt.held.token.take()?, target, connection, oauth })
+        let permit = attempt.held.permit.take();
+        Some(Self { plan, token: attempt.held.token.take()?, target, connection, oauth, permit })
     }
 }
 
 async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<Outcome>) {
     let service = attempt.proxy.shared.login.clone();
-    let Login { plan, token, target, connection, oauth } = login;
+    let Login { plan, token, target, connection, oauth, permit } = login;
     let is_bound = token.is_bound();
     let user = match service.redeemer.consume(token, attempt.request.client()).await {
         Ok(user) => user,
@@ -196,14 +209,19 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     // An operator who wants no replay wants this one neither.
     let may_join = !service.rules().replay_grace.is_zero();
     let fingerprint = may_join.then(|| request.fingerprint());
+    let sent = Instant::now();
     let (response, hub_answered) =
         match send(&proxy, &mut request, user, plan, (target, oauth), connection).await {
             Ok(Sent::Hub(response)) => (Ok(response), true),
             Ok(Sent::Page(page)) => (Ok(respond::page(&proxy, &page, request.accept.format())), false),
             Err(error) => (Err(error), false),
         };
+    // Whoever is next may have the hub now; the browser may take its time with the response.
+    if let Some(permit) = permit {
+        if hub_answered { permit.logged_in(sent.elapsed()) } else { permit.failed() }
+    }
     // A login that failed may be tried again with another link for the same state.
-    let served = Served { continuation: Decision::Login(plan).is_final(), state: is_bound && hub_answered };
+    let served = Served { link: Decision::Login(plan).is_final(), state: is_bound && hub_answered };
     let response = finish(&proxy, &request, response, served);
     // It comes back if the browser has gone away meanwhile.
     let unread = done.send(Outcome::Consumed(response));
@@ -244,12 +262,27 @@ async fn send(
             Err(page) => return Ok(Sent::Page(page)),
         };
     }
+    // What a fresh assertion would be sent with.
+    let mut again = None;
     let login = match oauth {
-        None => hub_request(proxy, request, user, plan, target)?,
+        None => {
+            let (login, identity) = hub_request(proxy, request, user, plan, target)?;
+            again = Some((login.headers().clone(), login.uri().clone(), identity));
+            login
+        }
         Some(begun) => hub_oauth::callback(begun, std::mem::take(&mut request.headers), user, plan).await?,
     };
-    let sent = tokio::time::timeout(shared.rules.login_hub_timeout, connection.send_once(login)).await;
-    match sent.unwrap_or(Err(UpstreamError::Timeout)) {
+    let mut sent = within(proxy, connection.send_once(login)).await;
+    if let Ok(response) = &sent
+        && response.status() == StatusCode::FORBIDDEN
+        && let Some((mut headers, target, identity)) = again
+        && shared.identity.renew(&mut headers, identity, shared.login.clock().now())?
+    {
+        tracing::warn!("login: the assertion expired in the hub's own queue, and is sent afresh, once");
+        connection = hub_connection(proxy, Checkout::New).await?;
+        sent = within(proxy, connection.send_once(get(target, headers))).await;
+    }
+    match sent {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(ProxyError::UnaskedUpgrade)
         }
@@ -264,6 +297,22 @@ async fn send(
             Ok(Sent::Page(Page::LoginFailed))
         }
     }
+}
+
+/// As long as the hub may take for a login.
+async fn within<T>(
+    proxy: &Proxy,
+    sent: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    let timeout = tokio::time::timeout(proxy.shared.rules.login_hub_timeout, sent).await;
+    timeout.unwrap_or(Err(UpstreamError::Timeout))
+}
+
+fn get(target: Uri, headers: HeaderMap) -> Request<RequestBody> {
+    let mut request = Request::new(RequestBody::Empty);
+    *request.uri_mut() = target;
+    *request.headers_mut() = headers;
+    request
 }
 
 /// Ends the session of whoever is logged in, at the hub and in every open tunnel.
@@ -299,7 +348,7 @@ fn hub_request(
     user: VerifiedUser,
     plan: Plan,
     target: Uri,
-) -> Result<Request<RequestBody>, ProxyError> {
+) -> Result<(Request<RequestBody>, SentIdentity), ProxyError> {
     let shared = &proxy.shared;
     let mut headers = std::mem::take(&mut request.headers);
     // A form of ours that was posted becomes a GET, and a GET that navigates has no Origin.
@@ -307,9 +356,6 @@ fn hub_request(
     if plan != Plan::KeepSession {
         cookies::strip_hub_login(&mut headers);
     }
-    shared.identity.set(&mut headers, user, shared.login.clock().now())?;
-    let mut login = Request::new(RequestBody::Empty);
-    *login.uri_mut() = target;
-    *login.headers_mut() = headers;
-    Ok(login)
+    let identity = shared.identity.set(&mut headers, user, shared.login.clock().now())?;
+    Ok((get(target, headers), identity))
 }

@@ -3,7 +3,10 @@
 //! Nothing is consumed until a person's browser asks for it, the hub is known to be alive, and the connection that
 //! carries the login stands. Whatever fails ends in a page and no identity.
 
+pub(super) mod admission;
 pub(super) mod browser_checks;
+pub(super) mod click_ticket;
+pub(super) mod parked;
 pub(super) mod parse;
 pub(super) mod single_flight;
 
@@ -14,6 +17,7 @@ mod destination;
 mod execute;
 mod external_token;
 mod hub_oauth;
+mod queue_page;
 mod refuse;
 mod state_cookie;
 mod without_token;
@@ -24,6 +28,7 @@ use super::context::{Proxy, RequestContext};
 use super::error::ProxyError;
 use super::respond;
 use super::upstream::ResponseBody;
+use super::validate::Rejection;
 use attempt::Attempt;
 use decide::{Decision, Step, decide};
 use parse::{LoginRequest, Parsed, parse};
@@ -47,6 +52,9 @@ pub(super) async fn handle(
 /// Finds out what there is to know until it can be decided, and carries the decision out.
 async fn log_in(proxy: &Proxy, request: LoginRequest) -> Result<Response<ResponseBody>, ProxyError> {
     let mut attempt = Box::new(Attempt::new(proxy, request));
+    if attempt.request.accept.a_stream() && attempt.ticket.is_some() {
+        return events(*attempt).await;
+    }
     loop {
         let plan = match decide(&attempt.facts) {
             Step::Ask(question) => {
@@ -54,6 +62,12 @@ async fn log_in(proxy: &Proxy, request: LoginRequest) -> Result<Response<Respons
                 continue;
             }
             Step::Do(Decision::Login(plan)) => plan,
+            Step::Do(Decision::Queue) => {
+                if attempt.keep_link().await {
+                    return queue_page::respond(&attempt);
+                }
+                continue;
+            }
             Step::Do(decision) => {
                 let held = std::mem::take(&mut attempt.held);
                 let own_next = attempt.own_next.as_deref();
@@ -66,4 +80,18 @@ async fn log_in(proxy: &Proxy, request: LoginRequest) -> Result<Response<Respons
             Err(lost) => attempt = lost,
         }
     }
+}
+
+/// The events of the page of a browser in line.
+async fn events(mut attempt: Attempt) -> Result<Response<ResponseBody>, ProxyError> {
+    let own = attempt.request.headers.get_all("sec-fetch-site").iter().all(|site| site == "same-origin");
+    if !own {
+        return Err(Rejection::NotANavigation.into());
+    }
+    attempt.find_out(decide::Question::Link).await;
+    // A link that is none any more is no refusal here: the page asks again, and says why.
+    if let Some(unrecorded) = attempt.held.unrecorded.take() {
+        unrecorded.forget();
+    }
+    Ok(queue_page::events(&attempt))
 }

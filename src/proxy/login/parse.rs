@@ -23,7 +23,7 @@ use crate::proxy::forward::without_body;
 use crate::proxy::headers::Origin;
 use crate::proxy::validate::Rejection;
 use crate::proxy::{cookies, request_id};
-use crate::token::{OpaqueToken, State};
+use crate::token::{BrowserSecret, OpaqueToken};
 
 /// The largest login form.
 const FORM_BYTES_MAX: usize = 16 * 1024;
@@ -45,6 +45,7 @@ pub enum Parsed {
 }
 
 /// A request that wants to be logged in.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, not states")]
 pub struct LoginRequest {
     /// The token; none: what it carries has no shape that a token here can have.
     pub token: Option<LoginToken>,
@@ -64,8 +65,14 @@ pub struct LoginRequest {
     pub confirmed: bool,
     /// It carries our login-continuation cookie.
     pub has_continuation_cookie: bool,
-    /// The states that the browser can prove.
-    pub states: Vec<State>,
+    /// The secrets by which the browser is known again.
+    pub secrets: Vec<BrowserSecret>,
+    /// The token stands in the address.
+    pub is_token_in_address: bool,
+    /// It is the form of our confirm page.
+    pub is_post: bool,
+    /// What a cookie says of an earlier click: not believed yet.
+    pub click_ticket: Option<String>,
 }
 
 /// A form that a page of another site has posted. The browser withholds its SameSite cookies from it, so who is logged
@@ -102,7 +109,7 @@ impl LoginRequest {
             headers,
             (self.confirmed, self.has_continuation_cookie),
             (&self.next, &self.other_parameters),
-            self.states.iter().map(State::as_bytes).collect::<Vec<_>>(),
+            self.secrets.iter().map(|secret| *secret.state().as_bytes()).collect::<Vec<_>>(),
         ))
     }
 }
@@ -117,6 +124,7 @@ pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed,
         Method::POST if is_urlencoded(context.request.headers()) => form(proxy, context).await,
         Method::GET => {
             let query = query?;
+            let is_token_in_address = query.token.is_some();
             let continued = continued(proxy, context.request.headers());
             let has_continuation_cookie = continued.is_some();
             let token = match query.token {
@@ -125,7 +133,6 @@ pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed,
                 None => return Ok(Parsed::WithoutToken(context, query.next.map(str::to_owned))),
             };
             Ok(Parsed::Login(Box::new(LoginRequest {
-                token,
                 next: query.next.map(str::to_owned),
                 other_parameters: query.rest(parameter),
                 origin: context.origin,
@@ -133,12 +140,21 @@ pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed,
                 has_upgrade: context.has_upgrade,
                 confirmed: false,
                 has_continuation_cookie,
-                states: state_cookie::states(proxy, context.request.headers()),
+                secrets: state_cookie::secrets(proxy, context.request.headers()).collect(),
+                is_token_in_address,
+                is_post: false,
+                click_ticket: click_ticket(token.as_ref(), context.request.headers()),
+                token,
                 headers: own_headers(std::mem::take(context.request.headers_mut())),
             })))
         }
         _ => Ok(Parsed::Other(context)),
     }
+}
+
+/// The ticket of an earlier click with this token.
+fn click_ticket(token: Option<&LoginToken>, headers: &HeaderMap) -> Option<String> {
+    cookies::click(headers, token?.digest())
 }
 
 /// The token in the login-continuation cookie. What no token looks like is not ours: somebody planted it, and it must
@@ -202,7 +218,6 @@ async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyErr
         return Ok(Parsed::ForeignForm(ForeignForm { token, target }));
     }
     Ok(Parsed::Login(Box::new(LoginRequest {
-        token,
         next: next.map(str::to_owned),
         other_parameters,
         origin,
@@ -210,7 +225,11 @@ async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyErr
         has_upgrade,
         confirmed: true,
         has_continuation_cookie: cookies::continuation(&parts.headers).is_some(),
-        states: state_cookie::states(proxy, &parts.headers),
+        secrets: state_cookie::secrets(proxy, &parts.headers).collect(),
+        is_token_in_address: false,
+        is_post: true,
+        click_ticket: click_ticket(token.as_ref(), &parts.headers),
+        token,
         headers: own_headers(parts.headers),
     })))
 }

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use hyper::Response;
@@ -18,9 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::proxy::upstream::ResponseBody;
 use crate::token::TokenDigest;
-
-/// How long a second request for a token waits for the first.
-pub const DOUBLE_CLICK: Duration = Duration::from_secs(5);
 
 /// The tokens that are being redeemed by this process.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +47,7 @@ impl std::fmt::Debug for StashedResponse {
 }
 
 /// The SHA-256 of what two requests of one browser for one link have in common.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestFingerprint([u8; 32]);
 
 impl RequestFingerprint {

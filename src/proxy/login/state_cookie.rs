@@ -18,14 +18,10 @@ use crate::proxy::cookies;
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::{self, OurCookie};
 use crate::proxy::upstream::ResponseBody;
-use crate::token::{BrowserSecret, State};
+use crate::token::BrowserSecret;
 
-/// The states of the browser's secrets: of one, unless somebody has planted another.
-pub fn states(proxy: &Proxy, headers: &HeaderMap) -> Vec<State> {
-    secrets(proxy, headers).map(|secret| secret.state()).collect()
-}
-
-fn secrets(proxy: &Proxy, headers: &HeaderMap) -> impl Iterator<Item = BrowserSecret> {
+/// The browser's secrets: one, unless somebody has planted another.
+pub fn secrets(proxy: &Proxy, headers: &HeaderMap) -> impl Iterator<Item = BrowserSecret> {
     let values = cookies::states(headers, proxy.shared.rules.public_secure);
     values.into_iter().filter_map(|value| BrowserSecret::parse(&value))
 }

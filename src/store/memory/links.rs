@@ -27,7 +27,7 @@ pub(super) struct Links {
     due: BTreeMap<u64, Vec<LinkId>>,
 }
 
-/// A link as it was issued: it is never changed.
+/// A link as it was issued, or reserved: it is never changed.
 #[derive(Debug)]
 struct StoredLink {
     link: Link,
@@ -170,6 +170,16 @@ impl Links {
         self.by_id.insert(ById(stored));
     }
 
+    /// Puts `link` in the place of the one with its id and digest, which lives less long.
+    pub(super) fn replace(&mut self, link: Link) {
+        let Some(ById(old)) = self.by_id.take(&link.id) else { return };
+        // The entry of the old expiry stays: it finds that the link still lives.
+        self.due.entry(seconds(link.expires) + 1).or_default().push(link.id.clone());
+        let stored = Arc::new(StoredLink { link, idempotency_key: old.idempotency_key.clone() });
+        self.by_digest.replace(ByDigest(Arc::clone(&stored)));
+        self.by_id.insert(ById(stored));
+    }
+
     /// Notices expiries and forgets what has been readable long enough. Each link is visited twice in its life.
     pub(super) fn purge(&mut self, now: Moment) {
         while let Some(bucket) = self.due.first_entry().filter(|bucket| *bucket.key() <= seconds(now)) {
@@ -177,7 +187,7 @@ impl Links {
                 let Some(stored) = self.by_id.get(&id) else { continue };
                 let expiry = stored.0.link.expires.monotonic;
                 if now.monotonic < expiry {
-                    // The id was given to a younger link, which has an entry of its own.
+                    // It was reserved, or the id was given to a younger link: either has an entry of its own.
                     continue;
                 }
                 self.end(&id, LinkStatus::Expired, now);

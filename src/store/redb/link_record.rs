@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::super::record::{GrantRecord, RecordError, Versioned};
-use super::super::{IdempotencyKey, Link, LinkStatus, RETENTION, STEP_TOLERANCE, as_of};
+use super::super::{IdempotencyKey, Link, LinkStatus, RETENTION, STEP_TOLERANCE, as_of, reserved};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
@@ -133,6 +133,18 @@ impl LinkRecord {
             }),
             link: GrantRecord::of(link),
         }
+    }
+
+    /// The same, kept until `until`.
+    pub(super) fn reserved(
+        mut self,
+        session: &Session,
+        until: Moment,
+        now: Moment,
+    ) -> Result<Self, RecordError> {
+        let repeat = self.repeat.take();
+        let link = reserved(self.into_link(None, session, now)?, until);
+        Ok(Self { repeat, ..Self::new(&link, session, None) })
     }
 
     pub(super) fn encode(&self, number: u64) -> Vec<u8> {

@@ -72,6 +72,10 @@ impl TokenStore for RedbStore {
         self.threads.write(move |tables| tables.consume(digest, now))
     }
 
+    fn reserve(&self, digest: TokenDigest, until: Moment, now: Moment) -> StoreFuture<'_, bool> {
+        self.threads.write(move |tables| tables.reserve(digest, until, now))
+    }
+
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {
         Box::pin(async move {
             let (of, by) = (id.clone(), app.to_owned());

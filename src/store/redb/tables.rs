@@ -99,6 +99,30 @@ impl<'t> Tables<'t> {
         Ok(Consumed::Granted(Box::new(self.link(number, record, now)?)))
     }
 
+    /// The link moves to the end of its table, with a later expiry; nothing else of it changes.
+    pub(super) fn reserve(
+        &mut self,
+        digest: TokenDigest,
+        until: Moment,
+        now: Moment,
+    ) -> Result<bool, OperationError> {
+        let now = self.session.in_order(now);
+        let Some(number) = self.index.by_digest(digest) else { return Ok(false) };
+        let record = self.record(number)?;
+        if record.digest()? != digest {
+            return Err(RecordError::Damaged.into());
+        }
+        if self.status(number, &record, now) != LinkStatus::Pending {
+            return Ok(false);
+        }
+        self.forget(number, &record)?;
+        let record = record.reserved(self.session, until, now)?;
+        let number = self.index.next_link();
+        self.links.insert(number, record.encode(number).as_slice())?;
+        self.index.add(number, &record)?;
+        Ok(true)
+    }
+
     pub(super) fn revoke(&mut self, id: &LinkId, app: &str, now: Moment) -> Result<Revoked, OperationError> {
         let now = self.session.in_order(now);
         let Some(number) = self.index.by_id(id) else { return Ok(Revoked::NotFound) };

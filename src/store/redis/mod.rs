@@ -27,7 +27,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::record::GrantRecord;
 use super::{
     Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Memory, RETENTION, Revoked, StoreError,
-    StoreFuture, TokenStore,
+    StoreFuture, TokenStore, reserved,
 };
 use crate::clock::Moment;
 use crate::config;
@@ -134,6 +134,26 @@ impl TokenStore for RedisStore {
                 }
                 "ended" => Ok(Consumed::Ended(Box::new(reply.link(now)?))),
                 "unknown" => Ok(Consumed::Unknown),
+                _ => Err(damaged()),
+            }
+        })
+    }
+
+    fn reserve(&self, digest: TokenDigest, until: Moment, now: Moment) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let Some(link) = self.find(digest, now).await? else { return Ok(false) };
+            // What a link is changes only by this, and always to the same: so two calls may lie in between.
+            let link = reserved(link, until);
+            let life = link.expires.monotonic.saturating_sub(now.monotonic);
+            let arguments = [
+                digest_text(digest),
+                GrantRecord::of(&link).to_json(),
+                life.as_millis().to_string().into_bytes(),
+                RETENTION.as_millis().to_string().into_bytes(),
+            ];
+            match self.run(&self.scripts.reserve, &arguments).await?.word.as_str() {
+                "reserved" => Ok(true),
+                "ended" | "unknown" => Ok(false),
                 _ => Err(damaged()),
             }
         })

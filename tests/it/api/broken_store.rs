@@ -24,6 +24,9 @@ impl TokenStore for BrokenStore {
     fn consume(&self, _: TokenDigest, _: Moment) -> StoreFuture<'_, Consumed> {
         down()
     }
+    fn reserve(&self, _: TokenDigest, _: Moment, _: Moment) -> StoreFuture<'_, bool> {
+        down()
+    }
     fn get<'a>(&'a self, _: &'a LinkId, _: &'a str, _: Moment) -> StoreFuture<'a, Option<Link>> {
         down()
     }

@@ -58,7 +58,7 @@ fn guess() -> Vec<(&'static str, &'static str)> {
 async fn code(api: &TestApi) -> String {
     let issued = api.issue(order()).await;
     let token = LoginToken::parse(issued["login_token"].as_str().unwrap()).unwrap();
-    let asked = RedeemRequest { next: None, states: &[], by_app: false };
+    let asked = RedeemRequest::default();
     let valid = api.login.redeemer.validate(&token, asked).await.unwrap();
     let user = api.login.redeemer.consume(valid, Client::at(None)).await.unwrap();
     let provider = api.login.policy().hub_oauth.clone().unwrap();

@@ -112,7 +112,39 @@ fn a_full_store_admits_nobody_and_forgets_no_burnt_token() {
     for token in &tokens[..3] {
         assert!(!runtime.block_on(redeem(&service, token)));
     }
-    clock.advance(std::time::Duration::from_secs(70));
-    let fresh = signer.sign(&claims(now + 70, &json!({})));
+    // A click that came in time may wait for its turn for ten minutes: so long each is remembered.
+    clock.advance(std::time::Duration::from_secs(700));
+    let fresh = signer.sign(&claims(now + 700, &json!({})));
     assert!(runtime.block_on(redeem(&service, &fresh)), "what is over makes room");
+}
+
+#[test]
+fn a_token_that_was_clicked_in_time_admits_once_after_its_life_and_nobody_who_comes_late() {
+    let signer = Signer::ed25519();
+    let (config, clock) = (config(&signer), standing_clock());
+    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::new(3));
+    let service = replica(&config, &store, &clock);
+    clock.advance(std::time::Duration::from_secs(10));
+    let clicked = clock.now().wall;
+    let text = signer.sign(&claims(clicked.as_second(), &json!({})));
+    let token = service.redeemer.parse(&text).expect("a token");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let redeem = |clicked_at| {
+        runtime.block_on(async {
+            let request = RedeemRequest { clicked_at, ..RedeemRequest::default() };
+            match service.redeemer.validate(&token, request).await {
+                Ok(token) => {
+                    service.redeemer.consume(token, hublatch::audit::Client::default()).await.is_ok()
+                }
+                Err(_) => false,
+            }
+        })
+    };
+    clock.advance(std::time::Duration::from_secs(300));
+    assert!(!redeem(None), "its life is over");
+    assert!(redeem(Some(clicked)), "it waited for its turn");
+    for _ in 0..6 {
+        assert!(!redeem(Some(clicked)), "once");
+        clock.advance(std::time::Duration::from_secs(50));
+    }
 }

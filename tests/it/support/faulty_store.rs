@@ -118,6 +118,10 @@ impl TokenStore for FaultyStore {
         self.call("consume", || self.store.consume(digest, now))
     }
 
+    fn reserve(&self, digest: TokenDigest, until: Moment, now: Moment) -> StoreFuture<'_, bool> {
+        self.call("reserve", || self.store.reserve(digest, until, now))
+    }
+
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {
         self.call("get", || self.store.get(id, app, now))
     }

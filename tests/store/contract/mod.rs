@@ -9,6 +9,7 @@ pub mod links;
 pub mod once;
 #[allow(dead_code, reason = "only a store that replicas share has it")]
 pub mod repeats;
+pub mod reserved;
 pub mod room;
 
 use std::sync::{Arc, LazyLock};
@@ -53,6 +54,13 @@ macro_rules! contract {
     ($name:ident, $rig:ty $(, #[$attribute:meta])?) => {
         mod $name {
             use super::*;
+            contract::tests!($rig, [$(#[$attribute])?], reserved: [
+                a_reserved_link_outlives_its_expiry_and_admits_once,
+                a_reserved_link_says_by_when_one_must_have_clicked,
+                a_reserved_link_can_be_revoked_when_its_own_life_is_over,
+                only_a_pending_link_can_be_reserved,
+                a_reserved_link_takes_room_and_keeps_its_idempotency_key,
+            ]);
             contract::tests!($rig, [$(#[$attribute])?], once: [
                 a_token_admits_one_login,
                 of_racing_consumers_one_is_granted,
@@ -164,6 +172,12 @@ pub trait Calls: Rig {
 
     fn consume(&self, digest: TokenDigest) -> Consumed {
         wait(self.store().consume(digest, self.now())).expect("the store answers")
+    }
+
+    /// Keeps the link for ten minutes.
+    fn reserve(&self, link: &Link) -> bool {
+        let until = self.now().plus(Duration::from_mins(10));
+        wait(self.store().reserve(link.digest, until, self.now())).expect("the store answers")
     }
 
     fn get(&self, id: &LinkId, app: &str) -> Option<Link> {

@@ -1,0 +1,131 @@
+//! How many logins may be under way at the hub at once: follows the hub's own response times.
+//!
+//! After TCP Vegas: the best response time of the last minute is what a login takes when nothing waits inside the hub.
+//! What the present ones take longer tells how many of those under way only wait there. A few may, so that the hub is
+//! never idle; with more, the limit goes down by one for as many responses as there are logins under way.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::LoginsAtOnce;
+
+/// The least: one is being answered, and the next is there when it is.
+pub const FLOOR: usize = 2;
+/// The most. A hub is one thread: with more, all that changes is how long its other users wait.
+pub const CEILING: usize = 64;
+/// Where it begins.
+const FIRST: f64 = 4.0;
+/// With fewer that only wait inside the hub the limit grows, with more it shrinks.
+const WAITING_INSIDE: std::ops::RangeInclusive<f64> = 2.0..=4.0;
+/// How long a best time counts: between one and two of these.
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// How many logins may be under way.
+#[derive(Debug)]
+pub struct Limit {
+    setting: LoginsAtOnce,
+    adaptive: f64,
+    /// The best time of the window before, and of this one.
+    best: [Option<Duration>; 2],
+    window_began: Option<Instant>,
+}
+
+impl Limit {
+    /// As it is before any response.
+    pub fn new(setting: LoginsAtOnce) -> Self {
+        Self { setting, adaptive: FIRST, best: [None; 2], window_began: None }
+    }
+
+    /// Another setting; what was learnt stays.
+    pub fn set(&mut self, setting: LoginsAtOnce) {
+        self.setting = setting;
+    }
+
+    /// How many at once.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 2 and 64")]
+    pub fn at_once(&self) -> usize {
+        match self.setting {
+            LoginsAtOnce::Fixed(at_once) => at_once,
+            LoginsAtOnce::Auto => self.adaptive as usize,
+        }
+    }
+
+    /// A login `took` so long, while `in_flight` were under way.
+    #[allow(clippy::cast_precision_loss, reason = "a few dozen")]
+    pub fn answered(&mut self, took: Duration, in_flight: usize, now: Instant) {
+        if self.window_began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
+            self.best = [self.best[1], None];
+            self.window_began = Some(now);
+        }
+        self.best[1] = Some(self.best[1].map_or(took, |best| best.min(took)));
+        let best = self.best.iter().flatten().min().copied().unwrap_or(took);
+        let waiting = in_flight as f64 * (1.0 - best.as_secs_f64() / took.as_secs_f64().max(1e-6));
+        if waiting > *WAITING_INSIDE.end() {
+            self.move_by(-1.0 / self.adaptive);
+        } else if waiting < *WAITING_INSIDE.start() && in_flight >= self.at_once() {
+            self.move_by(1.0 / self.adaptive);
+        }
+    }
+
+    /// The hub has not answered.
+    pub fn failed(&mut self) {
+        self.move_by(-self.adaptive / 2.0);
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "2 and 64")]
+    fn move_by(&mut self, step: f64) {
+        self.adaptive = (self.adaptive + step).clamp(FLOOR as f64, CEILING as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limit after `rounds` responses of a hub that needs `time` for a login when so many are under way.
+    fn settled(rounds: u32, time: impl Fn(usize) -> Duration) -> usize {
+        let (mut limit, mut now) = (Limit::new(LoginsAtOnce::Auto), Instant::now());
+        for _ in 0..rounds {
+            let in_flight = limit.at_once();
+            now += time(in_flight) / u32::try_from(in_flight).expect("few");
+            limit.answered(time(in_flight), in_flight, now);
+        }
+        limit.at_once()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_does_one_thing_at_a_time_is_not_given_more_than_a_few() {
+        let busy = |in_flight: usize| Duration::from_millis(20) * u32::try_from(in_flight).expect("few");
+        for rounds in [100, 1000, 5000] {
+            let at_once = settled(rounds, busy);
+            assert!((FLOOR..=16).contains(&at_once), "{at_once} after {rounds}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_whose_logins_wait_for_something_else_is_given_as_many_as_there_may_be() {
+        assert_eq!(settled(5000, |_| Duration::from_secs(12)), CEILING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_is_not_reached_does_not_grow() {
+        let (mut limit, now) = (Limit::new(LoginsAtOnce::Auto), Instant::now());
+        for _ in 0..1000 {
+            limit.answered(Duration::from_millis(20), 1, now);
+        }
+        assert_eq!(limit.at_once(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_fails_is_given_less_and_never_less_than_two() {
+        let mut limit = Limit::new(LoginsAtOnce::Auto);
+        limit.failed();
+        limit.failed();
+        limit.failed();
+        assert_eq!(limit.at_once(), FLOOR);
+        limit.set(LoginsAtOnce::Fixed(7));
+        limit.failed();
+        assert_eq!(limit.at_once(), 7, "the operator's stays");
+    }
+}

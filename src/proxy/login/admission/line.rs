@@ -1,0 +1,191 @@
+//! Who waits for a login, and whose turn it is.
+//!
+//! Within a group, a client's network and an app, the earliest click comes first. Between groups it goes round, so that a
+//! thousand of one lecture hall do not stand before the one person at home. Knows neither time nor sockets.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::client_network::subscriber;
+
+/// Those between whom it goes round.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Group {
+    network: IpAddr,
+    app: Arc<str>,
+}
+
+impl Group {
+    /// Of a client at this address with a link of this app.
+    pub fn new(address: IpAddr, app: &str) -> Self {
+        Self { network: subscriber(address), app: app.into() }
+    }
+}
+
+/// A place in its group: by the time of the click, in milliseconds; of one millisecond who came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    clicked: i64,
+    arrival: u64,
+}
+
+#[derive(Debug)]
+struct Queue {
+    /// In which round the first of the group has its turn.
+    round: u64,
+    places: BTreeSet<Place>,
+}
+
+/// All who wait.
+#[derive(Debug, Default)]
+pub struct Line {
+    groups: HashMap<Group, Queue>,
+    /// The round of whoever was served last.
+    round: u64,
+    arrivals: u64,
+    waiting: usize,
+}
+
+impl Line {
+    /// Takes a place.
+    pub fn join(&mut self, group: &Group, clicked: i64) -> Place {
+        self.arrivals += 1;
+        let place = Place { clicked, arrival: self.arrivals };
+        let round = self.round;
+        let queue =
+            self.groups.entry(group.clone()).or_insert_with(|| Queue { round, places: BTreeSet::new() });
+        queue.places.insert(place);
+        self.waiting += 1;
+        place
+    }
+
+    /// Gives a place back; false: its turn has come already.
+    pub fn leave(&mut self, group: &Group, place: Place) -> bool {
+        let Some(queue) = self.groups.get_mut(group) else { return false };
+        if !queue.places.remove(&place) {
+            return false;
+        }
+        if queue.places.is_empty() {
+            self.groups.remove(group);
+        }
+        self.waiting -= 1;
+        true
+    }
+
+    /// Whose turn it is. They leave the line.
+    pub fn next(&mut self) -> Option<Place> {
+        let (group, round, place) = self
+            .groups
+            .iter()
+            .filter_map(|(group, queue)| Some((group, queue.round, *queue.places.first()?)))
+            .min_by_key(|(_, round, place)| (*round, *place))
+            .map(|(group, round, place)| (group.clone(), round, place))?;
+        self.round = round;
+        if let Some(queue) = self.groups.get_mut(&group) {
+            queue.round += 1;
+        }
+        self.leave(&group, place);
+        Some(place)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The number of each, counted from 1: in which order they would have their turn if nobody came.
+    pub fn numbers(&self) -> HashMap<Place, usize> {
+        let mut turns: Vec<(u64, Place)> = Vec::with_capacity(self.waiting);
+        for queue in self.groups.values() {
+            turns.extend(queue.places.iter().zip(queue.round..).map(|(place, round)| (round, *place)));
+        }
+        turns.sort_unstable();
+        turns.into_iter().zip(1..).map(|((_, place), number)| (place, number)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(last: u8, app: &str) -> Group {
+        Group::new(IpAddr::from([192, 0, 2, last]), app)
+    }
+
+    /// The clicks of all who wait, in the order of their turns.
+    fn order(line: &mut Line) -> Vec<i64> {
+        std::iter::from_fn(|| line.next()).map(|place| place.clicked).collect()
+    }
+
+    #[test]
+    fn the_earliest_click_comes_first_whoever_came_back_late() {
+        let mut line = Line::default();
+        for clicked in [5, 1, 3, 2, 4] {
+            line.join(&group(1, "portal"), clicked);
+        }
+        assert_eq!(order(&mut line), [1, 2, 3, 4, 5]);
+        assert_eq!(line.waiting(), 0);
+    }
+
+    #[test]
+    fn it_goes_round_between_networks_and_apps() {
+        for other in [group(2, "portal"), group(1, "lms")] {
+            let mut line = Line::default();
+            for clicked in 1..=4 {
+                line.join(&group(1, "portal"), clicked);
+            }
+            line.join(&other, 100);
+            line.join(&other, 101);
+            assert_eq!(order(&mut line), [1, 100, 2, 101, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn whoever_comes_later_does_not_catch_up_on_rounds_that_are_over() {
+        let mut line = Line::default();
+        for clicked in 1..=6 {
+            line.join(&group(1, "portal"), clicked);
+        }
+        for _ in 0..3 {
+            line.next();
+        }
+        for clicked in 10..=12 {
+            line.join(&group(2, "portal"), clicked);
+        }
+        assert_eq!(order(&mut line), [10, 4, 11, 5, 12, 6]);
+    }
+
+    #[test]
+    fn the_numbers_are_the_order_of_the_turns() {
+        let mut line = Line::default();
+        for (last, clicked) in [(1, 1), (1, 2), (1, 3), (2, 9), (3, 0)] {
+            line.join(&group(last, "portal"), clicked);
+        }
+        let numbers = line.numbers();
+        let turns: Vec<usize> = std::iter::from_fn(|| line.next()).map(|place| numbers[&place]).collect();
+        assert_eq!(turns, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_place_is_given_back_once() {
+        let mut line = Line::default();
+        let (one, two) = (line.join(&group(1, "a"), 1), line.join(&group(1, "a"), 2));
+        assert!(line.leave(&group(1, "a"), one));
+        assert!(!line.leave(&group(1, "a"), one));
+        assert_eq!(line.waiting(), 1);
+        assert_eq!(line.next(), Some(two));
+        assert!(!line.leave(&group(1, "a"), two), "its turn has come");
+        assert_eq!((line.next(), line.waiting()), (None, 0));
+    }
+
+    #[test]
+    fn five_thousand_groups_are_served_quickly() {
+        let mut line = Line::default();
+        for number in 0..5000_u32 {
+            line.join(&Group::new(IpAddr::from(number.to_be_bytes()), "portal"), i64::from(number));
+        }
+        assert_eq!(line.numbers().len(), 5000);
+        assert!(order(&mut line).is_sorted());
+    }
+}

@@ -1,0 +1,146 @@
+//! The time of a click, signed: what a browser carries in a cookie while it waits for its turn.
+//!
+//! It proves three things to any replica, of this token in this browser only: when the browser clicked, so that its place
+//! and its link are kept; that a person has pressed the button of the confirm page; and that the click came from the app's
+//! own page, which later requests of the waiting page do not show. It is no credential: without the token it is worth
+//! nothing. It names the browser's secret (`state_cookie`), because in another browser it would spare somebody a question
+//! that was answered by somebody else.
+
+use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::Config;
+use crate::login::WAIT_MAX;
+use crate::token::{State, TokenDigest};
+
+/// What the key is for: no other use of the same secret makes the same tickets.
+const PURPOSE: &[u8] = b"hublatch click ticket 1";
+
+/// What is known of a click.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Click {
+    /// When the browser clicked, in whole milliseconds.
+    pub at: Timestamp,
+    /// A person pressed the button of our confirm page.
+    pub is_confirmed: bool,
+    /// It came from the app's own page.
+    pub is_from_app: bool,
+}
+
+/// Signs clicks, and reads what was signed.
+pub struct ClickTickets {
+    key: Key,
+    /// Replicas have it too.
+    is_shared: bool,
+}
+
+impl std::fmt::Debug for ClickTickets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClickTickets").field("is_shared", &self.is_shared).finish_non_exhaustive()
+    }
+}
+
+impl ClickTickets {
+    /// By a secret that replicas share: the key of the assertion, or else the token for the hub's API. Without either,
+    /// each process knows its own tickets only.
+    pub fn new(config: &Config) -> Self {
+        let assertion = config.assertion.as_ref().map(|assertion| assertion.key.text.as_bytes().to_vec());
+        let secret =
+            assertion.or_else(|| config.hub.api.token.as_ref().map(|token| token.as_bytes().to_vec()));
+        let is_shared = secret.is_some();
+        let secret = secret.unwrap_or_else(|| {
+            let mut random = vec![0; 32];
+            // A ticket that anybody could make would only be as good as no ticket; but then nothing here would work.
+            let filled = aws_lc_rs::rand::fill(&mut random);
+            if filled.is_err() {
+                tracing::error!("login: no random bytes for the key of places in line");
+            }
+            random
+        });
+        let derived = hmac::sign(&Key::new(HMAC_SHA256, &secret), PURPOSE);
+        Self { key: Key::new(HMAC_SHA256, derived.as_ref()), is_shared }
+    }
+
+    /// These, or those of `old` if neither are shared: a reload costs nobody a place.
+    pub fn carry_over(self, old: &Self) -> Self {
+        if self.is_shared || old.is_shared { self } else { Self { key: old.key.clone(), is_shared: false } }
+    }
+
+    /// The ticket of a `click` with the token of `digest`, in the browser that can prove `state`.
+    pub fn write(&self, click: Click, digest: TokenDigest, state: State) -> String {
+        let flags = u8::from(click.is_confirmed) | u8::from(click.is_from_app) << 1;
+        let signed = format!("{}.{flags}", click.at.as_millisecond());
+        let proof = hmac::sign(&self.key, &message(&signed, digest, state));
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(proof))
+    }
+
+    /// The click of which `text` is the ticket, if a browser that can prove one of `states` waits with it, and has not
+    /// waited too long.
+    pub fn read(&self, text: &str, digest: TokenDigest, states: &[State], now: Timestamp) -> Option<Click> {
+        let (signed, proof) = text.rsplit_once('.')?;
+        let proof = URL_SAFE_NO_PAD.decode(proof).ok()?;
+        let genuine =
+            |state: &State| hmac::verify(&self.key, &message(signed, digest, *state), &proof).is_ok();
+        if !states.iter().any(genuine) {
+            return None;
+        }
+        let (millis, flags) = signed.split_once('.')?;
+        let (millis, flags): (i64, u8) = (millis.parse().ok()?, flags.parse().ok()?);
+        let at = Timestamp::from_millisecond(millis).ok()?;
+        let waited = now.duration_since(at);
+        let longest = SignedDuration::try_from(WAIT_MAX).unwrap_or_default();
+        let click = Click { at, is_confirmed: flags & 1 != 0, is_from_app: flags & 2 != 0 };
+        (waited <= longest).then_some(click)
+    }
+}
+
+fn message(signed: &str, digest: TokenDigest, state: State) -> Vec<u8> {
+    [digest.as_bytes().as_slice(), state.as_bytes(), signed.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tickets(secret: &[u8]) -> ClickTickets {
+        ClickTickets { key: Key::new(HMAC_SHA256, secret), is_shared: true }
+    }
+
+    fn state(seed: u8) -> State {
+        State::parse(&URL_SAFE_NO_PAD.encode([seed; 32])).expect("a state")
+    }
+
+    #[test]
+    fn a_ticket_is_good_for_its_token_in_its_browser_for_ten_minutes() {
+        let (at, digest) = (Timestamp::from_millisecond(1_000_000).unwrap(), TokenDigest::of(b"token"));
+        for (is_confirmed, is_from_app) in [(false, false), (true, false), (false, true), (true, true)] {
+            let click = Click { at, is_confirmed, is_from_app };
+            let text = tickets(b"secret").write(click, digest, state(1));
+            let read = |digest, states: &[State], millis| {
+                let now = Timestamp::from_millisecond(millis).unwrap();
+                tickets(b"secret").read(&text, digest, states, now)
+            };
+            assert_eq!(read(digest, &[state(2), state(1)], 1_600_000), Some(click), "{text}");
+            assert_eq!(read(digest, &[state(1)], 1_600_001), None, "too long");
+            assert_eq!(read(digest, &[state(2)], 1_000_000), None, "another browser");
+            assert_eq!(read(digest, &[], 1_000_000), None, "no browser");
+            assert_eq!(read(TokenDigest::of(b"other"), &[state(1)], 1_000_000), None, "another token");
+        }
+    }
+
+    #[test]
+    fn a_ticket_that_was_altered_or_that_we_have_not_written_is_none() {
+        let (at, digest) = (Timestamp::from_millisecond(1_000_000).unwrap(), TokenDigest::of(b"token"));
+        let click = Click { at, is_confirmed: false, is_from_app: false };
+        let good = tickets(b"secret").write(click, digest, state(1));
+        let other = tickets(b"other").write(click, digest, state(1));
+        let earlier = good.replacen("1000000", "900000", 1);
+        let confirmed = good.replacen(".0.", ".1.", 1);
+        for text in ["", ".", "1000000.0", "1000000.0.", &other, &earlier, &confirmed] {
+            assert_eq!(tickets(b"secret").read(text, digest, &[state(1)], at), None, "{text}");
+        }
+        assert_eq!(tickets(b"secret").read(&good, digest, &[state(1)], at), Some(click));
+    }
+}

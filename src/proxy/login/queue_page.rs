@@ -1,0 +1,192 @@
+//! The page of a browser that waits for its turn to log in, and its events.
+//!
+//! The page stands at the address of the link itself, so the token need not be in it; the signed time of the click is in a
+//! cookie. Without script it asks again by itself; with script it listens to events from its own address.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::admission::{Outlook, Waiter};
+use super::attempt::Attempt;
+use super::parked::Kept;
+use super::single_flight::RequestFingerprint;
+use crate::body::{PieceError, Pieces};
+use crate::pages::{Format, Page};
+use crate::proxy::context::Proxy;
+use crate::proxy::error::ProxyError;
+use crate::proxy::respond::{self, OurCookie};
+use crate::proxy::upstream::ResponseBody;
+use crate::token::BrowserSecret;
+
+type Answer = Result<Response<ResponseBody>, ProxyError>;
+
+/// How often a browser is told how it stands.
+const EVENT_EVERY: Duration = Duration::from_secs(1);
+/// How long the events stay open when the turn has come: the page asks again meanwhile.
+const LINGER: Duration = Duration::from_secs(5);
+/// After how many seconds a program comes again.
+const COME_AGAIN_SECONDS: u64 = 3;
+
+/// A browser in line: its page, and the signed time of its click.
+pub fn respond(attempt: &Attempt) -> Answer {
+    let Attempt { proxy, request, outlook, .. } = attempt;
+    let format = request.accept.format();
+    let (position, seconds) = told(*outlook);
+    // Its own address, which holds the token: the page does not.
+    let (address, events) = ("", Some("#"));
+    let page = || respond::page(proxy, &Page::Queue { position, seconds, address, events }, format);
+    proxy.shared.admission.announce();
+    if format == Format::Json {
+        let mut response = page();
+        let seconds = outlook.wait.map_or(COME_AGAIN_SECONDS, |wait| wait.as_secs().max(1));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        return Ok(response);
+    }
+    let known = request.secrets.first().and_then(|secret| BrowserSecret::parse(secret.expose()));
+    let secret = known.map_or_else(|| proxy.shared.login.browser_secret().ok(), Some);
+    let (Some(token), Some(secret)) = (&request.token, secret) else {
+        return Ok(respond::page(proxy, &Page::Unavailable, format));
+    };
+    // A form cannot be asked for again: its page is at the address to which it was posted, and the token in a cookie.
+    let mut response = if request.is_post { respond::see_other(&own_address(attempt))? } else { page() };
+    let ticket = proxy.shared.click_tickets.write(attempt.click, token.digest(), secret.state());
+    respond::set_click(proxy, &mut response, token.digest(), Some(&ticket))?;
+    respond::set_cookie(proxy, &mut response, OurCookie::State, secret.expose())?;
+    if !request.is_token_in_address {
+        respond::set_cookie(proxy, &mut response, OurCookie::WaitingContinuation, token.expose())?;
+    }
+    Ok(response)
+}
+
+/// The login path with what the hub will be asked for, and without the token.
+fn own_address(attempt: &Attempt) -> String {
+    let path = &attempt.proxy.shared.token_rules.login_path;
+    let next = attempt.request.next.as_ref().map(|next| format!("next={next}"));
+    let others = Some(attempt.request.other_parameters.clone()).filter(|others| !others.is_empty());
+    let query: Vec<String> = next.into_iter().chain(others).collect();
+    if query.is_empty() { path.clone() } else { format!("{path}?{}", query.join("&")) }
+}
+
+/// The number, and in how many seconds its turn will come; before a hub of which nothing is known, one a second.
+fn told(outlook: Outlook) -> (u64, u64) {
+    let position = u64::try_from(outlook.number).unwrap_or(u64::MAX);
+    (position, outlook.wait.map_or(position, |wait| wait.as_secs()))
+}
+
+/// What the page is told.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Event {
+    /// How it stands.
+    Place { position: u64, seconds: u64 },
+    /// The page asks again.
+    Ready { ready: bool },
+}
+
+/// Where the events of one page stand.
+enum State {
+    /// The turn has not come.
+    Waiting(Waiter),
+    /// The hub was asked who the browser is, and has not answered yet.
+    Asking,
+    /// The page has been told to ask again.
+    Told,
+    /// Nothing more comes.
+    Over,
+}
+
+/// The events of a page in line: its number each second, and when its turn has come.
+pub fn events(attempt: &Attempt) -> Response<ResponseBody> {
+    let fingerprint = attempt.browser();
+    let proxy = attempt.proxy.clone();
+    let state = match (proxy.shared.parked.state(&fingerprint), attempt.group()) {
+        (Some(false), _) => State::Asking,
+        // Its turn has come already, or the link is none any more: the page will say so.
+        (Some(true), _) | (None, None) => State::Told,
+        (None, Some(group)) => {
+            State::Waiting(proxy.shared.admission.join(group, attempt.click.at.as_millisecond()))
+        }
+    };
+    let begin = if matches!(state, State::Told) { Begin::Ready } else { Begin::Number };
+    let stream = stream::unfold((state, begin), move |(state, begin)| {
+        let (proxy, fingerprint) = (proxy.clone(), fingerprint.clone());
+        async move { next_event(&proxy, &fingerprint, state, begin).await }
+    });
+    let mut response = Response::new(ResponseBody::Pieces(Pieces::of(stream)));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    respond::forbid_caching(headers);
+    // nginx would hold the events back until there are some thousand bytes of them.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// What the first event says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// The page asks again.
+    Ready,
+    /// Its number, at once.
+    Number,
+    /// It has been sent.
+    Sent,
+}
+
+async fn next_event(
+    proxy: &Proxy,
+    fingerprint: &RequestFingerprint,
+    state: State,
+    begin: Begin,
+) -> Option<(Result<Bytes, PieceError>, (State, Begin))> {
+    let ready = || Some((Ok(written(&Event::Ready { ready: true })), (State::Told, Begin::Sent)));
+    if begin == Begin::Ready {
+        return ready();
+    }
+    match state {
+        State::Over => None,
+        State::Told => {
+            // Whoever has gone leaves nothing behind; the page that asks again has taken it by then.
+            tokio::select! {
+                () = tokio::time::sleep(LINGER) => {}
+                () = proxy.shared.shutdown.draining() => {}
+            }
+            Some((Ok(Bytes::from_static(b": \n\n")), (State::Over, Begin::Sent)))
+        }
+        State::Asking => {
+            tokio::select! {
+                () = tokio::time::sleep(EVENT_EVERY) => {}
+                () = proxy.shared.shutdown.draining() => return None,
+            }
+            match proxy.shared.parked.state(fingerprint) {
+                Some(false) => Some((Ok(Bytes::from_static(b": \n\n")), (State::Asking, Begin::Sent))),
+                Some(true) | None => ready(),
+            }
+        }
+        State::Waiting(mut waiter) => {
+            let pause = if begin == Begin::Sent { EVENT_EVERY } else { Duration::ZERO };
+            tokio::select! {
+                biased;
+                permit = waiter.admitted() => {
+                    proxy.shared.parked.put(fingerprint.clone(), Kept::Permit(permit));
+                    return ready();
+                }
+                () = proxy.shared.shutdown.draining() => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let (position, seconds) = told(waiter.outlook());
+            let event = written(&Event::Place { position, seconds });
+            Some((Ok(event), (State::Waiting(waiter), Begin::Sent)))
+        }
+    }
+}
+
+fn written(event: &Event) -> Bytes {
+    // Numbers and a flag: writing them cannot fail, and JSON has no line end in it.
+    format!("data: {}\n\n", serde_json::to_string(event).unwrap_or_default()).into()
+}

@@ -1,0 +1,345 @@
+//! Admission (T-CLASS): whoever finds the hub busy waits in line, with the link kept, and nobody's link is used up in vain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hublatch::clock::ManualClock;
+
+use crate::support::hub_pages::claims_of;
+use crate::support::proxy::{Builder, standing_clock, wait_until};
+use crate::support::{Answer, Browser, FakeHub, Gate, Issued, TestProxy, Then, Wire};
+
+const IN: &str = "HTTP/1.1 302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=x; Path=/hub/\r\nContent-Length: 0\r\n\r\n";
+
+/// A hub that answers logins only when the gate is open.
+fn slow_hub() -> (FakeHub, Gate) {
+    let (hub, gate) = (FakeHub::start(), Gate::new());
+    let waits = gate.clone();
+    hub.on("/hub/login", move |exchange| {
+        waits.pass();
+        exchange.read_body();
+        exchange.send(IN);
+        Then::Next
+    });
+    (hub, gate)
+}
+
+fn one_at_once(hub: &FakeHub, clock: &Arc<ManualClock>) -> Builder {
+    TestProxy::before(hub).set("limits", "logins_at_once = \"1\"").clock(clock)
+}
+
+/// A browser in line: it has clicked on `link` while another login is under way.
+struct InLine {
+    browser: Browser,
+    /// The address of the page.
+    page: String,
+}
+
+impl InLine {
+    fn at(proxy: &TestProxy, link: &Issued) -> Self {
+        let mut browser = proxy.browser();
+        let answer = browser.get(&link.target());
+        assert!(answer.status == 200 && answer.text().contains("You are number"), "{}", answer.text());
+        Self { page: link.target(), browser }
+    }
+
+    fn look(&mut self) -> Answer {
+        self.browser.get(&self.page)
+    }
+
+    fn events(&mut self) -> Wire {
+        let page = self.page.clone();
+        self.browser
+            .request("GET", &page)
+            .header("Accept", "text/event-stream")
+            .header("Accept-Language", "en")
+            .header("Sec-Fetch-Site", "same-origin")
+            .header("Sec-Fetch-Mode", "cors")
+            .header("Sec-Fetch-Dest", "empty")
+            .begin()
+    }
+}
+
+/// A login that is under way at the hub.
+fn under_way(proxy: &TestProxy, hub: &FakeHub) -> Wire {
+    let link = proxy.link("holder");
+    let wire = proxy.browser().navigate(&link.target()).begin();
+    hub.wait_for_path("/hub/login");
+    wire
+}
+
+fn redeemed(proxy: &TestProxy) -> usize {
+    proxy.audit().iter().filter(|line| line["event"] == "redeemed").count()
+}
+
+#[test]
+fn whoever_waits_two_seconds_is_shown_a_place_and_logged_in_when_the_turn_comes() {
+    let (hub, gate) = slow_hub();
+    let proxy = one_at_once(&hub, &standing_clock()).start();
+    let mut first = under_way(&proxy, &hub);
+    let link = proxy.link("alice");
+    let mut alice = InLine::at(&proxy, &link);
+    let page = alice.look();
+    assert_eq!((page.status, page.headers.get("cache-control")), (200, Some("no-store")));
+    assert!(page.text().contains("You are number 1"), "{}", page.text());
+    assert!(!page.text().contains(&link.token), "no token in a page");
+    assert_eq!(redeemed(&proxy), 1, "hers is not consumed");
+    gate.open();
+    assert_eq!(first.answer_to("GET").expect("an answer").status, 302);
+    let answer = alice.look();
+    assert_eq!((answer.status, answer.location()), (302, "/hub/home"));
+    assert_eq!(redeemed(&proxy), 2);
+    let seen = hub.seen_at("/hub/login");
+    assert!(
+        seen.iter().all(|seen| !format!("{seen:?}").contains("hublatch-click")),
+        "the hub does not see it"
+    );
+    let cookies = answer.headers.all("set-cookie");
+    assert!(
+        cookies.iter().any(|cookie| cookie.starts_with("hublatch-click-") && cookie.contains("Max-Age=0"))
+    );
+}
+
+#[test]
+fn a_link_that_was_clicked_in_time_stays_good_while_its_browser_waits_and_for_nobody_else() {
+    let (hub, gate) = slow_hub();
+    let clock = standing_clock();
+    let proxy = one_at_once(&hub, &clock).start();
+    let _first = under_way(&proxy, &hub);
+    let link = proxy.link("alice");
+    let mut alice = InLine::at(&proxy, &link);
+    clock.advance(Duration::from_secs(300));
+    assert_eq!(alice.look().status, 200, "still in line");
+    let late = proxy.browser().get(&link.target());
+    assert_eq!(late.status, 403);
+    assert!(late.text().contains("expired"), "{}", late.text());
+    let mut thief = proxy.browser();
+    for (name, value) in
+        alice.browser.cookies_for(&alice.page).split("; ").filter_map(|pair| pair.split_once('='))
+    {
+        if name.starts_with("hublatch-click") {
+            thief.set_cookie(name, value, "/hub/login");
+        }
+    }
+    assert_eq!(thief.get(&alice.page).status, 403, "her place is not for another browser");
+    gate.open();
+    assert_eq!(alice.look().status, 302);
+    assert_eq!(alice.look().status, 403, "once");
+}
+
+#[test]
+fn a_place_ends_after_ten_minutes() {
+    let (hub, _gate) = slow_hub();
+    let clock = standing_clock();
+    let proxy = one_at_once(&hub, &clock).start();
+    let _first = under_way(&proxy, &hub);
+    let mut alice = InLine::at(&proxy, &proxy.link("alice"));
+    clock.advance(Duration::from_secs(601));
+    assert_eq!(alice.look().status, 403);
+}
+
+#[test]
+fn a_link_that_is_revoked_while_its_browser_waits_logs_nobody_in() {
+    let (hub, gate) = slow_hub();
+    let clock = standing_clock();
+    let proxy = one_at_once(&hub, &clock).start();
+    let _first = under_way(&proxy, &hub);
+    let link = proxy.link("alice");
+    let mut alice = InLine::at(&proxy, &link);
+    clock.advance(Duration::from_secs(60));
+    let key = format!("token {}", proxy.key());
+    let revoked =
+        proxy.links().call("DELETE", &format!("/api/v1/links/{}", link.id), &[("Authorization", &key)], "");
+    assert_eq!(revoked.status, 204);
+    gate.open();
+    let answer = alice.look();
+    assert_eq!(answer.status, 403);
+    assert!(answer.text().contains("withdrawn"), "{}", answer.text());
+}
+
+#[test]
+fn the_events_tell_the_number_and_when_the_turn_has_come() {
+    let (hub, gate) = slow_hub();
+    let proxy = one_at_once(&hub, &standing_clock()).start();
+    let mut first = under_way(&proxy, &hub);
+    let mut alice = InLine::at(&proxy, &proxy.link("alice"));
+    let mut events = alice.events();
+    let head = events.head().expect("a head");
+    assert_eq!(Answer::of(&head).headers.get("content-type"), Some("text/event-stream"));
+    let number = String::from_utf8(events.chunk().expect("an event")).expect("UTF-8");
+    assert!(number.contains("\"position\":1"), "{number}");
+    gate.open();
+    first.answer_to("GET").expect("an answer");
+    let ready = loop {
+        let event = String::from_utf8(events.chunk().expect("an event")).expect("UTF-8");
+        if event.contains("\"ready\":true") {
+            break event;
+        }
+    };
+    assert!(ready.starts_with("data: "));
+    assert_eq!(alice.look().status, 302);
+}
+
+#[test]
+fn the_place_of_a_browser_that_goes_away_is_given_back() {
+    let (hub, gate) = slow_hub();
+    let proxy = one_at_once(&hub, &standing_clock()).start();
+    let _first = under_way(&proxy, &hub);
+    let (mut alice, mut bob) =
+        (InLine::at(&proxy, &proxy.link("alice")), InLine::at(&proxy, &proxy.link("bob")));
+    let mut hers = alice.events();
+    hers.head().expect("a head");
+    let mut his = bob.events();
+    his.head().expect("a head");
+    wait_until("both are in line", || proxy.metric("hublatch_login_queue") == 2);
+    let begun = std::time::Instant::now();
+    hers.close();
+    wait_until("her place is given back", || proxy.metric("hublatch_login_queue") == 1);
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    gate.open();
+    let found = loop {
+        let event = his.chunk().expect("an event");
+        if String::from_utf8_lossy(&event).contains("\"ready\":true") {
+            break true;
+        }
+    };
+    assert!(found && bob.look().status == 302);
+}
+
+#[test]
+fn before_a_hub_that_hangs_a_place_is_kept_and_it_is_asked_once() {
+    let (hub, gate) = (FakeHub::start(), Gate::new());
+    let waits = gate.clone();
+    hub.on("/hub/api/user", move |exchange| {
+        waits.pass();
+        exchange.answer("403 Forbidden\r\nContent-Type: application/json", "{}")
+    });
+    let proxy = TestProxy::start(&hub);
+    let mut alice = InLine::at(&proxy, &proxy.link("alice"));
+    let page = alice.look();
+    assert_eq!(page.status, 200);
+    assert_eq!(redeemed(&proxy), 0);
+    gate.open();
+    assert_eq!(alice.look().status, 302);
+    assert_eq!((hub.seen_at("/hub/api/user").len(), redeemed(&proxy)), (1, 1));
+}
+
+#[test]
+fn before_a_hub_that_is_gone_the_browser_comes_again_by_itself_and_is_logged_in_when_it_is_back() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    hub.on("/hub/api/user", |_| Then::Close);
+    let mut browser = proxy.browser();
+    let link = proxy.link("alice");
+    let down = browser.get(&link.target());
+    assert_eq!(down.status, 503);
+    assert_eq!(
+        down.headers.get("refresh").is_some() || down.text().contains("http-equiv"),
+        true,
+        "it comes again"
+    );
+    hub.reply(
+        "/hub/api/user",
+        "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    );
+    assert_eq!((browser.get(&link.target()).status, redeemed(&proxy)), (302, 1));
+}
+
+#[test]
+fn the_confirm_page_comes_at_the_turn_and_its_button_keeps_the_place() {
+    let (hub, gate) = slow_hub();
+    let clock = standing_clock();
+    let proxy = one_at_once(&hub, &clock).start();
+    let _first = under_way(&proxy, &hub);
+    let link = proxy.links().issue(&serde_json::json!({"username": "alice", "confirm": true}));
+    let mut alice = InLine::at(&proxy, &link);
+    clock.advance(Duration::from_secs(60));
+    gate.open();
+    let page = alice.look();
+    assert!(page.text().contains("Continue as"), "{}", page.text());
+    assert_eq!(redeemed(&proxy), 1, "nothing is consumed before the button");
+    assert_eq!(alice.browser.press(&page).status, 302, "the link is kept, although its own life is over");
+}
+
+#[test]
+fn a_confirmed_login_waits_in_line_without_being_asked_again() {
+    let (hub, gate) = slow_hub();
+    let proxy = one_at_once(&hub, &standing_clock()).start();
+    let link = proxy.links().issue(&serde_json::json!({"username": "alice", "confirm": true}));
+    let mut browser = proxy.browser();
+    let confirm = browser.get(&link.target());
+    let _first = under_way(&proxy, &hub);
+    let answer = browser.press(&confirm);
+    assert_eq!(answer.status, 303);
+    assert!(!answer.location().contains(&link.token), "it was in no address, and is in none");
+    let mut alice = InLine { page: answer.location().to_owned(), browser };
+    assert_eq!(alice.look().status, 200);
+    gate.open();
+    assert_eq!(alice.look().status, 302);
+}
+
+#[test]
+fn a_program_is_shown_no_page_and_waits_for_its_answer() {
+    let (hub, gate) = slow_hub();
+    let proxy = one_at_once(&hub, &standing_clock()).start();
+    let _first = under_way(&proxy, &hub);
+    let link = proxy.link("alice");
+    let mut browser = proxy.browser();
+    let mut waiting = browser.request("GET", &link.target()).header("Accept", "application/json").begin();
+    assert!(waiting.is_silent_for(Duration::from_millis(2500)), "no page");
+    gate.open();
+    assert_eq!(waiting.answer_to("GET").expect("an answer").status, 302);
+}
+
+/// A hub that refuses the first login when `late` has passed, and accepts the second.
+fn hub_with_a_queue(clock: &Arc<ManualClock>, late: Duration) -> (FakeHub, Arc<AtomicUsize>) {
+    let (hub, logins) = (FakeHub::start(), Arc::<AtomicUsize>::default());
+    let (clock, count) = (Arc::clone(clock), Arc::clone(&logins));
+    hub.on("/hub/login", move |exchange| {
+        exchange.read_body();
+        if count.fetch_add(1, Ordering::SeqCst) == 0 {
+            clock.advance(late);
+            return exchange.answer("403 Forbidden", "expired");
+        }
+        exchange.send(IN);
+        Then::Next
+    });
+    (hub, logins)
+}
+
+#[test]
+fn an_assertion_that_expired_in_the_hubs_own_queue_is_sent_afresh_once_for_the_same_link() {
+    let clock = standing_clock();
+    let (hub, _) = hub_with_a_queue(&clock, Duration::from_secs(11));
+    let proxy = TestProxy::before(&hub).clock(&clock).start();
+    let link = proxy.link("alice");
+    assert_eq!(proxy.browser().get(&link.target()).status, 302);
+    let seen = hub.seen_at("/hub/login");
+    let claims: Vec<_> =
+        seen.iter().map(|seen| claims_of(seen.headers.get("x-hublatch-assertion").expect("one"))).collect();
+    assert_eq!(claims.len(), 2);
+    assert_eq!((&claims[0]["jti"], &claims[0]["sub"]), (&claims[1]["jti"], &claims[1]["sub"]));
+    assert_eq!(claims[1]["iat"].as_i64().unwrap() - claims[0]["iat"].as_i64().unwrap(), 11);
+    assert_eq!(redeemed(&proxy), 1);
+}
+
+#[test]
+fn a_refusal_whose_assertion_was_good_is_not_tried_again_nor_is_the_second_one() {
+    let clock = standing_clock();
+    let (hub, logins) = hub_with_a_queue(&clock, Duration::from_secs(9));
+    let proxy = TestProxy::before(&hub).clock(&clock).start();
+    assert_eq!(proxy.browser().get(&proxy.link("alice").target()).status, 403);
+    assert_eq!(logins.load(Ordering::SeqCst), 1);
+    let always = Arc::<AtomicUsize>::default();
+    let (count, time) = (Arc::clone(&always), Arc::clone(&clock));
+    hub.on("/hub/login", move |exchange| {
+        exchange.read_body();
+        count.fetch_add(1, Ordering::SeqCst);
+        time.advance(Duration::from_secs(60));
+        exchange.answer("403 Forbidden", "expired")
+    });
+    let link = proxy.link("bob");
+    assert_eq!(proxy.browser().get(&link.target()).status, 403);
+    assert_eq!(always.load(Ordering::SeqCst), 2, "twice, and never a third time");
+}
