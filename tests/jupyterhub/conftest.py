@@ -3,7 +3,7 @@
 import pytest
 
 from hub import Hub
-from latch import Hublatch
+from latch import AS_PROXY, Hublatch
 from processes import RUNNING
 
 LOG_LINES_SHOWN = 30
@@ -52,6 +52,19 @@ def hub(start_hub):
 @pytest.fixture(scope="session")
 def latch(hub, start_hublatch):
     return start_hublatch(hub)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_latch_of_all_is_the_proxy_of_a_new_module(request):
+    if AS_PROXY:
+        request.getfixturevalue("latch").be_the_proxy()
+
+
+@pytest.fixture(autouse=True)
+def the_latch_of_the_test_is_the_proxy(request):
+    """Several modules start one of their own at the same hub."""
+    if AS_PROXY and "latch" in request.fixturenames:
+        request.getfixturevalue("latch").be_the_proxy()
 
 
 @pytest.fixture

@@ -10,18 +10,26 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from assertion import private_pem
 from browser import Browser
 from processes import PATIENCE, ROOT, Process, free_port, wait_until
 
 BINARY = Path(os.environ.get("HUBLATCH_BIN", ROOT / "target/release/hublatch"))
 
+# Where the program stands: before the hub's own proxy, or as the hub's proxy. The same flows must work in both.
+AS_PROXY = os.environ.get("HUBLATCH_PLACE") == "proxy"
+
 
 class Hublatch:
     """`changes` are sections of hublatch.toml, laid over the ones below; None takes a section or a key away."""
 
     def __init__(self, folder, hub, changes=None):
-        self.folder, self.base_url = folder, hub.base_url
+        if AS_PROXY and "url" in (changes or {}).get("hub", {}):
+            pytest.skip("something stands between hublatch and the hub, whose proxy it then cannot be")
+        self.folder, self.base_url, self._hub = folder, hub.base_url, hub
+        self._routes_token = secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{free_port()}"
         self.key = "hk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
         self._config = merged(self._default_config(hub), changes or {})
@@ -35,7 +43,7 @@ class Hublatch:
         return {
             "public": {"listen": self.url.removeprefix("http://"), "url": self.url},
             "management": {"listen": "127.0.0.1:0"},
-            "hub": {"url": hub.public_url, "base_url": hub.base_url},
+            **self._place(hub),
             "assertion": {"key_file": str(key_file)},
             # As long as they may be. A link for half a minute could end before a busy machine has opened it; tests of
             # that end say `expires_in`.
@@ -52,6 +60,17 @@ class Hublatch:
             ],
         }
 
+    def _place(self, hub):
+        if AS_PROXY:
+            return {"hub": {"url": hub.internal_url}, "routes": {"auth_token": self._routes_token}}
+        return {"hub": {"url": hub.public_url, "base_url": hub.base_url}}
+
+    def be_the_proxy(self):
+        """Tells the hub that this is its proxy now: it writes all its routes, and those to come, into it."""
+        if AS_PROXY and self.process.exit_code() is None:
+            self._hub.api("PATCH", "/proxy", {"api_url": self.management, "auth_token": self._routes_token})
+        return self
+
     def start(self):
         assert BINARY.exists(), f"{BINARY} is missing: cargo build --release, or set HUBLATCH_BIN"
         config = self.folder / "hublatch.toml"
@@ -61,7 +80,7 @@ class Hublatch:
         bound = wait_until(self._bound, PATIENCE, "hublatch to listen")
         assert bound["public"] == self._config["public"]["listen"]
         self.management = f"http://{bound['management']}"
-        return self
+        return self.be_the_proxy()
 
     def _bound(self):
         assert self.process.exit_code() is None, f"hublatch ended at once:\n{self.process.log}"
