@@ -95,6 +95,7 @@ hub-tests: build
 	tests/install.sh tests
 	tests/install.sh hub41
 	tests/install.sh hub5
+	tests/install.sh tools
 	# The tables of hostile `next` and paths as a browser reads them: judged by Node's URL as well.
 	$(CARGO) test --locked --test it -- --ignored node_
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub

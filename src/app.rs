@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::reloads::Reloads;
 use crate::routes::{Routes, StateError};
 use crate::server::inherited::Inherited;
-use crate::server::listener::{Address, BindError, Bound};
+use crate::server::listener::{Address, BindError, BindOptions, Bound};
 use crate::shutdown::Shutdown;
 use crate::store::{self, MeasuredStore, OpenError, TokenStore};
 
@@ -172,16 +172,24 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let generation = Snapshot::first(config.clone(), login, &lasting)?;
 
     let threads = config.public.runtimes();
-    let management_bound = Bound::new(&config.management.listen, 1, &mut inherited)?;
     let routing_listen = config.routes.as_ref().and_then(|routes| routes.api_listen.as_ref());
-    let routing_bound = routing_listen.map(|listen| Bound::new(listen, 1, &mut inherited)).transpose()?;
-    let status_bound =
-        config.status.as_ref().map(|status| Bound::new(&status.listen, 1, &mut inherited)).transpose()?;
+    let status_listen = config.status.as_ref().map(|status| &status.listen);
     let metrics_listen =
         config.routes.as_ref().and_then(|routes| routes.chp.as_ref()?.metrics_listen.as_ref());
-    let metrics_bound = metrics_listen.map(|listen| Bound::new(listen, 1, &mut inherited)).transpose()?;
+    let of_browsers = config.public.listen.iter().chain(&config.public.redirect_listen);
+    let all = || {
+        let own = of_browsers.clone().chain([&config.management.listen]);
+        own.chain(routing_listen).chain(metrics_listen).chain(status_listen)
+    };
+    let options = BindOptions::beside(all(), config.management.socket_mode);
+    let mut bind_one = |listen: &Listen| Bound::new(listen, 1, &options, &mut inherited);
+    let routing_bound = routing_listen.map(&mut bind_one).transpose()?;
+    let metrics_bound = metrics_listen.map(&mut bind_one).transpose()?;
+    let status_bound = status_listen.map(&mut bind_one).transpose()?;
+    let management_bound = bind_one(&config.management.listen)?;
+    let options = BindOptions::beside(all(), config.public.socket_mode);
     let mut bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
-        listen.iter().map(|listen| Bound::new(listen, threads, &mut inherited)).collect()
+        listen.iter().map(|listen| Bound::new(listen, threads, &options, &mut inherited)).collect()
     };
     let public_bound = bind(&config.public.listen)?;
     let redirect_bound = bind(&config.public.redirect_listen)?;

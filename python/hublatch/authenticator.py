@@ -13,12 +13,13 @@ import json
 import os
 import re
 import time
+from types import SimpleNamespace
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jupyterhub import orm
-from jupyterhub.auth import Authenticator
+from jupyterhub.auth import Authenticator, LocalAuthenticator
 from jupyterhub.handlers import BaseHandler, LoginHandler
 from jupyterhub.handlers.base import SESSION_COOKIE_NAME
 from jupyterhub.utils import maybe_future
@@ -283,10 +284,19 @@ class _Beside(HublatchAuthenticator):
         user = await super().authenticate(handler, data)
         name = user.get("name") if isinstance(user, dict) else user
         if isinstance(user, LinkUser):
+            if not self._has_account(name):
+                self.log.warning("hublatch: %r has no account on this system, and create_system_users is off", name)
+                raise web.HTTPError(403, PAGE_NOT_ALLOWED)
             self._last_by_link.add(name)
         elif isinstance(name, str):
             self._last_by_link.discard(self.normalize_username(name))
         return user
+
+    def _has_account(self, name):
+        # The hub would find it out later, with a page of status 500 and a user that it keeps.
+        if not isinstance(self, LocalAuthenticator) or self.create_system_users:
+            return True
+        return self.system_user_exists(SimpleNamespace(name=name))
 
     async def _authenticate_otherwise(self, handler, data):
         return await maybe_future(self._other.authenticate(self, handler, data))

@@ -12,9 +12,10 @@ use crate::login::{AuthenticationError, Caller, LoginServices};
 /// The schemes in which a key may come: the hub's own word, and that of RFC 6750.
 const SCHEMES: [&str; 2] = ["token", "bearer"];
 
-/// Domains that cannot be registered, so that no page from elsewhere can have a name in them: RFC 6761, RFC 6762 (and
-/// Kubernetes' `cluster.local`), ICANN's private-use domain, and Kubernetes' short form of a service's name.
-const PRIVATE_DOMAINS: [&str; 4] = [".localhost", ".local", ".internal", ".svc"];
+/// Domains that cannot be registered, so that no page from elsewhere can have a name in them: RFC 6761, ICANN's private-use
+/// domain, and Kubernetes' short form of a service's name. Not `.local` (RFC 6762): any machine on the same network gives
+/// itself such a name, and another address a moment later.
+const PRIVATE_DOMAINS: [&str; 3] = [".localhost", ".internal", ".svc"];
 
 /// The app whose key, or the owner whose hub token, the request carries.
 pub(super) async fn authenticate(login: &LoginServices, headers: &HeaderMap) -> Result<Caller, ApiError> {
@@ -110,7 +111,6 @@ mod tests {
             "LOCALHOST.",
             "hublatch:8001",
             "hublatch.jupyter.svc:8001",
-            "hublatch.jupyter.svc.cluster.local",
             "host.docker.internal:8001",
             "hub.example.org:8001",
         ];
@@ -124,6 +124,9 @@ mod tests {
         let refused = [
             "evil.example",
             "evil.example:8001",
+            "evil.local",
+            "evil.local.:8001",
+            "hublatch.jupyter.svc.cluster.local",
             "127.0.0.1.evil.example",
             "localhost.evil.example",
             "hub.example.org.evil.example",

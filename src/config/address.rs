@@ -51,7 +51,10 @@ impl Listen {
         match (self, upstream) {
             (Self::Tcp(address), Upstream::Tcp { host, port }) => {
                 let own = address.ip();
-                let takes = |ip: &IpAddr| own == *ip || (ip.is_loopback() && covers(own, *ip));
+                // "[::]" takes IPv4 as well, unless another listener of ours does.
+                let takes = |ip: &IpAddr| {
+                    own == *ip || (ip.is_loopback() && (covers(own, *ip) || own == UNSPECIFIED_V6))
+                };
                 address.port() == *port && addresses(host).iter().any(takes)
             }
             (Self::Unix(own), Upstream::Unix(path)) => own == path,
@@ -59,6 +62,8 @@ impl Listen {
         }
     }
 }
+
+const UNSPECIFIED_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// The addresses of `host` that are known without asking anybody.
 fn addresses(host: &str) -> Vec<IpAddr> {
@@ -72,7 +77,7 @@ fn addresses(host: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Whether a listener on `wide` takes connections to `narrow`. `[::]` takes no IPv4: the server binds it for IPv6 alone.
+/// Whether a listener on `wide` takes connections to `narrow`, of the same family.
 fn covers(wide: IpAddr, narrow: IpAddr) -> bool {
     wide == narrow || (wide.is_unspecified() && wide.is_ipv4() == narrow.is_ipv4())
 }
@@ -216,6 +221,7 @@ mod tests {
             ("0.0.0.0:1", "http://localhost:1"),
             ("0.0.0.0:1", "http://127.0.0.9:1"),
             ("[::]:1", "http://localhost:1"),
+            ("[::]:1", "http://127.0.0.1:1"),
             ("[::1]:80", "http://localhost"),
             ("10.0.0.5:1", "http://10.0.0.5:1"),
             ("0.0.0.0:1", "http://0.0.0.0:1"),
@@ -228,7 +234,6 @@ mod tests {
             ("10.0.0.5:1", "http://127.0.0.1:1"),
             ("127.0.0.1:1", "http://127.0.0.2:1"),
             ("0.0.0.0:1", "http://[::1]:1"),
-            ("[::]:1", "http://127.0.0.1:1"),
             ("127.0.0.1:1", "http://hub:1"),
             ("127.0.0.1:1", "unix:/run/hub.sock"),
         ] {

@@ -8,6 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::Metadata;
 use tracing::field::{Field, Visit};
 
+/// The most that is written of one field's value. A client chooses some of them, and could fill the disk.
+const FIELD_BYTES_MAX: usize = 512;
+
 /// A line that is being put together.
 pub(super) struct Line {
     text: Vec<u8>,
@@ -85,7 +88,9 @@ impl Visit for Line {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         self.name(field);
-        quote(&mut self.text, value);
+        self.text.push(b'"');
+        let _written = Escaped::field(&mut self.text).write_str(value);
+        self.text.push(b'"');
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -93,7 +98,8 @@ impl Visit for Line {
         if self.json {
             self.text.push(b'"');
         }
-        let _written = write!(Escaped(&mut self.text), "{value:?}");
+        // A value that is cut has been written as far as it goes.
+        let _written = write!(Escaped::field(&mut self.text), "{value:?}");
         if self.json {
             self.text.push(b'"');
         }
@@ -102,30 +108,55 @@ impl Visit for Line {
 
 fn quote(text: &mut Vec<u8>, value: &str) {
     text.push(b'"');
-    let _written = Escaped(text).write_str(value);
+    let _written = Escaped { text, left: usize::MAX }.write_str(value);
     text.push(b'"');
 }
 
 /// What is written to it is the content of a JSON string (RFC 8259 § 7). In text as well: a line must stay one line,
 /// and must not speak to a terminal.
-struct Escaped<'a>(&'a mut Vec<u8>);
+struct Escaped<'a> {
+    text: &'a mut Vec<u8>,
+    /// Bytes of the value that may yet be written.
+    left: usize,
+}
+
+impl<'a> Escaped<'a> {
+    /// The value of a field, as far as it is written.
+    fn field(text: &'a mut Vec<u8>) -> Self {
+        Self { text, left: FIELD_BYTES_MAX }
+    }
+}
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, value: &str) -> fmt::Result {
-        let mut rest = value.as_bytes();
+        let whole = value.len() <= self.left;
+        let value = if whole { value } else { &value[..value.floor_char_boundary(self.left)] };
+        self.left -= value.len();
+        self.escape(value.as_bytes());
+        if whole {
+            return Ok(());
+        }
+        self.text.extend_from_slice("…".as_bytes());
+        self.left = 0;
+        // Whoever formats the value need not go on.
+        Err(fmt::Error)
+    }
+}
+
+impl Escaped<'_> {
+    fn escape(&mut self, mut rest: &[u8]) {
         while let Some(at) = rest.iter().position(|byte| matches!(byte, ..b' ' | b'"' | b'\\' | 0x7f)) {
-            self.0.extend_from_slice(&rest[..at]);
+            self.text.extend_from_slice(&rest[..at]);
             match rest[at] {
-                byte @ (b'"' | b'\\') => self.0.extend_from_slice(&[b'\\', byte]),
-                b'\n' => self.0.extend_from_slice(b"\\n"),
+                byte @ (b'"' | b'\\') => self.text.extend_from_slice(&[b'\\', byte]),
+                b'\n' => self.text.extend_from_slice(b"\\n"),
                 byte => {
-                    let _written = write!(self.0, "\\u{byte:04x}");
+                    let _written = write!(self.text, "\\u{byte:04x}");
                 }
             }
             rest = &rest[at + 1..];
         }
-        self.0.extend_from_slice(rest);
-        Ok(())
+        self.text.extend_from_slice(rest);
     }
 }
 

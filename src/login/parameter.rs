@@ -7,8 +7,9 @@ use std::borrow::Cow;
 
 /// How often a value may be percent-encoded and still be recognised.
 const NESTING_MAX: usize = 3;
-/// How many occurrences are cut one by one. A query with more is nobody's, and goes as a whole.
-const TURNS_MAX: usize = 16;
+/// How many bytes are walked over to cut one occurrence after another out of a query. One that takes more is nobody's, and
+/// goes as a whole.
+const WORK_BYTES_MAX: usize = 128 * 1024;
 
 /// The name of the query parameter that holds a login token.
 #[derive(Debug, Clone)]
@@ -19,12 +20,11 @@ pub struct Parameter {
     rare: [u8; 2],
 }
 
-/// One byte of a decoded query and where it was written.
-#[derive(Debug, Clone, Copy)]
-struct Decoded {
-    byte: u8,
-    start: usize,
-    end: usize,
+/// A query, decoded so and so often.
+struct Level {
+    bytes: Vec<u8>,
+    /// Where each byte was written, and where the last one ends.
+    starts: Vec<usize>,
 }
 
 impl Parameter {
@@ -51,7 +51,7 @@ impl Parameter {
         // The common query is short and decodes to itself; the map of spans is only built when something is found.
         let mut level = Cow::Borrowed(query.as_ref());
         for _ in 0..=NESTING_MAX {
-            if find(&level, self.name.as_bytes(), |byte| *byte).is_some() {
+            if find(&level, self.name.as_bytes()).is_some() {
                 return true;
             }
             if !level.contains(&b'%') {
@@ -67,27 +67,28 @@ impl Parameter {
         if !self.mentions(query) {
             return None;
         }
-        let mut rest = query.to_owned();
-        for _ in 0..=TURNS_MAX {
+        let (mut rest, mut work) = (query.to_owned(), 0);
+        loop {
+            work += rest.len();
+            if work > WORK_BYTES_MAX {
+                return Some(String::new());
+            }
             let Some((start, end)) = self.span(&rest) else { return Some(rest) };
             rest.replace_range(start..end, "");
         }
-        // Each turn is a walk over the whole query. Who writes so many of them wants just that.
-        Some(String::new())
     }
 
     /// Where the first occurrence stands in `query`, with one neighbouring delimiter.
     fn span(&self, query: &str) -> Option<(usize, usize)> {
-        let mut level: Vec<Decoded> =
-            query.bytes().enumerate().map(|(at, byte)| Decoded { byte, start: at, end: at + 1 }).collect();
+        let mut level = Level { bytes: query.into(), starts: (0..=query.len()).collect() };
         for _ in 0..=NESTING_MAX {
-            if let Some((first, last)) = find(&level, self.name.as_bytes(), |decoded| decoded.byte) {
-                return widen(query, &level, first, last);
+            if let Some((first, last)) = find(&level.bytes, self.name.as_bytes()) {
+                return level.widen(query, first, last);
             }
-            if !level.iter().any(|decoded| decoded.byte == b'%') {
+            if memchr::memchr(b'%', &level.bytes).is_none() {
                 return None;
             }
-            level = decode(&level);
+            level = level.decoded();
         }
         None
     }
@@ -108,77 +109,82 @@ fn introduces(byte: u8) -> bool {
 }
 
 /// The first occurrence in `bytes`: from its name's first to behind its value's last byte.
-fn find<T>(bytes: &[T], name: &[u8], byte_of: impl Fn(&T) -> u8) -> Option<(usize, usize)> {
-    if bytes.len() < name.len() {
-        return None;
-    }
-    for start in 0..=bytes.len() - name.len() {
-        if fold(byte_of(&bytes[start])) != name[0] || (start > 0 && !introduces(byte_of(&bytes[start - 1]))) {
+fn find(bytes: &[u8], name: &[u8]) -> Option<(usize, usize)> {
+    for start in 0..=bytes.len().checked_sub(name.len())? {
+        if fold(bytes[start]) != name[0] || (start > 0 && !introduces(bytes[start - 1])) {
             continue;
         }
-        let matches = name.iter().zip(&bytes[start..]).all(|(want, have)| fold(byte_of(have)) == *want);
-        let behind = bytes.get(start + name.len()).map(&byte_of);
+        let matches = name.iter().zip(&bytes[start..]).all(|(want, have)| fold(*have) == *want);
         // "q=login_token" is a search for the word and not the parameter: it stays.
-        let after_value = start > 0 && matches!(byte_of(&bytes[start - 1]), b'=' | b'+' | b' ');
-        let named = match behind {
+        let after_value = start > 0 && matches!(bytes[start - 1], b'=' | b'+' | b' ');
+        let named = match bytes.get(start + name.len()) {
             Some(b'=') => true,
-            Some(byte) => (separates(byte) || matches!(byte, b'+' | b' ')) && !after_value,
+            Some(byte) => (separates(*byte) || matches!(byte, b'+' | b' ')) && !after_value,
             None => !after_value,
         };
         if matches && named {
-            let length = bytes[start..].iter().position(|byte| separates(byte_of(byte)));
+            let length = bytes[start..].iter().position(|byte| separates(*byte));
             return Some((start, length.map_or(bytes.len(), |length| start + length)));
         }
     }
     None
 }
 
-fn decode(level: &[Decoded]) -> Vec<Decoded> {
-    let mut out = Vec::with_capacity(level.len());
-    let mut at = 0;
-    while at < level.len() {
-        let here = level[at];
-        let hex = |offset: usize| level.get(at + offset).and_then(|d| char::from(d.byte).to_digit(16));
-        if let (b'%', Some(high), Some(low)) = (here.byte, hex(1), hex(2)) {
-            let byte = u8::try_from(high * 16 + low).unwrap_or(b'%');
-            out.push(Decoded { byte, start: here.start, end: level[at + 2].end });
-            at += 3;
-        } else {
-            out.push(here);
-            at += 1;
+impl Level {
+    /// The same, percent-decoded once more.
+    fn decoded(&self) -> Self {
+        let mut out = Self { bytes: Vec::with_capacity(self.bytes.len()), starts: Vec::new() };
+        out.starts.reserve(self.starts.len());
+        let mut at = 0;
+        while let Some(&byte) = self.bytes.get(at) {
+            out.starts.push(self.starts[at]);
+            let hex = |offset: usize| self.bytes.get(at + offset).and_then(|d| char::from(*d).to_digit(16));
+            if let (b'%', Some(high), Some(low)) = (byte, hex(1), hex(2)) {
+                out.bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
+                at += 3;
+            } else {
+                out.bytes.push(byte);
+                at += 1;
+            }
         }
+        out.starts.extend(self.starts.last());
+        out
     }
-    out
-}
 
-/// The span in `query` of `level[first..last]` and of the delimiter behind it, or else the one before it.
-fn widen(query: &str, level: &[Decoded], first: usize, last: usize) -> Option<(usize, usize)> {
-    let mut start = level.get(first)?.start;
-    let mut end = level.get(last.checked_sub(1)?)?.end;
-    let before = first.checked_sub(1).and_then(|at| level.get(at));
-    let behind = level.get(last).filter(|decoded| separates(decoded.byte));
-    // Only a delimiter that is written at the same depth is the parameter's own: in "next=%3Flogin_token%3Dx&b" the "&"
-    // ends `next`, and in "a&login_token%26b" the "&" ends `a`.
-    let written = |decoded: &Decoded| decoded.end - decoded.start;
-    let depth = before.map_or(1, written);
-    match (before, behind) {
-        // The head of another parameter's value: that parameter keeps its delimiter. A raw "?" is such a value's, too.
-        (Some(before), _) if !separates(before.byte) && (before.byte != b'?' || depth == 1) => {}
-        (_, Some(behind)) if written(behind) == depth => end = behind.end,
-        (Some(before), behind)
-            if separates(before.byte) && behind.is_none_or(|behind| written(behind) < depth) =>
-        {
-            start = before.start;
-        }
-        _ => {}
+    /// How many bytes of the query are written for the one at `at`.
+    fn written(&self, at: usize) -> usize {
+        self.starts[at + 1] - self.starts[at]
     }
-    // Bytes ≥ 0x80 are only ever values; a span that would split a character cannot arise from ASCII delimiters, and
-    // if it did, all from there on goes.
-    if query.is_char_boundary(start) && query.is_char_boundary(end) {
-        Some((start, end))
-    } else {
-        let start = (0..=start).rev().find(|at| query.is_char_boundary(*at))?;
-        Some((start, query.len()))
+
+    /// The span in `query` of the bytes from `first` to before `last` and of the delimiter behind it, or else the one before
+    /// it.
+    fn widen(&self, query: &str, first: usize, last: usize) -> Option<(usize, usize)> {
+        let (mut start, mut end) = (*self.starts.get(first)?, *self.starts.get(last)?);
+        let before = first.checked_sub(1);
+        let behind = self.bytes.get(last).filter(|byte| separates(**byte)).map(|_| last);
+        // Only a delimiter that is written at the same depth is the parameter's own: in "next=%3Flogin_token%3Dx&b" the
+        // "&" ends `next`, and in "a&login_token%26b" the "&" ends `a`.
+        let depth = before.map_or(1, |at| self.written(at));
+        match (before, behind) {
+            // The head of another parameter's value: that parameter keeps its delimiter. A raw "?" is such a value's, too.
+            (Some(before), _)
+                if !separates(self.bytes[before]) && (self.bytes[before] != b'?' || depth == 1) => {}
+            (_, Some(behind)) if self.written(behind) == depth => end = self.starts[behind + 1],
+            (Some(before), behind)
+                if separates(self.bytes[before]) && behind.is_none_or(|at| self.written(at) < depth) =>
+            {
+                start = self.starts[before];
+            }
+            _ => {}
+        }
+        // Bytes ≥ 0x80 are only ever values; a span that would split a character cannot arise from ASCII delimiters, and
+        // if it did, all from there on goes.
+        if query.is_char_boundary(start) && query.is_char_boundary(end) {
+            Some((start, end))
+        } else {
+            let start = (0..=start).rev().find(|at| query.is_char_boundary(*at))?;
+            Some((start, query.len()))
+        }
     }
 }
 
@@ -230,6 +236,18 @@ mod tests {
         ] {
             assert_eq!(parameter.cut(query), None, "{query}");
         }
+    }
+
+    #[test]
+    fn a_query_that_takes_too_much_work_goes_as_a_whole_and_a_long_one_with_one_token_does_not() {
+        let parameter = Parameter::new("login_token");
+        let long = "x=y&".repeat(8 * 1024);
+        assert_eq!(parameter.cut(&format!("{long}login_token=a")).as_deref(), long.strip_suffix('&'));
+        let nested = "%25253Flogin_token=a&".repeat(1400);
+        assert_eq!(parameter.cut(&nested).as_deref(), Some(""));
+        // Many short ones are cut one by one.
+        let short = "a=1&login_token=b&".repeat(16);
+        assert_eq!(parameter.cut(&short).unwrap(), "a=1&".repeat(16));
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use super::embed::Embed;
@@ -172,7 +173,7 @@ impl Shared {
             } else {
                 Identity::of_nobody(user_header)
             },
-            forwarding: Forwarding::new(config.public.trusted_proxies.clone(), public).in_mode(mode),
+            forwarding: Forwarding::new(believed_proxies(config), public).in_mode(mode),
             pages,
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
@@ -286,4 +287,10 @@ impl Shared {
 fn redirect_to(login: &Login) -> Option<url::Url> {
     let app_url = login.app_url.as_deref().filter(|_| login.without_token == WithoutToken::Redirect)?;
     url::Url::parse(app_url).ok()
+}
+
+/// Proxies whose forwarding headers are believed. A proxy that speaks the PROXY protocol passes bytes on: the headers are
+/// its client's, whoever that is.
+fn believed_proxies(config: &Config) -> Vec<IpNet> {
+    if config.public.proxy_protocol { Vec::new() } else { config.public.trusted_proxies.clone() }
 }

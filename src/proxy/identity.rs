@@ -18,6 +18,9 @@ pub struct SentIdentity {
     signed_at: Moment,
 }
 
+/// The assertion's header by default: a hub that demands the assertion reads it also where this hublatch makes none.
+const DEFAULT_ASSERTION: &str = "x_hublatch_assertion";
+
 /// The headers by which the hub knows a user.
 #[derive(Debug)]
 pub struct Identity {
@@ -33,9 +36,9 @@ impl Identity {
     /// `user_header` alone, or with an assertion.
     pub fn new(user_header: HeaderName, signer: Option<Signer>) -> Self {
         let mut reserved: Vec<String> = WELL_KNOWN.iter().map(ToString::to_string).collect();
+        reserved.push(DEFAULT_ASSERTION.to_owned());
         reserved.push(folded(user_header.as_str()));
         reserved.extend(signer.as_ref().map(|signer| folded(signer.header().as_str())));
-        reserved.dedup();
         let lengths = reserved.iter().fold(0, |lengths, name| lengths | length_bit(name.len()));
         Self { user_header, signer, reserved, lengths }
     }

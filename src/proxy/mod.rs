@@ -186,7 +186,7 @@ impl Proxy {
         request: &mut Request<Incoming>,
     ) -> Result<Option<HeaderValue>, ProxyError> {
         let shared = &*self.shared;
-        validate::check(request, found.host, &shared.rules.public_authority)?;
+        validate::check(request, found.host, found.upgrade, &shared.rules.public_authority)?;
         if shared.rules.logs_in && self.holds_token(request.uri().path()) {
             return Err(validate::Rejection::TokenInPath.into());
         }

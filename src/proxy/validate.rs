@@ -2,7 +2,7 @@
 //!
 //! Ambiguous framing is refused even earlier, in `server::framing`, where the bytes are still to be seen.
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode, Uri, Version};
@@ -21,7 +21,7 @@ pub enum Rejection {
     Authority,
     /// The target is no path.
     Form,
-    /// A dot segment, a raw backslash or a control byte.
+    /// A dot segment or a raw backslash in the path, or a control byte.
     Path,
     /// The path holds a login token.
     TokenInPath,
@@ -99,6 +99,7 @@ impl Rejection {
 pub fn check(
     request: &mut Request<Incoming>,
     host: Host,
+    has_upgrade: bool,
     public_authority: &HeaderValue,
 ) -> Result<(), Rejection> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
@@ -110,6 +111,10 @@ pub fn check(
         return Err(Rejection::Form);
     }
     check_path(target)?;
+    // What follows an upgrade is another protocol, and nobody says where a body before it would end.
+    if has_upgrade && !request.body().is_end_stream() {
+        return Err(Rejection::Framing);
+    }
     if request.version() != Version::HTTP_11 && request.headers().contains_key(TRANSFER_ENCODING) {
         return Err(Rejection::Framing);
     }
@@ -152,14 +157,17 @@ pub fn is_readable_host(host: &HeaderValue) -> bool {
 }
 
 /// Proxies behind us resolve dot segments and turn `\` into `/` before they route, so that what we take for another
-/// path could be the login. All else passes as it is: notebooks have such names.
+/// path could be the login. All else passes as it is: notebooks have such names. In a query nothing is routed, and browsers
+/// send a backslash there as it was typed (`?re=\d+`).
 pub fn check_path(target: &PathAndQuery) -> Result<(), Rejection> {
+    let path = target.path();
     let is_odd = |byte: u8| byte == b'\\' || byte.is_ascii_control();
     // Nearly no target has one. Without a way out the loop takes many bytes at once.
-    if target.as_str().bytes().fold(false, |odd, byte| odd | is_odd(byte)) {
+    if target.as_str().bytes().fold(false, |odd, byte| odd | is_odd(byte))
+        && (path.contains('\\') || target.as_str().bytes().any(|byte| byte.is_ascii_control()))
+    {
         return Err(Rejection::Path);
     }
-    let path = target.path();
     let may_have_dots = memchr::memchr2(b'.', b'%', path.as_bytes()).is_some();
     if may_have_dots && (path.contains("/.") || path.contains("/%2")) {
         for segment in path.split('/') {
@@ -206,7 +214,7 @@ mod tests {
             "/a/.%2e",
             "/a/%2e.",
             "/a\\b",
-            "/a?b\\c",
+            "/a\\b?c",
         ] {
             assert_eq!(verdict(path), Err(Rejection::Path), "{path}");
         }
@@ -227,6 +235,7 @@ mod tests {
             "/%2e%2ex",
             "/é",
             "/a?x=../..",
+            "/a?re=\\d+",
         ] {
             assert_eq!(verdict(path), Ok(()), "{path}");
         }

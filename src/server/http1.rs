@@ -3,10 +3,13 @@
 use std::convert::Infallible;
 use std::pin::pin;
 
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 
 use super::in_flight_body::InFlightBody;
 use super::io::http1_io::{ActiveRequests, Http1Io, Timeouts};
@@ -19,6 +22,16 @@ use crate::shutdown::Shutdown;
 /// A downstream connection as hyper holds it: what an upgrade gives back.
 pub type DownstreamIo = TokioIo<Http1Io<Stream>>;
 
+/// Closes a connection whose upgrade did not come about: hyper hands it over all the same, and does not close it.
+async fn close(upgraded: Option<OnUpgrade>) {
+    let Some(upgraded) = upgraded else { return };
+    let Ok(upgraded) = upgraded.await else { return };
+    if let Ok(parts) = upgraded.downcast::<DownstreamIo>() {
+        // A peer that has gone already has no need of it.
+        let _closed = parts.io.into_inner().shutdown().await;
+    }
+}
+
 /// Serves `stream` to its end, or to the end of the drain.
 pub async fn serve_connection(
     stream: Stream,
@@ -30,17 +43,28 @@ pub async fn serve_connection(
     let active = ActiveRequests::default();
     let begun = active.clone();
     let io: DownstreamIo = TokioIo::new(Http1Io::new(stream, Timeouts::new(limits), active.clone()));
-    let answer = service_fn(move |request: Request<_>| {
+    let tasks = shutdown.clone();
+    let answer = service_fn(move |request: Request<Incoming>| {
         let (service, info, active) = (service.clone(), info.clone(), active.begin());
+        // A walk, which costs less than a lookup where headers are few.
+        let asks_upgrade = request.headers().keys().any(|name| *name == UPGRADE);
+        let upgrade = asks_upgrade.then(|| (request.extensions().get::<OnUpgrade>().cloned(), tasks.clone()));
         let request = Box::new(request);
         async move {
-            // A walk, which costs less than a lookup where headers are few.
-            let asks_upgrade = request.headers().keys().any(|name| *name == UPGRADE);
             let mut response = service.call(info, request).await;
             // framing.rs does not check what follows such a request, so unless the protocol changes the connection
             // must close.
-            if asks_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if let Some((upgraded, tasks)) = upgrade
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                let over = tasks.clone();
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = close(upgraded) => {}
+                        () = over.deadline() => {}
+                    }
+                });
             }
             Ok::<_, Infallible>(response.map(|body| InFlightBody::new(body, active)))
         }

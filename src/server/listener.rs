@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -54,6 +54,27 @@ impl fmt::Display for Address {
     }
 }
 
+/// How sockets are bound, beside their addresses.
+#[derive(Debug, Clone, Default)]
+pub struct BindOptions {
+    /// The permissions of unix sockets.
+    pub socket_mode: u32,
+    /// Ports that the configuration also names with an address of IPv4: there, `[::]` is for IPv6 alone. Everywhere else it
+    /// is for both.
+    pub ipv4_ports: Vec<u16>,
+}
+
+impl BindOptions {
+    /// For listeners beside `all` those of the configuration.
+    pub fn beside<'a>(all: impl Iterator<Item = &'a Listen>, socket_mode: u32) -> Self {
+        let ipv4 = |listen: &Listen| match listen {
+            Listen::Tcp(address) if address.is_ipv4() && address.port() != 0 => Some(address.port()),
+            Listen::Tcp(_) | Listen::Unix(_) => None,
+        };
+        Self { socket_mode, ipv4_ports: all.filter_map(ipv4).collect() }
+    }
+}
+
 /// The sockets of one address, not yet in a runtime.
 #[derive(Debug)]
 pub struct Bound {
@@ -63,13 +84,23 @@ pub struct Bound {
 
 impl Bound {
     /// Binds `threads` sockets to `listen`, unless one that is bound to it was `inherited`.
-    pub fn new(listen: &Listen, threads: usize, inherited: &mut Inherited) -> Result<Self, BindError> {
+    pub fn new(
+        listen: &Listen,
+        threads: usize,
+        options: &BindOptions,
+        inherited: &mut Inherited,
+    ) -> Result<Self, BindError> {
         let inherited = inherited.take(listen);
         let (address, sockets) = match (listen, inherited) {
             (Listen::Tcp(address), Some(socket)) => (Address::Tcp(*address), share(&socket, threads)),
             (Listen::Unix(path), Some(socket)) => (Address::Unix(path.clone()), share(&socket, threads)),
-            (Listen::Tcp(address), None) => (Address::Tcp(*address), bind_tcp(*address, threads)),
-            (Listen::Unix(path), None) => (Address::Unix(path.clone()), bind_unix(path, threads)),
+            (Listen::Tcp(address), None) => {
+                let only_v6 = options.ipv4_ports.contains(&address.port());
+                (Address::Tcp(*address), bind_tcp(*address, threads, only_v6))
+            }
+            (Listen::Unix(path), None) => {
+                (Address::Unix(path.clone()), bind_unix(path, threads, options.socket_mode))
+            }
         };
         let sockets = sockets.map_err(|source| BindError { address: address.clone(), source })?;
         let address = match (address, sockets.first().and_then(|socket| socket.local_addr().ok())) {
@@ -90,16 +121,16 @@ impl Bound {
     }
 }
 
-fn bind_tcp(address: SocketAddr, threads: usize) -> io::Result<Vec<Socket>> {
+fn bind_tcp(address: SocketAddr, threads: usize, only_v6: bool) -> io::Result<Vec<Socket>> {
     // SO_REUSEPORT would let a second hublatch share the port in silence, and with it the logins. So the address is
     // first taken without it, which fails if anybody listens there, and the sockets are made after that.
-    let probe = tcp_socket(address)?;
+    let probe = tcp_socket(address, only_v6)?;
     probe.bind(&address.into())?;
     let taken = probe.local_addr()?;
     drop(probe);
     (0..threads)
         .map(|_| {
-            let socket = tcp_socket(address)?;
+            let socket = tcp_socket(address, only_v6)?;
             socket.set_reuse_port(true)?;
             socket.bind(&taken)?;
             socket.listen(BACKLOG)?;
@@ -108,18 +139,18 @@ fn bind_tcp(address: SocketAddr, threads: usize) -> io::Result<Vec<Socket>> {
         .collect()
 }
 
-fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
-        // "[::]:8000" and "0.0.0.0:8000" are two addresses, as in nginx.
-        socket.set_only_v6(true)?;
+        // Said in so many words, because the system's default is an administrator's choice (net.ipv6.bindv6only).
+        socket.set_only_v6(only_v6)?;
     }
     Ok(socket)
 }
 
-fn bind_unix(path: &Path, threads: usize) -> io::Result<Vec<Socket>> {
+fn bind_unix(path: &Path, threads: usize, mode: u32) -> io::Result<Vec<Socket>> {
     // A socket file outlives its process. Nobody answers on a stale one; anything else at that path is not ours.
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
@@ -129,6 +160,8 @@ fn bind_unix(path: &Path, threads: usize) -> io::Result<Vec<Socket>> {
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
+    // Nobody is accepted before `listen`, so nobody came in by the umask's mode.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     share(&socket, threads)
 }
 

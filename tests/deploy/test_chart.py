@@ -48,8 +48,9 @@ def test_it_passes_the_strict_lint(values):
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_every_object_fits_the_schemas_of_kubernetes(values, version, tmp_path):
-    # The Gateway API is no part of Kubernetes, and so of no schema of its.
-    objects = [each for each in render(values).values() if each["kind"] != "HTTPRoute"]
+    # The Gateway API and the Prometheus operator are no part of Kubernetes, and so of no schema of its.
+    foreign = ("HTTPRoute", "ServiceMonitor", "PrometheusRule")
+    objects = [each for each in render(values).values() if each["kind"] not in foreign]
     file = tmp_path / "rendered.yaml"
     file.write_text(yaml.safe_dump_all(objects))
     validate = ROOT / "target/venv-deploy/bin/kubernetes-validate"
@@ -116,7 +117,17 @@ def test_no_secret_stands_in_an_object_that_everybody_may_read():
 def test_a_hub_that_restarts_takes_no_pod_out_of_the_service():
     (container,) = render(VALUES[0])["Deployment", "hl-hublatch"]["spec"]["template"]["spec"]["containers"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert "exec" not in container[probe], "hublatch health asks the hub"
+        assert container[probe]["httpGet"] == {"path": "/live", "port": "status"}, "/ready asks the hub"
+
+
+def test_alerts_and_dashboard_are_those_of_the_repository():
+    objects = render(CHART / "ci/full-values.yaml")
+    alerts = yaml.safe_load((ROOT / "config/prometheus/alerts.yaml").read_text())
+    assert objects["PrometheusRule", "hl-hublatch"]["spec"] == alerts
+    dashboard = objects["ConfigMap", "hl-hublatch-dashboard"]["data"]["hublatch.json"]
+    assert json.loads(dashboard) == json.loads((ROOT / "config/grafana/hublatch.json").read_text())
+    # The alerts look for this job.
+    assert objects["ServiceMonitor", "hl-hublatch"]["spec"]["jobLabel"] == "app.kubernetes.io/name"
 
 
 # ---- NetworkPolicies of both charts, evaluated together ----
@@ -135,6 +146,7 @@ class Network:
             **facts["pods"],
             "hublatch": {"labels": deployment["metadata"]["labels"], "ports": ports},
             "portal": {"labels": {"app": "portal"}, "ports": {}},
+            "prometheus": {"labels": {"app.kubernetes.io/name": "prometheus"}, "ports": {}},
             "stranger": {"labels": {}, "ports": {}},
         }
         self.policies = [*facts["policies"], objects["NetworkPolicy", "hl-hublatch"]["spec"]]
@@ -181,6 +193,7 @@ def test_a_notebook_reaches_the_hubs_api_and_nothing_of_ours(values):
     assert network.reaches("notebook", "hub", 8081), "its servers need it; so only the assertion keeps forgers out"
     assert not network.reaches("notebook", "proxy", 8000)
     assert not network.reaches("notebook", "hublatch", 8010)
+    assert not network.reaches("notebook", "hublatch", 9100)
     assert not network.reaches("notebook", "hublatch", 8000), "z2jh's notebooks reach z2jh's own pods alone"
 
 
@@ -190,7 +203,9 @@ def test_a_stranger_reaches_the_public_port_alone():
     assert not network.reaches("stranger", "hublatch", 8010)
     assert not network.reaches("stranger", "proxy", 8000)
     assert not network.reaches("stranger", "hub", 8081)
+    assert not network.reaches("stranger", "hublatch", 9100)
     assert network.reaches("portal", "hublatch", 8010)
+    assert network.reaches("prometheus", "hublatch", 9100)
 
 
 # ---- Zero to JupyterHub's side ----

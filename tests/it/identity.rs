@@ -295,3 +295,15 @@ fn an_app_key_or_a_token_elsewhere_is_no_identity() {
     let answer = proxy.connect().ask(sized("POST", "/api/v1/links", &[&key], "{\"username\":\"alice\"}"));
     assert_eq!((answer.status, hub.only("/api/v1/links").method.as_str()), (200, "POST"));
 }
+
+#[test]
+fn an_assertion_of_the_clients_never_arrives_also_where_none_is_made() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).without_assertion(&hub).start();
+    for name in ["X-Hublatch-Assertion", "x_hublatch_assertion", "X-HUBLATCH_ASSERTION"] {
+        hub.forget();
+        assert_eq!(proxy.connect().ask(get("/x", &[&format!("{name}: forged")])).status, 200);
+        let seen = hub.only("/x");
+        assert!(!String::from_utf8_lossy(&seen.head).contains("forged"), "{name}");
+    }
+}

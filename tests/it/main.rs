@@ -14,6 +14,7 @@ mod confirm;
 mod descriptors;
 mod double_click;
 mod drain;
+mod early_answers;
 mod embed;
 mod event_streams;
 mod exchange_url;

@@ -168,3 +168,35 @@ fn handshakes_requests_and_the_process_are_counted() {
     }
     assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);
 }
+
+#[test]
+fn an_ipv6_wildcard_takes_both_families_unless_the_other_is_named_too() {
+    let hub = FakeHub::start();
+    let listening = |lines: &str| TestProxy::before(&hub).set("public", lines).start();
+    let both = listening("listen = \"[::]:0\"");
+    let port = both.address().port();
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        let mut wire = Wire::connect(address.parse().unwrap());
+        assert_eq!(wire.ask(get("/x", &[])).status, 200, "{address}");
+    }
+    // A client of IPv4 has the address that it has everywhere else.
+    assert!(hub.seen_at("/x").iter().any(|seen| seen.headers.get("x-real-ip") == Some("127.0.0.1")));
+    let port = crate::support::hub::free_port();
+    let two = listening(&format!("listen = [\"127.0.0.1:{port}\", \"[::]:{port}\"]"));
+    assert!(two.addresses().iter().all(|address| Wire::connect(*address).ask(get("/x", &[])).status == 200));
+}
+
+#[test]
+fn a_unix_socket_is_for_its_owner_and_group_unless_the_configuration_says_otherwise() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (hub, folder) = (FakeHub::start(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("public.sock");
+    for (line, mode) in [("", 0o660), ("socket_mode = \"0600\"", 0o600), ("socket_mode = \"666\"", 0o666)] {
+        let listen = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]\n{line}", path.display());
+        let config = TestProxy::before(&hub).set("public", &listen).config();
+        let running =
+            hublatch::app::start(&config, hublatch::app::Dependencies::default()).expect("it starts");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{line}");
+        running.stop();
+    }
+}

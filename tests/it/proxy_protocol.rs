@@ -57,10 +57,9 @@ fn the_client_is_whom_the_header_names() {
 }
 
 #[test]
-fn a_proxy_that_speaks_for_itself_is_the_client() {
+fn a_proxy_that_speaks_for_itself_is_the_client_whatever_its_headers_say() {
     let hub = FakeHub::start();
     let proxy = before(&hub).start();
-    // The proxy is trusted, so what it says in a header of HTTP counts.
     for header in [
         b"PROXY UNKNOWN\r\n".to_vec(),
         b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
@@ -69,8 +68,16 @@ fn a_proxy_that_speaks_for_itself_is_the_client() {
         v2(1, 0, &[1; 20]),
         v2(1, 0x31, &[b'a'; 216]),
     ] {
-        assert_eq!(client(&hub, &proxy, header), "6.6.6.6");
+        assert_eq!(client(&hub, &proxy, header), "127.0.0.1");
     }
+}
+
+#[test]
+fn a_client_in_the_network_of_the_proxies_is_not_believed_as_one() {
+    let hub = FakeHub::start();
+    let rules = "trusted_proxies = [\"127.0.0.1\", \"192.0.2.0/24\"]\nproxy_protocol = true";
+    let proxy = TestProxy::before(&hub).set("public", rules).start();
+    assert_eq!(client(&hub, &proxy, V1), "192.0.2.7");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod refused;
 
 use crate::support::message::latin1;
 use crate::support::proxy::wait_until;
-use crate::support::requests::{holds, request, sized, websocket};
+use crate::support::requests::{chunked, holds, request, sized, websocket};
 use crate::support::{Exchange, FakeHub, Gate, TestProxy, Then, Wire};
 
 const CHANNELS: &str = "/user/alice/api/kernels/1/channels?session_id=0a";
@@ -127,22 +127,20 @@ fn nothing_passes_before_the_101_and_nothing_early_is_lost() {
 }
 
 #[test]
-fn a_body_before_the_upgrade_arrives_as_a_body() {
+fn a_request_for_an_upgrade_has_no_body() {
     let hub = FakeHub::start();
     let proxy = TestProxy::start(&hub);
-    hub.on("/x", |exchange| {
-        exchange.read_body();
-        exchange.send(SWITCHING);
-        let bytes = exchange.wire.take(4);
-        exchange.send(bytes);
-        Then::Close
-    });
-    let mut wire = proxy.connect();
-    wire.send(sized("POST", "/x", &["Connection: upgrade", "Upgrade: websocket"], "body"));
-    assert!(wire.head().expect("a head").line.starts_with("HTTP/1.1 101 "));
-    wire.send("ping");
-    assert_eq!(latin1(&wire.take(4)), "ping");
-    assert_eq!(latin1(&hub.only("/x").body), "body");
+    for upgrade in [&["Connection: upgrade", "Upgrade: websocket"][..], &["Upgrade: h2c"]] {
+        for body in [sized("POST", "/x", upgrade, "body"), chunked("POST", "/x", upgrade, &[b"body"], &[])] {
+            let mut wire = proxy.connect();
+            wire.send(body);
+            let answer = wire.answer_to("POST").expect("an answer");
+            assert_eq!(answer.status, 400, "{upgrade:?}: {}", answer.text());
+        }
+        // An empty body is none.
+        assert_eq!(proxy.connect().ask(sized("POST", "/empty", upgrade, "")).status, 200);
+    }
+    assert_eq!(hub.seen_at("/x").len(), 0);
 }
 
 #[test]

@@ -353,6 +353,14 @@ def test_a_blocked_user_is_blocked_for_links_too(deployment):
     assert browser.user() is None
 
 
+def test_a_link_for_a_name_without_an_account_is_refused_where_accounts_are_needed(deployment):
+    hub, login = deployment
+    if login.own != "news":
+        pytest.skip("only local authenticators need accounts")
+    assert click(hub, Browser(hub.public_url), "has-no-account").status == 403
+    assert not hub.has_user("has-no-account")
+
+
 def test_a_link_makes_nobody_an_admin(deployment):
     hub, login = deployment
     click(hub, Browser(hub.public_url), login.links[0], admin=True, claims={"admin": True})

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
-use super::through::write_through;
 use super::write_timeout::WriteTimeout;
 use crate::config::Limits;
 use crate::deadline::Deadline;
@@ -88,7 +88,26 @@ pub struct Http1Io<T> {
     reading: Deadline,
     /// Whether the end of a head was fed to the parser after a refused request.
     closed_head: bool,
+    /// Whether the peer may send something yet: it has not ended, and was not given up.
+    may_send: bool,
+    closing: Closing,
 }
+
+/// How far the end of a connection is.
+#[derive(Debug)]
+enum Closing {
+    /// Our side is not closed.
+    Open,
+    /// It is; what the peer still sends is read and forgotten.
+    Lingering { since: Instant, left: usize },
+}
+
+/// How long a peer may go on sending after our last response: it may look for the response only when it has sent all.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may pause meanwhile.
+const LINGER_PAUSE: Duration = Duration::from_secs(5);
+/// How much it may send meanwhile.
+const LINGER_BYTES: usize = 256 * 1024 * 1024;
 
 impl<T> Http1Io<T> {
     /// Wraps `stream`, of which nothing has been read.
@@ -100,6 +119,8 @@ impl<T> Http1Io<T> {
             active,
             reading: Deadline::default(),
             closed_head: false,
+            may_send: true,
+            closing: Closing::Open,
         }
     }
 
@@ -122,7 +143,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Http1Io<T> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        if Pin::new(&mut this.stream).poll_read(cx, buf)?.is_ready() {
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if let Poll::Ready(read) = read {
+            this.may_send = read.is_ok() && buf.filled().len() > before;
+            read?;
             let heads = this.framing.heads();
             this.framing.judge(&mut buf.filled_mut()[before..]);
             // A head is one wait, from its first byte to its last: sending it drop by drop gains no time.
@@ -143,6 +167,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Http1Io<T> {
             }
         };
         ready!(this.reading.poll(cx, limit));
+        this.may_send = false;
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer sent nothing for too long")))
     }
 }
@@ -158,4 +183,69 @@ impl<T> Http1Io<T> {
     }
 }
 
-write_through!(Http1Io, stream, flushed);
+impl<T: AsyncRead + AsyncWrite + Unpin> Http1Io<T> {
+    /// Whether the peer is in the middle of something that nobody reads any more.
+    fn is_cut_short(&self) -> bool {
+        self.may_send && self.framing.phase() != Phase::Idle
+    }
+
+    /// RFC 9112 § 9.6: a connection that is closed while there is something unread is reset, and the reset may overtake our
+    /// response. So our side is closed alone, and the peer's is read to its end, within bounds.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Closing::Lingering { since, mut left } = self.closing else { return Poll::Ready(()) };
+        let mut scratch = [0; 16 * 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && left > 0 => {
+                    left = left.saturating_sub(buf.filled().len());
+                    self.reading.progress();
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        self.closing = Closing::Lingering { since, left };
+        let end = since + LINGER_TIMEOUT;
+        let pause = LINGER_PAUSE.min(end.saturating_duration_since(Instant::now()));
+        self.reading.poll(cx, pause)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Http1Io<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.flushed(cx);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if matches!(this.closing, Closing::Open) {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if !this.is_cut_short() {
+                return Poll::Ready(Ok(()));
+            }
+            this.reading.progress();
+            this.closing = Closing::Lingering { since: Instant::now(), left: LINGER_BYTES };
+        }
+        this.poll_linger(cx).map(Ok)
+    }
+}

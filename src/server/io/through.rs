@@ -1,14 +1,10 @@
 //! The write half of a stream that wraps another one and leaves its writes alone.
 
-/// `AsyncWrite` for `$type<T>` by its field `$field`; with `$flushed`, a method that hears of each flush that is through.
+/// `AsyncWrite` for `$type<T>` by its field `$field`.
 macro_rules! write_through {
-    ($type:ident, $field:ident $(, $flushed:ident)?) => {
+    ($type:ident, $field:ident) => {
         impl<T: AsyncWrite + Unpin> AsyncWrite for $type<T> {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 Pin::new(&mut self.get_mut().$field).poll_write(cx, buf)
             }
 
@@ -25,12 +21,7 @@ macro_rules! write_through {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let this = self.get_mut();
-                let flushed = Pin::new(&mut this.$field).poll_flush(cx);
-                $(if matches!(flushed, Poll::Ready(Ok(()))) {
-                    this.$flushed(cx);
-                })?
-                flushed
+                Pin::new(&mut self.get_mut().$field).poll_flush(cx)
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -85,14 +85,8 @@ async fn a_page_that_rebound_its_name_to_our_address_reads_nothing() {
 #[tokio::test]
 async fn hosts_that_no_page_can_have_are_answered() {
     let api = TestApi::new();
-    for host in [
-        "127.0.0.1:8001",
-        "[::1]:8001",
-        "localhost",
-        "hublatch:8001",
-        "hublatch.ns.svc.cluster.local",
-        "10.0.0.7",
-    ] {
+    for host in ["127.0.0.1:8001", "[::1]:8001", "localhost", "hublatch:8001", "hublatch.ns.svc", "10.0.0.7"]
+    {
         assert_eq!(get("/metrics").header("host", host).send(&api).await.status, 200, "{host}");
     }
 }

@@ -39,8 +39,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and $several (hasPrefix "memory:" .Values.store.url) -}}
 {{- fail "several replicas need one store: set store.url to a Redis, or replicas to 1 and autoscaling.enabled to false" -}}
 {{- end -}}
-{{- if regexMatch "(?m)^\\s*\\[(public|management|hub|assertion|store)\\]" .Values.extraConfig -}}
-{{- fail "extraConfig: [public], [management], [hub], [assertion] and [store] are written by the chart; use its values" -}}
+{{- if regexMatch "(?m)^\\s*\\[(public|management|status|hub|assertion|store)\\]" .Values.extraConfig -}}
+{{- fail "extraConfig: [public], [management], [status], [hub], [assertion] and [store] are written by the chart; use its values" -}}
 {{- end -}}
 {{- if and (gt (int .Values.preStopSeconds) 0) (le (int .Values.terminationGracePeriodSeconds) (int .Values.preStopSeconds)) -}}
 {{- fail "terminationGracePeriodSeconds must be longer than preStopSeconds" -}}
