@@ -13,12 +13,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -180,6 +180,15 @@ impl Acceptor {
     /// When the certificate ends, in seconds since 1970.
     pub fn not_after(&self) -> u64 {
         self.identity.not_after()
+    }
+
+    /// Whether the certificate is for `host`, a DNS name or an address.
+    pub fn has_name(&self, host: &str) -> bool {
+        let name = ServerName::try_from(host.to_owned());
+        let certificate = ParsedCertificate::try_from(self.identity.certificate());
+        name.is_ok_and(|name| {
+            certificate.is_ok_and(|certificate| verify_server_name(&certificate, &name).is_ok())
+        })
     }
 
     /// Whether clients must prove a certificate.

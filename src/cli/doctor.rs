@@ -13,6 +13,7 @@ mod role;
 mod spoof;
 mod store;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -80,15 +81,21 @@ pub fn run(args: &DoctorArgs) -> Exit {
         Ok(deployment) => deployment,
         Err(reason) => return fail("doctor", &reason),
     };
-    let findings = match block_on(examine(args, &deployment)) {
-        Ok(findings) => findings,
-        Err(error) => return fail("doctor", &error.to_string()),
+    let all = RefCell::new(Vec::new());
+    // As found: a hub that hangs holds up nothing but what is asked of it.
+    let tell = |findings: Vec<Finding>| {
+        let printed = args.json || findings.iter().all(|finding| print(&finding.to_string()) == Exit::Done);
+        all.borrow_mut().extend(findings);
+        printed
     };
+    if let Err(error) = block_on(examine(args, &deployment, &tell)) {
+        return fail("doctor", &error.to_string());
+    }
+    let findings = all.into_inner();
     let printed = if args.json {
         serde_json::to_string_pretty(&findings).map_or(Exit::Failed, |json| print(&json))
     } else {
-        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        print(&lines.join("\n"))
+        Exit::Done
     };
     let is_bad = findings.iter().any(|finding| matches!(finding.grade, Grade::Unsafe | Grade::Failed));
     if is_bad { Exit::Failed } else { printed }
@@ -120,22 +127,27 @@ fn public_tls(args: &DoctorArgs, host: &str) -> Result<Connector, String> {
     Connector::to(host, roots).map_err(|error| format!("{host} {error}"))
 }
 
-/// From what is nearest to what needs all else.
-async fn examine(args: &DoctorArgs, deployment: &Deployment) -> Vec<Finding> {
-    let mut findings = files::examine(deployment, args.public_key.as_deref());
-    findings.extend(store::examine(deployment));
-    let hub = hub::examine(deployment).await;
-    let hub_answers = !hub.iter().any(|finding| finding.grade == Grade::Failed);
-    findings.extend(hub);
-    if hub_answers {
-        findings.extend(spoof::examine(deployment, args.user.as_deref()).await);
-    } else {
-        findings.push(Finding::skipped("an identity without a proof", "the hub does not answer"));
-    }
-    findings.extend(role::examine(deployment).await);
-    findings.extend(management::examine(deployment).await);
-    let (public, leads) = public::examine(deployment).await;
-    findings.extend(public);
-    findings.extend(login::examine(deployment, args.user.as_deref(), leads).await);
-    findings
+/// What is near at hand first, then what is asked of others, all at once; a login comes last. `tell` prints.
+async fn examine(args: &DoctorArgs, deployment: &Deployment, tell: &impl Fn(Vec<Finding>) -> bool) {
+    tell(files::examine(deployment, args.public_key.as_deref()));
+    tell(store::examine(deployment));
+    let hub = async {
+        let hub = hub::examine(deployment).await;
+        let answers = !hub.iter().any(|finding| finding.grade == Grade::Failed);
+        tell(hub);
+        tell(if answers {
+            spoof::examine(deployment, args.user.as_deref()).await
+        } else {
+            vec![Finding::skipped("an identity without a proof", "the hub does not answer")]
+        });
+    };
+    let role = async { tell(role::examine(deployment).await) };
+    let management = async { tell(management::examine(deployment).await) };
+    let public = async {
+        let (public, leads) = public::examine(deployment).await;
+        tell(public);
+        leads
+    };
+    let ((), _, _, leads) = tokio::join!(hub, role, management, public);
+    tell(login::examine(deployment, args.user.as_deref(), leads).await);
 }

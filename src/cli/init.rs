@@ -1,6 +1,7 @@
 //! `hublatch init`: writes a working configuration and its keys, and prints what the hub needs. It never overwrites.
 
 mod addresses;
+mod kubernetes;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
@@ -31,8 +32,27 @@ pub struct InitArgs {
     dir: PathBuf,
     #[arg(long, value_name = "URL", help = "What browsers type, such as https://hub.example.org")]
     public_url: String,
-    #[arg(long, value_name = "URL", help = HUB_URL_HELP)]
+    #[arg(long, value_name = "URL", help = HUB_URL_HELP, required_unless_present = "proxy", default_value = "")]
+    #[arg(hide_default_value = true)]
     hub_url: String,
+    /// hublatch takes the place of the hub's own proxy, which the hub starts
+    #[arg(long)]
+    proxy: bool,
+    /// The application's own page: where people come from, and get back to
+    #[arg(long, value_name = "URL")]
+    app_url: Option<String>,
+    /// The name of the application or of you who run it, at the head of our pages
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Links may start servers (hublatch then calls the Hub API)
+    #[arg(long)]
+    launch: bool,
+    /// Where to listen for browsers, or for the TLS front before hublatch
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Also write objects.yaml (a Secret and a ConfigMap of this name) and values.yaml for the Helm chart
+    #[arg(long, value_name = "NAME", value_parser = kubernetes_name, conflicts_with = "proxy")]
+    kubernetes: Option<String>,
 }
 
 /// One file to be written.
@@ -45,27 +65,49 @@ struct NewFile<'a> {
 /// Writes the files and says what comes next.
 pub fn run(args: &InitArgs) -> Exit {
     match write(args) {
-        Ok(key) => print(&next_steps(args, &key)),
+        Ok(()) => print(&next_steps(args)),
         Err(reason) => fail("init", &reason),
     }
 }
 
-fn write(args: &InitArgs) -> Result<AppKey, String> {
+fn write(args: &InitArgs) -> Result<(), String> {
     let random = SystemRandom::new();
-    let key = AppKey::generate(&random).map_err(|error| error.to_string())?;
+    let failed = |error: crate::token::NoRandomness| error.to_string();
+    let key = AppKey::generate(&random).map_err(failed)?;
     let config = configuration(args, &key.digest())?;
     let (private, public) = assertion_keys(&random)?;
     let key_line = Zeroizing::new(format!("{}\n", key.expose()));
-    let files = [
+    // 256 random bits, like any key of ours.
+    let hub_token = AppKey::generate(&random).map_err(failed)?;
+    let hub_token = Zeroizing::new(format!("{}\n", hub_token.expose()));
+    let mut files = vec![
         NewFile { name: "hublatch.toml", mode: 0o644, content: config.as_bytes() },
         NewFile { name: "assertion.key.pem", mode: 0o600, content: private.as_bytes() },
         NewFile { name: "assertion.pub.pem", mode: 0o644, content: public.as_bytes() },
         NewFile { name: "hublatch_authenticator.py", mode: 0o644, content: AUTHENTICATOR.as_bytes() },
         NewFile { name: "app.key", mode: 0o600, content: key_line.as_bytes() },
     ];
+    if args.launch {
+        files.push(NewFile { name: "hub.token", mode: 0o600, content: hub_token.as_bytes() });
+    }
+    let kubernetes =
+        args.kubernetes.as_ref().map(|name| kubernetes::files(name, args, &private, &public, &key));
+    if let Some((objects, values)) = &kubernetes {
+        files.push(NewFile { name: "objects.yaml", mode: 0o600, content: objects.as_bytes() });
+        files.push(NewFile { name: "values.yaml", mode: 0o644, content: values.as_bytes() });
+    }
     make(&args.dir).map_err(|error| format!("make {}: {error}", args.dir.display()))?;
-    create_all(&args.dir, &files)?;
-    Ok(key)
+    create_all(&args.dir, &files)
+}
+
+/// A name of an object (RFC 1123): lower-case letters, digits and `-`.
+fn kubernetes_name(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_name = text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.len() <= 40
+        && !text.ends_with('-')
+        && text.bytes().all(plain);
+    if is_name { Ok(text.to_owned()) } else { Err("write lower-case letters, digits and \"-\"".to_owned()) }
 }
 
 /// The directory, and those above it that are missing. The hub, which is another user, reads its files there, whatever
@@ -124,46 +166,69 @@ fn assertion_keys(random: &SystemRandom) -> Result<(Zeroizing<String>, String), 
 fn configuration(args: &InitArgs, key: &KeyDigest) -> Result<String, String> {
     let (hub, base_url) = hub_and_base(&args.hub_url);
     let public = public_listen(&args.public_url);
-    let management = management_listen(public, &hub);
-    let (public, management) = (quoted(&public.to_string()), quoted(&management.to_string()));
-    let (url, hub, base_url) = (quoted(&args.public_url), quoted(&hub), quoted(&base_url));
-    let head = format!(
-        "# Written by `hublatch init`. Every key and its default: config/reference.toml in the source of hublatch.
+    let management = quoted(&management_listen(public, &hub).to_string());
+    let listen = quoted(&args.listen.clone().unwrap_or_else(|| public.to_string()));
+    let url = quoted(&args.public_url);
+    let mut head = format!(
+        "# Written by `hublatch init`. Every key and its default: `hublatch reference`.
 # `hublatch check --config FILE` tells what a change has broken.
 
 [public]
-listen = {public}
+listen = {listen}
 url = {url} # what browsers type
 
 [management]
 listen = {management} # the API, /ready and /metrics: for programs, never for browsers
-
-[hub]
-url = {hub} # the hub's own public proxy
-base_url = {base_url}
 "
     );
-    let assertion = r#"
+    if args.proxy {
+        head.push_str(
+            "\n[routes] # hublatch is the hub's own proxy: the hub starts it and tells it the routes\n",
+        );
+    }
+    let mut hub_section = if args.proxy {
+        String::new()
+    } else {
+        let (hub, base_url) = (quoted(&hub), quoted(&base_url));
+        format!("url = {hub} # the hub's own public proxy\nbase_url = {base_url}\n")
+    };
+    if args.launch && args.proxy {
+        hub_section.push_str("api_url = \"http://127.0.0.1:8081/hub/api\" # c.JupyterHub.hub_bind_url\n");
+    }
+    let token = "api_token_file = \"hub.token\" # of the hub's service \"hublatch\"\n";
+    let login = args.app_url.as_ref().map(|url| format!("\n[login]\napp_url = {}\n", quoted(url)));
+    let pages = args.name.as_ref().map(|name| format!("\n[pages]\nname = {}\n", quoted(name)));
+    let rest = format!("{}{}", login.unwrap_or_default(), pages.unwrap_or_default());
+    let assertion = "
 [assertion]
-key_file = "assertion.key.pem" # beside this file; its public half, assertion.pub.pem, is for the hub
-"#;
+key_file = \"assertion.key.pem\" # beside this file; its public half, assertion.pub.pem, is for the hub
+";
     let apps = format!(
-        r#"
+        "
 [[apps]]
-name = "portal"
-keys = ["{key}"] # the digest of the key in app.key
-"#
+name = \"portal\"
+keys = [\"{key}\"] # the digest of the key in app.key
+"
     );
-    // Without [assertion], whose key is not there yet.
-    config::load_str(&format!("{head}{apps}"), &args.dir.join("hublatch.toml"), []).map_err(|faults| {
+    let section = |lines: &str| if lines.is_empty() { String::new() } else { format!("\n[hub]\n{lines}") };
+    // Without the files that are not there yet.
+    let draft = format!("{head}{}{rest}{apps}", section(&hub_section));
+    config::load_str(&draft, &args.dir.join("hublatch.toml"), []).map_err(|faults| {
         let lines = faults.iter().map(|fault| match fault.key.as_str() {
-            "public.url" | "public.listen" => format!("--public-url: {}", fault.message),
+            "public.url" => format!("--public-url: {}", fault.message),
+            "public.listen" if args.listen.is_some() => format!("--listen: {}", fault.message),
+            "public.listen" => format!("--public-url: {}", fault.message),
             "hub.url" | "hub.base_url" => format!("--hub-url: {}", fault.message),
+            "login.app_url" => format!("--app-url: {}", fault.message),
+            "pages.name" => format!("--name: {}", fault.message),
             _ => fault.to_string(),
         });
         lines.collect::<Vec<_>>().join("\n")
     })?;
-    Ok(format!("{head}{assertion}{apps}"))
+    if args.launch {
+        hub_section.push_str(token);
+    }
+    Ok(format!("{head}{}{rest}{assertion}{apps}", section(&hub_section)))
 }
 
 /// A basic string of TOML: JSON's escapes are among its own.
@@ -171,20 +236,54 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn next_steps(args: &InitArgs, key: &AppKey) -> String {
+fn next_steps(args: &InitArgs) -> String {
     let dir = fs::canonicalize(&args.dir).unwrap_or_else(|_| args.dir.clone());
     let dir = dir.to_string_lossy();
     let path = |name: &str| quoted(&format!("{dir}/{name}"));
-    let (key, public_key, place) = (key.expose(), path("assertion.pub.pem"), quoted(&dir));
+    let config = format!("{dir}/hublatch.toml");
+    let head = format!(
+        "Wrote the configuration and its keys into\n{dir}\n\nThe key of the app \"portal\" is in app.key.\n"
+    );
+    if let Some(name) = &args.kubernetes {
+        return format!(
+            "{head}\nThe next two commands, in the namespace of the hub:\n\n    kubectl apply -f {dir}/objects.yaml\n    \
+             helm upgrade --install {name} config/helm/hublatch --values {dir}/values.yaml\n\ndocs/install.md has the \
+             hub's side: it mounts the ConfigMap \"{name}-hub\"."
+        );
+    }
+    let service = if args.launch {
+        format!(
+            "    c.JupyterHub.services = [{{\"name\": \"hublatch\", \"api_token\": open({}).read().strip()}}]\n    \
+             c.JupyterHub.load_roles = [{{\"name\": \"hublatch\", \"services\": [\"hublatch\"], \"scopes\": \
+             [\"servers\", \"admin:users\"]}}]\n",
+            path("hub.token")
+        )
+    } else {
+        String::new()
+    };
+    if args.proxy {
+        return format!(
+            "{head}\nInstall hublatch's Python package where the hub is, and paste into jupyterhub_config.py:\n\n    \
+             c.JupyterHub.proxy_class = \"hublatch\"\n    c.HublatchProxy.config_file = {}\n    \
+             c.JupyterHub.authenticator_class = \"hublatch\"\n    c.Authenticator.allow_all = True  # or allowed_users, as \
+             always\n{service}\nThe next two commands (the hub starts hublatch):\n\n    hublatch check --config {config}\n    \
+             jupyterhub",
+            path("hublatch.toml"),
+        );
+    }
+    let (public_key, place) = (path("assertion.pub.pem"), quoted(&dir));
     let proxy_api = proxy_api(&args.public_url, &args.hub_url).unwrap_or_default();
+    let (hub, _) = hub_and_base(&args.hub_url);
+    let bind_url = if addresses::is_here(&hub) && !hub.starts_with("unix:") {
+        format!(
+            "    c.JupyterHub.bind_url = {}  # the hub's own proxy, out of hublatch's way\n",
+            quoted(&args.hub_url)
+        )
+    } else {
+        String::new()
+    };
     format!(
-        r#"Wrote hublatch.toml, assertion.key.pem, assertion.pub.pem, hublatch_authenticator.py and app.key into
-{dir}
-
-The key of the app "portal", shown this once; app.key holds it too:
-
-    {key}
-
+        r#"{head}
 Paste into jupyterhub_config.py (the hub must be able to read the two files it names, and no other of these):
 
     import sys
@@ -193,10 +292,11 @@ Paste into jupyterhub_config.py (the hub must be able to read the two files it n
     c.HublatchAuthenticator.public_key_file = {public_key}
     c.HublatchAuthenticator.audience = "jupyterhub"
     c.Authenticator.allow_all = True  # or allowed_users, as always
-{proxy_api}
-Then restart the hub and run
+{bind_url}{proxy_api}{service}
+Then restart the hub. The next two commands:
 
-    hublatch serve --config {dir}/hublatch.toml"#
+    hublatch serve --config {config}
+    hublatch doctor --config {config}"#
     )
 }
 

@@ -7,6 +7,7 @@ mod call;
 pub mod check;
 pub mod chp;
 pub mod doctor;
+mod generate;
 pub mod health;
 pub mod init;
 pub mod keygen;
@@ -32,7 +33,7 @@ const DEFAULT_FILE: &str = "/etc/hublatch/hublatch.toml";
 #[derive(Debug, Parser)]
 #[command(
     name = "hublatch",
-    version,
+    version = env!("HUBLATCH_VERSION"),
     about,
     propagate_version = true,
     args_conflicts_with_subcommands = true
@@ -81,6 +82,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Exit 0 if the running hublatch is ready (container probe)
     Health(health::HealthArgs),
+    /// Print the manual page, or completions for a shell
+    Generate(generate::GenerateArgs),
     /// Print the manual of the configuration, its JSON Schema, or files to start from
     Reference(reference::ReferenceArgs),
     /// Run as the hub's own proxy, by the command line of configurable-http-proxy
@@ -128,6 +131,7 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
         Command::Link(args) => link::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Reference(args) => reference::run(&args),
         Command::Health(args) => health::run(args),
         Command::Chp(args) => chp::run(*args),

@@ -3,6 +3,7 @@
 mod supervisor;
 mod watch;
 
+use std::io::IsTerminal as _;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
         Err(error) => return fail("serve", &format!("start a runtime: {error}")),
     };
     let Ok(signals) = Signals::listen(&runtime) else { return fail("serve", "cannot listen to signals") };
-    let log = logging::start(config.log.format == LogFormat::Json, config.log.level);
+    let log = logging::start(is_json(config.log.format), config.log.level);
     warn_about(&config);
     let running = match app::start(&config, Dependencies { inherited, ..Dependencies::default() }) {
         Ok(running) => running,
@@ -115,6 +116,15 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
     runtime.shutdown_background();
     drop(log);
     ended
+}
+
+/// Whether log lines are for programs.
+fn is_json(format: LogFormat) -> bool {
+    match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    }
 }
 
 /// No core file: it would hold live tokens and keys. The flag also keeps other processes of the same user out; the limit

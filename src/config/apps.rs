@@ -14,7 +14,7 @@ use super::file::ConfigFile;
 use super::hub_tokens::demand_scopes;
 use super::jwt::{JwtSection, jwt, service_url};
 use super::kind::{self, duration, flag, list, list_of_words, number, text};
-use super::origin::{click_origin, next_prefix, page_url};
+use super::origin::{next_prefix, page_url, whole_origin};
 use super::pages::name as people_name;
 use super::parse::{app_name, duration_within, rate, written};
 use super::table::{Section as _, section};
@@ -109,7 +109,7 @@ section! {
         max_live_links: usize, number(1..=super::store::TOKENS_MAX), default 10000;
         /// Where its pages are, such as ["https://portal.example.org"]: a click from elsewhere is asked "Continue as alice?"
         /// first. Empty: clicks may come from anywhere.
-        origins: Vec<HeaderValue>, list(click_origin), default [];
+        origins: Vec<HeaderValue>, list(whole_origin), default [];
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct ConfigFile {
     /// Keys that somebody asked for.
     pub(super) known: BTreeSet<String>,
     faults: Vec<Fault>,
+    /// Variables that begin as ours do and override nothing.
+    pub(super) other_variables: Vec<String>,
 }
 
 /// A value as written.
@@ -104,6 +106,7 @@ impl ConfigFile {
             origins: BTreeMap::new(),
             known: BTreeSet::new(),
             faults: Vec::new(),
+            other_variables: Vec::new(),
         }
     }
 
@@ -237,6 +240,7 @@ impl ConfigFile {
             let Some(rest) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
             // HUBLATCH_CONFIG, HUBLATCH_API_URL and what Kubernetes adds for a service "hublatch" are not ours to judge.
             if !rest.contains(VARIABLE_SEPARATOR) {
+                self.other_variables.push(variable);
                 continue;
             }
             let spelled = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';

@@ -7,7 +7,8 @@ use tracing::Level;
 use super::kind::{flag, text, words};
 use super::table::section;
 
-const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+const FORMATS: [(&str, LogFormat); 3] =
+    [("json", LogFormat::Json), ("text", LogFormat::Text), ("auto", LogFormat::Auto)];
 const LEVELS: [(&str, Level); 5] = [
     ("error", Level::ERROR),
     ("warn", Level::WARN),
@@ -23,6 +24,8 @@ pub enum LogFormat {
     Json,
     /// For a person at a terminal.
     Text,
+    /// Text if stderr is a terminal.
+    Auto,
 }
 
 /// Where the audit lines go.
@@ -38,8 +41,8 @@ section! {
     /// What is logged. Log lines go to stderr; no line holds a token, a key or a query.
     #[derive(Debug, Clone)]
     pub struct Log {
-        /// "json" (one object a line) or "text" (for a person at a terminal). Needs a restart.
-        format: LogFormat, words(&FORMATS), default "json";
+        /// "json" (one object a line), "text" (for a person), or "auto": text at a terminal, JSON elsewhere. Needs a restart.
+        format: LogFormat, words(&FORMATS), default "auto";
         /// "error", "warn", "info", "debug" or "trace". Needs a restart.
         level: Level, words(&LEVELS), default "info";
         /// One line for each request.

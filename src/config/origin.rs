@@ -39,6 +39,14 @@ pub(super) fn click_origin(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(origin).map_err(|_| wrong.to_owned())
 }
 
+/// The same for what is compared as it is: a wildcard would match nothing.
+pub(super) fn whole_origin(text: &str) -> Result<HeaderValue, String> {
+    if text.contains('*') {
+        return Err("has a wildcard, which is not read as one; write each origin".to_owned());
+    }
+    click_origin(text)
+}
+
 /// An http(s) URL with a host, without the liberties that the WHATWG parser takes (no `//`, backslashes, spaces).
 pub(super) fn web_url(text: &str) -> Option<Url> {
     let lower = text.to_ascii_lowercase();
@@ -83,13 +91,23 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 
 /// The `base_url` of the hub.
 pub(super) fn base_url(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    let segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@');
+    // Escaped is what needs it: not what would be another path once it is decoded.
+    let escaped = |part: &str| {
+        let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let odd = |byte: u8| byte < 0x20 || byte == 0x7f || plain(byte) || b"/\\%".contains(&byte);
+        byte.is_some_and(|byte| !odd(byte)) && part.get(2..).is_some_and(|rest| rest.bytes().all(plain))
+    };
+    let segment = |segment: &str| {
+        let mut parts = segment.split('%');
+        let first = parts.next().unwrap_or_default();
+        !matches!(segment, "" | "." | "..") && first.bytes().all(plain) && parts.all(escaped)
+    };
     let inner = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
     if text == "/" || inner.is_some_and(|inner| inner.split('/').all(segment)) {
         return Ok(text.to_owned());
     }
-    Err("is not a base_url; write a path that starts and ends with \"/\", of letters, digits and \"-._~\", for \
+    Err("is not a base_url; write a path that starts and ends with \"/\", of letters, digits, \"-._~@\" and %XX, for \
          example \"/jupyter/\""
         .to_owned())
 }
@@ -182,12 +200,12 @@ mod tests {
 
     #[test]
     fn a_base_url_is_plain_and_has_both_slashes() {
-        for text in ["/", "/jupyter/", "/a/b-c/~d.e_f/"] {
+        for text in ["/", "/jupyter/", "/a/b-c/~d.e_f/", "/@/space%20word/", "/hub@home/", "/%C3%A9/"] {
             assert!(base_url(text).is_ok(), "{text}");
         }
         for text in [
-            "", "jupyter", "/jupyter", "jupyter/", "//", "/a//b/", "/../", "/./", "/a b/", "/a%20b/", "/é/",
-            "/a?/", "/a;b/",
+            "", "jupyter", "/jupyter", "jupyter/", "//", "/a//b/", "/../", "/./", "/a b/", "/a%2fb/",
+            "/%2e%2e/", "/a%5cb/", "/a%/", "/a%2/", "/a%00b/", "/%25/", "/é/", "/a?/", "/a;b/",
         ] {
             assert!(base_url(text).is_err(), "{text}");
         }

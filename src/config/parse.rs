@@ -148,6 +148,39 @@ pub(super) fn folded(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 
+/// Parameters that the hub, its OAuth (RFC 6749), notebook servers or we give a meaning: the token's is removed from every
+/// query, and a notebook's `?token=` would be as well.
+const RESERVED_PARAMETERS: &[&str] = &[
+    "_xsrf",
+    "access_token",
+    "client_id",
+    "client_secret",
+    "code",
+    "code_challenge",
+    "code_challenge_method",
+    "error",
+    "error_description",
+    "file",
+    "grant_type",
+    "id_token",
+    "next",
+    "nonce",
+    "password",
+    "path",
+    "redirect_uri",
+    "refresh_token",
+    "reset",
+    "response_type",
+    "scope",
+    "server",
+    "state",
+    "token",
+    "url",
+    "user",
+    "username",
+    "workspace",
+];
+
 /// The query parameter of the token.
 pub(super) fn parameter(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -156,8 +189,10 @@ pub(super) fn parameter(text: &str) -> Result<String, String> {
             "is not a parameter; write at most 64 of a-z, 0-9 and \"_\", for example \"login_token\"".into(),
         );
     }
-    if text == "next" || text == "_xsrf" {
-        return Err("is a parameter of the hub's own; write another name, for example \"login_token\"".into());
+    if RESERVED_PARAMETERS.contains(&text) {
+        return Err("is a parameter of the hub's own, of OAuth or of notebooks, and would be taken out of every request; \
+                    write another name, for example \"login_token\""
+            .into());
     }
     Ok(text.to_owned())
 }
@@ -281,7 +316,19 @@ mod tests {
     #[test]
     fn a_parameter_is_lower_case_and_not_the_hubs_own() {
         assert!(parameter("login_token").is_ok());
-        for text in ["", "next", "_xsrf", "Login", "login-token", "a b", "a%62"] {
+        for text in [
+            "",
+            "next",
+            "_xsrf",
+            "token",
+            "code",
+            "state",
+            "access_token",
+            "Login",
+            "login-token",
+            "a b",
+            "a%62",
+        ] {
             assert!(parameter(text).is_err(), "{text}");
         }
         assert!(parameter(&"a".repeat(65)).is_err());

@@ -129,6 +129,12 @@ pub(super) fn warnings(public: &Public, management: &Management) -> Vec<String> 
             Some(_) => {}
         }
     }
+    let host = public.url.host();
+    if public.tls.as_ref().is_some_and(|acceptor| !acceptor.has_name(host)) {
+        warnings.push(format!(
+            "public.tls.certificate is not for \"{host}\", the host of public.url: browsers will not go there"
+        ));
+    }
     let listen = &management.listen;
     if !listen.is_local() && management.tls.as_ref().is_some_and(|acceptor| !acceptor.proves_clients()) {
         warnings.push(format!(

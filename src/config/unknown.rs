@@ -33,6 +33,15 @@ impl ConfigFile {
         }
     }
 
+    /// What is to be told of variables that set nothing for want of an underscore. To be called when all keys are known.
+    pub(super) fn misspelt_variables(&self) -> Vec<String> {
+        let keys = self.known.iter().filter(|key| !key.contains('[') && key.contains('.'));
+        let names: Vec<String> = keys.map(|key| variable_name(key)).collect();
+        let meant = |variable: &String| names.iter().find(|name| name.replace("__", "_") == *variable);
+        let told = self.other_variables.iter().filter_map(|variable| Some((variable, meant(variable)?)));
+        told.map(|(variable, meant)| format!("the variable {variable} sets nothing; write {meant}")).collect()
+    }
+
     /// The known key that was probably meant by `key`.
     fn nearest(&self, key: &str) -> Option<String> {
         let close = nearest_of(key, self.known.iter().map(String::as_str));

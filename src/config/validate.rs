@@ -218,6 +218,7 @@ fn config(file: &mut ConfigFile) -> Config {
         warnings: Vec::new(),
     };
     config.warnings = warnings(&config);
+    config.warnings.extend(file.misspelt_variables());
     config
 }
 

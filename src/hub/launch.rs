@@ -57,7 +57,8 @@ pub enum ServerState {
 
 impl HubClient {
     /// Sees to it that `user` is there and that their server (empty: the default one) runs or is on its way. Options are for
-    /// a start; a server that runs keeps its own. Scopes: `read:servers`, `start:servers`, and `admin:users` for users
+    /// a start; a server that runs keeps its own. Scopes: `servers` (or from JupyterHub 6 on `read:servers` and
+    /// `start:servers`), and `admin:users` for users
     /// whom the hub does not know.
     pub async fn launch(
         &self,

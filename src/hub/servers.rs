@@ -50,7 +50,8 @@ pub struct Progress {
 
 impl HubClient {
     /// Starts the user's server of this name (empty: the default one) with these options, or else those of its last
-    /// start. Takes the hub up to `slow_spawn_timeout` (10 s) to answer. Scope: `start:servers`.
+    /// start. Takes the hub up to `slow_spawn_timeout` (10 s) to answer. Scope: `servers`, or from JupyterHub 6
+    /// on `start:servers`.
     ///
     /// Refused with 400 for a bad name or while it stops, 403, 404 for a user whom the hub does not know, and 429 at a
     /// limit of the hub's.

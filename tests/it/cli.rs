@@ -190,6 +190,30 @@ fn every_command_tells_of_a_bad_configuration_with_its_place_and_what_to_do() {
 }
 
 #[test]
+fn what_packages_need_is_generated() {
+    let with = |words: &[&str]| {
+        let outcome = run(hublatch(words));
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{words:?}");
+        outcome.stdout
+    };
+    let man = with(&["generate", "man"]);
+    assert!(man.contains(".TH hublatch 1") && man.contains(".SH hublatch doctor"), "{man}");
+    for (shell, sign) in
+        [("bash", "complete -F"), ("zsh", "#compdef hublatch"), ("fish", "complete -c hublatch")]
+    {
+        assert!(with(&["generate", shell]).contains(sign), "{shell}");
+    }
+    assert!(with(&["--version"]).starts_with(&format!("hublatch {}", env!("CARGO_PKG_VERSION"))));
+    let schema: serde_json::Value = serde_json::from_str(&with(&["reference", "schema"])).unwrap();
+    let timeout = &schema["properties"]["limits"]["properties"]["head_timeout"];
+    assert_eq!((&timeout["default"], &timeout["type"]), (&"10s".into(), &"string".into()));
+    assert!(timeout["description"].as_str().unwrap().contains("request's head"), "{timeout}");
+    assert!(schema["properties"]["assertion"]["properties"]["key_file"].is_object());
+    assert!(with(&["reference", "nginx"]).contains("proxy_pass"));
+    assert!(with(&["reference", "systemd"]).contains("[Service]"));
+}
+
+#[test]
 fn what_is_no_command_is_a_usage_error() {
     for words in
         [&["frobnicate"][..], &["link"], &["init"], &["keygen", "--config", "x"], &["--no-such-option"]]

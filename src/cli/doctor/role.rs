@@ -47,12 +47,18 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
 /// `is_on`: whether the configuration asks for the feature, or an app may.
 fn needed(owner: &str, scopes: &[String], (feature, wanted): (&str, &[&str]), is_on: bool) -> Finding {
     let tried = format!("the role of {owner} (hub.api_token) for {feature}");
-    let has = |wanted: &&str| scopes.iter().any(|scope| scope.split('!').next() == Some(*wanted));
+    let given = |wanted: &str| scopes.iter().any(|scope| scope.split('!').next() == Some(wanted));
+    // "servers" is in every JupyterHub, and holds "read:servers" and, from 6 on, "start:servers".
+    let has = |wanted: &&str| given(wanted) || (wanted.ends_with(":servers") && given("servers"));
     let missing: Vec<&str> = wanted.iter().filter(|wanted| !has(wanted)).copied().collect();
     if missing.is_empty() {
         return Finding::ok(tried, format!("has {}", wanted.join(", ")));
     }
     let happened = format!("lacks {}: the hub refuses it (403)", missing.join(", "));
-    let change = format!("add to its scopes in c.JupyterHub.load_roles: {}", missing.join(", "));
+    // Never a scope that the hub may not know: it would not start with one.
+    let mut wanted: Vec<&str> =
+        missing.iter().map(|scope| if scope.ends_with(":servers") { "servers" } else { scope }).collect();
+    wanted.dedup();
+    let change = format!("add to its scopes in c.JupyterHub.load_roles: {}", wanted.join(", "));
     if is_on { Finding::failed(tried, happened, change) } else { Finding::warn(tried, happened, change) }
 }

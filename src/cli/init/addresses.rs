@@ -60,7 +60,7 @@ pub(super) fn proxy_api(public_url: &str, hub_url: &str) -> Option<String> {
 }
 
 /// Whether the hub's proxy is on this machine.
-fn is_here(hub: &str) -> bool {
+pub(super) fn is_here(hub: &str) -> bool {
     Url::parse(hub).is_ok_and(|url| match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),

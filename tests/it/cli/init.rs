@@ -65,15 +65,130 @@ fn the_hub_can_read_its_two_files_whatever_the_umask_is() {
 }
 
 #[test]
-fn init_shows_the_key_once_and_the_file_and_the_digest_agree_with_it() {
+fn init_shows_no_key_and_the_file_and_the_digest_agree() {
     let dir = TempDir::new().unwrap();
     let outcome = init(dir.path(), "http://127.0.0.1:8000", "http://127.0.0.1:8400");
     let key = fs::read_to_string(dir.path().join("app.key")).unwrap();
     let key = key.trim_end();
-    assert_eq!(outcome.stdout.matches("hk_").count(), 1);
-    assert!(outcome.stdout.contains(key));
+    assert!(!outcome.stdout.contains("hk_"), "it is in a file for its owner alone: {}", outcome.stdout);
     let config = fs::read_to_string(dir.path().join("hublatch.toml")).unwrap();
     assert!(config.contains(&KeyDigest::of(key.as_bytes()).to_string()) && !config.contains(key));
+}
+
+/// The same with more words.
+fn init_with(dir: &Path, more: &[&str]) -> Outcome {
+    let words = ["init", "--dir", dir.to_str().unwrap(), "--public-url", "https://hub.example.org"];
+    run(hublatch(&[&words, more].concat()))
+}
+
+fn checked(dir: &Path) -> String {
+    let checked = run(hublatch(&["check", "--config", dir.join("hublatch.toml").to_str().unwrap()]));
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    fs::read_to_string(dir.join("hublatch.toml")).unwrap()
+}
+
+#[test]
+fn init_takes_the_page_the_name_and_the_address_and_prints_the_next_two_commands() {
+    let dir = TempDir::new().unwrap();
+    let words = [
+        "--hub-url",
+        "http://127.0.0.1:8400",
+        "--app-url",
+        "https://app.example.org/",
+        "--name",
+        "Our \"app\"",
+    ];
+    let outcome = init_with(dir.path(), &[&words[..], &["--listen", "127.0.0.1:8100", "--launch"]].concat());
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    let config = checked(dir.path());
+    for line in [
+        "listen = \"127.0.0.1:8100\"",
+        "app_url = \"https://app.example.org/\"",
+        "name = \"Our \\\"app\\\"\"",
+        "api_token_file = \"hub.token\"",
+    ] {
+        assert!(config.contains(line), "{line} in {config}");
+    }
+    assert_eq!(mode(&dir.path().join("hub.token")), 0o600);
+    for line in [
+        "c.JupyterHub.bind_url = \"http://127.0.0.1:8400\"",
+        "\"scopes\": [\"servers\", \"admin:users\"]",
+        "    hublatch serve --config ",
+        "    hublatch doctor --config ",
+    ] {
+        assert!(outcome.stdout.contains(line), "{line} in {}", outcome.stdout);
+    }
+    for (word, value, blamed) in [
+        ("--app-url", "javascript:x", "--app-url"),
+        ("--listen", "localhost:1", "--listen"),
+        ("--name", "a\nb", "--name"),
+    ] {
+        let parent = TempDir::new().unwrap();
+        let dir = parent.path().join("new");
+        let outcome = init_with(&dir, &["--hub-url", "http://127.0.0.1:8400", word, value]);
+        assert_eq!(outcome.code, Some(1), "{word} {value}");
+        assert!(outcome.stderr.contains(&format!("{blamed}: ")), "{}", outcome.stderr);
+        assert!(!dir.exists(), "{word}");
+    }
+}
+
+#[test]
+fn init_for_the_hubs_own_proxy_prints_its_lines_and_needs_no_address_of_the_hub() {
+    for more in [&[][..], &["--launch"]] {
+        let dir = TempDir::new().unwrap();
+        let outcome = init_with(dir.path(), &[&["--proxy"][..], more].concat());
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+        assert!(checked(dir.path()).contains("[routes]"));
+        let here = dir.path().canonicalize().unwrap();
+        for line in [
+            "c.JupyterHub.proxy_class = \"hublatch\"".to_owned(),
+            format!("c.HublatchProxy.config_file = \"{}/hublatch.toml\"", here.display()),
+            "c.JupyterHub.authenticator_class = \"hublatch\"".to_owned(),
+        ] {
+            assert!(outcome.stdout.contains(&line), "{line} in {}", outcome.stdout);
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    assert_eq!(init_with(dir.path(), &[]).code, Some(2), "no hub and no proxy");
+}
+
+#[test]
+fn init_for_kubernetes_writes_objects_and_values() {
+    let dir = TempDir::new().unwrap();
+    let outcome = init_with(
+        dir.path(),
+        &["--hub-url", "http://proxy-public", "--kubernetes", "latch", "--name", "Ours"],
+    );
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    let file = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!(mode(&dir.path().join("objects.yaml")), 0o600);
+    let objects: Vec<serde_json::Value> = file("objects.yaml")
+        .split("\n---\n")
+        .map(|object| serde_norway::from_str(object).unwrap_or_else(|error| panic!("{error}: {object}")))
+        .collect();
+    let [secret, map] = &objects[..] else { panic!("{objects:?}") };
+    assert_eq!((&secret["kind"], &secret["metadata"]["name"]), (&"Secret".into(), &"latch".into()));
+    assert_eq!(
+        secret["stringData"]["assertion.key"].as_str().map(str::trim),
+        Some(file("assertion.key.pem").trim())
+    );
+    assert_eq!(secret["stringData"]["app.key"].as_str(), Some(file("app.key").trim()));
+    assert_eq!((&map["kind"], &map["metadata"]["name"]), (&"ConfigMap".into(), &"latch-hub".into()));
+    assert_eq!(map["data"]["assertion.pub.pem"].as_str(), Some(file("assertion.pub.pem").as_str()));
+    let code = map["data"]["hublatch_authenticator.py"].as_str().unwrap().trim_end();
+    assert_eq!(code, file("hublatch_authenticator.py").trim_end());
+    let values: serde_json::Value = serde_norway::from_str(&file("values.yaml")).unwrap();
+    assert_eq!(values["publicUrl"], "https://hub.example.org");
+    assert_eq!(values["hub"]["url"], "http://proxy-public");
+    assert_eq!(values["assertion"]["secretName"], "latch");
+    let digest = KeyDigest::of(file("app.key").trim().as_bytes()).to_string();
+    assert!(values["apps"].as_str().unwrap().contains(&digest));
+    assert!(values["extraConfig"].as_str().unwrap().contains("name = \"Ours\""));
+    assert!(!file("values.yaml").contains("PRIVATE") && !outcome.stdout.contains("PRIVATE"));
+    assert!(
+        outcome.stdout.contains("kubectl apply -f ")
+            && outcome.stdout.contains("helm upgrade --install latch ")
+    );
 }
 
 #[test]

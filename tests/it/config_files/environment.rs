@@ -74,6 +74,14 @@ fn a_variable_that_names_no_key_is_a_fault() {
 }
 
 #[test]
+fn a_variable_with_one_underscore_too_few_is_told() {
+    let config = with_variables(MINIMAL, &[("HUBLATCH_LOGIN_LIFETIME", "1m"), ("HUBLATCH_API_URL", "x")]);
+    let warnings = config.expect("valid").warnings;
+    let told: Vec<&String> = warnings.iter().filter(|warning| warning.contains("variable")).collect();
+    assert_eq!(told, ["the variable HUBLATCH_LOGIN_LIFETIME sets nothing; write HUBLATCH_LOGIN__LIFETIME"]);
+}
+
+#[test]
 fn other_variables_are_left_alone() {
     let others = [
         "HUBLATCH_CONFIG",

@@ -120,6 +120,17 @@ fn an_expired_certificate_is_told_and_refuses_nothing() {
 }
 
 #[test]
+fn a_certificate_for_another_name_is_told() {
+    let authority = Authority::new("public");
+    for (names, told) in [(&["hub.test"][..], false), (&["other.test"], true), (&["127.0.0.1"], true)] {
+        let files = authority.write("named", &authority.issue(names));
+        let warnings = loaded(&with_tls(&files)).expect("valid").warnings;
+        let is_told = warnings.iter().any(|warning| warning.contains("certificate is not for \"hub.test\""));
+        assert_eq!(is_told, told, "{names:?}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_certificate_that_ends_within_14_days_is_told() {
     let authority = Authority::new("public");
     for (left, told) in [(13, true), (15, false)] {
