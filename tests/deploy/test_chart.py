@@ -84,6 +84,30 @@ def test_hublatch_accepts_the_rendered_configuration(values, tmp_path):
     assert ran.returncode == 0, f"{text}\n{ran.stdout}{ran.stderr}"
 
 
+def test_what_init_writes_fits_the_chart_and_the_hubs_values(tmp_path):
+    urls = ["--public-url", "https://hub.example.org", "--hub-url", "http://proxy-public"]
+    more = ["--kubernetes", "hublatch", "--launch", "--app-url", "https://portal.example.org", "--name", "Example"]
+    init = [binary(), "init", "--dir", tmp_path / "new", *urls, *more]
+    subprocess.run(init, check=True, capture_output=True)
+    written = yaml.safe_load_all((tmp_path / "new/objects.yaml").read_text())
+    objects = {(each["kind"], each["metadata"]["name"]): each for each in written}
+    rendered = render(tmp_path / "new/values.yaml")
+    (container,) = rendered["Deployment", "hl-hublatch"]["spec"]["template"]["spec"]["containers"]
+    (key,) = [each["valueFrom"]["secretKeyRef"] for each in container["env"] if each["name"] == "HUBLATCH_ASSERTION__KEY"]
+    text = rendered["ConfigMap", "hl-hublatch"]["data"]["hublatch.toml"]
+    (tmp_path / "hublatch.toml").write_text(text)
+    secret = objects["Secret", key["name"]]["stringData"]
+    environment = {"HUBLATCH_ASSERTION__KEY": secret[key["key"]], "HUBLATCH_HUB__API_TOKEN": "a" * 64}
+    check = [binary(), "check", "--config", tmp_path / "hublatch.toml"]
+    ran = subprocess.run(check, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, f"{text}\n{ran.stdout}{ran.stderr}"
+    # What z2jh.yaml mounts.
+    hub = yaml.safe_load((ROOT / "config/helm/z2jh.yaml").read_text())["hub"]
+    data = objects["ConfigMap", hub["extraVolumes"][0]["configMap"]["name"]]["data"]
+    assert set(data) == {"assertion.pub.pem", "hublatch_authenticator.py"}
+    assert hub["extraEnv"]["PYTHONPATH"] == hub["extraVolumeMounts"][0]["mountPath"]
+
+
 def test_it_refuses_what_would_be_unsafe_or_would_not_work():
     assert "publicUrl" in refusal("--set", "publicUrl=")
     assert "assertion" in refusal("--set", "assertion.secretName=")
