@@ -25,6 +25,8 @@ pub enum Event {
     TokenIssued,
     /// Such a hub API token was made worthless.
     TokenRevoked,
+    /// Sessions of a user were ended.
+    SessionEnded,
 }
 
 /// Why it happened: the list in SECURITY.md. Refusals are counted under the same words.
@@ -69,6 +71,10 @@ pub enum AuditReason {
     Exchanged,
     /// The app hung up before it had its hub token.
     NotDelivered,
+    /// An app ended the sessions by the API.
+    Api,
+    /// The session was over by its own id.
+    Over,
 }
 
 impl AuditReason {
@@ -112,6 +118,8 @@ impl AuditReason {
             Self::SignedByApp => "signed_by_app",
             Self::Exchanged => "exchanged",
             Self::NotDelivered => "not_delivered",
+            Self::Api => "api",
+            Self::Over => "over",
         }
     }
 }
@@ -150,6 +158,9 @@ pub struct Record<'a> {
     /// Whom it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<&'a str>,
+    /// How many, where one line tells of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
     /// Who did it.
     #[serde(flatten)]
     pub client: Client<'a>,

@@ -149,6 +149,8 @@ pub struct Metrics {
     pub links_refused: Family<ReasonLabel, Counter>,
     /// Sessions of another user that were ended before a login.
     pub switches: Counter,
+    /// Sessions that were ended by us, by reason.
+    pub sessions_ended: Family<ReasonLabel, Counter>,
     /// Links that can still be redeemed; set when the metrics are read.
     pub links_live: Gauge<i64, AtomicI64>,
     /// 1 if the hub answered when it was last asked, else 0.
@@ -240,6 +242,11 @@ impl Metrics {
         }
         let handshakes = Family::default();
         registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());
+        let sessions_ended = Family::default();
+        registry.register("sessions_ended", "Sessions ended by hublatch, by reason", sessions_ended.clone());
+        for reason in ["api", "over"] {
+            _ = sessions_ended.get_or_create(&ReasonLabel { reason: Reason(reason) });
+        }
         for labels in HandshakeLabels::all() {
             _ = handshakes.get_or_create(&labels);
         }
@@ -274,6 +281,7 @@ impl Metrics {
             links_redeemed,
             links_refused,
             switches,
+            sessions_ended,
             links_live,
             hub_up,
             store_up,

@@ -193,6 +193,8 @@ pub struct LoginGrant {
     pub state: Option<State>,
     /// The user's server that was started for this login: the browser waits for it before it goes to `next`.
     pub launch: Option<ServerName>,
+    /// How long the session at most lasts that the link begins; none: as long as the app's rules say.
+    pub session: Option<std::time::Duration>,
     /// The link is kept for those who wait for their turn at the hub: they must have clicked before this time, which was
     /// its expiry.
     pub click_by: Option<Timestamp>,
@@ -212,6 +214,7 @@ impl LoginGrant {
             confirm: false,
             state: None,
             launch: None,
+            session: None,
             click_by: None,
         }
     }

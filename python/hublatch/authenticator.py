@@ -115,7 +115,8 @@ class SessionsHandler(BaseHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
-        self.finish(json.dumps(model))
+        # With its status, as the hub's API writes errors: hublatch believes no other page's 404.
+        self.finish(json.dumps(model if status == 200 else {"status": status, **model}))
 
 
 class HublatchAuthenticator(Authenticator):

@@ -16,13 +16,13 @@ use super::{Answer, allow, json_answer};
 use crate::config::Scope;
 use crate::hub::HubError;
 use crate::login::issue_request::IssueError;
-use crate::login::{AuthenticationError, Refusal};
+use crate::login::{AuthenticationError, EndError, Refusal};
 use crate::store::StoreError;
 use crate::token::UsernameError;
 
 use codes::{
-    STORE_UNAVAILABLE, issue_message, issue_status_and_code, launch_message, launch_status_and_code,
-    member_code,
+    STORE_UNAVAILABLE, end_status_and_code, issue_message, issue_status_and_code, launch_message,
+    launch_status_and_code, member_code,
 };
 pub(super) use codes::{hub_status_and_code, refusal_status_and_code};
 
@@ -120,6 +120,8 @@ pub(super) enum ApiError {
     #[error("this link asks its user first, which only a browser can show")]
     ConfirmRequired,
     #[error("{0}")]
+    End(EndError),
+    #[error("{0}")]
     Store(#[from] StoreError),
 }
 
@@ -175,7 +177,7 @@ impl ApiError {
         } = self
         {
             Some(*retry_after)
-        } else if let Self::Launch { cause, .. } | Self::Hub(cause) = self {
+        } else if let Self::Launch { cause, .. } | Self::Hub(cause) | Self::End(EndError::Hub(cause)) = self {
             cause.retry_after()
         } else if let Self::HalfDone { error, .. } = self {
             error.retry_after()
@@ -221,6 +223,7 @@ impl ApiError {
             Self::LinkUsed => (StatusCode::CONFLICT, "link_used"),
             Self::Refused(refusal) => refusal_status_and_code(refusal),
             Self::ConfirmRequired => (StatusCode::FORBIDDEN, "confirm_required"),
+            Self::End(error) => end_status_and_code(error),
             Self::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue, LOCATION};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
@@ -105,7 +105,7 @@ pub(super) async fn issue_batch(
 pub(super) async fn read(login: &LoginServices, app: &App, id: &str) -> Result<Answer, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
     let link = login.issuer.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
-    Ok(json_answer(StatusCode::OK, &LinkJson::of(&link)))
+    Ok(json_answer(StatusCode::OK, &LinkJson::of(login, &link)))
 }
 
 /// `DELETE /api/v1/links/{id}`
@@ -236,10 +236,28 @@ struct LinkJson<'a> {
     used_at: Option<String>,
     confirm: bool,
     note: Option<&'a str>,
+    session: Option<SessionJson>,
+}
+
+/// The session that a link has begun, if it ends by itself.
+#[derive(Serialize)]
+struct SessionJson {
+    until: String,
+    ended: bool,
+}
+
+impl SessionJson {
+    fn of(login: &LoginServices, link: &Link) -> Option<Self> {
+        let life = SignedDuration::try_from(login.policy().session_life(&link.grant)?).ok()?;
+        let until = link.used_at?.checked_add(life).ok()?;
+        let ended =
+            login.clock().now().wall >= until || login.session_ender.ended().contains_session_of(&link.id);
+        Some(Self { until: rfc3339(until), ended })
+    }
 }
 
 impl<'a> LinkJson<'a> {
-    fn of(link: &'a Link) -> Self {
+    fn of(login: &LoginServices, link: &'a Link) -> Self {
         Self {
             id: link.id.as_str(),
             username: link.grant.username.as_str(),
@@ -255,6 +273,7 @@ impl<'a> LinkJson<'a> {
             used_at: link.used_at.map(rfc3339),
             confirm: link.grant.confirm,
             note: link.note.as_deref(),
+            session: SessionJson::of(login, link),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `GET /api/v1/links/{id}/progress` | read | 200 | how the server of a launched link starts: server-sent events |
 //! | `DELETE /api/v1/links/{id}` | revoke | 204 | makes the app's own link dead |
 //! | `DELETE /api/v1/users/{name}/links` | revoke | 200 | makes all of the app's pending links for a user dead |
+//! | `DELETE /api/v1/users/{name}/sessions` | end | 200 | ends all browser sessions of a user |
 //! | `POST /api/v1/verify` | none | 200 | whose a hub token is |
 //! | `GET /api/v1/forward-auth` | none | 200 | the same for `auth_request` of nginx and `ForwardAuth` of Traefik |
 //! | `POST /oauth2/token` | (1) | 200 | a hub API token for a token of the app's own (RFC 8693) |
@@ -46,6 +47,7 @@ mod oauth;
 mod order;
 mod response;
 mod routes;
+mod sessions;
 mod verify;
 
 use std::future::Future;
@@ -202,6 +204,10 @@ impl Api {
             Endpoint::RevokeUser => {
                 let caller = self.caller(&head.headers, Scope::Revoke).await?;
                 links::revoke_user(&self.login, &caller.app, segment, client).await
+            }
+            Endpoint::EndSessions => {
+                let caller = self.caller(&head.headers, Scope::End).await?;
+                sessions::end(&self.login, &caller.app, segment, client).await
             }
             Endpoint::Verify => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;

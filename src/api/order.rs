@@ -55,6 +55,12 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
             MemberError::new("expires_in", Fault::Invalid("a whole number of seconds, at least 1"))
         })?),
     };
+    let session_expires_in = match members.take("session_expires_in") {
+        None => None,
+        Some(value) => Some(seconds(&value).ok_or_else(|| {
+            MemberError::new("session_expires_in", Fault::Invalid("a whole number of seconds, at least 60"))
+        })?),
+    };
     let confirm = members.flag("confirm")?.unwrap_or(false);
     let groups = members.texts("groups")?;
     let claims = match members.take("claims") {
@@ -73,8 +79,18 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
         })?),
     };
     members.end()?;
-    let request =
-        IssueRequest { username, destination, expires_in, confirm, groups, claims, note, state, launch };
+    let request = IssueRequest {
+        username,
+        destination,
+        expires_in,
+        confirm,
+        groups,
+        claims,
+        note,
+        state,
+        session_expires_in,
+        launch,
+    };
     Ok(LinkOrder { request, options })
 }
 

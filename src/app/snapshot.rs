@@ -18,7 +18,7 @@ use crate::login::assertion::Signer;
 use crate::login::policy::Policy;
 use crate::metrics::{ListenerLabel, Metrics};
 use crate::pages::Pages;
-use crate::proxy::{Parts, Proxy, Shared};
+use crate::proxy::{self, Parts, Proxy, Shared};
 use crate::reloads::Reloads;
 use crate::routes::Routes;
 use crate::routes::api::RoutesApi;
@@ -91,7 +91,8 @@ impl Snapshot {
         let pages = Pages::new(&config)?;
         let policy = login.policy();
         let rules = Arc::clone(&policy.rules);
-        let parts = Parts { login: Arc::clone(&login), rules, signer: signer(&config)?, pages };
+        let session_ids = policy.session_ids.clone();
+        let parts = Parts { login: Arc::clone(&login), rules, session_ids, signer: signer(&config)?, pages };
         let shared = Arc::new(
             Shared::new(&config, parts, metrics, shutdown, lasting.routes.clone())
                 .map_err(|_| StartError::PublicUrl)?,
@@ -174,7 +175,8 @@ impl ActiveConfig {
         let policy = Arc::new(login.next_policy(&config, hub).ok_or(StartError::PublicUrl)?);
         let pages = Pages::new(&config)?;
         let rules = Arc::clone(&policy.rules);
-        let parts = Parts { login: Arc::clone(&login), rules, signer: signer(&config)?, pages };
+        let session_ids = policy.session_ids.clone();
+        let parts = Parts { login: Arc::clone(&login), rules, session_ids, signer: signer(&config)?, pages };
         let shared = Arc::new(self.shared.carry_over(&config, parts).map_err(|_| StartError::PublicUrl)?);
         Ok(Snapshot::new(ActiveConfig { config, threads: self.threads, login, shared }, policy, lasting))
     }
@@ -196,6 +198,8 @@ pub(super) struct Live {
     status: Reloadable<StatusPages>,
     counters: ChpMetrics,
     servers: Servers<Server>,
+    /// Of the first configuration; what it knows of sessions, those of all others know.
+    sessions: Arc<Shared>,
 }
 
 impl Live {
@@ -239,8 +243,14 @@ impl Live {
             status: Reloadable::new(generation.status),
             counters: ChpMetrics(lasting.routes.clone()),
             servers,
+            sessions: Arc::clone(&generation.in_force.shared),
         };
         (live, generation.in_force)
+    }
+
+    /// Ends sessions whose time has come, wherever that was decided, until it is dropped.
+    pub(super) fn keep_sessions(&self) -> impl Future<Output = ()> + Send + 'static {
+        proxy::sessions::keep(Arc::clone(&self.sessions))
     }
 
     /// Puts `generation` in force for the requests and connections to come.

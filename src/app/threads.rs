@@ -87,6 +87,7 @@ pub(super) fn management(
     let (server, api) = live.management();
     let (routing_server, routing_api) = live.routing();
     let counters = live.counters();
+    let sessions = live.keep_sessions();
     let (status_server, status_pages) = live.status();
     let shutdown = shutdown.clone();
     let serve = move |runtime: Runtime, [listeners, routing, metrics, status]: [Vec<Listener>; 4]| {
@@ -98,7 +99,12 @@ pub(super) fn management(
                 metrics.into_iter().map(|listener| routing_server.serve(listener, counters.clone()));
             let status =
                 status.into_iter().map(|listener| status_server.serve(listener, status_pages.clone()));
-            tokio::join!(join_all(all), join_all(routing), join_all(counted), join_all(status));
+            let served =
+                async { tokio::join!(join_all(all), join_all(routing), join_all(counted), join_all(status)) };
+            tokio::select! {
+                _ = served => {}
+                () = sessions => {}
+            }
             shutdown.finish(Duration::from_secs(1)).await;
         });
     };

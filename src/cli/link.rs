@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::SignedDuration;
-use reqwest::{Certificate, Client, ClientBuilder, Identity, RequestBuilder, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Method, RequestBuilder, StatusCode, redirect};
 use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -91,17 +91,23 @@ async fn issue(args: &LinkArgs) -> Result<String, String> {
         // Absent, not false: an older hublatch does not know the word.
         "launch": args.launch.then_some(true),
     });
-    let issued: Issued = answered(request(&args.api, "/api/v1/links")?.json(&order)).await?;
+    let issued: Issued =
+        answered(request(&args.api, Method::POST, "/api/v1/links")?.json(&order), StatusCode::CREATED)
+            .await?;
     Ok(issued.url)
 }
 
-/// What the API has created, or why it has not.
-pub(super) async fn answered<T: serde::de::DeserializeOwned>(request: RequestBuilder) -> Result<T, String> {
+/// What the API answers with the status that is `wanted`, or why it does not.
+pub(super) async fn answered<T: serde::de::DeserializeOwned>(
+    request: RequestBuilder,
+    wanted: StatusCode,
+) -> Result<T, String> {
     let answer = request.send().await.map_err(|error| with_causes(&error))?;
     let status = answer.status();
     let body = answer.bytes().await.map_err(|error| with_causes(&error))?;
-    if status == reqwest::StatusCode::CREATED {
-        return serde_json::from_slice(&body).map_err(|error| format!("the answer holds no link: {error}"));
+    if status == wanted {
+        return serde_json::from_slice(&body)
+            .map_err(|error| format!("the answer is not hublatch's: {error}"));
     }
     // Something else than hublatch may be answering there.
     let refused = serde_json::from_slice::<Refused>(&body);
@@ -112,7 +118,7 @@ pub(super) async fn answered<T: serde::de::DeserializeOwned>(request: RequestBui
 }
 
 /// The call, with address and key from the environment.
-pub(super) fn request(args: &ApiArgs, path: &str) -> Result<RequestBuilder, String> {
+pub(super) fn request(args: &ApiArgs, method: Method, path: &str) -> Result<RequestBuilder, String> {
     let url = variable("HUBLATCH_API_URL")?
         .ok_or("set HUBLATCH_API_URL to the management address, such as http://127.0.0.1:8010")?;
     let key = key_of_environment()?;
@@ -129,7 +135,7 @@ pub(super) fn request(args: &ApiArgs, path: &str) -> Result<RequestBuilder, Stri
     }
     let client = if is_tls { over_tls(client, args)? } else { client.tls_certs_only([]) };
     let client: Client = client.build().map_err(|error| with_causes(&error))?;
-    Ok(client.post(format!("{base}{path}")).header("Authorization", format!("token {key}")))
+    Ok(client.request(method, format!("{base}{path}")).header("Authorization", format!("token {key}")))
 }
 
 /// Whom to trust, and what to prove.

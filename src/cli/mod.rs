@@ -7,6 +7,7 @@ mod call;
 pub mod check;
 pub mod chp;
 pub mod doctor;
+mod end;
 mod generate;
 pub mod health;
 pub mod init;
@@ -76,6 +77,8 @@ enum Command {
     Keygen,
     /// Ask a running hublatch for a login link and print its URL
     Link(link::LinkArgs),
+    /// Ask a running hublatch to end all browser sessions of a user
+    End(end::EndArgs),
     /// Let a class of test users log in at once, at a test hub, and tell how it went
     Rehearse(rehearse::RehearseArgs),
     /// Test a running deployment, from outside and from inside; exit 1 if anything is unsafe
@@ -129,6 +132,7 @@ pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
         Command::Assertion(config) => assertion::run(&config.source()),
         Command::Keygen => keygen::run(),
         Command::Link(args) => link::run(&args),
+        Command::End(args) => end::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Generate(args) => generate::run(&args),

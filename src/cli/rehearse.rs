@@ -7,6 +7,7 @@
 mod browser;
 mod report;
 
+use reqwest::{Method, StatusCode};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,8 +172,9 @@ async fn order(args: &RehearseArgs, config: &Config, names: &[String]) -> Result
                 json!({"username": name, "next": next, "expires_in": lifetime, "note": "rehearsal"})
             })
             .collect();
-        let request = link::request(&args.api, "/api/v1/links/batch")?.json(&json!({ "links": orders }));
-        let batch: Batch = link::answered(request).await?;
+        let request =
+            link::request(&args.api, Method::POST, "/api/v1/links/batch")?.json(&json!({ "links": orders }));
+        let batch: Batch = link::answered(request, StatusCode::CREATED).await?;
         links.extend(batch.links);
     }
     Ok(links)

@@ -52,7 +52,7 @@ mod validate;
 
 use std::sync::Arc;
 
-pub use apps::{App, Scope};
+pub use apps::{App, SESSION_MIN, Scope};
 pub use embed::{Embed, EmbedCookies};
 pub use fault::{Fault, Faults};
 pub use hub::{Hub, Upstream};

@@ -32,6 +32,8 @@ pub enum Call {
     DeleteToken,
     /// `POST /proxy`.
     CheckRoutes,
+    /// `POST {base}hub/hublatch/sessions`, of our own authenticator.
+    EndSessions,
 }
 
 impl Call {
@@ -66,6 +68,7 @@ impl Call {
             Self::ReadToken => "read_token",
             Self::DeleteToken => "delete_token",
             Self::CheckRoutes => "check_routes",
+            Self::EndSessions => "end_sessions",
         }
     }
 }
@@ -85,6 +88,7 @@ impl fmt::Display for Call {
             Self::ReadToken => "read a token at the hub",
             Self::DeleteToken => "delete a token at the hub",
             Self::CheckRoutes => "ask the hub to write its routes",
+            Self::EndSessions => "end a user's sessions at the hub",
         })
     }
 }

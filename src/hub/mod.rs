@@ -11,6 +11,7 @@ mod launch;
 mod response;
 mod routes;
 mod servers;
+mod sessions;
 mod tokens;
 mod users;
 

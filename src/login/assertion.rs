@@ -7,9 +7,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::VerifiedUser;
 use crate::clock::Moment;
 use crate::config::Assertion;
+use crate::token::{LinkId, Username};
 
 /// `iss` of every assertion.
 const ISSUER: &str = "hublatch";
@@ -26,6 +26,19 @@ pub enum AssertionError {
     /// The text is no header value; base64url always is.
     #[error("the assertion is no header value")]
     Value(#[from] hyper::header::InvalidHeaderValue),
+}
+
+/// What an assertion states of a user who logs in.
+#[derive(Debug, Clone, Copy)]
+pub struct Statement<'a> {
+    /// Who.
+    pub username: &'a Username,
+    /// By which link.
+    pub id: &'a LinkId,
+    /// The hub groups of the user, if anything is said of them.
+    pub groups: Option<&'a [String]>,
+    /// Further claims.
+    pub claims: Option<&'a Map<String, Value>>,
 }
 
 /// Signs assertions.
@@ -79,20 +92,45 @@ impl Signer {
     }
 
     /// The assertion that says `user` is logged in at `now`.
-    pub fn sign(&self, user: &VerifiedUser, now: Moment) -> Result<HeaderValue, AssertionError> {
+    pub fn sign<'a>(
+        &self,
+        user: impl Into<Statement<'a>>,
+        now: Moment,
+    ) -> Result<HeaderValue, AssertionError> {
+        let Statement { username, id, groups, claims } = user.into();
+        let payload = self.payload(&self.audience, username.as_str(), id.as_str(), now);
+        self.signed(&Payload { groups, claims, ..payload })
+    }
+
+    /// The assertion that the sessions of `username` are to be ended, good for one call; `id` is its `jti`.
+    pub fn sign_end(
+        &self,
+        username: &Username,
+        id: &LinkId,
+        now: Moment,
+    ) -> Result<HeaderValue, AssertionError> {
+        let audience = format!("{}:sessions", self.audience);
+        self.signed(&self.payload(&audience, username.as_str(), id.as_str(), now))
+    }
+
+    fn payload<'a>(&self, audience: &'a str, subject: &'a str, id: &'a str, now: Moment) -> Payload<'a> {
         let issued = now.wall.as_second();
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(0);
-        let payload = Payload {
+        let (groups, claims) = (None, None);
+        Payload {
             iss: ISSUER,
-            aud: &self.audience,
-            sub: user.username().as_str(),
+            aud: audience,
+            sub: subject,
             iat: issued,
             exp: issued + lifetime,
-            jti: user.link().as_str(),
-            groups: user.groups(),
-            claims: user.claims(),
-        };
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &payload, &self.key)
+            jti: id,
+            groups,
+            claims,
+        }
+    }
+
+    fn signed(&self, payload: &Payload<'_>) -> Result<HeaderValue, AssertionError> {
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), payload, &self.key)
             .map_err(AssertionError::Sign)?;
         let mut value = HeaderValue::try_from(token)?;
         value.set_sensitive(true);

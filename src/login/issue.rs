@@ -18,7 +18,7 @@ use super::recorder::{Recorder, Subject};
 use super::rules::Rules;
 use crate::audit::{AuditReason, Client};
 use crate::clock::Clock;
-use crate::config::{App, Scope};
+use crate::config::{App, SESSION_MIN, Scope};
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, Revoked, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, ServerName, Username};
 
@@ -165,6 +165,7 @@ impl Issuer {
             confirm: request.confirm,
             state: request.state,
             launch: server,
+            session: request.session_expires_in,
             click_by: None,
         };
         authorize(policy, app, &grant, lifetime)?;
@@ -249,6 +250,15 @@ fn authorize(policy: &Policy, app: &App, grant: &LoginGrant, lifetime: Duration)
     }
     if rules.require_state && grant.state.is_none() {
         return Err(IssueError::StateRequired);
+    }
+    if let Some(session) = grant.session {
+        if policy.signer.is_none() {
+            return Err(IssueError::NoSessions);
+        }
+        if session < SESSION_MIN || app.max_session.is_some_and(|longest| session > longest) {
+            let max_seconds = app.max_session.map(|longest| longest.as_secs());
+            return Err(IssueError::Session { min_seconds: SESSION_MIN.as_secs(), max_seconds });
+        }
     }
     Ok(())
 }

@@ -48,6 +48,8 @@ pub struct IssueRequest {
     pub note: Option<String>,
     /// The browser in which alone the link will work.
     pub state: Option<State>,
+    /// How long the session lasts that the link begins; none: as long as the app's rules say.
+    pub session_expires_in: Option<Duration>,
     /// Whether the server is started for this link, so that the browser waits for it.
     pub launch: bool,
 }
@@ -114,6 +116,17 @@ pub enum IssueError {
         /// The app's maximum.
         max_seconds: u64,
     },
+    /// The session asked for is too short, or longer than the app's rules say.
+    #[error("session_expires_in must be from {min_seconds}{} seconds", max_seconds.map_or_else(|| " up".to_owned(), |max| format!(" to {max}")))]
+    Session {
+        /// The shortest.
+        min_seconds: u64,
+        /// The app's maximum, if there is one.
+        max_seconds: Option<u64>,
+    },
+    /// Sessions cannot end by themselves here.
+    #[error("session_expires_in needs [assertion]: without it hublatch gives the hub no session id")]
+    NoSessions,
     /// The configuration was replaced while the call was under way, and knows the caller no more.
     #[error("the app or its key may issue links no more: the configuration has changed")]
     NoLongerAuthorized,

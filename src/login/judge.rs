@@ -1,13 +1,15 @@
 //! Judges a link by the policy: is it alive, may its app still log its user in, does it belong to this browser, and where
 //! does it lead? Asks no store and consumes nothing.
 
+use std::time::Duration;
+
 use super::next::{Next, NextError};
 use super::policy::Policy;
 use super::refusal::{Refusal, RefusalReason, ended};
 use jiff::Timestamp;
 
 use crate::store::Link;
-use crate::token::{State, Username};
+use crate::token::{LoginGrant, State, Username};
 
 /// What a request says beside its token.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,6 +71,15 @@ impl Policy {
     pub fn allows(&self, app: &str, username: &Username) -> bool {
         self.rules.usernames.parse(username.as_str()).is_ok_and(|name| name == *username)
             && self.applications.by_name(app).is_some_and(|app| app.allows_user(username))
+    }
+
+    /// How long a session lasts that begins by this grant; none: the hub decides. The app's rule of today is the longest.
+    pub fn session_life(&self, grant: &LoginGrant) -> Option<Duration> {
+        let longest = self.applications.by_name(&grant.app).and_then(|app| app.max_session);
+        match (grant.session, longest) {
+            (Some(wanted), Some(longest)) => Some(wanted.min(longest)),
+            (wanted, longest) => wanted.or(longest),
+        }
     }
 
     /// Whether the app may say what the grant says about its user.

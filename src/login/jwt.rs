@@ -49,6 +49,8 @@ pub struct Claims {
     pub next: Option<String>,
     /// Hub groups of the user.
     pub groups: Option<Vec<String>>,
+    /// When the session is over that it begins, in seconds of Unix time.
+    pub session_exp: Option<f64>,
     /// The browser that it is bound to.
     pub state: Option<String>,
 }

@@ -17,7 +17,7 @@ use super::redeem::WAIT_MAX;
 use super::refusal::{Refusal, RefusalReason};
 use super::replay_cache::ReplayCache;
 use crate::clock::{Clock, Moment};
-use crate::config::Scope;
+use crate::config::{SESSION_MIN, Scope};
 use crate::store::{Link, LinkStatus, StoreError};
 use crate::token::{LinkId, LoginGrant, State, TokenDigest};
 
@@ -110,6 +110,22 @@ impl JwtLogin {
         if !issuer.app.may(Scope::Issue) || !fits_a_header(claims.groups.as_deref(), None) {
             return Err(refused(RefusalReason::NotAllowed));
         }
+        let session = match claims.session_exp {
+            None => None,
+            Some(end) => {
+                let left = Duration::try_from_secs_f64(end - now.wall.as_duration().as_secs_f64());
+                let left = left.ok().filter(|left| *left >= SESSION_MIN && policy.signer.is_some());
+                let Some(left) = left else {
+                    log_refusal(
+                        &issuer.app.name,
+                        "the session_exp is not a minute away, or cannot be kept here",
+                    );
+                    return Err(refused(RefusalReason::NotAllowed));
+                };
+                // Longer than the app may, it ends with what the app may.
+                Some(Duration::from_secs(left.as_secs()))
+            }
+        };
         Ok(Link {
             id: LinkId::generate(&*self.random).map_err(StoreError::unavailable)?,
             digest: TokenDigest::of_parts(&["jwt", &claims.iss, &claims.jti]),
@@ -117,6 +133,7 @@ impl JwtLogin {
                 next: claims.next.clone().filter(|next| !next.is_empty()),
                 groups: claims.groups.clone(),
                 state,
+                session,
                 ..LoginGrant::new(username, issuer.app.name.clone())
             },
             status: LinkStatus::Pending,

@@ -32,6 +32,8 @@ mod redeem;
 mod refusal;
 mod replay_cache;
 mod rules;
+mod session_ender;
+pub mod sessions;
 pub mod spawn_ticket;
 
 use std::sync::Arc;
@@ -56,6 +58,7 @@ pub use recorder::Recorder;
 pub use redeem::{Redeemer, ValidatedToken, VerifiedUser, WAIT_MAX};
 pub use refusal::{Refusal, RefusalReason};
 pub use rules::Rules;
+pub use session_ender::{EndError, SessionEnder};
 
 /// The parts of this folder, put together over one policy.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ pub struct LoginServices {
     pub redeemer: Arc<Redeemer>,
     /// Tokens become hub tokens.
     pub hub_tokens: Arc<HubTokenExchange>,
+    /// Sessions end.
+    pub session_ender: SessionEnder,
     /// Audit and metrics.
     pub recorder: Arc<Recorder>,
     policy: PolicyInForce,
@@ -84,6 +89,7 @@ impl LoginServices {
             issuer: Issuer::new(Arc::clone(&policy), &dependencies),
             redeemer,
             hub_tokens: Arc::new(hub_tokens),
+            session_ender: SessionEnder::new(Arc::clone(&policy), &dependencies),
             recorder,
             policy,
             dependencies,

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::applications::Applications;
+use super::assertion::Signer;
 use super::dependencies::Dependencies;
 use super::failure_limiter::FailureLimiter;
 use super::hub_oauth::HubOAuth;
 use super::jwt::JwtIssuers;
 use super::rules::Rules;
+use super::sessions::SessionIds;
 use super::spawn_ticket::SpawnTickets;
 use crate::config::Config;
 use crate::hub::HubClient;
@@ -30,6 +32,10 @@ pub struct Policy {
     pub hub: Arc<HubClient>,
     /// The waiting pages of servers that start.
     pub spawn_tickets: SpawnTickets,
+    /// The ids of sessions that end by themselves.
+    pub session_ids: SessionIds,
+    /// What signs for the hub; none without `[assertion]`.
+    pub signer: Option<Signer>,
     /// Which clients come with tokens that nobody knows.
     pub failures: FailureLimiter,
     /// What answers the hub's own OAuth login; none: the hub is told by headers.
@@ -46,6 +52,11 @@ impl Policy {
             applications: Applications::new(config, &hub, &dependencies.clock),
             jwt_issuers: JwtIssuers::new(&config.apps, Arc::clone(&dependencies.application_client)),
             hub,
+            session_ids: SessionIds::new(
+                config.assertion.as_ref().map(|assertion| assertion.key.text.as_bytes()),
+            ),
+            // A key that is none is a fault of the configuration, and told where the proxy's own signer is made.
+            signer: config.assertion.as_ref().and_then(|assertion| Signer::new(assertion).ok()),
             failures: FailureLimiter::new(config.limits.unknown_tokens_per_minute),
             hub_oauth: config
                 .hub_oauth

@@ -111,6 +111,33 @@ impl Recorder {
         self.write(Event::TokenRevoked, subject.into(), client, reason);
     }
 
+    /// The sessions of a user were ended because `app` wants it.
+    pub(super) fn sessions_ended(&self, count: usize, username: &Username, app: &str, client: Client<'_>) {
+        let reason = AuditReason::Api;
+        self.count_ended(reason, count);
+        self.audit.write(&Record {
+            timestamp: self.clock.now().wall,
+            event: Event::SessionEnded,
+            id: None,
+            app: Some(app),
+            username: Some(username.as_str()),
+            count: Some(count),
+            client,
+            reason: Some(reason),
+        });
+    }
+
+    /// A session was over by its own id, and the browser learns of it.
+    pub fn session_over(&self, client: Client<'_>) {
+        self.count_ended(AuditReason::Over, 1);
+        self.write(Event::SessionEnded, Subject::default(), client, Some(AuditReason::Over));
+    }
+
+    fn count_ended(&self, reason: AuditReason, count: usize) {
+        let label = ReasonLabel { reason: Reason(reason.as_str()) };
+        self.metrics.sessions_ended.get_or_create(&label).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
     fn write(&self, event: Event, subject: Subject<'_>, client: Client<'_>, reason: Option<AuditReason>) {
         self.audit.write(&Record {
             timestamp: self.clock.now().wall,
@@ -118,6 +145,7 @@ impl Recorder {
             id: subject.id,
             app: subject.app,
             username: subject.username,
+            count: None,
             client,
             reason,
         });

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::assertion::Statement;
 use super::dependencies::Dependencies;
 use super::external_token::ExternalTokens;
 use super::judge::RedeemRequest;
@@ -88,13 +89,15 @@ impl ValidatedToken {
 pub struct VerifiedUser {
     link: LinkId,
     grant: LoginGrant,
+    /// The id that the session gets, if it is to end by itself.
+    session_id: Option<String>,
 }
 
 impl VerifiedUser {
     /// One for the tests of what takes it: outside tests only the store's success makes one.
     #[cfg(test)]
     pub(super) fn for_test(link: LinkId, grant: LoginGrant) -> Self {
-        Self { link, grant }
+        Self { link, grant, session_id: None }
     }
 
     /// Who.
@@ -117,6 +120,11 @@ impl VerifiedUser {
         self.grant.groups.as_deref()
     }
 
+    /// The id that the session gets which begins now; none: the hub makes one.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
+    }
+
     /// The claims of the grant.
     pub fn claims(&self) -> Option<&Map<String, Value>> {
         self.grant.claims.as_ref()
@@ -127,6 +135,12 @@ impl<'a> From<&'a VerifiedUser> for Subject<'a> {
     fn from(user: &'a VerifiedUser) -> Self {
         let (app, username) = (user.app(), user.username().as_str());
         Self { id: Some(user.link.as_str()), app: Some(app), username: Some(username) }
+    }
+}
+
+impl<'a> From<&'a VerifiedUser> for Statement<'a> {
+    fn from(user: &'a VerifiedUser) -> Self {
+        Self { username: user.username(), id: &user.link, groups: user.groups(), claims: user.claims() }
     }
 }
 
@@ -239,7 +253,10 @@ impl Redeemer {
         };
         self.rejudge(&mut validated)?;
         self.recorder.redeemed(&link, client);
-        Ok(VerifiedUser { link: link.id, grant: link.grant })
+        let policy = &validated.policy;
+        let until = policy.session_life(&link.grant).map(|life| self.clock.now().plus(life).wall);
+        let session_id = until.and_then(|until| policy.session_ids.make(&link.id, until));
+        Ok(VerifiedUser { link: link.id, grant: link.grant, session_id })
     }
 
     /// Judges again if another policy has come into force since.

@@ -26,6 +26,7 @@ use crate::body::BodyLimits;
 use crate::client_network::{ClientShares, Share};
 use crate::config::{Config, Limits, Login, WithoutToken};
 use crate::login::assertion::Signer;
+use crate::login::sessions::{EndedSessions, SessionIds};
 use crate::login::{self, LoginServices};
 use crate::metrics::{Metrics, Reason, ReasonLabel};
 use crate::pages::{Format, Pages};
@@ -69,6 +70,8 @@ pub struct Shared {
     pub(super) login: Arc<LoginServices>,
     /// The rules of tokens that came with this configuration: for each request, so without a look at those in force.
     pub(super) token_rules: Arc<login::Rules>,
+    pub(super) session_ids: SessionIds,
+    pub(super) ended_sessions: Arc<EndedSessions>,
     pub(super) identity: Identity,
     pub(super) forwarding: Forwarding,
     pub(super) embed: Option<Embed>,
@@ -114,6 +117,8 @@ pub struct Parts {
     pub login: Arc<LoginServices>,
     /// The rules of tokens in this configuration.
     pub rules: Arc<login::Rules>,
+    /// The ids of sessions that end by themselves.
+    pub session_ids: SessionIds,
     /// What proves a login to the hub; none: the header alone.
     pub signer: Option<Signer>,
     /// Our own pages.
@@ -151,7 +156,7 @@ impl Shared {
     /// The proxy of `config`; an error if its public authority is no header value, which validation has ruled out.
     pub fn new(
         config: &Config,
-        Parts { login, rules, signer, pages }: Parts,
+        Parts { login, rules, session_ids, signer, pages }: Parts,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
         routes: Option<Arc<Routes>>,
@@ -166,8 +171,10 @@ impl Shared {
             Some(_) | None => ForwardingMode::Own,
         };
         Ok(Self {
-            login,
             token_rules: rules,
+            ended_sessions: Arc::clone(login.session_ender.ended()),
+            session_ids,
+            login,
             identity: if logs_in {
                 Identity::new(user_header, signer)
             } else {

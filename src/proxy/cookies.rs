@@ -65,6 +65,42 @@ pub fn strip_hub_login(headers: &mut HeaderMap) {
     cut(headers, |name| HUB_LOGIN.iter().any(|cookie| cookie.as_bytes() == name));
 }
 
+/// How the names begin of all cookies of the hub and of its users' servers.
+const HUB: [&str; 2] = ["jupyterhub-", "__Host-jupyterhub-"];
+
+/// Cuts all cookies of the hub and its servers out, and answers their names but that of the session id.
+pub fn strip_hub(headers: &mut HeaderMap) -> Vec<String> {
+    let of_hub = |name: &[u8]| HUB.iter().any(|begin| name.starts_with(begin.as_bytes()));
+    let mut names: Vec<String> = Vec::new();
+    for line in headers.get_all(COOKIE) {
+        for pair in pairs(line.as_bytes()) {
+            let name = as_the_hub_reads(split(pair).0);
+            let text = std::str::from_utf8(name).unwrap_or_default();
+            if of_hub(name)
+                && !SESSION.contains(&text)
+                && !text.is_empty()
+                && !names.iter().any(|known| known == text)
+            {
+                names.push(text.to_owned());
+            }
+        }
+    }
+    cut(headers, of_hub);
+    names
+}
+
+/// Gives the login request the id that its session is to have.
+pub fn set_session_id(headers: &mut HeaderMap, id: &str) {
+    let ours = SESSION.map(|name| format!("{name}={id}")).join("; ");
+    // One line: the hub would join two of them with a comma.
+    let mut lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    lines.push(ours.as_bytes());
+    if let Ok(mut value) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        value.set_sensitive(true);
+        headers.insert(COOKIE, value);
+    }
+}
+
 /// The ids of the browser's hub sessions. A page of one server can set a second cookie of the same name for its own
 /// path, so every value counts.
 pub fn session_ids(headers: &HeaderMap) -> Vec<String> {

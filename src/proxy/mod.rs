@@ -23,6 +23,7 @@ mod logout;
 mod request_id;
 mod respond;
 mod routing;
+pub mod sessions;
 mod tunnel;
 mod unreachable;
 mod upstream;
@@ -35,6 +36,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Request, Response};
 
+use crate::audit::Client;
 use crate::body::CollectError;
 use crate::config::Config;
 use crate::hub::HubProbe;
@@ -47,6 +49,8 @@ use context::RequestContext;
 use error::ProxyError;
 use header_scan::HeaderScan;
 use headers::Origin;
+use request_id::RequestId;
+use sessions::EndedSession;
 use upstream::Upstreams;
 
 pub use context::{Parts, Proxy, Shared};
@@ -89,6 +93,7 @@ impl Service for Proxy {
         let logged = self.shared.rules.access_log;
         let peer = (logged && origin.client == connection.peer).then(|| connection.peer_value.clone());
         let request_id = request_id::set(request.headers_mut(), believed);
+        let ended = if has_cookies { sessions::strip(&self.shared, request.headers_mut()) } else { None };
         let answered = match self.prepare(connection, origin, found, &mut request) {
             Err(error) => Err(error),
             Ok(upgrade) => {
@@ -112,6 +117,10 @@ impl Service for Proxy {
             Ok(response) => response,
             Err(error) => self.failed(&error, target.as_ref(), &wishes, has_upgrade).await,
         };
+        if let Some(ended) = ended {
+            let path = target.as_ref().map_or("/", PathAndQuery::path);
+            self.end_session(&ended, path, origin, &request_id, &mut response);
+        }
         respond::sign(self, &mut response, &request_id);
         self.shared.metrics.requests.count(version, response.status());
         if let Some(counters) = self.shared.routes.as_ref().and_then(|routes| routes.counters()) {
@@ -175,6 +184,25 @@ impl Proxy {
                 Ok(())
             })
         })
+    }
+
+    /// Makes the browser forget a session that is over, unless the response is a login that begins another.
+    fn end_session(
+        &self,
+        ended: &EndedSession,
+        path: &str,
+        origin: Origin,
+        request_id: &RequestId,
+        response: &mut Response<ResponseBody>,
+    ) {
+        if path == self.shared.rules.login_path && response.status().is_redirection() {
+            return;
+        }
+        ended.expire(&self.shared, path, response.headers_mut());
+        if ended.is_news() {
+            let client = Client { address: Some(origin.client), request_id: Some(request_id.as_str()) };
+            self.shared.login.recorder.session_over(client);
+        }
     }
 
     /// What every request goes through, in this order: the upgrade that it asks for and may have.

@@ -87,6 +87,14 @@ impl TokenStore for MeasuredStore {
         self.inner.live(now)
     }
 
+    fn end_sessions(&self, sessions: Vec<String>, remembered: std::time::Duration) -> StoreFuture<'_, ()> {
+        self.inner.end_sessions(sessions, remembered)
+    }
+
+    fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
+        self.inner.ended_sessions()
+    }
+
     fn memory(&self, now: Moment) -> Option<Memory> {
         self.inner.memory(now)
     }

@@ -53,6 +53,9 @@ pub(super) struct GrantRecord {
     state: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     launch: Option<String>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     click_by: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +87,7 @@ impl GrantRecord {
             confirm: grant.confirm,
             state: grant.state.map(|state| state.to_string()),
             launch: grant.launch.as_ref().map(|server| server.as_str().to_owned()),
+            session: grant.session.map(|session| session.as_secs()),
             click_by: grant.click_by,
             note: link.note.clone(),
             issued: link.issued.wall,
@@ -131,6 +135,7 @@ impl GrantRecord {
             return Err(RecordError::Damaged);
         }
         let key = self.key.map(|key| KeyId::parse(&key).ok_or(RecordError::Damaged)).transpose()?;
+        let session = self.session.map(std::time::Duration::from_secs);
         let Self { app, next, judged_by, groups, claims, confirm, note, click_by, .. } = self;
         let grant = LoginGrant {
             username,
@@ -143,6 +148,7 @@ impl GrantRecord {
             confirm,
             state,
             launch,
+            session,
             click_by,
         };
         Ok((grant, note))

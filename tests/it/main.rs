@@ -44,6 +44,7 @@ mod request_id;
 mod restart;
 mod rotate;
 mod routes;
+mod sessions;
 mod state;
 mod status_listener;
 mod store_metrics;

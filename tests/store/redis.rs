@@ -274,3 +274,23 @@ fn a_record_that_was_tampered_with_logs_nobody_in() {
     assert_eq!(rig.consume(stray), Consumed::Unknown);
     assert!(rig.admits(&link));
 }
+
+#[test]
+#[ignore = "needs redis-server"]
+fn every_replica_hears_of_the_sessions_that_one_has_ended_until_they_are_forgotten() {
+    let rig = Remote::new(100);
+    let replica = rig.another();
+    let heard = || wait(replica.ended_sessions().expect("others share this store")).expect("an answer");
+    assert_eq!(heard(), Vec::<String>::new());
+    let end = |ids: &[&str], remembered| {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        wait(rig.store.end_sessions(ids, remembered)).expect("it is told");
+    };
+    end(&["hl1.1900000000.x.y", "0123456789abcdef0123456789abcdef"], Duration::from_mins(10));
+    let mut ids = heard();
+    ids.sort();
+    assert_eq!(ids, ["0123456789abcdef0123456789abcdef", "hl1.1900000000.x.y"]);
+    end(&["soon-forgotten"], Duration::ZERO);
+    assert_eq!(heard().len(), 2);
+    assert!(rig.answers());
+}

@@ -7,7 +7,7 @@ use crate::api::json::Fault;
 use crate::hub::{Call, HubError};
 use crate::login::issue_request::IssueError;
 use crate::login::next::NextError;
-use crate::login::{Refusal, RefusalReason};
+use crate::login::{EndError, Refusal, RefusalReason};
 use crate::store::StoreError;
 
 pub(super) const STORE_UNAVAILABLE: (StatusCode, &str) =
@@ -25,6 +25,18 @@ pub(in crate::api) fn hub_status_and_code(error: &HubError) -> (StatusCode, &'st
         _ => "hub_error",
     };
     (status, code)
+}
+
+/// A hub that does not know our call, or our signature, is an operator's fault.
+pub(super) fn end_status_and_code(error: &EndError) -> (StatusCode, &'static str) {
+    match error {
+        EndError::NoAssertion => (StatusCode::NOT_IMPLEMENTED, "no_assertion"),
+        EndError::UserNotAllowed { .. } => (StatusCode::FORBIDDEN, "username_not_allowed"),
+        EndError::Assertion(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no_assertion"),
+        EndError::Hub(error) => hub_status_and_code(error),
+        EndError::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
+        EndError::NoRandomness(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_randomness"),
+    }
 }
 
 pub(super) fn member_code(fault: Fault) -> &'static str {
@@ -47,6 +59,8 @@ pub(super) fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (Statu
         IssueError::Next(_) if by_path => (StatusCode::BAD_REQUEST, "invalid_path"),
         IssueError::Next(_) => (StatusCode::BAD_REQUEST, "invalid_next"),
         IssueError::Lifetime { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_expires_in"),
+        IssueError::Session { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_session_expires_in"),
+        IssueError::NoSessions => (StatusCode::UNPROCESSABLE_ENTITY, "unsupported_field"),
         IssueError::NoLongerAuthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
         IssueError::StateRequired => (StatusCode::UNPROCESSABLE_ENTITY, "state_required"),
         IssueError::GroupsNotAllowed => (StatusCode::FORBIDDEN, "groups_not_allowed"),
@@ -133,6 +147,7 @@ pub(super) fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> 
         IssueError::Next(_) if by_path => "path",
         IssueError::Next(_) => "next",
         IssueError::Lifetime { .. } => "expires_in",
+        IssueError::Session { .. } | IssueError::NoSessions => "session_expires_in",
         IssueError::StateRequired => "state",
         IssueError::GroupsNotAllowed => "groups",
         IssueError::ClaimsTooLarge | IssueError::ClaimsNotAllowed => "claims",

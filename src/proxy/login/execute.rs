@@ -355,6 +355,9 @@ fn hub_request(
     headers.remove(ORIGIN);
     if plan != Plan::KeepSession {
         cookies::strip_hub_login(&mut headers);
+        if let Some(id) = user.session_id() {
+            cookies::set_session_id(&mut headers, id);
+        }
     }
     let identity = shared.identity.set(&mut headers, user, shared.login.clock().now())?;
     Ok((get(target, headers), identity))

@@ -62,6 +62,16 @@ impl Tunnels {
         }
     }
 
+    /// Closes every tunnel of the sessions that are `over`.
+    pub fn close_sessions(&self, over: impl Fn(&str) -> bool) {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended: Vec<String> = sessions.by_session.keys().filter(|id| over(id)).cloned().collect();
+        drop(sessions);
+        for session in ended {
+            self.close_session(&session);
+        }
+    }
+
     /// How many are open.
     pub fn open(&self) -> usize {
         usize::try_from(self.open.get()).unwrap_or(0)

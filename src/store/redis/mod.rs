@@ -198,6 +198,18 @@ impl TokenStore for RedisStore {
         self.server_info.live()
     }
 
+    fn end_sessions(&self, sessions: Vec<String>, remembered: Duration) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let mut arguments = vec![remembered.as_millis().to_string().into_bytes()];
+            arguments.extend(sessions.into_iter().map(String::into_bytes));
+            self.run(&self.scripts.end_sessions, &arguments).await.map(|_| ())
+        })
+    }
+
+    fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
+        Some(Box::pin(async move { self.run(&self.scripts.ended_sessions, &[]).await?.texts() }))
+    }
+
     fn memory(&self, now: Moment) -> Option<Memory> {
         self.server_info.memory(now)
     }

@@ -75,6 +75,11 @@ impl Reply {
         self.text(0).and_then(|id| LinkId::parse(&id)).ok_or_else(damaged)
     }
 
+    /// Everything that belongs to the word, as texts.
+    pub(super) fn texts(&self) -> Result<Vec<String>, StoreError> {
+        self.rest.iter().map(|value| String::from_redis_value_ref(value).map_err(|_| damaged())).collect()
+    }
+
     pub(super) fn number(&self) -> Result<usize, StoreError> {
         self.rest.first().and_then(|value| usize::from_redis_value_ref(value).ok()).ok_or_else(damaged)
     }

@@ -12,6 +12,8 @@ pub(super) struct Scripts {
     pub(super) get: Script,
     pub(super) revoke: Script,
     pub(super) revoke_user: Script,
+    pub(super) end_sessions: Script,
+    pub(super) ended_sessions: Script,
     pub(super) ping: Script,
 }
 
@@ -26,6 +28,8 @@ impl Scripts {
             get: script(include_str!("scripts/get.lua")),
             revoke: script(include_str!("scripts/revoke.lua")),
             revoke_user: script(include_str!("scripts/revoke_user.lua")),
+            end_sessions: script(include_str!("scripts/end_sessions.lua")),
+            ended_sessions: script(include_str!("scripts/ended_sessions.lua")),
             ping: script(include_str!("scripts/ping.lua")),
         }
     }

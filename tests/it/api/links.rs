@@ -90,6 +90,7 @@ async fn the_status_of_a_link_follows_its_life() {
         json!({
             "id": link["id"], "username": "alice", "next": null, "status": "pending", "confirm": true, "note": "ticket 1",
             "issued_at": "2026-01-31T12:00:00.250Z", "expires_at": "2026-01-31T12:00:10.250Z", "used_at": null,
+            "session": null,
         })
     );
     api.clock.advance(Duration::from_secs(2));

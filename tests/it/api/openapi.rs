@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hublatch::api::{OPENAPI, ROUTES};
-use hublatch::config::Config;
+use hublatch::config::{App, Config, Scope};
 use hublatch::store::MemoryStore;
 use serde_json::{Value, json};
 
@@ -149,6 +152,7 @@ async fn every_documented_status_can_be_seen() {
     draining.shutdown.drain();
     see(&mut unseen, &draining, ("get", "/live", get("/live"))).await;
     see_launches(&mut unseen).await;
+    see_ended_sessions(&mut unseen).await;
     let provider = hub_oauth::api();
     for case in hub_oauth::cases().into_iter().chain(hub_oauth::login_cases(&provider).await) {
         see(&mut unseen, &provider, case).await;
@@ -230,6 +234,43 @@ async fn see_launches(unseen: &mut BTreeSet<String>) {
             }
         }
     }
+}
+
+/// Brings about what only the end of sessions does.
+async fn see_ended_sessions(unseen: &mut BTreeSet<String>) {
+    let path = "/api/v1/users/{name}/sessions";
+    let end = |name: &str| delete(&format!("/api/v1/users/{name}/sessions"));
+    let hub = FakeHub::start();
+    let der = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+    let pem = STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{pem}\n-----END PRIVATE KEY-----\n");
+    let may_end = |mut config: Config| {
+        let mut portal = App::clone(&config.apps[0]);
+        portal.scopes.push(Scope::End);
+        config.apps[0] = Arc::new(portal);
+        config.limits.hub_api_timeout = Duration::from_millis(200);
+        TestApi::with(Variant { config, ..Variant::default() })
+    };
+    let bare = may_end(config_before(&hub.url(), ""));
+    see(unseen, &bare, ("delete", path, end("alice").key(PORTAL))).await;
+    let api = may_end(config_before(&hub.url(), &format!("[assertion]\nkey = {pem:?}")));
+    for call in [end("alice"), end("alice").key(OTHER), end("Alice").key(PORTAL)] {
+        see(unseen, &api, ("delete", path, call)).await;
+    }
+    let handler = "/hub/hublatch/sessions";
+    for bytes in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"sessions\":[]}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+        "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        hub.reply(handler, bytes);
+        see(unseen, &api, ("delete", path, end("alice").key(PORTAL))).await;
+    }
+    hub.on(handler, |exchange| {
+        while exchange.wire.idle_head().is_some() {}
+        Then::Close
+    });
+    see(unseen, &api, ("delete", path, end("alice").key(PORTAL))).await;
 }
 
 type Case = (&'static str, &'static str, Call);

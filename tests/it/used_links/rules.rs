@@ -47,6 +47,7 @@ pub fn issue(login: &LoginServices, username: &str, next: Option<&str>) -> Opaqu
         claims: None,
         note: None,
         state: None,
+        session_expires_in: None,
         launch: false,
     };
     let caller = Caller { app, key: None };

@@ -6,6 +6,7 @@
 -- {prefix}n           zset    ids of live links by expiry
 -- {prefix}u:{us}      zset    the same of one user of one app
 -- {prefix}k:{rk}      string  digest of the body and id of an idempotent request
+-- {prefix}x           zset    ids of sessions that were ended, by when they are forgotten
 -- {prefix}e           string  the present epoch, and since when it is known
 local P = KEYS[1]
 

@@ -1,0 +1,114 @@
+//! Ends the sessions of a user: at the hub, in every replica, and for every link that waits.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SecureRandom;
+
+use super::assertion::AssertionError;
+use super::dependencies::Dependencies;
+use super::policy::PolicyInForce;
+use super::recorder::Recorder;
+use super::sessions::{EndedSessions, REMEMBERED_FOR};
+use crate::audit::Client;
+use crate::clock::Clock;
+use crate::config::App;
+use crate::hub::HubError;
+use crate::store::{StoreError, TokenStore};
+use crate::token::{LinkId, NoRandomness, Username};
+
+/// Why sessions were not ended, or not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// There is nothing to prove to the hub that it is us.
+    #[error("sessions are ended by a signed call, and there is no [assertion]")]
+    NoAssertion,
+    /// The app may not log this user in, so it may not end their sessions either.
+    #[error("the rules of app {app:?} do not allow the user {username}")]
+    UserNotAllowed {
+        /// The app.
+        app: String,
+        /// The user.
+        username: Username,
+    },
+    /// The call cannot be signed.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
+    /// The hub does not do it.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The store cannot tell the other replicas.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// Ends the sessions of users.
+pub struct SessionEnder {
+    policy: PolicyInForce,
+    store: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom + Send + Sync>,
+    recorder: Arc<Recorder>,
+    ended: Arc<EndedSessions>,
+}
+
+impl std::fmt::Debug for SessionEnder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionEnder").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl SessionEnder {
+    /// Ends sessions by the `policy` in force.
+    pub(super) fn new(policy: PolicyInForce, dependencies: &Dependencies) -> Self {
+        let Dependencies { store, clock, random, recorder, .. } = dependencies.clone();
+        Self { policy, store, clock, random, recorder, ended: Arc::default() }
+    }
+
+    /// The sessions that were ended a short time ago.
+    pub fn ended(&self) -> &Arc<EndedSessions> {
+        &self.ended
+    }
+
+    /// Ends all browser sessions of `username` and answers how many there were; `app` asks.
+    ///
+    /// The hub comes first: what it has not ended goes on after the ten minutes. A link that waits could begin a new one,
+    /// so those of the app are revoked before.
+    pub async fn end(
+        &self,
+        username: &Username,
+        app: &App,
+        client: Option<IpAddr>,
+    ) -> Result<usize, EndError> {
+        let policy = self.policy.load_full();
+        if !policy.allows(&app.name, username) {
+            return Err(EndError::UserNotAllowed { app: app.name.to_string(), username: username.clone() });
+        }
+        let signer = policy.signer.as_ref().ok_or(EndError::NoAssertion)?;
+        self.store.revoke_user(username, &app.name, self.clock.now()).await?;
+        let call = LinkId::generate(&*self.random)?;
+        let assertion = signer.sign_end(username, &call, self.clock.now())?;
+        let sessions = policy.hub.end_sessions(signer.header(), assertion).await?;
+        let count = sessions.len();
+        // Here at once, whatever the store says: the hub has ended them.
+        self.ended.end(&sessions, self.clock.now().monotonic);
+        self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
+        self.recorder.sessions_ended(count, username, &app.name, Client::at(client));
+        Ok(count)
+    }
+
+    /// Hears of the sessions that other replicas have ended, and forgets those of long ago.
+    pub async fn refresh(&self) {
+        let heard = match self.store.ended_sessions() {
+            None => Vec::new(),
+            Some(asked) => asked.await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "login: ended sessions");
+                Vec::new()
+            }),
+        };
+        self.ended.end(&heard, self.clock.now().monotonic);
+    }
+}

@@ -1,0 +1,223 @@
+//! Sessions at the hub that end: by themselves, because their id says when; and now, because an app says so.
+//!
+//! The id of a session that a link begins is `hl1.UNTIL.LINK.MAC`: when it is over (seconds of Unix time), by which link it
+//! was begun, and a MAC that proves that hublatch has made it. Every replica judges it by arithmetic, without a look-up, and
+//! nothing is kept. It is no credential: the hub's own cookies say who somebody is, and count for nothing beside an id that
+//! is over. The key is derived from that of the assertion, which all replicas share.
+//!
+//! Sessions that an app has ended are kept for ten minutes: so long do servers believe what the hub has said of a user.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+
+use crate::token::LinkId;
+
+/// How the ids begin that we make.
+const PREFIX: &str = "hl1.";
+/// What the key is for: the key of the assertion signs, and another use of it must not make session ids.
+const PURPOSE: &[u8] = b"hublatch session id 1";
+/// How many bytes of the MAC stand in an id.
+const MAC_BYTES: usize = 16;
+/// How long a session that was ended is remembered: `HubOAuth.cache_max_age` is five minutes, and as much in reserve.
+pub const REMEMBERED_FOR: Duration = Duration::from_mins(10);
+/// The most ended sessions that are remembered. Above it those go first that would be forgotten first.
+const REMEMBERED_MAX: usize = 100_000;
+/// The longest session id that is remembered: the hub's have 32 characters.
+pub const ID_BYTES_MAX: usize = 128;
+
+/// What an id says of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// It is the hub's own, which says nothing.
+    Unlimited,
+    /// It goes on until then.
+    Until(Timestamp),
+    /// It is over, or nobody has begun it: the id is forged.
+    Over,
+}
+
+/// Makes and judges session ids.
+#[derive(Clone)]
+pub struct SessionIds(Option<Arc<Key>>);
+
+impl fmt::Debug for SessionIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionIds")
+    }
+}
+
+impl SessionIds {
+    /// Of all who share `secret`; without one, no session has an end of ours.
+    pub fn new(secret: Option<&[u8]>) -> Self {
+        let derive = |secret: &[u8]| {
+            let key = hmac::sign(&Key::new(HMAC_SHA256, secret), PURPOSE);
+            Arc::new(Key::new(HMAC_SHA256, key.as_ref()))
+        };
+        Self(secret.map(derive))
+    }
+
+    /// The id of a session that `link` begins and that is over at `until`.
+    pub fn make(&self, link: &LinkId, until: Timestamp) -> Option<String> {
+        let said = format!("{PREFIX}{}.{}", until.as_second(), link.as_str());
+        let proof = hmac::sign(self.0.as_deref()?, said.as_bytes());
+        Some(format!("{said}.{}", URL_SAFE_NO_PAD.encode(&proof.as_ref()[..MAC_BYTES])))
+    }
+
+    /// What `id` says at `now`.
+    pub fn judge(&self, id: &str, now: Timestamp) -> SessionState {
+        if !id.starts_with(PREFIX) {
+            return SessionState::Unlimited;
+        }
+        match self.verified(id) {
+            Some(until) if now < until => SessionState::Until(until),
+            Some(_) | None => SessionState::Over,
+        }
+    }
+
+    fn verified(&self, id: &str) -> Option<Timestamp> {
+        let (said, proof) = id.rsplit_once('.')?;
+        let proof = URL_SAFE_NO_PAD.decode(proof).ok()?;
+        let right = hmac::sign(self.0.as_deref()?, said.as_bytes());
+        aws_lc_rs::constant_time::verify_slices_are_equal(&right.as_ref()[..MAC_BYTES], &proof).ok()?;
+        let until = said.strip_prefix(PREFIX)?.split('.').next()?;
+        Timestamp::from_second(until.parse().ok()?).ok()
+    }
+}
+
+/// The link by which a session of ours was begun.
+fn link_of(id: &str) -> Option<&str> {
+    id.strip_prefix(PREFIX)?.split('.').nth(1)
+}
+
+type Listener = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Sessions that were ended a short time ago, as every request looks them up.
+#[derive(Default)]
+pub struct EndedSessions {
+    /// Each with the time by the monotonic clock when it is forgotten.
+    ended: ArcSwap<HashMap<String, Duration>>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+impl fmt::Debug for EndedSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndedSessions").field("known", &self.ended.load().len()).finish_non_exhaustive()
+    }
+}
+
+impl EndedSessions {
+    /// Calls `listener` with each session that is ended from now on.
+    pub fn on_end(&self, listener: impl Fn(&str) + Send + Sync + 'static) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    }
+
+    /// Whether none is known, which is so nearly always.
+    pub fn is_empty(&self) -> bool {
+        self.ended.load().is_empty()
+    }
+
+    /// Whether this session was ended.
+    pub fn contains(&self, id: &str) -> bool {
+        self.ended.load().contains_key(id)
+    }
+
+    /// Whether the session that `link` began was ended.
+    pub fn contains_session_of(&self, link: &LinkId) -> bool {
+        self.ended.load().keys().any(|id| link_of(id) == Some(link.as_str()))
+    }
+
+    /// Ends these sessions at `now` by the monotonic clock; those that are known already stay as they are.
+    pub fn end(&self, ids: &[String], now: Duration) {
+        let until = now.saturating_add(REMEMBERED_FOR);
+        let known = self.ended.load_full();
+        let new = |id: &&String| id.len() <= ID_BYTES_MAX && !known.contains_key(*id);
+        let new: Vec<&String> = ids.iter().filter(new).collect();
+        if new.is_empty() && known.values().all(|until| *until > now) {
+            return;
+        }
+        self.ended.rcu(|known| {
+            let mut next: HashMap<String, Duration> = known
+                .iter()
+                .filter(|(_, until)| **until > now)
+                .map(|(id, until)| (id.clone(), *until))
+                .collect();
+            next.extend(new.iter().map(|id| ((*id).clone(), until)));
+            while next.len() > REMEMBERED_MAX {
+                let Some(first) = next.iter().min_by_key(|(_, until)| **until).map(|(id, _)| id.clone())
+                else {
+                    break;
+                };
+                next.remove(&first);
+            }
+            next
+        });
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in new {
+            for listener in &*listeners {
+                listener(id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn link() -> LinkId {
+        LinkId::parse("AAAAAAAAAAAAAAAAAAAAAA").unwrap()
+    }
+
+    #[test]
+    fn an_id_says_until_when_its_session_goes_on_to_all_who_share_the_secret() {
+        let id = SessionIds::new(Some(b"secret")).make(&link(), at(1000)).unwrap();
+        let ids = SessionIds::new(Some(b"secret"));
+        assert_eq!(ids.judge(&id, at(999)), SessionState::Until(at(1000)));
+        assert_eq!(ids.judge(&id, at(1000)), SessionState::Over);
+        assert_eq!(ids.judge("0123456789abcdef0123456789abcdef", at(0)), SessionState::Unlimited);
+        assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)), "{id}");
+        assert!(id.len() <= ID_BYTES_MAX);
+    }
+
+    #[test]
+    fn an_id_that_we_have_not_made_is_over() {
+        let ids = SessionIds::new(Some(b"secret"));
+        let good = ids.make(&link(), at(1000)).unwrap();
+        let later = good.replacen("1000", "9999", 1);
+        let other = SessionIds::new(Some(b"other")).make(&link(), at(1000)).unwrap();
+        let cut = &good[..good.len() - 1];
+        for id in
+            [&*later, &other, cut, "hl1.", "hl1.9999", "hl1.9999.AAAA.", "hl1.9999.AAAA.AAAA", "hl1...."]
+        {
+            assert_eq!(ids.judge(id, at(1)), SessionState::Over, "{id}");
+        }
+        assert_eq!(SessionIds::new(None).judge(&good, at(1)), SessionState::Over);
+        assert_eq!(SessionIds::new(None).make(&link(), at(1000)), None);
+    }
+
+    #[test]
+    fn sessions_that_were_ended_are_known_for_ten_minutes_and_told_once() {
+        let (ended, told) = (EndedSessions::default(), Arc::<Mutex<Vec<String>>>::default());
+        let listener = Arc::clone(&told);
+        ended.on_end(move |id| listener.lock().unwrap().push(id.to_owned()));
+        let second = Duration::from_secs(1);
+        ended.end(&["one".to_owned(), "x".repeat(ID_BYTES_MAX + 1)], second);
+        ended.end(&["one".to_owned(), "two".to_owned()], 2 * second);
+        assert_eq!(*told.lock().unwrap(), ["one", "two"]);
+        assert!(ended.contains("one") && ended.contains("two") && !ended.contains("three"));
+        ended.end(&[], second + REMEMBERED_FOR);
+        assert!(!ended.contains("one") && ended.contains("two"));
+    }
+}

@@ -1,0 +1,297 @@
+//! Sessions that end: by their own id when their time has come, and at once when an app says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hublatch::clock::{Clock as _, ManualClock};
+use hublatch::token::AppKey;
+use serde_json::{Value, json};
+
+use crate::redeem::click;
+use crate::support::proxy::{Builder, standing_clock, wait_until};
+use crate::support::requests::{get, websocket};
+use crate::support::{Answer, Browser, Exchange, FakeHub, Links, TestProxy, Then, hub_pages};
+
+/// The hub answers with the Cookie header that it was sent.
+fn echo(exchange: &mut Exchange<'_>) -> Then {
+    let cookies = exchange.seen.headers.all("cookie").join("|");
+    exchange.answer("200 OK", cookies)
+}
+
+struct Deployment {
+    hub: FakeHub,
+    builder: Builder,
+    proxy: TestProxy,
+    clock: Arc<ManualClock>,
+}
+
+impl Deployment {
+    /// A portal that may end sessions; the rules of its links are those of `portal`, and of all those of `login`.
+    fn new(login: &str, portal: &str) -> Self {
+        let (hub, clock) = (FakeHub::start(), standing_clock());
+        hub.on("/user/alice/lab", echo);
+        let scopes = "scopes = [\"issue\", \"read\", \"revoke\", \"end\"]";
+        let builder = TestProxy::before(&hub).clock(&clock).set("login", login).portal(scopes).portal(portal);
+        let proxy = builder.another();
+        Self { hub, builder, proxy, clock }
+    }
+
+    /// A browser that has logged in by a link of this order, and the id of its session.
+    fn logged_in(&self, order: &Value) -> (Browser, String) {
+        let link = self.proxy.links().issue(order);
+        let mut browser = self.proxy.browser();
+        assert_eq!(browser.get(&link.target()).status, 302);
+        browser.set_cookie("jupyterhub-user-alice", "\"2|tornado|value\"", "/user/alice/");
+        browser.set_cookie("theme", "dark", "/");
+        let session = browser.cookie("jupyterhub-session-id").expect("a session").to_owned();
+        (browser, session)
+    }
+
+    fn end(&self, key: &str, name: &str) -> Answer {
+        let path = format!("/api/v1/users/{name}/sessions");
+        Links::new(self.proxy.management(), key).call("DELETE", &path, &[], "")
+    }
+}
+
+/// The names of the cookies that a response makes the browser forget.
+fn forgotten(answer: &Answer) -> Vec<&str> {
+    let lines = answer.headers.all("set-cookie").into_iter();
+    lines.filter(|line| line.contains("Max-Age=0")).filter_map(|line| line.split('=').next()).collect()
+}
+
+fn assert_out(browser: &mut Browser) {
+    let answer = browser.get("/user/alice/lab");
+    assert_eq!(answer.text(), "theme=dark", "the hub's cookies did not go with the request");
+    let names = forgotten(&answer);
+    assert!(names.contains(&"jupyterhub-user-alice") && !names.contains(&"theme"), "{names:?}");
+    assert_eq!(browser.cookie("jupyterhub-user-alice"), None);
+    // It stays, or the login cookie of the hub, which did not come with this request, would count again.
+    assert!(!names.contains(&"jupyterhub-session-id"), "{names:?}");
+    assert!(browser.cookies_for("/hub/home").contains("jupyterhub-hub-login"));
+    let answer = browser.get("/hub/home");
+    assert!(forgotten(&answer).contains(&"jupyterhub-hub-login"), "{:?}", forgotten(&answer));
+}
+
+#[test]
+fn a_session_with_an_end_goes_on_until_then_and_no_longer() {
+    for (login, portal, order) in [
+        ("max_session = \"10m\"", "", json!({ "username": "alice" })),
+        ("max_session = \"1h\"", "max_session = \"10m\"", json!({ "username": "alice" })),
+        ("max_session = \"1h\"", "", json!({ "username": "alice", "session_expires_in": 600 })),
+        ("", "", json!({ "username": "alice", "session_expires_in": 600 })),
+    ] {
+        let deployment = Deployment::new(login, portal);
+        let (mut browser, session) = deployment.logged_in(&order);
+        assert!(session.starts_with("hl1."), "{session}");
+        deployment.clock.advance(Duration::from_secs(599));
+        assert!(browser.get("/user/alice/lab").text().contains("jupyterhub-user-alice"), "{login} {portal}");
+        deployment.clock.advance(Duration::from_secs(1));
+        assert_out(&mut browser);
+        assert_eq!(
+            deployment.proxy.metric("hublatch_sessions_ended_total{reason=\"over\"}"),
+            2,
+            "once a path"
+        );
+        // Another link begins another session.
+        let link = deployment.proxy.link("alice");
+        assert_eq!(browser.get(&link.target()).status, 302);
+        assert!(browser.get("/user/alice/lab").text().contains("jupyterhub-session-id"));
+    }
+}
+
+#[test]
+fn without_a_rule_the_hub_makes_the_session_and_decides() {
+    let deployment = Deployment::new("", "");
+    let (mut browser, session) = deployment.logged_in(&json!({ "username": "alice" }));
+    assert!(!session.starts_with("hl1."), "{session}");
+    deployment.clock.advance(Duration::from_hours(24 * 10));
+    let answer = browser.get("/user/alice/lab");
+    assert!(answer.text().contains("jupyterhub-user-alice") && forgotten(&answer).is_empty());
+}
+
+#[test]
+fn an_order_for_a_session_has_bounds() {
+    let deployment = Deployment::new("max_session = \"1h\"", "");
+    for (seconds, good) in [(59, false), (60, true), (3600, true), (3601, false)] {
+        let order = json!({ "username": "alice", "session_expires_in": seconds }).to_string();
+        let answer = deployment.proxy.links().call("POST", "/api/v1/links", &[], order);
+        assert_eq!(answer.status, if good { 201 } else { 422 }, "{seconds}: {}", answer.text());
+        if !good {
+            assert_eq!(answer.json()["code"], "invalid_session_expires_in");
+        }
+    }
+}
+
+#[test]
+fn a_forged_id_is_no_session_and_every_replica_judges_alike() {
+    let deployment = Deployment::new("max_session = \"10m\"", "");
+    let (_, session) = deployment.logged_in(&json!({ "username": "alice" }));
+    let replica = deployment.builder.another();
+    let asked = |proxy: &TestProxy, id: &str| {
+        let mut browser = proxy.browser();
+        browser.set_cookie("jupyterhub-session-id", id, "/");
+        browser.set_cookie("jupyterhub-user-alice", "x", "/");
+        browser.get("/user/alice/lab").text()
+    };
+    let later = {
+        let mut parts: Vec<&str> = session.split('.').collect();
+        parts[1] = "4102444800";
+        parts.join(".")
+    };
+    for proxy in [&deployment.proxy, &replica] {
+        assert!(asked(proxy, &session).contains("jupyterhub-user-alice"));
+        assert_eq!(asked(proxy, &later), "");
+        assert_eq!(asked(proxy, "hl1.4102444800.x.AAAA"), "");
+        assert!(asked(proxy, "0123456789abcdef0123456789abcdef").contains("jupyterhub-user-alice"));
+    }
+}
+
+#[test]
+fn a_tunnel_ends_with_its_session() {
+    let deployment = Deployment::new("max_session = \"10m\"", "");
+    deployment.hub.on("/user/alice/ws", |exchange| {
+        exchange
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+        while exchange.wire.fill() {}
+        Then::Close
+    });
+    let (browser, _) = deployment.logged_in(&json!({ "username": "alice" }));
+    let cookies = format!("Cookie: {}", browser.cookies_for("/user/alice/ws"));
+    let mut wire = deployment.proxy.connect();
+    wire.send(websocket("/user/alice/ws", &[&cookies]));
+    assert!(wire.head().expect("an answer").line.contains(" 101 "));
+    deployment.clock.advance(Duration::from_secs(600));
+    assert!(wire.is_ended());
+}
+
+/// The hub's side: it ends the sessions of alice, and knows nobody else.
+fn with_handler(hub: &FakeHub, sessions: Vec<String>) {
+    hub.on("/hub/hublatch/sessions", move |exchange| {
+        let token = exchange.seen.headers.get("x-hublatch-assertion").expect("an assertion").to_owned();
+        let claims = hub_pages::claims_of(&token);
+        assert_eq!((&claims["iss"], &claims["aud"]), (&json!("hublatch"), &json!("jupyterhub:sessions")));
+        if claims["sub"] == "alice" {
+            return exchange
+                .answer("200 OK", json!({ "sessions": sessions, "ended": sessions.len() }).to_string());
+        }
+        exchange.answer("404 Not Found", json!({ "status": 404, "message": "unknown" }).to_string())
+    });
+}
+
+#[test]
+fn an_app_ends_the_sessions_of_a_user_at_once_and_nobody_elses() {
+    for limited in ["", "max_session = \"10m\""] {
+        let deployment = Deployment::new(limited, "");
+        let (mut browser, session) = deployment.logged_in(&json!({ "username": "alice" }));
+        let mut other = deployment.proxy.browser();
+        other.set_cookie("jupyterhub-session-id", "0123456789abcdef0123456789abcdef", "/");
+        other.set_cookie("jupyterhub-user-alice", "x", "/");
+        with_handler(&deployment.hub, vec![session.clone()]);
+        let pending = deployment.proxy.link("alice");
+        let cookies = format!("Cookie: {}", browser.cookies_for("/user/alice/ws"));
+        deployment.hub.on("/user/alice/ws", |exchange| {
+            exchange.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            );
+            while exchange.wire.fill() {}
+            Then::Close
+        });
+        let mut wire = deployment.proxy.connect();
+        wire.send(websocket("/user/alice/ws", &[&cookies]));
+        assert!(wire.head().expect("an answer").line.contains(" 101 "));
+
+        let answer = deployment.end(deployment.proxy.key(), "alice");
+        assert_eq!((answer.status, answer.json()), (200, json!({ "ended": 1 })), "{}", answer.text());
+        assert!(wire.is_ended(), "the tunnel is closed");
+        assert_out(&mut browser);
+        assert!(
+            other.get("/user/alice/lab").text().contains("jupyterhub-user-alice"),
+            "another session goes on"
+        );
+        assert_eq!(click(&deployment.proxy, &pending).status, 403, "a link that waited is dead");
+        assert_eq!(click(&deployment.proxy, &deployment.proxy.link("alice")).status, 302, "a new one works");
+        let ended = deployment.proxy.audit().into_iter().find(|line| line["event"] == "session_ended");
+        let ended = ended.expect("an audit line");
+        assert_eq!(
+            (&ended["app"], &ended["username"], &ended["count"], &ended["reason"]),
+            (&json!("portal"), &json!("alice"), &json!(1), &json!("api"))
+        );
+        assert_eq!(deployment.proxy.metric("hublatch_sessions_ended_total{reason=\"api\"}"), 1);
+        // It is remembered for as long as servers may believe what the hub has said.
+        let mut late = deployment.proxy.browser();
+        late.set_cookie("jupyterhub-session-id", &session, "/");
+        late.set_cookie("jupyterhub-user-alice", "x", "/");
+        deployment.clock.advance(Duration::from_secs(590));
+        assert_eq!(late.request("GET", "/user/alice/lab").send().text(), "");
+    }
+}
+
+#[test]
+fn whoever_may_not_end_sessions_ends_none() {
+    let other = AppKey::generate(&aws_lc_rs::rand::SystemRandom::new()).expect("random bytes");
+    let deployment = Deployment::new("", "usernames = \"a.*\"");
+    with_handler(&deployment.hub, vec!["s".to_owned()]);
+    let rooms = format!("[[apps]]\nname = \"rooms\"\nkeys = [\"{}\"]", other.digest());
+    deployment.proxy.reload(&deployment.builder.clone().toml(&rooms)).unwrap();
+    let code = |key: &str, name: &str| {
+        let answer = deployment.end(key, name);
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(code(other.expose(), "alice"), (403, "insufficient_scope".to_owned()), "not in the default");
+    assert_eq!(code(deployment.proxy.key(), "bob"), (403, "username_not_allowed".to_owned()));
+    assert_eq!(code(deployment.proxy.key(), "admin"), (403, "username_not_allowed".to_owned()));
+    assert_eq!(code("hk_unknown", "alice"), (401, "unauthorized".to_owned()));
+    assert!(deployment.hub.seen_at("/hub/hublatch/sessions").is_empty());
+    let nobody = deployment.end(deployment.proxy.key(), "anna");
+    assert_eq!((nobody.status, nobody.json()), (200, json!({ "ended": 0 })), "the hub does not know them");
+}
+
+#[test]
+fn a_hub_that_does_not_end_them_is_told_and_nothing_is_claimed() {
+    let deployment = Deployment::new("", "");
+    let (mut browser, _) = deployment.logged_in(&json!({ "username": "alice" }));
+    for (status, body, expected) in [
+        ("503 Service Unavailable", "", 503),
+        // A hub without our handler has pages for what it does not know.
+        ("404 Not Found", "<html>404 : Not Found</html>", 502),
+        ("403 Forbidden", r#"{"status":403,"message":"the assertion is not good"}"#, 502),
+        ("200 OK", "{}", 502),
+    ] {
+        deployment.hub.on("/hub/hublatch/sessions", move |exchange| exchange.answer(status, body));
+        let answer = deployment.end(deployment.proxy.key(), "alice");
+        assert_eq!(answer.status, expected, "{status}: {}", answer.text());
+        assert!(browser.get("/user/alice/lab").text().contains("jupyterhub-user-alice"));
+    }
+    assert!(deployment.proxy.audit().iter().all(|line| line["event"] != "session_ended"));
+}
+
+#[test]
+fn a_link_tells_what_became_of_its_session() {
+    let deployment = Deployment::new("max_session = \"10m\"", "");
+    let link = deployment.proxy.link("alice");
+    let told = || {
+        let path = format!("/api/v1/links/{}", link.id);
+        deployment.proxy.links().call("GET", &path, &[], "").json()["session"].clone()
+    };
+    assert_eq!(told(), Value::Null);
+    let mut browser = deployment.proxy.browser();
+    browser.get(&link.target());
+    let until = format!("{:.3}", deployment.clock.now().plus(Duration::from_mins(10)).wall);
+    assert_eq!(told(), json!({ "until": until, "ended": false }));
+    let session = browser.cookie("jupyterhub-session-id").expect("a session").to_owned();
+    with_handler(&deployment.hub, vec![session]);
+    deployment.end(deployment.proxy.key(), "alice");
+    assert_eq!(told(), json!({ "until": until, "ended": true }));
+}
+
+#[test]
+fn an_open_connection_is_no_way_around() {
+    let deployment = Deployment::new("max_session = \"10m\"", "");
+    let (browser, _) = deployment.logged_in(&json!({ "username": "alice" }));
+    let cookies = format!("Cookie: {}", browser.cookies_for("/user/alice/lab"));
+    let mut wire = deployment.proxy.connect();
+    assert!(wire.ask(get("/user/alice/lab", &[&cookies])).text().contains("jupyterhub-user-alice"));
+    deployment.clock.advance(Duration::from_mins(10));
+    assert_eq!(wire.ask(get("/user/alice/lab", &[&cookies])).text(), "theme=dark");
+    wait_until("nothing is left open", || deployment.proxy.metric("hublatch_tunnels") == 0);
+}
