@@ -147,10 +147,14 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     };
     let lasting = SharedState {
         store: Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics))),
-        audit: Arc::new(Audit::new(match audit {
-            Some(sink) => sink,
-            None => audit_sink(&config.log.audit)?,
-        })),
+        audit: Arc::new(Audit::new(
+            match audit {
+                Some(sink) => sink,
+                None => audit_sink(&config.log.audit)?,
+            },
+            config.log.audit_required,
+            metrics.audit_records_lost.clone(),
+        )),
         metrics,
         shutdown: Shutdown::new(),
         reloads: Arc::new(Reloads::new(clock.now().wall)),

@@ -1,11 +1,16 @@
 //! The audit log: one JSON line for each thing that happens to a login link. It never sees a token.
 
+mod queue;
+
 use std::io::Write;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
+
+use queue::Queue;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -171,29 +176,48 @@ pub struct Record<'a> {
 
 /// Where the lines go.
 pub struct Audit {
-    sink: Mutex<Box<dyn Write + Send>>,
+    queue: Queue,
+    /// Whether nobody may log in while lines cannot be written.
+    required: AtomicBool,
 }
 
 impl Audit {
-    /// Writes to `sink`, one unbuffered write a line, so that a crash loses none that was written.
-    pub fn new(sink: Box<dyn Write + Send>) -> Self {
-        Self { sink: Mutex::new(sink) }
+    /// Writes to `sink`, by a thread of its own; `lost` counts the lines that could not be written.
+    pub fn new(sink: Box<dyn Write + Send>, required: bool, lost: Counter) -> Self {
+        Self { queue: Queue::start(sink, lost), required: AtomicBool::new(required) }
     }
 
     /// Writes to `sink` from now on.
     pub fn set(&self, sink: Box<dyn Write + Send>) {
-        *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+        self.queue.set_sink(sink);
     }
 
-    /// Writes one line. A sink that fails is told in the log: an audit that cannot be written must be noticed, but
-    /// must not lock every user out.
+    /// Whether nobody may log in while lines cannot be written (`log.audit_required`).
+    pub fn set_required(&self, required: bool) {
+        self.required.store(required, Ordering::Relaxed);
+    }
+
+    /// Writes one line, at once or when its turn comes. A line that cannot be written is told: in the log, in the metrics and
+    /// by `/ready`.
     pub fn write(&self, record: &Record<'_>) {
         let Ok(mut line) = serde_json::to_vec(&Line { audit: true, record }) else { return };
         line.push(b'\n');
-        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = sink.write_all(&line).and_then(|()| sink.flush()) {
-            tracing::error!(%error, "write audit record");
-        }
+        self.queue.push(line);
+    }
+
+    /// Whether the last line could not be written.
+    pub fn is_failing(&self) -> bool {
+        self.queue.is_failing()
+    }
+
+    /// Whether somebody may log in: not without a trace, where one is required.
+    pub fn admits_logins(&self) -> bool {
+        !(self.required.load(Ordering::Relaxed) && self.is_failing())
+    }
+
+    /// Waits until every line so far has been written; not for ever.
+    pub fn flush(&self) {
+        self.queue.flush();
     }
 }
 

@@ -56,6 +56,13 @@ struct KindLabel {
     kind: Reason,
 }
 
+/// Where an error comes from: a word of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabel {
+    /// The word.
+    pub source: Reason,
+}
+
 /// What came of something: a word of a closed list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResultLabel {
@@ -119,6 +126,8 @@ pub struct Metrics {
     pub request_seconds: Durations,
     /// Requests that no answer of the hub could be had for, by reason.
     pub upstream_errors: Family<ReasonLabel, Counter>,
+    /// Requests that ended in an error of ours, by where it came from.
+    pub request_errors: Family<SourceLabel, Counter>,
     /// Connections made to the hub.
     pub upstream_connections: Counter,
     /// Requests that found one there.
@@ -135,6 +144,8 @@ pub struct Metrics {
     pub connections_refused: Family<ReasonLabel, Counter>,
     /// Times that accepting had to rest.
     pub accept_pauses: Counter,
+    /// Audit records that could not be written.
+    pub audit_records_lost: Counter,
     /// Log lines that nobody took in time.
     pub log_lines_dropped: Counter,
     /// TLS handshakes, by what came of them.
@@ -192,6 +203,7 @@ impl Metrics {
         };
         let upstream_connections = counter("upstream_connections", "Connections made to the hub");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines that nobody took in time");
+        let audit_records_lost = counter("audit_records_lost", "Audit records that could not be written");
         let upstream_reused =
             counter("upstream_reused", "Requests that went over a connection to the hub that was there");
         let upstream_busy =
@@ -231,8 +243,15 @@ impl Metrics {
         let upstream_errors = Family::default();
         let help = "Requests without an answer of the hub, by reason";
         registry.register("upstream_errors", help, upstream_errors.clone());
-        for reason in ["connect", "exchange", "interim", "busy", "timeout", "upgrade"] {
+        for reason in ["connect", "exchange", "interim", "unsent", "task_lost", "busy", "timeout", "upgrade"]
+        {
             _ = upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) });
+        }
+        let request_errors = Family::default();
+        let help = "Requests that hublatch answered with an error, by where it came from";
+        registry.register("request_errors", help, request_errors.clone());
+        for source in ["downstream", "upstream", "internal"] {
+            _ = request_errors.get_or_create(&SourceLabel { source: Reason(source) });
         }
         let clients_limited = Family::default();
         let help = "Requests refused because one client had all that one may have, by the limit";
@@ -266,6 +285,7 @@ impl Metrics {
             routed,
             request_seconds,
             upstream_errors,
+            request_errors,
             upstream_connections,
             upstream_reused,
             upstream_busy,
@@ -274,6 +294,7 @@ impl Metrics {
             connections_accepted,
             connections_refused,
             accept_pauses,
+            audit_records_lost,
             log_lines_dropped,
             handshakes,
             tunnels,

@@ -1,5 +1,7 @@
 //! The two ends of a process: "stop accepting and finish" and "stop now"; no signals, no I/O.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,7 +13,12 @@ pub struct Shutdown {
     draining: CancellationToken,
     deadline: CancellationToken,
     tasks: TaskTracker,
+    /// Those of the tasks that are tunnels.
+    tunnels: Arc<AtomicUsize>,
 }
+
+/// How often a drain looks whether only tunnels are left.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Shutdown {
     /// Nothing is shutting down yet.
@@ -25,6 +32,19 @@ impl Shutdown {
         F: Future<Output = ()> + Send + 'static,
     {
         self.tasks.spawn(task);
+    }
+
+    /// Spawns the `task` of a tunnel: it has no end of its own, so a drain does not wait for it.
+    pub fn spawn_tunnel<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        let tunnels = Arc::clone(&self.tunnels);
+        self.tasks.spawn(async move {
+            task.await;
+            tunnels.fetch_sub(1, Ordering::Relaxed);
+        });
     }
 
     /// Begins the drain: no connection is accepted any more.
@@ -54,10 +74,16 @@ impl Shutdown {
         self.deadline.cancelled().await;
     }
 
-    /// Waits until every task has ended, at most `limit`, then ends the rest.
+    /// Waits until every task but the tunnels has ended, at most `limit`, then ends the rest.
     pub async fn finish(&self, limit: Duration) {
         self.drain();
-        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+        let only_tunnels = async {
+            while self.tasks.len() > self.tunnels.load(Ordering::Relaxed) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let _in_time = tokio::time::timeout(limit, only_tunnels).await;
+        if !self.tasks.is_empty() {
             self.stop();
             // Tasks see the deadline at their next poll; this bound is for one that never yields.
             let _ended = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;

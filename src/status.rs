@@ -20,6 +20,7 @@ use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::hub::HubProbe;
 use crate::metrics::Metrics;
@@ -40,6 +41,8 @@ pub struct Status {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whether the audit log can be written.
+    pub audit: Arc<Audit>,
     /// Whether a drain has begun.
     pub shutdown: Shutdown,
     /// Whether the hub is there.
@@ -87,6 +90,7 @@ struct ReadyJson {
     live: bool,
     store: String,
     hub: String,
+    audit: String,
     draining: bool,
 }
 
@@ -158,11 +162,16 @@ impl Status {
 
     async fn ready(&self) -> Response<Full<Bytes>> {
         let (store, hub) = tokio::join!(self.store_state(), self.hub_state());
+        let audit = match self.audit.is_failing() {
+            true => Err("the audit log cannot be written".to_owned()),
+            false => Ok(()),
+        };
         let draining = self.shutdown.is_draining();
         let reason = if draining {
             Some("hublatch is shutting down".to_owned())
         } else {
-            store.clone().err().or_else(|| hub.clone().err())
+            let audit = audit.clone().err();
+            store.clone().err().or_else(|| hub.clone().err()).or(audit)
         };
         let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let word = |state: Result<(), String>| state.err().unwrap_or_else(|| "ok".to_owned());
@@ -176,6 +185,7 @@ impl Status {
                 message: reason.unwrap_or_else(|| "ready".to_owned()),
                 store: word(store),
                 hub: word(hub),
+                audit: word(audit),
                 draining,
             },
         )

@@ -54,6 +54,11 @@ impl Reloader {
         &self.live
     }
 
+    /// Waits until the audit has been written so far.
+    pub fn flush_audit(&self) {
+        self.lasting.audit.flush();
+    }
+
     /// How long a drain may take by the configuration in force.
     pub fn drain_timeout(&self) -> Duration {
         self.live.drain_timeout()
@@ -94,12 +99,14 @@ impl Reloader {
         let warnings: Vec<String> =
             config.warnings.iter().filter(|warning| !old.warnings.contains(warning)).cloned().collect();
         let audit = self.own_audit.then(|| audit_sink(&config.log.audit)).transpose()?;
+        let required = config.log.audit_required;
         let generation = in_force.next(config, &self.lasting)?;
         // From here on nothing can fail. The audit file is opened anew even if its name is the same: somebody may have
         // moved it away (logrotate).
         if let Some(audit) = audit {
             self.lasting.audit.set(audit);
         }
+        self.lasting.audit.set_required(required);
         *in_force = self.live.replace(generation);
         tracing::info!("reloaded");
         for key in &kept {

@@ -31,6 +31,8 @@ use crate::status::{HubState, Status};
 use crate::store::TokenStore;
 use crate::tls::Acceptor;
 
+/// Connections of the management listener above its limits, for health checks.
+const MANAGEMENT_RESERVE: usize = 64;
 /// How long `/ready` waits for the store and the hub.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -109,6 +111,7 @@ impl Snapshot {
             store: Arc::clone(&lasting.store),
             clock: Arc::clone(&lasting.clock),
             metrics: Arc::clone(&lasting.metrics),
+            audit: Arc::clone(&lasting.audit),
             shutdown: lasting.shutdown.clone(),
             probe: proxy().probe(),
             patience: READY_PATIENCE,
@@ -136,11 +139,12 @@ impl Snapshot {
                 None => _ = family.remove(&label),
             }
         }
-        let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>| Settings {
+        let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>, reserve| Settings {
             limits: Arc::clone(&limits),
             tls: tls.cloned(),
             proxies: proxies.cloned(),
             trusted: config.public.trusted_proxies.clone(),
+            reserve,
         };
         let proxies = config.public.proxy_protocol.then_some(&config.public.trusted_proxies);
         Self {
@@ -153,10 +157,10 @@ impl Snapshot {
             routing: RoutingApi(routing),
             status: StatusPages(status),
             servers: Servers {
-                public: settings(config.public.tls.as_ref(), proxies),
-                redirect: settings(None, proxies),
-                management: settings(config.management.tls.as_ref(), None),
-                status: settings(None, None),
+                public: settings(config.public.tls.as_ref(), proxies, 0),
+                redirect: settings(None, proxies, 0),
+                management: settings(config.management.tls.as_ref(), None, MANAGEMENT_RESERVE),
+                status: settings(None, None, MANAGEMENT_RESERVE),
             },
             in_force,
             policy,

@@ -431,7 +431,8 @@ mod tests {
 
     fn dependencies(store: Arc<dyn TokenStore>, clock: &Arc<ManualClock>) -> Dependencies {
         let (random, metrics) = (Arc::new(SystemRandom::new()), Arc::new(Metrics::new()));
-        let audit = Arc::new(Audit::new(Box::new(std::io::sink())));
+        let audit =
+            Arc::new(Audit::new(Box::new(std::io::sink()), false, Metrics::new().audit_records_lost.clone()));
         Dependencies::new(store, Arc::clone(clock) as _, random, audit, metrics)
     }
 

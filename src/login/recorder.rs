@@ -111,6 +111,11 @@ impl Recorder {
         self.write(Event::TokenRevoked, subject.into(), client, reason);
     }
 
+    /// Whether a login may go on: not unrecorded, where `log.audit_required` is on.
+    pub(super) fn admits_logins(&self) -> bool {
+        self.audit.admits_logins()
+    }
+
     /// The sessions of a user were ended because `app` wants it.
     pub(super) fn sessions_ended(&self, count: usize, username: &Username, app: &str, client: Client<'_>) {
         let reason = AuditReason::Api;

@@ -241,6 +241,11 @@ impl Redeemer {
         mut validated: ValidatedToken,
         client: Client<'_>,
     ) -> Result<VerifiedUser, Refusal> {
+        if !self.recorder.admits_logins() {
+            return Err(
+                StoreError::unavailable("the audit log cannot be written (log.audit_required)").into()
+            );
+        }
         self.rejudge(&mut validated)?;
         let link = match validated.kept {
             Kept::AsLink => self.take(&validated.link).await?,

@@ -10,6 +10,28 @@ use crate::login::assertion::AssertionError;
 use crate::login::hub_oauth::HubOAuthError;
 use crate::pages::{Format, Page, Pages};
 
+/// Where an error comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client.
+    Downstream,
+    /// The hub, or a server of a user.
+    Upstream,
+    /// hublatch itself, its limits or its configuration.
+    Internal,
+}
+
+impl Side {
+    /// The same in one word, for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Downstream => "downstream",
+            Self::Upstream => "upstream",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// Why a request is not answered by the hub.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
@@ -53,6 +75,8 @@ impl From<UpstreamError> for ProxyError {
             UpstreamError::Connect { .. }
             | UpstreamError::Exchange(_)
             | UpstreamError::Interim(_)
+            | UpstreamError::Unsent
+            | UpstreamError::TaskLost(_)
             | UpstreamError::Busy
             | UpstreamError::NoHub
             | UpstreamError::Timeout => Self::Upstream(error),
@@ -61,7 +85,36 @@ impl From<UpstreamError> for ProxyError {
 }
 
 impl ProxyError {
-    /// Whether the connection can carry another request.
+    /// On whose side the fault is.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Rejected(_)
+            | Self::Body(_)
+            | Self::OverShare(_)
+            | Self::Unrouted(RouteError::BadEscape(_))
+            | Self::Upstream(UpstreamError::RequestStalled | UpstreamError::RequestBroken(_)) => {
+                Side::Downstream
+            }
+            Self::Upstream(UpstreamError::Busy | UpstreamError::TaskLost(_))
+            | Self::TooManyTunnels
+            | Self::Assertion(_)
+            | Self::HubOAuth(_)
+            | Self::Assembly(_) => Side::Internal,
+            Self::Upstream(
+                UpstreamError::Connect { .. }
+                | UpstreamError::Exchange(_)
+                | UpstreamError::Interim(_)
+                | UpstreamError::Unsent
+                | UpstreamError::NoHub
+                | UpstreamError::Timeout,
+            )
+            | Self::Unrouted(RouteError::NoRoute | RouteError::BadTarget)
+            | Self::UnaskedUpgrade => Side::Upstream,
+        }
+    }
+
+    /// Whether the connection must be closed after the answer: the rest of its request was not read, or cannot be told from
+    /// the next one.
     fn closes(&self) -> bool {
         match self {
             Self::Rejected(_) | Self::Body(_) => true,
@@ -85,11 +138,13 @@ impl ProxyError {
                 UpstreamError::Connect { .. }
                 | UpstreamError::Exchange(_)
                 | UpstreamError::Interim(_)
+                | UpstreamError::Unsent
                 | UpstreamError::Timeout,
             ) => Some(StatusCode::SERVICE_UNAVAILABLE),
             Self::Upstream(
                 UpstreamError::NoHub
                 | UpstreamError::Busy
+                | UpstreamError::TaskLost(_)
                 | UpstreamError::RequestStalled
                 | UpstreamError::RequestBroken(_),
             )
@@ -145,7 +200,11 @@ impl ProxyError {
             },
             Self::Upstream(UpstreamError::Timeout) => Page::GatewayTimeout,
             Self::Upstream(
-                UpstreamError::Connect { .. } | UpstreamError::Exchange(_) | UpstreamError::Interim(_),
+                UpstreamError::Connect { .. }
+                | UpstreamError::Exchange(_)
+                | UpstreamError::Interim(_)
+                | UpstreamError::Unsent
+                | UpstreamError::TaskLost(_),
             )
             | Self::UnaskedUpgrade
             | Self::Unrouted(RouteError::BadTarget)

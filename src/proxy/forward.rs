@@ -140,7 +140,7 @@ impl Proxy {
         response.headers_mut().insert(UPGRADE, agreed);
         let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
         let used = used.map(|used| Used::by(used, shared.routing.as_ref().map(|routing| routing.activity)));
-        self.shared.shutdown.spawn(async move {
+        self.shared.shutdown.spawn_tunnel(async move {
             let _counted = (counted, tunnel_share);
             // Boxed: the halves of the handshake are large, and the tunnel outlives them.
             let joined = Box::pin(async { tokio::try_join!(downstream, upstream) }).await;

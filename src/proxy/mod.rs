@@ -40,7 +40,7 @@ use crate::audit::Client;
 use crate::body::CollectError;
 use crate::config::Config;
 use crate::hub::HubProbe;
-use crate::metrics::{Reason, ReasonLabel};
+use crate::metrics::{Reason, ReasonLabel, SourceLabel};
 use crate::pages::Format;
 use crate::server::{ConnectionInfo, Service};
 
@@ -320,13 +320,15 @@ impl Proxy {
     }
 
     fn tell(&self, error: &ProxyError, path: &str) {
+        let source = error.side().as_str();
+        self.shared.metrics.request_errors.get_or_create(&SourceLabel { source: Reason(source) }).inc();
         if let ProxyError::Body(CollectError::NoRoom) = error {
             let limit = ReasonLabel { reason: Reason("held_bytes") };
             self.shared.metrics.clients_limited.get_or_create(&limit).inc();
         }
         match error {
             ProxyError::Rejected(_) | ProxyError::Body(_) | ProxyError::OverShare(_) => {
-                tracing::debug!(%error, path, "request rejected");
+                tracing::debug!(%error, source, path, "request rejected");
             }
             ProxyError::Upstream(upstream) => self.tell_upstream(error, upstream.reason(), path),
             ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", path),
@@ -335,13 +337,13 @@ impl Proxy {
             | ProxyError::Assertion(_)
             | ProxyError::HubOAuth(_)
             | ProxyError::Assembly(_) => {
-                tracing::error!(%error, path, "request failed");
+                tracing::error!(%error, source, path, "request failed");
             }
         }
     }
 
     fn tell_upstream(&self, error: &ProxyError, reason: &'static str, path: &str) {
         self.shared.metrics.upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
-        tracing::warn!(%error, path, "no answer of the hub");
+        tracing::warn!(%error, source = error.side().as_str(), path, "no answer of the hub");
     }
 }

@@ -43,6 +43,9 @@ pub use http1::DownstreamIo;
 /// How long a connection without a request may yet bring its first one when a drain begins.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
+/// How long a connection above the limits may be without a request, or within one's head or body.
+const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What a request may know of its connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {
@@ -85,6 +88,8 @@ pub struct Server {
     shutdown: Shutdown,
     open: Arc<AtomicUsize>,
     peers: ClientShares,
+    /// Connections above the limits.
+    reserved: ClientShares,
     descriptors: FdBudget,
     pauses: AcceptPauses,
 }
@@ -99,6 +104,9 @@ pub struct Settings {
     pub tls: Option<Acceptor>,
     /// The only peers that may connect: proxies that name the client by the PROXY protocol; none: no PROXY protocol.
     pub proxies: Option<Vec<IpNet>>,
+    /// So many connections more are served when the limits are reached: each for `RESERVED_TIMEOUT` without a request, so
+    /// that nobody who only holds connections shuts out a health check.
+    pub reserve: usize,
     /// Proxies that connect on behalf of many clients: no limit per peer applies to them.
     pub trusted: Vec<IpNet>,
 }
@@ -113,6 +121,7 @@ impl Server {
             shutdown,
             open: Arc::default(),
             peers: ClientShares::default(),
+            reserved: ClientShares::default(),
             descriptors,
         }
     }
@@ -165,7 +174,7 @@ impl Server {
     fn accept(&self, stream: Stream, peer: IpAddr, service: impl Service) {
         let permit = ConnectionPermit::acquire(&self.open);
         let settings = self.settings();
-        if permit.number > settings.limits.connections {
+        if permit.number > settings.limits.connections.saturating_add(settings.reserve) {
             self.refuse("limit");
             return;
         }

@@ -3,12 +3,16 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::io::stream::Stream;
-use super::{ConnectionInfo, FIRST_REQUEST, Server, Service, Settings, http1, http2, proxy_protocol};
+use super::{
+    ConnectionInfo, FIRST_REQUEST, RESERVED_TIMEOUT, Server, Service, Settings, http1, http2, proxy_protocol,
+};
 use crate::client_network::Share;
+use crate::config::Limits;
 
 impl Settings {
     /// Serves one connection to its end.
@@ -21,12 +25,12 @@ impl Settings {
     ) {
         let shutdown = &server.shutdown;
         let preamble = if self.tls.is_none() && self.proxies.is_none() {
-            self.admit(peer, server).map(|permit| Preamble { stream, peer, permit })
+            self.admit(peer, server).map(|admitted| Preamble { stream, peer, admitted })
         } else {
             // Boxed: its state is not needed any more when the first request comes.
             Box::pin(self.preamble(stream, peer, server)).await
         };
-        let Preamble { stream, peer, permit: _permit } = match preamble {
+        let Preamble { stream, peer, admitted } = match preamble {
             Ok(preamble) => preamble,
             Err(error) => {
                 tracing::debug!(%error, %peer, "connection refused before its first request");
@@ -34,7 +38,12 @@ impl Settings {
             }
         };
         let info = ConnectionInfo::new(peer);
-        let limits = &*self.limits;
+        let (limits, _permit) = match admitted {
+            Admitted::Freely => (Arc::clone(&self.limits), None),
+            Admitted::WithinLimit(share) => (Arc::clone(&self.limits), Some(share)),
+            Admitted::AboveLimit(share) => (Arc::new(brief(&self.limits)), Some(share)),
+        };
+        let limits = &*limits;
         let ended = if stream.speaks_http2() {
             // Boxed, so that a connection of HTTP/1.1 stays as small as it is.
             Box::pin(http2::serve_connection(stream, info, service, limits, shutdown)).await
@@ -77,7 +86,7 @@ impl Settings {
             peer = proxy_protocol::read(&mut stream).await?.unwrap_or(peer);
         }
         // Before the handshake, which is the expensive part of an attack.
-        let permit = self.admit(peer, server)?;
+        let admitted = self.admit(peer, server)?;
         if let Some(acceptor) = &self.tls {
             stream = stream
                 .accept_tls(acceptor)
@@ -86,20 +95,24 @@ impl Settings {
             let protocol = if stream.speaks_http2() { "h2" } else { "http/1.1" };
             server.count_handshake("ok", stream.tls_version(), protocol);
         }
-        Ok(Preamble { stream, peer, permit })
+        Ok(Preamble { stream, peer, admitted })
     }
 
     /// Counts the connection against its peer's limit; an error if the peer has too many.
-    fn admit(&self, peer: IpAddr, server: &Server) -> io::Result<Option<Share>> {
+    fn admit(&self, peer: IpAddr, server: &Server) -> io::Result<Admitted> {
         if holds(&self.trusted, peer) {
-            return Ok(None);
+            return Ok(Admitted::Freely);
         }
-        let permit = server.peers.try_acquire(peer, self.limits.connections_per_peer);
-        if permit.is_none() {
-            server.refuse("peer_limit");
-            return Err(io::Error::other("the peer has too many connections"));
+        if let Some(share) = server.peers.try_acquire(peer, self.limits.connections_per_peer) {
+            return Ok(Admitted::WithinLimit(share));
         }
-        Ok(permit)
+        // The reserve is one for all peers.
+        let everybody = IpAddr::from([0; 4]);
+        if let Some(share) = server.reserved.try_acquire(everybody, self.reserve) {
+            return Ok(Admitted::AboveLimit(share));
+        }
+        server.refuse("peer_limit");
+        Err(io::Error::other("the peer has too many connections"))
     }
 }
 
@@ -108,8 +121,27 @@ struct Preamble {
     stream: Stream,
     /// The client's address.
     peer: IpAddr,
-    /// Counts it against its peer's limit; none: the peer has no limit.
-    permit: Option<Share>,
+    admitted: Admitted,
+}
+
+/// How a connection stands to its peer's limit.
+enum Admitted {
+    /// The peer has none.
+    Freely,
+    /// It counts against it.
+    WithinLimit(Share),
+    /// It counts against the reserve.
+    AboveLimit(Share),
+}
+
+/// The limits of a connection of the reserve.
+fn brief(limits: &Limits) -> Limits {
+    Limits {
+        idle_timeout: RESERVED_TIMEOUT,
+        head_timeout: RESERVED_TIMEOUT,
+        body_stall_timeout: RESERVED_TIMEOUT,
+        ..limits.clone()
+    }
 }
 
 fn holds(networks: &[IpNet], peer: IpAddr) -> bool {

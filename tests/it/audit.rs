@@ -1,6 +1,7 @@
 //! The audit log: one line for each thing that happens to a link, which says who, whose, from where and why.
 
 mod sequences;
+mod sink;
 
 use std::collections::HashMap;
 use std::time::Duration;

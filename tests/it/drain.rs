@@ -202,3 +202,28 @@ fn nothing_is_left_of_a_stopped_hublatch() {
         hub.wait_for_open(0);
     }
 }
+
+#[test]
+fn tunnels_end_as_soon_as_no_request_is_under_way() {
+    let hub = FakeHub::start();
+    hub.on("/ws", |exchange| {
+        exchange.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        while exchange.wire.fill() {}
+        Then::Close
+    });
+    let proxy = TestProxy::before(&hub).set("limits", "drain_timeout = \"10m\"").start();
+    let gate = slow(&hub);
+    let mut tunnel = proxy.connect();
+    tunnel.send("GET /ws HTTP/1.1\r\nHost: hub.test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    assert!(tunnel.head().is_some_and(|head| head.line.contains(" 101 ")));
+    let mut request = proxy.connect();
+    request.send(get("/slow", &[]));
+    hub.wait_for_path("/slow");
+    proxy.drain();
+    wait_until_refused(proxy.address());
+    assert!(tunnel.is_silent_for(std::time::Duration::from_millis(200)), "a request is under way");
+    gate.open();
+    assert_eq!(request.answer_to("GET").expect("an answer").status, 200);
+    assert!(tunnel.is_ended());
+    proxy.join_within(PATIENCE);
+}

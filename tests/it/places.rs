@@ -200,3 +200,17 @@ fn a_unix_socket_is_for_its_owner_and_group_unless_the_configuration_says_otherw
         running.stop();
     }
 }
+
+#[test]
+fn idle_connections_of_one_peer_do_not_shut_out_a_health_check_or_an_app() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).set("limits", "connections_per_peer = 20").start();
+    let _idle: Vec<Wire> = (0..20).map(|_| Wire::connect(proxy.management())).collect();
+    for _ in 0..100 {
+        let mut wire = Wire::connect(proxy.management());
+        assert_eq!(wire.ask("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
+    }
+    proxy.link("alice");
+    // What only holds a connection of the reserve does not hold it for long.
+    assert!(Wire::connect(proxy.management()).is_ended());
+}

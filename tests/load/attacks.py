@@ -13,6 +13,7 @@ import time
 from running import (CORES, LIMITS, Hublatch, Process, Watch, exit_on_sigterm, free_port, settled, stop_all,
                      tools)  # makes tests/bench known
 
+import fan_out
 import hostile
 import http1
 import http2
@@ -28,6 +29,9 @@ ATTACKS = {
     "slow heads": ("plain", http1.slow_heads),
     "slow bodies": ("plain", http1.slow_bodies),
     "slow readers": ("plain", http1.slow_readers),
+    "dripping bodies": ("plain", fan_out.dripping_bodies),
+    "dripping bodies over HTTP/2": ("tls", fan_out.dripping_streams),
+    "WebSocket handshakes": ("plain", fan_out.websockets),
     "10,000 idle connections": ("plain", http1.idle_connections),
     "slow TLS handshakes": ("tls", http1.slow_handshakes),
     **{f"HTTP/2 {name}": ("tls", attack) for name, attack in http2.ATTACKS.items()},

@@ -1,6 +1,5 @@
 //! A connection to the hub, taken from the pool for one exchange or several in a row.
 
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -56,23 +55,13 @@ impl Connection {
 pub struct PooledConnection {
     connection: Box<Connection>,
     pool: Arc<Upstream>,
-    age: ConnectionAge,
+    /// Whether it served an exchange before: then the hub may have closed it.
+    reused: bool,
     /// When it was taken, until its first exchange has begun.
     taken: Option<Instant>,
     after: KeepAlive,
     /// Its client's share of the connections, until its exchange is over.
     pub(in crate::proxy) share: Option<Share>,
-}
-
-/// What a connection was before it was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionAge {
-    /// Nothing: it was made for this.
-    New,
-    /// Idle for a moment.
-    Fresh,
-    /// Idle for so long that the hub may have closed it.
-    Stale,
 }
 
 /// What becomes of a connection when its exchange is over.
@@ -98,7 +87,7 @@ impl PooledConnection {
         Self {
             connection: Box::new(connection),
             pool,
-            age: ConnectionAge::New,
+            reused: false,
             taken: None,
             after: KeepAlive::Pool,
             share: None,
@@ -106,19 +95,9 @@ impl PooledConnection {
     }
 
     /// One that has served before, taken `now`.
-    pub(super) fn again(
-        connection: Box<Connection>,
-        pool: Arc<Upstream>,
-        now: Instant,
-        age: ConnectionAge,
-    ) -> Self {
+    pub(super) fn again(connection: Box<Connection>, pool: Arc<Upstream>, now: Instant) -> Self {
         let after = KeepAlive::Pool;
-        Self { connection, pool, age, taken: Some(now), after, share: None }
-    }
-
-    /// What it was before.
-    pub(super) fn age(&self) -> ConnectionAge {
-        self.age
+        Self { connection, pool, reused: true, taken: Some(now), after, share: None }
     }
 
     /// Says what becomes of it afterwards, and what is used by its exchange.
@@ -140,16 +119,13 @@ impl PooledConnection {
         match self.attempt(Box::new(request)).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Failed(error)) => Err(error),
-            Err(SendError::Unsent(_)) => {
-                let source = io::ErrorKind::ConnectionAborted.into();
-                Err(UpstreamError::Connect { address: self.pool.dial.address.to_string(), source })
-            }
+            Err(SendError::Unsent(_)) => Err(UpstreamError::Unsent),
         }
     }
 
     /// Whether it served an exchange before: then it may be stale.
     pub fn is_reused(&self) -> bool {
-        self.age != ConnectionAge::New
+        self.reused
     }
 
     /// Waits until the connection can take another request; an error if it never will.

@@ -15,7 +15,6 @@ mod waker_filter;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
@@ -37,7 +36,7 @@ use crate::shutdown::Shutdown;
 use crate::tls::Connector;
 use interim::{Answers, Awaited, TooManyInterim};
 
-use connection::{Connection, ConnectionAge, KeepAlive, SendError};
+use connection::{Connection, KeepAlive, SendError};
 use pool::Idle;
 use waker_filter::WakeFilter;
 
@@ -66,6 +65,12 @@ pub enum UpstreamError {
     /// It is one interim answer after another.
     #[error("exchange with the upstream: {0}")]
     Interim(#[source] hyper::Error),
+    /// A new connection was closed before the request was written.
+    #[error("the upstream closed a new connection before the request was sent")]
+    Unsent,
+    /// The task of the connection is gone, as at the end of a drain.
+    #[error("the connection to the upstream was given up: {0}")]
+    TaskLost(#[source] hyper::Error),
     /// The client stopped sending the body of its request.
     #[error("nothing of the request's body came for too long")]
     RequestStalled,
@@ -90,6 +95,8 @@ impl UpstreamError {
             Self::Connect { .. } => "connect",
             Self::Exchange(_) => "exchange",
             Self::Interim(_) => "interim",
+            Self::Unsent => "unsent",
+            Self::TaskLost(_) => "task_lost",
             Self::RequestStalled | Self::RequestBroken(_) => "request",
             Self::Busy => "busy",
             Self::Timeout => "timeout",
@@ -107,6 +114,7 @@ impl From<hyper::Error> for UpstreamError {
             Some(BodyError::Stalled) => Self::RequestStalled,
             None if of_read.is_some_and(TooManyInterim::is_cause_of) => Self::Interim(error),
             Some(BodyError::Broken(_)) => Self::RequestBroken(error),
+            None if error.is_canceled() => Self::TaskLost(error),
             None => Self::Exchange(error),
         }
     }
@@ -150,8 +158,9 @@ pub struct Upstream {
     connections: TaskTracker,
 }
 
-/// A connection that came back this recently is not taken for stale: the hub's side closes only what has been idle.
-const FRESH: Duration = Duration::from_secs(1);
+/// The most header lines of an answer; their bytes are bounded by the size of its head. Some servers send a cookie, or a
+/// `Link`, for each of many things.
+const HEADER_LINES_MAX: usize = 1000;
 
 impl Upstream {
     /// An empty pool for the server of `dial`.
@@ -226,13 +235,15 @@ impl Upstream {
         let mut lease = self.checkout(Purpose::Request).await?;
         lease.share = share;
         lease.then(after, used.clone());
-        let copied = (lease.age() == ConnectionAge::Stale && is_repeatable(&request))
-            .then(|| Box::new(copy(&request)));
+        let copied = (lease.is_reused() && is_repeatable(&request)).then(|| Box::new(copy(&request)));
         let again = match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
             Err(SendError::Unsent(request)) => request,
             Err(SendError::Failed(error)) => match copied {
-                Some(copied) if !matches!(error, UpstreamError::Timeout) => copied,
+                // What the hub has answered, however badly, it has been asked.
+                Some(copied) if matches!(&error, UpstreamError::Exchange(cause) if !cause.is_parse()) => {
+                    copied
+                }
                 _ => return Err(error),
             },
         };
@@ -242,7 +253,7 @@ impl Upstream {
         lease.then(after, used);
         match Box::pin(lease.attempt(again)).await {
             Ok(answer) => Ok(lease.release_with(answer)),
-            Err(SendError::Unsent(_)) => Err(UpstreamError::Timeout),
+            Err(SendError::Unsent(_)) => Err(UpstreamError::Unsent),
             Err(SendError::Failed(error)) => Err(error),
         }
     }
@@ -250,10 +261,9 @@ impl Upstream {
     /// The connection that was used last.
     fn take_idle(self: &Arc<Self>) -> Option<PooledConnection> {
         let now = Instant::now();
-        let (connection, unused) = self.idle.take(now)?;
+        let connection = self.idle.take(now)?;
         self.metrics.upstream_reused.inc();
-        let age = if unused > FRESH { ConnectionAge::Stale } else { ConnectionAge::Fresh };
-        Some(PooledConnection::again(connection, Arc::clone(self), now, age))
+        Some(PooledConnection::again(connection, Arc::clone(self), now))
     }
 
     /// A new connection, for a login.
@@ -301,7 +311,7 @@ impl Upstream {
         let awaited = Awaited::default();
         let answers = Answers::new(stream, awaited.clone(), self.limits.upstream_interim_answers);
         let io: UpstreamIo = TokioIo::new(answers);
-        let (sender, connection) = http1::Builder::new().handshake(io).await?;
+        let (sender, connection) = http1::Builder::new().max_headers(HEADER_LINES_MAX).handshake(io).await?;
         let bell = Arc::new(WakeFilter::default());
         let attended = Arc::clone(&bell).attend(connection.with_upgrades());
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.

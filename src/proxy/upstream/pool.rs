@@ -33,8 +33,8 @@ impl Idle {
         Self { state: Mutex::default(), max, timeout, tasks }
     }
 
-    /// The connection that was used last, and for how long it has not been.
-    pub(super) fn take(&self, now: Instant) -> Option<(Box<Connection>, Duration)> {
+    /// The connection that was used last.
+    pub(super) fn take(&self, now: Instant) -> Option<Box<Connection>> {
         let mut state = self.lock();
         while let Some(last) = state.connections.pop() {
             let unused = now.duration_since(last.since);
@@ -44,7 +44,7 @@ impl Idle {
                 return None;
             }
             if !last.is_closed() {
-                return Some((last, unused));
+                return Some(last);
             }
         }
         None

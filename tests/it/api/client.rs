@@ -94,6 +94,7 @@ pub struct TestApi {
     /// How often the hub was asked for a sign of life.
     pub probes: Arc<AtomicUsize>,
     pub metrics: Arc<Metrics>,
+    log: Arc<Audit>,
     audit: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -126,6 +127,8 @@ impl TestApi {
         let clock = Arc::new(ManualClock::at("2026-01-31T12:00:00.25Z".parse().unwrap()));
         let audit = Arc::new(Mutex::new(Vec::new()));
         let metrics = Arc::new(Metrics::new());
+        let sink = Box::new(Sink(Arc::clone(&audit)));
+        let log = Arc::new(Audit::new(sink, false, metrics.audit_records_lost.clone()));
         let shutdown = Shutdown::new();
         let probes = Arc::new(AtomicUsize::new(0));
         let reloads = Arc::new(Reloads::new(clock.now().wall));
@@ -134,7 +137,7 @@ impl TestApi {
             Arc::clone(&store),
             Arc::clone(&clock) as Arc<dyn Clock>,
             Arc::new(SystemRandom::new()),
-            Arc::new(Audit::new(Box::new(Sink(Arc::clone(&audit))))),
+            Arc::clone(&log),
             Arc::clone(&metrics),
         );
         let login = Arc::new(LoginServices::new(&config, hub_client, dependencies).unwrap());
@@ -143,6 +146,7 @@ impl TestApi {
             store,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
+            audit: Arc::clone(&log),
             shutdown: shutdown.clone(),
             probe: Arc::new(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -152,7 +156,7 @@ impl TestApi {
             hub: HubState::default(),
         });
         let api = Api::new(&config, Arc::clone(&login), status.pages(), reloads, shutdown.clone());
-        Self { api, login, clock, shutdown, probes, metrics, audit }
+        Self { api, login, clock, shutdown, probes, metrics, log, audit }
     }
 
     /// Issues a link for `order` with the portal's key.
@@ -178,6 +182,7 @@ impl TestApi {
 
     /// What the audit log holds.
     pub fn audit(&self) -> String {
+        self.log.flush();
         String::from_utf8(self.audit.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
     }
 }

@@ -14,7 +14,7 @@ use super::client::{PORTAL, TestApi, Variant, config};
 async fn it_is_ready_when_the_store_and_the_hub_are_there() {
     let api = TestApi::new();
     let reply = get("/ready").send(&api).await;
-    let parts = json!({"status": 200, "message": "ready", "ready": true, "live": true, "store": "ok", "hub": "ok", "draining": false});
+    let parts = json!({"status": 200, "message": "ready", "ready": true, "live": true, "store": "ok", "hub": "ok", "audit": "ok", "draining": false});
     assert_eq!((reply.status, &reply.json), (200, &parts));
 }
 

@@ -25,7 +25,7 @@ fn replica(config: &Config, store: &Arc<dyn TokenStore>, clock: &Arc<ManualClock
         Arc::clone(store),
         Arc::clone(clock) as Arc<dyn Clock>,
         Arc::new(SystemRandom::new()),
-        Arc::new(Audit::new(Box::new(std::io::sink()))),
+        Arc::new(Audit::new(Box::new(std::io::sink()), false, Metrics::new().audit_records_lost.clone())),
         Arc::new(Metrics::new()),
     );
     LoginServices::new(config, hub, dependencies).expect("a service")

@@ -183,6 +183,9 @@ impl TestProxy {
 
     /// The lines of the audit log so far.
     pub fn audit(&self) -> Vec<serde_json::Value> {
+        if let Some(running) = &self.running {
+            running.reloader().flush_audit();
+        }
         let bytes = self.audit.0.lock().unwrap().clone();
         let line = |line: &[u8]| serde_json::from_slice(line).expect("a JSON line");
         bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(line).collect()

@@ -48,7 +48,7 @@ fn a_head_without_end_is_a_bad_gateway() {
         Then::Close
     });
     hub.on("/many", |exchange| {
-        exchange.send(format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: 1\r\n".repeat(1000)));
+        exchange.send(format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: 1\r\n".repeat(1001)));
         Then::Close
     });
     for path in ["/long", "/many"] {

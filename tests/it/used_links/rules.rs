@@ -25,7 +25,11 @@ pub fn service(
         Arc::clone(store) as Arc<dyn TokenStore>,
         Arc::clone(clock) as Arc<dyn hublatch::clock::Clock>,
         Arc::new(SystemRandom::new()),
-        Arc::new(Audit::new(Box::new(std::io::sink()))),
+        Arc::new(Audit::new(
+            Box::new(std::io::sink()),
+            false,
+            hublatch::metrics::Metrics::new().audit_records_lost.clone(),
+        )),
         Arc::new(Metrics::new()),
     );
     LoginServices::new(&config, hub, dependencies).expect("a URL")

@@ -1,0 +1,142 @@
+//! The thread that writes the audit log: whoever has something to record never waits for a slow disk or reader.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+
+/// Lines that may wait to be written. With more, somebody must look at the disk, or at the reader.
+const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long the end waits for a sink that takes nothing.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) type Sink = Box<dyn Write + Send>;
+
+/// Lines on their way to the thread, which has written all of them when this is dropped, or has been given up.
+pub(super) struct Queue {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Whether the last line could not be written, or not even wait.
+    failing: AtomicBool,
+    lost: Counter,
+}
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Takes the place of the present sink before the next line.
+    next_sink: Option<Sink>,
+    is_writing: bool,
+    ended: bool,
+}
+
+impl Queue {
+    /// Writes to `sink`; `lost` counts the lines that could not be written.
+    pub(super) fn start(sink: Sink, lost: Counter) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            failing: AtomicBool::new(false),
+            lost,
+        });
+        let taken = Arc::clone(&shared);
+        let builder = std::thread::Builder::new().name("hublatch-audit".to_owned());
+        // Without a thread the queue fills, and that is a failure like any other.
+        let thread = builder.spawn(move || taken.run(sink)).ok();
+        Self { shared, thread }
+    }
+
+    /// Writes to `sink` from the next line on.
+    pub(super) fn set_sink(&self, sink: Sink) {
+        self.shared.lock().next_sink = Some(sink);
+        // The new one is innocent until a line fails.
+        self.shared.failing.store(false, Ordering::Relaxed);
+        self.shared.changed.notify_all();
+    }
+
+    /// Takes a line to be written; one that finds no room goes to the log.
+    pub(super) fn push(&self, line: Vec<u8>) {
+        let mut state = self.shared.lock();
+        if state.bytes + line.len() > WAITING_BYTES_MAX {
+            drop(state);
+            return self.shared.fail(&line, &"the audit log takes nothing any more");
+        }
+        state.bytes += line.len();
+        state.lines.push_back(line);
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether the last line could not be written.
+    pub(super) fn is_failing(&self) -> bool {
+        self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Waits until every line has been written, or the sink takes nothing.
+    pub(super) fn flush(&self) {
+        let waiting = |state: &mut State| !state.lines.is_empty() || state.is_writing;
+        let _flushed = self.shared.changed.wait_timeout_while(self.shared.lock(), FLUSH_TIMEOUT, waiting);
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.flush();
+        let mut state = self.shared.lock();
+        state.ended = true;
+        // One that still writes hangs in its sink: nobody can wait for that.
+        let ends = !state.is_writing;
+        drop(state);
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take().filter(|_| ends) {
+            // A thread that panicked has told so itself.
+            let _joined = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, mut sink: Sink) {
+        loop {
+            let idle = |state: &mut State| state.lines.is_empty() && !state.ended;
+            let waited = self.changed.wait_while(self.lock(), idle);
+            let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+            if let Some(next) = state.next_sink.take() {
+                sink = next;
+            }
+            let Some(line) = state.lines.pop_front() else { return };
+            state.bytes -= line.len();
+            state.is_writing = true;
+            drop(state);
+            // One unbuffered write a line, so that a crash loses none that was written.
+            match sink.write_all(&line).and_then(|()| sink.flush()) {
+                Ok(()) => self.failing.store(false, Ordering::Relaxed),
+                Err(error) => self.fail(&line, &error),
+            }
+            self.lock().is_writing = false;
+            self.changed.notify_all();
+        }
+    }
+
+    /// A line is lost here: the log has it, and whoever looks at the metrics or at `/ready` is told.
+    fn fail(&self, line: &[u8], error: &dyn std::fmt::Display) {
+        self.failing.store(true, Ordering::Relaxed);
+        self.lost.inc();
+        let record = String::from_utf8_lossy(line);
+        tracing::error!(%error, record = record.trim_end(), "write audit record");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
