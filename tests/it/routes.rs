@@ -3,6 +3,7 @@
 mod activity;
 mod api;
 mod forced_login;
+mod healing;
 mod hub_api;
 mod model;
 mod nobody;

@@ -1,0 +1,53 @@
+//! A young table that lacks the route of a user: the hub is asked to write it, once.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use super::status;
+use crate::support::proxy::ROUTING_TOKEN;
+use crate::support::{FakeHub, TestProxy, Wire};
+
+/// A hub that writes the route of alice when it is asked to look at its routes.
+fn hub_that_writes(notebook: &FakeHub, api: &Arc<OnceLock<SocketAddr>>) -> FakeHub {
+    let hub = FakeHub::start();
+    let (body, api) = (format!("{{\"target\":{:?},\"user\":\"alice\"}}", notebook.url()), Arc::clone(api));
+    hub.on("/hub/api/proxy", move |exchange| {
+        let length = body.len();
+        let head = "POST /api/routes/user/alice HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: token";
+        let request = format!("{head} {ROUTING_TOKEN}\r\nContent-Length: {length}\r\n\r\n{body}");
+        assert_eq!(Wire::connect(*api.get().expect("it runs")).ask(request).status, 201);
+        exchange.answer("200 OK", "")
+    });
+    hub
+}
+
+#[test]
+fn a_user_whose_route_is_missing_reaches_her_server_and_the_hub_is_asked_once() {
+    let (notebook, api) = (FakeHub::start(), Arc::<OnceLock<SocketAddr>>::default());
+    let hub = hub_that_writes(&notebook, &api);
+    let keys = format!("api_url = \"{}/hub/api\"\napi_token = \"0123456789abcdef\"", hub.url());
+    let proxy = TestProxy::before(&hub).routed().set("hub", &keys).start();
+    api.set(proxy.management()).unwrap();
+    proxy.add_route("/", &hub.url(), r#""hub":true"#);
+    // What is not a user's asks nobody.
+    assert_eq!(status(&proxy, "/hub/home", &[]), 200);
+    assert!(hub.seen_at("/hub/api/proxy").is_empty());
+    assert_eq!(status(&proxy, "/user/alice/lab", &[]), 200);
+    assert_eq!(notebook.seen_at("/user/alice/lab").len(), 1);
+    assert_eq!(hub.seen_at("/hub/api/proxy").len(), 1);
+    // Somebody whose server does not run: the hub says so, and is not asked again at once.
+    assert_eq!(status(&proxy, "/user/bob/lab", &[]), 200);
+    assert_eq!(hub.seen_at("/user/bob/lab").len(), 1);
+    assert_eq!(hub.seen_at("/hub/api/proxy").len(), 1);
+}
+
+#[test]
+fn without_a_token_of_the_hub_nobody_is_asked() {
+    let (notebook, api) = (FakeHub::start(), Arc::<OnceLock<SocketAddr>>::default());
+    let hub = hub_that_writes(&notebook, &api);
+    let proxy = TestProxy::before(&hub).routed().start();
+    proxy.add_route("/", &hub.url(), r#""hub":true"#);
+    assert_eq!(status(&proxy, "/user/alice/lab", &[]), 200);
+    assert!(hub.seen_at("/hub/api/proxy").is_empty());
+    assert_eq!(hub.seen_at("/user/alice/lab").len(), 1);
+}
