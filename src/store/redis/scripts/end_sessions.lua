@@ -5,5 +5,5 @@ for at = 2, #ARGV do
 end
 redis.call('ZREMRANGEBYSCORE', P .. 'x', '-inf', NOW)
 redis.call('ZREMRANGEBYRANK', P .. 'x', 0, -MAX - 1)
-redis.call('PEXPIRE', P .. 'x', ARGV[1])
+if redis.call('PTTL', P .. 'x') < tonumber(ARGV[1]) then redis.call('PEXPIRE', P .. 'x', ARGV[1]) end
 return answer('ended')
