@@ -38,6 +38,12 @@ const CLICK: &str = "hublatch-click-";
 /// Finds what is in the name of every cookie of ours. Made once: to make it costs more than to search with it.
 static OURS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("hublatch-"));
 
+/// Whether a cookie of this name says who somebody is at the hub or at a server of theirs, or is one of ours.
+pub fn is_of_a_login(name: &[u8]) -> bool {
+    let name = name.strip_prefix(b"__Host-").unwrap_or(name);
+    name == b"_xsrf" || name.starts_with(b"jupyterhub-") || name.starts_with(b"hublatch-")
+}
+
 /// Cuts our own cookies out. Nothing is touched when there are none.
 pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {

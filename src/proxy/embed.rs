@@ -4,10 +4,15 @@
 //! say is amended on its way to the browser: `frame-ancestors` gains the operator's list, `X-Frame-Options`, which
 //! knows no list, goes, and each cookie gets the attributes without which a browser keeps it from a frame of another
 //! site. Nothing else is touched.
+//!
+//! The partition is part of what a cookie is (CHIPS): one with `Partitioned` neither replaces nor deletes one without.
+//! After a change of `cookies` a browser would keep both, and be somebody whom the hub has logged out; so each login
+//! cookie that is set or deleted comes with the deletion of its other sort.
 
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, SET_COOKIE, X_FRAME_OPTIONS};
 
+use super::cookies;
 use crate::config::{Embed as Config, EmbedCookies};
 
 /// What a cookie says of other sites, and what is said in its place.
@@ -20,6 +25,7 @@ pub struct Embed {
     ancestors: String,
     /// What is added to a cookie; nothing, if they stay as they are.
     attributes: &'static str,
+    cookies: EmbedCookies,
 }
 
 impl Embed {
@@ -30,23 +36,53 @@ impl Embed {
             EmbedCookies::None => "; SameSite=None; Secure",
             EmbedCookies::Partitioned => "; SameSite=None; Secure; Partitioned",
         };
-        Self { ancestors: config.frame_ancestors.join(" "), attributes }
+        Self { ancestors: config.frame_ancestors.join(" "), attributes, cookies: config.cookies }
     }
 
     /// Amends the headers of an answer.
     pub fn amend(&self, headers: &mut HeaderMap) {
         self.amend_policies(headers);
-        if !self.attributes.is_empty() && headers.contains_key(SET_COOKIE) {
-            each(headers, &SET_COOKIE, |cookie| self.amend_cookie(cookie));
+        if !headers.contains_key(SET_COOKIE) {
+            return;
+        }
+        let cookies: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
+        headers.remove(SET_COOKIE);
+        for cookie in cookies {
+            for amended in self.cookie(&cookie) {
+                headers.append(SET_COOKIE, amended);
+            }
         }
     }
 
-    /// A cookie of our own, amended like the hub's.
-    pub fn cookie(&self, cookie: String) -> String {
-        if self.attributes.is_empty() {
-            return cookie;
+    /// The lines to send for `cookie`, the hub's or our own. The deletion of the other sort comes first: to a browser that
+    /// knows no partitions both are one cookie, and the last line counts.
+    pub fn cookie(&self, cookie: &HeaderValue) -> Vec<HeaderValue> {
+        let line = cookie.as_bytes();
+        let is_login = cookies::is_of_a_login(name_of(line));
+        let keeps = self.attributes.is_empty()
+            || self.cookies == EmbedCookies::None && !is_login && has_attribute(line, b"partitioned");
+        let other = is_login.then(|| self.deletion_of_the_other(line));
+        let own = if keeps { line.to_vec() } else { self.amend_cookie(line) };
+        // Of header bytes only header bytes are made.
+        other.into_iter().chain([own]).filter_map(|line| HeaderValue::from_bytes(&line).ok()).collect()
+    }
+
+    fn deletion_of_the_other(&self, cookie: &[u8]) -> Vec<u8> {
+        let other: &[u8] = match self.cookies {
+            EmbedCookies::Partitioned => b"; Max-Age=0; SameSite=None; Secure",
+            EmbedCookies::Lax | EmbedCookies::None => b"; Max-Age=0; SameSite=None; Secure; Partitioned",
+        };
+        let mut deletion = [name_of(cookie), b"="].concat();
+        for attribute in cookie.split(|byte| *byte == b';').skip(1) {
+            // What says which cookie it is (RFC 6265bis § 5.7), and the flag that a script would need.
+            let stays = [&b"path"[..], b"domain", b"httponly"];
+            if stays.iter().any(|name| attribute_name(attribute).eq_ignore_ascii_case(name)) {
+                deletion.push(b';');
+                deletion.extend_from_slice(attribute);
+            }
         }
-        String::from_utf8_lossy(&self.amend_cookie(cookie.as_bytes())).into_owned()
+        deletion.extend_from_slice(other);
+        deletion
     }
 
     fn amend_policies(&self, headers: &mut HeaderMap) {
@@ -95,7 +131,7 @@ impl Embed {
         let mut parts = cookie.split(|byte| *byte == b';');
         let mut amended = parts.next().unwrap_or_default().to_vec();
         for part in parts {
-            let name = part.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+            let name = attribute_name(part);
             if !CROSS_SITE.iter().any(|attribute| name.eq_ignore_ascii_case(attribute)) {
                 amended.push(b';');
                 amended.extend_from_slice(part);
@@ -104,6 +140,20 @@ impl Embed {
         amended.extend_from_slice(self.attributes.as_bytes());
         amended
     }
+}
+
+fn name_of(cookie: &[u8]) -> &[u8] {
+    let pair = cookie.split(|byte| *byte == b';').next().unwrap_or_default();
+    pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
+}
+
+fn attribute_name(attribute: &[u8]) -> &[u8] {
+    attribute.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
+}
+
+fn has_attribute(cookie: &[u8], name: &[u8]) -> bool {
+    let mut attributes = cookie.split(|byte| *byte == b';').skip(1);
+    attributes.any(|attribute| attribute_name(attribute).eq_ignore_ascii_case(name))
 }
 
 /// Writes each line of `name` anew, in order.
@@ -143,7 +193,35 @@ mod tests {
     }
 
     fn cookie(cookies: EmbedCookies, value: &str) -> String {
-        amended(cookies, &[("set-cookie", value)]).remove(0).1
+        amended(cookies, &[("set-cookie", value)]).pop().expect("a line").1
+    }
+
+    #[test]
+    fn each_login_cookie_comes_with_the_deletion_of_its_other_sort_before_it() {
+        let lines = |cookies: EmbedCookies, value: &str| -> Vec<String> {
+            amended(cookies, &[("set-cookie", value)]).into_iter().map(|(_, line)| line).collect()
+        };
+        let other = "=; HttpOnly; Path=/hub/; Max-Age=0; SameSite=None; Secure";
+        for name in ["jupyterhub-hub-login", "__Host-jupyterhub-session-id", "__Host-hublatch-state", "_xsrf"]
+        {
+            for value in ["1", ""] {
+                let set = format!("{name}={value}; HttpOnly; Path=/hub/");
+                let partitioned = lines(EmbedCookies::Partitioned, &set);
+                assert_eq!(partitioned[0], format!("{name}{other}"), "the one without a partition goes");
+                assert_eq!(partitioned[1..], [format!("{set}; SameSite=None; Secure; Partitioned")]);
+                let lax = lines(EmbedCookies::Lax, &set);
+                assert_eq!(lax, [format!("{name}{other}; Partitioned"), set.clone()]);
+                let none = lines(EmbedCookies::None, &set);
+                assert_eq!(
+                    none,
+                    [format!("{name}{other}; Partitioned"), format!("{set}; SameSite=None; Secure")]
+                );
+            }
+        }
+        // An application's own is its own business.
+        let own = "widget=1; Path=/user/alice/; Secure; SameSite=None; Partitioned";
+        assert_eq!(lines(EmbedCookies::None, own), [own]);
+        assert_eq!(lines(EmbedCookies::Lax, own), [own]);
     }
 
     #[test]
@@ -207,7 +285,6 @@ mod tests {
         );
         for (before, after) in [
             ("a=b;Secure; samesite = Strict;Path=/", "a=b;Path=/; SameSite=None; Secure"),
-            ("a=secure; Partitioned", "a=secure; SameSite=None; Secure"),
             ("secure", "secure; SameSite=None; Secure"),
             ("a", "a; SameSite=None; Secure"),
         ] {

@@ -101,7 +101,7 @@ pub fn set_cookie(
         OurCookie::Continuation => CONTINUATION_SECONDS,
         OurCookie::WaitingContinuation | OurCookie::State => STATE_SECONDS,
     };
-    response.headers_mut().append(SET_COOKIE, written(proxy, cookie, value, seconds)?);
+    append_cookie(proxy, response, written(proxy, cookie, value, seconds)?);
     Ok(())
 }
 
@@ -111,7 +111,7 @@ pub fn clear_cookie(
     response: &mut Response<ResponseBody>,
     cookie: OurCookie,
 ) -> Result<(), ProxyError> {
-    response.headers_mut().append(SET_COOKIE, written(proxy, cookie, "", 0)?);
+    append_cookie(proxy, response, written(proxy, cookie, "", 0)?);
     Ok(())
 }
 
@@ -124,8 +124,20 @@ pub fn set_click(
 ) -> Result<(), ProxyError> {
     let (value, seconds) = ticket.map_or(("", 0), |ticket| (ticket, STATE_SECONDS));
     let (name, path) = (cookies::click_name(digest), &proxy.shared.rules.login_path);
-    response.headers_mut().append(SET_COOKIE, built(proxy, name, path, value, seconds)?);
+    append_cookie(proxy, response, built(proxy, name, path, value, seconds)?);
     Ok(())
+}
+
+/// Where `[embed]` amends the hub's cookies, ours are amended as well.
+fn append_cookie(proxy: &Proxy, response: &mut Response<ResponseBody>, cookie: HeaderValue) {
+    match &proxy.shared.embed {
+        Some(embed) => {
+            for line in embed.cookie(&cookie) {
+                response.headers_mut().append(SET_COOKIE, line);
+            }
+        }
+        None => _ = response.headers_mut().append(SET_COOKIE, cookie),
+    }
 }
 
 fn written(proxy: &Proxy, cookie: OurCookie, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {
@@ -154,10 +166,5 @@ fn built(
         .http_only(true)
         .same_site(cookie::SameSite::Lax)
         .secure(rules.public_secure);
-    let cookie = cookie.build().to_string();
-    let text = match &proxy.shared.embed {
-        Some(embed) => embed.cookie(cookie),
-        None => cookie,
-    };
-    HeaderValue::try_from(text).map_err(|error| ProxyError::Assembly(error.into()))
+    HeaderValue::try_from(cookie.build().to_string()).map_err(|error| ProxyError::Assembly(error.into()))
 }

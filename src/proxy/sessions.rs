@@ -63,12 +63,13 @@ impl EndedSession {
         for (name, path) in lines.take(EXPIRED_MAX) {
             let secure = if shared.rules.public_secure { "; Secure" } else { "" };
             let line = format!("{name}=; Max-Age=0; Path={path}; HttpOnly{secure}");
-            let line = match &shared.embed {
-                Some(embed) => embed.cookie(line),
-                None => line,
+            let Ok(line) = HeaderValue::try_from(line) else { continue };
+            let lines = match &shared.embed {
+                Some(embed) => embed.cookie(&line),
+                None => vec![line],
             };
-            if let Ok(value) = HeaderValue::try_from(line) {
-                headers.append(SET_COOKIE, value);
+            for line in lines {
+                headers.append(SET_COOKIE, line);
             }
         }
     }
