@@ -26,7 +26,7 @@ use crate::login::next::form_decode;
 use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::pages::Format;
 use crate::proxy::context::Proxy;
-use crate::proxy::hub_session;
+use crate::proxy::hub_session::{self, Checkout};
 use crate::proxy::upstream::{HubConnection, ResponseBody};
 use crate::token::{BrowserSecret, State};
 
@@ -313,7 +313,9 @@ impl Attempt {
                 (Some(permit), identified)
             }
             (None, Some(mut probe)) => match tokio::time::timeout(patience, &mut probe.outcome).await {
-                Ok(Ok((permit, identified))) => (Some(permit), identified),
+                Ok(Ok((permit, identified))) => {
+                    (Some(permit), on_new_connection(&self.proxy, identified).await)
+                }
                 Ok(Err(_)) => (None, None),
                 Err(_) => return self.park(probe),
             },
@@ -374,4 +376,15 @@ impl Attempt {
         }
         false
     }
+}
+
+/// The same over a new connection: the one over which the hub was asked may have been idle for so long that the hub's side
+/// closes it just when the login is sent, and the link would be used up in vain.
+async fn on_new_connection(proxy: &Proxy, identified: Identified) -> Identified {
+    let (mut asked, name) = identified?;
+    let share = asked.share.take();
+    drop(asked);
+    let mut connection = hub_session::hub_connection(proxy, Checkout::New).await.ok()?;
+    connection.share = share;
+    Some((connection, name))
 }
