@@ -184,6 +184,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// All metrics, at zero.
+    #[allow(clippy::too_many_lines, reason = "a line or two for each metric, and nothing else")]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("hublatch");
         registry.register(
@@ -234,38 +235,38 @@ impl Metrics {
             Unit::Seconds,
             request_seconds.clone(),
         );
-        let connections_refused = Family::default();
-        let help = "Connections closed at once: too many in all (limit), or of one peer (peer_limit)";
-        registry.register("connections_refused", help, connections_refused.clone());
-        for reason in ["limit", "peer_limit"] {
-            _ = connections_refused.get_or_create(&ReasonLabel { reason: Reason(reason) });
-        }
-        let upstream_errors = Family::default();
-        let help = "Requests without an answer of the hub, by reason";
-        registry.register("upstream_errors", help, upstream_errors.clone());
-        for reason in ["connect", "exchange", "interim", "unsent", "task_lost", "busy", "timeout", "upgrade"]
-        {
-            _ = upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) });
-        }
+        let connections_refused = by_reason(
+            &mut registry,
+            "connections_refused",
+            "Connections closed at once: too many in all (limit), or of one peer (peer_limit)",
+            &["limit", "peer_limit"],
+        );
+        let upstream_errors = by_reason(
+            &mut registry,
+            "upstream_errors",
+            "Requests without an answer of the hub, by reason",
+            &["connect", "exchange", "interim", "unsent", "task_lost", "busy", "timeout", "upgrade"],
+        );
         let request_errors = Family::default();
         let help = "Requests that hublatch answered with an error, by where it came from";
         registry.register("request_errors", help, request_errors.clone());
         for source in ["downstream", "upstream", "internal"] {
             _ = request_errors.get_or_create(&SourceLabel { source: Reason(source) });
         }
-        let clients_limited = Family::default();
-        let help = "Requests refused because one client had all that one may have, by the limit";
-        registry.register("clients_limited", help, clients_limited.clone());
-        for reason in ["upstream_connections_per_client", "tunnels_per_client", "held_bytes"] {
-            _ = clients_limited.get_or_create(&ReasonLabel { reason: Reason(reason) });
-        }
+        let clients_limited = by_reason(
+            &mut registry,
+            "clients_limited",
+            "Requests refused because one client had all that one may have, by the limit",
+            &["upstream_connections_per_client", "tunnels_per_client", "held_bytes"],
+        );
         let handshakes = Family::default();
         registry.register("handshakes", "TLS handshakes of browsers", handshakes.clone());
-        let sessions_ended = Family::default();
-        registry.register("sessions_ended", "Sessions ended by hublatch, by reason", sessions_ended.clone());
-        for reason in ["api", "over"] {
-            _ = sessions_ended.get_or_create(&ReasonLabel { reason: Reason(reason) });
-        }
+        let sessions_ended = by_reason(
+            &mut registry,
+            "sessions_ended",
+            "Sessions ended by hublatch, by reason",
+            &["api", "over"],
+        );
         for labels in HandshakeLabels::all() {
             _ = handshakes.get_or_create(&labels);
         }
@@ -338,6 +339,20 @@ fn answers(registry: &mut Registry) -> Answers {
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         classes.map(|code| answers.get_or_create(&AnswerLabels { code, protocol }).clone())
     }))
+}
+
+fn by_reason(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    reasons: &[&'static str],
+) -> Family<ReasonLabel, Counter> {
+    let family = Family::default();
+    registry.register(name, help, family.clone());
+    for reason in reasons {
+        _ = family.get_or_create(&ReasonLabel { reason: Reason(reason) });
+    }
+    family
 }
 
 fn routed(registry: &mut Registry) -> [Counter; 4] {

@@ -33,6 +33,9 @@ const HUB_BELIEVED: Duration = Duration::from_secs(1);
 /// What an answer of [`Status::pages`] is.
 pub type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
+/// The endpoints as one function of the path and of what the client takes.
+pub type StatusPages = Arc<dyn Fn(&'static str, &HeaderMap) -> PageFuture + Send + Sync>;
+
 /// What the three endpoints look at.
 pub struct Status {
     /// Where links are kept.
@@ -118,7 +121,7 @@ impl MetricsFormat {
 
 impl Status {
     /// The endpoints as one function of the path.
-    pub fn pages(self: Arc<Self>) -> Arc<dyn Fn(&'static str, &HeaderMap) -> PageFuture + Send + Sync> {
+    pub fn pages(self: Arc<Self>) -> StatusPages {
         Arc::new(move |path, headers| {
             let (status, format) = (Arc::clone(&self), MetricsFormat::preferred(headers));
             Box::pin(async move { status.answer(path, format).await })
@@ -162,10 +165,8 @@ impl Status {
 
     async fn ready(&self) -> Response<Full<Bytes>> {
         let (store, hub) = tokio::join!(self.store_state(), self.hub_state());
-        let audit = match self.audit.is_failing() {
-            true => Err("the audit log cannot be written".to_owned()),
-            false => Ok(()),
-        };
+        let audit =
+            if self.audit.is_failing() { Err("the audit log cannot be written".to_owned()) } else { Ok(()) };
         let draining = self.shutdown.is_draining();
         let reason = if draining {
             Some("hublatch is shutting down".to_owned())

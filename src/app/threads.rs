@@ -99,10 +99,10 @@ pub(super) fn management(
                 metrics.into_iter().map(|listener| routing_server.serve(listener, counters.clone()));
             let status =
                 status.into_iter().map(|listener| status_server.serve(listener, status_pages.clone()));
-            let served =
+            let until_all_end =
                 async { tokio::join!(join_all(all), join_all(routing), join_all(counted), join_all(status)) };
             tokio::select! {
-                _ = served => {}
+                _ = until_all_end => {}
                 () = sessions => {}
             }
             shutdown.finish(Duration::from_secs(1)).await;

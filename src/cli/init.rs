@@ -50,7 +50,7 @@ pub struct InitArgs {
     /// Where to listen for browsers, or for the TLS front before hublatch
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Also write objects.yaml (a Secret and a ConfigMap of this name) and values.yaml for the Helm chart
+    /// Also write objects.yaml (a Secret and a config map of this name) and values.yaml for the Helm chart
     #[arg(long, value_name = "NAME", value_parser = kubernetes_name, conflicts_with = "proxy")]
     kubernetes: Option<String>,
 }
@@ -215,9 +215,8 @@ keys = [\"{key}\"] # the digest of the key in app.key
     let draft = format!("{head}{}{rest}{apps}", section(&hub_section));
     config::load_str(&draft, &args.dir.join("hublatch.toml"), []).map_err(|faults| {
         let lines = faults.iter().map(|fault| match fault.key.as_str() {
-            "public.url" => format!("--public-url: {}", fault.message),
             "public.listen" if args.listen.is_some() => format!("--listen: {}", fault.message),
-            "public.listen" => format!("--public-url: {}", fault.message),
+            "public.url" | "public.listen" => format!("--public-url: {}", fault.message),
             "hub.url" | "hub.base_url" => format!("--hub-url: {}", fault.message),
             "login.app_url" => format!("--app-url: {}", fault.message),
             "pages.name" => format!("--name: {}", fault.message),

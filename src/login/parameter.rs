@@ -85,9 +85,7 @@ impl Parameter {
             if let Some((first, last)) = find(&level.bytes, self.name.as_bytes()) {
                 return level.widen(query, first, last);
             }
-            if memchr::memchr(b'%', &level.bytes).is_none() {
-                return None;
-            }
+            memchr::memchr(b'%', &level.bytes)?;
             level = level.decoded();
         }
         None

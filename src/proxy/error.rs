@@ -270,7 +270,9 @@ mod tests {
     fn detail(answer: Response<ResponseBody>) -> String {
         let ResponseBody::Whole(page) = answer.into_body() else { panic!("a page is whole") };
         let page = String::from_utf8(page.to_vec()).expect("UTF-8");
-        let (_, rest) = page.split_once("<p class=\"detail\">").expect("a sentence");
+        let (_, rest) = page
+            .split_once("<p class=\"detail\" dir=\"auto\">")
+            .unwrap_or_else(|| panic!("no sentence in {page}"));
         rest.split_once("</p>").expect("its end").0.to_owned()
     }
 }

@@ -226,6 +226,16 @@ fn as_of(status: LinkStatus, issued: Moment, expires: Moment, now: Moment) -> Li
     if status == LinkStatus::Pending && over { LinkStatus::Expired } else { status }
 }
 
+/// `link` as it is kept until `until`.
+fn reserved(mut link: Link, until: Moment) -> Link {
+    link.grant.click_by.get_or_insert(link.expires.wall);
+    link.expires = Moment {
+        wall: link.expires.wall.max(until.wall),
+        monotonic: link.expires.monotonic.max(until.monotonic),
+    };
+    link
+}
+
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
@@ -239,14 +249,4 @@ mod tests {
         assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::ConnectionReset));
         assert_eq!(error.to_string(), "the token store is unavailable: connection reset");
     }
-}
-
-/// `link` as it is kept until `until`.
-fn reserved(mut link: Link, until: Moment) -> Link {
-    link.grant.click_by.get_or_insert(link.expires.wall);
-    link.expires = Moment {
-        wall: link.expires.wall.max(until.wall),
-        monotonic: link.expires.monotonic.max(until.monotonic),
-    };
-    link
 }

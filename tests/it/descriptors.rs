@@ -102,7 +102,8 @@ fn without_a_single_descriptor_a_request_is_told_to_come_again_and_nothing_is_lo
         assert!(begun.elapsed() < PATIENCE, "there is always one left");
     }
     let more = connect(public, 10);
-    assert_eq!(metric(&mut probe, "hublatch_upstream_busy_total"), Some(1.0));
+    // Whoever reads the metrics asks the hub as well, and finds no connection either.
+    assert!(metric(&mut probe, "hublatch_upstream_busy_total").is_some_and(|busy| busy >= 1.0));
 
     drop((held, more));
     wait_for(&mut probe, "process_open_fds", |open| open.is_some_and(|open| open < 40.0));

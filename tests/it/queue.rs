@@ -234,11 +234,7 @@ fn before_a_hub_that_is_gone_the_browser_comes_again_by_itself_and_is_logged_in_
     let link = proxy.link("alice");
     let down = browser.get(&link.target());
     assert_eq!(down.status, 503);
-    assert_eq!(
-        down.headers.get("refresh").is_some() || down.text().contains("http-equiv"),
-        true,
-        "it comes again"
-    );
+    assert!(down.headers.get("refresh").is_some() || down.text().contains("http-equiv"), "it comes again");
     hub.reply(
         "/hub/api/user",
         "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",

@@ -1,6 +1,7 @@
 """What people do with a link in Chromium: refresh, click twice, go back; with a slow hub, and with two hublatch that
 share one Redis behind one address."""
 
+import re
 import shutil
 
 import pytest
@@ -86,11 +87,6 @@ def latch_of_a_kind(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(params=["slow_latch", "slow_pair"])
-def slow(request):
-    return request.getfixturevalue(request.param)
-
-
 def app_page(page, link, attributes=""):  # noqa: F811
     body = f"<title>app</title><a href='{link['url']}' {attributes}>Open my notebook</a>"
     page.route("http://app.localhost/", lambda route: route.fulfill(content_type="text/html", body=body))
@@ -133,8 +129,8 @@ def test_whoever_clicks_until_it_opens_is_logged_in_once(slow_latch, page):  # n
     assert slow_latch.audit(link).count("redeemed") == 1
 
 
-def test_of_two_tabs_opened_at_once_one_logs_in_and_the_other_follows(slow, chromium):  # noqa: F811
-    latch, name = slow, "oskar"
+def test_of_two_tabs_opened_at_once_one_logs_in_and_the_other_follows(slow_latch, chromium):  # noqa: F811
+    latch, name = slow_latch, "oskar"
     context = chromium.new_context()
     link = latch.issue(name, next="/hub/home")
     first, second = context.new_page(), context.new_page()
@@ -148,11 +144,12 @@ def test_of_two_tabs_opened_at_once_one_logs_in_and_the_other_follows(slow, chro
     context.close()
 
 
-def test_a_double_click_through_two_replicas_logs_in_once_and_the_page_says_to_open_it_again(slow_pair, page):  # noqa: F811
+def test_a_double_click_through_two_replicas_logs_in_once_or_says_to_open_it_again(slow_pair, page):  # noqa: F811
     link = slow_pair.issue("paula", next="/hub/home")
     app_page(page, link).dblclick()
-    # The first request is given up when its login is under way at one replica; at the other the link is used.
-    expect(page.locator("body")).to_contain_text("open the notebook again", timeout=PATIENCE)
+    # The first request is given up when its login is under way. Where the second reaches the same replica it joins that
+    # login; at the other one the link is used.
+    expect(page.locator("body")).to_contain_text(re.compile("open the notebook again|paula"), timeout=PATIENCE)
     assert slow_pair.audit(link).count("redeemed") == 1
     again = slow_pair.issue("paula", next="/hub/home")
     app_page(page, again).click()

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::{AUTHENTICATOR, InitArgs, quoted};
 use crate::token::AppKey;
 
-/// objects.yaml with a Secret `name` and a ConfigMap `name`-hub for the hub, and values.yaml for the chart.
+/// objects.yaml with a Secret `name` and a `ConfigMap` `name`-hub for the hub, and values.yaml for the chart.
 pub(super) fn files(
     name: &str,
     args: &InitArgs,

@@ -25,6 +25,8 @@ use rate::Rate;
 const RETRY: Duration = Duration::from_secs(1);
 /// How old the numbers may be that people are told.
 const NUMBERS_AGE: Duration = Duration::from_millis(500);
+/// How often the metric of the rate is set at the most.
+const RATE_TOLD_EVERY: Duration = Duration::from_millis(250);
 
 /// Who may log in at the hub now.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ struct State {
     line: Line,
     waiters: HashMap<Place, oneshot::Sender<Permit>>,
     rate: Rate,
+    /// When the metric was last set to it.
+    rate_told: Option<Instant>,
     /// Since when the hub has not answered, and no login has succeeded.
     failing_since: Option<Instant>,
     /// When the hub was tried last.
@@ -85,6 +89,7 @@ impl Admission {
             line: Line::default(),
             waiters: HashMap::new(),
             rate: Rate::default(),
+            rate_told: None,
             failing_since: None,
             tried: None,
             numbers: None,
@@ -177,7 +182,11 @@ impl Permit {
         state.limit.answered(took, in_flight, now);
         state.rate.note(now);
         state.failing_since = None;
-        self.admission.metrics.rate(state.rate.per_second(now).unwrap_or_default());
+        // Nobody reads it more often, and it is worked out of all that is remembered.
+        if state.rate_told.is_none_or(|told| now.duration_since(told) >= RATE_TOLD_EVERY) {
+            state.rate_told = Some(now);
+            self.admission.metrics.rate(state.rate.per_second(now).unwrap_or_default());
+        }
     }
 
     /// The hub has answered a question.

@@ -53,6 +53,8 @@ pub struct Attempt {
     pub ticket: Option<Click>,
     /// What it is told if it has to wait.
     pub outlook: Outlook,
+    /// How long it waits before a page is shown, once that was asked.
+    patience: Option<Duration>,
     /// Until when it waits for another login with the same token.
     states: Vec<State>,
     wait_until: Instant,
@@ -119,6 +121,7 @@ impl Attempt {
             click,
             ticket,
             states,
+            patience: None,
             outlook: Outlook { number: 1, wait: None, is_hub_down: false },
             // As long as another login may take: its logout, and itself.
             wait_until: Instant::now() + 2 * proxy.shared.rules.login_hub_timeout,
@@ -254,7 +257,8 @@ impl Attempt {
                 let Some(group) = self.group() else { return };
                 let clicked = self.click.at.as_millisecond();
                 let mut waiter = self.proxy.shared.admission.join(group, clicked);
-                let Ok(permit) = tokio::time::timeout(self.patience(), waiter.admitted()).await else {
+                let patience = self.patience();
+                let Ok(permit) = tokio::time::timeout(patience, waiter.admitted()).await else {
                     self.outlook = waiter.outlook();
                     self.facts.place = Some(PlaceFact::Waiting);
                     return;
@@ -265,13 +269,19 @@ impl Attempt {
         self.facts.place = Some(PlaceFact::Admitted);
     }
 
-    /// How long the browser waits before it is shown a page. A program sees none.
-    fn patience(&self) -> Duration {
-        match (self.request.accept.format(), self.ticket) {
+    /// How long the browser waits before it is shown a page. A program sees none. Found out once: the formats that a
+    /// browser accepts in its languages take longer to read than most of the login.
+    fn patience(&mut self) -> Duration {
+        if let Some(patience) = self.patience {
+            return patience;
+        }
+        let patience = match (self.request.accept.format(), self.ticket) {
             (Format::Json, _) => self.proxy.shared.rules.login_hub_timeout,
             (Format::Html(_), None) => PATIENCE,
             (Format::Html(_), Some(_)) => PATIENCE_IN_LINE,
-        }
+        };
+        self.patience = Some(patience);
+        patience
     }
 
     /// With whom it takes turns; none: it has no valid token.
