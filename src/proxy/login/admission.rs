@@ -2,7 +2,7 @@
 //!
 //! Comes before a token is consumed, so that whoever waits has lost nothing. Each process has a line and a limit of its
 //! own; a browser's place is the time of its click, which it carries along, so that a reload, another replica or a restart
-//! costs it nothing. [`line`] says whose turn it is and [`limit`] how many there are; this holds them under one lock.
+//! costs it nothing. [`mod@line`] says whose turn it is and [`limit`] how many there are; this holds them under one lock.
 
 pub mod limit;
 pub mod line;

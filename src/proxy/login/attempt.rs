@@ -249,8 +249,9 @@ impl Attempt {
 
     /// Waits for the browser's turn: a moment only, if it can be shown a page meanwhile.
     async fn wait_for_turn(&mut self) {
-        let browser = self.browser();
-        match self.proxy.shared.parked.take(&browser) {
+        // Only for a browser that was in line before is something kept.
+        let kept = self.ticket.and_then(|_| self.proxy.shared.parked.take(&self.browser()));
+        match kept {
             Some(Kept::Permit(permit)) => self.held.permit = Some(permit),
             Some(Kept::Probe(probe)) => self.held.probe = Some(probe),
             None => {

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use hublatch::server::io::http2_io::{Exceeded, Meter};
+use hublatch::server::io::http2_io::{Exceeded, ControlFrameLimiter};
 use libfuzzer_sys::fuzz_target;
 
 const BUDGET: u32 = 5;
@@ -29,7 +29,7 @@ fn control_frames(bytes: &[u8], busy: bool) -> u32 {
 }
 
 fn follow(bytes: &[u8], step: usize, busy: bool) -> Result<(), Exceeded> {
-    let mut meter = Meter::new(BUDGET);
+    let mut meter = ControlFrameLimiter::new(BUDGET);
     bytes.chunks(step).try_for_each(|piece| meter.read(piece, busy))
 }
 

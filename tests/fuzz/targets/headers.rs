@@ -91,7 +91,7 @@ fuzz_target!(|bytes: &[u8]| {
         let origin = forwarding.origin(peer, &before);
         assert!(trusts || (origin.client == peer && origin.secure));
         let mut after = before.clone();
-        let found = Found::among(&after, &identity);
+        let found = HeaderScan::among(&after, &identity);
         assert_eq!(found.upgrade, before.contains_key("upgrade"));
         strip_request(&mut after, found, &parameter);
         for name in after.keys() {
