@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hyper::header::{ACCEPT, COOKIE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, COOKIE, HOST, HeaderValue, ORIGIN, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::context::{Proxy, Rules};
+use super::cookies;
 use super::upstream::limit::Purpose;
 use super::upstream::{HubConnection, UpstreamError};
 use crate::body::{CollectError, RequestBody, collect};
@@ -93,6 +94,16 @@ pub async fn identify(
     let (mut connection, name) = identified.ok()?;
     connection.share = Some(share);
     Some((connection, name))
+}
+
+/// The browser's headers as a login sends them: a form of ours that was posted becomes a GET, and a GET that navigates has
+/// no Origin; a new session has none of the cookies of the last one.
+pub fn login_headers(mut headers: HeaderMap, keeps_session: bool) -> HeaderMap {
+    headers.remove(ORIGIN);
+    if !keeps_session {
+        cookies::strip_hub_login(&mut headers);
+    }
+    headers
 }
 
 /// Asks the hub on behalf of one browser.

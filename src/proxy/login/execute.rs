@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hyper::header::ORIGIN;
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -19,7 +18,7 @@ use crate::login::{ValidatedToken, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::context::Proxy;
 use crate::proxy::error::ProxyError;
-use crate::proxy::hub_session::{Checkout, HubSession, hub_connection};
+use crate::proxy::hub_session::{Checkout, HubSession, hub_connection, login_headers};
 use crate::proxy::identity::SentIdentity;
 use crate::proxy::respond::{self, OurCookie};
 use crate::proxy::upstream::{HubConnection, ResponseBody, UpstreamError};
@@ -350,14 +349,10 @@ fn hub_request(
     target: Uri,
 ) -> Result<(Request<RequestBody>, SentIdentity), ProxyError> {
     let shared = &proxy.shared;
-    let mut headers = std::mem::take(&mut request.headers);
-    // A form of ours that was posted becomes a GET, and a GET that navigates has no Origin.
-    headers.remove(ORIGIN);
-    if plan != Plan::KeepSession {
-        cookies::strip_hub_login(&mut headers);
-        if let Some(id) = user.session_id() {
-            cookies::set_session_id(&mut headers, id);
-        }
+    let keeps_session = plan == Plan::KeepSession;
+    let mut headers = login_headers(std::mem::take(&mut request.headers), keeps_session);
+    if let Some(id) = user.session_id().filter(|_| !keeps_session) {
+        cookies::set_session_id(&mut headers, id);
     }
     let identity = shared.identity.set(&mut headers, user, shared.login.clock().now())?;
     Ok((get(target, headers), identity))

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use hyper::header::{COOKIE, HeaderMap, HeaderValue, LOCATION, ORIGIN, SET_COOKIE};
+use hyper::header::{COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use hyper::{Request, StatusCode, Uri};
 
 use super::decide::Plan;
@@ -18,8 +18,8 @@ use crate::body::{CollectError, RequestBody, collect};
 use crate::login::VerifiedUser;
 use crate::login::hub_oauth::{AuthorizeRequest, HubOAuth, HubOAuthError};
 use crate::proxy::context::Proxy;
-use crate::proxy::cookies;
 use crate::proxy::error::ProxyError;
+use crate::proxy::hub_session::login_headers;
 use crate::proxy::upstream::{HubConnection, UpstreamError};
 
 /// The largest body of the first leg that is read; a redirect has hardly any.
@@ -73,7 +73,7 @@ pub async fn begin(
         None => Uri::try_from(path),
     }
     .map_err(hyper::http::Error::from)?;
-    *request.headers_mut() = browser_headers(headers.clone(), plan);
+    *request.headers_mut() = login_headers(headers.clone(), plan == Plan::KeepSession);
     let asking = async {
         let response = connection.send_once(request).await?;
         let (head, body) = response.into_parts();
@@ -107,7 +107,7 @@ pub async fn callback(
     let mut request = Request::new(RequestBody::Empty);
     *request.uri_mut() =
         Uri::try_from(begun.provider.callback(&begun.request, &code)).map_err(hyper::http::Error::from)?;
-    let mut headers = browser_headers(headers, plan);
+    let mut headers = login_headers(headers, plan == Plan::KeepSession);
     let own = headers.remove(COOKIE);
     let all: Vec<&[u8]> = own.iter().chain(&begun.cookies).map(HeaderValue::as_bytes).collect();
     if let Ok(cookies) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
@@ -115,14 +115,4 @@ pub async fn callback(
     }
     *request.headers_mut() = headers;
     Ok(request)
-}
-
-/// The browser's headers as a login sends them: a GET that navigates has no Origin, and a new session has none of the
-/// cookies of the last one.
-fn browser_headers(mut headers: HeaderMap, plan: Plan) -> HeaderMap {
-    headers.remove(ORIGIN);
-    if plan != Plan::KeepSession {
-        cookies::strip_hub_login(&mut headers);
-    }
-    headers
 }
