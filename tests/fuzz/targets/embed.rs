@@ -1,5 +1,6 @@
-//! Answers for frames: each cookie has our attributes once and is the same cookie otherwise, by the `cookie` crate's
-//! reading; each policy has our ancestors and all its other directives.
+//! Responses for frames: each cookie has our attributes once and is the same cookie otherwise, by the `cookie` crate's
+//! reading, and a login cookie comes after the deletion of its other sort; each policy has our ancestors and all its
+//! other directives.
 
 #![no_main]
 
@@ -75,22 +76,26 @@ fn check_policies(before: &HeaderMap, after: &HeaderMap) {
 
 fn check_cookies(before: &HeaderMap, after: &HeaderMap, kind: EmbedCookies) {
     let (was, is) = (texts(before, &SET_COOKIE), texts(after, &SET_COOKIE));
-    assert_eq!(was.len(), is.len());
-    for (was, is) in was.into_iter().zip(is) {
+    let mut is = is.into_iter();
+    for was in was {
+        if is_of_a_login(&was) {
+            let deletion = is.next().expect("the deletion of the other sort");
+            check_deletion(&was, &deletion, kind);
+        }
+        let is = is.next().expect("the cookie itself");
         if kind == EmbedCookies::Lax {
             assert_eq!(was, is);
             continue;
         }
-        let words = |text: &str| {
-            // RFC 6265 § 5.2: only these two are whitespace.
-            let trimmed = |name: &str| name.trim_matches([' ', '\t']).to_ascii_lowercase();
-            let name = |part: &str| trimmed(part.split('=').next().unwrap_or_default());
-            text.split(';').skip(1).map(name).collect::<Vec<_>>()
-        };
-        for (attribute, count) in
+        // A partition that an application chose for a cookie of its own stays.
+        if kind == EmbedCookies::None && !is_of_a_login(&was) && count(&was, "partitioned") > 0 {
+            assert_eq!(was, is);
+            continue;
+        }
+        for (attribute, expected) in
             [("samesite", 1), ("secure", 1), ("partitioned", usize::from(kind == EmbedCookies::Partitioned))]
         {
-            assert_eq!(words(&is).iter().filter(|name| *name == attribute).count(), count, "{is}");
+            assert_eq!(count(&is, attribute), expected, "{is}");
         }
         let (Ok(was), Ok(is)) = (Cookie::parse(was), Cookie::parse(is.clone())) else { continue };
         assert_eq!((is.same_site(), is.secure()), (Some(SameSite::None), Some(true)), "{is}");
@@ -101,6 +106,41 @@ fn check_cookies(before: &HeaderMap, after: &HeaderMap, kind: EmbedCookies) {
             (is.http_only(), is.max_age(), is.expires())
         );
     }
+    assert_eq!(is.next(), None);
+}
+
+/// Whether the line sets a cookie that says who somebody is.
+fn is_of_a_login(line: &str) -> bool {
+    let name = trimmed(line.split([';', '=']).next().unwrap_or_default());
+    let name = name.strip_prefix("__Host-").unwrap_or(name);
+    name == "_xsrf" || ["jupyterhub-", "hublatch-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// RFC 6265 § 5.2: only these two are whitespace.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+/// How often the line has this attribute.
+fn count(line: &str, attribute: &str) -> usize {
+    let name = |part: &str| trimmed(part.split('=').next().unwrap_or_default()).to_ascii_lowercase();
+    line.split(';').skip(1).filter(|part| name(part) == attribute).count()
+}
+
+/// `deletion` ends the cookie of the same name, path and domain that has a partition if `cookie` gets none, and the
+/// other way round.
+fn check_deletion(cookie: &str, deletion: &str, kind: EmbedCookies) {
+    let partitioned = usize::from(kind != EmbedCookies::Partitioned);
+    for (attribute, expected) in [("max-age", 1), ("samesite", 1), ("secure", 1), ("partitioned", partitioned)] {
+        assert_eq!(count(deletion, attribute), expected, "{deletion}");
+    }
+    for attribute in ["path", "domain", "httponly"] {
+        assert_eq!(count(deletion, attribute), count(cookie, attribute), "{deletion}");
+    }
+    let (Ok(cookie), Ok(deletion)) = (Cookie::parse(cookie), Cookie::parse(deletion)) else { return };
+    assert_eq!((deletion.name(), deletion.value()), (cookie.name(), ""));
+    assert_eq!((deletion.path(), deletion.domain()), (cookie.path(), cookie.domain()));
+    assert_eq!(deletion.max_age().map(|age| age.whole_seconds()), Some(0));
 }
 
 fuzz_target!(|bytes: &[u8]| {
