@@ -47,7 +47,7 @@ impl BodyLimits {
 
 /// How fast a body comes: what its sender lets us wait, against what it may.
 #[derive(Debug)]
-struct Pace {
+struct BodyPace {
     stall: Duration,
     min_rate: usize,
     bytes: usize,
@@ -57,7 +57,7 @@ struct Pace {
     deadline: Deadline,
 }
 
-impl Pace {
+impl BodyPace {
     fn new(limits: &BodyLimits) -> Self {
         Self {
             stall: limits.stall,
@@ -95,11 +95,11 @@ impl Pace {
 #[derive(Debug, Clone)]
 pub struct Progress {
     origin: Instant,
-    shared: Arc<Shared>,
+    shared: Arc<LastMove>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct LastMove {
     millis: AtomicU64,
     ended: AtomicBool,
 }
@@ -141,7 +141,7 @@ pub struct Streamed {
     held: Option<Share>,
     incoming: Incoming,
     progress: Progress,
-    pace: Pace,
+    pace: BodyPace,
     /// What is used with each part of it.
     used: Option<LastActivity>,
 }
@@ -153,7 +153,7 @@ impl Streamed {
             held: None,
             incoming,
             progress: Progress::new(),
-            pace: Pace::new(limits),
+            pace: BodyPace::new(limits),
             used: None,
         }
     }

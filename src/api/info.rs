@@ -8,7 +8,7 @@ use crate::reloads::{Reloads, State};
 
 /// The answer.
 #[derive(Debug, Serialize)]
-pub(super) struct Answer<'a> {
+pub(super) struct InfoJson<'a> {
     #[serde(flatten)]
     info: &'a Info,
     configuration: State,
@@ -61,8 +61,8 @@ impl Info {
     }
 
     /// Together with what came of reading the configuration.
-    pub(super) fn with(&self, reloads: &Reloads) -> Answer<'_> {
-        Answer { info: self, configuration: reloads.state() }
+    pub(super) fn with(&self, reloads: &Reloads) -> InfoJson<'_> {
+        InfoJson { info: self, configuration: reloads.state() }
     }
 }
 

@@ -20,11 +20,11 @@ pub struct ClientShares(Arc<Mutex<InUse>>);
 struct InUse {
     /// By all clients together.
     total: usize,
-    by_client: HashMap<IpAddr, Client>,
+    by_client: HashMap<IpAddr, ClientUse>,
 }
 
 #[derive(Debug, Default)]
-struct Client {
+struct ClientUse {
     used: usize,
     waiting: usize,
     /// Tells those who wait that something was given back; there is one while anybody waits.
@@ -62,7 +62,7 @@ impl ClientShares {
     }
 
     async fn wait(&self, client: IpAddr, max: usize, patience: Duration) -> Option<Share> {
-        let waiting = Waiting::new(self, client, max)?;
+        let waiting = ShareWaiter::new(self, client, max)?;
         let freed = async {
             loop {
                 let freed = waiting.freed.notified();
@@ -124,13 +124,13 @@ impl Drop for Share {
 }
 
 /// One of a client's requests that wait, until it is dropped.
-struct Waiting<'a> {
+struct ShareWaiter<'a> {
     shares: &'a ClientShares,
     client: IpAddr,
     freed: Arc<Notify>,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> ShareWaiter<'a> {
     fn new(shares: &'a ClientShares, client: IpAddr, max: usize) -> Option<Self> {
         let mut in_use = shares.lock();
         let entry = in_use.by_client.entry(client).or_default();
@@ -143,7 +143,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for ShareWaiter<'_> {
     fn drop(&mut self) {
         let mut in_use = self.shares.lock();
         if let Some(entry) = in_use.by_client.get_mut(&self.client) {

@@ -30,7 +30,7 @@ pub(super) struct ConfigFile {
     pub(super) is_example: bool,
     /// Values that were not read yet, by key: `login.lifetime`, `apps[0].keys[1]`.
     pub(super) values: BTreeMap<String, Value>,
-    origins: BTreeMap<String, Origin>,
+    origins: BTreeMap<String, ValueOrigin>,
     /// Keys that somebody asked for.
     pub(super) known: BTreeSet<String>,
     faults: Vec<Fault>,
@@ -58,7 +58,7 @@ pub(super) enum Value {
 }
 
 #[derive(Debug, Clone)]
-enum Origin {
+enum ValueOrigin {
     Line(usize),
     Variable(String),
 }
@@ -72,7 +72,7 @@ impl ConfigFile {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Faults> {
         let name = path.display().to_string();
-        let lines = Lines::of(text);
+        let lines = LineStarts::of(text);
         let (document, errors) = DeTable::parse_recoverable(text);
         let syntax = errors.iter().map(|error| Fault {
             place: name.clone(),
@@ -113,8 +113,8 @@ impl ConfigFile {
     /// Notes a fault of `key`, at its line or, if it is nowhere, at its section's.
     pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
         let (place, line) = match self.origin(key) {
-            Some(Origin::Variable(name)) => (name.clone(), None),
-            Some(Origin::Line(line)) => (self.name.clone(), Some(*line)),
+            Some(ValueOrigin::Variable(name)) => (name.clone(), None),
+            Some(ValueOrigin::Line(line)) => (self.name.clone(), Some(*line)),
             None => (self.name.clone(), None),
         };
         self.faults.push(Fault { place, line, key: key.to_owned(), message: message.into() });
@@ -123,8 +123,8 @@ impl ConfigFile {
     /// The line on which `key` is written, if it is in the file.
     pub(super) fn line(&self, key: &str) -> Option<usize> {
         match self.origins.get(key) {
-            Some(Origin::Line(line)) => Some(*line),
-            Some(Origin::Variable(_)) | None => None,
+            Some(ValueOrigin::Line(line)) => Some(*line),
+            Some(ValueOrigin::Variable(_)) | None => None,
         }
     }
 
@@ -136,8 +136,8 @@ impl ConfigFile {
     /// The variable that sets `key`, if one does.
     pub(super) fn variable(&self, key: &str) -> Option<&str> {
         match self.origins.get(key) {
-            Some(Origin::Variable(name)) => Some(name),
-            Some(Origin::Line(_)) | None => None,
+            Some(ValueOrigin::Variable(name)) => Some(name),
+            Some(ValueOrigin::Line(_)) | None => None,
         }
     }
 
@@ -189,15 +189,15 @@ impl ConfigFile {
         Faults::new(self.faults)
     }
 
-    fn origin(&self, key: &str) -> Option<&Origin> {
+    fn origin(&self, key: &str) -> Option<&ValueOrigin> {
         if let Some(origin) = self.origins.get(key) {
             return Some(origin);
         }
         let section = &key[..key.rfind('.')?];
-        self.origins.get(section).filter(|origin| matches!(origin, Origin::Line(_)))
+        self.origins.get(section).filter(|origin| matches!(origin, ValueOrigin::Line(_)))
     }
 
-    fn add_table(&mut self, path: &str, table: &DeTable<'_>, lines: &Lines) {
+    fn add_table(&mut self, path: &str, table: &DeTable<'_>, lines: &LineStarts) {
         for (key, value) in table {
             let name = key_name(key.get_ref());
             let path = if path.is_empty() { name } else { format!("{path}.{name}") };
@@ -205,7 +205,7 @@ impl ConfigFile {
         }
     }
 
-    fn add_value(&mut self, path: String, value: &Spanned<DeValue<'_>>, line: usize, lines: &Lines) {
+    fn add_value(&mut self, path: String, value: &Spanned<DeValue<'_>>, line: usize, lines: &LineStarts) {
         let written = match value.get_ref() {
             DeValue::String(text) => Value::Text(text.clone().into_owned()),
             DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
@@ -231,7 +231,7 @@ impl ConfigFile {
                 Value::Table
             }
         };
-        self.origins.insert(path.clone(), Origin::Line(line));
+        self.origins.insert(path.clone(), ValueOrigin::Line(line));
         self.values.insert(path, written);
     }
 
@@ -252,7 +252,7 @@ impl ConfigFile {
             };
             // The variable replaces a whole list of the file.
             self.values.retain(|other, _| !is_within(other, &path));
-            self.origins.insert(path.clone(), Origin::Variable(variable));
+            self.origins.insert(path.clone(), ValueOrigin::Variable(variable));
             self.values.insert(path, Value::Variable(text));
         }
     }
@@ -275,9 +275,9 @@ fn key_name(key: &str) -> String {
 }
 
 /// Where each line begins.
-struct Lines(Vec<usize>);
+struct LineStarts(Vec<usize>);
 
-impl Lines {
+impl LineStarts {
     fn of(text: &str) -> Self {
         Self(text.match_indices('\n').map(|(at, _)| at + 1).collect())
     }

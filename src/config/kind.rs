@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::file::{ConfigFile, Value};
 use super::parse;
-use super::table::{Entry, Section};
+use super::table::{KeyEntry, Section};
 
 /// A fault has been noted in place of the value.
 pub(super) struct Noted;
@@ -40,7 +40,7 @@ pub(super) enum Shape {
     OneOrMore(Box<Shape>),
     /// Text, or by the key's twin `x_file` the path of a file that holds it.
     Secret,
-    Section(Vec<Entry>),
+    Section(Vec<KeyEntry>),
 }
 
 impl<T: 'static> Kind<T> {

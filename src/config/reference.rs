@@ -11,7 +11,7 @@ use super::hub_tokens::HubTokenKeys;
 use super::kind::Shape;
 use super::routes::RouteKeys;
 use super::store::StoreKeys;
-use super::table::{Entry, Section};
+use super::table::{KeyEntry, Section};
 use super::{Assertion, Embed, HubOAuth, Limits, Log, Login, Management, Pages, Public, StatusListener};
 
 const HEAD: &str = r#"# hublatch: every key with its default. This is the manual: one comment a key. `hublatch reference config` prints it.
@@ -51,7 +51,7 @@ struct Part {
     name: &'static str,
     style: Style,
     about: &'static [&'static str],
-    entries: Vec<Entry>,
+    entries: Vec<KeyEntry>,
 }
 
 fn part<S: Section>(name: &'static str, style: Style) -> Part {
@@ -63,7 +63,7 @@ fn parts() -> Vec<Part> {
     let mut apps = part::<AppKeys>("apps", Style::Repeated);
     apps.entries.extend(Rules::entries());
     let mut hub_tokens = part::<HubTokenKeys>("hub_tokens", Style::Apart);
-    let short = |entry| Entry {
+    let short = |entry| KeyEntry {
         doc: &[" The rules of an app (see [[apps]]); each owner has a rate and live links of its own."],
         ..entry
     };
@@ -109,8 +109,8 @@ pub fn reference() -> String {
     text
 }
 
-fn manual(part: &Part, entry: &Entry, doc: &[&str], mark: &str) -> String {
-    let Entry { name, presence, shape, .. } = entry;
+fn manual(part: &Part, entry: &KeyEntry, doc: &[&str], mark: &str) -> String {
+    let KeyEntry { name, presence, shape, .. } = entry;
     // The compiler breaks long lines of tokens.
     let text = entry.text.split_whitespace().collect::<Vec<_>>().join(" ");
     let prefix = match (*presence, part.style) {
@@ -166,7 +166,7 @@ pub fn schema() -> Value {
     })
 }
 
-fn object(entries: &[Entry]) -> Value {
+fn object(entries: &[KeyEntry]) -> Value {
     let mut properties = Map::new();
     for entry in entries {
         let mut property = of_shape(&entry.shape);
@@ -182,7 +182,8 @@ fn object(entries: &[Entry]) -> Value {
         }
         properties.insert(entry.name.to_owned(), property);
     }
-    let is_required = |entry: &&Entry| entry.presence == "required" && !matches!(entry.shape, Shape::Secret);
+    let is_required =
+        |entry: &&KeyEntry| entry.presence == "required" && !matches!(entry.shape, Shape::Secret);
     let required: Vec<&str> = entries.iter().filter(is_required).map(|entry| entry.name).collect();
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }

@@ -17,11 +17,11 @@ pub(super) trait Section: Sized {
     fn read(file: &mut ConfigFile, section: &str) -> Self;
 
     /// Every key, for the manual and the schema.
-    fn entries() -> Vec<Entry>;
+    fn entries() -> Vec<KeyEntry>;
 }
 
 /// One key, for the manual and the schema.
-pub(super) struct Entry {
+pub(super) struct KeyEntry {
     /// Its name within the section.
     pub(super) name: &'static str,
     /// Its text in the manual, line by line.
@@ -67,8 +67,8 @@ macro_rules! section {
                 }
             }
 
-            fn entries() -> Vec<$crate::config::table::Entry> {
-                vec![$($crate::config::table::Entry {
+            fn entries() -> Vec<$crate::config::table::KeyEntry> {
+                vec![$($crate::config::table::KeyEntry {
                     name: $crate::config::table::key_name!($field $($key)?),
                     doc: &[$($doc),+],
                     presence: stringify!($presence),

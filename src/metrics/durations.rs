@@ -14,10 +14,10 @@ const BOUNDS: [u64; 10] =
 
 /// Times of requests.
 #[derive(Debug, Clone, Default)]
-pub struct Durations(Arc<Counts>);
+pub struct Durations(Arc<BucketCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct BucketCounts {
     buckets: [AtomicU64; BOUNDS.len()],
     micros: AtomicU64,
 }

@@ -64,7 +64,7 @@ pub struct Pages {
 
 /// The JSON of a response, in the order and with the words of the management API's errors.
 #[derive(Serialize)]
-struct Told<'a> {
+struct PageErrorJson<'a> {
     status: u16,
     message: &'a str,
     code: &'a str,
@@ -211,7 +211,7 @@ fn json(status: StatusCode, page: &Page<'_>, content: &PageContent<'_>) -> Strin
         sentence = plain(&sentence, &[("position", &position), ("seconds", &seconds)]);
     }
     let message = content.detail.unwrap_or(&sentence);
-    let told = Told { status: status.as_u16(), message, code: content.code };
+    let told = PageErrorJson { status: status.as_u16(), message, code: content.code };
     serde_json::to_string(&told).expect("a number and two strings are JSON")
 }
 

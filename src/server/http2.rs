@@ -26,7 +26,7 @@ use crate::poll_on_wake::PollOnWake;
 use crate::shutdown::Shutdown;
 
 use request::make_as_in_http1;
-use streams::{SEND_BUFFER_BYTES, Sent, Streams};
+use streams::{PacedBody, SEND_BUFFER_BYTES, Streams};
 
 /// How much of one body a peer may send before it is read: enough for 80 Mbit/s over 100 ms.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -65,7 +65,7 @@ pub async fn serve_connection(
                 Err(status) => refusal(status),
             };
             let mut response =
-                response.map(|body| Sent::new(body.map(|body| InFlightBody::new(body, active)), pace));
+                response.map(|body| PacedBody::new(body.map(|body| InFlightBody::new(body, active)), pace));
             // A walk, which costs less than a lookup where headers are few.
             if response.headers().keys().any(|name| *name == CONNECTION) {
                 response.headers_mut().remove(CONNECTION);
@@ -74,7 +74,7 @@ pub async fn serve_connection(
         })
     });
     let mut connection = pin!(builder(streams, limits).serve_connection(io, answer));
-    let mut idle = Idle::new(limits.idle_timeout, busy);
+    let mut idle = IdleTimer::new(limits.idle_timeout, busy);
     let (begins, mut ends) = (pin!(drain_begins(shutdown, &begun)), pin!(shutdown.deadline()));
     let mut begins = PollOnWake::new(begins);
     let mut draining = false;
@@ -122,7 +122,7 @@ fn refusal<B>(status: StatusCode) -> Response<Option<B>> {
 }
 
 /// Tells when a connection has had no request for too long.
-struct Idle {
+struct IdleTimer {
     limit: Duration,
     told: bool,
     active: ActiveRequests,
@@ -137,7 +137,7 @@ enum Over {
     ForGood,
 }
 
-impl Idle {
+impl IdleTimer {
     fn new(limit: Duration, active: ActiveRequests) -> Self {
         Self { limit, told: false, active, deadline: Deadline::default() }
     }

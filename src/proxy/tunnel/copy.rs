@@ -100,7 +100,7 @@ impl Flow {
         from: &mut Stream,
         to: &mut Stream,
         moved: &mut bool,
-        used: Option<(&LastActivity, Counts)>,
+        used: Option<(&LastActivity, CountedReads)>,
     ) -> Poll<io::Result<()>> {
         loop {
             if self.closed {
@@ -142,7 +142,7 @@ impl Flow {
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
-        used: Option<(&LastActivity, Counts)>,
+        used: Option<(&LastActivity, CountedReads)>,
     ) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -185,12 +185,12 @@ impl Used {
 
 /// Which bytes count.
 #[derive(Debug, Clone, Copy)]
-enum Counts {
+enum CountedReads {
     Every,
     Messages,
 }
 
-impl Counts {
+impl CountedReads {
     /// Whether what was read at once counts: not a lone close, ping or pong (RFC 6455 § 5.5), by which a browser that
     /// nobody looks at keeps its connection open. Such a frame is short, and comes by itself.
     fn takes(self, read: &[u8]) -> bool {
@@ -224,9 +224,9 @@ impl Future for Tunnel {
         let mut moved = false;
         let (of_up, of_down) = match &this.used {
             None => (None, None),
-            Some(Used { last, activity: Activity::Bytes }) => (Some((last, Counts::Every)), None),
+            Some(Used { last, activity: Activity::Bytes }) => (Some((last, CountedReads::Every)), None),
             Some(Used { last, activity: Activity::Messages }) => {
-                (Some((last, Counts::Messages)), Some((last, Counts::Messages)))
+                (Some((last, CountedReads::Messages)), Some((last, CountedReads::Messages)))
             }
         };
         let up = this.up.poll(cx, &mut this.downstream, &mut this.upstream, &mut moved, of_up)?;

@@ -51,10 +51,10 @@ impl Purpose {
 
 /// The connections to the hub, by how many are in use: how many there may be is the configuration's to say.
 #[derive(Debug, Clone, Default)]
-pub struct ConnectionLimit(Arc<Counts>);
+pub struct ConnectionLimit(Arc<PermitCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct PermitCounts {
     used: AtomicUsize,
     waiting: AtomicUsize,
     freed_for_logins: Notify,
@@ -63,10 +63,10 @@ struct Counts {
 
 /// Counts one connection until it is dropped.
 #[derive(Debug)]
-pub struct Permit(Arc<Counts>);
+pub struct Permit(Arc<PermitCounts>);
 
 /// One of those who wait, until it is dropped.
-struct Waiting<'a>(&'a Counts);
+struct PermitWaiter<'a>(&'a PermitCounts);
 
 impl ConnectionLimit {
     /// A permit, waited for as long as connecting may take; none if there is none in time, or too many wait already.
@@ -74,7 +74,7 @@ impl ConnectionLimit {
         if let Some(permit) = self.try_acquire(purpose, limits) {
             return Some(permit);
         }
-        let waiting = Waiting(&self.0);
+        let waiting = PermitWaiter(&self.0);
         if self.0.waiting.fetch_add(1, Ordering::Relaxed) >= purpose.queue(limits) {
             return None;
         }
@@ -113,7 +113,7 @@ impl Drop for Permit {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PermitWaiter<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

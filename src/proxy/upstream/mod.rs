@@ -37,7 +37,7 @@ use crate::tls::Connector;
 use interim::{Answers, Awaited, TooManyInterim};
 
 use connection::{Connection, KeepAlive, SendError};
-use pool::Idle;
+use pool::IdleConnections;
 use waker_filter::WakeFilter;
 
 pub use body::ResponseBody;
@@ -154,7 +154,7 @@ pub struct Upstream {
     shutdown: Shutdown,
     connection_limit: ConnectionLimit,
     room: FdBudget,
-    idle: Arc<Idle>,
+    idle: Arc<IdleConnections>,
     connections: TaskTracker,
 }
 
@@ -173,7 +173,7 @@ impl Upstream {
     ) -> Self {
         let connections = TaskTracker::new();
         let (max, timeout) = (limits.upstream_idle_connections, limits.upstream_idle_timeout);
-        let idle = Arc::new(Idle::new(max, timeout, connections.clone()));
+        let idle = Arc::new(IdleConnections::new(max, timeout, connections.clone()));
         Self {
             dial,
             limits,

@@ -10,16 +10,16 @@ use super::connection::Connection;
 
 /// The unused connections of one thread.
 #[derive(Debug)]
-pub(super) struct Idle {
+pub(super) struct IdleConnections {
     // One thread only ever takes it: the lock is for the type, and costs an uncontended exchange.
-    state: Mutex<State>,
+    state: Mutex<IdleState>,
     max: usize,
     timeout: Duration,
     tasks: TaskTracker,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct IdleState {
     /// The longer unused, the nearer to the front.
     #[expect(clippy::vec_box, reason = "a connection stays in its box when it is taken and given back")]
     connections: Vec<Box<Connection>>,
@@ -27,7 +27,7 @@ struct State {
     is_swept: bool,
 }
 
-impl Idle {
+impl IdleConnections {
     /// Room for `max`, each of them for `timeout`. What looks after them is one of `tasks`.
     pub(super) fn new(max: usize, timeout: Duration, tasks: TaskTracker) -> Self {
         Self { state: Mutex::default(), max, timeout, tasks }
@@ -75,13 +75,13 @@ impl Idle {
         state.is_swept
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, IdleState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Looks after `idle` until nothing is left in it.
-async fn sweep(idle: Weak<Idle>, every: Duration) {
+async fn sweep(idle: Weak<IdleConnections>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         if !idle.upgrade().is_some_and(|idle| idle.close_old()) {

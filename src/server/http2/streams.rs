@@ -30,12 +30,12 @@ struct Spawner {
     shutdown: Shutdown,
     stall: Duration,
     /// hyper calls the service and then spawns the stream of that call: this hands over what they share.
-    next: Mutex<Arc<Pace>>,
+    next: Mutex<Arc<SendProgress>>,
 }
 
 /// How the peer takes one answer: 0 while it waits for us, else which part we wait for it to take.
 #[derive(Debug, Default)]
-pub struct Pace(AtomicUsize);
+pub struct SendProgress(AtomicUsize);
 
 impl Streams {
     /// They end with `shutdown`, or when their peer takes nothing for `stall`.
@@ -44,8 +44,8 @@ impl Streams {
     }
 
     /// The pace of the stream that is spawned next.
-    pub fn next_pace(&self) -> Arc<Pace> {
-        let pace = Arc::<Pace>::default();
+    pub fn next_pace(&self) -> Arc<SendProgress> {
+        let pace = Arc::<SendProgress>::default();
         *self.0.next.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&pace);
         pace
     }
@@ -77,17 +77,17 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 }
 
 /// The body of an answer on its way out, in parts that can be waited for; none if there is nothing to say.
-pub struct Sent<B> {
+pub struct PacedBody<B> {
     body: Option<B>,
     /// What is left of a piece that was larger than a part.
     rest: Bytes,
     parts: usize,
-    pace: Arc<Pace>,
+    pace: Arc<SendProgress>,
 }
 
-impl<B> Sent<B> {
+impl<B> PacedBody<B> {
     /// `body`, of whose parts `pace` tells.
-    pub fn new(body: Option<B>, pace: Arc<Pace>) -> Self {
+    pub fn new(body: Option<B>, pace: Arc<SendProgress>) -> Self {
         Self { body, rest: Bytes::new(), parts: 0, pace }
     }
 
@@ -98,7 +98,7 @@ impl<B> Sent<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for PacedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 

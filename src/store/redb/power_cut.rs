@@ -161,7 +161,7 @@ fn link(now: Moment) -> Link {
 
 /// What the callers were told, and so what must hold.
 #[derive(Default)]
-struct Told {
+struct PromisedLinks {
     issued: Vec<Link>,
     used: Vec<Link>,
     commits: u64,
@@ -174,7 +174,7 @@ fn commit(
     state: &mut State,
     session: &Session,
     now: Moment,
-    told: &mut Told,
+    told: &mut PromisedLinks,
     dice: &mut Dice,
 ) -> Result<(), redb::Error> {
     let next = state.next(now.wall);
@@ -226,7 +226,7 @@ fn cut_power(cuts: u64) {
         let mut state = initialise(&opened, now.wall).expect("an empty disk");
         let session = Session::new(1, now, now.wall);
         let mut seen = index(&opened).expect("an empty disk");
-        let mut told = Told::default();
+        let mut told = PromisedLinks::default();
         disk.cut_after(u32::try_from(dice.roll(400)).expect("small"));
         while commit(&opened, &mut seen, &mut state, &session, now, &mut told, &mut dice).is_ok() {}
         // Closing finds the power off.
