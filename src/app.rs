@@ -164,7 +164,7 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
             None => None,
         },
     };
-    let dependencies = login::Dependencies::new(
+    let dependencies = login::LoginDependencies::new(
         Arc::clone(&lasting.store),
         Arc::clone(&lasting.clock),
         random,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 
-use queue::Queue;
+use queue::AuditQueue;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -176,7 +176,7 @@ pub struct Record<'a> {
 
 /// Where the lines go.
 pub struct Audit {
-    queue: Queue,
+    queue: AuditQueue,
     /// Whether nobody may log in while lines cannot be written.
     required: AtomicBool,
 }
@@ -184,7 +184,7 @@ pub struct Audit {
 impl Audit {
     /// Writes to `sink`, by a thread of its own; `lost` counts the lines that could not be written.
     pub fn new(sink: Box<dyn Write + Send>, required: bool, lost: Counter) -> Self {
-        Self { queue: Queue::start(sink, lost), required: AtomicBool::new(required) }
+        Self { queue: AuditQueue::start(sink, lost), required: AtomicBool::new(required) }
     }
 
     /// Writes to `sink` from now on.
@@ -200,7 +200,7 @@ impl Audit {
     /// Writes one line, at once or when its turn comes. A line that cannot be written is told: in the log, in the metrics and
     /// by `/ready`.
     pub fn write(&self, record: &Record<'_>) {
-        let Ok(mut line) = serde_json::to_vec(&Line { audit: true, record }) else { return };
+        let Ok(mut line) = serde_json::to_vec(&AuditLine { audit: true, record }) else { return };
         line.push(b'\n');
         self.queue.push(line);
     }
@@ -229,7 +229,7 @@ impl std::fmt::Debug for Audit {
 
 /// Tells an audit line from a log line where both go to stderr.
 #[derive(Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     audit: bool,
     #[serde(flatten)]
     record: &'a Record<'a>,

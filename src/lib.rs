@@ -33,7 +33,7 @@
 //! 3. `proxy::login`: is this a person's navigation? Is the link good (`Redeemer::validate`)? Is the hub alive, and
 //!    who is this browser (`proxy::hub_session`)? Must she be asked first?
 //! 4. `proxy::login::execute`: consume (`Redeemer::consume`, the only maker of a `VerifiedUser`), end another
-//!    user's session, set the identity (`Identity::set` takes the `VerifiedUser` by value), send the login, once.
+//!    user's session, set the identity (`IdentityHeaders::set` takes the `VerifiedUser` by value), send the login, once.
 //!
 //! # Walkthrough: the configuration is replaced
 //!

@@ -15,12 +15,12 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use line::Line;
-use writer::Writer;
+use line::LogLine;
+use writer::LogWriter;
 
 /// What is logged is written out when this is dropped.
 #[derive(Debug)]
-pub struct Guard(Writer);
+pub struct Guard(LogWriter);
 
 impl Guard {
     /// Counts the lines that are dropped, also those that have been already.
@@ -31,7 +31,7 @@ impl Guard {
 
 /// Begins logging.
 pub fn start(json: bool, level: Level) -> Guard {
-    let writer = Writer::start(Box::new(std::io::stderr()));
+    let writer = LogWriter::start(Box::new(std::io::stderr()));
     let log = Log { level: LevelFilter::from_level(level), json, lines: writer.lines() };
     // A second subscriber in one process is a test's; the first one stays.
     let _installed = tracing::subscriber::set_global_default(log);
@@ -43,7 +43,7 @@ pub fn start(json: bool, level: Level) -> Guard {
 struct Log {
     level: LevelFilter,
     json: bool,
-    lines: writer::Lines,
+    lines: writer::LineQueue,
 }
 
 thread_local! {
@@ -61,7 +61,7 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line::new(ROOM.take(), self.json, event.metadata());
+        let mut line = LogLine::new(ROOM.take(), self.json, event.metadata());
         event.record(&mut line);
         let mut text = line.end();
         self.lines.push(&text);

@@ -20,16 +20,16 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use durations::Durations;
-pub use hub::{HubApi, HubCallLabels};
+pub use hub::{HubApiMetrics, HubCallLabels};
 pub use login_queue::LoginQueue;
 pub use store::{StoreCall, StoreCalls};
 
 /// A counter with the labels `code` (`1xx` to `5xx`) and `protocol` (`http/1.1`, HTTP/1.0 among it, and `h2`): one
 /// pre-resolved handle each.
 #[derive(Debug)]
-pub struct Answers([[Counter; 5]; 2]);
+pub struct ResponseCounters([[Counter; 5]; 2]);
 
-impl Answers {
+impl ResponseCounters {
     /// Counts one answer to a request of `version`.
     pub fn count(&self, version: hyper::Version, status: hyper::StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
@@ -119,7 +119,7 @@ impl prometheus_client::encoding::EncodeLabelValue for Reason {
 pub struct Metrics {
     registry: Registry,
     /// Answers to browsers, by protocol and class of status code.
-    pub requests: Answers,
+    pub requests: ResponseCounters,
     /// Requests that a routing table sends somewhere, by kind: hub, user, service, extra.
     pub routed: [Counter; 4],
     /// From the head of a request to the head of its answer, in seconds.
@@ -177,7 +177,7 @@ pub struct Metrics {
     /// The token store.
     pub store: StoreCalls,
     /// The Hub API.
-    pub hub: HubApi,
+    pub hub: HubApiMetrics,
     /// Who waits for a login.
     pub login_queue: LoginQueue,
 }
@@ -195,7 +195,7 @@ impl Metrics {
         let requests = answers(&mut registry);
         let routed = routed(&mut registry);
         let store = StoreCalls::new(&mut registry);
-        let hub = HubApi::new(&mut registry);
+        let hub = HubApiMetrics::new(&mut registry);
         let login_queue = LoginQueue::new(&mut registry);
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
@@ -332,10 +332,10 @@ impl Metrics {
     }
 }
 
-fn answers(registry: &mut Registry) -> Answers {
+fn answers(registry: &mut Registry) -> ResponseCounters {
     let answers = Family::<AnswerLabels, Counter>::default();
     registry.register("requests", "Answers to browsers", answers.clone());
-    Answers(["http/1.1", "h2"].map(|protocol| {
+    ResponseCounters(["http/1.1", "h2"].map(|protocol| {
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         classes.map(|code| answers.get_or_create(&AnswerLabels { code, protocol }).clone())
     }))

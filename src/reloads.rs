@@ -7,23 +7,23 @@ use serde::Serialize;
 
 /// The configuration in force, and the last attempt to replace it.
 #[derive(Debug)]
-pub struct Reloads(Mutex<State>);
+pub struct Reloads(Mutex<ReloadState>);
 
 /// What `/api/v1/info` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct State {
+pub struct ReloadState {
     /// When the configuration in force was read.
     pub since: Timestamp,
     /// Keys that were changed since the start and wait for a restart.
     pub needs_restart: Vec<&'static str>,
     /// The last attempt to read it again, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_reload: Option<Reload>,
+    pub last_reload: Option<ReloadAttempt>,
 }
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reload {
+pub struct ReloadAttempt {
     /// When.
     pub at: Timestamp,
     /// Whether it came into force.
@@ -55,26 +55,26 @@ impl ReloadResult {
 impl Reloads {
     /// The configuration has been in force since `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self(Mutex::new(State { since: start, needs_restart: Vec::new(), last_reload: None }))
+        Self(Mutex::new(ReloadState { since: start, needs_restart: Vec::new(), last_reload: None }))
     }
 
     /// Another configuration is in force, but for these keys.
     pub fn reloaded(&self, at: Timestamp, needs_restart: Vec<&'static str>) {
-        let last_reload = Some(Reload { at, result: ReloadResult::Reloaded, faults: 0 });
-        *self.lock() = State { since: at, needs_restart, last_reload };
+        let last_reload = Some(ReloadAttempt { at, result: ReloadResult::Reloaded, faults: 0 });
+        *self.lock() = ReloadState { since: at, needs_restart, last_reload };
     }
 
     /// The old one stays in force because of so many faults.
     pub fn refused(&self, at: Timestamp, faults: usize) {
-        self.lock().last_reload = Some(Reload { at, result: ReloadResult::Refused, faults });
+        self.lock().last_reload = Some(ReloadAttempt { at, result: ReloadResult::Refused, faults });
     }
 
     /// How things stand.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ReloadState {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ReloadState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -58,10 +58,10 @@ pub struct Status {
 
 /// What the hub was last seen to be.
 #[derive(Debug, Default)]
-pub struct HubState(Mutex<Option<Seen>>);
+pub struct HubState(Mutex<Option<HubSighting>>);
 
 #[derive(Debug, Clone)]
-struct Seen {
+struct HubSighting {
     /// By the monotonic clock.
     at: Duration,
     state: Result<(), String>,
@@ -227,7 +227,7 @@ impl Status {
             Ok(state) => state,
             Err(_elapsed) => Err("the hub does not answer".to_owned()),
         };
-        *seen = Some(Seen { at: self.clock.now().monotonic, state: state.clone() });
+        *seen = Some(HubSighting { at: self.clock.now().monotonic, state: state.clone() });
         state
     }
 }

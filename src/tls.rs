@@ -26,7 +26,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use pinned::{Anybody, OrAnchor, OrOwn, Pinned};
 
-pub use identity::{Identity, IdentityError};
+pub use identity::{IdentityError, TlsIdentity};
 pub use pem::PemError;
 
 /// 1.0 and 1.1 are out of use (RFC 8996), and rustls does not have them.
@@ -101,18 +101,22 @@ impl Roots {
 #[derive(Clone)]
 pub struct Acceptor {
     config: Arc<ServerConfig>,
-    identity: Identity,
+    identity: TlsIdentity,
     proves_clients: bool,
 }
 
 impl Acceptor {
     /// For browsers: HTTP/2 or HTTP/1.1, as they like.
-    pub fn for_browsers(identity: Identity) -> Result<Self, TlsError> {
+    pub fn for_browsers(identity: TlsIdentity) -> Result<Self, TlsError> {
         Self::new(identity, None, &[b"h2", b"http/1.1"])
     }
 
     /// For browsers that may prove a certificate from `clients`, and must if it is `required`.
-    pub fn for_known_browsers(identity: Identity, clients: Roots, required: bool) -> Result<Self, TlsError> {
+    pub fn for_known_browsers(
+        identity: TlsIdentity,
+        clients: Roots,
+        required: bool,
+    ) -> Result<Self, TlsError> {
         let builder = WebPkiClientVerifier::builder_with_provider(clients.store, provider());
         let builder = if required { builder } else { builder.allow_unauthenticated() };
         let clients = builder.build().map_err(setup)?;
@@ -121,11 +125,11 @@ impl Acceptor {
 
     /// For programs, which do well with HTTP/1.1. With `clients`, only those that prove a certificate from there, or
     /// that have this listener's own key: that is how `hublatch health` gets in.
-    pub fn for_programs(identity: Identity, clients: Option<Roots>) -> Result<Self, TlsError> {
+    pub fn for_programs(identity: TlsIdentity, clients: Option<Roots>) -> Result<Self, TlsError> {
         Self::new(identity, clients, &[b"http/1.1"])
     }
 
-    fn new(identity: Identity, clients: Option<Roots>, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+    fn new(identity: TlsIdentity, clients: Option<Roots>, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         let clients = match clients {
             None => None,
             Some(roots) => {
@@ -139,7 +143,7 @@ impl Acceptor {
     }
 
     fn verifying(
-        identity: Identity,
+        identity: TlsIdentity,
         clients: Option<Arc<dyn ClientCertVerifier>>,
         alpn: &[&[u8]],
     ) -> Result<Self, TlsError> {
@@ -304,7 +308,7 @@ pub struct ClientRules(Arc<ClientConfig>);
 
 impl ClientRules {
     /// Hosts must prove a certificate of their name from one of `roots`; they are shown `identity`, if they ask.
-    pub fn new(roots: Roots, identity: Option<Identity>) -> Result<Self, TlsError> {
+    pub fn new(roots: Roots, identity: Option<TlsIdentity>) -> Result<Self, TlsError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(setup)?
@@ -317,7 +321,7 @@ impl ClientRules {
     }
 
     /// Hosts may prove any certificate: whoever stands on the way can be them.
-    pub fn trusting_anybody(identity: Option<Identity>) -> Result<Self, TlsError> {
+    pub fn trusting_anybody(identity: Option<TlsIdentity>) -> Result<Self, TlsError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(setup)?

@@ -28,14 +28,14 @@ pub(super) use codes::{hub_status_and_code, refusal_status_and_code};
 
 /// Where in the body a fault lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum FaultPlace {
     /// In the body's own object.
     Body,
     /// In one order of a batch.
     Link(usize),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FaultPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Body => Ok(()),
@@ -92,9 +92,9 @@ pub(super) enum ApiError {
     #[error("links[{index}]: must be an object")]
     NotAnOrder { index: usize },
     #[error("{place}{}: {}", error.name, error.fault)]
-    Member { place: Place, error: MemberError },
+    Member { place: FaultPlace, error: MemberError },
     #[error("{}", issue_message(*place, cause, *by_path))]
-    Issue { place: Place, cause: IssueError, by_path: bool },
+    Issue { place: FaultPlace, cause: IssueError, by_path: bool },
     #[error("an Idempotency-Key is one line of 1 to 255 visible ASCII characters")]
     BadIdempotencyKey,
     #[error("a batch takes no Idempotency-Key; send single links, or leave the header out")]
@@ -110,7 +110,7 @@ pub(super) enum ApiError {
     #[error("no server was launched for this link")]
     NotLaunched,
     #[error("{}", launch_message(*place, cause))]
-    Launch { place: Place, cause: HubError },
+    Launch { place: FaultPlace, cause: HubError },
     #[error("{error}; {done}")]
     HalfDone { error: Box<ApiError>, done: String },
     #[error("the link was used before")]
@@ -134,12 +134,12 @@ struct ErrorJson<'a> {
 
 impl ApiError {
     /// A field that cannot be taken.
-    pub(super) fn member(place: Place, error: MemberError) -> Self {
+    pub(super) fn member(place: FaultPlace, error: MemberError) -> Self {
         Self::Member { place, error }
     }
 
     /// An order that was refused; `by_path`: it named a path or a server instead of `next`.
-    pub(super) fn issue(place: Place, cause: IssueError, by_path: bool) -> Self {
+    pub(super) fn issue(place: FaultPlace, cause: IssueError, by_path: bool) -> Self {
         Self::Issue { place, cause, by_path }
     }
 

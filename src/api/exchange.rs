@@ -4,8 +4,8 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::body::JsonBody;
-use super::error::{ApiError, Place};
-use super::json::{Fault, MemberError};
+use super::error::{ApiError, FaultPlace};
+use super::json::{MemberError, MemberFault};
 use super::{Answer, json_answer};
 use crate::audit::{AuditReason, Client};
 use crate::config::Confirm;
@@ -23,9 +23,9 @@ pub(super) async fn exchange(
     mut body: JsonBody,
     client: Client<'_>,
 ) -> Result<Answer, ApiError> {
-    let at_body = |error| ApiError::member(Place::Body, error);
+    let at_body = |error| ApiError::member(FaultPlace::Body, error);
     let text = body.members.text("token").map_err(at_body)?;
-    let text = text.ok_or_else(|| at_body(MemberError::new("token", Fault::Missing)))?;
+    let text = text.ok_or_else(|| at_body(MemberError::new("token", MemberFault::Missing)))?;
     body.members.end().map_err(at_body)?;
     let refused = |refusal: Refusal| {
         login.recorder.refused(&refusal, client);

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use super::links::BATCH_MAX;
 use crate::config::Config;
-use crate::reloads::{Reloads, State};
+use crate::reloads::{ReloadState, Reloads};
 
 /// The answer.
 #[derive(Debug, Serialize)]
 pub(super) struct InfoJson<'a> {
     #[serde(flatten)]
     info: &'a Info,
-    configuration: State,
+    configuration: ReloadState,
 }
 
 /// What does not change while a configuration is in force.

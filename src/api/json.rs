@@ -22,12 +22,12 @@ pub(super) struct MemberError {
     /// Its name.
     pub(super) name: String,
     /// What is wrong with it.
-    pub(super) fault: Fault,
+    pub(super) fault: MemberFault,
 }
 
 /// What is wrong with a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum MemberFault {
     /// Nobody asked for it.
     #[error("there is no such field")]
     Unknown,
@@ -46,7 +46,7 @@ pub(super) enum Fault {
 }
 
 impl MemberError {
-    pub(super) fn new(name: &str, fault: Fault) -> Self {
+    pub(super) fn new(name: &str, fault: MemberFault) -> Self {
         Self { name: name.chars().take(NAME_CHARS_MAX).collect(), fault }
     }
 }
@@ -77,7 +77,7 @@ impl Members {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(MemberError::new(name, Fault::Invalid("a text"))),
+            Some(_) => Err(MemberError::new(name, MemberFault::Invalid("a text"))),
         }
     }
 
@@ -86,13 +86,13 @@ impl Members {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
-            Some(_) => Err(MemberError::new(name, Fault::Invalid("true or false"))),
+            Some(_) => Err(MemberError::new(name, MemberFault::Invalid("true or false"))),
         }
     }
 
     /// The list of texts `name`.
     pub(super) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, MemberError> {
-        let wrong = || MemberError::new(name, Fault::Invalid("a list of texts"));
+        let wrong = || MemberError::new(name, MemberFault::Invalid("a list of texts"));
         let Some(value) = self.take(name) else { return Ok(None) };
         let Value::Array(elements) = value else { return Err(wrong()) };
         let text = |element| if let Value::String(text) = element { Ok(text) } else { Err(wrong()) };
@@ -102,7 +102,7 @@ impl Members {
     /// Refuses what is left: a misspelt field must not be taken for a missing one.
     pub(super) fn end(self) -> Result<(), MemberError> {
         let name = self.0.into_iter().next().map(|(name, _)| name);
-        name.map_or(Ok(()), |name| Err(MemberError::new(&name, Fault::Unknown)))
+        name.map_or(Ok(()), |name| Err(MemberError::new(&name, MemberFault::Unknown)))
     }
 }
 

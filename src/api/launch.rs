@@ -8,11 +8,11 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::error::{ApiError, Place};
+use super::error::{ApiError, FaultPlace};
 use super::{Answer, ApiBody};
 use crate::body::Pieces;
 use crate::config::App;
-use crate::hub::{Event, HubClient, Launched, written};
+use crate::hub::{HubClient, Launched, SpawnEvent, written};
 use crate::login::LoginServices;
 use crate::login::issue_request::PreparedLink;
 use crate::token::LinkId;
@@ -57,7 +57,7 @@ pub(super) async fn launch(
     hub: &HubClient,
     drafts: &[PreparedLink],
     options: &[Option<Map<String, Value>>],
-    place: impl Fn(usize) -> Place,
+    place: impl Fn(usize) -> FaultPlace,
 ) -> Result<(Vec<Option<Launched>>, Done), ApiError> {
     let mut done = Done::default();
     let mut outcomes = Vec::with_capacity(drafts.len());
@@ -114,10 +114,10 @@ pub(super) async fn progress(
             // The hub's words for a server that is not starting, and for one that never was.
             Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => {
                 let message = "the server is not running, and nobody is starting it".to_owned();
-                let event = Event { progress: 100, message, ready: false, failed: true };
+                let event = SpawnEvent { progress: 100, message, ready: false, failed: true };
                 ApiBody::from(written(&event))
             }
-            _ => return Err(ApiError::Launch { place: Place::Body, cause: error }),
+            _ => return Err(ApiError::Launch { place: FaultPlace::Body, cause: error }),
         },
     };
     let mut answer = Answer::default().map(|_| body);

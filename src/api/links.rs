@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::JsonBody;
-use super::error::{ApiError, Place};
-use super::json::{Fault, MemberError, Members};
+use super::error::{ApiError, FaultPlace};
+use super::json::{MemberError, MemberFault, Members};
 use super::order::{LinkOrder, order};
 use super::{Answer, json_answer, launch};
 use crate::config::App;
@@ -44,12 +44,16 @@ impl IssueCall<'_> {
         &self,
         asked: Vec<LinkOrder>,
         key: Option<IdempotencyKey>,
-        place: impl Fn(usize) -> Place,
+        place: impl Fn(usize) -> FaultPlace,
     ) -> Result<Vec<(IssuedLink, Option<Launched>)>, ApiError> {
         let by_path: Vec<bool> = asked.iter().map(LinkOrder::is_by_path).collect();
         let refused = |error: RefusedRequest| {
             let (index, by_path) = (error.index, error.index.and_then(|index| by_path.get(index)));
-            ApiError::issue(index.map_or(Place::Body, &place), error.cause, by_path.copied().unwrap_or(false))
+            ApiError::issue(
+                index.map_or(FaultPlace::Body, &place),
+                error.cause,
+                by_path.copied().unwrap_or(false),
+            )
         };
         let (requests, options): (Vec<_>, Vec<_>) =
             asked.into_iter().map(|LinkOrder { request, options }| (request, options)).unzip();
@@ -70,8 +74,8 @@ pub(super) async fn issue(
 ) -> Result<Answer, ApiError> {
     let key = idempotency_key(&by.caller.app, headers, body.digest)?;
     let asked = order(body.members, by.login.hub().has_token());
-    let asked = asked.map_err(|error| ApiError::member(Place::Body, error))?;
-    let issued = by.issue(vec![asked], key, |_| Place::Body).await?;
+    let asked = asked.map_err(|error| ApiError::member(FaultPlace::Body, error))?;
+    let issued = by.issue(vec![asked], key, |_| FaultPlace::Body).await?;
     let Some((link, launched)) = issued.first() else { return Err(ApiError::NoSuchLink) };
     let mut answer = json_answer(StatusCode::CREATED, &IssuedJson::of(link, *launched));
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/links/{}", link.id)) {
@@ -96,7 +100,7 @@ pub(super) async fn issue_batch(
     if asked.len() > at_once_max {
         return Err(ApiError::BatchAboveRate { at_once_max });
     }
-    let issued = by.issue(asked, None, Place::Link).await?;
+    let issued = by.issue(asked, None, FaultPlace::Link).await?;
     let links = issued.iter().map(|(link, launched)| IssuedJson::of(link, *launched)).collect();
     Ok(json_answer(StatusCode::CREATED, &BatchJson { links }))
 }
@@ -159,17 +163,17 @@ fn idempotency_key(
 }
 
 fn batch(mut members: Members, launches: bool) -> Result<Vec<LinkOrder>, ApiError> {
-    let whole = |fault| ApiError::member(Place::Body, MemberError::new("links", fault));
-    let expected = Fault::Invalid("a list of 1 to 1000 orders");
-    let links = members.take("links").ok_or_else(|| whole(Fault::Missing))?;
-    members.end().map_err(|error| ApiError::member(Place::Body, error))?;
+    let whole = |fault| ApiError::member(FaultPlace::Body, MemberError::new("links", fault));
+    let expected = MemberFault::Invalid("a list of 1 to 1000 orders");
+    let links = members.take("links").ok_or_else(|| whole(MemberFault::Missing))?;
+    members.end().map_err(|error| ApiError::member(FaultPlace::Body, error))?;
     let Value::Array(links) = links else { return Err(whole(expected)) };
     if links.is_empty() || links.len() > BATCH_MAX {
         return Err(whole(expected));
     }
     let one = |(index, value)| {
         let members = Members::of(value).ok_or(ApiError::NotAnOrder { index })?;
-        order(members, launches).map_err(|error| ApiError::member(Place::Link(index), error))
+        order(members, launches).map_err(|error| ApiError::member(FaultPlace::Link(index), error))
     };
     links.into_iter().enumerate().map(one).collect()
 }

@@ -76,7 +76,7 @@ use response::{allow, answer, json_answer, without_body};
 use routes::{Endpoint, FORWARD_AUTH, find_route};
 
 pub use response::{Answer, ApiBody};
-pub use routes::{ROUTES, Route};
+pub use routes::{ApiRoute, ROUTES};
 
 /// The API, field by field, as `/api/v1/openapi.yaml` answers it.
 pub const OPENAPI: &str = include_str!("openapi.yaml");
@@ -173,7 +173,7 @@ impl Api {
         client: Option<IpAddr>,
         head: &Parts,
         body: Pin<&mut B>,
-        route: &'static Route,
+        route: &'static ApiRoute,
         segment: &str,
     ) -> Result<Answer, ApiError>
     where

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::json::{Fault, MemberError, Members};
-use crate::login::issue_request::{Destination, IssueRequest};
+use super::json::{MemberError, MemberFault, Members};
+use crate::login::issue_request::{IssueRequest, LinkDestination};
 use crate::token::State;
 
 /// The longest remark of an app, in bytes.
@@ -23,13 +23,14 @@ pub(super) struct LinkOrder {
 impl LinkOrder {
     /// Whether the order names a path or a server instead of `next`.
     pub(super) fn is_by_path(&self) -> bool {
-        matches!(self.request.destination, Destination::Path { .. })
+        matches!(self.request.destination, LinkDestination::Path { .. })
     }
 }
 
 /// The order that `members` spell. `launches`: whether servers can be launched here.
 pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, MemberError> {
-    let username = members.text("username")?.ok_or_else(|| MemberError::new("username", Fault::Missing))?;
+    let username =
+        members.text("username")?.ok_or_else(|| MemberError::new("username", MemberFault::Missing))?;
     let destination = destination(&mut members)?;
     let (launch, options) = match members.take("launch") {
         None | Some(Value::Bool(false)) => (false, None),
@@ -38,27 +39,30 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
         Some(_) => {
             return Err(MemberError::new(
                 "launch",
-                Fault::Invalid("true, false, or an object of user options"),
+                MemberFault::Invalid("true, false, or an object of user options"),
             ));
         }
     };
     if launch && !launches {
-        return Err(MemberError::new("launch", Fault::Unavailable("hub.api_token_file")));
+        return Err(MemberError::new("launch", MemberFault::Unavailable("hub.api_token_file")));
     }
     // `next` may lead anywhere, and says nothing of which server to start.
-    if launch && matches!(destination, Destination::Next(_)) {
-        return Err(MemberError::new("launch", Fault::Conflict("next; send path and server")));
+    if launch && matches!(destination, LinkDestination::Next(_)) {
+        return Err(MemberError::new("launch", MemberFault::Conflict("next; send path and server")));
     }
     let expires_in = match members.take("expires_in") {
         None => None,
         Some(value) => Some(seconds(&value).ok_or_else(|| {
-            MemberError::new("expires_in", Fault::Invalid("a whole number of seconds, at least 1"))
+            MemberError::new("expires_in", MemberFault::Invalid("a whole number of seconds, at least 1"))
         })?),
     };
     let session_expires_in = match members.take("session_expires_in") {
         None => None,
         Some(value) => Some(seconds(&value).ok_or_else(|| {
-            MemberError::new("session_expires_in", Fault::Invalid("a whole number of seconds, at least 60"))
+            MemberError::new(
+                "session_expires_in",
+                MemberFault::Invalid("a whole number of seconds, at least 60"),
+            )
         })?),
     };
     let confirm = members.flag("confirm")?.unwrap_or(false);
@@ -66,16 +70,19 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
     let claims = match members.take("claims") {
         None => None,
         Some(Value::Object(claims)) => Some(claims),
-        Some(_) => return Err(MemberError::new("claims", Fault::Invalid("an object"))),
+        Some(_) => return Err(MemberError::new("claims", MemberFault::Invalid("an object"))),
     };
     let note = members.text("note")?;
     if note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES_MAX) {
-        return Err(MemberError::new("note", Fault::Invalid("at most 1024 bytes long")));
+        return Err(MemberError::new("note", MemberFault::Invalid("at most 1024 bytes long")));
     }
     let state = match members.text("state")? {
         None => None,
         Some(text) => Some(State::parse(&text).ok_or_else(|| {
-            MemberError::new("state", Fault::Invalid("the state that came to the app's page, unchanged"))
+            MemberError::new(
+                "state",
+                MemberFault::Invalid("the state that came to the app's page, unchanged"),
+            )
         })?),
     };
     members.end()?;
@@ -96,15 +103,15 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
 
 /// `next` is a path on the public origin; `path` one inside the user's server, and `server` alone opens that server's
 /// own first page. An empty `next` is none, as in a link's query, and an empty `server` is the default one.
-fn destination(members: &mut Members) -> Result<Destination, MemberError> {
+fn destination(members: &mut Members) -> Result<LinkDestination, MemberError> {
     let (next, path, server) = (members.text("next")?, members.text("path")?, members.text("server")?);
     match (next, path, server) {
-        (Some(_), Some(_), _) => Err(MemberError::new("path", Fault::Conflict("next"))),
-        (Some(_), None, Some(_)) => Err(MemberError::new("server", Fault::Conflict("next"))),
-        (Some(next), None, None) if next.is_empty() => Ok(Destination::HubDecides),
-        (Some(next), None, None) => Ok(Destination::Next(next)),
-        (None, None, None) => Ok(Destination::HubDecides),
-        (None, path, server) => Ok(Destination::Path { path: path.unwrap_or_default(), server }),
+        (Some(_), Some(_), _) => Err(MemberError::new("path", MemberFault::Conflict("next"))),
+        (Some(_), None, Some(_)) => Err(MemberError::new("server", MemberFault::Conflict("next"))),
+        (Some(next), None, None) if next.is_empty() => Ok(LinkDestination::HubDecides),
+        (Some(next), None, None) => Ok(LinkDestination::Next(next)),
+        (None, None, None) => Ok(LinkDestination::HubDecides),
+        (None, path, server) => Ok(LinkDestination::Path { path: path.unwrap_or_default(), server }),
     }
 }
 

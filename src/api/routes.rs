@@ -6,7 +6,7 @@ use super::error::ApiError;
 
 /// One line of the endpoint table.
 #[derive(Debug)]
-pub struct Route {
+pub struct ApiRoute {
     /// The method; `GET` stands for `HEAD` too.
     pub method: Method,
     /// The path; a segment in braces stands for any one segment.
@@ -41,42 +41,49 @@ pub(super) enum Endpoint {
 pub(super) const FORWARD_AUTH: &str = "/api/v1/forward-auth";
 
 /// The endpoint table.
-pub const ROUTES: &[Route] = &[
-    Route { method: Method::POST, path: "/api/v1/links", endpoint: Endpoint::Issue },
-    Route { method: Method::POST, path: "/api/v1/links/batch", endpoint: Endpoint::IssueBatch },
-    Route { method: Method::GET, path: "/api/v1/links/{id}", endpoint: Endpoint::ReadLink },
-    Route { method: Method::GET, path: "/api/v1/links/{id}/progress", endpoint: Endpoint::Progress },
-    Route { method: Method::DELETE, path: "/api/v1/links/{id}", endpoint: Endpoint::RevokeLink },
-    Route { method: Method::DELETE, path: "/api/v1/users/{name}/links", endpoint: Endpoint::RevokeUser },
-    Route { method: Method::DELETE, path: "/api/v1/users/{name}/sessions", endpoint: Endpoint::EndSessions },
-    Route { method: Method::POST, path: "/api/v1/verify", endpoint: Endpoint::Verify },
-    Route { method: Method::GET, path: FORWARD_AUTH, endpoint: Endpoint::ForwardAuth },
-    Route { method: Method::POST, path: "/oauth2/token", endpoint: Endpoint::OAuthToken },
-    Route { method: Method::POST, path: "/oauth2/revoke", endpoint: Endpoint::OAuthRevoke },
-    Route { method: Method::POST, path: "/login", endpoint: Endpoint::Exchange },
-    Route { method: Method::POST, path: "/hub-oauth/token", endpoint: Endpoint::HubOAuthToken },
-    Route { method: Method::GET, path: "/hub-oauth/userinfo", endpoint: Endpoint::HubOAuthUserinfo },
-    Route { method: Method::GET, path: "/hub-oauth/jwks", endpoint: Endpoint::HubOAuthJwks },
-    Route {
+pub const ROUTES: &[ApiRoute] = &[
+    ApiRoute { method: Method::POST, path: "/api/v1/links", endpoint: Endpoint::Issue },
+    ApiRoute { method: Method::POST, path: "/api/v1/links/batch", endpoint: Endpoint::IssueBatch },
+    ApiRoute { method: Method::GET, path: "/api/v1/links/{id}", endpoint: Endpoint::ReadLink },
+    ApiRoute { method: Method::GET, path: "/api/v1/links/{id}/progress", endpoint: Endpoint::Progress },
+    ApiRoute { method: Method::DELETE, path: "/api/v1/links/{id}", endpoint: Endpoint::RevokeLink },
+    ApiRoute { method: Method::DELETE, path: "/api/v1/users/{name}/links", endpoint: Endpoint::RevokeUser },
+    ApiRoute {
+        method: Method::DELETE,
+        path: "/api/v1/users/{name}/sessions",
+        endpoint: Endpoint::EndSessions,
+    },
+    ApiRoute { method: Method::POST, path: "/api/v1/verify", endpoint: Endpoint::Verify },
+    ApiRoute { method: Method::GET, path: FORWARD_AUTH, endpoint: Endpoint::ForwardAuth },
+    ApiRoute { method: Method::POST, path: "/oauth2/token", endpoint: Endpoint::OAuthToken },
+    ApiRoute { method: Method::POST, path: "/oauth2/revoke", endpoint: Endpoint::OAuthRevoke },
+    ApiRoute { method: Method::POST, path: "/login", endpoint: Endpoint::Exchange },
+    ApiRoute { method: Method::POST, path: "/hub-oauth/token", endpoint: Endpoint::HubOAuthToken },
+    ApiRoute { method: Method::GET, path: "/hub-oauth/userinfo", endpoint: Endpoint::HubOAuthUserinfo },
+    ApiRoute { method: Method::GET, path: "/hub-oauth/jwks", endpoint: Endpoint::HubOAuthJwks },
+    ApiRoute {
         method: Method::GET,
         path: "/.well-known/openid-configuration",
         endpoint: Endpoint::HubOAuthDiscovery,
     },
-    Route { method: Method::GET, path: "/api/v1/info", endpoint: Endpoint::Info },
-    Route { method: Method::GET, path: "/api/v1/openapi.yaml", endpoint: Endpoint::OpenApi },
-    Route { method: Method::GET, path: "/health", endpoint: Endpoint::Status },
-    Route { method: Method::GET, path: "/live", endpoint: Endpoint::Status },
-    Route { method: Method::GET, path: "/ready", endpoint: Endpoint::Status },
-    Route { method: Method::GET, path: "/metrics", endpoint: Endpoint::Status },
+    ApiRoute { method: Method::GET, path: "/api/v1/info", endpoint: Endpoint::Info },
+    ApiRoute { method: Method::GET, path: "/api/v1/openapi.yaml", endpoint: Endpoint::OpenApi },
+    ApiRoute { method: Method::GET, path: "/health", endpoint: Endpoint::Status },
+    ApiRoute { method: Method::GET, path: "/live", endpoint: Endpoint::Status },
+    ApiRoute { method: Method::GET, path: "/ready", endpoint: Endpoint::Status },
+    ApiRoute { method: Method::GET, path: "/metrics", endpoint: Endpoint::Status },
 ];
 
 /// The route of a request, and the segment that its braces stand for.
-pub(super) fn find_route<'p>(method: &Method, path: &'p str) -> Result<(&'static Route, &'p str), ApiError> {
+pub(super) fn find_route<'p>(
+    method: &Method,
+    path: &'p str,
+) -> Result<(&'static ApiRoute, &'p str), ApiError> {
     // "/api/v1/links/batch" is a name of its own and no link's id.
-    let is_literal = |route: &&Route| route.path == path;
-    let literal: Vec<&Route> = ROUTES.iter().filter(is_literal).collect();
+    let is_literal = |route: &&ApiRoute| route.path == path;
+    let literal: Vec<&ApiRoute> = ROUTES.iter().filter(is_literal).collect();
     let candidates = if literal.is_empty() { ROUTES.iter().collect() } else { literal };
-    let matching: Vec<(&Route, &str)> = candidates
+    let matching: Vec<(&ApiRoute, &str)> = candidates
         .into_iter()
         .filter_map(|route| captured(route.path, path).map(|segment| (route, segment)))
         .collect();

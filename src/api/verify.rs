@@ -13,10 +13,10 @@ use url::form_urlencoded;
 
 use super::auth;
 use super::body::JsonBody;
-use super::error::{ApiError, Place};
-use super::json::{Fault, MemberError};
+use super::error::{ApiError, FaultPlace};
+use super::json::{MemberError, MemberFault};
 use super::{Answer, json_answer};
-use crate::hub::{Kind, Owner};
+use crate::hub::{OwnerKind, TokenOwner};
 use crate::login::LoginServices;
 use crate::token::Username;
 
@@ -31,22 +31,22 @@ const SERVICE: &str = "service:";
 #[derive(Serialize)]
 struct OwnerJson<'a> {
     name: &'a str,
-    kind: Kind,
+    kind: OwnerKind,
     groups: &'a [String],
     scopes: &'a [String],
 }
 
 impl<'a> OwnerJson<'a> {
-    fn of(owner: &'a Owner) -> Self {
+    fn of(owner: &'a TokenOwner) -> Self {
         Self { name: &owner.name, kind: owner.kind, groups: &owner.groups, scopes: &owner.scopes }
     }
 }
 
 /// `POST /api/v1/verify`
 pub(super) async fn verify(login: &LoginServices, mut body: JsonBody) -> Result<Answer, ApiError> {
-    let at_body = |error| ApiError::member(Place::Body, error);
+    let at_body = |error| ApiError::member(FaultPlace::Body, error);
     let text = body.members.text("token").map_err(at_body)?;
-    let token = text.ok_or_else(|| at_body(MemberError::new("token", Fault::Missing)))?;
+    let token = text.ok_or_else(|| at_body(MemberError::new("token", MemberFault::Missing)))?;
     body.members.end().map_err(at_body)?;
     let policy = login.policy();
     let checks = policy.applications.token_checks().ok_or(ApiError::NoHubTokens)?;
@@ -83,18 +83,18 @@ fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
 }
 
 /// A name that front proxies and applications pass on unchanged.
-fn remote_user(owner: &Owner) -> Result<HeaderValue, ApiError> {
+fn remote_user(owner: &TokenOwner) -> Result<HeaderValue, ApiError> {
     let wrong = ApiError::NotAdmitted("the name of the token's owner cannot be sent in a header");
     let plain = Username::from_store(&owner.name).is_some() && !owner.name.starts_with(SERVICE);
     let name = match owner.kind {
-        Kind::User => owner.name.clone(),
-        Kind::Service => format!("{SERVICE}{}", owner.name),
+        OwnerKind::User => owner.name.clone(),
+        OwnerKind::Service => format!("{SERVICE}{}", owner.name),
     };
     HeaderValue::from_str(&name).ok().filter(|_| plain).ok_or(wrong)
 }
 
 /// The groups with commas between them. One whose name could be taken for another or for two is left out.
-fn remote_groups(owner: &Owner) -> HeaderValue {
+fn remote_groups(owner: &TokenOwner) -> HeaderValue {
     let plain = |group: &&String| {
         let inner = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && byte != b',';
         !group.is_empty() && group.bytes().all(inner) && group.trim() == group.as_str()
@@ -134,11 +134,11 @@ impl<'a> Rule<'a> {
 
     /// Users: any, or those who are named or in a group that is named. Services: those that are named. Of both, with one
     /// of the scopes, if there are any.
-    fn admit(&self, owner: &Owner) -> Result<(), ApiError> {
+    fn admit(&self, owner: &TokenOwner) -> Result<(), ApiError> {
         let named = |names: &[Cow<'_, str>]| names.iter().any(|name| *name == owner.name);
         let admitted = match owner.kind {
-            Kind::Service => named(&self.services),
-            Kind::User => {
+            OwnerKind::Service => named(&self.services),
+            OwnerKind::User => {
                 let anybody = self.users.is_empty() && self.groups.is_empty() && self.services.is_empty();
                 anybody
                     || named(&self.users)
@@ -156,7 +156,7 @@ impl<'a> Rule<'a> {
 }
 
 /// Whether the token has `scope`, or the same without its filter, which is more.
-fn has_scope(owner: &Owner, scope: &str) -> bool {
+fn has_scope(owner: &TokenOwner, scope: &str) -> bool {
     let base = scope.split('!').next().unwrap_or(scope);
     owner.scopes.iter().any(|has| has == scope || has == base)
 }

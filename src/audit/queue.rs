@@ -17,13 +17,13 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) type Sink = Box<dyn Write + Send>;
 
 /// Lines on their way to the thread, which has written all of them when this is dropped, or has been given up.
-pub(super) struct Queue {
-    shared: Arc<Shared>,
+pub(super) struct AuditQueue {
+    shared: Arc<AuditQueueShared>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct AuditQueueShared {
+    state: Mutex<AuditBuffer>,
     changed: Condvar,
     /// Whether the last line could not be written, or not even wait.
     failing: AtomicBool,
@@ -31,7 +31,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct State {
+struct AuditBuffer {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     /// Takes the place of the present sink before the next line.
@@ -40,10 +40,10 @@ struct State {
     ended: bool,
 }
 
-impl Queue {
+impl AuditQueue {
     /// Writes to `sink`; `lost` counts the lines that could not be written.
     pub(super) fn start(sink: Sink, lost: Counter) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(AuditQueueShared {
             state: Mutex::default(),
             changed: Condvar::new(),
             failing: AtomicBool::new(false),
@@ -84,12 +84,12 @@ impl Queue {
 
     /// Waits until every line has been written, or the sink takes nothing.
     pub(super) fn flush(&self) {
-        let waiting = |state: &mut State| !state.lines.is_empty() || state.is_writing;
+        let waiting = |state: &mut AuditBuffer| !state.lines.is_empty() || state.is_writing;
         let _flushed = self.shared.changed.wait_timeout_while(self.shared.lock(), FLUSH_TIMEOUT, waiting);
     }
 }
 
-impl Drop for Queue {
+impl Drop for AuditQueue {
     fn drop(&mut self) {
         self.flush();
         let mut state = self.shared.lock();
@@ -105,10 +105,10 @@ impl Drop for Queue {
     }
 }
 
-impl Shared {
+impl AuditQueueShared {
     fn run(&self, mut sink: Sink) {
         loop {
-            let idle = |state: &mut State| state.lines.is_empty() && !state.ended;
+            let idle = |state: &mut AuditBuffer| state.lines.is_empty() && !state.ended;
             let waited = self.changed.wait_while(self.lock(), idle);
             let mut state = waited.unwrap_or_else(PoisonError::into_inner);
             if let Some(next) = state.next_sink.take() {
@@ -136,7 +136,7 @@ impl Shared {
         tracing::error!(%error, record = record.trim_end(), "write audit record");
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, AuditBuffer> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{Config, Listen, Upstream};
+use crate::config::{Config, Listen, UpstreamAddress};
 use crate::tls::{Connector, Secured, peer_left};
 
 /// Longer than `/ready` itself takes when the hub is silent.
@@ -24,8 +24,8 @@ const LOGIN_COOKIE: &str = "jupyterhub-hub-login";
 
 /// Whom to ask.
 #[derive(Debug)]
-pub(super) struct Target {
-    to: Upstream,
+pub(super) struct CallTarget {
+    to: UpstreamAddress,
     tls: Option<Connector>,
     /// The Host of the requests.
     authority: String,
@@ -33,7 +33,7 @@ pub(super) struct Target {
 
 /// What was answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct CallResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -58,10 +58,10 @@ pub(super) enum Unsecured {
 }
 
 /// A stream in the clear or over TLS.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Stream for IO {}
+trait AnyStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send> AnyStream for IO {}
 
-impl Answer {
+impl CallResponse {
     /// The body as text.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -95,12 +95,12 @@ impl Answer {
     }
 }
 
-impl Target {
+impl CallTarget {
     /// The hub's own public proxy, asked as hublatch asks it.
     pub(super) fn hub(config: &Config) -> Self {
         let authority = config.public.url.authority.clone();
         Self {
-            to: config.hub.upstream.clone().unwrap_or(Upstream::Unix(std::path::PathBuf::new())),
+            to: config.hub.upstream.clone().unwrap_or(UpstreamAddress::Unix(std::path::PathBuf::new())),
             tls: config.hub.tls.clone(),
             authority,
         }
@@ -113,9 +113,9 @@ impl Target {
         let to = match &management.listen {
             Listen::Tcp(address) => {
                 let address = reachable(*address)?;
-                Upstream::Tcp { host: address.ip().to_string(), port: address.port() }
+                UpstreamAddress::Tcp { host: address.ip().to_string(), port: address.port() }
             }
-            Listen::Unix(path) => Upstream::Unix(path.clone()),
+            Listen::Unix(path) => UpstreamAddress::Unix(path.clone()),
         };
         let tls = management.tls.as_ref().map(Connector::to_own).transpose();
         let tls = tls.map_err(|error| error.to_string())?;
@@ -126,24 +126,28 @@ impl Target {
     pub(super) fn public(config: &Config, tls: Option<Connector>) -> Self {
         let public = &config.public.url;
         let host = public.host().to_owned();
-        Self { to: Upstream::Tcp { host, port: public.port }, tls, authority: public.authority.clone() }
+        Self {
+            to: UpstreamAddress::Tcp { host, port: public.port },
+            tls,
+            authority: public.authority.clone(),
+        }
     }
 
     /// Sends `request`, whose URI is a path, and reads the whole answer.
-    pub(super) async fn send(&self, request: Request<String>) -> Result<Answer, String> {
+    pub(super) async fn send(&self, request: Request<String>) -> Result<CallResponse, String> {
         let late = || format!("no answer of {} within {} s", self.name(), TIMEOUT.as_secs());
         tokio::time::timeout(TIMEOUT, self.exchange(request)).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// `GET path`.
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, String> {
+    pub(super) async fn get(&self, path: &str) -> Result<CallResponse, String> {
         let request = Request::get(path).body(String::new());
         self.send(request.map_err(|error| format!("ask for {path}: {error}"))?).await
     }
 
     /// Shakes hands, and tells how long the certificate is valid from now on.
     pub(super) async fn handshake(&self) -> Result<Option<Duration>, Unsecured> {
-        let Upstream::Tcp { host, port } = &self.to else { return Ok(None) };
+        let UpstreamAddress::Tcp { host, port } = &self.to else { return Ok(None) };
         let Some(connector) = &self.tls else { return Ok(None) };
         let late = |what: &str| format!("no {what} {} within {} s", self.name(), TIMEOUT.as_secs());
         let connecting = tokio::time::timeout(TIMEOUT, TcpStream::connect((host.as_str(), *port))).await;
@@ -157,7 +161,7 @@ impl Target {
         Ok(peer_left(&secured))
     }
 
-    async fn exchange(&self, request: Request<String>) -> Result<Answer, String> {
+    async fn exchange(&self, request: Request<String>) -> Result<CallResponse, String> {
         let what = format!("{} {} of {}", request.method(), request.uri().path(), self.name());
         let said = |error: hyper::Error| format!("{what}: {error}");
         let (mut parts, body) = request.into_parts();
@@ -173,24 +177,24 @@ impl Target {
             let (parts, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|error| format!("{what}: read the answer: {error}"))?.to_bytes();
-            Ok(Answer { status: parts.status, headers: parts.headers, body })
+            Ok(CallResponse { status: parts.status, headers: parts.headers, body })
         };
         // The connection ends with the exchange, whose sender is gone by then; its own errors are the exchange's.
         let (outcome, _closed) = tokio::join!(exchange, connection);
         outcome
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+    async fn connect(&self) -> Result<Box<dyn AnyStream>, String> {
         let cannot = |error: std::io::Error| format!("connect to {}: {error}", self.name());
         Ok(match &self.to {
-            Upstream::Tcp { host, port } => {
+            UpstreamAddress::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(cannot)?;
                 match &self.tls {
                     Some(connector) => Box::new(self.secure(connector, stream).await?),
                     None => Box::new(stream),
                 }
             }
-            Upstream::Unix(path) => {
+            UpstreamAddress::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(cannot)?;
                 match &self.tls {
                     Some(connector) => Box::new(self.secure(connector, stream).await?),
@@ -213,9 +217,9 @@ impl Target {
     /// For people.
     pub(super) fn name(&self) -> String {
         match &self.to {
-            Upstream::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Upstream::Tcp { host, port } => format!("{host}:{port}"),
-            Upstream::Unix(path) => path.display().to_string(),
+            UpstreamAddress::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            UpstreamAddress::Tcp { host, port } => format!("{host}:{port}"),
+            UpstreamAddress::Unix(path) => path.display().to_string(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::serve::{Process, run_by, with_base_url};
 use super::{Exit, fail, print, read};
 use crate::app::Running;
 use crate::config::{Chp, Config, Faults, Listen, Reading, Source, custom_header};
-use crate::tls::{Acceptor, ClientRules, Identity, Roots};
+use crate::tls::{Acceptor, ClientRules, Roots, TlsIdentity};
 
 /// The port of browsers, unless another is given.
 const PORT: u16 = 8000;
@@ -493,7 +493,7 @@ fn identity(
     option: &str,
     certificate: Option<&Path>,
     key: Option<&Path>,
-) -> Result<Option<Identity>, String> {
+) -> Result<Option<TlsIdentity>, String> {
     let (certificate, key) = match (certificate, key) {
         (Some(certificate), Some(key)) => (certificate, key),
         (None, None) => return Ok(None),
@@ -503,7 +503,7 @@ fn identity(
     let pem =
         |path: &Path| std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
     let (chain, secret) = (pem(certificate)?, Zeroizing::new(pem(key)?));
-    Identity::new(&chain, &secret).map(Some).map_err(|error| {
+    TlsIdentity::new(&chain, &secret).map(Some).map_err(|error| {
         let at = if error.is_of_key() { key } else { certificate };
         format!("{} {error}", at.display())
     })

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use clap::Args;
 
-use super::call::Target;
+use super::call::CallTarget;
 use super::{ConfigArg, Exit, block_on, fail, load, print};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Source};
@@ -56,9 +56,9 @@ struct Deployment {
     config: Config,
     source: Source,
     clock: Arc<dyn Clock>,
-    hub: Target,
+    hub: CallTarget,
     /// What browsers talk to; or why it cannot be asked.
-    public: Result<Target, String>,
+    public: Result<CallTarget, String>,
     /// A user name that nobody has.
     stranger: String,
 }
@@ -107,8 +107,8 @@ fn deployment(args: &DoctorArgs, config: Config, source: Source) -> Result<Deplo
     let mut bytes = [0_u8; 4];
     SystemRandom::new().fill(&mut bytes).map_err(|_| "the operating system gave no random bytes")?;
     Ok(Deployment {
-        hub: Target::hub(&config),
-        public: tls.map(|tls| Target::public(&config, tls)),
+        hub: CallTarget::hub(&config),
+        public: tls.map(|tls| CallTarget::public(&config, tls)),
         source,
         clock: Arc::new(SystemClock::new()),
         stranger: format!("hublatch-doctor-{:08x}", u32::from_be_bytes(bytes)),

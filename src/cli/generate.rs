@@ -9,11 +9,11 @@ use super::{Cli, Exit, fail, print};
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     #[arg(value_enum)]
-    what: What,
+    what: GeneratedFile,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum What {
+enum GeneratedFile {
     /// The manual page (hublatch.1)
     Man,
     /// Completions for bash
@@ -28,15 +28,15 @@ enum What {
 pub fn run(args: &GenerateArgs) -> Exit {
     let mut made = Vec::new();
     let shell = match args.what {
-        What::Man => {
+        GeneratedFile::Man => {
             return match manual(&mut made) {
                 Ok(()) => print(String::from_utf8_lossy(&made).trim_end()),
                 Err(error) => fail("generate", &error.to_string()),
             };
         }
-        What::Bash => Shell::Bash,
-        What::Zsh => Shell::Zsh,
-        What::Fish => Shell::Fish,
+        GeneratedFile::Bash => Shell::Bash,
+        GeneratedFile::Zsh => Shell::Zsh,
+        GeneratedFile::Fish => Shell::Fish,
     };
     clap_complete::generate(shell, &mut Cli::command(), "hublatch", &mut made);
     print(String::from_utf8_lossy(&made).trim_end())

@@ -4,7 +4,7 @@ use clap::Args;
 use hyper::StatusCode;
 use serde::Deserialize;
 
-use super::call::Target;
+use super::call::CallTarget;
 use super::{ConfigArg, Exit, block_on, fail, load};
 use crate::config::Config;
 
@@ -44,7 +44,7 @@ pub(super) async fn ready(config: &Config) -> Result<(), String> {
 
 /// Whether `path` says so; else what it says, or why it does not say anything.
 async fn ask(config: &Config, path: &str) -> Result<(), String> {
-    let asked = Target::management(config)?.get(path).await;
+    let asked = CallTarget::management(config)?.get(path).await;
     let answer = asked.map_err(|error| match &config.management.tls {
         Some(_) if error.contains("TLS handshake") => {
             format!("{error} (does hublatch still run with an older management.tls.certificate?)")

@@ -62,12 +62,12 @@ pub struct ApiArgs {
 }
 
 #[derive(Deserialize)]
-struct Issued {
+struct IssuedLinkJson {
     url: String,
 }
 
 #[derive(Deserialize)]
-struct Refused {
+struct RefusedJson {
     message: String,
     code: String,
 }
@@ -91,7 +91,7 @@ async fn issue(args: &LinkArgs) -> Result<String, String> {
         // Absent, not false: an older hublatch does not know the word.
         "launch": args.launch.then_some(true),
     });
-    let issued: Issued =
+    let issued: IssuedLinkJson =
         answered(request(&args.api, Method::POST, "/api/v1/links")?.json(&order), StatusCode::CREATED)
             .await?;
     Ok(issued.url)
@@ -110,7 +110,7 @@ pub(super) async fn answered<T: serde::de::DeserializeOwned>(
             .map_err(|error| format!("the answer is not hublatch's: {error}"));
     }
     // Something else than hublatch may be answering there.
-    let refused = serde_json::from_slice::<Refused>(&body);
+    let refused = serde_json::from_slice::<RefusedJson>(&body);
     Err(refused.map_or_else(
         |_| format!("{status}, and no word of hublatch; is HUBLATCH_API_URL the management address?"),
         |refused| format!("{} ({status}, {})", refused.message, refused.code),

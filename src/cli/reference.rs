@@ -8,12 +8,12 @@ use crate::config;
 /// What to print.
 #[derive(Debug, Args)]
 pub struct ReferenceArgs {
-    #[arg(value_enum, default_value_t = What::Config)]
-    what: What,
+    #[arg(value_enum, default_value_t = ReferenceKind::Config)]
+    what: ReferenceKind,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum What {
+enum ReferenceKind {
     /// Every key of the configuration with its default, as TOML
     Config,
     /// A JSON Schema of the configuration, for editors
@@ -30,10 +30,10 @@ const SOCKET: &str = include_str!("../../config/systemd/hublatch.socket");
 /// Prints it.
 pub fn run(args: &ReferenceArgs) -> Exit {
     let text = match args.what {
-        What::Config => config::reference(),
-        What::Schema => format!("{:#}", config::schema()),
-        What::Nginx => include_str!("../../config/nginx/hublatch.conf").to_owned(),
-        What::Systemd => format!("# hublatch.service\n{SERVICE}\n# hublatch.socket\n{SOCKET}"),
+        ReferenceKind::Config => config::reference(),
+        ReferenceKind::Schema => format!("{:#}", config::schema()),
+        ReferenceKind::Nginx => include_str!("../../config/nginx/hublatch.conf").to_owned(),
+        ReferenceKind::Systemd => format!("# hublatch.service\n{SERVICE}\n# hublatch.socket\n{SOCKET}"),
     };
     print(text.trim_end())
 }

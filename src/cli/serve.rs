@@ -185,7 +185,7 @@ impl Signals {
 async fn until_signalled(
     running: Running,
     signals: Signals,
-    reload: &watch::Reload,
+    reload: &watch::ReloadTrigger,
     frees_ports: bool,
 ) -> Exit {
     let Signals { mut terminate, mut interrupt, mut hangup } = signals;

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use url::Host;
 
 use super::origin::{origin, origin_only, web_url};
-use super::{Listen, Upstream};
+use super::{Listen, UpstreamAddress};
 
 /// The longest path of a unix socket: `sun_path` of Linux without its NUL (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -47,9 +47,9 @@ impl Listen {
     }
 
     /// Whether a connection to `upstream` would come back to this listener.
-    pub(super) fn is_reached_by(&self, upstream: &Upstream) -> bool {
+    pub(super) fn is_reached_by(&self, upstream: &UpstreamAddress) -> bool {
         match (self, upstream) {
-            (Self::Tcp(address), Upstream::Tcp { host, port }) => {
+            (Self::Tcp(address), UpstreamAddress::Tcp { host, port }) => {
                 let own = address.ip();
                 // "[::]" takes IPv4 as well, unless another listener of ours does.
                 let takes = |ip: &IpAddr| {
@@ -57,8 +57,8 @@ impl Listen {
                 };
                 address.port() == *port && addresses(host).iter().any(takes)
             }
-            (Self::Unix(own), Upstream::Unix(path)) => own == path,
-            (Self::Tcp(_), Upstream::Unix(_)) | (Self::Unix(_), Upstream::Tcp { .. }) => false,
+            (Self::Unix(own), UpstreamAddress::Unix(path)) => own == path,
+            (Self::Tcp(_), UpstreamAddress::Unix(_)) | (Self::Unix(_), UpstreamAddress::Tcp { .. }) => false,
         }
     }
 }
@@ -114,10 +114,10 @@ pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
 }
 
 /// Where the hub's public proxy answers.
-pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
+pub(super) fn upstream(text: &str) -> Result<UpstreamAddress, String> {
     let example = "write for example \"http://127.0.0.1:8400\" or \"unix:/run/jupyterhub/proxy.sock\"";
     if let Some(path) = text.strip_prefix("unix:") {
-        return socket_path(path).map(Upstream::Unix);
+        return socket_path(path).map(UpstreamAddress::Unix);
     }
     let url = web_url(text).ok_or_else(|| format!("is not the address of a hub; {example}"))?;
     origin_only(&url).map_err(|extra| {
@@ -131,7 +131,7 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     };
     let port =
         url.port_or_known_default().filter(|port| *port != 0).ok_or("has the port 0; write the real one")?;
-    Ok(Upstream::Tcp { host, port })
+    Ok(UpstreamAddress::Tcp { host, port })
 }
 
 /// Proxies to trust: `10.0.0.0/8`, or one address.
@@ -239,19 +239,19 @@ mod tests {
         ] {
             assert!(!reached(own, hub), "{own} {hub}");
         }
-        assert!(Listen::Unix("/a".into()).is_reached_by(&Upstream::Unix("/a".into())));
+        assert!(Listen::Unix("/a".into()).is_reached_by(&UpstreamAddress::Unix("/a".into())));
     }
 
     #[test]
     fn the_hub_is_http_or_a_socket_without_a_path() {
         let host = |text: &str| match upstream(text) {
-            Ok(Upstream::Tcp { host, port }) => (host, port),
+            Ok(UpstreamAddress::Tcp { host, port }) => (host, port),
             other => panic!("{other:?}"),
         };
         assert_eq!(host("http://hub"), ("hub".to_owned(), 80));
         assert_eq!(host("https://hub"), ("hub".to_owned(), 443));
         assert_eq!(host("http://[::1]:8400/"), ("::1".to_owned(), 8400));
-        assert_eq!(upstream("unix:/run/hub.sock"), Ok(Upstream::Unix("/run/hub.sock".into())));
+        assert_eq!(upstream("unix:/run/hub.sock"), Ok(UpstreamAddress::Unix("/run/hub.sock".into())));
         for text in [
             "",
             "hub:8400",

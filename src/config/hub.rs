@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::address::upstream;
 use super::file::ConfigFile;
-use super::hub_api::{ApiPlace, HubApi, api, api_place, token};
+use super::hub_api::{ApiPlace, HubApiConfig, api, api_place, token};
 use super::kind::{flag, text};
 use super::origin::base_url;
 use super::secret::{Secret, secret};
@@ -14,7 +14,7 @@ use crate::tls::{Connector, Roots};
 
 /// Where the hub's public proxy answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upstream {
+pub enum UpstreamAddress {
     /// `http://127.0.0.1:8400`, `https://hub.internal`: host name or address, and port.
     Tcp {
         /// Host name or IP address (IPv6 without brackets).
@@ -58,13 +58,13 @@ section! {
 #[derive(Debug, Clone)]
 pub struct Hub {
     /// Where requests go. With a routing table: the hub's own address, and none if any will do.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<UpstreamAddress>,
     /// How its certificate is verified; none: in the clear.
     pub tls: Option<Connector>,
     /// The hub's `base_url`: starts and ends with `/`.
     pub base_url: String,
     /// Where and how its API is called.
-    pub api: HubApi,
+    pub api: HubApiConfig,
     /// Whether it shows no pages: only its API, the login and the logout are routed to it.
     pub api_only: bool,
 }
@@ -78,7 +78,7 @@ impl Hub {
 
 /// Where the hub is, and whether it is to be spoken to over TLS.
 pub(super) struct HubAddress {
-    pub(super) upstream: Upstream,
+    pub(super) upstream: UpstreamAddress,
     secure: bool,
 }
 
@@ -102,8 +102,10 @@ pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
         file.conflict("hub.ca_file", &["hub.url", "hub.api_url"], message);
     }
     let tls = match &upstream {
-        Some(Upstream::Tcp { host, .. }) if secure => tls::to_hub(file, "hub.url", host, roots.clone()),
-        Some(Upstream::Tcp { .. } | Upstream::Unix(_)) | None => None,
+        Some(UpstreamAddress::Tcp { host, .. }) if secure => {
+            tls::to_hub(file, "hub.url", host, roots.clone())
+        }
+        Some(UpstreamAddress::Tcp { .. } | UpstreamAddress::Unix(_)) | None => None,
     };
     if api_only && api_token.is_none() {
         let message = "needs hub.api_token_file: the token of a hub service with the scopes \"servers\" and \
@@ -121,7 +123,7 @@ pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
         file.conflict("hub.api_url", &["hub.url"], message);
     }
     let place = api(file, api_url, upstream.as_ref(), (tls.as_ref(), roots.as_ref()), &base_url, own);
-    let api = HubApi { token: api_token.map(|secret| secret.text), ..place };
+    let api = HubApiConfig { token: api_token.map(|secret| secret.text), ..place };
     Hub { upstream, tls, base_url, api, api_only }
 }
 

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
 use super::origin::web_url;
-use super::{Listen, Upstream, tls};
+use super::{Listen, UpstreamAddress, tls};
 use crate::tls::{Connector, Roots};
 
 /// Where every hub answers its API, behind its base URL.
@@ -16,7 +16,7 @@ const API_PATH: &str = "hub/api";
 
 /// Where and how the Hub API is called.
 #[derive(Clone)]
-pub struct HubApi {
+pub struct HubApiConfig {
     /// `http://127.0.0.1:8400/hub/api`: without a slash at the end. Over a socket, the host is a mere name.
     pub url: Url,
     /// The unix socket that is connected to instead of the URL's host.
@@ -27,9 +27,9 @@ pub struct HubApi {
     pub token: Option<Zeroizing<String>>,
 }
 
-impl fmt::Debug for HubApi {
+impl fmt::Debug for HubApiConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HubApi")
+        f.debug_struct("HubApiConfig")
             .field("url", &self.url.as_str())
             .field("socket", &self.socket)
             .field("has_token", &self.token.is_some())
@@ -49,10 +49,10 @@ impl ApiPlace {
         matches!(self, Self::Url(url) if url.scheme() == "https")
     }
 
-    fn upstream(&self) -> Upstream {
+    fn upstream(&self) -> UpstreamAddress {
         match self {
-            Self::Socket(path) => Upstream::Unix(path.clone()),
-            Self::Url(url) => Upstream::Tcp {
+            Self::Socket(path) => UpstreamAddress::Unix(path.clone()),
+            Self::Url(url) => UpstreamAddress::Tcp {
                 host: host(url).to_owned(),
                 port: url.port_or_known_default().unwrap_or_default(),
             },
@@ -65,11 +65,11 @@ impl ApiPlace {
 pub(super) fn api(
     file: &mut ConfigFile,
     written: Option<ApiPlace>,
-    upstream: Option<&Upstream>,
+    upstream: Option<&UpstreamAddress>,
     (of_url, roots): (Option<&Connector>, Option<&Roots>),
     base_url: &str,
     own: &[Listen],
-) -> HubApi {
+) -> HubApiConfig {
     if let Some(place) = &written
         && let Some(own) = own.iter().find(|own| own.is_reached_by(&place.upstream()))
     {
@@ -88,20 +88,20 @@ pub(super) fn api(
         (Some(ApiPlace::Socket(path)), _) => (behind("http", "localhost"), Some(path)),
         // It is learnt from the hub's route, or nobody asks.
         (None, None) => (behind("http", "localhost"), Some(PathBuf::new())),
-        (None, Some(Upstream::Unix(path))) => (behind("http", "localhost"), Some(path.clone())),
-        (None, Some(Upstream::Tcp { host, port })) => {
+        (None, Some(UpstreamAddress::Unix(path))) => (behind("http", "localhost"), Some(path.clone())),
+        (None, Some(UpstreamAddress::Tcp { host, port })) => {
             let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
             (behind(if of_url.is_some() { "https" } else { "http" }, &format!("{host}:{port}")), None)
         }
     };
     let url = Url::parse(&url).unwrap_or_else(|error| unreachable!("{url}, made of valid parts: {error}"));
-    let same = matches!(upstream, Some(Upstream::Tcp { host: of_url, .. }) if of_url == host(&url));
+    let same = matches!(upstream, Some(UpstreamAddress::Tcp { host: of_url, .. }) if of_url == host(&url));
     let tls = match of_url.filter(|_| same) {
         _ if url.scheme() != "https" => None,
         Some(connector) => Some(connector.clone()),
         None => tls::to_hub(file, "hub.api_url", host(&url), roots.cloned()),
     };
-    HubApi { url, socket, tls, token: None }
+    HubApiConfig { url, socket, tls, token: None }
 }
 
 /// The host name or address in `url`, without the brackets of IPv6.

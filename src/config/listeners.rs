@@ -10,7 +10,7 @@ use super::file::ConfigFile;
 use super::kind::{flag, list, number, one_or_more, text};
 use super::origin::public_url;
 use super::table::section;
-use super::{Upstream, tls};
+use super::{UpstreamAddress, tls};
 use crate::tls::Acceptor;
 
 /// More than any machine has cores.
@@ -128,7 +128,7 @@ pub(super) fn check(
     public: &Public,
     management: &Management,
     status: Option<&StatusListener>,
-    hub: Option<&Upstream>,
+    hub: Option<&UpstreamAddress>,
 ) -> Vec<Listen> {
     let browsers: Vec<(&str, &Listen)> =
         [("public.listen", &public.listen), ("public.redirect_listen", &public.redirect_listen)]
@@ -178,7 +178,7 @@ pub(super) fn check(
 }
 
 /// The hub must be none of our `own` listeners.
-fn refuse_own(file: &mut ConfigFile, hub: &Upstream, own: &[Listen]) {
+fn refuse_own(file: &mut ConfigFile, hub: &UpstreamAddress, own: &[Listen]) {
     let Some(listener) = own.iter().find(|own| own.is_reached_by(hub)) else { return };
     // The port that the examples have, or the next that is not ours.
     let is_ours =

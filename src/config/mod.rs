@@ -55,8 +55,8 @@ use std::sync::Arc;
 pub use apps::{App, SESSION_MIN, Scope};
 pub use embed::{Embed, EmbedCookies};
 pub use fault::{Fault, Faults};
-pub use hub::{Hub, Upstream};
-pub use hub_api::HubApi;
+pub use hub::{Hub, UpstreamAddress};
+pub use hub_api::HubApiConfig;
 pub use hub_oauth::{HubOAuth, Pkce};
 pub use hub_tokens::{AppHubTokens, HubTokens};
 pub use jwt::{Jwt, JwtAlgorithm, JwtKeys};
@@ -68,7 +68,7 @@ pub use pages::{Image, Language, Pages, Template};
 pub use redis::{RedisAddress, RedisServers};
 pub use reference::{reference, schema};
 pub use restart::Unchangeable;
-pub use routes::{Activity, Chp, Routes, custom_header};
+pub use routes::{Activity, Chp, RoutesConfig, custom_header};
 pub use secret::Secret;
 pub use store::{Redis, Store, StoreUrl};
 pub use validate::{Reading, Source, load, load_str, load_with_files};
@@ -85,7 +85,7 @@ pub struct Config {
     /// The hub behind us.
     pub hub: Hub,
     /// The routing table, where hublatch is the hub's own proxy; none: it stands in front of that.
-    pub routes: Option<Routes>,
+    pub routes: Option<RoutesConfig>,
     /// Rules of redeeming.
     pub login: Login,
     /// How the login is proved to the hub; none: by the identity header alone.

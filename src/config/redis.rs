@@ -57,19 +57,19 @@ pub enum RedisAddress {
 
 /// What the URL says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RedisLocation {
     pub(super) servers: RedisServers,
     pub(super) database: i64,
 }
 
 /// The place that `text` names; none if it does not begin as such a URL does.
-pub(super) fn place(text: &str) -> Option<Result<Place, String>> {
+pub(super) fn place(text: &str) -> Option<Result<RedisLocation, String>> {
     let (scheme, rest) = text.split_once("://")?;
     Some(match scheme {
         "redis" => one(rest, false),
         "rediss" => one(rest, true),
         "redis+unix" => absolute(rest)
-            .map(|path| Place { servers: RedisServers::One(RedisAddress::Unix(path)), database: 0 }),
+            .map(|path| RedisLocation { servers: RedisServers::One(RedisAddress::Unix(path)), database: 0 }),
         "redis+sentinel" => sentinels(rest, false),
         "rediss+sentinel" => sentinels(rest, true),
         "redis+cluster" => cluster(rest, false),
@@ -78,14 +78,14 @@ pub(super) fn place(text: &str) -> Option<Result<Place, String>> {
     })
 }
 
-fn one(rest: &str, tls: bool) -> Result<Place, String> {
+fn one(rest: &str, tls: bool) -> Result<RedisLocation, String> {
     let (host, path) = split(rest)?;
     let address = address(host, REDIS_PORT, tls)?;
-    Ok(Place { servers: RedisServers::One(address), database: database(path)? })
+    Ok(RedisLocation { servers: RedisServers::One(address), database: database(path)? })
 }
 
 /// `h1:p,h2:p,h3:p/service[/db]`, as other clients write it.
-fn sentinels(rest: &str, tls: bool) -> Result<Place, String> {
+fn sentinels(rest: &str, tls: bool) -> Result<RedisLocation, String> {
     let (hosts, path) = split(rest)?;
     let sentinels = addresses(hosts, SENTINEL_PORT, tls)?;
     let (service, number) = path.split_once('/').unwrap_or((path, ""));
@@ -96,15 +96,15 @@ fn sentinels(rest: &str, tls: bool) -> Result<Place, String> {
             .to_owned());
     }
     let servers = RedisServers::Sentinels { sentinels, service: service.to_owned() };
-    Ok(Place { servers, database: database(number)? })
+    Ok(RedisLocation { servers, database: database(number)? })
 }
 
-fn cluster(rest: &str, tls: bool) -> Result<Place, String> {
+fn cluster(rest: &str, tls: bool) -> Result<RedisLocation, String> {
     let (hosts, path) = split(rest)?;
     if !path.is_empty() {
         return Err("has a path; a cluster has one database alone, so leave it out".to_owned());
     }
-    Ok(Place { servers: RedisServers::Cluster(addresses(hosts, REDIS_PORT, tls)?), database: 0 })
+    Ok(RedisLocation { servers: RedisServers::Cluster(addresses(hosts, REDIS_PORT, tls)?), database: 0 })
 }
 
 /// The host or hosts, and what follows the `/`.

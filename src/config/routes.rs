@@ -20,7 +20,7 @@ const ACTIVITY: [(&str, Activity); 2] = [("bytes", Activity::Bytes), ("messages"
 
 /// `[routes]`.
 #[derive(Debug, Clone)]
-pub struct Routes {
+pub struct RoutesConfig {
     /// Where the routing API answers; none: on the management listener.
     pub api_listen: Option<Listen>,
     /// What the hub proves itself with; none: everybody who reaches the listener may.
@@ -129,13 +129,13 @@ section! {
 }
 
 /// What the keys of `[routes]` say.
-pub(super) fn routes(file: &mut ConfigFile, keys: RouteKeys) -> Routes {
+pub(super) fn routes(file: &mut ConfigFile, keys: RouteKeys) -> RoutesConfig {
     if keys.error_target.is_some() && keys.error_path.is_some() {
         let message = "is written as well as routes.error_target; keep one of the two";
         file.conflict("routes.error_path", &["routes.error_target"], message);
     }
     let client = (keys.client_certificate, keys.client_private_key);
-    Routes {
+    RoutesConfig {
         api_listen: keys.api_listen,
         auth_token: keys.auth_token.map(|secret| secret.text),
         default_target: keys.default_target,
@@ -154,7 +154,7 @@ pub(super) fn routes(file: &mut ConfigFile, keys: RouteKeys) -> Routes {
 }
 
 /// Notes a fault if anybody on other machines could write routes. `management`: where the routing API is otherwise.
-pub(super) fn check(file: &mut ConfigFile, routes: &Routes, management: &Listen) {
+pub(super) fn check(file: &mut ConfigFile, routes: &RoutesConfig, management: &Listen) {
     let listen = routes.api_listen.as_ref().unwrap_or(management);
     if routes.auth_token.is_none() && !listen.is_local() {
         let message = format!(

@@ -93,7 +93,7 @@ section! {
         /// primary of the service "mymaster"; a database may follow ("/mymaster/2"). "redis+cluster://10.0.0.1,10.0.0.2,10.0.0.3"
         /// (port 6379) finds the node of a cluster that holds our keys: all of them lie in one slot. "rediss+sentinel://" and
         /// "rediss+cluster://" are the same over TLS, for whichever servers are named as well.
-        url: Place, text(place), default "memory:";
+        url: StoreLocation, text(place), default "memory:";
         /// For Redis: the ACL user ("" is the default user), and its password in a file that only its owner can read. Off this
         /// machine a Redis needs a password or TLS.
         username: Option<String>, text(some), default "";
@@ -119,18 +119,18 @@ section! {
 }
 
 /// What `store.url` alone says.
-pub(super) enum Place {
+pub(super) enum StoreLocation {
     Memory,
     Redb(PathBuf),
-    Redis(redis::Place),
+    Redis(redis::RedisLocation),
 }
 
 /// What the keys of `[store]` say.
 pub(super) fn store(file: &mut ConfigFile, keys: StoreKeys) -> Store {
     let url = match keys.url {
-        Place::Memory => StoreUrl::Memory,
-        Place::Redb(path) => StoreUrl::Redb(path),
-        Place::Redis(redis::Place { servers, database }) => {
+        StoreLocation::Memory => StoreUrl::Memory,
+        StoreLocation::Redb(path) => StoreUrl::Redb(path),
+        StoreLocation::Redis(redis::RedisLocation { servers, database }) => {
             if keys.password.is_none() && servers.is_open() {
                 let message = "is a Redis that everybody in its network can use: give it a password and write it as \
                                store.password_file, or use rediss://";
@@ -189,15 +189,15 @@ fn some(text: &str) -> Result<Option<String>, String> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-fn place(text: &str) -> Result<Place, String> {
+fn place(text: &str) -> Result<StoreLocation, String> {
     if text == "memory:" {
-        return Ok(Place::Memory);
+        return Ok(StoreLocation::Memory);
     }
     if let Some(path) = text.strip_prefix("redb://") {
-        return absolute(path).map(Place::Redb);
+        return absolute(path).map(StoreLocation::Redb);
     }
     match redis::place(text) {
-        Some(place) => place.map(Place::Redis),
+        Some(place) => place.map(StoreLocation::Redis),
         None => Err(format!("is not a store; {EXAMPLES}")),
     }
 }
@@ -243,11 +243,11 @@ mod tests {
 
     #[test]
     fn a_store_is_memory_a_file_or_a_redis() {
-        assert!(matches!(place("memory:"), Ok(Place::Memory)));
+        assert!(matches!(place("memory:"), Ok(StoreLocation::Memory)));
         assert!(
-            matches!(place("redb:///a/b.redb"), Ok(Place::Redb(path)) if path.as_os_str() == "/a/b.redb")
+            matches!(place("redb:///a/b.redb"), Ok(StoreLocation::Redb(path)) if path.as_os_str() == "/a/b.redb")
         );
-        assert!(matches!(place("redis+cluster://host"), Ok(Place::Redis(_))));
+        assert!(matches!(place("redis+cluster://host"), Ok(StoreLocation::Redis(_))));
         for text in [
             "",
             "memory",

@@ -7,7 +7,7 @@ use super::file::ConfigFile;
 use super::kind::{Kind, Noted, section, text};
 use super::table::section;
 use super::{Management, Public, secret};
-use crate::tls::{Acceptor, ClientRules, Connector, Identity, Roots, TlsError};
+use crate::tls::{Acceptor, ClientRules, Connector, Roots, TlsError, TlsIdentity};
 
 /// No chain of certificates is longer, and no bundle of authorities.
 const CERTIFICATES_BYTES_MAX: u64 = 1024 * 1024;
@@ -151,7 +151,7 @@ fn identity(
     section: &str,
     certificate: &str,
     private_key: &str,
-) -> Result<Identity, Noted> {
+) -> Result<TlsIdentity, Noted> {
     let (of_certificate, of_key) = (format!("{section}.certificate"), format!("{section}.private_key"));
     identity_at(file, (&of_certificate, &of_key), certificate, private_key)
 }
@@ -161,13 +161,13 @@ fn identity_at(
     (of_certificate, of_key): (&str, &str),
     certificate: &str,
     private_key: &str,
-) -> Result<Identity, Noted> {
+) -> Result<TlsIdentity, Noted> {
     // What stands in for a key with a fault is no file to look for.
     let chain =
         (!file.is_faulty(of_certificate)).then(|| contents(file, of_certificate, certificate, certificates));
     let secret = (!file.is_faulty(of_key)).then(|| contents(file, of_key, private_key, secret::read));
     let (chain, secret) = (chain.ok_or(Noted)??, secret.ok_or(Noted)??);
-    Identity::new(&chain, secret.as_bytes()).map_err(|error| {
+    TlsIdentity::new(&chain, secret.as_bytes()).map_err(|error| {
         let (at, path) =
             if error.is_of_key() { (of_key, private_key) } else { (of_certificate, certificate) };
         file.noted(at, format!("{path} {error}"))

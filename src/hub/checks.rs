@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::{HubClient, HubError, Owner};
+use super::{HubClient, HubError, TokenOwner};
 use crate::clock::Clock;
 use crate::token::TokenDigest;
 
@@ -24,7 +24,7 @@ const TOKEN_BYTES_MAX: usize = 512;
 const OWN_PREFIXES: [&str; 2] = ["hk_", "hl_"];
 
 /// What the hub says of a token: its owner, or that it knows none.
-type OwnerLookup = Result<Option<Arc<Owner>>, HubError>;
+type OwnerLookup = Result<Option<Arc<TokenOwner>>, HubError>;
 
 /// Asks the hub about tokens, and remembers.
 pub struct TokenChecks {
@@ -38,7 +38,7 @@ enum Token {
     /// Somebody asks the hub; when it was asked stands beside what it says.
     Asked(Arc<OnceCell<(Duration, OwnerLookup)>>),
     /// It is this owner's until then.
-    Known(Arc<Owner>, Duration),
+    Known(Arc<TokenOwner>, Duration),
 }
 
 impl std::fmt::Debug for TokenChecks {
@@ -79,7 +79,7 @@ impl TokenChecks {
     }
 
     /// The owner, if known; else the question that is under way.
-    fn look(&self, digest: TokenDigest) -> Result<Arc<Owner>, Arc<OnceCell<(Duration, OwnerLookup)>>> {
+    fn look(&self, digest: TokenDigest) -> Result<Arc<TokenOwner>, Arc<OnceCell<(Duration, OwnerLookup)>>> {
         let now = self.clock.now().monotonic;
         let mut tokens = self.lock();
         make_room(&mut tokens, &digest, now);

@@ -10,7 +10,7 @@ use futures_util::Stream;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
-use super::{HubClient, HubError, Progress};
+use super::{HubClient, HubError, SpawnEventStream};
 
 /// The longest line that is read: a spawner may put a whole traceback into its message.
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const WATCHED_MAX: Duration = Duration::from_hours(1);
 
 /// One piece of news from a server that starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Event {
+pub struct SpawnEvent {
     /// From 0 to 100.
     pub progress: u8,
     /// What the hub, or the spawner, says: text, whatever it looks like.
@@ -47,16 +47,16 @@ struct EventJson {
 
 /// The events of one start.
 #[derive(Debug)]
-pub struct Events {
-    progress: Progress,
-    lines: Lines,
+pub struct SpawnEvents {
+    progress: SpawnEventStream,
+    lines: LineSplitter,
     /// The last number: an event without one does not take the bar back.
     last_progress: u8,
 }
 
 /// What comes next in the hub's stream.
 enum StreamItem {
-    Event(Event),
+    Event(SpawnEvent),
     /// The hub is alive, and has nothing to say.
     Alive,
 }
@@ -64,15 +64,15 @@ enum StreamItem {
 impl HubClient {
     /// The events of the server's start, from its beginning. Scope: `read:servers`. Refused as
     /// [`HubClient::progress`] is.
-    pub async fn events(&self, user: &str, server: &str) -> Result<Events, HubError> {
+    pub async fn events(&self, user: &str, server: &str) -> Result<SpawnEvents, HubError> {
         let progress = self.progress(user, server).await?;
-        Ok(Events { progress, lines: Lines::default(), last_progress: 0 })
+        Ok(SpawnEvents { progress, lines: LineSplitter::default(), last_progress: 0 })
     }
 }
 
-impl Events {
+impl SpawnEvents {
     /// The next event; none at the end.
-    pub async fn next_event(&mut self) -> Result<Option<Event>, HubError> {
+    pub async fn next_event(&mut self) -> Result<Option<SpawnEvent>, HubError> {
         loop {
             match self.next().await? {
                 Some(StreamItem::Event(event)) => return Ok(Some(event)),
@@ -103,7 +103,7 @@ impl Events {
     }
 
     /// The event in `line`, if it holds one.
-    fn read(&mut self, line: &[u8]) -> Option<Event> {
+    fn read(&mut self, line: &[u8]) -> Option<SpawnEvent> {
         let json: EventJson = serde_json::from_slice(line.strip_prefix(b"data:")?).ok()?;
         if let Some(progress) = json.progress.filter(|progress| progress.is_finite()) {
             // Clamped first, so that it fits.
@@ -112,7 +112,7 @@ impl Events {
             self.last_progress = progress;
         }
         let message = json.message.unwrap_or_default().chars().take(MESSAGE_CHARS_MAX).collect();
-        Some(Event { progress: self.last_progress, message, ready: json.ready, failed: json.failed })
+        Some(SpawnEvent { progress: self.last_progress, message, ready: json.ready, failed: json.failed })
     }
 
     /// The events as they are sent on: until the start has ended, the hub is gone, or nobody listens any more.
@@ -137,7 +137,7 @@ impl Events {
 }
 
 /// `event` as it is sent.
-pub fn written(event: &Event) -> Bytes {
+pub fn written(event: &SpawnEvent) -> Bytes {
     // Numbers, flags and a text: writing them cannot fail, and JSON has no line end in it.
     let json = serde_json::to_string(event).unwrap_or_default();
     format!("data: {json}\n\n").into()
@@ -145,13 +145,13 @@ pub fn written(event: &Event) -> Bytes {
 
 /// Lines out of bytes, the longest of which are dropped.
 #[derive(Debug, Default)]
-struct Lines {
+struct LineSplitter {
     rest: BytesMut,
     /// The line that is being read is too long.
     skipping: bool,
 }
 
-impl Lines {
+impl LineSplitter {
     fn push(&mut self, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
         if !self.has_line() && self.rest.len() > LINE_BYTES_MAX {
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     fn lines(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
-        let mut lines = Lines::default();
+        let mut lines = LineSplitter::default();
         let mut found = Vec::new();
         for piece in pieces {
             lines.push(piece);
@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn an_event_is_written_on_two_lines_whatever_it_says() {
-        let event = Event { progress: 5, message: "a\nb\r\u{2028}\"".to_owned(), ready: false, failed: true };
+        let event =
+            SpawnEvent { progress: 5, message: "a\nb\r\u{2028}\"".to_owned(), ready: false, failed: true };
         let text = String::from_utf8(written(&event).to_vec()).unwrap();
         assert_eq!(text.matches('\n').count(), 2, "{text}");
         assert!(text.starts_with("data: {\"progress\":5,\"message\":\"a\\nb\\r") && text.ends_with("}\n\n"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
-use super::{Created, HubClient, HubError, Server, Started};
+use super::{Created, HubClient, HubError, NotebookServer, Started};
 
 /// The hub keeps whoever starts a server waiting, up to ten seconds, in case it is ready by then. What it refuses, it
 /// refuses at once; after this long it is asked whether the server is on its way.
@@ -137,7 +137,7 @@ impl HubClient {
 }
 
 /// Whether a server is ready; none: it is neither that nor on its way there.
-fn on_its_way(server: &Server) -> Option<bool> {
+fn on_its_way(server: &NotebookServer) -> Option<bool> {
     match server.pending.as_deref() {
         None | Some("check") => server.ready.then_some(true),
         Some("spawn") => Some(false),
@@ -153,7 +153,7 @@ mod tests {
     fn a_server_that_stops_is_not_on_its_way() {
         let server = |ready: bool, pending: Option<&str>| {
             let json = serde_json::json!({ "ready": ready, "pending": pending });
-            serde_json::from_value::<Server>(json).unwrap()
+            serde_json::from_value::<NotebookServer>(json).unwrap()
         };
         assert_eq!(on_its_way(&server(true, None)), Some(true));
         assert_eq!(on_its_way(&server(true, Some("check"))), Some(true));

@@ -33,11 +33,11 @@ use response::HubResponse;
 
 pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
-pub use events::{Event, Events, written};
+pub use events::{SpawnEvent, SpawnEvents, written};
 pub use launch::{LaunchError, Launched, ServerState};
-pub use servers::{Progress, Started};
-pub use tokens::{CreatedToken, Kind, NewToken, Owner, TokenInfo};
-pub use users::{Created, Server, User};
+pub use servers::{SpawnEventStream, Started};
+pub use tokens::{CreatedToken, NewToken, OwnerKind, TokenInfo, TokenOwner};
+pub use users::{Created, NotebookServer, User};
 
 /// Asks the hub for a sign of life (`GET {base}hub/api/`); an error says what was tried.
 pub type HubProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;

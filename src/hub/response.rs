@@ -29,7 +29,7 @@ pub(super) struct HubResponse {
 
 /// What the hub answers in place of what was asked for.
 #[derive(Deserialize)]
-struct ErrorJson {
+struct HubErrorJson {
     status: u16,
     message: Option<String>,
 }
@@ -64,7 +64,7 @@ impl HubResponse {
 
 /// Why the hub did not do it. A refusal is believed only in the hub's own form: `{"status":404,"message":…}`.
 fn refusal(call: Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> HubError {
-    let said: Option<ErrorJson> = serde_json::from_slice(body).ok();
+    let said: Option<HubErrorJson> = serde_json::from_slice(body).ok();
     let said = said.filter(|said| said.status == status.as_u16());
     let retry_after = retry_after(headers);
     let message = said.as_ref().and_then(|said| said.message.as_deref()).map(on_one_line);

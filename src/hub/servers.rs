@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::response::HubResponse;
-use super::users::Server;
+use super::users::NotebookServer;
 use super::{Call, HubClient, HubError, unreachable};
 
 /// What became of the start of a server.
@@ -27,12 +27,12 @@ pub enum Started {
 /// none, or one of them has the name of a field of its own.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Start<'a> {
+enum StartRequestJson<'a> {
     Plain(&'a Map<String, Value>),
     Named { user_options: &'a Map<String, Value> },
 }
 
-impl<'a> Start<'a> {
+impl<'a> StartRequestJson<'a> {
     fn with(options: &'a Map<String, Value>) -> Self {
         let plain = !options.is_empty()
             && !options.contains_key("user_options")
@@ -43,7 +43,7 @@ impl<'a> Start<'a> {
 
 /// The server-sent events of a server that starts, as they come: `data: {"progress":50,"message":…}` and empty lines.
 #[derive(Debug)]
-pub struct Progress {
+pub struct SpawnEventStream {
     response: Response,
     stall: Duration,
 }
@@ -64,7 +64,7 @@ impl HubClient {
         let call = Call::StartServer;
         let mut request = self.authorized(call, Method::POST, &path_of(user, server))?;
         if let Some(options) = options {
-            request = request.json(&Start::with(options));
+            request = request.json(&StartRequestJson::with(options));
         }
         match self.call(call, request).await {
             Ok(answer) => match answer.status {
@@ -85,13 +85,13 @@ impl HubClient {
     /// The user's server of this name as it is now, if it runs, starts or stops. Scope: `read:servers`.
     ///
     /// Read with the user, because a hub before 6.0 tells of no server by itself.
-    pub async fn server(&self, user: &str, server: &str) -> Result<Option<Server>, HubError> {
+    pub async fn server(&self, user: &str, server: &str) -> Result<Option<NotebookServer>, HubError> {
         Ok(self.user(user).await?.and_then(|mut user| user.servers.remove(server)))
     }
 
     /// How the start of the server gets on. Scope: `read:servers`. Refused with 400 if it is not starting, and with 404 if
     /// it never was.
-    pub async fn progress(&self, user: &str, server: &str) -> Result<Progress, HubError> {
+    pub async fn progress(&self, user: &str, server: &str) -> Result<SpawnEventStream, HubError> {
         let call = Call::ReadProgress;
         let mut path = path_of(user, server);
         path.push("progress");
@@ -106,11 +106,11 @@ impl HubClient {
             Err(HubResponse::read(call, response).await?.is_not_the_hubs())
         };
         let response = self.timed(call, begun).await?;
-        Ok(Progress { response, stall: self.timeout })
+        Ok(SpawnEventStream { response, stall: self.timeout })
     }
 }
 
-impl Progress {
+impl SpawnEventStream {
     /// The next bytes; none at the end. The hub sends an empty line every 8 s, so that a pause of
     /// `limits.hub_api_timeout` means that it is gone.
     pub async fn next(&mut self) -> Result<Option<Bytes>, HubError> {

@@ -8,7 +8,7 @@ use super::{Call, HubClient, HubError};
 
 /// What the hub answers.
 #[derive(Deserialize)]
-struct EndedJson {
+struct EndedSessionsJson {
     sessions: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ impl HubClient {
         }
         let request = self.client.request(Method::POST, url).header(header, assertion);
         match self.call(call, request).await {
-            Ok(response) => response.json::<EndedJson>().map(|json| json.sessions),
+            Ok(response) => response.json::<EndedSessionsJson>().map(|json| json.sessions),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(Vec::new()),
             Err(error) => Err(error),
         }

@@ -8,11 +8,11 @@ use super::{Call, HubClient, HubError, credentials};
 
 /// Whose a token is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Owner {
+pub struct TokenOwner {
     /// The name of the user or service.
     pub name: String,
     /// Which of the two: the same name can be both.
-    pub kind: Kind,
+    pub kind: OwnerKind,
     /// The user's hub groups.
     #[serde(default)]
     pub groups: Vec<String>,
@@ -27,14 +27,14 @@ pub struct Owner {
 /// What owns a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum OwnerKind {
     /// A user of the hub.
     User,
     /// A service of the hub.
     Service,
 }
 
-impl Kind {
+impl OwnerKind {
     /// `user` or `service`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -98,12 +98,12 @@ struct TokenList {
 
 impl HubClient {
     /// Whose `token` is; nobody's, if the hub does not know it. Needs no token of our own.
-    pub async fn whoami(&self, token: &str) -> Result<Option<Owner>, HubError> {
+    pub async fn whoami(&self, token: &str) -> Result<Option<TokenOwner>, HubError> {
         let call = Call::WhoAmI;
         let Some(credentials) = credentials(token) else { return Ok(None) };
         match self.call(call, self.request(Method::GET, &["user"], credentials)).await {
             Ok(answer) => {
-                let owner: Owner = answer.json()?;
+                let owner: TokenOwner = answer.json()?;
                 if owner.name.is_empty() { Err(answer.is_not_the_hubs()) } else { Ok(Some(owner)) }
             }
             Err(error) => match error.refused_with() {

@@ -21,12 +21,12 @@ pub struct User {
     pub groups: Vec<String>,
     /// Their servers that run, start or stop, by name; the default one has an empty name.
     #[serde(default)]
-    pub servers: BTreeMap<String, Server>,
+    pub servers: BTreeMap<String, NotebookServer>,
 }
 
 /// A server of a user.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Server {
+pub struct NotebookServer {
     /// Its name; empty for the default one.
     #[serde(default)]
     pub name: String,

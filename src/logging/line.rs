@@ -12,14 +12,14 @@ use tracing::field::{Field, Visit};
 const FIELD_BYTES_MAX: usize = 512;
 
 /// A line that is being put together.
-pub(super) struct Line {
+pub(super) struct LogLine {
     text: Vec<u8>,
     /// JSON; else text.
     json: bool,
     target: &'static str,
 }
 
-impl Line {
+impl LogLine {
     /// The beginning of an event's line, in `text`, which is empty.
     pub(super) fn new(mut text: Vec<u8>, json: bool, of: &Metadata<'static>) -> Self {
         // The log tells when it was written; no rule goes by it.
@@ -73,7 +73,7 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.bare(field, value);
     }

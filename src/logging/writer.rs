@@ -14,23 +14,23 @@ const GATHERING: Duration = Duration::from_millis(10);
 
 /// Where lines wait.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct LineQueue(Arc<LineQueueShared>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
+struct LineQueueShared {
+    waiting: Mutex<WaitingLines>,
     changed: Condvar,
     counter: OnceLock<Counter>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingLines {
     text: Vec<u8>,
     dropped: u64,
     ended: bool,
 }
 
-impl Lines {
+impl LineQueue {
     /// Takes a line to be written, or drops it.
     pub(super) fn push(&self, line: &[u8]) {
         let mut waiting = self.waiting();
@@ -57,16 +57,16 @@ impl Lines {
         let _first = self.0.counter.set(counter);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, WaitingLines> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for lines; whether these are the last ones.
     fn take(&self, into: &mut Vec<u8>) -> bool {
-        let something = |waiting: &mut Waiting| waiting.text.is_empty() && !waiting.ended;
+        let something = |waiting: &mut WaitingLines| waiting.text.is_empty() && !waiting.ended;
         let waiting = self.0.changed.wait_while(self.waiting(), something);
         let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
-        let gathering = |waiting: &mut Waiting| !waiting.ended;
+        let gathering = |waiting: &mut WaitingLines| !waiting.ended;
         let gathered = self.0.changed.wait_timeout_while(waiting, GATHERING, gathering);
         let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut waiting.text, into);
@@ -76,15 +76,15 @@ impl Lines {
 
 /// The thread; it has written all lines when this is dropped.
 #[derive(Debug)]
-pub(super) struct Writer {
-    lines: Lines,
+pub(super) struct LogWriter {
+    lines: LineQueue,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Writer {
+impl LogWriter {
     /// Writes to `sink` from now on. Without a thread lines gather up to their bound, and are lost.
     pub(super) fn start(sink: Box<dyn io::Write + Send>) -> Self {
-        let lines = Lines::default();
+        let lines = LineQueue::default();
         let taken = lines.clone();
         let builder = std::thread::Builder::new().name("hublatch-log".to_owned());
         let thread = builder.spawn(move || write(&taken, sink)).ok();
@@ -92,12 +92,12 @@ impl Writer {
     }
 
     /// Where lines go.
-    pub(super) fn lines(&self) -> Lines {
+    pub(super) fn lines(&self) -> LineQueue {
         self.lines.clone()
     }
 }
 
-impl Drop for Writer {
+impl Drop for LogWriter {
     fn drop(&mut self) {
         self.lines.waiting().ended = true;
         self.lines.0.changed.notify_one();
@@ -108,7 +108,7 @@ impl Drop for Writer {
     }
 }
 
-fn write(lines: &Lines, mut sink: Box<dyn io::Write + Send>) {
+fn write(lines: &LineQueue, mut sink: Box<dyn io::Write + Send>) {
     let mut batch = Vec::new();
     loop {
         let ended = lines.take(&mut batch);
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn every_line_is_written_in_order_and_the_last_ones_when_logging_ends() {
         let (sender, reader) = mpsc::sync_channel(10_000);
-        let writer = Writer::start(Box::new(Reader(sender)));
+        let writer = LogWriter::start(Box::new(Reader(sender)));
         let mut all = Vec::new();
         for number in 0..1000 {
             let line = format!("line {number}\n");
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn lines_that_nobody_reads_are_dropped_and_counted() {
         let (sender, reader) = mpsc::sync_channel(0);
-        let writer = Writer::start(Box::new(Reader(sender)));
+        let writer = LogWriter::start(Box::new(Reader(sender)));
         let line = vec![b'x'; 1024 * 1024];
         for _ in 0..20 {
             writer.lines().push(&line);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::App;
-use crate::hub::{HubError, Kind};
+use crate::hub::{HubError, OwnerKind};
 use crate::token::KeyId;
 
 /// Who calls.
@@ -25,7 +25,7 @@ pub enum AuthenticationError {
     #[error("the {} {name:?} is not listed in [hub_tokens], or this token may not do all that its user may", kind.as_str())]
     NotListed {
         /// Whether it is a user's or a service's.
-        kind: Kind,
+        kind: OwnerKind,
         /// Whose it is.
         name: String,
     },

@@ -13,7 +13,7 @@ use crate::store::TokenStore;
 
 /// What the services of this folder stand on.
 #[derive(Clone)]
-pub struct Dependencies {
+pub struct LoginDependencies {
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn SecureRandom + Send + Sync>,
@@ -23,7 +23,7 @@ pub struct Dependencies {
     pub(super) started: Moment,
 }
 
-impl Dependencies {
+impl LoginDependencies {
     /// Links are kept in `store`, the time comes from `clock`, and what happens is written to `audit` and `metrics`.
     pub fn new(
         store: Arc<dyn TokenStore>,
@@ -38,7 +38,7 @@ impl Dependencies {
     }
 }
 
-impl std::fmt::Debug for Dependencies {
+impl std::fmt::Debug for LoginDependencies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dependencies").field("started", &self.started).finish_non_exhaustive()
     }

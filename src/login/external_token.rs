@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::application_client::ApplicationClient;
-use super::dependencies::Dependencies;
+use super::dependencies::LoginDependencies;
 use super::live_link_quota::second_of;
 use super::login_token::LoginToken;
 use super::policy::PolicyInForce;
@@ -31,7 +31,7 @@ const REMEMBERED_FOR: Duration = Duration::from_hours(1);
 const ANY_APP: &str = "*";
 
 #[derive(Serialize)]
-struct ExchangeRequest<'a> {
+struct ExternalTokenRequest<'a> {
     token: &'a str,
 }
 
@@ -56,9 +56,10 @@ impl ExternalTokens {
     pub(super) fn new(
         policy: PolicyInForce,
         replay_cache: Arc<ReplayCache>,
-        dependencies: &Dependencies,
+        dependencies: &LoginDependencies,
     ) -> Self {
-        let Dependencies { store, clock, random, recorder, application_client, .. } = dependencies.clone();
+        let LoginDependencies { store, clock, random, recorder, application_client, .. } =
+            dependencies.clone();
         Self { policy, replay_cache, application_client, store, clock, random, recorder }
     }
 
@@ -121,7 +122,7 @@ impl ExternalTokens {
         let unavailable = |why: &dyn std::fmt::Display| {
             StoreError::Unavailable(format!("exchange_url of app {}: {why}", app.name).into())
         };
-        let request = ExchangeRequest { token: token.expose() };
+        let request = ExternalTokenRequest { token: token.expose() };
         let response = self.application_client.post_json(url, &request).await;
         let (status, body) = response.map_err(|error| unavailable(&error))?;
         match status {

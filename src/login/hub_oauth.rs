@@ -30,7 +30,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::VerifiedUser;
-use super::dependencies::Dependencies;
+use super::dependencies::LoginDependencies;
 use crate::clock::Clock;
 use crate::config::{HubOAuth as Settings, Pkce};
 use crate::store::{Consumed, Inserted, Link, LinkStatus, StoreError, TokenStore};
@@ -133,8 +133,8 @@ impl std::fmt::Debug for HubOAuth {
 
 impl HubOAuth {
     /// The provider of `[hub_oauth]`.
-    pub(super) fn new(settings: Settings, dependencies: &Dependencies) -> Self {
-        let Dependencies { store, clock, random, .. } = dependencies.clone();
+    pub(super) fn new(settings: Settings, dependencies: &LoginDependencies) -> Self {
+        let LoginDependencies { store, clock, random, .. } = dependencies.clone();
         // Replicas share the secret, and so the key; each knows the other's tokens.
         let key = hmac::Key::new(hmac::HMAC_SHA256, settings.client_secret.text.as_bytes());
         let access_key = Zeroizing::new(hmac::sign(&key, ACCESS_AUDIENCE.as_bytes()).as_ref().to_vec());
@@ -429,11 +429,11 @@ mod tests {
         Arc::new(RedbStore::open(&file, 100, Arc::clone(clock) as _).unwrap())
     }
 
-    fn dependencies(store: Arc<dyn TokenStore>, clock: &Arc<ManualClock>) -> Dependencies {
+    fn dependencies(store: Arc<dyn TokenStore>, clock: &Arc<ManualClock>) -> LoginDependencies {
         let (random, metrics) = (Arc::new(SystemRandom::new()), Arc::new(Metrics::new()));
         let audit =
             Arc::new(Audit::new(Box::new(std::io::sink()), false, Metrics::new().audit_records_lost.clone()));
-        Dependencies::new(store, Arc::clone(clock) as _, random, audit, metrics)
+        LoginDependencies::new(store, Arc::clone(clock) as _, random, audit, metrics)
     }
 
     fn provider(pkce: Pkce) -> (HubOAuth, Arc<ManualClock>) {

@@ -27,7 +27,7 @@ use super::redeem::{Redeemer, ValidatedToken};
 use super::refusal::Refusal;
 use crate::audit::{AuditReason, Client};
 use crate::config::App;
-use crate::hub::{CreatedToken, HubClient, HubError, Kind as OwnerKind, NewToken, is_hub_token};
+use crate::hub::{CreatedToken, HubClient, HubError, NewToken, OwnerKind, is_hub_token};
 use crate::shutdown::Shutdown;
 
 /// How the note of each token begins.

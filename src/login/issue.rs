@@ -7,9 +7,9 @@ use std::time::Duration;
 use aws_lc_rs::rand::SecureRandom;
 
 use super::caller::Caller;
-use super::dependencies::Dependencies;
+use super::dependencies::LoginDependencies;
 use super::issue_request::{
-    Destination, IssueError, IssueRequest, IssuedLink, PreparedLink, RefusedRequest, fits_a_header,
+    IssueError, IssueRequest, IssuedLink, LinkDestination, PreparedLink, RefusedRequest, fits_a_header,
 };
 use super::live_link_quota::second_of;
 use super::next::{Next, NextError, form_encode};
@@ -49,8 +49,8 @@ impl std::fmt::Debug for Issuer {
 
 impl Issuer {
     /// Issues by the `policy` in force.
-    pub(super) fn new(policy: PolicyInForce, dependencies: &Dependencies) -> Self {
-        let Dependencies { store, clock, random, recorder, .. } = dependencies.clone();
+    pub(super) fn new(policy: PolicyInForce, dependencies: &LoginDependencies) -> Self {
+        let LoginDependencies { store, clock, random, recorder, .. } = dependencies.clone();
         Self { policy, store, clock, random, recorder }
     }
 
@@ -275,21 +275,21 @@ fn authorize_user(policy: &Policy, app: &App, username: &Username) -> Result<(),
 fn resolve(
     rules: &Rules,
     username: &Username,
-    destination: &Destination,
+    destination: &LinkDestination,
     launch: bool,
 ) -> Result<ResolvedDestination, NextError> {
     let rule = &rules.next;
     match destination {
-        Destination::HubDecides if launch => {
+        LinkDestination::HubDecides if launch => {
             let server = ServerName::default();
             let next = Some(rule.inside(username, &server, "")?);
             Ok(ResolvedDestination { next, judged: None, server: Some(server) })
         }
-        Destination::HubDecides => Ok(ResolvedDestination::default()),
-        Destination::Next(next) => {
+        LinkDestination::HubDecides => Ok(ResolvedDestination::default()),
+        LinkDestination::Next(next) => {
             Ok(ResolvedDestination { next: Some(rule.check(next)?), ..ResolvedDestination::default() })
         }
-        Destination::Path { path, server } => {
+        LinkDestination::Path { path, server } => {
             let server = ServerName::parse(server.as_deref().unwrap_or_default());
             let server = server.ok_or(NextError::ServerName)?;
             if launch || rules.api_only {

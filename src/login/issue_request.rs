@@ -15,7 +15,7 @@ const CLAIMS_BYTES_MAX: usize = 4096;
 
 /// Where a link leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
+pub enum LinkDestination {
     /// To the link's own query, or else where the hub decides.
     HubDecides,
     /// To a path on the public origin.
@@ -35,7 +35,7 @@ pub struct IssueRequest {
     /// Who is to be logged in.
     pub username: String,
     /// Where the browser goes.
-    pub destination: Destination,
+    pub destination: LinkDestination,
     /// Life of the token; none: the default.
     pub expires_in: Option<Duration>,
     /// Whether the link always asks first.

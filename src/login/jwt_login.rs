@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::rand::SecureRandom;
 use jiff::Timestamp;
 
-use super::dependencies::Dependencies;
+use super::dependencies::LoginDependencies;
 use super::issue_request::fits_a_header;
 use super::jwt::{Claims, JwtIssuer, Unverified};
 use super::policy::Policy;
@@ -31,8 +31,8 @@ pub(super) struct JwtLogin {
 
 impl JwtLogin {
     /// Consumed tokens are kept in `replay_cache`.
-    pub(super) fn new(replay_cache: Arc<ReplayCache>, dependencies: &Dependencies) -> Self {
-        let Dependencies { clock, random, started, .. } = dependencies.clone();
+    pub(super) fn new(replay_cache: Arc<ReplayCache>, dependencies: &LoginDependencies) -> Self {
+        let LoginDependencies { clock, random, started, .. } = dependencies.clone();
         Self { replay_cache, clock, random, started }
     }
 

@@ -51,7 +51,7 @@ use policy::{Policy, PolicyInForce};
 
 pub use application_client::ApplicationClient;
 pub use caller::{AuthenticationError, Caller};
-pub use dependencies::Dependencies;
+pub use dependencies::LoginDependencies;
 pub use issue::Issuer;
 pub use judge::RedeemRequest;
 pub use recorder::Recorder;
@@ -74,12 +74,12 @@ pub struct LoginServices {
     /// Audit and metrics.
     pub recorder: Arc<Recorder>,
     policy: PolicyInForce,
-    dependencies: Dependencies,
+    dependencies: LoginDependencies,
 }
 
 impl LoginServices {
     /// The services of `config`; none if its public URL is no URL, which validation has ruled out.
-    pub fn new(config: &Config, hub: Arc<HubClient>, dependencies: Dependencies) -> Option<Self> {
+    pub fn new(config: &Config, hub: Arc<HubClient>, dependencies: LoginDependencies) -> Option<Self> {
         let policy: PolicyInForce = Arc::new(ArcSwap::from_pointee(Policy::new(config, hub, &dependencies)?));
         let redeemer = Arc::new(Redeemer::new(Arc::clone(&policy), &dependencies));
         let recorder = Arc::clone(&dependencies.recorder);

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::applications::Applications;
 use super::assertion::Signer;
-use super::dependencies::Dependencies;
+use super::dependencies::LoginDependencies;
 use super::failure_limiter::FailureLimiter;
 use super::hub_oauth::HubOAuth;
 use super::jwt::JwtIssuers;
@@ -44,7 +44,11 @@ pub struct Policy {
 
 impl Policy {
     /// The policy of `config`, which asks `hub`; none if its public URL is no URL, which validation has ruled out.
-    pub(super) fn new(config: &Config, hub: Arc<HubClient>, dependencies: &Dependencies) -> Option<Self> {
+    pub(super) fn new(
+        config: &Config,
+        hub: Arc<HubClient>,
+        dependencies: &LoginDependencies,
+    ) -> Option<Self> {
         let rules = Arc::new(Rules::new(config)?);
         let secret = config.hub.api.token.as_ref().map(|token| token.as_bytes());
         Some(Self {

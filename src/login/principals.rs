@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::metered_app::MeteredApp;
 use crate::config::{App, HubTokens};
-use crate::hub::{Kind, Owner};
+use crate::hub::{OwnerKind, TokenOwner};
 use crate::token::NamePattern;
 
 /// The most owners whose rate is remembered. Above it the one who has not called for longest begins anew.
@@ -22,11 +22,11 @@ const PREFIX: &str = "hub:";
 #[derive(Debug)]
 pub struct Principals {
     listed: HubTokens,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenPrincipals>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenPrincipals {
     owners: HashMap<Arc<str>, (Arc<MeteredApp>, u64)>,
     /// Counts up with each use.
     uses: u64,
@@ -40,12 +40,12 @@ impl Principals {
     }
 
     /// The app that stands for `owner`, if she is listed and her token is good enough.
-    pub fn app_of(&self, owner: &Owner) -> Option<Arc<App>> {
+    pub fn app_of(&self, owner: &TokenOwner) -> Option<Arc<App>> {
         let by_scope = owner.scopes.iter().any(|scope| self.listed.scopes.contains(scope));
         let listed = by_scope
             || match owner.kind {
-                Kind::Service => self.listed.services.contains(&owner.name),
-                Kind::User => {
+                OwnerKind::Service => self.listed.services.contains(&owner.name),
+                OwnerKind::User => {
                     let by_group = owner.groups.iter().any(|group| self.listed.groups.contains(group));
                     (by_group || self.listed.users.contains(&owner.name)) && is_whole(owner)
                 }
@@ -59,13 +59,13 @@ impl Principals {
     /// alone; her links do not live longer than it takes to notice.
     pub(super) fn metered(&self, app: &str) -> Option<Arc<MeteredApp>> {
         let (kind, name) = app.strip_prefix(PREFIX)?.split_once(':')?;
-        let kind = [Kind::Service, Kind::User].into_iter().find(|known| known.as_str() == kind)?;
+        let kind = [OwnerKind::Service, OwnerKind::User].into_iter().find(|known| known.as_str() == kind)?;
         let named = match kind {
-            Kind::Service => &self.listed.services,
-            Kind::User => &self.listed.users,
+            OwnerKind::Service => &self.listed.services,
+            OwnerKind::User => &self.listed.users,
         };
         let otherwise =
-            !self.listed.scopes.is_empty() || (kind == Kind::User && !self.listed.groups.is_empty());
+            !self.listed.scopes.is_empty() || (kind == OwnerKind::User && !self.listed.groups.is_empty());
         if !otherwise && !named.iter().any(|named| named == name) {
             return None;
         }
@@ -98,14 +98,14 @@ impl Principals {
         }
     }
 
-    fn rules(&self, kind: Kind, name: &str, app: &str) -> Option<App> {
+    fn rules(&self, kind: OwnerKind, name: &str, app: &str) -> Option<App> {
         let rules = &*self.listed.rules;
         let mut rules = App { name: app.into(), ..rules.clone() };
         // A user must not put herself into a group of the hub's (`manage_groups`), nor anybody else.
-        if kind == Kind::User {
+        if kind == OwnerKind::User {
             (rules.groups, rules.claims) = (Vec::new(), false);
         }
-        if kind == Kind::User && !self.listed.users_for_others {
+        if kind == OwnerKind::User && !self.listed.users_for_others {
             let herself = rules.usernames.matches(name).then(|| regex::escape(name));
             // Nothing matches a class without a character.
             rules.usernames = NamePattern::new(&herself.unwrap_or_else(|| "[^\\s\\S]".to_owned())).ok()?;
@@ -115,7 +115,7 @@ impl Principals {
 }
 
 /// Whether a user's token may do all that she may: one that may make tokens for her is as good as any.
-fn is_whole(owner: &Owner) -> bool {
+fn is_whole(owner: &TokenOwner) -> bool {
     let own = format!("tokens!user={}", owner.name);
     owner.scopes.iter().any(|scope| scope == "tokens" || *scope == own)
 }
@@ -135,9 +135,9 @@ mod tests {
         Principals::new(config.hub_tokens.as_ref()).unwrap()
     }
 
-    fn owner(kind: Kind, name: &str, scopes: &[&str]) -> Owner {
+    fn owner(kind: OwnerKind, name: &str, scopes: &[&str]) -> TokenOwner {
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        Owner { name: name.to_owned(), kind, groups: vec!["staff".to_owned()], scopes, token_id: None }
+        TokenOwner { name: name.to_owned(), kind, groups: vec!["staff".to_owned()], scopes, token_id: None }
     }
 
     fn may_log_in(app: &App, name: &str) -> bool {
@@ -148,42 +148,42 @@ mod tests {
     #[test]
     fn a_service_is_listed_by_name_and_a_user_of_that_name_is_not_the_service() {
         let principals = principals("services = [\"issuer\"]");
-        let app = principals.app_of(&owner(Kind::Service, "issuer", &[])).unwrap();
+        let app = principals.app_of(&owner(OwnerKind::Service, "issuer", &[])).unwrap();
         assert_eq!(&*app.name, "hub:service:issuer");
         assert!(may_log_in(&app, "alice") && !may_log_in(&app, "admin"));
-        assert!(principals.app_of(&owner(Kind::User, "issuer", &["tokens!user=issuer"])).is_none());
-        assert!(principals.app_of(&owner(Kind::Service, "other", &["tokens"])).is_none());
+        assert!(principals.app_of(&owner(OwnerKind::User, "issuer", &["tokens!user=issuer"])).is_none());
+        assert!(principals.app_of(&owner(OwnerKind::Service, "other", &["tokens"])).is_none());
     }
 
     #[test]
     fn a_user_logs_in_herself_alone_by_a_token_that_may_do_all_that_she_may() {
         for lines in ["users = [\"a.b\"]", "groups = [\"staff\"]"] {
             let principals = principals(lines);
-            let whole = owner(Kind::User, "a.b", &["access:servers!user=a.b", "tokens!user=a.b"]);
+            let whole = owner(OwnerKind::User, "a.b", &["access:servers!user=a.b", "tokens!user=a.b"]);
             let app = principals.app_of(&whole).unwrap();
             assert!(may_log_in(&app, "a.b") && !may_log_in(&app, "axb") && !may_log_in(&app, "alice"));
             for scopes in
                 [&[][..], &["access:servers!user=a.b"], &["tokens!user=alice"], &["read:tokens!user=a.b"]]
             {
-                assert!(principals.app_of(&owner(Kind::User, "a.b", scopes)).is_none(), "{scopes:?}");
+                assert!(principals.app_of(&owner(OwnerKind::User, "a.b", scopes)).is_none(), "{scopes:?}");
             }
         }
         let others = principals("users = [\"alice\"]\nusers_for_others = true\nusernames = \"stud-.*\"");
-        let app = others.app_of(&owner(Kind::User, "alice", &["tokens"])).unwrap();
+        let app = others.app_of(&owner(OwnerKind::User, "alice", &["tokens"])).unwrap();
         assert!(may_log_in(&app, "stud-1") && !may_log_in(&app, "alice"));
         let denied = principals("users = [\"admin\"]");
-        let app = denied.app_of(&owner(Kind::User, "admin", &["tokens"])).unwrap();
+        let app = denied.app_of(&owner(OwnerKind::User, "admin", &["tokens"])).unwrap();
         assert!(!may_log_in(&app, "admin"), "the rules hold for oneself too");
     }
 
     #[test]
     fn a_scope_lists_whoever_has_it_to_the_letter() {
         let principals = principals("scopes = [\"custom:hublatch:issue\"]");
-        assert!(principals.app_of(&owner(Kind::Service, "x", &["custom:hublatch:issue"])).is_some());
-        let user = principals.app_of(&owner(Kind::User, "alice", &["custom:hublatch:issue"])).unwrap();
+        assert!(principals.app_of(&owner(OwnerKind::Service, "x", &["custom:hublatch:issue"])).is_some());
+        let user = principals.app_of(&owner(OwnerKind::User, "alice", &["custom:hublatch:issue"])).unwrap();
         assert!(may_log_in(&user, "alice") && !may_log_in(&user, "bob"));
         for scope in ["custom:hublatch", "custom:hublatch:issue!user=x", "custom:hublatch:issue2", ""] {
-            assert!(principals.app_of(&owner(Kind::Service, "x", &[scope])).is_none(), "{scope}");
+            assert!(principals.app_of(&owner(OwnerKind::Service, "x", &[scope])).is_none(), "{scope}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::assertion::Statement;
-use super::dependencies::Dependencies;
+use super::dependencies::LoginDependencies;
 use super::external_token::ExternalTokens;
 use super::judge::RedeemRequest;
 use super::jwt_login::JwtLogin;
@@ -30,7 +30,7 @@ pub const WAIT_MAX: Duration = Duration::from_mins(10);
 /// A token that can be redeemed: looked up, judged, not consumed.
 #[derive(Debug)]
 pub struct ValidatedToken {
-    kept: Kept,
+    kept: UseRecord,
     link: Link,
     next: Option<Next>,
     /// Whether the app itself asks ([`RedeemRequest::by_app`]).
@@ -41,7 +41,7 @@ pub struct ValidatedToken {
 
 /// Where it is kept that a token admits once.
 #[derive(Debug, Clone, Copy)]
-enum Kept {
+enum UseRecord {
     /// The store holds its link and hands it out.
     AsLink,
     /// An app has signed it, and the store learns of it only by its end. Judged by the memory of this epoch.
@@ -163,9 +163,9 @@ impl std::fmt::Debug for Redeemer {
 
 impl Redeemer {
     /// Redeems by the `policy` in force.
-    pub(super) fn new(policy: PolicyInForce, dependencies: &Dependencies) -> Self {
+    pub(super) fn new(policy: PolicyInForce, dependencies: &LoginDependencies) -> Self {
         let replay_cache = Arc::new(ReplayCache::new(dependencies));
-        let Dependencies { store, clock, recorder, .. } = dependencies.clone();
+        let LoginDependencies { store, clock, recorder, .. } = dependencies.clone();
         Self {
             jwt_login: JwtLogin::new(Arc::clone(&replay_cache), dependencies),
             external_tokens: ExternalTokens::new(
@@ -199,13 +199,15 @@ impl Redeemer {
     ) -> Result<ValidatedToken, Refusal> {
         let policy = self.policy.load_full();
         let (link, kept) = match token.kind() {
-            TokenKind::Opaque => (self.store.find(token.digest(), self.clock.now()).await?, Kept::AsLink),
+            TokenKind::Opaque => {
+                (self.store.find(token.digest(), self.clock.now()).await?, UseRecord::AsLink)
+            }
             TokenKind::Jwt => {
                 let epoch = self.replay_cache.memory().epoch;
                 let link = Box::pin(self.jwt_login.link(&policy, token.expose(), request.clicked_at)).await?;
-                (Some(link), Kept::InReplayCache { epoch })
+                (Some(link), UseRecord::InReplayCache { epoch })
             }
-            TokenKind::External => (Box::pin(self.external_tokens.link(token)).await?, Kept::AsLink),
+            TokenKind::External => (Box::pin(self.external_tokens.link(token)).await?, UseRecord::AsLink),
         };
         judge(policy, self.as_clicked(link, request), kept, request)
     }
@@ -218,7 +220,7 @@ impl Redeemer {
     ) -> Result<ValidatedToken, Refusal> {
         let policy = self.policy.load_full();
         let link = self.store.find(token.digest(), self.clock.now()).await?;
-        judge(policy, self.as_clicked(link, request), Kept::AsLink, request)
+        judge(policy, self.as_clicked(link, request), UseRecord::AsLink, request)
     }
 
     /// A link that is kept for those who wait for their turn is over for whoever clicks only now.
@@ -248,8 +250,8 @@ impl Redeemer {
         }
         self.rejudge(&mut validated)?;
         let link = match validated.kept {
-            Kept::AsLink => self.take(&validated.link).await?,
-            Kept::InReplayCache { epoch } => {
+            UseRecord::AsLink => self.take(&validated.link).await?,
+            UseRecord::InReplayCache { epoch } => {
                 self.jwt_login.consume(&validated.link, epoch).await?;
                 // Each redeem in the audit has one issue: that of this token is known only now.
                 self.recorder.issued(&validated.link, client, Some(AuditReason::SignedByApp));
@@ -271,7 +273,7 @@ impl Redeemer {
             return Ok(());
         }
         let ValidatedToken { kept, link, next, by_app, policy: before } = validated;
-        let signed = matches!(kept, Kept::InReplayCache { .. });
+        let signed = matches!(kept, UseRecord::InReplayCache { .. });
         if signed && !policy.jwt_issuers.has_same(&before.jwt_issuers, &link.grant.app) {
             let link = Some(Box::new(link.clone()));
             return Err(Refusal::of_link(RefusalReason::KeyRevoked, link));
@@ -307,11 +309,11 @@ impl Redeemer {
     /// for [`WAIT_MAX`]. A token that an app has signed has no link before it is consumed, and nothing to keep.
     pub async fn reserve(&self, validated: &ValidatedToken) -> Result<bool, StoreError> {
         match validated.kept {
-            Kept::AsLink => {
+            UseRecord::AsLink => {
                 let now = self.clock.now();
                 self.store.reserve(validated.link.digest, now.plus(WAIT_MAX), now).await
             }
-            Kept::InReplayCache { .. } => Ok(true),
+            UseRecord::InReplayCache { .. } => Ok(true),
         }
     }
 
@@ -359,7 +361,7 @@ impl Redeemer {
 fn judge(
     policy: Arc<Policy>,
     link: Option<Link>,
-    kept: Kept,
+    kept: UseRecord,
     request: RedeemRequest<'_>,
 ) -> Result<ValidatedToken, Refusal> {
     let link = link.ok_or_else(Refusal::unknown)?;

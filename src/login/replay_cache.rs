@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SecureRandom;
 use jiff::{SignedDuration, Timestamp};
 
-use super::dependencies::Dependencies;
+use super::dependencies::LoginDependencies;
 use super::refusal::{Refusal, RefusalReason};
 use crate::clock::{Clock, Moment};
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, Memory, StoreError, TokenStore};
@@ -29,8 +29,8 @@ pub(super) struct ReplayCache {
 
 impl ReplayCache {
     /// Remembers in the store.
-    pub(super) fn new(dependencies: &Dependencies) -> Self {
-        let Dependencies { store, clock, random, started, .. } = dependencies.clone();
+    pub(super) fn new(dependencies: &LoginDependencies) -> Self {
+        let LoginDependencies { store, clock, random, started, .. } = dependencies.clone();
         Self { store, clock, random, started }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SecureRandom;
 
 use super::assertion::AssertionError;
-use super::dependencies::Dependencies;
+use super::dependencies::LoginDependencies;
 use super::policy::PolicyInForce;
 use super::recorder::Recorder;
 use super::sessions::{EndedSessions, REMEMBERED_FOR};
@@ -63,8 +63,8 @@ impl std::fmt::Debug for SessionEnder {
 
 impl SessionEnder {
     /// Ends sessions by the `policy` in force.
-    pub(super) fn new(policy: PolicyInForce, dependencies: &Dependencies) -> Self {
-        let Dependencies { store, clock, random, recorder, .. } = dependencies.clone();
+    pub(super) fn new(policy: PolicyInForce, dependencies: &LoginDependencies) -> Self {
+        let LoginDependencies { store, clock, random, recorder, .. } = dependencies.clone();
         Self { policy, store, clock, random, recorder, ended: Arc::default() }
     }
 

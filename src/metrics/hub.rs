@@ -19,7 +19,7 @@ pub struct HubCallLabels {
 
 /// The Hub API and hub tokens.
 #[derive(Debug)]
-pub struct HubApi {
+pub struct HubApiMetrics {
     /// Calls, by call and result.
     pub calls: Family<HubCallLabels, Counter>,
     /// How long calls take, in seconds.
@@ -32,7 +32,7 @@ pub struct HubApi {
     pub tokens_revoked: Counter,
 }
 
-impl HubApi {
+impl HubApiMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let calls = Family::default();
         registry.register("hub_api_calls", "Calls of the Hub API, by call and result", calls.clone());

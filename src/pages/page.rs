@@ -45,7 +45,7 @@ use crate::config::Language;
 /// One of the pages that hublatch itself shows.
 pub enum Page<'a> {
     /// 403, a link that is not honoured.
-    Refused(Refused),
+    Refused(LinkRefusal),
     /// 403, the login page without a token and nobody logged in.
     NoToken,
     /// 200, "Continue as alice": a form that posts `fields` to `action` and works without script.
@@ -141,7 +141,7 @@ impl fmt::Debug for Page<'_> {
 
 /// Why a link is not honoured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refused {
+pub enum LinkRefusal {
     /// No such token, or forgotten since.
     Unknown,
     /// Opened after its time.
@@ -192,13 +192,13 @@ impl Page<'_> {
     /// One of each kind, to try templates on.
     pub(super) fn samples() -> Vec<Page<'static>> {
         let refused = [
-            Refused::Unknown,
-            Refused::Expired,
-            Refused::Used,
-            Refused::Revoked,
-            Refused::NotAllowed,
-            Refused::Bound,
-            Refused::NeedsState,
+            LinkRefusal::Unknown,
+            LinkRefusal::Expired,
+            LinkRefusal::Used,
+            LinkRefusal::Revoked,
+            LinkRefusal::NotAllowed,
+            LinkRefusal::Bound,
+            LinkRefusal::NeedsState,
         ];
         let confirm = |username, current| Page::Confirm {
             username,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use hyper::StatusCode;
 
 use super::catalog::{Catalog, Message};
-use super::page::{Page, Refused, Start};
+use super::page::{LinkRefusal, Page, Start};
 
 /// The picture at the head of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl<'a> Start<'a> {
     }
 }
 
-impl Refused {
+impl LinkRefusal {
     fn content(self, words: &'static Catalog) -> PageContent<'static> {
         match self {
             Self::Unknown => refusal("link_unknown", &words.link_unknown),

@@ -17,13 +17,13 @@ const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/
 
 /// What needs no form: the page, its status and its code.
 const NOTICES: [(Page<'static>, u16, &str); 26] = [
-    (Page::Refused(Refused::Unknown), 403, "link_unknown"),
-    (Page::Refused(Refused::Expired), 403, "link_expired"),
-    (Page::Refused(Refused::Used), 403, "link_used"),
-    (Page::Refused(Refused::Revoked), 403, "link_revoked"),
-    (Page::Refused(Refused::NotAllowed), 403, "link_not_allowed"),
-    (Page::Refused(Refused::Bound), 403, "link_bound"),
-    (Page::Refused(Refused::NeedsState), 403, "link_needs_state"),
+    (Page::Refused(LinkRefusal::Unknown), 403, "link_unknown"),
+    (Page::Refused(LinkRefusal::Expired), 403, "link_expired"),
+    (Page::Refused(LinkRefusal::Used), 403, "link_used"),
+    (Page::Refused(LinkRefusal::Revoked), 403, "link_revoked"),
+    (Page::Refused(LinkRefusal::NotAllowed), 403, "link_not_allowed"),
+    (Page::Refused(LinkRefusal::Bound), 403, "link_bound"),
+    (Page::Refused(LinkRefusal::NeedsState), 403, "link_needs_state"),
     (Page::NoToken, 403, "link_required"),
     (Page::HubDown { retries: false }, 503, "hub_unavailable"),
     (Page::StoreDown, 503, "store_unavailable"),
@@ -391,7 +391,7 @@ fn the_way_back_is_the_apps_own_if_it_has_one() {
     ] {
         let config = config(app);
         let pages = Pages::new(&config).expect("ours");
-        let answer = pages.response_for(&Page::Refused(Refused::Used), HTML, Some(&config.apps[0]));
+        let answer = pages.response_for(&Page::Refused(LinkRefusal::Used), HTML, Some(&config.apps[0]));
         assert!(text(&answer).contains(expected), "{expected}: {}", text(&answer));
     }
 }

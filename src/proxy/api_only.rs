@@ -17,7 +17,7 @@ use crate::pages::{Format, Page};
 type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// Whose pages stand at a path.
-enum Owner<'p> {
+enum PageOwner<'p> {
     /// The hub's own.
     Hub,
     /// A user's servers: what follows `user/`.
@@ -45,8 +45,8 @@ pub(super) async fn forward(proxy: &Proxy, context: RequestContext) -> Answer {
     }
     let base = &proxy.shared.rules.base_url;
     let shown = match owner(path.strip_prefix(base.as_str())) {
-        Owner::Service => return Ok(response),
-        Owner::Servers(rest) => {
+        PageOwner::Service => return Ok(response),
+        PageOwner::Servers(rest) => {
             // A route without a server behind it is the proxy's 503, and comes with the hub's page too.
             let unreachable = matches!(
                 response.status(),
@@ -62,9 +62,9 @@ pub(super) async fn forward(proxy: &Proxy, context: RequestContext) -> Answer {
                 true => return Ok(response),
             }
         }
-        Owner::Hub | Owner::Nobody if response.status().is_server_error() => Page::BadGateway,
-        Owner::Hub | Owner::Nobody if response.status() == StatusCode::NOT_FOUND => Page::NotFound,
-        Owner::Hub | Owner::Nobody => Page::LoginRefused,
+        PageOwner::Hub | PageOwner::Nobody if response.status().is_server_error() => Page::BadGateway,
+        PageOwner::Hub | PageOwner::Nobody if response.status() == StatusCode::NOT_FOUND => Page::NotFound,
+        PageOwner::Hub | PageOwner::Nobody => Page::LoginRefused,
     };
     Ok(with_cookies_of(page(proxy, &shown, format), response.headers()))
 }
@@ -92,13 +92,13 @@ pub(super) fn of_logout(
     with_cookies_of(page(proxy, &Page::LoggedOut, format), response.headers())
 }
 
-fn owner(below_base: Option<&str>) -> Owner<'_> {
-    let Some(path) = below_base else { return Owner::Nobody };
+fn owner(below_base: Option<&str>) -> PageOwner<'_> {
+    let Some(path) = below_base else { return PageOwner::Nobody };
     match path.split_once('/') {
-        Some(("hub", _)) => Owner::Hub,
-        Some(("user", rest)) => Owner::Servers(rest),
-        Some(("services", _)) => Owner::Service,
-        Some(_) | None => Owner::Nobody,
+        Some(("hub", _)) => PageOwner::Hub,
+        Some(("user", rest)) => PageOwner::Servers(rest),
+        Some(("services", _)) => PageOwner::Service,
+        Some(_) | None => PageOwner::Nobody,
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::embed::Embed;
 use super::error::ProxyError;
 use super::headers::{self, Forwarding, ForwardingMode, Origin};
-use super::identity::Identity;
+use super::identity::IdentityHeaders;
 use super::login::admission::Admission;
 use super::login::click_ticket::ClickTickets;
 use super::login::parked::Parked;
@@ -72,7 +72,7 @@ pub struct Shared {
     pub(super) token_rules: Arc<login::Rules>,
     pub(super) session_ids: SessionIds,
     pub(super) ended_sessions: Arc<EndedSessions>,
-    pub(super) identity: Identity,
+    pub(super) identity: IdentityHeaders,
     pub(super) forwarding: Forwarding,
     pub(super) embed: Option<Embed>,
     pub(super) pages: Pages,
@@ -96,7 +96,7 @@ pub struct Shared {
     /// The rules of the routing table; none in front of the hub's own proxy.
     pub(super) routing: Option<Routing>,
     pub(super) routes: Option<Arc<Routes>>,
-    pub(super) rules: Rules,
+    pub(super) rules: ProxyRules,
 }
 
 /// What each client has of what all share.
@@ -127,7 +127,7 @@ pub struct Parts {
 
 /// What of the configuration decides about requests.
 #[derive(Debug)]
-pub struct Rules {
+pub struct ProxyRules {
     pub(super) login_path: String,
     /// Where the hub begins its own OAuth login; none unless hublatch is its provider.
     pub(super) oauth_login_path: Option<String>,
@@ -176,9 +176,9 @@ impl Shared {
             session_ids,
             login,
             identity: if logs_in {
-                Identity::new(user_header, signer)
+                IdentityHeaders::new(user_header, signer)
             } else {
-                Identity::of_nobody(user_header)
+                IdentityHeaders::of_nobody(user_header)
             },
             forwarding: Forwarding::new(believed_proxies(config), public).in_mode(mode),
             pages,
@@ -196,7 +196,7 @@ impl Shared {
             shutdown,
             routing: config.routes.as_ref().map(Routing::of),
             routes,
-            rules: Rules {
+            rules: ProxyRules {
                 login_path: config.hub.login_path(),
                 oauth_login_path: config
                     .hub_oauth

@@ -18,7 +18,7 @@ use super::healing::Healing;
 use super::routing::Rewrite;
 use super::tunnel::copy::{self, Used};
 use super::upstream::limit::Purpose;
-use super::upstream::{Destination, ResponseBody, RouteError, Upstream};
+use super::upstream::{ResponseBody, RouteError, Upstream, UpstreamDestination};
 use crate::body::{RequestBody, hold};
 use crate::last_activity::LastActivity;
 use crate::routes::Route;
@@ -40,7 +40,7 @@ impl Proxy {
             }
             self.strip_query(&mut request)?;
         }
-        let Destination { pool, route } = self.destination(&request).await?;
+        let UpstreamDestination { pool, route } = self.destination(&request).await?;
         let (used, rewrite) = match &route {
             None => (None, None),
             Some(route) => {
@@ -65,14 +65,14 @@ impl Proxy {
     }
 
     /// Where a request goes.
-    async fn destination(&self, request: &Request<Incoming>) -> Result<Destination, ProxyError> {
+    async fn destination(&self, request: &Request<Incoming>) -> Result<UpstreamDestination, ProxyError> {
         let (headers, path) = (request.headers(), request.uri().path());
         if self.is_hub_api {
             let rest = path.strip_prefix(self.shared.rules.base_url.as_str());
             if !rest.is_some_and(|rest| rest.starts_with("hub/api/")) {
                 return Err(RouteError::NoRoute.into());
             }
-            return Ok(Destination { pool: self.upstream.hub()?.into_pool(), route: None });
+            return Ok(UpstreamDestination { pool: self.upstream.hub()?.into_pool(), route: None });
         }
         let found = self.upstream.for_request(headers, path);
         match &self.shared.routing {

@@ -5,7 +5,7 @@ use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, REFERER, UPGRADE};
 
 use super::accept::AcceptHeaders;
 use super::headers::{is_forwarding, is_hop_by_hop};
-use super::identity::Identity;
+use super::identity::IdentityHeaders;
 use super::validate::is_readable_host;
 
 /// What a request's headers hold.
@@ -39,7 +39,7 @@ pub enum Host {
 
 impl HeaderScan {
     /// Walks past `headers`.
-    pub fn among(headers: &HeaderMap, identity: &Identity) -> Self {
+    pub fn among(headers: &HeaderMap, identity: &IdentityHeaders) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
             let text = name.as_str().as_bytes();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::context::Proxy;
-use super::upstream::{Destination, RouteError};
-use crate::routes::Kind;
+use super::upstream::{RouteError, UpstreamDestination};
+use crate::routes::RouteKind;
 
 /// A table older than the longest interval of the hub's own look is no younger than the hub's knowledge.
 const YOUNG: Duration = Duration::from_mins(5);
@@ -25,10 +25,10 @@ pub struct Healing(Mutex<Option<Instant>>);
 
 impl Healing {
     /// Whether a user's path has found nobody, or the hub alone, in a table that may lack its route.
-    pub fn may_help(proxy: &Proxy, found: &Result<Destination, RouteError>, path: &str) -> bool {
+    pub fn may_help(proxy: &Proxy, found: &Result<UpstreamDestination, RouteError>, path: &str) -> bool {
         let is_missing = match found {
             Ok(destination) => destination.route.as_ref().is_some_and(|route| {
-                route.kind == Kind::Hub || (route.kind == Kind::Extra && &*route.key == "/")
+                route.kind == RouteKind::Hub || (route.kind == RouteKind::Extra && &*route.key == "/")
             }),
             Err(RouteError::NoRoute) => true,
             Err(RouteError::BadEscape(_) | RouteError::BadTarget) => false,

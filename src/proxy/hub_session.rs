@@ -8,7 +8,7 @@ use hyper::header::{ACCEPT, COOKIE, HOST, HeaderValue, ORIGIN, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde::Deserialize;
 
-use super::context::{Proxy, Rules};
+use super::context::{Proxy, ProxyRules};
 use super::cookies;
 use super::upstream::limit::Purpose;
 use super::upstream::{HubConnection, UpstreamError};
@@ -117,7 +117,7 @@ pub struct HubSession<'a> {
 
 impl<'a> HubSession<'a> {
     /// The browser whose request had `headers`; they have been stripped and have our forwarding headers.
-    pub fn new(rules: &'a Rules, headers: &'a HeaderMap) -> Self {
+    pub fn new(rules: &'a ProxyRules, headers: &'a HeaderMap) -> Self {
         Self { headers, base_url: &rules.base_url, limit: rules.login_hub_timeout }
     }
 

@@ -10,7 +10,7 @@ use crate::login::assertion::{AssertionError, Signer};
 /// Names under which some server between us and the hub might read an identity, folded.
 const WELL_KNOWN: [&str; 3] = ["remote_user", "http_remote_user", "x_remote_user"];
 
-/// The identity of one login, as it was sent to the hub. Not to be copied, and made by [`Identity::set`] alone.
+/// The identity of one login, as it was sent to the hub. Not to be copied, and made by [`IdentityHeaders::set`] alone.
 #[derive(Debug)]
 #[must_use = "it may be renewed once"]
 pub struct SentIdentity {
@@ -23,7 +23,7 @@ const DEFAULT_ASSERTION: &str = "x_hublatch_assertion";
 
 /// The headers by which the hub knows a user.
 #[derive(Debug)]
-pub struct Identity {
+pub struct IdentityHeaders {
     user_header: HeaderName,
     signer: Option<Signer>,
     /// Folded names of all headers that no client may send.
@@ -32,7 +32,7 @@ pub struct Identity {
     lengths: u64,
 }
 
-impl Identity {
+impl IdentityHeaders {
     /// `user_header` alone, or with an assertion.
     pub fn new(user_header: HeaderName, signer: Option<Signer>) -> Self {
         let mut reserved: Vec<String> = WELL_KNOWN.iter().map(ToString::to_string).collect();

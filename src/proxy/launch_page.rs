@@ -20,9 +20,9 @@ use super::tunnel::event_stream::EventStream;
 use super::upstream::ResponseBody;
 use super::{cookies, hub_session};
 use crate::body::Pieces;
-use crate::hub::{Call, Event, HubError, ServerState, written};
+use crate::hub::{Call, HubError, ServerState, SpawnEvent, written};
 use crate::login::spawn_ticket::Ticket;
-use crate::pages::{Format, Page, Refused, Start};
+use crate::pages::{Format, LinkRefusal, Page, Start};
 
 type Answer = Result<Response<ResponseBody>, ProxyError>;
 
@@ -132,7 +132,7 @@ impl SpawnPending<'_> {
                 // Not on its way: the page asks anew, and says what there is to say.
                 Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => {
                     let message = "The server is not starting.".to_owned();
-                    let event = Event { progress: 100, message, ready: false, failed: true };
+                    let event = SpawnEvent { progress: 100, message, ready: false, failed: true };
                     ResponseBody::Whole(written(&event))
                 }
                 _ => return Ok(self.error_page(&error)),
@@ -150,7 +150,7 @@ impl SpawnPending<'_> {
     /// The button: the hub starts the server with the options of its last start.
     async fn start_again(&self) -> Answer {
         if !self.proxy.shared.login.policy().allows(&self.ticket.app, &self.ticket.username) {
-            return Ok(page(self.proxy, &Page::Refused(Refused::NotAllowed), self.format));
+            return Ok(page(self.proxy, &Page::Refused(LinkRefusal::NotAllowed), self.format));
         }
         let (user, server) = self.names();
         match self.proxy.shared.login.hub().launch(user, server, None).await {

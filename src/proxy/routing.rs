@@ -7,7 +7,7 @@ use url::Url;
 
 use super::healing::Healing;
 use super::unreachable::ErrorPages;
-use crate::config::{Activity, Routes};
+use crate::config::{Activity, RoutesConfig};
 use crate::routes::{Route, Scheme, Target, key};
 
 /// The rules of the table's requests.
@@ -37,7 +37,7 @@ pub struct Rewrite {
 
 impl Routing {
     /// Those of `config`.
-    pub fn of(config: &Routes) -> Self {
+    pub fn of(config: &RoutesConfig) -> Self {
         let chp = config.chp.clone().unwrap_or_default();
         Self {
             include_prefix: config.include_prefix,

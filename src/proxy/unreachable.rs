@@ -22,7 +22,7 @@ use super::Proxy;
 use super::accept::AcceptHeaders;
 use super::upstream::ResponseBody;
 use crate::body::{RequestBody, collect};
-use crate::config::Routes;
+use crate::config::RoutesConfig;
 use crate::pages::{Format, Page};
 use crate::routes::Target;
 
@@ -40,11 +40,11 @@ const RETRY_AFTER_SECONDS: u16 = 5;
 pub struct ErrorPages {
     target: Option<(Arc<Target>, Url)>,
     path: Option<PathBuf>,
-    kept: Mutex<HashMap<u16, Kept>>,
+    kept: Mutex<HashMap<u16, CachedPage>>,
 }
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct CachedPage {
     at: Instant,
     page: Option<ErrorPage>,
 }
@@ -58,7 +58,7 @@ struct ErrorPage {
 
 impl ErrorPages {
     /// Those that `config` names.
-    pub fn of(config: &Routes) -> Self {
+    pub fn of(config: &RoutesConfig) -> Self {
         let target = config.error_target.as_ref().and_then(|url| {
             // Only where it is; what is asked for is put together from the URL.
             let origin = Target::parse(&url[..url::Position::BeforePath]).ok()?;
@@ -82,7 +82,7 @@ impl ErrorPages {
         // A page that repeats what was asked for is nobody else's.
         let repeats = |page: &ErrorPage| asked.len() > 1 && contains(&page.body, asked.as_bytes());
         if !page.as_ref().is_some_and(repeats) {
-            kept.insert(status.as_u16(), Kept { at: Instant::now(), page: page.clone() });
+            kept.insert(status.as_u16(), CachedPage { at: Instant::now(), page: page.clone() });
         }
         page
     }

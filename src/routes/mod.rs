@@ -21,8 +21,8 @@ use crate::config;
 use crate::last_activity::{LastActivity, now_millis};
 
 pub use counters::{ApiCall, Counters};
-pub use route::{Kind, Route};
-pub use state::{State, StateError};
+pub use route::{Route, RouteKind};
+pub use state::{RoutesFile, StateError};
 pub use table::Table;
 pub use target::{Health, Scheme, Target, TargetError};
 
@@ -30,9 +30,9 @@ pub use target::{Health, Scheme, Target, TargetError};
 #[derive(Debug)]
 pub struct Routes {
     table: ArcSwap<Table>,
-    writer: Mutex<Writer>,
+    writer: Mutex<RouteWriter>,
     rules: RouteRules,
-    state: Option<State>,
+    state: Option<RoutesFile>,
     started: std::time::Instant,
     base_url_changed: OnceLock<Hook>,
     /// The hub's base URL that everybody goes by.
@@ -62,7 +62,7 @@ struct RouteRules {
 pub struct Pin(String);
 
 #[derive(Debug, Default)]
-struct Writer {
+struct RouteWriter {
     generation: u64,
     /// Targets that a route has, by their origin, so that the same server has one pool and one limit.
     targets: HashMap<String, Weak<Target>>,
@@ -78,12 +78,12 @@ pub enum AddError {
 
 impl Routes {
     /// The table of `config`, empty but for the default target and what the state file holds.
-    pub fn new(config: &config::Routes, hub: &config::Hub) -> Result<Arc<Self>, StateError> {
+    pub fn new(config: &config::RoutesConfig, hub: &config::Hub) -> Result<Arc<Self>, StateError> {
         let rules = RouteRules {
             pin: hub.upstream.as_ref().map(Pin::of),
             default_target: config.default_target.clone(),
         };
-        let state = config.state.as_deref().map(State::open).transpose()?;
+        let state = config.state.as_deref().map(RoutesFile::open).transpose()?;
         let routes = Self {
             table: ArcSwap::from_pointee(Table::new(config.host_routing)),
             writer: Mutex::default(),
@@ -170,8 +170,8 @@ impl Routes {
     ) -> Result<(), AddError> {
         let mut writer = self.lock();
         let parsed = Target::parse(target).map(|parsed| writer.interned(parsed));
-        let kind = Kind::of(&data);
-        if kind == Kind::Hub
+        let kind = RouteKind::of(&data);
+        if kind == RouteKind::Hub
             && let Some(pin) = &self.rules.pin
             && !parsed.as_ref().is_ok_and(|target| pin.admits(target))
         {
@@ -215,12 +215,12 @@ impl Routes {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Writer> {
+    fn lock(&self) -> MutexGuard<'_, RouteWriter> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Writer {
+impl RouteWriter {
     /// The target that is known already in place of an equal one.
     fn interned(&mut self, target: Target) -> Arc<Target> {
         if let Some(known) = self.targets.get(target.text()).and_then(Weak::upgrade) {
@@ -234,10 +234,10 @@ impl Writer {
 }
 
 impl Pin {
-    fn of(hub: &config::Upstream) -> Self {
+    fn of(hub: &config::UpstreamAddress) -> Self {
         Self(match hub {
-            config::Upstream::Tcp { host, port } => format!("{}:{port}", host.to_ascii_lowercase()),
-            config::Upstream::Unix(path) => format!("unix:{}", path.display()),
+            config::UpstreamAddress::Tcp { host, port } => format!("{}:{port}", host.to_ascii_lowercase()),
+            config::UpstreamAddress::Unix(path) => format!("unix:{}", path.display()),
         })
     }
 

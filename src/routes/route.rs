@@ -13,7 +13,7 @@ pub struct Route {
     /// `/user/alice`: decoded, with one `/` before and none behind; `/` alone is the root.
     pub key: Box<str>,
     /// Whose it is.
-    pub kind: Kind,
+    pub kind: RouteKind,
     /// Where its requests go; none if what was written is no URL.
     pub target: Option<Arc<Target>>,
     /// The same as it was written.
@@ -28,7 +28,7 @@ pub struct Route {
 
 /// Whose a route is, by what the hub says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum RouteKind {
     /// The hub itself.
     Hub,
     /// A user's server.
@@ -39,7 +39,7 @@ pub enum Kind {
     Extra,
 }
 
-impl Kind {
+impl RouteKind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Hub, Self::User, Self::Service, Self::Extra];
 

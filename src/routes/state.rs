@@ -42,14 +42,14 @@ pub(super) struct Saved {
 
 /// The file.
 #[derive(Debug)]
-pub struct State {
+pub struct RoutesFile {
     path: PathBuf,
     /// What is to be written; the thread that writes ends when this is dropped.
     latest: Arc<Mutex<Weak<Table>>>,
     changed: Sender<()>,
 }
 
-impl State {
+impl RoutesFile {
     /// The file at `path`, which may not be there yet.
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
         let wrong = |source| StateError::Write { path: path.display().to_string(), source };

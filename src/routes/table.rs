@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::key;
-use super::route::{Kind, Route};
+use super::route::{Route, RouteKind};
 
 /// No key has more segments that count; deeper ones are found by trying every cut.
 const CUTS: usize = 24;
@@ -141,7 +141,7 @@ impl Table {
         let mut new = self.clone();
         new.depth = new.depth.max(depth(&route.key));
         let replaced = new.routes.replace(ByKey(Arc::clone(&route))).map(|ByKey(old)| old);
-        if route.kind == Kind::Hub {
+        if route.kind == RouteKind::Hub {
             new.hub = Some(route);
         } else if replaced.is_some_and(|old| new.is_hub(&old)) {
             new.hub = new.another_hub();
@@ -165,7 +165,7 @@ impl Table {
     }
 
     fn another_hub(&self) -> Option<Arc<Route>> {
-        self.iter().find(|route| route.kind == Kind::Hub).cloned()
+        self.iter().find(|route| route.kind == RouteKind::Hub).cloned()
     }
 }
 

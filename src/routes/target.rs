@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::config::Upstream;
+use crate::config::UpstreamAddress;
 
 /// A server that routes lead to.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Target {
     id: u64,
     text: String,
     scheme: Scheme,
-    address: Upstream,
+    address: UpstreamAddress,
     /// `127.0.0.1:8888`: what stands in `Host` where that is the target's own.
     authority: String,
     /// What stands before every path: empty, or `/some/prefix`.
@@ -67,7 +67,7 @@ impl Target {
             if !file.starts_with('/') {
                 return Err(wrong());
             }
-            (Upstream::Unix(PathBuf::from(&*file)), "localhost".to_owned(), path.to_owned(), None)
+            (UpstreamAddress::Unix(PathBuf::from(&*file)), "localhost".to_owned(), path.to_owned(), None)
         } else {
             let url = Url::parse(text).map_err(|_| wrong())?;
             let host = match url.host().ok_or_else(wrong)? {
@@ -79,11 +79,11 @@ impl Target {
             let name = url.host_str().unwrap_or_default();
             let authority = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
             let query = url.query().filter(|query| !query.is_empty()).map(str::to_owned);
-            (Upstream::Tcp { host, port }, authority, url.path().to_owned(), query)
+            (UpstreamAddress::Tcp { host, port }, authority, url.path().to_owned(), query)
         };
         let place = match &address {
-            Upstream::Tcp { host, port } => format!("{host}:{port}"),
-            Upstream::Unix(path) => format!("unix:{}", path.display()),
+            UpstreamAddress::Tcp { host, port } => format!("{host}:{port}"),
+            UpstreamAddress::Unix(path) => format!("unix:{}", path.display()),
         };
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -114,7 +114,7 @@ impl Target {
     }
 
     /// Where to connect.
-    pub fn address(&self) -> &Upstream {
+    pub fn address(&self) -> &UpstreamAddress {
         &self.address
     }
 

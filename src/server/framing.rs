@@ -8,7 +8,7 @@
 mod chunk;
 mod line;
 
-use chunk::{Chunk, Next};
+use chunk::{Chunk, NextPart};
 use line::{content_length, plain_lines, spoil_target, value_of};
 
 /// Lines that matter here are shorter; a longer one of these is refused, of which a read may have left us the head alone.
@@ -16,7 +16,7 @@ const LINE_BYTES_MAX: usize = 80;
 
 /// What the next byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum FramingState {
     /// Before the first byte of a head.
     Between,
     Head,
@@ -38,7 +38,7 @@ enum Length {
 /// Follows the requests of one connection through its bytes.
 #[derive(Debug)]
 pub struct Framing {
-    place: Place,
+    place: FramingState,
     /// Whether the line is a request line.
     first_line: bool,
     /// The beginning of a line that a read has cut in two.
@@ -72,7 +72,7 @@ impl Framing {
     /// Before the first request.
     pub fn new() -> Self {
         Self {
-            place: Place::Between,
+            place: FramingState::Between,
             first_line: true,
             carried: Vec::new(),
             carried_length: 0,
@@ -91,11 +91,11 @@ impl Framing {
     /// Where the connection stands.
     pub fn phase(&self) -> Phase {
         match self.place {
-            Place::Between => Phase::Idle,
-            Place::Head => Phase::Head,
-            Place::Sized(_) | Place::Chunked(_) => Phase::Body,
-            Place::Opaque => Phase::Opaque,
-            Place::Refused => Phase::Refused,
+            FramingState::Between => Phase::Idle,
+            FramingState::Head => Phase::Head,
+            FramingState::Sized(_) | FramingState::Chunked(_) => Phase::Body,
+            FramingState::Opaque => Phase::Opaque,
+            FramingState::Refused => Phase::Refused,
         }
     }
 
@@ -105,35 +105,35 @@ impl Framing {
         while at < bytes.len() {
             let rest = &mut bytes[at..];
             at += match self.place {
-                Place::Opaque => return,
+                FramingState::Opaque => return,
                 // Nothing behind it may be taken for a request.
-                Place::Refused => {
+                FramingState::Refused => {
                     rest.fill(0);
                     return;
                 }
-                Place::Between | Place::Head => {
+                FramingState::Between | FramingState::Head => {
                     let plain =
                         if self.first_line || self.carried_length > 0 { 0 } else { plain_lines(rest) };
                     if plain > 0 { plain } else { self.judge_line(rest) }
                 }
-                Place::Sized(left) => {
+                FramingState::Sized(left) => {
                     let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     self.enter_sized(left - taken as u64);
                     taken
                 }
-                Place::Chunked(Chunk::Data(left)) => {
+                FramingState::Chunked(Chunk::Data(left)) => {
                     let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     let left = left - taken as u64;
                     let chunk = if left == 0 { Chunk::DataCr } else { Chunk::Data(left) };
-                    self.place = Place::Chunked(chunk);
+                    self.place = FramingState::Chunked(chunk);
                     taken
                 }
-                Place::Chunked(chunk) => {
+                FramingState::Chunked(chunk) => {
                     match chunk.behind(rest[0]) {
-                        Next::In(chunk) => self.place = Place::Chunked(chunk),
-                        Next::End => self.end_body(),
-                        Next::Refused => {
-                            self.place = Place::Refused;
+                        NextPart::In(chunk) => self.place = FramingState::Chunked(chunk),
+                        NextPart::End => self.end_body(),
+                        NextPart::Refused => {
+                            self.place = FramingState::Refused;
                             // In an extension hyper takes any byte but a bare LF.
                             rest[0] = if matches!(chunk, Chunk::Extension(_)) { b'\n' } else { 0 };
                         }
@@ -148,13 +148,13 @@ impl Framing {
     fn judge_line(&mut self, bytes: &mut [u8]) -> usize {
         if self.first_line && self.carried.last() == Some(&b'\r') && bytes[0] != b'\n' {
             bytes[0] = 0;
-            self.place = Place::Refused;
+            self.place = FramingState::Refused;
             return bytes.len();
         }
         let Some(end) = memchr::memchr(b'\n', bytes) else {
-            self.place = Place::Head;
+            self.place = FramingState::Head;
             if self.first_line && spoil_target(bytes) {
-                self.place = Place::Refused;
+                self.place = FramingState::Refused;
             }
             let room = LINE_BYTES_MAX.saturating_sub(self.carried.len()).min(bytes.len());
             self.carried.extend_from_slice(&bytes[..room]);
@@ -184,13 +184,13 @@ impl Framing {
         };
         if !verdict || (self.first_line && spoil_target(&mut bytes[..end])) {
             bytes[end] = 0;
-            self.place = Place::Refused;
+            self.place = FramingState::Refused;
         } else if !empty {
-            self.place = Place::Head;
+            self.place = FramingState::Head;
             self.first_line = false;
         } else if self.first_line {
             // An empty line before a request is passed over (RFC 9112 § 2.2).
-            self.place = Place::Between;
+            self.place = FramingState::Between;
         } else {
             self.end_head();
         }
@@ -243,12 +243,12 @@ impl Framing {
         match length {
             Length::None => self.end_body(),
             Length::Sized(length) => self.enter_sized(length),
-            Length::Chunked => self.place = Place::Chunked(Chunk::FIRST),
+            Length::Chunked => self.place = FramingState::Chunked(Chunk::FIRST),
         }
     }
 
     fn enter_sized(&mut self, left: u64) {
-        self.place = Place::Sized(left);
+        self.place = FramingState::Sized(left);
         if left == 0 {
             self.end_body();
         }
@@ -256,7 +256,7 @@ impl Framing {
 
     /// What follows an upgrade may be another protocol. If it does not come about, `Server` closes the connection.
     fn end_body(&mut self) {
-        self.place = if self.then_opaque { Place::Opaque } else { Place::Between };
+        self.place = if self.then_opaque { FramingState::Opaque } else { FramingState::Between };
     }
 }
 

@@ -20,7 +20,7 @@ use crate::clock::{Clock, Moment};
 use crate::config::{self, StoreUrl};
 use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
 
-pub use inspect::{Finding, Grade, inspect};
+pub use inspect::{StoreFinding, StoreGrade, inspect};
 pub use measured::MeasuredStore;
 pub use memory::MemoryStore;
 pub use redb::{FileError, RedbStore};

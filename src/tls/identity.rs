@@ -13,14 +13,14 @@ use super::pem::PemError;
 
 /// What a listener proves itself with.
 #[derive(Clone)]
-pub struct Identity {
+pub struct TlsIdentity {
     key: Arc<CertifiedKey>,
     certificate: CertificateDer<'static>,
     /// Seconds since 1970.
     ends: u64,
 }
 
-/// Why a certificate and a key are no [`Identity`]. Texts are the rest of a sentence that begins with the file.
+/// Why a certificate and a key are no [`TlsIdentity`]. Texts are the rest of a sentence that begins with the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// No certificates in PEM.
@@ -52,7 +52,7 @@ impl IdentityError {
     }
 }
 
-impl Identity {
+impl TlsIdentity {
     /// The chain in `certificate_pem` with the key in `key_pem`.
     pub fn new(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Self, IdentityError> {
         let chain = super::pem::certificates(certificate_pem).map_err(IdentityError::Pem)?;
@@ -91,9 +91,9 @@ impl Identity {
     }
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for TlsIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("ends", &self.ends).finish_non_exhaustive()
+        f.debug_struct("TlsIdentity").field("ends", &self.ends).finish_non_exhaustive()
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             _ = validity(&bytes);
-            _ = Identity::new(&bytes, &bytes);
+            _ = TlsIdentity::new(&bytes, &bytes);
         }
     }
 }

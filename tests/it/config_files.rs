@@ -14,7 +14,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hublatch::config::{Config, Faults, Listen, Scope, Upstream, load, load_str};
+use hublatch::config::{Config, Faults, Listen, Scope, UpstreamAddress, load, load_str};
 use hublatch::token::{AppKey, KeyDigest};
 use proptest::prelude::*;
 use tempfile::TempDir;

@@ -2,8 +2,8 @@
 
 use hyper::StatusCode;
 
-use super::Place;
-use crate::api::json::Fault;
+use super::FaultPlace;
+use crate::api::json::MemberFault;
 use crate::hub::{Call, HubError};
 use crate::login::issue_request::IssueError;
 use crate::login::next::NextError;
@@ -39,13 +39,13 @@ pub(super) fn end_status_and_code(error: &EndError) -> (StatusCode, &'static str
     }
 }
 
-pub(super) fn member_code(fault: Fault) -> &'static str {
+pub(super) fn member_code(fault: MemberFault) -> &'static str {
     match fault {
-        Fault::Unknown => "unknown_field",
-        Fault::Missing => "missing_field",
-        Fault::Invalid(_) => "invalid_field",
-        Fault::Conflict(_) => "conflicting_fields",
-        Fault::Unavailable(_) => "unsupported_field",
+        MemberFault::Unknown => "unknown_field",
+        MemberFault::Missing => "missing_field",
+        MemberFault::Invalid(_) => "invalid_field",
+        MemberFault::Conflict(_) => "conflicting_fields",
+        MemberFault::Unavailable(_) => "unsupported_field",
     }
 }
 
@@ -109,8 +109,8 @@ pub(super) fn launch_status_and_code(cause: &HubError) -> (StatusCode, &'static 
 }
 
 /// The cause; and what it means where the hub, saying no to our own token, speaks of credentials as if they were the app's.
-pub(super) fn launch_message(place: Place, cause: &HubError) -> String {
-    let place = if let Place::Link(index) = place { format!("links[{index}]: ") } else { String::new() };
+pub(super) fn launch_message(place: FaultPlace, cause: &HubError) -> String {
+    let place = if let FaultPlace::Link(index) = place { format!("links[{index}]: ") } else { String::new() };
     let unknown = cause.refused_with() == Some(StatusCode::FORBIDDEN)
         && cause.message().is_some_and(|said| said.starts_with(NO_CREDENTIALS));
     let meaning = if unknown {
@@ -140,7 +140,7 @@ pub(in crate::api) fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode,
 }
 
 /// The cause, with the field's name where a batch leaves it open, and in the words of the field that was sent.
-pub(super) fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> String {
+pub(super) fn issue_message(place: FaultPlace, cause: &IssueError, by_path: bool) -> String {
     let field = match cause {
         IssueError::Username(_) | IssueError::UserNotAllowed { .. } => "username",
         IssueError::Next(NextError::ServerName) => "server",
@@ -166,8 +166,8 @@ pub(super) fn issue_message(place: Place, cause: &IssueError, by_path: bool) -> 
         cause.to_string()
     };
     match place {
-        Place::Body => message,
-        Place::Link(_) => format!("{place}{field}: {message}"),
+        FaultPlace::Body => message,
+        FaultPlace::Link(_) => format!("{place}{field}: {message}"),
     }
 }
 

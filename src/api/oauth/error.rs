@@ -24,7 +24,7 @@ pub(in crate::api) struct OAuthError {
 }
 
 #[derive(Serialize)]
-struct ErrorJson<'a> {
+struct OAuthErrorJson<'a> {
     error: &'a str,
     error_description: &'a str,
     status: u16,
@@ -78,7 +78,7 @@ impl OAuthError {
         if status.is_server_error() {
             tracing::error!(code, error = %description, "management API");
         }
-        let json = ErrorJson {
+        let json = OAuthErrorJson {
             error,
             error_description: &description,
             status: status.as_u16(),

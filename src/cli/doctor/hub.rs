@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
 use super::{Deployment, Finding};
-use crate::cli::call::Answer;
+use crate::cli::call::CallResponse;
 
 /// The authenticator's `leeway`: beyond it assertions are refused.
 const LEEWAY_SECONDS: i64 = 5;
@@ -84,7 +84,7 @@ fn of_version(tried: &str, version: &str) -> Finding {
 }
 
 /// Judged by the Date of an answer (RFC 9110 § 6.6.1), which is a whole second.
-fn clocks(answer: &Answer, before: Timestamp, after: Timestamp) -> Finding {
+fn clocks(answer: &CallResponse, before: Timestamp, after: Timestamp) -> Finding {
     let tried = "the hub's clock against ours";
     let date = answer.lines("date").first().and_then(|date| rfc2822::parse(date).ok());
     let Some(date) = date.map(|date| date.timestamp().as_second()) else {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::hub::is_gateway_error;
 use super::{Deployment, Finding};
-use crate::cli::call::{Answer, Cookie, Target};
+use crate::cli::call::{CallResponse, CallTarget, Cookie};
 use crate::cli::link::key_of_environment;
 use crate::login::next::form_encode;
 
@@ -58,8 +58,8 @@ impl From<String> for NoLogin {
 }
 
 /// An answer that logs nobody in: hublatch's own, which has a code or tells of a hub that does not answer; or the hub's.
-impl From<&Answer> for NoLogin {
-    fn from(answer: &Answer) -> Self {
+impl From<&CallResponse> for NoLogin {
+    fn from(answer: &CallResponse) -> Self {
         let is_ours = answer.json()["code"].is_string() || is_gateway_error(answer.status);
         Self { happened: said(answer), change: if is_ours { OUR_LOG } else { HUBS_LOG } }
     }
@@ -96,19 +96,19 @@ async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String,
 }
 
 /// Asks for a link as an app does.
-async fn order(deployment: &Deployment, user: &str, key: &str) -> Result<Answer, String> {
+async fn order(deployment: &Deployment, user: &str, key: &str) -> Result<CallResponse, String> {
     let order = json!({ "username": user, "next": deployment.path("hub/home"), "note": "hublatch doctor" });
     let request = Request::post("/api/v1/links")
         .header(AUTHORIZATION, format!("token {key}"))
         .header(CONTENT_TYPE, "application/json")
         .body(order.to_string());
     let request = request.map_err(|error| error.to_string())?;
-    Target::management(&deployment.config)?.send(request).await
+    CallTarget::management(&deployment.config)?.send(request).await
 }
 
 async fn log_in(
     deployment: &Deployment,
-    public: &Target,
+    public: &CallTarget,
     user: &str,
     token: &str,
 ) -> Result<Vec<Finding>, NoLogin> {
@@ -162,7 +162,7 @@ async fn log_in(
 /// `/user/NAME/` to `/hub/user/NAME/`, and from there back. Without a running server both do so: nothing can be told.
 async fn running_server(
     deployment: &Deployment,
-    public: &Target,
+    public: &CallTarget,
     who: &serde_json::Value,
     jar: &str,
 ) -> Option<Finding> {
@@ -183,7 +183,7 @@ async fn running_server(
 }
 
 /// The button of our own confirm page, which is there or not: a POST from this origin redeems in either case.
-async fn click(deployment: &Deployment, public: &Target, token: &str) -> Result<Answer, String> {
+async fn click(deployment: &Deployment, public: &CallTarget, token: &str) -> Result<CallResponse, String> {
     let login = &deployment.config.login;
     let body = format!("{}={}", login.parameter, form_encode(token));
     let request = Request::post(deployment.config.hub.login_path())
@@ -197,7 +197,7 @@ async fn click(deployment: &Deployment, public: &Target, token: &str) -> Result<
     public.send(request.map_err(|error| error.to_string())?).await
 }
 
-async fn ask(public: &Target, path: &str, jar: &str) -> Result<Answer, String> {
+async fn ask(public: &CallTarget, path: &str, jar: &str) -> Result<CallResponse, String> {
     let request = Request::get(path).header(COOKIE, jar).header("Accept", "application/json");
     public.send(request.body(String::new()).map_err(|error| error.to_string())?).await
 }
@@ -225,7 +225,7 @@ fn secure(deployment: &Deployment, cookies: &[Cookie]) -> Finding {
 }
 
 /// An answer in its own words.
-fn said(answer: &Answer) -> String {
+fn said(answer: &CallResponse) -> String {
     let message = answer.json()["message"].as_str().map(str::to_owned);
     message.map_or_else(|| format!("{}", answer.status), |message| format!("{message} ({})", answer.status))
 }

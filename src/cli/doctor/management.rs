@@ -1,7 +1,7 @@
 //! The running hublatch from inside: ready, the same version and configuration as here, and not to be had from outside.
 
 use super::{Deployment, Finding};
-use crate::cli::call::Target;
+use crate::cli::call::CallTarget;
 use crate::cli::health;
 
 const INFO: &str = "/api/v1/info";
@@ -16,7 +16,7 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
             Finding::failed(tried, error, "start hublatch with this configuration, or mend what it names")
         }
     }];
-    if let Ok(management) = Target::management(config)
+    if let Ok(management) = CallTarget::management(config)
         && let Ok(answer) = management.get(INFO).await
     {
         findings.extend(same(deployment, &answer.json()));

@@ -7,7 +7,7 @@ use hyper::header::{ACCEPT, CONNECTION, UPGRADE};
 use hyper::{Request, StatusCode};
 
 use super::{Deployment, Finding};
-use crate::cli::call::{Target, Unsecured};
+use crate::cli::call::{CallTarget, Unsecured};
 
 /// Renewals begin 30 days before the end.
 const ENDS_SOON: Duration = Duration::from_hours(14 * 24);
@@ -80,7 +80,7 @@ fn certificate(left: Option<Duration>) -> Finding {
 }
 
 /// What hublatch, and nobody else, says to the token of no link.
-async fn click(deployment: &Deployment, public: &Target, upgrade: bool) -> Result<String, String> {
+async fn click(deployment: &Deployment, public: &CallTarget, upgrade: bool) -> Result<String, String> {
     let parameter = &deployment.config.login.parameter;
     let path = format!("{}?{parameter}={NO_TOKEN}", deployment.config.hub.login_path());
     let mut request = Request::get(path).header(ACCEPT, "application/json");
@@ -94,7 +94,7 @@ async fn click(deployment: &Deployment, public: &Target, upgrade: bool) -> Resul
 
 /// hublatch refuses an upgrade on the login page: if it does not, it was not asked for one, so a front before it keeps
 /// them back. Behind it, a handshake must get the hub's own answer.
-async fn websocket(deployment: &Deployment, public: &Target) -> Vec<Finding> {
+async fn websocket(deployment: &Deployment, public: &CallTarget) -> Vec<Finding> {
     let tried = "a WebSocket through public.url";
     match click(deployment, public, true).await {
         Ok(word) if word == "link_unknown" || word == "too_many_tries" => {
@@ -122,7 +122,7 @@ async fn websocket(deployment: &Deployment, public: &Target) -> Vec<Finding> {
     }]
 }
 
-async fn handshake(target: &Target, path: &str) -> Result<StatusCode, String> {
+async fn handshake(target: &CallTarget, path: &str) -> Result<StatusCode, String> {
     let request = Request::get(path)
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")

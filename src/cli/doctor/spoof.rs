@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
 use super::{Deployment, Finding};
-use crate::cli::call::{Answer, Target};
+use crate::cli::call::{CallResponse, CallTarget};
 
 /// What header authenticators believe unless they are told otherwise.
 const COMMON: [&str; 3] = ["REMOTE_USER", "Remote-User", "X-Remote-User"];
@@ -149,7 +149,7 @@ fn forgery(deployment: &Deployment, name: &str) -> Option<String> {
 }
 
 /// The same through hublatch, which strips every spelling.
-async fn from_outside(deployment: &Deployment, public: &Target) -> Finding {
+async fn from_outside(deployment: &Deployment, public: &CallTarget) -> Finding {
     let tried = "an identity header through public.url";
     for header in names(deployment) {
         let request = Request::get(deployment.path("hub/login")).header(&header, &deployment.stranger);
@@ -166,7 +166,7 @@ async fn from_outside(deployment: &Deployment, public: &Target) -> Finding {
     Finding::ok(tried, "stripped")
 }
 
-async fn ask(target: &Target, request: Builder, body: &str) -> Result<Answer, String> {
+async fn ask(target: &CallTarget, request: Builder, body: &str) -> Result<CallResponse, String> {
     let request = request.body(body.to_owned()).map_err(|error| error.to_string())?;
     target.send(request).await
 }

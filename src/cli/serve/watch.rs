@@ -21,9 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Asks the thread that reloads.
 #[derive(Debug)]
-pub struct Reload(Sender<()>);
+pub struct ReloadTrigger(Sender<()>);
 
-impl Reload {
+impl ReloadTrigger {
     /// Reads the configuration again, whether it has changed or not.
     pub fn ask(&self) {
         // It ends with the process alone.
@@ -32,7 +32,7 @@ impl Reload {
 }
 
 /// Starts the thread that reads the configuration, made of `files`, again.
-pub fn start(read: Read, files: Vec<PathBuf>, running: &Running) -> io::Result<Reload> {
+pub fn start(read: Read, files: Vec<PathBuf>, running: &Running) -> io::Result<ReloadTrigger> {
     let (ask, asked) = channel();
     let (routes, reloader) = (running.routes().cloned(), Arc::clone(running.reloader()));
     if let Some(routes) = &routes {
@@ -46,7 +46,7 @@ pub fn start(read: Read, files: Vec<PathBuf>, running: &Running) -> io::Result<R
     std::thread::Builder::new()
         .name("hublatch-reload".to_owned())
         .spawn(move || run(&asked, watch, &read, routes.as_deref(), &reloader))?;
-    Ok(Reload(ask))
+    Ok(ReloadTrigger(ask))
 }
 
 fn run(asked: &Receiver<()>, mut watch: Watch, read: &Read, routes: Option<&Routes>, reloader: &Reloader) {

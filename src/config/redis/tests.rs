@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn read(text: &str) -> Place {
+fn read(text: &str) -> RedisLocation {
     place(text).expect("a Redis").unwrap_or_else(|wrong| panic!("{text} {wrong}"))
 }
 
@@ -16,7 +16,7 @@ fn tls(host: &str, port: u16) -> RedisAddress {
 
 #[test]
 fn one_server_has_a_host_a_port_and_a_database() {
-    let one = |address, database| Place { servers: RedisServers::One(address), database };
+    let one = |address, database| RedisLocation { servers: RedisServers::One(address), database };
     assert_eq!(read("redis://127.0.0.1"), one(tcp("127.0.0.1", 6379), 0));
     assert_eq!(read("redis://[::1]:7000/3"), one(tcp("::1", 7000), 3));
     assert_eq!(read("rediss://redis.example.org/"), one(tls("redis.example.org", 6379), 0));
@@ -29,20 +29,20 @@ fn sentinels_have_a_service_and_perhaps_a_database() {
     let servers = |sentinels| RedisServers::Sentinels { sentinels, service: "my-master.1".to_owned() };
     assert_eq!(
         read("redis+sentinel://10.0.0.1,[::1]:7001,s3:7002/my-master.1/2"),
-        Place {
+        RedisLocation {
             servers: servers(vec![tcp("10.0.0.1", 26379), tcp("::1", 7001), tcp("s3", 7002)]),
             database: 2
         }
     );
     assert_eq!(
         read("rediss+sentinel://s1/my-master.1"),
-        Place { servers: servers(vec![tls("s1", 26379)]), database: 0 }
+        RedisLocation { servers: servers(vec![tls("s1", 26379)]), database: 0 }
     );
 }
 
 #[test]
 fn a_cluster_has_addresses_alone() {
-    let nodes = |nodes| Place { servers: RedisServers::Cluster(nodes), database: 0 };
+    let nodes = |nodes| RedisLocation { servers: RedisServers::Cluster(nodes), database: 0 };
     assert_eq!(read("redis+cluster://n1,n2:7001/"), nodes(vec![tcp("n1", 6379), tcp("n2", 7001)]));
     assert_eq!(read("rediss+cluster://n1"), nodes(vec![tls("n1", 6379)]));
 }

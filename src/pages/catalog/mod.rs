@@ -26,7 +26,7 @@ pub struct Message {
 /// The texts of the confirm page.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Confirm {
+pub struct ConfirmTexts {
     /// The heading and the button, with `{user}`.
     pub title: String,
     /// The same before it is known who will be logged in.
@@ -86,7 +86,7 @@ pub struct Catalog {
     /// Why, by its code; what has no entry is said as the caller says it.
     #[serde(default)]
     pub rejections: BTreeMap<String, String>,
-    pub confirm: Confirm,
+    pub confirm: ConfirmTexts,
     /// The way back to the application.
     pub back: String,
     /// The same, if it has a name, with `{app}`.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::config::LoginsAtOnce;
 use crate::metrics::LoginQueue;
 use limit::Limit;
-use line::{Group, Line, Place};
+use line::{Group, LinePlace, WaitingLine};
 use rate::Rate;
 
 /// After a hub has not answered, one of those in line tries it this often.
@@ -31,16 +31,16 @@ const RATE_TOLD_EVERY: Duration = Duration::from_millis(250);
 /// Who may log in at the hub now.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<AdmissionState>>,
     metrics: LoginQueue,
 }
 
 #[derive(Debug)]
-struct State {
+struct AdmissionState {
     limit: Limit,
     in_flight: usize,
-    line: Line,
-    waiters: HashMap<Place, oneshot::Sender<Permit>>,
+    line: WaitingLine,
+    waiters: HashMap<LinePlace, oneshot::Sender<LoginPermit>>,
     rate: Rate,
     /// When the metric was last set to it.
     rate_told: Option<Instant>,
@@ -48,24 +48,24 @@ struct State {
     failing_since: Option<Instant>,
     /// When the hub was tried last.
     tried: Option<Instant>,
-    numbers: Option<(Instant, HashMap<Place, usize>)>,
+    numbers: Option<(Instant, HashMap<LinePlace, usize>)>,
     /// Somebody was shown the page of the line, and the log says so.
     announced: bool,
 }
 
 /// Leave to log in at the hub. Given back when it is dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub struct LoginPermit {
     admission: Admission,
 }
 
 /// Somebody in line. Gives the place back when it is dropped.
 #[derive(Debug)]
-pub struct Waiter {
+pub struct LineWaiter {
     admission: Admission,
     group: Group,
-    place: Place,
-    permit: oneshot::Receiver<Permit>,
+    place: LinePlace,
+    permit: oneshot::Receiver<LoginPermit>,
     since: Instant,
 }
 
@@ -83,10 +83,10 @@ pub struct Outlook {
 impl Admission {
     /// Nobody waits.
     pub fn new(setting: LoginsAtOnce, metrics: LoginQueue) -> Self {
-        let state = State {
+        let state = AdmissionState {
             limit: Limit::new(setting),
             in_flight: 0,
-            line: Line::default(),
+            line: WaitingLine::default(),
             waiters: HashMap::new(),
             rate: Rate::default(),
             rate_told: None,
@@ -105,7 +105,7 @@ impl Admission {
     }
 
     /// Takes a place in line; at once at its end if nobody is before it.
-    pub fn join(&self, group: Group, clicked: i64) -> Waiter {
+    pub fn join(&self, group: Group, clicked: i64) -> LineWaiter {
         let (sender, permit) = oneshot::channel();
         let place = {
             let mut state = self.lock();
@@ -113,7 +113,7 @@ impl Admission {
             state.waiters.insert(place, sender);
             place
         };
-        let waiter = Waiter { admission: self.clone(), group, place, permit, since: Instant::now() };
+        let waiter = LineWaiter { admission: self.clone(), group, place, permit, since: Instant::now() };
         self.serve();
         waiter
     }
@@ -135,20 +135,20 @@ impl Admission {
     fn serve(&self) {
         while let Some(granted) = self.lock().next(Instant::now()) {
             // Sent without the lock: one that nobody receives is dropped here, which takes the lock.
-            let _gone = granted.send(Permit { admission: self.clone() });
+            let _gone = granted.send(LoginPermit { admission: self.clone() });
         }
         let state = self.lock();
         self.metrics.show(state.line.waiting(), state.in_flight, state.limit.at_once());
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, AdmissionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl AdmissionState {
     /// The next one, if there is room at the hub.
-    fn next(&mut self, now: Instant) -> Option<oneshot::Sender<Permit>> {
+    fn next(&mut self, now: Instant) -> Option<oneshot::Sender<LoginPermit>> {
         if self.announced && self.line.waiting() == 0 && self.in_flight == 0 {
             self.announced = false;
             tracing::info!("login: nobody waits for the hub any more");
@@ -173,7 +173,7 @@ impl State {
     }
 }
 
-impl Permit {
+impl LoginPermit {
     /// The hub has done what it was asked: a login, which took so long.
     pub fn logged_in(&self, took: Duration) {
         let now = Instant::now();
@@ -202,16 +202,16 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for LoginPermit {
     fn drop(&mut self) {
         self.admission.lock().in_flight -= 1;
         self.admission.serve();
     }
 }
 
-impl Waiter {
+impl LineWaiter {
     /// Waits for the turn.
-    pub async fn admitted(&mut self) -> Permit {
+    pub async fn admitted(&mut self) -> LoginPermit {
         loop {
             // While the hub does not answer nobody gives leave back, so those in line look for themselves.
             self.admission.serve();
@@ -247,7 +247,7 @@ impl Waiter {
     }
 }
 
-impl Drop for Waiter {
+impl Drop for LineWaiter {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         state.line.leave(&self.group, self.place);
@@ -271,7 +271,7 @@ mod tests {
         Group::new(std::net::IpAddr::from([192, 0, 2, 1]), "portal")
     }
 
-    async fn is_admitted(waiter: &mut Waiter) -> Option<Permit> {
+    async fn is_admitted(waiter: &mut LineWaiter) -> Option<LoginPermit> {
         tokio::time::timeout(Duration::from_millis(1), waiter.admitted()).await.ok()
     }
 
@@ -310,7 +310,7 @@ mod tests {
         let permit = is_admitted(&mut first).await.expect("nobody is before");
         permit.failed();
         drop(permit);
-        let mut line: Vec<Waiter> = (0..5).map(|click| admission.join(group(), 10 + click)).collect();
+        let mut line: Vec<LineWaiter> = (0..5).map(|click| admission.join(group(), 10 + click)).collect();
         let mut tries = 0;
         for _ in 0..3 {
             tokio::time::advance(Duration::from_secs(1)).await;

@@ -11,13 +11,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::admission::line::Group;
-use super::admission::{Outlook, Permit};
+use super::admission::{LoginPermit, Outlook};
 use super::browser_checks::{self, is_foreign};
 use super::click_ticket::Click;
 use super::decide::{
     ExchangeFact, Facts, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, TurnFact, VisitorFact,
 };
-use super::parked::{Identified, Kept, Probe};
+use super::parked::{Identified, ParkedItem, Probe};
 use super::parse::LoginRequest;
 use super::refuse::AuditGuard;
 use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
@@ -74,7 +74,7 @@ pub struct Held {
     /// The connection that will carry the login.
     pub connection: Option<HubConnection>,
     /// Leave to log in.
-    pub permit: Option<Permit>,
+    pub permit: Option<LoginPermit>,
     /// A question to the hub that an earlier request of this browser has put.
     pub probe: Option<Probe>,
     /// A refusal that is not in the audit yet.
@@ -252,8 +252,8 @@ impl Attempt {
         // Only for a browser that was in line before is something kept.
         let kept = self.ticket.and_then(|_| self.proxy.shared.parked.take(&self.browser()));
         match kept {
-            Some(Kept::Permit(permit)) => self.held.permit = Some(permit),
-            Some(Kept::Probe(probe)) => self.held.probe = Some(probe),
+            Some(ParkedItem::Permit(permit)) => self.held.permit = Some(permit),
+            Some(ParkedItem::Probe(probe)) => self.held.probe = Some(probe),
             None => {
                 let Some(group) = self.group() else { return };
                 let clicked = self.click.at.as_millisecond();
@@ -351,7 +351,7 @@ impl Attempt {
 
     fn go_on_asking(
         &self,
-        permit: Permit,
+        permit: LoginPermit,
         asking: Pin<Box<dyn Future<Output = Identified> + Send>>,
     ) -> Probe {
         let (done, outcome) = oneshot::channel();
@@ -367,7 +367,7 @@ impl Attempt {
     }
 
     fn park(&mut self, probe: Probe) {
-        self.proxy.shared.parked.put(self.browser(), Kept::Probe(probe));
+        self.proxy.shared.parked.put(self.browser(), ParkedItem::Probe(probe));
         self.outlook = Outlook { number: 1, wait: None, is_hub_down: true };
         self.facts.place = Some(PlaceFact::Waiting);
     }

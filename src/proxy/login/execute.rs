@@ -6,7 +6,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::admission::Permit;
+use super::admission::LoginPermit;
 use super::attempt::{Attempt, Held};
 use super::confirm::{self, Names};
 use super::decide::{Decision, Plan};
@@ -160,7 +160,7 @@ struct Login {
     token: ValidatedToken,
     target: Uri,
     connection: HubConnection,
-    permit: Option<Permit>,
+    permit: Option<LoginPermit>,
     /// The hub's own OAuth login, where the hub learns of its user by that.
     oauth: Option<hub_oauth::Begun>,
 }
@@ -209,12 +209,13 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     let may_join = !service.rules().replay_grace.is_zero();
     let fingerprint = may_join.then(|| request.fingerprint());
     let sent = Instant::now();
-    let (response, hub_answered) =
-        match send(&proxy, &mut request, user, plan, (target, oauth), connection).await {
-            Ok(Sent::Hub(response)) => (Ok(response), true),
-            Ok(Sent::Page(page)) => (Ok(respond::page(&proxy, &page, request.accept.format())), false),
-            Err(error) => (Err(error), false),
-        };
+    let (response, hub_answered) = match send(&proxy, &mut request, user, plan, (target, oauth), connection)
+        .await
+    {
+        Ok(LoginOutcome::Hub(response)) => (Ok(response), true),
+        Ok(LoginOutcome::Page(page)) => (Ok(respond::page(&proxy, &page, request.accept.format())), false),
+        Err(error) => (Err(error), false),
+    };
     // Whoever is next may have the hub now; the browser may take its time with the response.
     if let Some(permit) = permit {
         if hub_answered { permit.logged_in(sent.elapsed()) } else { permit.failed() }
@@ -238,7 +239,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
 }
 
 /// What came of a login at the hub.
-enum Sent {
+enum LoginOutcome {
     /// Its response.
     Hub(Response<ResponseBody>),
     /// None; the link is used up.
@@ -253,12 +254,12 @@ async fn send(
     plan: Plan,
     (target, oauth): (Uri, Option<hub_oauth::Begun>),
     mut connection: HubConnection,
-) -> Result<Sent, ProxyError> {
+) -> Result<LoginOutcome, ProxyError> {
     let shared = &proxy.shared;
     if plan == Plan::EndOtherSession {
         connection = match Box::pin(end_other_session(proxy, request, &user, connection)).await {
             Ok(connection) => connection,
-            Err(page) => return Ok(Sent::Page(page)),
+            Err(page) => return Ok(LoginOutcome::Page(page)),
         };
     }
     // What a fresh assertion would be sent with.
@@ -289,11 +290,11 @@ async fn send(
             let mut response = connection.release_with(response);
             shared.finish(response.headers_mut());
             respond::forbid_caching(response.headers_mut());
-            Ok(Sent::Hub(api_only::of_login(proxy, response, &request.accept)))
+            Ok(LoginOutcome::Hub(api_only::of_login(proxy, response, &request.accept)))
         }
         Err(error) => {
             tracing::error!(%error, "login: the hub did not answer, the link is used up");
-            Ok(Sent::Page(Page::LoginFailed))
+            Ok(LoginOutcome::Page(Page::LoginFailed))
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::admission::Permit;
+use super::admission::LoginPermit;
 use super::single_flight::RequestFingerprint;
 use crate::proxy::upstream::HubConnection;
 
@@ -26,42 +26,42 @@ pub type Identified = Option<(HubConnection, Option<String>)>;
 #[derive(Debug)]
 pub struct Probe {
     /// What the hub says, and the leave by which it was asked.
-    pub outcome: oneshot::Receiver<(Permit, Identified)>,
+    pub outcome: oneshot::Receiver<(LoginPermit, Identified)>,
     /// It has been answered.
     pub is_done: Arc<AtomicBool>,
 }
 
 /// What is kept.
 #[derive(Debug)]
-pub enum Kept {
+pub enum ParkedItem {
     /// Leave to log in.
-    Permit(Permit),
+    Permit(LoginPermit),
     /// A question.
     Probe(Probe),
 }
 
 /// All that is kept, by browser and token.
 #[derive(Debug, Clone, Default)]
-pub struct Parked(Arc<Mutex<HashMap<RequestFingerprint, Entry>>>);
+pub struct Parked(Arc<Mutex<HashMap<RequestFingerprint, ParkedEntry>>>);
 
 #[derive(Debug)]
-struct Entry {
-    kept: Kept,
+struct ParkedEntry {
+    kept: ParkedItem,
     /// When it was first seen to be there for the taking.
     ready_since: Option<Instant>,
 }
 
 impl Parked {
     /// Keeps something for the browser of this `fingerprint`.
-    pub fn put(&self, fingerprint: RequestFingerprint, kept: Kept) {
-        let before = self.lock().insert(fingerprint, Entry { kept, ready_since: None });
+    pub fn put(&self, fingerprint: RequestFingerprint, kept: ParkedItem) {
+        let before = self.lock().insert(fingerprint, ParkedEntry { kept, ready_since: None });
         // A permit that is dropped wakes others: not under the lock.
         drop(before);
         self.prune();
     }
 
     /// Takes what is kept.
-    pub fn take(&self, fingerprint: &RequestFingerprint) -> Option<Kept> {
+    pub fn take(&self, fingerprint: &RequestFingerprint) -> Option<ParkedItem> {
         self.prune();
         self.lock().remove(fingerprint).map(|entry| entry.kept)
     }
@@ -85,17 +85,18 @@ impl Parked {
                 }
             }
         }
-        let late: Vec<Entry> = late.iter().filter_map(|fingerprint| entries.remove(fingerprint)).collect();
+        let late: Vec<ParkedEntry> =
+            late.iter().filter_map(|fingerprint| entries.remove(fingerprint)).collect();
         drop(entries);
         drop(late);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestFingerprint, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestFingerprint, ParkedEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl ParkedItem {
     fn is_ready(&self) -> bool {
         match self {
             Self::Permit(_) => true,

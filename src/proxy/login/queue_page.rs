@@ -11,9 +11,9 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::admission::{Outlook, Waiter};
+use super::admission::{LineWaiter, Outlook};
 use super::attempt::Attempt;
-use super::parked::Kept;
+use super::parked::ParkedItem;
 use super::single_flight::RequestFingerprint;
 use crate::body::{PieceError, Pieces};
 use crate::pages::{Format, Page};
@@ -81,7 +81,7 @@ fn told(outlook: Outlook) -> (u64, u64) {
 /// What the page is told.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Event {
+enum QueueEventJson {
     /// How it stands.
     Place { position: u64, seconds: u64 },
     /// The page asks again.
@@ -89,9 +89,9 @@ enum Event {
 }
 
 /// Where the events of one page stand.
-enum State {
+enum EventsState {
     /// The turn has not come.
-    Waiting(Waiter),
+    Waiting(LineWaiter),
     /// The hub was asked who the browser is, and has not answered yet.
     Asking,
     /// The page has been told to ask again.
@@ -105,14 +105,14 @@ pub fn events(attempt: &Attempt) -> Response<ResponseBody> {
     let fingerprint = attempt.browser();
     let proxy = attempt.proxy.clone();
     let state = match (proxy.shared.parked.state(&fingerprint), attempt.group()) {
-        (Some(false), _) => State::Asking,
+        (Some(false), _) => EventsState::Asking,
         // Its turn has come already, or the link is none any more: the page will say so.
-        (Some(true), _) | (None, None) => State::Told,
+        (Some(true), _) | (None, None) => EventsState::Told,
         (None, Some(group)) => {
-            State::Waiting(proxy.shared.admission.join(group, attempt.click.at.as_millisecond()))
+            EventsState::Waiting(proxy.shared.admission.join(group, attempt.click.at.as_millisecond()))
         }
     };
-    let begin = if matches!(state, State::Told) { Begin::Ready } else { Begin::Number };
+    let begin = if matches!(state, EventsState::Told) { Begin::Ready } else { Begin::Number };
     let stream = stream::unfold((state, begin), move |(state, begin)| {
         let (proxy, fingerprint) = (proxy.clone(), fingerprint.clone());
         async move { next_event(&proxy, &fingerprint, state, begin).await }
@@ -141,52 +141,53 @@ enum Begin {
 async fn next_event(
     proxy: &Proxy,
     fingerprint: &RequestFingerprint,
-    state: State,
+    state: EventsState,
     begin: Begin,
-) -> Option<(Result<Bytes, PieceError>, (State, Begin))> {
-    let ready = || Some((Ok(written(&Event::Ready { ready: true })), (State::Told, Begin::Sent)));
+) -> Option<(Result<Bytes, PieceError>, (EventsState, Begin))> {
+    let ready =
+        || Some((Ok(written(&QueueEventJson::Ready { ready: true })), (EventsState::Told, Begin::Sent)));
     if begin == Begin::Ready {
         return ready();
     }
     match state {
-        State::Over => None,
-        State::Told => {
+        EventsState::Over => None,
+        EventsState::Told => {
             // Whoever has gone leaves nothing behind; the page that asks again has taken it by then.
             tokio::select! {
                 () = tokio::time::sleep(LINGER) => {}
                 () = proxy.shared.shutdown.draining() => {}
             }
-            Some((Ok(Bytes::from_static(b": \n\n")), (State::Over, Begin::Sent)))
+            Some((Ok(Bytes::from_static(b": \n\n")), (EventsState::Over, Begin::Sent)))
         }
-        State::Asking => {
+        EventsState::Asking => {
             tokio::select! {
                 () = tokio::time::sleep(EVENT_EVERY) => {}
                 () = proxy.shared.shutdown.draining() => return None,
             }
             match proxy.shared.parked.state(fingerprint) {
-                Some(false) => Some((Ok(Bytes::from_static(b": \n\n")), (State::Asking, Begin::Sent))),
+                Some(false) => Some((Ok(Bytes::from_static(b": \n\n")), (EventsState::Asking, Begin::Sent))),
                 Some(true) | None => ready(),
             }
         }
-        State::Waiting(mut waiter) => {
+        EventsState::Waiting(mut waiter) => {
             let pause = if begin == Begin::Sent { EVENT_EVERY } else { Duration::ZERO };
             tokio::select! {
                 biased;
                 permit = waiter.admitted() => {
-                    proxy.shared.parked.put(fingerprint.clone(), Kept::Permit(permit));
+                    proxy.shared.parked.put(fingerprint.clone(), ParkedItem::Permit(permit));
                     return ready();
                 }
                 () = proxy.shared.shutdown.draining() => return None,
                 () = tokio::time::sleep(pause) => {}
             }
             let (position, seconds) = told(waiter.outlook());
-            let event = written(&Event::Place { position, seconds });
-            Some((Ok(event), (State::Waiting(waiter), Begin::Sent)))
+            let event = written(&QueueEventJson::Place { position, seconds });
+            Some((Ok(event), (EventsState::Waiting(waiter), Begin::Sent)))
         }
     }
 }
 
-fn written(event: &Event) -> Bytes {
+fn written(event: &QueueEventJson) -> Bytes {
     // Numbers and a flag: writing them cannot fail, and JSON has no line end in it.
     format!("data: {}\n\n", serde_json::to_string(event).unwrap_or_default()).into()
 }

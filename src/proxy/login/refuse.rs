@@ -9,7 +9,7 @@ use hyper::header::{HeaderValue, REFRESH, RETRY_AFTER};
 use super::parse::LoginRequest;
 use crate::audit::{AuditReason, Client};
 use crate::login::{LoginServices, Refusal, RefusalReason};
-use crate::pages::{Format, Page, Refused};
+use crate::pages::{Format, LinkRefusal, Page};
 use crate::proxy::context::Proxy;
 use crate::proxy::respond;
 use crate::proxy::upstream::ResponseBody;
@@ -61,19 +61,19 @@ impl Drop for AuditGuard {
 pub fn page(proxy: &Proxy, request: &LoginRequest, refusal: &Refusal) -> Response<ResponseBody> {
     let format = request.accept.format();
     let refused = match refusal {
-        Refusal::Next { .. } => Refused::NotAllowed,
+        Refusal::Next { .. } => LinkRefusal::NotAllowed,
         Refusal::Store(error) => {
             tracing::error!(%error, "login: token store");
             return respond::page(proxy, &Page::StoreDown, format);
         }
         Refusal::Link { reason, .. } => match reason {
-            RefusalReason::Unknown => Refused::Unknown,
-            RefusalReason::Expired => Refused::Expired,
-            RefusalReason::Used => Refused::Used,
-            RefusalReason::Revoked | RefusalReason::KeyRevoked => Refused::Revoked,
-            RefusalReason::NotAllowed => Refused::NotAllowed,
-            RefusalReason::Bound => Refused::Bound,
-            RefusalReason::NeedsState => Refused::NeedsState,
+            RefusalReason::Unknown => LinkRefusal::Unknown,
+            RefusalReason::Expired => LinkRefusal::Expired,
+            RefusalReason::Used => LinkRefusal::Used,
+            RefusalReason::Revoked | RefusalReason::KeyRevoked => LinkRefusal::Revoked,
+            RefusalReason::NotAllowed => LinkRefusal::NotAllowed,
+            RefusalReason::Bound => LinkRefusal::Bound,
+            RefusalReason::NeedsState => LinkRefusal::NeedsState,
         },
     };
     let mut response = respond::page(proxy, &Page::Refused(refused), format);

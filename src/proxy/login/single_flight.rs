@@ -62,11 +62,11 @@ impl RequestFingerprint {
 
 /// What a request for a token finds.
 #[derive(Debug)]
-enum Entry {
+enum FlightEntry {
     /// Nobody else is at it: it is taken until the guard is dropped.
     Free(FlightGuard),
     /// Somebody is.
-    Taken(Waiter),
+    Taken(FlightWaiter),
 }
 
 /// What came of entering.
@@ -89,7 +89,7 @@ pub struct FlightGuard {
 
 /// Waits for the login of another request.
 #[derive(Debug)]
-struct Waiter(Arc<Flight>);
+struct FlightWaiter(Arc<Flight>);
 
 impl SingleFlight {
     /// Takes the token of `digest`, after another login with it has ended; waits for that until `deadline`.
@@ -101,8 +101,8 @@ impl SingleFlight {
     ) -> Entered {
         loop {
             match self.try_enter(digest) {
-                Entry::Free(guard) => return Entered::First(guard),
-                Entry::Taken(waiter) => {
+                FlightEntry::Free(guard) => return Entered::First(guard),
+                FlightEntry::Taken(waiter) => {
                     match tokio::time::timeout_at(deadline, waiter.wait(&fingerprint())).await {
                         Ok(Some(response)) => return Entered::Joined(response),
                         Ok(None) => {}
@@ -113,14 +113,14 @@ impl SingleFlight {
         }
     }
 
-    fn try_enter(&self, digest: TokenDigest) -> Entry {
+    fn try_enter(&self, digest: TokenDigest) -> FlightEntry {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&digest) {
-            return Entry::Taken(Waiter(Arc::clone(flight)));
+            return FlightEntry::Taken(FlightWaiter(Arc::clone(flight)));
         }
         let flight = Arc::<Flight>::default();
         flights.insert(digest, Arc::clone(&flight));
-        Entry::Free(FlightGuard { flights: Arc::clone(&self.flights), digest, flight })
+        FlightEntry::Free(FlightGuard { flights: Arc::clone(&self.flights), digest, flight })
     }
 }
 
@@ -136,7 +136,7 @@ impl Flight {
     }
 }
 
-impl Waiter {
+impl FlightWaiter {
     /// Waits until the other login has ended, whatever became of it, or has left a response for a request of this
     /// `fingerprint`: it is taken.
     async fn wait(self, fingerprint: &RequestFingerprint) -> Option<Response<ResponseBody>> {

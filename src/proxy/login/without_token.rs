@@ -22,7 +22,7 @@ type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// What becomes of the login page without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Decision {
+enum LoginPageDecision {
     /// The hub's own login.
     Forward,
     /// The page that says a link is needed.
@@ -44,15 +44,20 @@ enum Visitor {
 }
 
 /// `visitor`: none where the configuration does not care.
-fn decide(rule: WithoutToken, visitor: Option<Visitor>, navigates: bool, has_next: bool) -> Decision {
+fn decide(
+    rule: WithoutToken,
+    visitor: Option<Visitor>,
+    navigates: bool,
+    has_next: bool,
+) -> LoginPageDecision {
     match (rule, visitor) {
-        (WithoutToken::Forward, _) | (_, None) => Decision::Forward,
-        (_, Some(Visitor::HubDown)) => Decision::HubDown,
+        (WithoutToken::Forward, _) | (_, None) => LoginPageDecision::Forward,
+        (_, Some(Visitor::HubDown)) => LoginPageDecision::HubDown,
         // A script could not follow to another site; it is told what is the matter.
-        (WithoutToken::Redirect, Some(Visitor::Nobody)) if navigates => Decision::ToApp,
-        (_, Some(Visitor::Nobody)) => Decision::NoToken,
-        (_, Some(Visitor::User { has_home: true })) if !has_next => Decision::Home,
-        (_, Some(Visitor::User { .. })) => Decision::Forward,
+        (WithoutToken::Redirect, Some(Visitor::Nobody)) if navigates => LoginPageDecision::ToApp,
+        (_, Some(Visitor::Nobody)) => LoginPageDecision::NoToken,
+        (_, Some(Visitor::User { has_home: true })) if !has_next => LoginPageDecision::Home,
+        (_, Some(Visitor::User { .. })) => LoginPageDecision::Forward,
     }
 }
 
@@ -68,18 +73,18 @@ pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>) 
     };
     let navigates = browser_checks::is_navigation(proxy, headers) && !browser_checks::is_prefetch(headers);
     match (decide(rule, visitor, navigates, next.is_some()), home, &proxy.shared.rules.redirect_to) {
-        (Decision::Forward, ..) | (Decision::Home, None, _) => proxy.forward(context).await,
-        (Decision::Home, Some(home), _) => respond::see_other(&home),
-        (Decision::HubDown, ..) => {
+        (LoginPageDecision::Forward, ..) | (LoginPageDecision::Home, None, _) => proxy.forward(context).await,
+        (LoginPageDecision::Home, Some(home), _) => respond::see_other(&home),
+        (LoginPageDecision::HubDown, ..) => {
             Ok(respond::page(proxy, &Page::HubDown { retries: true }, context.format()))
         }
-        (Decision::ToApp, _, Some(app_url)) => {
+        (LoginPageDecision::ToApp, _, Some(app_url)) => {
             let next = next.and_then(form_decode);
             // A bad one would only be refused when the app asks for the link.
             let next = next.filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
             state_cookie::send_to_app(proxy, app_url, headers, next.as_deref())
         }
-        (Decision::NoToken, ..) | (Decision::ToApp, _, None) => {
+        (LoginPageDecision::NoToken, ..) | (LoginPageDecision::ToApp, _, None) => {
             Ok(respond::page(proxy, &Page::NoToken, context.format()))
         }
     }
@@ -120,15 +125,15 @@ mod tests {
         use WithoutToken::{Forward, Page, Redirect};
         let user = |has_home| Some(Visitor::User { has_home });
         for (rule, visitor, navigates, has_next, expected) in [
-            (Forward, None, true, false, Decision::Forward),
-            (Page, Some(Visitor::HubDown), true, false, Decision::HubDown),
-            (Page, Some(Visitor::Nobody), true, false, Decision::NoToken),
-            (Redirect, Some(Visitor::Nobody), true, true, Decision::ToApp),
-            (Redirect, Some(Visitor::Nobody), false, false, Decision::NoToken),
-            (Redirect, Some(Visitor::HubDown), true, false, Decision::HubDown),
-            (Page, user(false), true, false, Decision::Forward),
-            (Page, user(true), true, false, Decision::Home),
-            (Redirect, user(true), true, true, Decision::Forward),
+            (Forward, None, true, false, LoginPageDecision::Forward),
+            (Page, Some(Visitor::HubDown), true, false, LoginPageDecision::HubDown),
+            (Page, Some(Visitor::Nobody), true, false, LoginPageDecision::NoToken),
+            (Redirect, Some(Visitor::Nobody), true, true, LoginPageDecision::ToApp),
+            (Redirect, Some(Visitor::Nobody), false, false, LoginPageDecision::NoToken),
+            (Redirect, Some(Visitor::HubDown), true, false, LoginPageDecision::HubDown),
+            (Page, user(false), true, false, LoginPageDecision::Forward),
+            (Page, user(true), true, false, LoginPageDecision::Home),
+            (Redirect, user(true), true, true, LoginPageDecision::Forward),
         ] {
             let decided = decide(rule, visitor, navigates, has_next);
             assert_eq!(decided, expected, "{rule:?} {visitor:?} {navigates} {has_next}");

@@ -46,10 +46,10 @@ impl Awaited {
 
 /// A connection to the hub.
 #[derive(Debug)]
-pub struct Answers<T> {
+pub struct InterimLimiter<T> {
     stream: ReadGate<T>,
     awaited: Awaited,
-    place: Place,
+    place: HeadPosition,
     /// Interim answers before the one that is awaited.
     passed: usize,
     max: usize,
@@ -57,7 +57,7 @@ pub struct Answers<T> {
 
 /// What the next byte belongs to while a head is awaited.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum HeadPosition {
     /// The beginning of a head, of which so much has been read.
     Begin(usize),
     /// The rest of a status that begins with 1; whether its middle has been read, and all of it could yet be 101.
@@ -66,10 +66,10 @@ enum Place {
     Interim { blank: bool },
 }
 
-impl<T> Answers<T> {
+impl<T> InterimLimiter<T> {
     /// `stream`, on which at most `max` interim answers may come before a final one.
     pub fn new(stream: T, awaited: Awaited, max: usize) -> Self {
-        Self { stream: ReadGate::new(stream), awaited, place: Place::Begin(0), passed: 0, max }
+        Self { stream: ReadGate::new(stream), awaited, place: HeadPosition::Begin(0), passed: 0, max }
     }
 
     /// The bare stream, for a tunnel.
@@ -81,7 +81,7 @@ impl<T> Answers<T> {
     /// what comes after it is no HTTP.
     fn count(&mut self, bytes: &[u8]) -> Result<(), TooManyInterim> {
         // Nearly every answer is none, and its beginning is there at once.
-        if let (Place::Begin(0), Some(b'H'), Some(b'2'..=b'5')) =
+        if let (HeadPosition::Begin(0), Some(b'H'), Some(b'2'..=b'5')) =
             (self.place, bytes.first(), bytes.get(STATUS_AT))
         {
             self.awaited.end();
@@ -91,31 +91,33 @@ impl<T> Answers<T> {
         for &byte in bytes {
             self.place = match (self.place, byte) {
                 // Empty lines before a head are passed over.
-                (Place::Begin(0), b'\r' | b'\n') => Place::Begin(0),
-                (Place::Begin(STATUS_AT), b'1') => Place::Status { middle: false },
-                (Place::Status { middle: false }, b'0') => Place::Status { middle: true },
-                (Place::Begin(STATUS_AT), _) | (Place::Status { middle: true }, b'1') => {
+                (HeadPosition::Begin(0), b'\r' | b'\n') => HeadPosition::Begin(0),
+                (HeadPosition::Begin(STATUS_AT), b'1') => HeadPosition::Status { middle: false },
+                (HeadPosition::Status { middle: false }, b'0') => HeadPosition::Status { middle: true },
+                (HeadPosition::Begin(STATUS_AT), _) | (HeadPosition::Status { middle: true }, b'1') => {
                     self.awaited.end();
-                    (self.place, self.passed) = (Place::Begin(0), 0);
+                    (self.place, self.passed) = (HeadPosition::Begin(0), 0);
                     return Ok(());
                 }
-                (Place::Begin(read), _) => Place::Begin(read + 1),
-                (Place::Interim { blank: true }, b'\n') => {
+                (HeadPosition::Begin(read), _) => HeadPosition::Begin(read + 1),
+                (HeadPosition::Interim { blank: true }, b'\n') => {
                     self.passed += 1;
                     if self.passed > self.max {
                         return Err(TooManyInterim(self.max));
                     }
-                    Place::Begin(0)
+                    HeadPosition::Begin(0)
                 }
-                (Place::Interim { blank }, b'\r') => Place::Interim { blank },
-                (Place::Status { .. } | Place::Interim { .. }, _) => Place::Interim { blank: byte == b'\n' },
+                (HeadPosition::Interim { blank }, b'\r') => HeadPosition::Interim { blank },
+                (HeadPosition::Status { .. } | HeadPosition::Interim { .. }, _) => {
+                    HeadPosition::Interim { blank: byte == b'\n' }
+                }
             };
         }
         Ok(())
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Answers<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for InterimLimiter<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -127,4 +129,4 @@ impl<T: AsyncRead + Unpin> AsyncRead for Answers<T> {
     }
 }
 
-write_through!(Answers, stream);
+write_through!(InterimLimiter, stream);

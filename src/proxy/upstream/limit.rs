@@ -63,14 +63,14 @@ struct PermitCounts {
 
 /// Counts one connection until it is dropped.
 #[derive(Debug)]
-pub struct Permit(Arc<PermitCounts>);
+pub struct UpstreamPermit(Arc<PermitCounts>);
 
 /// One of those who wait, until it is dropped.
 struct PermitWaiter<'a>(&'a PermitCounts);
 
 impl ConnectionLimit {
     /// A permit, waited for as long as connecting may take; none if there is none in time, or too many wait already.
-    pub async fn acquire(&self, purpose: Purpose, limits: &Limits) -> Option<Permit> {
+    pub async fn acquire(&self, purpose: Purpose, limits: &Limits) -> Option<UpstreamPermit> {
         if let Some(permit) = self.try_acquire(purpose, limits) {
             return Some(permit);
         }
@@ -96,15 +96,15 @@ impl ConnectionLimit {
         permit
     }
 
-    fn try_acquire(&self, purpose: Purpose, limits: &Limits) -> Option<Permit> {
+    fn try_acquire(&self, purpose: Purpose, limits: &Limits) -> Option<UpstreamPermit> {
         let max = purpose.connections(limits);
         let one_more = |used| (used < max).then_some(used + 1);
         let used = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        used.is_ok().then(|| Permit(Arc::clone(&self.0)))
+        used.is_ok().then(|| UpstreamPermit(Arc::clone(&self.0)))
     }
 }
 
-impl Drop for Permit {
+impl Drop for UpstreamPermit {
     fn drop(&mut self) {
         self.0.used.fetch_sub(1, Ordering::Relaxed);
         // Whichever of the two cannot use it goes on waiting.

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::upstream::limit::{ConnectionLimit, Purpose};
 use crate::body::{BodyError, RequestBody};
 use crate::client_network::Share;
-use crate::config::{Limits, Upstream as Address};
+use crate::config::{Limits, UpstreamAddress};
 use crate::last_activity::{LastActivity, now_millis};
 use crate::metrics::Metrics;
 use crate::routes::Health;
@@ -34,7 +34,7 @@ use crate::server::fd_budget::{FdBudget, is_shortage};
 use crate::server::io::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
-use interim::{Answers, Awaited, TooManyInterim};
+use interim::{Awaited, InterimLimiter, TooManyInterim};
 
 use connection::{Connection, KeepAlive, SendError};
 use pool::IdleConnections;
@@ -43,10 +43,10 @@ use waker_filter::WakeFilter;
 pub use body::ResponseBody;
 pub use connection::PooledConnection;
 pub use hub::HubConnection;
-pub use target::{Destination, RouteError, Upstreams};
+pub use target::{RouteError, UpstreamDestination, Upstreams};
 
 /// A connection to the hub as hyper holds it: what an upgrade gives back.
-pub type UpstreamIo = TokioIo<Answers<Stream>>;
+pub type UpstreamIo = TokioIo<InterimLimiter<Stream>>;
 
 /// No answer of the hub.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +127,7 @@ const REFUSED_FOR_MILLIS: u64 = 1000;
 #[derive(Debug)]
 pub struct Dial {
     /// The machine and port, or the socket.
-    pub address: Address,
+    pub address: UpstreamAddress,
     /// How it is spoken to.
     pub security: Security,
     /// What all threads know of it; none in front of the hub's own proxy.
@@ -291,8 +291,8 @@ impl Upstream {
         };
         let connecting = async {
             let stream = match &self.dial.address {
-                Address::Tcp { host, port } => Stream::connect_tcp(host, *port).await?,
-                Address::Unix(path) => Stream::connect_unix(path).await?,
+                UpstreamAddress::Tcp { host, port } => Stream::connect_tcp(host, *port).await?,
+                UpstreamAddress::Unix(path) => Stream::connect_unix(path).await?,
             };
             if !self.room.holds(&stream) {
                 return Err(Errno::MFILE.into());
@@ -309,7 +309,7 @@ impl Upstream {
             .map_err(|source| self.refused(source))?;
         self.metrics.upstream_connections.inc();
         let awaited = Awaited::default();
-        let answers = Answers::new(stream, awaited.clone(), self.limits.upstream_interim_answers);
+        let answers = InterimLimiter::new(stream, awaited.clone(), self.limits.upstream_interim_answers);
         let io: UpstreamIo = TokioIo::new(answers);
         let (sender, connection) = http1::Builder::new().max_headers(HEADER_LINES_MAX).handshake(io).await?;
         let bell = Arc::new(WakeFilter::default());
@@ -361,7 +361,7 @@ impl Drop for OfTarget {
     }
 }
 
-impl std::fmt::Display for Address {
+impl std::fmt::Display for UpstreamAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),

@@ -14,7 +14,7 @@ use crate::body::RequestBody;
 use crate::client_network::Share;
 use crate::config::{Config, Limits};
 use crate::metrics::Metrics;
-use crate::routes::{Kind, Route, Routes, Scheme, Table, Target};
+use crate::routes::{Route, RouteKind, Routes, Scheme, Table, Target};
 use crate::shutdown::Shutdown;
 use crate::tls::{ClientRules, Roots};
 
@@ -24,7 +24,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// The connections of one thread.
 #[derive(Debug)]
 pub struct Upstreams {
-    place: Place,
+    place: UpstreamPlace,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
@@ -32,7 +32,7 @@ pub struct Upstreams {
 }
 
 #[derive(Debug)]
-enum Place {
+enum UpstreamPlace {
     /// In front of the hub's own proxy.
     Front(Arc<Upstream>),
     /// In its place.
@@ -47,7 +47,7 @@ struct Pools {
 
 /// Where one request goes.
 #[derive(Debug)]
-pub struct Destination {
+pub struct UpstreamDestination {
     /// Its connections.
     pub pool: Arc<Upstream>,
     /// By which route; none in front of the hub's own proxy.
@@ -84,16 +84,16 @@ impl Upstreams {
                 _ = tls.set(Some(rules));
             }
             let pools = Mutex::new(Pools { by_target: HashMap::new(), swept: Instant::now() });
-            Place::Routes { routes: Arc::clone(routes), pools, tls }
+            UpstreamPlace::Routes { routes: Arc::clone(routes), pools, tls }
         } else {
             // A configuration without a table has the hub's address.
-            let nowhere = || crate::config::Upstream::Unix(std::path::PathBuf::new());
+            let nowhere = || crate::config::UpstreamAddress::Unix(std::path::PathBuf::new());
             let dial = Dial {
                 address: config.hub.upstream.clone().unwrap_or_else(nowhere),
                 security: config.hub.tls.clone().map_or(Security::Plain, Security::Tls),
                 health: None,
             };
-            Place::Front(Arc::new(Upstream::new(
+            UpstreamPlace::Front(Arc::new(Upstream::new(
                 dial,
                 Arc::clone(&limits),
                 Arc::clone(&metrics),
@@ -107,21 +107,21 @@ impl Upstreams {
     /// Whether a table says who is upstream.
     pub fn routes(&self) -> Option<&Arc<Routes>> {
         match &self.place {
-            Place::Front(_) => None,
-            Place::Routes { routes, .. } => Some(routes),
+            UpstreamPlace::Front(_) => None,
+            UpstreamPlace::Routes { routes, .. } => Some(routes),
         }
     }
 
     /// Where a request for `path` at the host of `headers` goes.
-    pub fn for_request(&self, headers: &HeaderMap, path: &str) -> Result<Destination, RouteError> {
+    pub fn for_request(&self, headers: &HeaderMap, path: &str) -> Result<UpstreamDestination, RouteError> {
         match &self.place {
-            Place::Front(pool) => Ok(Destination { pool: Arc::clone(pool), route: None }),
-            Place::Routes { routes, .. } => {
+            UpstreamPlace::Front(pool) => Ok(UpstreamDestination { pool: Arc::clone(pool), route: None }),
+            UpstreamPlace::Routes { routes, .. } => {
                 let table = routes.table();
                 let route =
                     table.find(host_of(&table, headers), path)?.cloned().ok_or(RouteError::NoRoute)?;
                 let target = route.target.as_ref().ok_or(RouteError::BadTarget)?;
-                Ok(Destination { pool: self.pool(target), route: Some(route) })
+                Ok(UpstreamDestination { pool: self.pool(target), route: Some(route) })
             }
         }
     }
@@ -130,8 +130,8 @@ impl Upstreams {
     /// takes the path, so that a login finds out.
     pub fn leads_to_hub(&self, headers: &HeaderMap, path: &str) -> bool {
         match &self.place {
-            Place::Front(_) => true,
-            Place::Routes { routes, .. } => {
+            UpstreamPlace::Front(_) => true,
+            UpstreamPlace::Routes { routes, .. } => {
                 let table = routes.table();
                 let Ok(found) = table.find(host_of(&table, headers), path) else { return false };
                 let Some(route) = found else { return table.hub().is_none() };
@@ -139,8 +139,8 @@ impl Upstreams {
                     route.target.as_ref().map(|target| (target.scheme(), target.place().to_owned()))
                 };
                 // In API-only mode the login is an extra route to the hub.
-                route.kind == Kind::Hub
-                    || (route.kind == Kind::Extra
+                route.kind == RouteKind::Hub
+                    || (route.kind == RouteKind::Extra
                         && table.hub().is_some_and(|hub| place(hub).is_some() && place(hub) == place(route)))
             }
         }
@@ -149,8 +149,8 @@ impl Upstreams {
     /// The hub itself.
     pub fn hub(&self) -> Result<HubRoute, UpstreamError> {
         match &self.place {
-            Place::Front(pool) => Ok(HubRoute::new(Arc::clone(pool))),
-            Place::Routes { routes, .. } => {
+            UpstreamPlace::Front(pool) => Ok(HubRoute::new(Arc::clone(pool))),
+            UpstreamPlace::Routes { routes, .. } => {
                 let table = routes.table();
                 let target = table.hub().and_then(|hub| hub.target.as_ref()).ok_or(UpstreamError::NoHub)?;
                 Ok(HubRoute::new(self.pool(target)))
@@ -184,7 +184,7 @@ impl Upstreams {
 
     /// This thread's connections to `target`.
     pub fn pool(&self, target: &Arc<Target>) -> Arc<Upstream> {
-        let Place::Routes { pools, tls, .. } = &self.place else {
+        let UpstreamPlace::Routes { pools, tls, .. } = &self.place else {
             // In front of the hub's own proxy there are no targets but of error pages, which keep no connection.
             return Arc::new(self.upstream(target, None));
         };
@@ -212,8 +212,8 @@ impl Upstreams {
 
     fn upstream(&self, target: &Arc<Target>, rules: Option<&ClientRules>) -> Upstream {
         let host = match target.address() {
-            crate::config::Upstream::Tcp { host, .. } => host.as_str(),
-            crate::config::Upstream::Unix(_) => "localhost",
+            crate::config::UpstreamAddress::Tcp { host, .. } => host.as_str(),
+            crate::config::UpstreamAddress::Unix(_) => "localhost",
         };
         let dial = Dial {
             address: target.address().clone(),

@@ -18,7 +18,7 @@ pub enum Chunk {
 
 /// What the next byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum NextPart {
     /// To the body still.
     In(Chunk),
     /// The body has ended.
@@ -32,9 +32,9 @@ impl Chunk {
     pub const FIRST: Self = Self::Size(0, false);
 
     /// Behind `byte`, without leniency.
-    pub fn behind(self, byte: u8) -> Next {
+    pub fn behind(self, byte: u8) -> NextPart {
         let digit = char::from(byte).to_digit(16).map(u64::from);
-        Next::In(match (self, byte, digit) {
+        NextPart::In(match (self, byte, digit) {
             (Self::Size(size, _), _, Some(digit)) if size < 1 << 58 => Self::Size(size * 16 + digit, true),
             (Self::Size(size, true) | Self::Extension(size), b'\r', _) => Self::SizeLf(size),
             (Self::Size(size, true), b';' | b' ' | b'\t', _) => Self::Extension(size),
@@ -47,8 +47,8 @@ impl Chunk {
             (Self::DataLf, b'\n', _) => Self::Size(0, false),
             (Self::Trailer(begun), b'\r', _) => Self::TrailerLf(begun),
             (Self::Trailer(_), _, _) if byte != b'\n' => Self::Trailer(true),
-            (Self::TrailerLf(false), b'\n', _) => return Next::End,
-            _ => return Next::Refused,
+            (Self::TrailerLf(false), b'\n', _) => return NextPart::End,
+            _ => return NextPart::Refused,
         })
     }
 }

@@ -20,7 +20,7 @@ use super::rollback_marker::RollbackMarker;
 /// The version of the tables. A change that an older hublatch cannot read raises it, and what released versions wrote is
 /// then brought up to it; version 1 was never released.
 pub(super) const SCHEMA: u32 = 2;
-/// One record, `state`: a [`State`] as JSON.
+/// One record, `state`: a [`FileState`] as JSON.
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 /// Pages kept in memory: all live links of a busy hub.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -33,7 +33,7 @@ const OTHERS: u32 = 0o077;
 
 /// What the file knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct FileState {
     schema: u32,
     /// Which store it is, in hex digits; its marker says the same.
     pub(super) store: String,
@@ -53,7 +53,7 @@ struct Schema {
     schema: u32,
 }
 
-impl State {
+impl FileState {
     fn new(now: Timestamp) -> io::Result<Self> {
         let mut bytes = [0_u8; 16];
         let random = SystemRandom::new();
@@ -98,7 +98,7 @@ pub(super) struct Opened {
     pub(super) database: Database,
     pub(super) index: Index,
     pub(super) marker: RollbackMarker,
-    pub(super) state: State,
+    pub(super) state: FileState,
 }
 
 /// Opens the store at `path`, or creates it if neither it nor its marker is there.
@@ -117,7 +117,7 @@ pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, FileError> {
     }
     let mut database =
         database(FileBackend::new(file).map_err(|error| FileError::from(redb::Error::from(error)))?)?;
-    let state = State::read(&database)?;
+    let state = FileState::read(&database)?;
     let marker = if exists(&marker_path)? {
         RollbackMarker::open(&marker_path, &state)?
     } else if state.commits == 0 {
@@ -156,8 +156,8 @@ pub(super) fn database(backend: impl StorageBackend) -> Result<Database, FileErr
 }
 
 /// The first state of an empty database.
-pub(super) fn initialise(database: &Database, now: Timestamp) -> Result<State, FileError> {
-    let state = State::new(now)?;
+pub(super) fn initialise(database: &Database, now: Timestamp) -> Result<FileState, FileError> {
+    let state = FileState::new(now)?;
     let write = || -> Result<(), redb::Error> {
         let transaction = database.begin_write()?;
         state.write(&transaction)?;

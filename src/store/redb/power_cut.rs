@@ -8,7 +8,7 @@ use aws_lc_rs::rand::SystemRandom;
 use redb::{Database, ReadableDatabase as _, StorageBackend};
 
 use super::super::{Consumed, Inserted, Link, LinkStatus};
-use super::file::{State, database, index, initialise};
+use super::file::{FileState, database, index, initialise};
 use super::index::Index;
 use super::link_record::Session;
 use super::read::{Lookup, find};
@@ -171,7 +171,7 @@ struct PromisedLinks {
 fn commit(
     database: &Database,
     index: &mut Index,
-    state: &mut State,
+    state: &mut FileState,
     session: &Session,
     now: Moment,
     told: &mut PromisedLinks,
@@ -233,7 +233,7 @@ fn cut_power(cuts: u64) {
         drop(opened);
 
         let opened = database(disk.power_up(&mut dice)).expect("the file is whole after every cut");
-        let seen = State::read(&opened).expect("the state is whole");
+        let seen = FileState::read(&opened).expect("the state is whole");
         assert!(seen.commits >= told.commits, "cut {cut}: older than its marker");
         let session = Session::new(2, now, now.wall);
         let reader = opened.begin_read().expect("readable");

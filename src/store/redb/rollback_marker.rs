@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::FileError;
-use super::file::{State, beside, refuse_exposed, sync_directory};
+use super::file::{FileState, beside, refuse_exposed, sync_directory};
 
 /// How every marker begins.
 const HEAD: &str = "hublatch-store-marker-1";
@@ -27,7 +27,7 @@ impl RollbackMarker {
         beside(path, ".marker")
     }
 
-    pub(super) fn create(path: &Path, state: &State) -> Result<Self, FileError> {
+    pub(super) fn create(path: &Path, state: &FileState) -> Result<Self, FileError> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
         let marker = Self { file, store: state.store.clone() };
         marker.write(state.commits)?;
@@ -36,7 +36,7 @@ impl RollbackMarker {
         Ok(marker)
     }
 
-    pub(super) fn open(path: &Path, state: &State) -> Result<Self, FileError> {
+    pub(super) fn open(path: &Path, state: &FileState) -> Result<Self, FileError> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         refuse_exposed(&file)?;
         let mut text = String::new();

@@ -49,12 +49,12 @@ pub(super) struct Open {
 pub(super) struct Threads {
     writes: Option<mpsc::Sender<Write>>,
     reads: Option<mpsc::Sender<Read>>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedDatabase>,
     joined: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedDatabase {
     /// None while the file has failed and could not be opened again.
     pub(super) open: RwLock<Option<Open>>,
     pub(super) session: Session,
@@ -70,7 +70,7 @@ impl Threads {
         let Opened { database, index, marker, mut state } = file::open(path, now.wall)?;
         state.sessions += 1;
         let session = Session::new(state.sessions, now, state.written);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedDatabase {
             open: RwLock::new(Some(Open { database, index: RwLock::new(index) })),
             session,
             created: state.created,
@@ -189,7 +189,7 @@ async fn wait_for_reply<T>(
     }
 }
 
-impl Shared {
+impl SharedDatabase {
     fn run(&self, mut queue: mpsc::Receiver<Read>) {
         while let Some(read) = queue.blocking_recv() {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);

@@ -13,10 +13,10 @@ use redb::Durability;
 use tokio::sync::mpsc;
 
 use super::error::FileError;
-use super::file::{self, State};
+use super::file::{self, FileState};
 use super::rollback_marker::RollbackMarker;
 use super::tables::Tables;
-use super::threads::{Open, Reply, Shared, Write};
+use super::threads::{Open, Reply, SharedDatabase, Write};
 use crate::clock::{Clock, Moment};
 
 /// The most calls in one commit.
@@ -28,9 +28,9 @@ const REOPEN_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedDatabase>,
     pub(super) marker: Option<RollbackMarker>,
-    pub(super) state: State,
+    pub(super) state: FileState,
     pub(super) max_tokens: usize,
     /// When the file last failed.
     pub(super) failed_at: Option<Moment>,

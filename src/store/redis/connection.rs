@@ -17,7 +17,7 @@ use super::super::StoreError;
 use super::dial::Dialler;
 use super::reply::ServerInfo;
 use super::scripts::Scripts;
-use super::server::{Server, ServerError};
+use super::server::{ServerError, ServerReport};
 use crate::config::{self, RedisAddress, RedisServers};
 
 /// The first pause after a failed attempt to connect; each is twice the one before.
@@ -79,25 +79,25 @@ impl RedisError {
 
 /// A connection that is made again when it breaks.
 #[derive(Debug)]
-pub(super) struct Connection {
-    shared: Arc<Shared>,
+pub(super) struct ReconnectingConnection {
+    shared: Arc<ReconnectShared>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+struct ReconnectShared {
     current: Mutex<Option<MultiplexedConnection>>,
     /// A call failed: look at the server.
     call_failed: Notify,
     ended: Notify,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ReconnectShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+        f.debug_struct("ReconnectShared").finish_non_exhaustive()
     }
 }
 
-impl Connection {
+impl ReconnectingConnection {
     /// Connects, and keeps connected until it is dropped.
     ///
     /// The first answer of each server goes to `server_info` before any call is made: how far its memory goes back.
@@ -106,7 +106,7 @@ impl Connection {
             dialler: Dialler { redis: redis.clone() },
             server_info,
             ping: Scripts::new().ping,
-            shared: Arc::new(Shared {
+            shared: Arc::new(ReconnectShared {
                 current: Mutex::default(),
                 call_failed: Notify::new(),
                 ended: Notify::new(),
@@ -148,7 +148,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for ReconnectingConnection {
     fn drop(&mut self) {
         self.shared.ended.notify_one();
         if let Some(thread) = self.thread.take() {
@@ -158,7 +158,7 @@ impl Drop for Connection {
     }
 }
 
-impl Shared {
+impl ReconnectShared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
         // Set and cloned only: no panic leaves it half done.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
@@ -169,14 +169,14 @@ struct ReconnectTask {
     dialler: Dialler,
     server_info: Arc<ServerInfo>,
     ping: Script,
-    shared: Arc<Shared>,
+    shared: Arc<ReconnectShared>,
 }
 
 /// A server that was fit to keep tokens when it was last looked at.
 pub(super) struct Primary {
     pub(super) address: RedisAddress,
     pub(super) connection: MultiplexedConnection,
-    pub(super) server: Server,
+    pub(super) server: ServerReport,
 }
 
 impl ReconnectTask {
@@ -286,10 +286,10 @@ impl Dialler {
         Ok(Primary { address, connection, server })
     }
 
-    async fn look(&self, connection: &mut MultiplexedConnection) -> Result<Server, RedisError> {
+    async fn look(&self, connection: &mut MultiplexedConnection) -> Result<ServerReport, RedisError> {
         let info: String = redis::cmd("INFO").query_async(connection).await?;
         let is_cluster = matches!(self.redis.servers, RedisServers::Cluster(_));
-        let server = Server::judge(&info, is_cluster)?;
+        let server = ServerReport::judge(&info, is_cluster)?;
         if is_cluster {
             // A node that does not hold the slot, or no longer all of it, or is cut off from the cluster, says so.
             let epoch = format!("{}e", self.redis.prefix);

@@ -11,7 +11,7 @@ use super::connection::Primary;
 use super::dial::Dialler;
 use crate::clock::{Clock, Moment};
 use crate::config::{self, RedisAddress, RedisServers};
-use crate::store::inspect::Finding;
+use crate::store::inspect::StoreFinding;
 use crate::store::{Consumed, Inserted, Link, LinkStatus, Revoked, StoreError, TokenStore as _};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
 
@@ -25,22 +25,22 @@ const TRIAL_LIFE: Duration = Duration::from_secs(10);
 const SKEW: SignedDuration = SignedDuration::from_secs(2);
 
 /// On a thread of its own: whoever asks may be within a runtime.
-pub(in crate::store) fn inspect(redis: &config::Redis, clock: &Arc<dyn Clock>) -> Vec<Finding> {
+pub(in crate::store) fn inspect(redis: &config::Redis, clock: &Arc<dyn Clock>) -> Vec<StoreFinding> {
     std::thread::scope(|scope| {
         let looking = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => runtime.block_on(look(redis, &**clock)),
-                Err(error) => vec![Finding::not_safe(format!("the store was not looked at: {error}"))],
+                Err(error) => vec![StoreFinding::not_safe(format!("the store was not looked at: {error}"))],
             }
         });
-        looking
-            .join()
-            .unwrap_or_else(|_panicked| vec![Finding::not_safe("the store was not looked at".to_owned())])
+        looking.join().unwrap_or_else(|_panicked| {
+            vec![StoreFinding::not_safe("the store was not looked at".to_owned())]
+        })
     })
 }
 
-async fn look(redis: &config::Redis, clock: &dyn Clock) -> Vec<Finding> {
+async fn look(redis: &config::Redis, clock: &dyn Clock) -> Vec<StoreFinding> {
     let dialler = Dialler { redis: redis.clone() };
     let mut findings = dialler.guides().await;
     match dialler.primary().await {
@@ -48,14 +48,14 @@ async fn look(redis: &config::Redis, clock: &dyn Clock) -> Vec<Finding> {
             findings.extend(of_primary(primary, redis, clock).await);
             findings.push(trial(redis, clock).await);
         }
-        Err(why) => findings.push(Finding::not_safe(format!("the store: {why}"))),
+        Err(why) => findings.push(StoreFinding::not_safe(format!("the store: {why}"))),
     }
     findings
 }
 
 impl Dialler {
     /// Those that say where the primary is: whether all of them answer, and the same.
-    async fn guides(&self) -> Vec<Finding> {
+    async fn guides(&self) -> Vec<StoreFinding> {
         let (kind, addresses) = match &self.redis.servers {
             RedisServers::One(_) => return Vec::new(),
             RedisServers::Sentinels { sentinels, .. } => ("Sentinels", sentinels),
@@ -70,7 +70,7 @@ impl Dialler {
             };
             match answer {
                 Ok(primary) => named.push(primary),
-                Err(why) => findings.push(Finding::unwise(why)),
+                Err(why) => findings.push(StoreFinding::unwise(why)),
             }
         }
         let (all, answered) = (addresses.len(), named.len());
@@ -78,15 +78,18 @@ impl Dialler {
         named.dedup();
         let text = format!("{answered} of {all} {kind} answer");
         findings.push(match named.as_slice() {
-            [] => Finding::not_safe(text),
-            [primary] => Finding::good(format!("{text} and name {primary} as the primary")),
+            [] => StoreFinding::not_safe(text),
+            [primary] => StoreFinding::good(format!("{text} and name {primary} as the primary")),
             several => {
                 let several: Vec<String> = several.iter().map(ToString::to_string).collect();
-                Finding::unwise(format!("{text}, but do not agree on the primary: {}", several.join(", ")))
+                StoreFinding::unwise(format!(
+                    "{text}, but do not agree on the primary: {}",
+                    several.join(", ")
+                ))
             }
         });
         if kind == "Sentinels" && all < 3 {
-            findings.push(Finding::unwise(
+            findings.push(StoreFinding::unwise(
                 "fewer than three Sentinels are named: when one is gone, the others cannot agree on a failover",
             ));
         }
@@ -94,40 +97,40 @@ impl Dialler {
     }
 }
 
-async fn of_primary(mut primary: Primary, redis: &config::Redis, clock: &dyn Clock) -> Vec<Finding> {
+async fn of_primary(mut primary: Primary, redis: &config::Redis, clock: &dyn Clock) -> Vec<StoreFinding> {
     let (address, server) = (&primary.address, &primary.server);
-    let mut findings = vec![Finding::good(format!(
+    let mut findings = vec![StoreFinding::good(format!(
         "Redis {} at {address} is a primary, evicts nothing and shows its run_id",
         server.version
     ))];
     if !server.append_only {
-        findings.push(Finding::unwise(
+        findings.push(StoreFinding::unwise(
             "Redis keeps no append-only file: after its restart nothing is known of earlier links",
         ));
     }
     if !matches!(redis.servers, RedisServers::One(_)) && server.replicas == 0 {
-        findings.push(Finding::unwise("the primary has no replica: nothing can take its place"));
+        findings.push(StoreFinding::unwise("the primary has no replica: nothing can take its place"));
     }
     let time: Result<(i64, i32), _> = redis::cmd("TIME").query_async(&mut primary.connection).await;
     let theirs = time.ok().and_then(|(seconds, micros)| Timestamp::new(seconds, micros * 1000).ok());
     let ahead = theirs.map(|theirs| theirs.duration_since(clock.now().wall));
     findings.push(match ahead {
-        None => Finding::not_safe("Redis does not tell its time"),
+        None => StoreFinding::not_safe("Redis does not tell its time"),
         Some(ahead) if ahead.abs() > SKEW => {
             let seconds = ahead.as_secs();
-            Finding::unwise(format!("the clock of Redis is {seconds} s ahead of ours; both need NTP"))
+            StoreFinding::unwise(format!("the clock of Redis is {seconds} s ahead of ours; both need NTP"))
         }
-        Some(_) => Finding::good("the clock of Redis and ours agree"),
+        Some(_) => StoreFinding::good("the clock of Redis and ours agree"),
     });
     findings
 }
 
 /// Two links are issued, one is taken once and refused then, one is revoked; which also shows that the user may do all
 /// that the scripts do.
-async fn trial(redis: &config::Redis, clock: &dyn Clock) -> Finding {
+async fn trial(redis: &config::Redis, clock: &dyn Clock) -> StoreFinding {
     match tried(redis, clock).await {
-        Ok(()) => Finding::good("a link was kept, taken once, and refused the second time"),
-        Err(why) => Finding::not_safe(format!("a trial link failed: {why}")),
+        Ok(()) => StoreFinding::good("a link was kept, taken once, and refused the second time"),
+        Err(why) => StoreFinding::not_safe(format!("a trial link failed: {why}")),
     }
 }
 

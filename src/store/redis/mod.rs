@@ -33,7 +33,7 @@ use crate::clock::Moment;
 use crate::config;
 use crate::token::{LinkId, TokenDigest, Username};
 
-use connection::Connection;
+use connection::ReconnectingConnection;
 pub use connection::RedisError;
 pub(super) use inspect::inspect;
 use reply::{Reply, ServerInfo, damaged};
@@ -43,7 +43,7 @@ pub use server::ServerError;
 /// Keeps links in Redis.
 #[derive(Debug)]
 pub struct RedisStore {
-    connection: Connection,
+    connection: ReconnectingConnection,
     scripts: Scripts,
     prefix: String,
     max_tokens: usize,
@@ -55,7 +55,7 @@ impl RedisStore {
     pub fn open(redis: &config::Redis, max_tokens: usize) -> Result<Self, RedisError> {
         let server_info = Arc::<ServerInfo>::default();
         Ok(Self {
-            connection: Connection::open(redis, Arc::clone(&server_info))?,
+            connection: ReconnectingConnection::open(redis, Arc::clone(&server_info))?,
             scripts: Scripts::new(),
             prefix: redis.prefix.clone(),
             max_tokens,

@@ -30,14 +30,14 @@ pub enum ServerError {
 
 /// What `INFO` says, as far as it matters.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct ServerReport {
     pub(super) version: String,
     pub(super) append_only: bool,
     /// Replicas that follow it.
     pub(super) replicas: usize,
 }
 
-impl Server {
+impl ServerReport {
     /// Reads the answer of `INFO`, from a server of a cluster or not, as was asked for.
     pub(super) fn judge(info: &str, is_cluster: bool) -> Result<Self, ServerError> {
         let facts: HashMap<&str, &str> =
@@ -94,14 +94,15 @@ mod tests {
     #[test]
     fn a_primary_that_keeps_everything_is_taken() {
         for version in ["6.2.0", "7.0.15", "7.2.4", "8.0.1", "10.1.0"] {
-            let server = Server::judge(&info(version, "master", "noeviction", ID, ID), false).expect("taken");
+            let server =
+                ServerReport::judge(&info(version, "master", "noeviction", ID, ID), false).expect("taken");
             assert_eq!((server.version.as_str(), server.append_only), (version, true));
         }
     }
 
     #[test]
     fn any_other_server_is_refused_and_told_why() {
-        let judge = |info: String| Server::judge(&info, false).expect_err("refused");
+        let judge = |info: String| ServerReport::judge(&info, false).expect_err("refused");
         for version in ["6.0.16", "5.0.7", "2.8.24", "", "6", "six.two"] {
             assert!(matches!(judge(info(version, "master", "noeviction", ID, ID)), ServerError::Version(_)));
         }
@@ -120,12 +121,12 @@ mod tests {
     fn a_sentinel_and_a_node_of_a_cluster_are_no_server_by_themselves() {
         let mode = |mode| format!("redis_mode:{mode}\r\n{}", info("7.0.15", "master", "noeviction", ID, ID));
         for is_cluster in [false, true] {
-            let refused = Server::judge(&mode("sentinel"), is_cluster).expect_err("refused");
+            let refused = ServerReport::judge(&mode("sentinel"), is_cluster).expect_err("refused");
             assert_eq!(refused, ServerError::Sentinel);
         }
-        assert_eq!(Server::judge(&mode("cluster"), false).expect_err("refused"), ServerError::Cluster);
+        assert_eq!(ServerReport::judge(&mode("cluster"), false).expect_err("refused"), ServerError::Cluster);
         for (mode, is_cluster) in [(mode("cluster"), true), (mode("standalone"), false)] {
-            assert!(Server::judge(&mode, is_cluster).is_ok());
+            assert!(ServerReport::judge(&mode, is_cluster).is_ok());
         }
     }
 }

@@ -10,7 +10,7 @@ use hublatch::config::PublicUrl;
 use hublatch::login::parameter::Parameter;
 use hublatch::proxy::header_scan::HeaderScan;
 use hublatch::proxy::headers::{Forwarding, asked_upgrade, strip_request, strip_response};
-use hublatch::proxy::identity::Identity;
+use hublatch::proxy::identity::IdentityHeaders;
 use hublatch_fuzz::{folded, holds_parameter};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Version};
@@ -69,7 +69,7 @@ fn read(bytes: &[u8]) -> HeaderMap {
 
 fuzz_target!(|bytes: &[u8]| {
     let before = read(bytes);
-    let identity = Identity::new(HeaderName::from_static("x-secret-5f3a"), None);
+    let identity = IdentityHeaders::new(HeaderName::from_static("x-secret-5f3a"), None);
     let parameter = Parameter::new("login_token");
     let named: Vec<String> = before
         .get_all("connection")

@@ -13,7 +13,7 @@ use hublatch::audit::Client;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{self, Config};
 use hublatch::hub::{HubClient, HubProbe};
-use hublatch::login::{Dependencies, LoginServices, RedeemRequest};
+use hublatch::login::{LoginDependencies, LoginServices, RedeemRequest};
 use hublatch::metrics::Metrics;
 use hublatch::reloads::Reloads;
 use hublatch::shutdown::Shutdown;
@@ -133,7 +133,7 @@ impl TestApi {
         let probes = Arc::new(AtomicUsize::new(0));
         let reloads = Arc::new(Reloads::new(clock.now().wall));
         let hub_client = Arc::new(HubClient::new(&config, Arc::clone(&metrics)).unwrap());
-        let dependencies = Dependencies::new(
+        let dependencies = LoginDependencies::new(
             Arc::clone(&store),
             Arc::clone(&clock) as Arc<dyn Clock>,
             Arc::new(SystemRandom::new()),

@@ -30,7 +30,7 @@ fn a_variable_overrides_the_file_and_the_default() {
 fn a_variable_gives_what_the_file_lacks() {
     let without_hub = MINIMAL.replace("[hub]\nurl = \"http://127.0.0.1:8400\"\n", "");
     let config = with_variables(&without_hub, &[("HUBLATCH_HUB__URL", "unix:/run/hub.sock")]).expect("valid");
-    assert_eq!(config.hub.upstream, Some(Upstream::Unix("/run/hub.sock".into())));
+    assert_eq!(config.hub.upstream, Some(UpstreamAddress::Unix("/run/hub.sock".into())));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hublatch::hub::{Call, Created, HubError, Kind, NewToken, Started};
+use hublatch::hub::{Call, Created, HubError, NewToken, OwnerKind, Started};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ async fn the_owner_of_a_token_is_asked_with_that_token() {
     let owner = client(&hub).whoami("deadbeef").await.unwrap().expect("known");
     assert_eq!(
         (owner.name.as_str(), owner.kind, owner.token_id.as_deref()),
-        ("yan", Kind::User, Some("a26"))
+        ("yan", OwnerKind::User, Some("a26"))
     );
     assert_eq!(
         (&owner.groups[..], &owner.scopes[..]),
@@ -34,7 +34,7 @@ async fn the_owner_of_a_token_is_asked_with_that_token() {
     let service = json!({"name": "issuer", "kind": "service", "admin": false, "scopes": []});
     answers(&hub, "/hub/api/user", "200 OK", service);
     let owner = client(&hub).whoami("deadbeef").await.unwrap().expect("known");
-    assert_eq!((owner.kind, owner.token_id), (Kind::Service, None));
+    assert_eq!((owner.kind, owner.token_id), (OwnerKind::Service, None));
 }
 
 #[tokio::test]

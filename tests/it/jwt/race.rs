@@ -8,7 +8,7 @@ use hublatch::audit::Audit;
 use hublatch::clock::{Clock, ManualClock};
 use hublatch::config::{Config, load_str};
 use hublatch::hub::HubClient;
-use hublatch::login::{Dependencies, LoginServices, RedeemRequest, Refusal, RefusalReason};
+use hublatch::login::{LoginDependencies, LoginServices, RedeemRequest, Refusal, RefusalReason};
 use hublatch::metrics::Metrics;
 use hublatch::store::{MemoryStore, TokenStore};
 use serde_json::json;
@@ -21,7 +21,7 @@ const REDEEMERS: usize = 8;
 
 fn replica(config: &Config, store: &Arc<dyn TokenStore>, clock: &Arc<ManualClock>) -> LoginServices {
     let hub = Arc::new(HubClient::new(config, Arc::default()).expect("a client"));
-    let dependencies = Dependencies::new(
+    let dependencies = LoginDependencies::new(
         Arc::clone(store),
         Arc::clone(clock) as Arc<dyn Clock>,
         Arc::new(SystemRandom::new()),

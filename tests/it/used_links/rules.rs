@@ -21,7 +21,7 @@ pub fn service(
     let config =
         config::load_str(&text, Path::new("hublatch.toml"), []).unwrap_or_else(|faults| panic!("{faults}"));
     let hub = Arc::new(HubClient::new(&config, Arc::default()).expect("a client"));
-    let dependencies = Dependencies::new(
+    let dependencies = LoginDependencies::new(
         Arc::clone(store) as Arc<dyn TokenStore>,
         Arc::clone(clock) as Arc<dyn hublatch::clock::Clock>,
         Arc::new(SystemRandom::new()),
@@ -44,7 +44,7 @@ pub fn issue(login: &LoginServices, username: &str, next: Option<&str>) -> Opaqu
     let app = login.policy().applications.by_name("portal").expect("the app");
     let order = IssueRequest {
         username: username.to_owned(),
-        destination: next.map_or(Destination::HubDecides, |next| Destination::Next(next.to_owned())),
+        destination: next.map_or(LinkDestination::HubDecides, |next| LinkDestination::Next(next.to_owned())),
         expires_in: None,
         confirm: false,
         groups: None,

@@ -25,43 +25,43 @@ impl Group {
 
 /// A place in its group: by the time of the click, in milliseconds; of one millisecond who came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct LinePlace {
     clicked: i64,
     arrival: u64,
 }
 
 #[derive(Debug)]
-struct Queue {
+struct GroupQueue {
     /// In which round the first of the group has its turn.
     round: u64,
-    places: BTreeSet<Place>,
+    places: BTreeSet<LinePlace>,
 }
 
 /// All who wait.
 #[derive(Debug, Default)]
-pub struct Line {
-    groups: HashMap<Group, Queue>,
+pub struct WaitingLine {
+    groups: HashMap<Group, GroupQueue>,
     /// The round of whoever was served last.
     round: u64,
     arrivals: u64,
     waiting: usize,
 }
 
-impl Line {
+impl WaitingLine {
     /// Takes a place.
-    pub fn join(&mut self, group: &Group, clicked: i64) -> Place {
+    pub fn join(&mut self, group: &Group, clicked: i64) -> LinePlace {
         self.arrivals += 1;
-        let place = Place { clicked, arrival: self.arrivals };
+        let place = LinePlace { clicked, arrival: self.arrivals };
         let round = self.round;
         let queue =
-            self.groups.entry(group.clone()).or_insert_with(|| Queue { round, places: BTreeSet::new() });
+            self.groups.entry(group.clone()).or_insert_with(|| GroupQueue { round, places: BTreeSet::new() });
         queue.places.insert(place);
         self.waiting += 1;
         place
     }
 
     /// Gives a place back; false: its turn has come already.
-    pub fn leave(&mut self, group: &Group, place: Place) -> bool {
+    pub fn leave(&mut self, group: &Group, place: LinePlace) -> bool {
         let Some(queue) = self.groups.get_mut(group) else { return false };
         if !queue.places.remove(&place) {
             return false;
@@ -74,7 +74,7 @@ impl Line {
     }
 
     /// Whose turn it is. They leave the line.
-    pub fn next(&mut self) -> Option<Place> {
+    pub fn next(&mut self) -> Option<LinePlace> {
         let (group, round, place) = self
             .groups
             .iter()
@@ -95,8 +95,8 @@ impl Line {
     }
 
     /// The number of each, counted from 1: in which order they would have their turn if nobody came.
-    pub fn numbers(&self) -> HashMap<Place, usize> {
-        let mut turns: Vec<(u64, Place)> = Vec::with_capacity(self.waiting);
+    pub fn numbers(&self) -> HashMap<LinePlace, usize> {
+        let mut turns: Vec<(u64, LinePlace)> = Vec::with_capacity(self.waiting);
         for queue in self.groups.values() {
             turns.extend(queue.places.iter().zip(queue.round..).map(|(place, round)| (round, *place)));
         }
@@ -114,13 +114,13 @@ mod tests {
     }
 
     /// The clicks of all who wait, in the order of their turns.
-    fn order(line: &mut Line) -> Vec<i64> {
+    fn order(line: &mut WaitingLine) -> Vec<i64> {
         std::iter::from_fn(|| line.next()).map(|place| place.clicked).collect()
     }
 
     #[test]
     fn the_earliest_click_comes_first_whoever_came_back_late() {
-        let mut line = Line::default();
+        let mut line = WaitingLine::default();
         for clicked in [5, 1, 3, 2, 4] {
             line.join(&group(1, "portal"), clicked);
         }
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn it_goes_round_between_networks_and_apps() {
         for other in [group(2, "portal"), group(1, "lms")] {
-            let mut line = Line::default();
+            let mut line = WaitingLine::default();
             for clicked in 1..=4 {
                 line.join(&group(1, "portal"), clicked);
             }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_later_does_not_catch_up_on_rounds_that_are_over() {
-        let mut line = Line::default();
+        let mut line = WaitingLine::default();
         for clicked in 1..=6 {
             line.join(&group(1, "portal"), clicked);
         }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_the_order_of_the_turns() {
-        let mut line = Line::default();
+        let mut line = WaitingLine::default();
         for (last, clicked) in [(1, 1), (1, 2), (1, 3), (2, 9), (3, 0)] {
             line.join(&group(last, "portal"), clicked);
         }
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_place_is_given_back_once() {
-        let mut line = Line::default();
+        let mut line = WaitingLine::default();
         let (one, two) = (line.join(&group(1, "a"), 1), line.join(&group(1, "a"), 2));
         assert!(line.leave(&group(1, "a"), one));
         assert!(!line.leave(&group(1, "a"), one));
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn five_thousand_groups_are_served_quickly() {
-        let mut line = Line::default();
+        let mut line = WaitingLine::default();
         for number in 0..5000_u32 {
             line.join(&Group::new(IpAddr::from(number.to_be_bytes()), "portal"), i64::from(number));
         }
