@@ -67,8 +67,9 @@ impl Proxy {
     /// Where a request goes.
     async fn destination(&self, request: &Request<Incoming>) -> Result<UpstreamDestination, ProxyError> {
         let (headers, path) = (request.headers(), request.uri().path());
+        let base_url = self.shared.rules.base_url.as_str();
         if self.is_hub_api {
-            let rest = path.strip_prefix(self.shared.rules.base_url.as_str());
+            let rest = path.strip_prefix(base_url);
             if !rest.is_some_and(|rest| rest.starts_with("hub/api/")) {
                 return Err(RouteError::NoRoute.into());
             }
@@ -76,9 +77,9 @@ impl Proxy {
         }
         let found = self.upstream.for_request(headers, path);
         match &self.shared.routing {
-            // Boxed: it is rare, and must not make the state of every request larger.
-            Some(routing) if Healing::may_help(self, &found, path) => {
-                if Box::pin(routing.healing.heal(self)).await {
+            Some(routing) if Healing::may_help(self.upstream.routes(), &found, path, base_url) => {
+                // Boxed: it is rare, and must not make the state of every request larger.
+                if Box::pin(routing.healing.heal(self.shared.login.hub())).await {
                     return Ok(self.upstream.for_request(headers, path)?);
                 }
                 Ok(found?)

@@ -1,12 +1,11 @@
 //! What one walk past a request's headers finds: a lookup of each by name would cost more, and mostly there is nothing.
 
 use hyper::HeaderMap;
-use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, REFERER, UPGRADE};
+use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, REFERER, UPGRADE};
 
 use super::accept::AcceptHeaders;
-use super::headers::{is_forwarding, is_hop_by_hop};
+use super::header_names::{is_forwarding, is_hop_by_hop};
 use super::identity::IdentityHeaders;
-use super::validate::is_readable_host;
 
 /// What a request's headers hold.
 #[derive(Debug, Default)]
@@ -82,4 +81,12 @@ impl HeaderScan {
         }
         found
     }
+}
+
+/// Whether `host` consists of what hosts and ports consist of.
+pub(super) fn is_readable_host(host: &HeaderValue) -> bool {
+    let fits = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']' | b'~' | b'%')
+    };
+    !host.is_empty() && host.as_bytes().iter().all(fits)
 }

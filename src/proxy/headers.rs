@@ -6,29 +6,15 @@
 use std::net::IpAddr;
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    REFERER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, REFERER, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{HeaderMap, Version};
 use ipnet::IpNet;
 
+use super::header_names::{HOP_BY_HOP, is_forwarding, is_hop_by_hop};
 use super::header_scan::HeaderScan;
-use super::request_id::X_REQUEST_ID;
 use crate::config::PublicUrl;
 use crate::login::parameter::Parameter;
-
-/// RFC 9110 § 7.6.1, and the older names that are still sent. `Trailer` goes because trailers are dropped.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -36,17 +22,6 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
-
-/// What says where a request came from, folded (`-` for `_`): the hub believes it, so only ours may arrive.
-const FORWARDING: [&str; 7] = [
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-real-ip",
-    "x-scheme",
-    "forwarded",
-];
 
 /// Where a request really came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,13 +237,6 @@ fn strip_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether it ends here.
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    // Nearly every other header is told apart by its first byte.
-    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u'))
-        && HOP_BY_HOP.contains(name)
-}
-
 fn is_kept(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -280,16 +248,4 @@ fn is_kept(name: &HeaderName) -> bool {
             | "sec-websocket-key"
             | "x-request-id"
     ) || name.as_str().starts_with("content-")
-}
-
-/// Whether the header `name` says where a request came from, in any spelling; or names the request, in any but ours.
-pub(super) fn is_forwarding(name: &[u8]) -> bool {
-    FORWARDING.iter().any(|forwarding| spells(name, forwarding))
-        || (spells(name, X_REQUEST_ID.as_str()) && name != X_REQUEST_ID.as_str().as_bytes())
-}
-
-/// Whether `name` is `wanted` with `-` or `_`.
-fn spells(name: &[u8], wanted: &str) -> bool {
-    wanted.len() == name.len()
-        && wanted.bytes().zip(name).all(|(want, have)| want == if *have == b'_' { b'-' } else { *have })
 }

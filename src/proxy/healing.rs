@@ -1,16 +1,17 @@
-//! A young table that may lack a route: the hub is asked to write its routes again, instead of telling a user that her
+//! A young table that may lack a route: the hub is asked to write its routes again, instead of telling users that their
 //! server does not run.
 //!
 //! A proxy that was restarted begins with an empty table, and the hub looks at it only once in one to five minutes
 //! (`last_activity_interval`). `POST {hub}/hub/api/proxy` makes it look now. The hub's token needs the scope `proxy`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::context::Proxy;
 use super::upstream::{RouteError, UpstreamDestination};
-use crate::routes::RouteKind;
+use crate::hub::HubClient;
+use crate::routes::{RouteKind, Routes};
 
 /// A table older than the longest interval of the hub's own look is no younger than the hub's knowledge.
 const YOUNG: Duration = Duration::from_mins(5);
@@ -24,8 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Healing(Mutex<Option<Instant>>);
 
 impl Healing {
-    /// Whether a user's path has found nobody, or the hub alone, in a table that may lack its route.
-    pub fn may_help(proxy: &Proxy, found: &Result<UpstreamDestination, RouteError>, path: &str) -> bool {
+    /// Whether a user's path below `base_url` has found nobody, or the hub alone, in `routes`, which may lack its route.
+    pub fn may_help(
+        routes: Option<&Arc<Routes>>,
+        found: &Result<UpstreamDestination, RouteError>,
+        path: &str,
+        base_url: &str,
+    ) -> bool {
         let is_missing = match found {
             Ok(destination) => destination.route.as_ref().is_some_and(|route| {
                 route.kind == RouteKind::Hub || (route.kind == RouteKind::Extra && &*route.key == "/")
@@ -34,15 +40,16 @@ impl Healing {
             Err(RouteError::BadEscape(_) | RouteError::BadTarget) => false,
         };
         is_missing
-            && path
-                .strip_prefix(proxy.shared.rules.base_url.as_str())
-                .is_some_and(|rest| rest.starts_with("user/"))
-            && proxy.shared.login.hub().has_token()
-            && proxy.upstream.routes().is_some_and(|routes| routes.age() < YOUNG)
+            && path.strip_prefix(base_url).is_some_and(|rest| rest.starts_with("user/"))
+            && routes.is_some_and(|routes| routes.age() < YOUNG)
     }
 
-    /// Asks the hub, unless it was asked a moment ago; whether it has written its routes meanwhile.
-    pub async fn heal(&self, proxy: &Proxy) -> bool {
+    /// Asks the hub, unless it was asked a moment ago; whether it has written its routes meanwhile. Without a token
+    /// it is not asked.
+    pub async fn heal(&self, hub: Arc<HubClient>) -> bool {
+        if !hub.has_token() {
+            return false;
+        }
         let asking = async {
             // Whoever comes meanwhile waits for the answer to the first.
             let mut asked = self.0.lock().await;
@@ -50,7 +57,7 @@ impl Healing {
                 return true;
             }
             *asked = Some(Instant::now());
-            match proxy.shared.login.hub().check_routes().await {
+            match hub.check_routes().await {
                 Ok(()) => true,
                 Err(error) => {
                     tracing::warn!(%error, "ask the hub for its routes");

@@ -15,6 +15,7 @@ mod api_only;
 mod context;
 mod error;
 mod forward;
+mod header_names;
 mod healing;
 mod hub_session;
 mod launch_page;

@@ -7,7 +7,7 @@ use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode, Uri, Version};
 
-use super::header_scan::Host;
+use super::header_scan::{Host, is_readable_host};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -146,14 +146,6 @@ fn check_host(
         request.headers_mut().insert(HOST, public_authority.clone());
     }
     Ok(())
-}
-
-/// Whether `host` consists of what hosts and ports consist of.
-pub fn is_readable_host(host: &HeaderValue) -> bool {
-    let fits = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']' | b'~' | b'%')
-    };
-    !host.is_empty() && host.as_bytes().iter().all(fits)
 }
 
 /// Proxies behind us resolve dot segments and turn `\` into `/` before they route, so that what we take for another
