@@ -47,11 +47,7 @@ pub fn is_of_a_login(name: &[u8]) -> bool {
 /// Cuts our own cookies out. Nothing is touched when there are none.
 pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {
-        cut(headers, |name| {
-            name == CONTINUATION.as_bytes()
-                || name.starts_with(CLICK.as_bytes())
-                || STATE.iter().any(|state| state.as_bytes() == name)
-        });
+        cut(headers, |name| name.strip_prefix(b"__Host-").unwrap_or(name).starts_with(b"hublatch-"));
     }
 }
 
