@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the stack of compose.yaml without containers: a real JupyterHub, hublatch before it, and the sample app.
+# A real JupyterHub with hublatch as its own proxy, and the sample app, on this machine: no Node, no second proxy.
 #
 #   examples/demo.sh           starts all of it, prints the URL to open, and ends all of it on Ctrl-C
 #   examples/demo.sh --check   starts all of it on free ports, logs a user in through the app as a browser would, ends it
 #
-# From the environment: DEMO_PORT_PORTAL (8002), DEMO_PORT_PUBLIC (8000), DEMO_PORT_MANAGEMENT (8010),
-# DEMO_PORT_HUB (8400), DEMO_PORT_HUB_INTERNAL (18401), DEMO_PORT_PROXY_API (18402); PYTHON, the Python to make target/venv with;
-# HUBLATCH_BIN, a hublatch that is built already; DEMO_STATE, a directory to make and use instead of target/demo.
+# From the environment: DEMO_PORT_PORTAL (8002), DEMO_PORT_PUBLIC (8000), DEMO_PORT_API (8001), DEMO_PORT_HUB (8081, the hub's
+# own); PYTHON, the Python to make target/venv with; HUBLATCH_BIN, a hublatch that is built already; DEMO_STATE, a directory
+# to make and use instead of target/demo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,7 +38,6 @@ main() {
   trap stop_all EXIT
   initialise "$binary"
   start_hub
-  start_hublatch "$binary"
   start_portal
   if [ -n "$check" ]; then
     step "logging in through the app, as a browser would"
@@ -68,15 +67,13 @@ choose_ports() {
   # The check must not meet a demo that is running.
   if [ -n "$check" ]; then
     read -r -a free <<<"$("$python" -c 'import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
 print(*(s.getsockname()[1] for s in held))')"
   fi
   port_portal=${DEMO_PORT_PORTAL:-${free[0]:-8002}}
   port_public=${DEMO_PORT_PUBLIC:-${free[1]:-8000}}
-  port_management=${DEMO_PORT_MANAGEMENT:-${free[2]:-8010}}
-  port_hub=${DEMO_PORT_HUB:-${free[3]:-8400}}
-  port_hub_internal=${DEMO_PORT_HUB_INTERNAL:-${free[4]:-18401}}
-  port_proxy_api=${DEMO_PORT_PROXY_API:-${free[5]:-18402}}
+  port_api=${DEMO_PORT_API:-${free[2]:-8001}}
+  port_hub=${DEMO_PORT_HUB:-${free[3]:-8081}}
   portal_url=http://127.0.0.1:$port_portal
   public_url=http://127.0.0.1:$port_public
 }
@@ -92,8 +89,8 @@ for name, port in (argument.split("=") for argument in sys.argv[1:]):
     except OSError as error:
         why = os.strerror(error.errno)
         sys.exit(f"demo.sh: port {port} of 127.0.0.1: {why}; end what uses it, or set {name} to another port")
-' "DEMO_PORT_PORTAL=$port_portal" "DEMO_PORT_PUBLIC=$port_public" "DEMO_PORT_MANAGEMENT=$port_management" \
-    "DEMO_PORT_HUB=$port_hub" "DEMO_PORT_HUB_INTERNAL=$port_hub_internal" "DEMO_PORT_PROXY_API=$port_proxy_api"
+' "DEMO_PORT_PORTAL=$port_portal" "DEMO_PORT_PUBLIC=$port_public" "DEMO_PORT_API=$port_api" \
+    "DEMO_PORT_HUB=$port_hub"
 }
 
 # Our own directories are made afresh; one that was named may hold anything, so it must be new.
@@ -113,35 +110,29 @@ forget_environment() {
   unset "${!HUBLATCH_@}" "${!JUPYTERHUB_@}" "${!JUPYTER_@}" "${!CONFIGPROXY_@}" "${!HUB_@}" "${!PORTAL_@}" PYTHONPATH
 }
 
-# ---- the three ----
+# ---- the two that are started, the first of which starts hublatch ----
 
 initialise() {
   step "writing a configuration and keys into $shown/hublatch"
-  "$1" init --dir "$state/hublatch" --public-url "$public_url" --hub-url "http://127.0.0.1:$port_hub" \
-    >/dev/null || fail "hublatch init failed"
+  "$1" init --proxy --dir "$state/hublatch" --public-url "$public_url" >/dev/null || fail "hublatch init failed"
+  # As in the environment of a hub that has the wheel: the program by its name, and the package.
+  mkdir "$state/bin"
+  ln -s "$(realpath "$1")" "$state/bin/hublatch"
 }
 
 start_hub() {
-  step "starting JupyterHub"
+  step "starting JupyterHub, which starts hublatch"
   start hub env \
-    PATH="$root/target/node/bin:$root/target/venv/bin:$PATH" \
+    PATH="$state/bin:$root/target/venv/bin:$PATH" \
+    PYTHONPATH="$root/python" \
     HUB_STATE_DIR="$state/hub" \
-    HUB_BIND_URL="http://127.0.0.1:$port_hub/" \
-    HUB_INTERNAL_URL="http://127.0.0.1:$port_hub_internal" \
-    HUB_PROXY_API_URL="http://127.0.0.1:$port_proxy_api" \
-    HUB_AUTHENTICATOR_DIR="$state/hublatch" \
-    HUB_ASSERTION_PUBLIC_KEY_FILE="$state/hublatch/assertion.pub.pem" \
+    HUB_BIND_URL="$public_url/" \
+    HUB_INTERNAL_URL="http://127.0.0.1:$port_hub" \
+    HUB_PROXY_API_URL="http://127.0.0.1:$port_api" \
+    HUB_HUBLATCH_CONFIG_FILE="$state/hublatch/hublatch.toml" \
     target/venv/bin/python -m jupyterhub --config docker/hub/jupyterhub_config.py
-  wait_until_answers "http://127.0.0.1:$port_hub/hub/api/" 120
-}
-
-start_hublatch() {
-  step "starting hublatch"
-  start hublatch env \
-    HUBLATCH_PUBLIC__LISTEN="127.0.0.1:$port_public" \
-    HUBLATCH_MANAGEMENT__LISTEN="127.0.0.1:$port_management" \
-    "$1" serve --config "$state/hublatch/hublatch.toml"
-  wait_until_answers "http://127.0.0.1:$port_management/ready" 30
+  wait_until_answers "$public_url/hub/api/" 120
+  wait_until_answers "http://127.0.0.1:$port_api/ready" 30
 }
 
 start_portal() {
@@ -149,7 +140,7 @@ start_portal() {
   start portal env \
     PORTAL_LISTEN="127.0.0.1:$port_portal" \
     PORTAL_NAME="Sample portal" \
-    HUBLATCH_API_URL="http://127.0.0.1:$port_management" \
+    HUBLATCH_API_URL="http://127.0.0.1:$port_api" \
     HUBLATCH_API_KEY_FILE="$state/hublatch/app.key" \
     target/venv/bin/python examples/portal/portal.py
   wait_until_answers "$portal_url/" 30
@@ -218,7 +209,7 @@ stop_stray_proxy() {
   local pid
   pid=$(cat "$state/hub/proxy.pid" 2>/dev/null) || return 0
   case "$(ps -p "$pid" -o args= 2>/dev/null)" in
-    *configurable-http-proxy*"$port_proxy_api"*) kill -KILL "$pid" ;;
+    *hublatch*chp*"$port_api"*) kill -KILL "$pid" ;;
   esac
 }
 

@@ -145,8 +145,10 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         Some(store) => store,
         None => store::open(&config.store, &clock)?,
     };
+    let store: Arc<dyn TokenStore> =
+        Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics)));
     let lasting = SharedState {
-        store: Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics))),
+        store: Arc::clone(&store),
         audit: Arc::new(Audit::new(
             match audit {
                 Some(sink) => sink,
@@ -160,7 +162,7 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         reloads: Arc::new(Reloads::new(clock.now().wall)),
         clock,
         routes: match &config.routes {
-            Some(routes) => Some(Routes::new(routes, &config.hub)?),
+            Some(routes) => Some(Routes::new(routes, &config.hub, &*store)?),
             None => None,
         },
     };

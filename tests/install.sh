@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the demo and the hub's tests need into target/; run again, it only looks whether all is there.
 #
-#   tests/install.sh hub     target/venv (JupyterHub, JupyterLab, Node) and target/node (configurable-http-proxy)
-#   tests/install.sh tests   the same, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
+#   tests/install.sh hub     target/venv: JupyterHub and JupyterLab, all that the demo needs
+#   tests/install.sh chp     the same, and target/node: Node and configurable-http-proxy
+#   tests/install.sh tests   both, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
 #                             nginx and faketime
 #   tests/install.sh redis   Redis, for the tests of the stores
 #   tests/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
@@ -14,31 +15,37 @@
 #   tests/install.sh deploy  a Docker engine, Compose, Helm, Prometheus and the schemas of Kubernetes (wants root)
 #   tests/install.sh load    what the origin of the attacks and of the soak is built with, and h2load
 #
-# Afterwards target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
+# After "chp" target/node/bin holds `node` and `configurable-http-proxy`: put it and target/venv/bin first in PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 main() {
   case "${1:-}" in
     hub) install_hub ;;
-    tests) install_hub; install_tests ;;
+    chp) install_chp ;;
+    tests) install_chp; install_tests ;;
     hub41) install_hub41 ;;
     hub5) python_packages target/venv5 tests/jupyterhub/requirements-5.4.txt "JupyterHub 5.4" ;;
     suite61) install_suite 6.1 ;;
     suite54) install_suite 5.4 ;;
     suite41) install_suite 4.1 ;;
     redis) command -v redis-server >/dev/null || debian_package redis-server ;;
-    bench) install_hub; install_bench ;;
+    bench) install_chp; install_bench ;;
     bench-instructions) programs cc=gcc taskset=util-linux valgrind=valgrind ;;
     deploy) install_deploy ;;
     tools) install_tools ;;
     load) programs cc=gcc taskset=util-linux openssl=openssl h2load=nghttp2-client ;;
-    *) fail "usage: tests/install.sh hub | tests | hub41 | hub5 | suite61 | suite54 | suite41 | redis | bench | bench-instructions | deploy | tools | load" ;;
+    *) fail "usage: tests/install.sh hub | chp | tests | hub41 | hub5 | suite61 | suite54 | suite41 | redis | bench | bench-instructions | deploy | tools | load" ;;
   esac
 }
 
 install_hub() {
-  python_packages target/venv docker/hub/requirements.txt "JupyterHub, JupyterLab and Node"
+  python_packages target/venv docker/hub/requirements.txt "JupyterHub and JupyterLab"
+}
+
+install_chp() {
+  install_hub
+  python_packages target/venv docker/hub/requirements-chp.txt "Node"
   public_proxy
 }
 

@@ -1,4 +1,4 @@
-"""A JupyterHub behind hublatch, for examples/demo.sh and docker/compose.yaml: ONE MACHINE, TO TRY IT OUT.
+"""A JupyterHub with hublatch, for examples/demo.sh and docker/compose.yaml: ONE MACHINE, TO TRY IT OUT.
 
 Every user's server runs under the hub's own uid, so users are not kept apart. For a real hub take your own spawner, and
 from this file only the block "Login".
@@ -10,14 +10,22 @@ from pathlib import Path
 
 state = Path(os.environ["HUB_STATE_DIR"])
 
-# --- Login: what a hub needs to stand behind hublatch. `hublatch init` prints the same for your paths. ---
-sys.path.insert(0, os.environ["HUB_AUTHENTICATOR_DIR"])  # where hublatch_authenticator.py is
-c.JupyterHub.authenticator_class = "hublatch_authenticator.HublatchAuthenticator"
-c.HublatchAuthenticator.public_key_file = os.environ["HUB_ASSERTION_PUBLIC_KEY_FILE"]
-c.HublatchAuthenticator.audience = "jupyterhub"
+# --- Login ---
+if "HUB_HUBLATCH_CONFIG_FILE" in os.environ:
+    # hublatch is this hub's own proxy, and the hub starts it (examples/demo.sh). `hublatch init --proxy` prints the same,
+    # in the short names "hublatch" that an installed wheel adds.
+    c.JupyterHub.proxy_class = "hublatch.HublatchProxy"
+    c.HublatchProxy.config_file = os.environ["HUB_HUBLATCH_CONFIG_FILE"]
+    c.JupyterHub.authenticator_class = "hublatch.HublatchAuthenticator"
+else:
+    # hublatch runs elsewhere. `hublatch init` prints the same for your paths.
+    sys.path.insert(0, os.environ["HUB_AUTHENTICATOR_DIR"])  # where hublatch_authenticator.py is
+    c.JupyterHub.authenticator_class = "hublatch_authenticator.HublatchAuthenticator"
+    c.HublatchAuthenticator.public_key_file = os.environ["HUB_ASSERTION_PUBLIC_KEY_FILE"]
+    c.HublatchAuthenticator.audience = "jupyterhub"
 c.Authenticator.allow_all = True  # whom hublatch admits, the hub admits
 
-# --- Addresses: hublatch sends requests to the first; the other two stay inside. ---
+# --- Addresses: the first is the hub's proxy, hublatch itself or what it sends requests to; the others stay inside. ---
 c.JupyterHub.bind_url = os.environ["HUB_BIND_URL"]
 c.JupyterHub.hub_bind_url = os.environ["HUB_INTERNAL_URL"]
 c.ConfigurableHTTPProxy.api_url = os.environ["HUB_PROXY_API_URL"]

@@ -68,7 +68,7 @@ pub use pages::{Image, Language, Pages, Template};
 pub use redis::{RedisAddress, RedisServers};
 pub use reference::{reference, schema};
 pub use restart::Unchangeable;
-pub use routes::{Activity, Chp, RoutesConfig, custom_header};
+pub use routes::{Activity, Chp, RouteState, RoutesConfig, custom_header};
 pub use secret::Secret;
 pub use store::{Redis, Store, StoreUrl};
 pub use validate::{Reading, Source, load, load_str, load_with_files};

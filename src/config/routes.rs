@@ -12,6 +12,7 @@ use super::file::ConfigFile;
 use super::kind::{flag, list, text, words};
 use super::origin::web_url;
 use super::secret::{Secret, secret};
+use super::store::StoreUrl;
 use super::table::section;
 use super::tls::{authorities, path, to_routes};
 use crate::tls::{ClientRules, Roots};
@@ -41,14 +42,23 @@ pub struct RoutesConfig {
     pub custom_headers: Vec<(HeaderName, HeaderValue)>,
     /// What counts as use of a route.
     pub activity: Activity,
-    /// The file that keeps the table.
-    pub state: Option<PathBuf>,
+    /// What keeps the table.
+    pub state: Option<RouteState>,
     /// Where only the Hub API answers.
     pub hub_api_listen: Option<Listen>,
     /// How targets of https are spoken to.
     pub client_tls: Option<ClientRules>,
     /// What only the command line of configurable-http-proxy can say.
     pub chp: Option<Chp>,
+}
+
+/// What keeps the table across restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteState {
+    /// A file.
+    File(PathBuf),
+    /// The Redis of the links, where several replicas share it.
+    Store,
 }
 
 /// What counts as use of a route over a WebSocket.
@@ -110,8 +120,8 @@ section! {
         /// that the browser sends, as configurable-http-proxy has it; or "messages", those of either side, but not the pings that
         /// keep an open tab's connection.
         activity: Activity, words(&ACTIVITY), default "bytes";
-        /// A file that keeps the routes, so that notebooks can be reached after a restart even if the hub is down. Needs a
-        /// restart.
+        /// A file that keeps the routes, so that notebooks can be reached after a restart even if the hub is down; or "store":
+        /// the Redis of store.url keeps them, and all hublatch with that store go by one table. Needs a restart.
         state: Option<String>, text(|path| Ok(path.to_owned())), optional "/var/lib/hublatch/routes.json";
         /// A listener for notebooks and services, where only {base_url}hub/api/ is: then the hub itself can sit where no notebook
         /// reaches it (c.Spawner.hub_connect_url). Needs a restart.
@@ -146,7 +156,10 @@ pub(super) fn routes(file: &mut ConfigFile, keys: RouteKeys) -> RoutesConfig {
         prepend_path: keys.prepend_path,
         custom_headers: keys.custom_headers,
         activity: keys.activity,
-        state: keys.state.map(|state| file.file_beside(&state)),
+        state: keys.state.map(|state| match state.as_str() {
+            "store" => RouteState::Store,
+            path => RouteState::File(file.file_beside(path)),
+        }),
         hub_api_listen: keys.hub_api_listen,
         client_tls: to_routes(file, client, keys.client_ca_file),
         chp: None,
@@ -162,6 +175,14 @@ pub(super) fn check(file: &mut ConfigFile, routes: &RoutesConfig, management: &L
              CONFIGPROXY_AUTH_TOKEN into a file, or a loopback address as routes.api_listen"
         );
         file.conflict("routes.auth_token_file", &["routes", "management"], message);
+    }
+}
+
+/// Notes a fault if no other replica could read the table in `store`.
+pub(super) fn check_store(file: &mut ConfigFile, routes: &RoutesConfig, store: &StoreUrl) {
+    if routes.state == Some(RouteState::Store) && !matches!(store, StoreUrl::Redis(_)) {
+        let message = "is \"store\", which needs a Redis as store.url; write a file, or such a store";
+        file.conflict("routes.state", &["store.url"], message);
     }
 }
 

@@ -187,6 +187,9 @@ fn config(file: &mut ConfigFile) -> Config {
     }
     let store = StoreKeys::read(file, "store");
     let store = store::store(file, store);
+    if let Some(routes) = &routes {
+        routes::check_store(file, routes, &store.url);
+    }
     let longest = Longest { lifetime: login.max_lifetime, session: login.max_session };
     let hub_tokens = hub_tokens::hub_tokens(file, longest);
     let others_issue = hub_tokens.as_ref().is_some_and(HubTokens::lists_anybody) || routes.is_some();

@@ -79,7 +79,13 @@ impl Proxy {
         match &self.shared.routing {
             Some(routing) if Healing::may_help(self.upstream.routes(), &found, path, base_url) => {
                 // Boxed: it is rare, and must not make the state of every request larger.
-                if Box::pin(routing.healing.heal(self.shared.login.hub())).await {
+                if Box::pin(Healing::look(self.upstream.routes())).await {
+                    let again = self.upstream.for_request(headers, path);
+                    if !Healing::may_help(self.upstream.routes(), &again, path, base_url) {
+                        return Ok(again?);
+                    }
+                }
+                if Box::pin(routing.healing.heal(self.upstream.routes(), self.shared.login.hub())).await {
                     return Ok(self.upstream.for_request(headers, path)?);
                 }
                 Ok(found?)

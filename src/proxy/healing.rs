@@ -41,13 +41,22 @@ impl Healing {
         };
         is_missing
             && path.strip_prefix(base_url).is_some_and(|rest| rest.starts_with("user/"))
-            && routes.is_some_and(|routes| routes.age() < YOUNG)
+            && routes.is_some_and(|routes| routes.is_shared() || routes.age() < YOUNG)
     }
 
-    /// Asks the hub, unless it was asked a moment ago; whether it has written its routes meanwhile. Without a token
-    /// it is not asked.
-    pub async fn heal(&self, hub: Arc<HubClient>) -> bool {
-        if !hub.has_token() {
+    /// Asks other replicas, whose message may be on its way; whether there are any.
+    pub async fn look(routes: Option<&Arc<Routes>>) -> bool {
+        match routes {
+            Some(routes) => routes.look().await,
+            None => false,
+        }
+    }
+
+    /// Asks the hub, if the table is young, unless it was asked a moment ago; whether it has written its routes meanwhile.
+    /// Without a token it is not asked.
+    pub async fn heal(&self, routes: Option<&Arc<Routes>>, hub: Arc<HubClient>) -> bool {
+        let is_young = routes.is_some_and(|routes| routes.age() < YOUNG);
+        if !is_young || !hub.has_token() {
             return false;
         }
         let asking = async {

@@ -4,8 +4,10 @@
 //! | --- | --- | --- |
 //! | `GET /api/routes[?inactive_since=T]` | 200, every route | 400 not a date |
 //! | `GET /api/routes/PATH` | 200, the route of exactly this path | 404 |
-//! | `POST /api/routes/PATH` | 201, put in force on all threads | 400 no JSON, no target; 409 not the hub |
+//! | `POST /api/routes/PATH` | 201, put in force on all threads and replicas | 400 no JSON, no target; 409 not the hub |
 //! | `DELETE /api/routes/PATH` | 204 | 404 |
+//!
+//! With a table in Redis both are 503 while that is away.
 //!
 //! `Authorization: token T` (or `Bearer T`): 403 without, in empty words, as the hub expects. It opens nothing else, and
 //! no key of an app opens this. Nor does any request of a browser. Answers while hublatch drains, reloads or has lost its store: a hub that finds no API for
@@ -14,7 +16,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
@@ -104,7 +106,7 @@ impl RoutesApi {
                 None => empty(StatusCode::NOT_FOUND),
             },
             Method::POST => match collect(body, BODY_BYTES_MAX, self.body_timeout).await {
-                Ok(body) => self.add(&key, &body),
+                Ok(body) => self.add(&key, &body).await,
                 Err(CollectError::TooLarge { .. }) => {
                     text(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 1 MiB")
                 }
@@ -112,15 +114,18 @@ impl RoutesApi {
                     text(StatusCode::BAD_REQUEST, "The body did not come to its end")
                 }
             },
-            Method::DELETE if self.routes.remove(&key) => {
-                if self.in_its_words {
-                    tracing::info!("Removing route {key}");
-                } else {
-                    tracing::info!(key, "route removed");
+            Method::DELETE => match self.routes.erase(&key).await {
+                Ok(true) => {
+                    if self.in_its_words {
+                        tracing::info!("Removing route {key}");
+                    } else {
+                        tracing::info!(key, "route removed");
+                    }
+                    empty(StatusCode::NO_CONTENT)
                 }
-                empty(StatusCode::NO_CONTENT)
-            }
-            Method::DELETE => empty(StatusCode::NOT_FOUND),
+                Ok(false) => empty(StatusCode::NOT_FOUND),
+                Err(error) => refused(&error),
+            },
             _ => {
                 let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Method not supported");
                 answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
@@ -143,7 +148,7 @@ impl RoutesApi {
         json(&Value::Object(rows.map(|route| (route.key.to_string(), route.to_json().into())).collect()))
     }
 
-    fn add(&self, key: &str, body: &[u8]) -> Answer {
+    async fn add(&self, key: &str, body: &[u8]) -> Answer {
         let data: Value = match serde_json::from_slice(body) {
             Ok(data) => data,
             Err(error) => return text(StatusCode::BAD_REQUEST, format!("Body not valid JSON: {error}")),
@@ -155,7 +160,7 @@ impl RoutesApi {
             let host = key.split('/').nth(1).unwrap_or_default();
             data.insert("host".to_owned(), host.into());
         }
-        match self.routes.add(key, &target, data) {
+        match self.routes.write(key, &target, data).await {
             Ok(()) => {
                 if self.in_its_words {
                     tracing::info!("Adding route {key} -> {target}");
@@ -165,13 +170,9 @@ impl RoutesApi {
                 }
                 empty(StatusCode::CREATED)
             }
-            Err(error @ AddError::NotTheHub(_)) => {
-                tracing::error!(
-                    key,
-                    target,
-                    "a route of the hub that leads elsewhere than hub.url is refused"
-                );
-                text(StatusCode::CONFLICT, error.to_string())
+            Err(error) => {
+                tracing::error!(key, target, %error, "a route is refused");
+                refused(&error)
             }
         }
     }
@@ -211,6 +212,19 @@ fn inactive_since(query: Option<&str>) -> Result<Option<i64>, String> {
 
 fn as_i64(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+fn refused(error: &AddError) -> Answer {
+    match error {
+        AddError::NotTheHub(_) => text(StatusCode::CONFLICT, error.to_string()),
+        // The hub tries again for half a minute, in which another Redis has taken over.
+        AddError::Shared(_) => {
+            let mut answer =
+                text(StatusCode::SERVICE_UNAVAILABLE, "The shared routing table cannot be written");
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            answer
+        }
+    }
 }
 
 fn no_target() -> Answer {

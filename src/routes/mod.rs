@@ -6,6 +6,7 @@
 pub mod api;
 pub mod counters;
 pub mod key;
+mod replicas;
 mod route;
 mod state;
 mod table;
@@ -15,10 +16,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, Guard};
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Map, Value};
 
 use crate::config;
+use crate::config::RouteState;
 use crate::last_activity::{LastActivity, now_millis};
+use crate::store::{StoreError, TokenStore};
+use replicas::Replicas;
+use state::Saved;
 
 pub use counters::{ApiCall, Counters};
 pub use route::{Route, RouteKind};
@@ -33,6 +39,8 @@ pub struct Routes {
     writer: Mutex<RouteWriter>,
     rules: RouteRules,
     state: Option<RoutesFile>,
+    /// The table is one with that of other replicas.
+    replicas: Option<Replicas>,
     started: std::time::Instant,
     base_url_changed: OnceLock<Hook>,
     /// The hub's base URL that everybody goes by.
@@ -69,26 +77,49 @@ struct RouteWriter {
 }
 
 /// Why a route is not taken in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum AddError {
     /// It is the hub's, and leads elsewhere than `hub.url` says.
     #[error("the hub's route must lead to hub.url, and not to {0}")]
     NotTheHub(String),
+    /// The table that all replicas share cannot be written.
+    #[error("write the shared routing table: {0}")]
+    Shared(#[from] StoreError),
+}
+
+/// A change of the table that somebody else has made.
+#[derive(Debug)]
+enum Change {
+    Put(Saved),
+    Removed(String),
 }
 
 impl Routes {
-    /// The table of `config`, empty but for the default target and what the state file holds.
-    pub fn new(config: &config::RoutesConfig, hub: &config::Hub) -> Result<Arc<Self>, StateError> {
+    /// The table of `config`, empty but for the default target and what the state file holds, or the replicas who share
+    /// `store`.
+    pub fn new(
+        config: &config::RoutesConfig,
+        hub: &config::Hub,
+        store: &dyn TokenStore,
+    ) -> Result<Arc<Self>, StateError> {
         let rules = RouteRules {
             pin: hub.upstream.as_ref().map(Pin::of),
             default_target: config.default_target.clone(),
         };
-        let state = config.state.as_deref().map(RoutesFile::open).transpose()?;
+        let (state, replicas) = match &config.state {
+            None => (None, None),
+            Some(RouteState::File(path)) => (Some(RoutesFile::open(path)?), None),
+            Some(RouteState::Store) => {
+                let name = replica_name()?;
+                (None, Some(Replicas::new(store.shared_table(&name).ok_or(StateError::NotShared)?)))
+            }
+        };
         let routes = Self {
             table: ArcSwap::from_pointee(Table::new(config.host_routing)),
             writer: Mutex::default(),
             rules,
             state,
+            replicas,
             started: std::time::Instant::now(),
             base_url_changed: OnceLock::new(),
             base_url: Mutex::new(hub.base_url.clone()),
@@ -99,13 +130,7 @@ impl Routes {
                 .then(Counters::default),
         };
         if let Some(state) = &routes.state {
-            for saved in state.load()? {
-                let data = saved.data;
-                // What the pin forbids today may have been right yesterday: it is left out.
-                if routes.insert(&saved.key, &saved.target, data, Some(saved.last_activity)).is_err() {
-                    tracing::warn!(key = saved.key, "a kept route is left out: it is not the hub's");
-                }
-            }
+            routes.take_over(state.load()?.into_iter().map(Change::Put), false);
             let kept = routes.table().len();
             tracing::info!(kept, "routes of before the restart");
         }
@@ -113,7 +138,12 @@ impl Routes {
             // The operator's own word needs no pin.
             _ = routes.insert("/", &target, Map::new(), None);
         }
-        Ok(Arc::new(routes))
+        let routes = Arc::new(routes);
+        if let Some(replicas) = &routes.replicas {
+            replicas.follow(&routes)??;
+            tracing::info!(routes = routes.table().len(), "routes of all replicas");
+        }
+        Ok(routes)
     }
 
     /// The table of this moment.
@@ -149,6 +179,77 @@ impl Routes {
         Ok(())
     }
 
+    /// The same, at all replicas if there are several.
+    pub async fn write(&self, key: &str, target: &str, data: Map<String, Value>) -> Result<(), AddError> {
+        let Some(replicas) = &self.replicas else { return self.add(key, target, data) };
+        self.admit(target, RouteKind::of(&data), &Target::parse(target).map(Arc::new))?;
+        let saved =
+            Saved { key: key.to_owned(), target: target.to_owned(), data, last_activity: now_millis() };
+        replicas.write(key, Some(&saved)).await?;
+        Ok(())
+    }
+
+    /// Takes the route `key` out, at all replicas if there are several; whether there was one.
+    pub async fn erase(&self, key: &str) -> Result<bool, AddError> {
+        match &self.replicas {
+            Some(replicas) => Ok(replicas.write(key, None).await?),
+            None => Ok(self.remove(key)),
+        }
+    }
+
+    /// Whether other replicas go by the same table.
+    pub fn is_shared(&self) -> bool {
+        self.replicas.is_some()
+    }
+
+    /// Waits until what other replicas were told before is in force here, but not for long; whether there are others.
+    pub async fn look(&self) -> bool {
+        match &self.replicas {
+            Some(replicas) => {
+                replicas.look_for_request().await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes in what others have written; with `all` there is nothing else.
+    fn take_over(&self, changes: impl Iterator<Item = Change>, all: bool) {
+        let mut writer = self.lock();
+        let mut table =
+            if all { Table::new(self.table.load().is_by_host()) } else { Table::clone(&self.table.load()) };
+        for change in changes {
+            match change {
+                // What the pin forbids today may have been right yesterday: it is left out.
+                Change::Put(Saved { key, target, data, last_activity }) => {
+                    match self.make(&mut writer, &key, &target, data, last_activity) {
+                        Ok(route) => table.put(Arc::new(route)),
+                        Err(_) => tracing::warn!(key, "a kept route is left out: it is not the hub's"),
+                    }
+                }
+                Change::Removed(key) => _ = table.take(&key),
+            }
+        }
+        // The operator's own word is nobody else's, and is there where nobody has another.
+        if all
+            && let Some(target) = &self.rules.default_target
+            && table.get("/").is_none()
+            && let Ok(route) = self.make(&mut writer, "/", target, Map::new(), now_millis())
+        {
+            table.put(Arc::new(route));
+        }
+        self.table.store(Arc::new(table));
+        drop(writer);
+        self.tell_base_url();
+    }
+
+    /// All routes, as they are kept.
+    fn rows(&self) -> Vec<(String, String)> {
+        let rows = self.table();
+        let rows = rows.iter().map(|route| (route.key.to_string(), Saved::of(route)));
+        rows.filter_map(|(key, saved)| Some((key, serde_json::to_string(&saved).ok()?))).collect()
+    }
+
     /// Tells who asked that the hub's base URL is another one than everybody goes by.
     fn tell_base_url(&self) {
         let (Some(told), Some(Hook(hook))) = (self.table().base_url(), self.base_url_changed.get()) else {
@@ -169,26 +270,49 @@ impl Routes {
         last_activity: Option<u64>,
     ) -> Result<(), AddError> {
         let mut writer = self.lock();
+        let last_activity = last_activity.unwrap_or_else(now_millis);
+        let route = self.make(&mut writer, key, target, data, last_activity)?;
+        self.table.store(Arc::new(self.table.load().with(Arc::new(route))));
+        Ok(())
+    }
+
+    fn make(
+        &self,
+        writer: &mut RouteWriter,
+        key: &str,
+        target: &str,
+        data: Map<String, Value>,
+        last_activity: u64,
+    ) -> Result<Route, AddError> {
         let parsed = Target::parse(target).map(|parsed| writer.interned(parsed));
         let kind = RouteKind::of(&data);
-        if kind == RouteKind::Hub
-            && let Some(pin) = &self.rules.pin
-            && !parsed.as_ref().is_ok_and(|target| pin.admits(target))
-        {
-            return Err(AddError::NotTheHub(target.to_owned()));
-        }
+        self.admit(target, kind, &parsed)?;
         writer.generation += 1;
-        let route = Route {
+        Ok(Route {
             key: key.into(),
             kind,
             target: parsed.ok(),
             target_text: target.into(),
             data,
             generation: writer.generation,
-            last_activity: LastActivity::at(last_activity.unwrap_or_else(now_millis)),
-        };
-        self.table.store(Arc::new(self.table.load().with(Arc::new(route))));
-        Ok(())
+            last_activity: LastActivity::at(last_activity),
+        })
+    }
+
+    fn admit(
+        &self,
+        target: &str,
+        kind: RouteKind,
+        parsed: &Result<Arc<Target>, TargetError>,
+    ) -> Result<(), AddError> {
+        match &self.rules.pin {
+            Some(pin)
+                if kind == RouteKind::Hub && !parsed.as_ref().is_ok_and(|target| pin.admits(target)) =>
+            {
+                Err(AddError::NotTheHub(target.to_owned()))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Takes the route `key` out; whether there was one.
@@ -202,8 +326,11 @@ impl Routes {
         true
     }
 
-    /// Writes what is kept, if it is, at once.
+    /// At the end of the process: writes what is kept, if it is, and tells other replicas, if there are any.
     pub fn flush(&self) {
+        if let Some(replicas) = &self.replicas {
+            replicas.leave();
+        }
         if let Some(state) = &self.state {
             state.write(&self.table());
         }
@@ -218,6 +345,13 @@ impl Routes {
     fn lock(&self) -> MutexGuard<'_, RouteWriter> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What tells this process from other replicas.
+fn replica_name() -> Result<String, StateError> {
+    let mut bytes = [0_u8; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| StateError::NoName)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
 impl RouteWriter {

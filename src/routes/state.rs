@@ -12,7 +12,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::route::Route;
 use super::table::Table;
+use crate::store::StoreError;
 
 /// How long a change waits for others.
 const DEBOUNCE: Duration = Duration::from_secs(1);
@@ -28,6 +30,18 @@ pub enum StateError {
         /// Why not.
         source: io::Error,
     },
+    /// There is no other replica that could read it.
+    #[error("routes.state = \"store\" needs a store that replicas share: a Redis as store.url")]
+    NotShared,
+    /// The table that all replicas share cannot be read.
+    #[error("read the shared routing table: {0}")]
+    Shared(#[from] StoreError),
+    /// There is no thread for it.
+    #[error("start a thread: {0}")]
+    Thread(#[from] io::Error),
+    /// The operating system gave no random bytes.
+    #[error("name this replica: no random bytes")]
+    NoName,
 }
 
 /// A route in the file.
@@ -38,6 +52,17 @@ pub(super) struct Saved {
     #[serde(default)]
     pub(super) data: Map<String, Value>,
     pub(super) last_activity: u64,
+}
+
+impl Saved {
+    pub(super) fn of(route: &Route) -> Self {
+        Self {
+            key: route.key.to_string(),
+            target: route.target_text.to_string(),
+            data: route.data.clone(),
+            last_activity: route.last_activity.millis(),
+        }
+    }
 }
 
 /// The file.
@@ -120,15 +145,7 @@ fn write_changes(told: &Receiver<()>, path: &Path, latest: &Mutex<Weak<Table>>) 
 }
 
 fn write(path: &Path, table: &Table) {
-    let saved: Vec<Saved> = table
-        .iter()
-        .map(|route| Saved {
-            key: route.key.to_string(),
-            target: route.target_text.to_string(),
-            data: route.data.clone(),
-            last_activity: route.last_activity.millis(),
-        })
-        .collect();
+    let saved: Vec<Saved> = table.iter().map(|route| Saved::of(route)).collect();
     let written = serde_json::to_vec(&saved).map_err(io::Error::from).and_then(|text| replace(path, &text));
     if let Err(error) = written {
         tracing::error!(%error, path = %path.display(), "write the file of routes");

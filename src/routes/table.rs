@@ -139,25 +139,35 @@ impl Table {
     #[must_use]
     pub fn with(&self, route: Arc<Route>) -> Self {
         let mut new = self.clone();
-        new.depth = new.depth.max(depth(&route.key));
-        let replaced = new.routes.replace(ByKey(Arc::clone(&route))).map(|ByKey(old)| old);
-        if route.kind == RouteKind::Hub {
-            new.hub = Some(route);
-        } else if replaced.is_some_and(|old| new.is_hub(&old)) {
-            new.hub = new.another_hub();
-        }
+        new.put(route);
         new
     }
 
     /// The same without the route `key`; none if there is none.
     pub fn without(&self, key: &str) -> Option<Self> {
         let mut new = self.clone();
-        let ByKey(removed) = new.routes.take(key)?;
-        if new.is_hub(&removed) {
-            new.hub = new.another_hub();
+        new.take(key).then_some(new)
+    }
+
+    /// Puts `route` in the place of one of the same key.
+    pub(super) fn put(&mut self, route: Arc<Route>) {
+        self.depth = self.depth.max(depth(&route.key));
+        let replaced = self.routes.replace(ByKey(Arc::clone(&route))).map(|ByKey(old)| old);
+        if route.kind == RouteKind::Hub {
+            self.hub = Some(route);
+        } else if replaced.is_some_and(|old| self.is_hub(&old)) {
+            self.hub = self.another_hub();
+        }
+    }
+
+    /// Takes the route `key` out; whether there was one.
+    pub(super) fn take(&mut self, key: &str) -> bool {
+        let Some(ByKey(removed)) = self.routes.take(key) else { return false };
+        if self.is_hub(&removed) {
+            self.hub = self.another_hub();
         }
         // The depth stays: a path is looked up a little longer than it must be.
-        Some(new)
+        true
     }
 
     fn is_hub(&self, route: &Arc<Route>) -> bool {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Consumed, IdempotencyKey, Inserted, Link, Memory, Revoked, StoreFuture, TokenStore};
+use super::{
+    Consumed, IdempotencyKey, Inserted, Link, Memory, Revoked, SharedTable, StoreFuture, TokenStore,
+};
 use crate::clock::{Clock, Moment};
 use crate::metrics::{Metrics, StoreCall};
 use crate::token::{LinkId, TokenDigest, Username};
@@ -93,6 +95,10 @@ impl TokenStore for MeasuredStore {
 
     fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
         self.inner.ended_sessions()
+    }
+
+    fn shared_table(&self, replica: &str) -> Option<SharedTable> {
+        self.inner.shared_table(replica)
     }
 
     fn memory(&self, now: Moment) -> Option<Memory> {

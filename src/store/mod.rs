@@ -24,7 +24,7 @@ pub use inspect::{StoreFinding, StoreGrade, inspect};
 pub use measured::MeasuredStore;
 pub use memory::MemoryStore;
 pub use redb::{FileError, RedbStore};
-pub use redis::{RedisError, RedisStore, ServerError};
+pub use redis::{RedisError, RedisStore, ServerError, SharedTable, Synced, Written};
 
 /// How long the record of a link can be read after it has ended.
 pub const RETENTION: Duration = Duration::from_mins(10);
@@ -206,6 +206,11 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     }
     /// The sessions that were ended by whatever process; none where no other process shares this store.
     fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
+        None
+    }
+    /// A routing table beside the links, for the process called `replica`; none where no other process shares this store.
+    fn shared_table(&self, replica: &str) -> Option<SharedTable> {
+        let _ = replica;
         None
     }
     /// How far back the store remembers all that it was told, as last read, by the clock that stands at `now`; none: to the

@@ -11,8 +11,11 @@ from latch import BINARY
 from processes import PATIENCE
 from readme import block
 
-# What docs/install.md says, and what makes a test quick and its program the one under test.
-CONFIG = block("proxy hub").replace("/etc/hublatch", "{folder}") + """
+# What docs/install.md says, and what makes a test quick and its program the one under test. The short names are there
+# only where the package is installed (test_wheel.py), not where it is in the path.
+CONFIG = block("proxy hub").replace("/etc/hublatch", "{folder}").replace(
+    'proxy_class = "hublatch"', 'proxy_class = "hublatch.HublatchProxy"'
+).replace('authenticator_class = "hublatch"', 'authenticator_class = "hublatch.HublatchAuthenticator"') + """
 c.HublatchProxy.command = [{binary!r}, "chp"]
 c.HublatchProxy.check_running_interval = 1
 c.HublatchProxy.extra_routes = {{"/extra/": "http://127.0.0.1:9"}}

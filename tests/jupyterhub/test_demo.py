@@ -16,7 +16,7 @@ from chromium import CHROMIUM
 from chromium import PATIENCE as MILLISECONDS
 from processes import PATIENCE, ROOT, Process, free_port, wait_until
 
-PORTS = ["PORTAL", "PUBLIC", "MANAGEMENT", "HUB", "HUB_INTERNAL", "PROXY_API"]
+PORTS = ["PORTAL", "PUBLIC", "API", "HUB"]
 
 
 class Demo:
@@ -129,8 +129,10 @@ def test_ending_the_demo_ends_all_that_it_started(ending, chromium):
     expect(page.locator(".jp-Launcher")).to_be_visible(timeout=MILLISECONDS)
     page.context.close()
     running = demo.processes().values()
-    for part in ("jupyterhub --config", "jupyterhub-singleuser", "configurable-http-proxy", "hublatch", "portal.py"):
+    for part in ("jupyterhub --config", "jupyterhub-singleuser", "hublatch chp", "portal.py"):
         assert any(part in line for line in running), (part, running)
+    # One hop: nothing but hublatch is between the browser and the notebook.
+    assert not [line for line in running if re.match(r"\S*\bnode\b", line) or "configurable-http-proxy" in line], running
     os.kill(demo.process.pid, signal.SIGINT)
     assert demo.process.wait(PATIENCE) == 0, demo.process.log
     wait_until(lambda: not demo.processes(), 60, f"these to end: {demo.processes()}")

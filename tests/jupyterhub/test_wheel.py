@@ -13,13 +13,11 @@ from hub import VENV
 from latch import BINARY
 from processes import ROOT
 from proxied import ProxiedHub
+from readme import block
 
-INSTALLED = """
-c.JupyterHub.proxy_class = "hublatch"
-c.JupyterHub.authenticator_class = "hublatch"
-c.HublatchProxy.config_file = "{folder}/hublatch.toml"
+# Word for word what docs/install.md says.
+INSTALLED = block("proxy hub").replace("/etc/hublatch", "{folder}") + """
 c.HublatchProxy.command = ["hublatch", "chp"]
-c.Authenticator.allow_all = True
 """
 
 

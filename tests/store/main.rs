@@ -19,6 +19,7 @@ mod ready;
 mod redis;
 mod replicas;
 mod rotate;
+mod routes;
 mod sentinel;
 mod server;
 #[path = "../it/jwt/signer.rs"]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
     TlsCertificates,
@@ -36,6 +36,14 @@ impl Dialler {
         self.dial(address, settings).await
     }
 
+    /// A connection to hear messages on.
+    pub(super) async fn messages(&self, address: &RedisAddress) -> Result<PubSub, redis::RedisError> {
+        let settings = login(self.redis.username.as_deref(), self.redis.password.as_ref());
+        let connecting = self.client(address, settings)?;
+        let connected = tokio::time::timeout(self.redis.timeout, connecting.get_async_pubsub()).await;
+        connected.unwrap_or_else(|_elapsed| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+    }
+
     async fn dial(
         &self,
         address: &RedisAddress,
@@ -45,17 +53,24 @@ impl Dialler {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(Some(timeout));
+        self.client(address, settings)?.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    fn client(
+        &self,
+        address: &RedisAddress,
+        settings: RedisConnectionInfo,
+    ) -> Result<Client, redis::RedisError> {
         let info = connection_address(address).into_connection_info()?.set_redis_settings(settings);
-        let client = match (address, &self.redis.ca_pem) {
+        match (address, &self.redis.ca_pem) {
             (RedisAddress::Tls { .. }, Some(ca)) => {
                 let tls = TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) };
-                Client::build_with_tls(info, tls)?
+                Client::build_with_tls(info, tls)
             }
             (RedisAddress::Tls { .. } | RedisAddress::Tcp { .. } | RedisAddress::Unix(_), _) => {
-                Client::open(info)?
+                Client::open(info)
             }
-        };
-        client.get_multiplexed_async_connection_with_config(&config).await
+        }
     }
 }
 

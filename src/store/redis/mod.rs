@@ -16,6 +16,7 @@ mod primary;
 mod reply;
 mod scripts;
 mod server;
+mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,15 +36,18 @@ use crate::token::{LinkId, TokenDigest, Username};
 
 use connection::ReconnectingConnection;
 pub use connection::RedisError;
+use dial::Dialler;
 pub(super) use inspect::inspect;
 use reply::{Reply, ServerInfo, damaged};
 use scripts::Scripts;
 pub use server::ServerError;
+pub use table::{SharedTable, Synced, Written};
 
 /// Keeps links in Redis.
 #[derive(Debug)]
 pub struct RedisStore {
-    connection: ReconnectingConnection,
+    connection: Arc<ReconnectingConnection>,
+    dialler: Dialler,
     scripts: Scripts,
     prefix: String,
     max_tokens: usize,
@@ -55,7 +59,8 @@ impl RedisStore {
     pub fn open(redis: &config::Redis, max_tokens: usize) -> Result<Self, RedisError> {
         let server_info = Arc::<ServerInfo>::default();
         Ok(Self {
-            connection: ReconnectingConnection::open(redis, Arc::clone(&server_info))?,
+            connection: Arc::new(ReconnectingConnection::open(redis, Arc::clone(&server_info))?),
+            dialler: Dialler { redis: redis.clone() },
             scripts: Scripts::new(),
             prefix: redis.prefix.clone(),
             max_tokens,
@@ -208,6 +213,10 @@ impl TokenStore for RedisStore {
 
     fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
         Some(Box::pin(async move { self.run(&self.scripts.ended_sessions, &[]).await?.texts() }))
+    }
+
+    fn shared_table(&self, replica: &str) -> Option<SharedTable> {
+        Some(SharedTable::new(Arc::clone(&self.connection), self.dialler.clone(), replica.to_owned()))
     }
 
     fn memory(&self, now: Moment) -> Option<Memory> {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use hublatch::config::load_str;
 use hublatch::routes::{Routes, key};
+use hublatch::store::MemoryStore;
 use proptest::prelude::*;
 
 /// An empty table.
 fn table(host_routing: bool) -> Arc<Routes> {
     let text = format!("[public]\nurl = \"http://hub.test\"\n[routes]\nhost_routing = {host_routing}\n");
     let config = load_str(&text, Path::new("hublatch.toml"), []).expect("valid");
-    Routes::new(config.routes.as_ref().expect("it is there"), &config.hub).expect("a table")
+    Routes::new(config.routes.as_ref().expect("it is there"), &config.hub, &MemoryStore::new(1))
+        .expect("a table")
 }
 
 /// Each segment in turn, as a trie does it.

@@ -1,0 +1,238 @@
+//! One routing table for several hublatch, in a real Redis: what the hub writes at one, all go by.
+
+use std::time::{Duration, Instant};
+
+use hublatch::store::{RedisStore, SharedTable, Synced, TokenStore as _, Written};
+
+use crate::contract::wait;
+use crate::redis::open;
+use crate::server::{RedisServer, until};
+use crate::support::proxy::Builder;
+use crate::support::requests::get;
+use crate::support::{FakeHub, TestProxy};
+
+/// Replicas, their hub and their Redis.
+struct Place {
+    builder: Builder,
+    hub: FakeHub,
+    redis: RedisServer,
+}
+
+impl Place {
+    fn new() -> Self {
+        let (hub, redis) = (FakeHub::start(), RedisServer::start());
+        let url = format!("url = \"redis://127.0.0.1:{}\"", redis.port());
+        let builder = TestProxy::before(&hub).routed().set("store", &url).set("routes", "state = \"store\"");
+        Self { builder, hub, redis }
+    }
+
+    /// As many, and the hub's route.
+    fn replicas<const N: usize>(&self) -> [TestProxy; N] {
+        let replicas = std::array::from_fn(|_| self.builder.another());
+        let first: &TestProxy = &replicas[0];
+        first.add_route("/", &self.hub.url(), r#""hub":true"#);
+        replicas
+    }
+
+    /// The table as something else than a hublatch sees it.
+    fn other(&self) -> (RedisStore, SharedTable) {
+        let store = open(&self.redis.config(), 100);
+        let table = store.shared_table("other").expect("it is shared");
+        (store, table)
+    }
+}
+
+fn status(proxy: &TestProxy, target: &str) -> u16 {
+    proxy.connect().ask(get(target, &[])).status
+}
+
+/// The keys of a replica's table.
+fn keys(proxy: &TestProxy) -> Vec<String> {
+    let table = proxy.routes("GET", "", "");
+    assert_eq!(table.status, 200);
+    let table: serde_json::Value = serde_json::from_slice(&table.body).expect("JSON");
+    let mut keys: Vec<String> = table.as_object().expect("a table").keys().cloned().collect();
+    keys.sort();
+    keys
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_route_written_at_one_is_in_force_at_all_when_its_201_is_there() {
+    let place = Place::new();
+    let replicas: [TestProxy; 3] = place.replicas();
+    let (one, two) = (FakeHub::start(), FakeHub::start());
+    let mut wires = [0, 1, 2].map(|number| replicas[number].connect());
+    for turn in 0..100 {
+        let now = if turn % 2 == 0 { &one } else { &two };
+        replicas[turn % 3].add_route("/user/alice", &now.url(), r#""user":"alice""#);
+        for (number, wire) in wires.iter_mut().enumerate() {
+            let path = format!("/user/alice/{turn}/{number}");
+            assert_eq!(wire.ask(get(&path, &[])).status, 200);
+            assert_eq!(now.seen_at(&path).len(), 1, "{path}");
+        }
+    }
+    assert_eq!(replicas[1].routes("DELETE", "/user/alice", "").status, 204);
+    for replica in &replicas {
+        assert_eq!(keys(replica), ["/"]);
+        assert_eq!(replica.routes("DELETE", "/user/alice", "").status, 404);
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_replica_that_starts_has_the_table_before_it_answers_anybody() {
+    let place = Place::new();
+    let notebook = FakeHub::start();
+    let [first] = place.replicas();
+    first.add_route("/user/alice", &notebook.url(), r#""user":"alice","server_name":"""#);
+    let second = place.builder.another();
+    assert_eq!(status(&second, "/user/alice/lab"), 200);
+    assert_eq!(notebook.seen_at("/user/alice/lab").len(), 1);
+    // With all of them gone, too: the hub need not be there.
+    first.drain();
+    first.join_within(Duration::from_secs(10));
+    second.drain();
+    second.join_within(Duration::from_secs(10));
+    let third = place.builder.another();
+    assert_eq!(keys(&third), ["/", "/user/alice"]);
+    let route = third.routes("GET", "/user/alice", "");
+    let route: serde_json::Value = serde_json::from_slice(&route.body).expect("JSON");
+    assert_eq!((&route["user"], &route["server_name"]), (&"alice".into(), &"".into()));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn without_redis_requests_go_on_and_the_table_cannot_be_written() {
+    let mut place = Place::new();
+    let notebook = FakeHub::start();
+    let [first, second] = place.replicas();
+    first.add_route("/user/alice", &notebook.url(), r#""user":"alice""#);
+    place.redis.kill();
+    let body = format!("{{\"target\":{:?},\"user\":\"bob\"}}", notebook.url());
+    for replica in [&first, &second] {
+        let refused = replica.routes("POST", "/user/bob", &body);
+        assert_eq!((refused.status, refused.headers.get("retry-after")), (503, Some("1")));
+        assert_eq!(replica.routes("DELETE", "/user/alice", "").status, 503);
+        assert_eq!(keys(replica), ["/", "/user/alice"]);
+        assert_eq!(status(replica, "/user/alice/x"), 200);
+    }
+    // It comes back with nothing: it is told the table that is in force.
+    place.redis.start_again();
+    until("it can be written", || first.routes("POST", "/user/bob", &body).status == 201);
+    // One that has not found it again yet is not waited for.
+    for replica in [&first, &second] {
+        until("all go by it", || keys(replica) == ["/", "/user/alice", "/user/bob"]);
+    }
+    assert_eq!(place.redis.run(&["HLEN", "{hublatch}:routes"]), "3");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_replica_that_was_killed_holds_up_one_change_and_no_second() {
+    let place = Place::new();
+    let [first] = place.replicas();
+    let now = place.redis.run(&["TIME"]);
+    let seconds = now.lines().next().expect("seconds");
+    place.redis.run(&["HSET", "{hublatch}:routes:replicas", "ghost", &format!("0 {seconds}000")]);
+    let begun = Instant::now();
+    first.add_route("/user/alice", "http://127.0.0.1:9", r#""user":"alice""#);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(place.redis.run(&["HEXISTS", "{hublatch}:routes:replicas", "ghost"]), "0");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn one_that_ends_is_not_waited_for() {
+    let place = Place::new();
+    let [first, second] = place.replicas();
+    assert_eq!(place.redis.run(&["HLEN", "{hublatch}:routes:replicas"]), "2");
+    second.drain();
+    second.join_within(Duration::from_secs(10));
+    assert_eq!(place.redis.run(&["HLEN", "{hublatch}:routes:replicas"]), "1");
+    first.add_route("/user/alice", "http://127.0.0.1:9", r#""user":"alice""#);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_user_whose_route_has_not_come_yet_is_looked_for_in_redis() {
+    let place = Place::new();
+    let notebook = FakeHub::start();
+    let [replica] = place.replicas();
+    let (_store, other) = place.other();
+    for number in 0..5 {
+        // No message tells it.
+        place.redis.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        let Ok(Synced::All(known, _)) = wait(other.sync(None)) else { panic!("no table") };
+        let (key, path) = (format!("/user/u{number}"), format!("/user/u{number}/lab"));
+        let route = format!(
+            "{{\"key\":{key:?},\"target\":{:?},\"data\":{{\"user\":\"u\"}},\"last_activity\":1}}",
+            notebook.url()
+        );
+        let written = wait(other.write(known, &key, Some(&route), 1)).expect("Redis answers");
+        assert!(matches!(written, Written::Done(_)), "{written:?}");
+        assert_eq!(status(&replica, &path), 200);
+        assert_eq!(notebook.seen_at(&path).len(), 1, "{path} went to the hub");
+        // Once in a while is enough.
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn the_latest_use_at_any_replica_is_told_by_all() {
+    let place = Place::new();
+    let notebook = FakeHub::start();
+    let [first, second] = place.replicas();
+    first.add_route("/user/alice", &notebook.url(), r#""user":"alice""#);
+    let before = second.last_activity("/user/alice");
+    until("a later use", || {
+        assert_eq!(status(&first, "/user/alice/x"), 200);
+        first.last_activity("/user/alice") > before
+    });
+    let used = first.last_activity("/user/alice");
+    until("the other tells it", || second.last_activity("/user/alice") >= used);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn times_of_use_only_go_forward_and_belong_to_routes() {
+    let place = Place::new();
+    let (_store, table) = place.other();
+    let write = |key: &str, used| wait(table.write(0, key, Some("{}"), used)).expect("Redis answers");
+    write("/a", 1000);
+    let tell = |used: &[(String, u64)]| {
+        let mut told = wait(table.activity(0, used)).expect("Redis answers");
+        told.sort();
+        told
+    };
+    assert_eq!(tell(&[("/a".to_owned(), 900), ("/gone".to_owned(), 5000)]), [("/a".to_owned(), 1000)]);
+    assert_eq!(tell(&[("/a".to_owned(), 1_764_000_000_123)]), [("/a".to_owned(), 1_764_000_000_123)]);
+    // Written anew it has the time of then.
+    write("/a", 2000);
+    assert_eq!(tell(&[]), [("/a".to_owned(), 2000)]);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn who_has_missed_deletions_that_are_forgotten_reads_the_whole_table() {
+    let place = Place::new();
+    let (_store, table) = place.other();
+    let write = |key: &str, route| wait(table.write(0, key, route, 1)).expect("Redis answers");
+    write("/kept", Some("{}"));
+    assert!(matches!(write("/user/0", Some("{}")), Written::Done(2)));
+    let since = |known| wait(table.sync(Some(known))).expect("Redis answers");
+    assert_eq!(write("/user/0", None), Written::Done(3));
+    assert_eq!(write("/user/0", None), Written::Unknown);
+    assert_eq!(since(2), Synced::Changes(3, vec![("/user/0".to_owned(), None)]));
+    assert_eq!(since(3), Synced::Changes(3, vec![]));
+    assert_eq!(since(4), Synced::Behind);
+    for number in 0..2100 {
+        write(&format!("/user/{number}"), Some("{}"));
+        write(&format!("/user/{number}"), None);
+    }
+    let Synced::All(_, rows) = since(2) else { panic!("not the whole table") };
+    assert_eq!(rows, [("/kept".to_owned(), Some("{}".to_owned()))]);
+    let rows: i64 = place.redis.run(&["ZCARD", "{hublatch}:routes:changed"]).parse().expect("a number");
+    assert!(rows < 2100, "{rows} deleted keys are kept");
+}
