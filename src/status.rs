@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use jiff::SignedDuration;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -29,6 +30,8 @@ use crate::store::TokenStore;
 
 /// How long what was found out about the hub is believed: probes of several balancers cost the hub one request.
 const HUB_BELIEVED: Duration = Duration::from_secs(1);
+/// Clocks may differ by this much.
+const SKEW: SignedDuration = SignedDuration::from_secs(2);
 
 /// What an answer of [`Status::pages`] is.
 pub type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
@@ -176,6 +179,8 @@ impl Status {
         };
         let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let word = |state: Result<(), String>| state.err().unwrap_or_else(|| "ok".to_owned());
+        // Every comparison is by one clock, so this keeps nobody out; whatever people compare by eye is wrong, though.
+        let store = store.and_then(|()| self.skew().map_or(Ok(()), Err));
         json(
             status,
             &ReadyJson {
@@ -208,6 +213,14 @@ impl Status {
             }
         };
         respond(StatusCode::OK, content_type, text)
+    }
+
+    /// What is wrong with the clocks of the store and of this machine, as of the last answer.
+    fn skew(&self) -> Option<String> {
+        let ahead = self.store.skew(self.clock.now()).filter(|ahead| ahead.abs() > SKEW)?;
+        let (seconds, side) =
+            (ahead.abs().as_secs(), if ahead.is_negative() { "behind" } else { "ahead of" });
+        Some(format!("ok, but its clock is {seconds} s {side} ours; both need NTP"))
     }
 
     async fn store_state(&self) -> Result<(), String> {

@@ -92,9 +92,35 @@ impl NextRule {
 
     /// Judges `text`.
     pub fn check(&self, text: &str) -> Result<Next, NextError> {
-        if text.len() > NEXT_BYTES_MAX {
-            return Err(NextError::TooLong);
+        if text.len() > NEXT_BYTES_MAX { Err(NextError::TooLong) } else { self.judge(text) }
+    }
+
+    /// What goes to the hub of a query, or of a form, that logs nobody in: without each `next` that leads elsewhere. The
+    /// hub reads a `next` on many of its pages, and lets some leave the origin. `None`: it can stay as it is.
+    ///
+    /// As long as it may be: where the hub sends somebody who is not logged in, it writes whole addresses of notebooks into
+    /// it. And an address of this origin is written out by some.
+    pub fn without_bad(&self, form: &[u8]) -> Option<Vec<u8>> {
+        let leads_elsewhere = |pair: &&[u8]| {
+            let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+            let name = std::str::from_utf8(&pair[..end]).ok().and_then(form_decode);
+            let value = pair.get(end + 1..).unwrap_or_default();
+            name.as_deref() == Some("next")
+                && !value.is_empty()
+                && !std::str::from_utf8(value).ok().and_then(form_decode).is_some_and(|next| {
+                    let origin = self.origin.origin().ascii_serialization();
+                    let path = next.strip_prefix(&origin).filter(|path| path.starts_with('/'));
+                    self.judge(path.unwrap_or(&next)).is_ok()
+                })
+        };
+        let pairs = || form.split(|byte| *byte == b'&');
+        if !pairs().any(|pair| leads_elsewhere(&pair)) {
+            return None;
         }
+        Some(pairs().filter(|pair| !leads_elsewhere(pair)).collect::<Vec<_>>().join(&b'&'))
+    }
+
+    fn judge(&self, text: &str) -> Result<Next, NextError> {
         // C0, DEL and C1: parsers drop some of them, and then see another URL than we do.
         if text.chars().any(char::is_control) {
             return Err(NextError::ControlCharacter);
@@ -217,6 +243,41 @@ mod tests {
         {
             assert_eq!(rule("/").check(text), Err(NextError::HoldsToken), "{text}");
         }
+    }
+
+    #[test]
+    fn a_form_for_the_hub_loses_each_next_that_leads_elsewhere_and_nothing_else() {
+        let without_bad = |form: &str| {
+            let rest = rule("/").without_bad(form.as_bytes());
+            rest.map(|rest| String::from_utf8(rest).expect("what it was made of"))
+        };
+        let long = format!("next=/hub/api/oauth2/authorize%3Fstate%3D{}", "a".repeat(4000));
+        for form in [
+            "",
+            "a&&b",
+            "next=",
+            "next",
+            "next=/hub/home&next=%2Fuser%2Falice",
+            "xnext=//evil",
+            "next=http://hub.example:8000/hub/home",
+            &long,
+        ] {
+            assert_eq!(without_bad(form), None, "{form}");
+        }
+        for (form, rest) in [
+            ("next=//%09/evil", ""),
+            ("a=%20+&next=//%09/evil&b=", "a=%20+&b="),
+            ("n%65xt=/%5Cevil&next=/hub/home", "next=/hub/home"),
+            ("next=/hub/home&next=%2F%2Fevil", "next=/hub/home"),
+            ("next=http://hub.example:8000//evil", ""),
+            ("next=http://hub.example:8000.evil/", ""),
+            ("next=http://hub.example:8000", ""),
+            ("next=/a%ff", ""),
+            ("next=/a=//b&next=+/x", "next=/a=//b"),
+        ] {
+            assert_eq!(without_bad(form).as_deref(), Some(rest), "{form}");
+        }
+        assert_eq!(rule("/").without_bad(b"a=\xff&next=/\xff").as_deref(), Some(&b"a=\xff"[..]));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct LoginQuery<'a> {
     pub token: Option<&'a str>,
     /// The value of `next`; an empty one counts as none.
     pub next: Option<&'a str>,
+    /// There is more than one `next`: which of them counts, servers do not agree upon. No login may have that; what goes
+    /// on to the hub without one, may.
+    pub has_many_nexts: bool,
     /// Every other pair, in order.
     pub others: Vec<&'a str>,
 }
@@ -44,7 +47,8 @@ impl<'a> LoginQuery<'a> {
                 parsed.others.push(pair);
             }
         }
-        if nexts > 1 { Err(Ambiguous) } else { Ok(parsed) }
+        parsed.has_many_nexts = nexts > 1;
+        if parsed.has_many_nexts && parsed.token.is_some() { Err(Ambiguous) } else { Ok(parsed) }
     }
 
     /// The rest, without any login parameter that is nested in it.
@@ -91,13 +95,22 @@ mod tests {
             "%256Cogin_token=a",
             "a=1;login_token=b",
             "login_token=a;login_token=b",
-            "next=/a&next=/b",
-            "next=/a&n%65xt=/b",
-            "next=&next=/b",
+            "login_token=a&next=/a&next=/b",
+            "next=/a&login_token=a&n%65xt=/b",
+            "next=&next=/b&login_token=a",
             "a=1;next=/b",
         ] {
             assert_eq!(parse(query), Err(Ambiguous), "{query}");
         }
+    }
+
+    #[test]
+    fn two_destinations_without_a_login_are_the_hubs_to_read() {
+        for query in ["next=/a&next=/b", "next=/a&n%65xt=/b", "next=&next=/b"] {
+            let parsed = parse(query).unwrap();
+            assert_eq!((parsed.next, parsed.has_many_nexts), (Some("/b"), true), "{query}");
+        }
+        assert!(!parse("next=/b").unwrap().has_many_nexts);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Request};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
+use super::cookies;
 use super::embed::Embed;
 use super::error::ProxyError;
 use super::headers::{self, Forwarding, ForwardingMode, Origin};
@@ -22,6 +23,7 @@ use super::routing::Routing;
 use super::tunnel::registry::Tunnels;
 use super::upstream::Upstreams;
 use super::upstream::limit::{ConnectionLimit, Purpose};
+use super::validate;
 use crate::body::BodyLimits;
 use crate::client_network::{ClientShares, Share};
 use crate::config::{Config, Limits, Login, WithoutToken};
@@ -150,6 +152,15 @@ pub struct ProxyRules {
     pub(super) access_log: bool,
     /// Links log people in; if not, hublatch is the hub's proxy and nothing else.
     pub(super) logs_in: bool,
+}
+
+impl ProxyRules {
+    /// Whether the request with `headers` came to the name in `public.url`.
+    pub(super) fn is_public_host(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get(HOST)
+            .is_some_and(|host| validate::is_host_of(&self.public_authority, self.public_secure, host))
+    }
 }
 
 impl Shared {
@@ -285,6 +296,9 @@ impl Shared {
     /// What becomes of the headers of every answer of the hub.
     pub(super) fn finish(&self, headers: &mut HeaderMap) {
         headers::strip_response(headers);
+        if self.rules.logs_in {
+            cookies::strip_set_ours(headers);
+        }
         if let Some(embed) = &self.embed {
             embed.amend(headers);
         }

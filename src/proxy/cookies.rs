@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use hyper::HeaderMap;
-use hyper::header::{COOKIE, HeaderValue};
+use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
 use memchr::memmem::Finder;
 
 use crate::token::TokenDigest;
@@ -49,6 +49,39 @@ pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {
         cut(headers, |name| name.strip_prefix(b"__Host-").unwrap_or(name).starts_with(b"hublatch-"));
     }
+}
+
+/// Takes out of a response of the hub, or of a server behind it, what would set or delete a cookie of ours: those say whose
+/// login goes on in a browser. Nothing is touched when there is none.
+pub fn strip_set_ours(headers: &mut HeaderMap) {
+    if !headers.get_all(SET_COOKIE).iter().any(|line| sets_ours(line.as_bytes())) {
+        return;
+    }
+    let lines: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
+    headers.remove(SET_COOKIE);
+    for line in lines.into_iter().filter(|line| !sets_ours(line.as_bytes())) {
+        headers.append(SET_COOKIE, line);
+    }
+}
+
+fn sets_ours(line: &[u8]) -> bool {
+    let pair = pairs(line).next().unwrap_or_default();
+    // A cookie without a name: browsers send its value alone, and that would be read as a name (RFC 6265bis § 5.8.3).
+    let (name, value) = split(pair);
+    let name = if name.trim_ascii().is_empty() { split(value).0 } else { name }.trim_ascii();
+    let name =
+        [&b"__Host-"[..], b"__Secure-"].iter().find_map(|prefix| name.strip_prefix(*prefix)).unwrap_or(name);
+    name.starts_with(b"hublatch-")
+}
+
+/// Whether a response of the hub to a logout ends the session that it was asked with. The hub deletes the session id of a
+/// user who is logged in, and of nobody else; a login cookie that is worth nothing it deletes in any case.
+pub fn end_session(headers: &HeaderMap) -> bool {
+    headers.get_all(SET_COOKIE).iter().any(|line| {
+        let (name, value) = split(pairs(line.as_bytes()).next().unwrap_or_default());
+        SESSION.iter().any(|session| session.as_bytes() == name.trim_ascii())
+            && matches!(value.trim_ascii(), b"" | b"\"\"")
+    })
 }
 
 /// The name of the cookie with a browser's secret. No other site can set one with the prefix `__Host-`, not even a
@@ -244,6 +277,46 @@ mod tests {
         assert_eq!(click(&map, TokenDigest::of(b"other")), None);
         strip_ours(&mut map);
         assert_eq!(map[COOKIE], "a=1");
+    }
+
+    #[test]
+    fn no_response_sets_a_cookie_of_ours_in_any_shape() {
+        let left = |lines: &[&str]| -> Vec<String> {
+            let lines = lines.iter().map(|line| (SET_COOKIE, HeaderValue::from_str(line).unwrap()));
+            let mut map: HeaderMap = lines.collect();
+            strip_set_ours(&mut map);
+            map.get_all(SET_COOKIE).iter().map(|line| line.to_str().unwrap().to_owned()).collect()
+        };
+        for line in [
+            "hublatch-state=x; Path=/",
+            " hublatch-token = x",
+            "__Host-hublatch-state=x; Secure; Path=/",
+            "__Secure-hublatch-click-0=x",
+            "hublatch-state",
+            "=hublatch-state=x; Domain=hub.test",
+            " = hublatch-state=x",
+        ] {
+            assert_eq!(left(&["a=1", line, "b=2"]), ["a=1", "b=2"], "{line}");
+        }
+        for line in ["a=hublatch-state", "hublatch=x", "x-hublatch-state=x", "=a; hublatch-x=1", ""] {
+            assert_eq!(left(&[line]), [line], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_session_ends_with_the_deletion_of_its_id_and_of_no_other_cookie() {
+        let ends = |line: &str| {
+            end_session(&[(SET_COOKIE, HeaderValue::from_str(line).unwrap())].into_iter().collect())
+        };
+        for line in ["jupyterhub-session-id=\"\"; expires=x; Path=/", "__Host-jupyterhub-session-id=; Path=/"]
+        {
+            assert!(ends(line), "{line}");
+        }
+        for line in
+            ["jupyterhub-session-id=0f; Path=/", "jupyterhub-hub-login=\"\"; Path=/hub/", "_xsrf=", "x"]
+        {
+            assert!(!ends(line), "{line}");
+        }
     }
 
     #[test]

@@ -241,7 +241,8 @@ mod tests {
             Rejection::Next => Some(Rejection::NotANavigation),
             Rejection::NotANavigation => Some(Rejection::LoginUpgrade),
             Rejection::LoginUpgrade => Some(Rejection::LoginForm),
-            Rejection::LoginForm => Some(Rejection::Framing),
+            Rejection::LoginForm => Some(Rejection::Misdirected),
+            Rejection::Misdirected => Some(Rejection::Framing),
             Rejection::Framing => None,
         }
     }

@@ -15,6 +15,7 @@ use super::context::{Proxy, RequestContext};
 use super::cookies;
 use super::error::ProxyError;
 use super::healing::Healing;
+use super::origin_wide::Responder;
 use super::routing::Rewrite;
 use super::tunnel::copy::{self, Used};
 use super::upstream::limit::Purpose;
@@ -40,6 +41,7 @@ impl Proxy {
             }
             self.strip_query(&mut request)?;
         }
+        let responder = Responder::of(&self.shared, &request);
         let UpstreamDestination { pool, route } = self.destination(&request).await?;
         let (used, rewrite) = match &route {
             None => (None, None),
@@ -49,7 +51,7 @@ impl Proxy {
             }
         };
         if upgrade.is_some() {
-            return Box::pin(self.upgrade(request, origin.client, upgrade, &pool, used)).await;
+            return Box::pin(self.upgrade(request, origin.client, upgrade, &pool, used, responder)).await;
         }
         let request = self.with_body(request, origin.client, used.clone()).await?;
         let share = self.shared.hub_share(origin.client, Purpose::Request).await?;
@@ -58,6 +60,7 @@ impl Proxy {
             return Err(ProxyError::UnaskedUpgrade);
         }
         self.shared.finish(response.headers_mut());
+        responder.amend(&self.shared, response.headers_mut());
         if let (Some(rewrite), Some(routing)) = (rewrite, &self.shared.routing) {
             routing.amend_response(response.status(), response.headers_mut(), &rewrite);
         }
@@ -115,6 +118,7 @@ impl Proxy {
         asked: Option<HeaderValue>,
         pool: &Arc<Upstream>,
         used: Option<LastActivity>,
+        responder: Responder,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
         if shared.tunnels.open() >= shared.rules.tunnels_max {
@@ -133,6 +137,7 @@ impl Proxy {
         let mut response = pool.send_upgrade(request, Some(share), used.clone()).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.shared.finish(response.headers_mut());
+            responder.amend(&self.shared, response.headers_mut());
             return Ok(response);
         }
         let agreed = response.headers().get(UPGRADE).cloned();
@@ -208,12 +213,27 @@ impl Proxy {
         }
     }
 
-    /// Cuts the login parameter, in any spelling, out of the query.
+    /// Cuts the login parameter, in any spelling, out of the query, and what the hub must not be asked to lead to.
     pub(super) fn strip_query<B>(&self, request: &mut Request<B>) -> Result<(), ProxyError> {
-        let parameter = &self.shared.token_rules.parameter;
-        let Some(rest) = request.uri().query().and_then(|query| parameter.cut(query)) else { return Ok(()) };
+        let Some(query) = request.uri().query() else { return Ok(()) };
+        let rules = &self.shared.token_rules;
+        let mut rest = rules.parameter.cut(query);
+        if self.reads_next(request.uri().path()) {
+            let judged = rules.next.without_bad(rest.as_deref().unwrap_or(query).as_bytes());
+            // Whole pairs of a text are a text.
+            rest = judged.and_then(|judged| String::from_utf8(judged).ok()).or(rest);
+        }
+        let Some(rest) = rest else { return Ok(()) };
         *request.uri_mut() = with_query(request.uri(), &rest)?;
         Ok(())
+    }
+
+    /// Whether the hub may take the `next` of a request for `path` as its own. Of its API it does not, and what is asked
+    /// of `user-redirect` it gives to a server.
+    fn reads_next(&self, path: &str) -> bool {
+        let below = path.strip_prefix(self.shared.rules.base_url.as_str());
+        let page = below.and_then(|below| below.strip_prefix("hub/"));
+        page.is_some_and(|page| !page.starts_with("api/") && !page.starts_with("user-redirect/"))
     }
 }
 

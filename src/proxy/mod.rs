@@ -21,6 +21,7 @@ mod hub_session;
 mod launch_page;
 mod login;
 mod logout;
+mod origin_wide;
 mod request_id;
 mod respond;
 mod routing;

@@ -35,6 +35,8 @@ pub enum Rejection {
     LoginUpgrade,
     /// A login form in another type than urlencoded, or unreadable.
     LoginForm,
+    /// A login under another name than that of `public.url`.
+    Misdirected,
     /// Transfer-Encoding is left although the framing was judged: cannot happen, and is refused if it does.
     Framing,
 }
@@ -45,6 +47,8 @@ impl Rejection {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotANavigation => StatusCode::FORBIDDEN,
+            // RFC 9110 § 15.5.20: a browser may ask again over a connection of its own.
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Host
             | Self::Authority
             | Self::Form
@@ -72,6 +76,7 @@ impl Rejection {
             Self::NotANavigation => "not_a_navigation",
             Self::LoginUpgrade => "login_is_no_upgrade",
             Self::LoginForm => "bad_login_form",
+            Self::Misdirected => "misdirected_login",
             Self::Framing => "bad_framing",
         }
     }
@@ -90,6 +95,7 @@ impl Rejection {
             Self::NotANavigation => "A login link must be opened as a page of its own.",
             Self::LoginUpgrade => "A login cannot be upgraded to another protocol.",
             Self::LoginForm => "The login form cannot be read.",
+            Self::Misdirected => "A login link works only at the address for which it was made.",
             Self::Framing => "The length of the request's body is ambiguous.",
         }
     }
@@ -146,6 +152,16 @@ fn check_host(
         request.headers_mut().insert(HOST, public_authority.clone());
     }
     Ok(())
+}
+
+/// Whether `host` is that of `public`, the authority of an http or, if `secure`, https URL as browsers write it. A client may
+/// write it in another case, and with the port that goes without saying. With a dot at the end it is another name: browsers
+/// keep other cookies for it.
+pub fn is_host_of(public: &HeaderValue, secure: bool, host: &HeaderValue) -> bool {
+    let (public, host) = (public.as_bytes(), host.as_bytes());
+    let default: &[u8] = if secure { b":443" } else { b":80" };
+    public.eq_ignore_ascii_case(host)
+        || host.strip_suffix(default).is_some_and(|name| public.eq_ignore_ascii_case(name))
 }
 
 /// Proxies behind us resolve dot segments and turn `\` into `/` before they route, so that what we take for another
@@ -209,6 +225,34 @@ mod tests {
             "/a\\b?c",
         ] {
             assert_eq!(verdict(path), Err(Rejection::Path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_that_of_the_public_url_in_any_case_and_with_its_default_port() {
+        let is = |public: &'static str, secure, host| {
+            is_host_of(&HeaderValue::from_static(public), secure, &HeaderValue::from_str(host).unwrap())
+        };
+        for (public, secure, host) in [
+            ("hub.test", true, "hub.test"),
+            ("hub.test", true, "HUB.Test:443"),
+            ("hub.test", false, "hub.test:80"),
+            ("[::1]:8000", false, "[::1]:8000"),
+            ("[::1]", false, "[::1]:80"),
+        ] {
+            assert!(is(public, secure, host), "{public} {host}");
+        }
+        for (public, secure, host) in [
+            ("hub.test", true, "hub.test:80"),
+            ("hub.test", false, "hub.test:443"),
+            ("hub.test", true, "hub.test.:443"),
+            ("hub.test", true, "hub.test."),
+            ("hub.test", true, "evil.hub.test"),
+            ("hub.test", true, "hub.test:"),
+            ("hub.test:8443", true, "hub.test"),
+            ("[::1]:8000", false, "[::1]"),
+        ] {
+            assert!(!is(public, secure, host), "{public} {host}");
         }
     }
 

@@ -97,6 +97,10 @@ impl TokenStore for MeasuredStore {
         self.inner.ended_sessions()
     }
 
+    fn skew(&self, now: Moment) -> Option<jiff::SignedDuration> {
+        self.inner.skew(now)
+    }
+
     fn shared_table(&self, replica: &str) -> Option<SharedTable> {
         self.inner.shared_table(replica)
     }

@@ -208,6 +208,11 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
         None
     }
+    /// How far the clock of a store that has one of its own is ahead of ours, which stands at `now`, as last read.
+    fn skew(&self, now: Moment) -> Option<jiff::SignedDuration> {
+        let _ = now;
+        None
+    }
     /// A routing table beside the links, for the process called `replica`; none where no other process shares this store.
     fn shared_table(&self, replica: &str) -> Option<SharedTable> {
         let _ = replica;

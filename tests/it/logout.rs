@@ -6,8 +6,8 @@ use crate::support::{Browser, FakeHub, TestProxy, Then, Wire, hub_pages};
 const AFTER: &str = "after_logout_url = \"https://portal.example/bye?x=1\"";
 const PORTAL: &str = "https://portal.example/bye?x=1";
 
-/// A hub that agrees to every WebSocket, and ends the login cookie as JupyterHub does.
-fn hub() -> FakeHub {
+/// A hub that agrees to every WebSocket.
+fn sockets() -> FakeHub {
     let hub = FakeHub::start();
     hub.on("/user/alice/socket", |exchange| {
         exchange
@@ -15,6 +15,12 @@ fn hub() -> FakeHub {
         while exchange.wire.fill() {}
         Then::Close
     });
+    hub
+}
+
+/// The same, where every logout is one of somebody who is logged in, and ends the session as JupyterHub does.
+fn hub() -> FakeHub {
+    let hub = sockets();
     hub.on("/hub/logout", |exchange| {
         let head = "200 OK\r\nContent-Type: text/html\r\n\
                     Set-Cookie: jupyterhub-hub-login=\"\"; expires=Sat, 01 Jan 2022 00:00:00 GMT; Path=/hub/\r\n\
@@ -115,14 +121,32 @@ fn every_logout_closes_the_tunnels_of_its_session_and_no_others() {
 }
 
 #[test]
-fn a_logout_without_an_answer_closes_the_tunnels_all_the_same() {
+fn a_logout_without_an_answer_ends_nothing() {
     let hub = hub();
     hub.on("/hub/logout", |_| Then::Close);
     let proxy = TestProxy::before(&hub).set("login", AFTER).start();
     let mut socket = tunnel(&proxy, "jupyterhub-session-id=0f");
     assert_eq!(alice(&proxy).get("/hub/logout").status, 502);
-    while socket.fill() {}
-    crate::support::proxy::wait_until("the tunnel", || proxy.metric("hublatch_tunnels") == 0);
+    assert_eq!(proxy.metric("hublatch_tunnels"), 1);
+    socket.end();
+}
+
+#[test]
+fn whoever_merely_sends_the_id_of_a_session_does_not_end_its_tunnels() {
+    for lines in ["", AFTER] {
+        let hub = sockets();
+        let proxy = TestProxy::before(&hub).set("login", lines).start();
+        let mut hers = tunnel(&proxy, "jupyterhub-session-id=0f");
+        for method in ["GET", "POST", "HEAD"] {
+            let mut stranger = proxy.browser();
+            stranger.set_cookie("jupyterhub-session-id", "0f", "/");
+            assert!(stranger.request(method, "/hub/logout").send().status < 400);
+            assert_eq!(proxy.metric("hublatch_tunnels"), 1, "{method}");
+        }
+        assert!(alice(&proxy).get("/hub/logout").status < 400);
+        while hers.fill() {}
+        crate::support::proxy::wait_until("the tunnel", || proxy.metric("hublatch_tunnels") == 0);
+    }
 }
 
 #[test]

@@ -74,7 +74,8 @@ def download(target):
 def login(target):
     for token in target.links(5):
         connection = connect(target.port, target.tls)
-        connection.sendall(f"GET /hub/login?login_token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n"
+        connection.sendall(f"GET /hub/login?login_token={token} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n"
+                           "Accept: text/html\r\n"
                            "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\r\n".encode())
         status, body = answer(connection)
         clients.expect(status == 302, f"login: status {status}: {body[:300]!r}")

@@ -51,6 +51,11 @@ pub(super) async fn examine(deployment: &Deployment) -> (Vec<Finding>, bool) {
     let leads = matches!(asked.as_deref(), Ok("link_unknown" | "too_many_tries"));
     findings.push(match asked {
         Ok(_) if leads => Finding::ok(tried, "leads to hublatch"),
+        Ok(word) if word == "misdirected_login" => Finding::failed(
+            tried,
+            "leads to hublatch with another Host than its own, and no link works so (421)",
+            "let what stands before hublatch pass Host as it is (nginx: proxy_set_header Host $http_host)",
+        ),
         Ok(word) => Finding::failed(
             tried,
             format!("something else answers the login page there ({word})"),

@@ -244,6 +244,7 @@ impl Decision<'_> {
                 | Rejection::NotANavigation
                 | Rejection::LoginUpgrade
                 | Rejection::LoginForm
+                | Rejection::Misdirected
                 | Rejection::Framing,
             )
             | Self::Prefetch

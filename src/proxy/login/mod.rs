@@ -39,11 +39,16 @@ pub(super) async fn handle(
     context: RequestContext,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let client = context.origin.client;
+    // Under another name than `public.url`'s a browser has other cookies, so that who is logged in could not be known.
+    let is_at_home = proxy.shared.rules.is_public_host(context.request.headers());
     match parse(proxy, context).await? {
+        Parsed::Login(_) | Parsed::ForeignForm(_) if !is_at_home => Err(Rejection::Misdirected.into()),
         Parsed::Login(request) => log_in(proxy, *request).await,
         Parsed::ForeignForm(form) => execute::continue_by_get(proxy, &form),
         Parsed::HubForm(request) => without_token::forward_form(proxy, client, request).await,
-        Parsed::WithoutToken(context, next) => without_token::handle(proxy, context, next.as_deref()).await,
+        Parsed::WithoutToken(context, next) => {
+            without_token::handle(proxy, context, next.as_deref(), is_at_home).await
+        }
         Parsed::Preview => Ok(respond::bare(StatusCode::OK)),
         Parsed::Other(context) => proxy.forward(context).await,
     }

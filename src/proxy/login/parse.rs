@@ -132,6 +132,9 @@ pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed,
                 None if has_continuation_cookie => continued,
                 None => return Ok(Parsed::WithoutToken(context, query.next.map(str::to_owned))),
             };
+            if query.has_many_nexts {
+                return Err(Rejection::LoginQuery.into());
+            }
             Ok(Parsed::Login(Box::new(LoginRequest {
                 next: query.next.map(str::to_owned),
                 other_parameters: query.rest(parameter),
@@ -205,7 +208,8 @@ async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyErr
     }
     let query = parts.uri.query().unwrap_or_default();
     let address = LoginQuery::parse(query, parameter).map_err(|_| Rejection::LoginQuery)?;
-    if address.token.is_some() || (address.next.is_some() && form.next.is_some()) {
+    let many_nexts = address.has_many_nexts || (address.next.is_some() && form.next.is_some());
+    if address.token.is_some() || many_nexts {
         return Err(Rejection::LoginQuery.into());
     }
     let next = form.next.or(address.next);

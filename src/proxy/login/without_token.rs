@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hyper::header::HeaderMap;
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
 use super::parse::own_headers;
@@ -15,6 +15,7 @@ use crate::proxy::context::{Proxy, RequestContext};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::ResponseBody;
 use crate::proxy::upstream::limit::Purpose;
+use crate::proxy::validate::Rejection;
 use crate::proxy::{cookies, hub_session, respond};
 use crate::token::Username;
 
@@ -63,8 +64,8 @@ fn decide(
 
 /// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
 ///
-/// `next` is the query's, still encoded.
-pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>) -> Answer {
+/// `next` is the query's, still encoded. `is_at_home`: its Host is that of `public.url`.
+pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>, is_at_home: bool) -> Answer {
     let rule = proxy.shared.rules.without_token;
     let headers = context.request.headers();
     let (visitor, home) = match rule {
@@ -78,6 +79,8 @@ pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>) 
         (LoginPageDecision::HubDown, ..) => {
             Ok(respond::page(proxy, &Page::HubDown { retries: true }, context.format()))
         }
+        // The link that the app issues is for `public.url`, where the browser would not have the cookie that it needs.
+        (LoginPageDecision::ToApp, _, Some(_)) if !is_at_home => Err(Rejection::Misdirected.into()),
         (LoginPageDecision::ToApp, _, Some(app_url)) => {
             let next = next.and_then(form_decode);
             // A bad one would only be refused when the app asks for the link.
@@ -106,6 +109,14 @@ async fn identify(proxy: &Proxy, client: IpAddr, headers: &HeaderMap) -> (Option
 pub async fn forward_form(proxy: &Proxy, client: IpAddr, mut request: Request<RequestBody>) -> Answer {
     cookies::strip_ours(request.headers_mut());
     proxy.strip_query(&mut request)?;
+    let without_bad = |form: &[u8]| proxy.shared.token_rules.next.without_bad(form);
+    if let RequestBody::Whole(body, _) = request.body_mut()
+        && let Some(rest) = without_bad(body)
+    {
+        *body = rest.into();
+        let length = HeaderValue::from(body.len());
+        request.headers_mut().insert(CONTENT_LENGTH, length);
+    }
     *request.version_mut() = hyper::Version::HTTP_11;
     let share = proxy.shared.hub_share(client, Purpose::Login).await?;
     let mut response = proxy.upstream.send(Box::new(request), share).await?;

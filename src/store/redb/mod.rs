@@ -118,6 +118,6 @@ impl TokenStore for RedbStore {
     }
 
     fn memory(&self, _now: Moment) -> Option<Memory> {
-        Some(Memory { epoch: 0, since: self.threads.created() })
+        Some(Memory { epoch: 0, since: self.threads.remembers_since() })
     }
 }

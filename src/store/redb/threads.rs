@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::{StoreError, StoreFuture};
 use super::error::FileError;
-use super::file::{self, Opened};
+use super::file::{self, FileState, Opened};
 use super::index::Index;
 use super::link_record::Session;
 use super::read::OperationError;
@@ -58,7 +58,8 @@ pub(super) struct SharedDatabase {
     /// None while the file has failed and could not be opened again.
     pub(super) open: RwLock<Option<Open>>,
     pub(super) session: Session,
-    created: Timestamp,
+    /// From when on it is known what was consumed.
+    remembers_since: Timestamp,
     pub(super) live: AtomicUsize,
     /// A reader met an error: the writer opens the file again.
     pub(super) suspect: AtomicBool,
@@ -70,10 +71,11 @@ impl Threads {
         let Opened { database, index, marker, mut state } = file::open(path, now.wall)?;
         state.sessions += 1;
         let session = Session::new(state.sessions, now, state.written);
+        let remembers_since = remembers_since(&session, &state);
         let shared = Arc::new(SharedDatabase {
             open: RwLock::new(Some(Open { database, index: RwLock::new(index) })),
             session,
-            created: state.created,
+            remembers_since,
             live: AtomicUsize::new(0),
             suspect: AtomicBool::new(false),
         });
@@ -152,13 +154,29 @@ impl Threads {
         Box::pin(wait_for_reply(sent, answer))
     }
 
-    pub(super) fn created(&self) -> Timestamp {
-        self.shared.created
+    /// From when on it is known what was consumed.
+    pub(super) fn remembers_since(&self) -> Timestamp {
+        self.shared.remembers_since
     }
 
     pub(super) fn live(&self) -> usize {
         self.shared.live.load(Ordering::Relaxed)
     }
+}
+
+/// From when on a file remembers what was consumed: since it was created. But it forgets a token some time after that is
+/// over, and a clock that was set back while nobody looked would bring the token to life again: so not what is from before
+/// the last that was written then. For this once: who starts it again with the same clock means it.
+fn remembers_since(session: &Session, state: &FileState) -> Timestamp {
+    if !session.clock_went_back {
+        return state.created;
+    }
+    tracing::warn!(
+        before = %state.written,
+        "token store: the clock has been set back since the file was last written; tokens that apps have signed before \
+         are refused until the clock is there again, or hublatch is restarted"
+    );
+    state.written.max(state.created)
 }
 
 impl Drop for Threads {

@@ -215,6 +215,10 @@ impl TokenStore for RedisStore {
         Some(Box::pin(async move { self.run(&self.scripts.ended_sessions, &[]).await?.texts() }))
     }
 
+    fn skew(&self, now: Moment) -> Option<jiff::SignedDuration> {
+        self.server_info.skew(now)
+    }
+
     fn shared_table(&self, replica: &str) -> Option<SharedTable> {
         Some(SharedTable::new(Arc::clone(&self.connection), self.dialler.clone(), replica.to_owned()))
     }

@@ -19,6 +19,8 @@ use crate::token::{LinkId, TokenDigest};
 pub(super) struct ServerInfo {
     live: AtomicUsize,
     memory: Mutex<Option<ServerMemory>>,
+    /// Its present, in milliseconds of its clock, and when that was heard.
+    present: Mutex<Option<(i64, Instant)>>,
 }
 
 /// How far the server's memory goes back.
@@ -47,6 +49,7 @@ impl ServerInfo {
         let since = values.next().map(i64::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
         let present = values.next().map(i64::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
         self.live.store(live, Ordering::Relaxed);
+        *self.present.lock().unwrap_or_else(PoisonError::into_inner) = Some((present, Instant::now()));
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         // The later one: an answer of an earlier server may come after one of its successor.
         if memory.is_none_or(|memory| memory.began < since) {
@@ -59,6 +62,14 @@ impl ServerInfo {
 
     pub(super) fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// How far the server's clock is ahead of ours, which stands at `now`.
+    pub(super) fn skew(&self, now: Moment) -> Option<SignedDuration> {
+        let (present, heard) = (*self.present.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let since = SignedDuration::try_from(heard.elapsed()).ok()?;
+        let theirs = Timestamp::from_millisecond(present).ok()?.checked_add(since).ok()?;
+        Some(theirs.duration_since(now.wall))
     }
 
     /// How far the server's memory goes back, by our clock, which stands at `now`: only ages were taken from the server's.
@@ -166,6 +177,8 @@ mod tests {
             let memory = info.memory(clock.now()).unwrap();
             let age = clock.now().wall.duration_since(memory.since);
             assert!((10..15).contains(&age.as_secs()), "{age}");
+            let told = info.skew(clock.now()).unwrap() - SignedDuration::from_millis(skew);
+            assert!((0..5).contains(&told.as_secs()), "{told}");
         }
     }
 

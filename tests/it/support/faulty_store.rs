@@ -7,6 +7,7 @@ use hublatch::store::{
     Consumed, IdempotencyKey, Inserted, Link, MemoryStore, Revoked, StoreError, StoreFuture, TokenStore,
 };
 use hublatch::token::{LinkId, TokenDigest, Username};
+use jiff::SignedDuration;
 use tokio::sync::watch;
 
 /// What it does wrong.
@@ -34,6 +35,7 @@ struct State {
     /// The call of this number, or each of this name, goes wrong.
     at: Option<(At, Fault)>,
     calls: Vec<&'static str>,
+    skew: Option<SignedDuration>,
 }
 
 /// Which calls go wrong.
@@ -53,7 +55,12 @@ impl FaultyStore {
 
     /// Goes wrong so from now on; forgets what calls there were.
     pub fn arm(&self, at: At, fault: Fault) {
-        *self.state.lock().unwrap() = State { at: Some((at, fault)), calls: Vec::new() };
+        *self.state.lock().unwrap() = State { at: Some((at, fault)), ..State::default() };
+    }
+
+    /// From now on its clock is so far ahead.
+    pub fn run_ahead(&self, by: SignedDuration) {
+        self.state.lock().unwrap().skew = Some(by);
     }
 
     /// Is sound again.
@@ -101,6 +108,10 @@ impl FaultyStore {
 }
 
 impl TokenStore for FaultyStore {
+    fn skew(&self, _now: Moment) -> Option<SignedDuration> {
+        self.state.lock().unwrap().skew
+    }
+
     fn insert(
         &self,
         links: Vec<Link>,

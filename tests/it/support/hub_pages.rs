@@ -56,8 +56,12 @@ impl Accounts {
                 None => json("403 Forbidden", &serde_json::json!({ "status": 403, "message": null })),
             },
             "hub/logout" => {
+                // Only somebody who is logged in is logged out.
+                let is_user = self.user(seen).is_some();
                 self.ended.extend(cookie(seen, "jupyterhub-hub-login").map(str::to_owned));
-                page("200 OK", "Successfully logged out.", &[])
+                let gone = ["jupyterhub-hub-login=\"\"; Path=/hub/", "jupyterhub-session-id=\"\"; Path=/"];
+                let gone = gone.map(|cookie| format!("Set-Cookie: {cookie}"));
+                page("200 OK", "Successfully logged out.", if is_user { &gone } else { &gone[..1] })
             }
             "hub/login" => self.login(seen),
             _ => return None,

@@ -157,6 +157,23 @@ fn a_wall_clock_that_went_back_during_the_restart_ends_all_older_links() {
 }
 
 #[test]
+fn a_wall_clock_that_went_back_during_the_restart_makes_nothing_forgotten_good_again() {
+    let mut rig = File::new(10);
+    let created = rig.now().wall;
+    rig.pass(Duration::from_secs(3600));
+    rig.insert(&[&rig.link()]);
+    let written = rig.now().wall;
+    let since = |rig: &File| rig.store().memory(rig.now()).expect("a file has one").since;
+    assert_eq!(since(&rig), created);
+    rig.restart(-1);
+    assert_eq!(since(&rig), created, "so much clocks may differ");
+    rig.restart(-1800);
+    assert!(since(&rig) >= written - SignedDuration::from_secs(1), "{} {written}", since(&rig));
+    rig.restart(0);
+    assert_eq!(since(&rig), created, "whoever starts it again means it");
+}
+
+#[test]
 fn a_copy_that_is_put_back_is_refused() {
     let mut rig = File::new(10);
     let link = rig.link();
