@@ -32,6 +32,8 @@ pub enum Event {
     TokenRevoked,
     /// Sessions of a user were ended.
     SessionEnded,
+    /// The hub has not let the user of a redeemed link in.
+    LoginFailed,
 }
 
 /// Why it happened: the list in SECURITY.md. Refusals are counted under the same words.
@@ -76,8 +78,12 @@ pub enum AuditReason {
     Exchanged,
     /// The app hung up before it had its hub token.
     NotDelivered,
+    /// The hub's response to a login is no redirect: its authenticator has refused, or is another.
+    HubRefused,
     /// An app ended the sessions by the API.
     Api,
+    /// Whoever signs an app's tokens has said that the user has logged out there.
+    Backchannel,
     /// The session was over by its own id.
     Over,
 }
@@ -123,7 +129,9 @@ impl AuditReason {
             Self::SignedByApp => "signed_by_app",
             Self::Exchanged => "exchanged",
             Self::NotDelivered => "not_delivered",
+            Self::HubRefused => "hub_refused",
             Self::Api => "api",
+            Self::Backchannel => "backchannel",
             Self::Over => "over",
         }
     }

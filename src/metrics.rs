@@ -265,7 +265,7 @@ impl Metrics {
             &mut registry,
             "sessions_ended",
             "Sessions ended by hublatch, by reason",
-            &["api", "over"],
+            &["api", "backchannel", "over"],
         );
         for labels in HandshakeLabels::all() {
             _ = handshakes.get_or_create(&labels);

@@ -73,6 +73,13 @@ forced_login_example() {
 
 install_hub41() {
   python_packages target/venv41 tests/jupyterhub/requirements-4.1.txt "JupyterHub 4.1"
+  local version
+  for version in 15.1.0 16.3.1; do
+    [ -e "target/oauthenticator-$version/jwt" ] && continue
+    step "installing oauthenticator $version into target/oauthenticator-$version"
+    run_logged target/venv41/bin/python -m pip install --disable-pip-version-check --no-input --no-deps \
+      --target "target/oauthenticator-$version" "oauthenticator==$version" PyJWT==2.15.1
+  done
 }
 
 # The tests are in the wheel; their pytest.ini is in the source archive alone, and without that very one they hang.

@@ -26,6 +26,7 @@ from jupyterhub.utils import maybe_future
 from tornado import web
 from traitlets import Bool, Integer, TraitError, Unicode, default, import_item
 
+VERSION = "0.1.0"  # told to `hublatch doctor`
 ISSUER = "hublatch"
 ASSERTION_BYTES_MAX = 12 * 1024  # below configurable-http-proxy's 16 KiB for a whole head
 KEY_FILE_BYTES_MAX = 64 * 1024
@@ -115,6 +116,7 @@ class SessionsHandler(BaseHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Hublatch-Authenticator", VERSION)
         # With its status, as the hub's API writes errors: hublatch believes no other page's 404.
         self.finish(json.dumps(model if status == 200 else {"status": status, **model}))
 

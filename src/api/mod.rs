@@ -9,6 +9,7 @@
 //! | `DELETE /api/v1/links/{id}` | revoke | 204 | makes the app's own link dead |
 //! | `DELETE /api/v1/users/{name}/links` | revoke | 200 | makes all of the app's pending links for a user dead |
 //! | `DELETE /api/v1/users/{name}/sessions` | end | 200 | ends all browser sessions of a user |
+//! | `POST /oidc/backchannel-logout` | (3) | 200 | the same, by a logout token of `OpenID` Connect |
 //! | `POST /api/v1/verify` | none | 200 | whose a hub token is |
 //! | `GET /api/v1/forward-auth` | none | 200 | the same for `auth_request` of nginx and `ForwardAuth` of Traefik |
 //! | `POST /oauth2/token` | (1) | 200 | a hub API token for a token of the app's own (RFC 8693) |
@@ -24,6 +25,7 @@
 //! or a hub API token whose owner `[hub_tokens]` lists.
 //! (1) OAuth: a form, the app's key in one of three ways, errors of RFC 6749; for apps with `[apps.hub_tokens]`: `oauth.rs`.
 //! (2) The hub's client id and secret, or the access token; only with `[hub_oauth]`: `hub_oauth.rs`.
+//! (3) Only the form's `logout_token`, which an app with `jwt` and the scope `end` has signed: `sessions.rs`.
 //! Every error is `{"status":400,"message":"…","code":"invalid_username"}`; `error.rs` lists the codes.
 //!
 //! A browser has no business here. Any `Origin`, and any `Sec-Fetch-Site` but `none` (an address typed by hand), is
@@ -208,6 +210,13 @@ impl Api {
             Endpoint::EndSessions => {
                 let caller = self.caller(&head.headers, Scope::End).await?;
                 sessions::end(&self.login, &caller.app, segment, client).await
+            }
+            Endpoint::BackchannelLogout => {
+                let answer = match self.form(head, body).await {
+                    Ok(form) => sessions::log_out(&self.login, form, client).await,
+                    Err(error) => Err(error),
+                };
+                Ok(answer.unwrap_or_else(OAuthError::into_answer))
             }
             Endpoint::Verify => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;

@@ -1,8 +1,10 @@
 //! `[hub_oauth]`: hublatch as the provider of the hub's own OAuth login.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::App;
 use super::file::ConfigFile;
 use super::kind::{duration, flag, text, words};
 use super::login::{Login, WithoutToken};
@@ -49,6 +51,18 @@ section! {
         /// Admits an issuer of plain http on this machine: any program here that takes the port while hublatch restarts can
         /// then be anybody at the hub.
         insecure: bool, flag(), default false;
+    }
+}
+
+/// Notes a fault for each session that is to end by itself, at `login` or at an app: that login gives the hub no session id.
+pub(super) fn refuse_sessions(file: &mut ConfigFile, login: &Login, apps: &[Arc<App>]) {
+    let message = "has no effect with [hub_oauth], whose logins give the hub no session id: take it out; hub_oauth.session is \
+                   how long the hub keeps a session, if it keeps auth state";
+    if login.max_session.is_some() {
+        return file.conflict("login.max_session", &["hub_oauth"], message);
+    }
+    for (index, _) in apps.iter().enumerate().filter(|(_, app)| app.max_session.is_some()) {
+        file.conflict(&format!("apps[{index}].max_session"), &["hub_oauth"], message);
     }
 }
 

@@ -195,6 +195,9 @@ fn config(file: &mut ConfigFile) -> Config {
     let others_issue = hub_tokens.as_ref().is_some_and(HubTokens::lists_anybody) || routes.is_some();
     let apps = apps::apps(file, longest, others_issue);
     hub_tokens::demand_token(file, &hub, &apps);
+    if hub_oauth.is_some() {
+        hub_oauth::refuse_sessions(file, &login, &apps);
+    }
     let embed = kind::section().take(file, "embed").ok().flatten();
     if let Some(embed) = &embed {
         embed::check(file, embed, &public.url);

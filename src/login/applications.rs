@@ -8,6 +8,7 @@ use super::caller::{AuthenticationError, Caller};
 use super::metered_app::MeteredApp;
 use super::next::Next;
 use super::principals::Principals;
+use super::sessions::is_begun_by;
 use crate::clock::{Clock, Moment};
 use crate::config::{App, Config, HubTokens, Scope};
 use crate::hub::{HubClient, TokenChecks};
@@ -93,6 +94,14 @@ impl Applications {
     /// The app of that name, if it is still configured.
     pub fn by_name(&self, name: &str) -> Option<Arc<App>> {
         self.metered(name).map(|metered| Arc::clone(&metered.app))
+    }
+
+    /// The app by one of whose links the session `id` was begun, if that can be told: it is the only one, or the id says so.
+    pub fn of_session(&self, id: &str) -> Option<&Arc<App>> {
+        match self.apps.as_slice() {
+            [only] => Some(&only.app),
+            several => several.iter().map(|metered| &metered.app).find(|app| is_begun_by(id, &app.name)),
+        }
     }
 
     /// The app that turns `token`, one of its own, into a name: tokens of two apps begin in different ways.

@@ -125,7 +125,9 @@ pub enum IssueError {
         max_seconds: Option<u64>,
     },
     /// Sessions cannot end by themselves here.
-    #[error("session_expires_in needs [assertion]: without it hublatch gives the hub no session id")]
+    #[error(
+        "session_expires_in needs [assertion]: without it, as with [hub_oauth], hublatch gives the hub no session id"
+    )]
     NoSessions,
     /// The configuration was replaced while the call was under way, and knows the caller no more.
     #[error("the app or its key may issue links no more: the configuration has changed")]

@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
 use super::application_client::ApplicationClient;
 use super::jwks::{Keys, KeysError, as_written};
@@ -20,6 +22,8 @@ use crate::config::{App, Jwt, Scope};
 const LIFETIME_MAX: Duration = Duration::from_mins(2);
 /// By how much the clocks of the app and of hublatch may differ.
 pub const LEEWAY: Duration = Duration::from_secs(5);
+/// The event of which a logout token tells.
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// The longest `jti`, in bytes.
 const ID_BYTES_MAX: usize = 255;
 
@@ -53,6 +57,10 @@ pub struct Claims {
     pub session_exp: Option<f64>,
     /// The browser that it is bound to.
     pub state: Option<String>,
+    /// What has happened at the app's identity provider: of logout tokens alone (OpenID Connect Back-Channel Logout § 2.4).
+    events: Option<Map<String, Value>>,
+    /// Forbidden in logout tokens, so that no ID token is taken for one.
+    nonce: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -129,8 +137,41 @@ impl JwtIssuers {
         self.apps.is_empty()
     }
 
-    /// The claims of `token` and the app that has signed it. Its times are for the caller to judge.
+    /// The claims of `token`, which is to log somebody in, and the app that has signed it. Its times are for the caller to
+    /// judge.
     pub async fn verify(&self, token: &str, now: Moment) -> Result<(&JwtIssuer, Claims), Unverified> {
+        let (issuer, claims) = self.verify_signed(token, now).await?;
+        let signed = |why| Unverified::Signed { app: Arc::clone(&issuer.app.name), why };
+        if claims.events.is_some() {
+            return Err(signed("it tells of an event: a logout token is no login"));
+        }
+        if claims.life() > issuer.app.max_lifetime.as_secs_f64() {
+            return Err(signed("exp - iat is longer than allowed, or nothing"));
+        }
+        Ok((issuer, claims))
+    }
+
+    /// The same for a logout token (OpenID Connect Back-Channel Logout 1.0 § 2.6), its times judged by `now`.
+    pub async fn verify_logout(&self, token: &str, now: Moment) -> Result<(&JwtIssuer, Claims), Unverified> {
+        let (issuer, claims) = self.verify_signed(token, now).await?;
+        let signed = |why| Unverified::Signed { app: Arc::clone(&issuer.app.name), why };
+        if !claims
+            .events
+            .as_ref()
+            .is_some_and(|events| events.get(LOGOUT_EVENT).is_some_and(Value::is_object))
+        {
+            return Err(signed("its events do not tell of a logout"));
+        }
+        if claims.nonce.is_some() {
+            return Err(signed("it has a nonce, which no logout token may have"));
+        }
+        if claims.is_over(now.wall) || claims.is_early(now.wall) {
+            return Err(signed("its time is over, or has not come"));
+        }
+        Ok((issuer, claims))
+    }
+
+    async fn verify_signed(&self, token: &str, now: Moment) -> Result<(&JwtIssuer, Claims), Unverified> {
         // Says which key is to be asked; believed only when that one has signed it.
         let claimed = jsonwebtoken::dangerous::insecure_decode_claims::<IssuerClaim>(token)
             .map_err(|_| Unverified::Bad("no JWT"))?;
@@ -168,8 +209,7 @@ impl JwtIssuers {
         if claims.jti.is_empty() || claims.jti.len() > ID_BYTES_MAX {
             return Err(signed("the jti is empty or too long"));
         }
-        let (life, longest) = (claims.exp - claims.iat, LIFETIME_MAX.min(issuer.app.max_lifetime));
-        if !(life > 0.0 && life <= longest.as_secs_f64()) {
+        if !(claims.life() > 0.0 && claims.life() <= LIFETIME_MAX.as_secs_f64()) {
             return Err(signed("exp - iat is longer than allowed, or nothing"));
         }
         Ok((issuer, claims))
@@ -187,6 +227,10 @@ fn signature_only(algorithm: jsonwebtoken::Algorithm) -> Validation {
 }
 
 impl Claims {
+    fn life(&self) -> f64 {
+        self.exp - self.iat
+    }
+
     /// Whether the token's time has not come yet: issued in the future, or to be used later.
     pub fn is_early(&self, now: Timestamp) -> bool {
         let latest = seconds(now) + LEEWAY.as_secs_f64();

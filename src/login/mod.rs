@@ -7,6 +7,7 @@
 mod application_client;
 pub mod applications;
 pub mod assertion;
+mod backchannel_logout;
 mod caller;
 mod dependencies;
 mod external_token;
@@ -50,11 +51,12 @@ use hub_token_exchange::HubTokenExchange;
 use policy::{Policy, PolicyInForce};
 
 pub use application_client::ApplicationClient;
+pub use backchannel_logout::{BackchannelLogout, LogoutTokenError};
 pub use caller::{AuthenticationError, Caller};
 pub use dependencies::LoginDependencies;
 pub use issue::Issuer;
 pub use judge::RedeemRequest;
-pub use recorder::Recorder;
+pub use recorder::{Recorder, Subject};
 pub use redeem::{Redeemer, ValidatedToken, VerifiedUser, WAIT_MAX};
 pub use refusal::{Refusal, RefusalReason};
 pub use rules::Rules;
@@ -70,7 +72,9 @@ pub struct LoginServices {
     /// Tokens become hub tokens.
     pub hub_tokens: Arc<HubTokenExchange>,
     /// Sessions end.
-    pub session_ender: SessionEnder,
+    pub session_ender: Arc<SessionEnder>,
+    /// And at the word of an app's identity provider.
+    pub backchannel_logout: BackchannelLogout,
     /// Audit and metrics.
     pub recorder: Arc<Recorder>,
     policy: PolicyInForce,
@@ -85,11 +89,17 @@ impl LoginServices {
         let recorder = Arc::clone(&dependencies.recorder);
         let hub_tokens =
             HubTokenExchange::new(Arc::clone(&policy), Arc::clone(&redeemer), Arc::clone(&recorder));
+        let session_ender = Arc::new(SessionEnder::new(Arc::clone(&policy), &dependencies));
         Some(Self {
             issuer: Issuer::new(Arc::clone(&policy), &dependencies),
             redeemer,
             hub_tokens: Arc::new(hub_tokens),
-            session_ender: SessionEnder::new(Arc::clone(&policy), &dependencies),
+            backchannel_logout: BackchannelLogout::new(
+                Arc::clone(&policy),
+                Arc::clone(&session_ender),
+                &dependencies,
+            ),
+            session_ender,
             recorder,
             policy,
             dependencies,

@@ -94,6 +94,11 @@ impl Recorder {
         self.write(Event::Switched, user.into(), client, None);
     }
 
+    /// The hub has not let the user of a redeemed link in.
+    pub fn login_failed<'a>(&self, subject: impl Into<Subject<'a>>, client: Client<'_>, reason: AuditReason) {
+        self.write(Event::LoginFailed, subject.into(), client, Some(reason));
+    }
+
     /// An app was given a hub token for its own.
     pub(super) fn hub_token_issued<'a>(&self, user: impl Into<Subject<'a>>, client: Client<'_>) {
         self.metrics.hub.tokens_issued.inc();
@@ -117,8 +122,14 @@ impl Recorder {
     }
 
     /// The sessions of a user were ended because `app` wants it.
-    pub(super) fn sessions_ended(&self, count: usize, username: &Username, app: &str, client: Client<'_>) {
-        let reason = AuditReason::Api;
+    pub(super) fn sessions_ended(
+        &self,
+        count: usize,
+        username: &Username,
+        app: &str,
+        client: Client<'_>,
+        reason: AuditReason,
+    ) {
         self.count_ended(reason, count);
         self.audit.write(&Record {
             timestamp: self.clock.now().wall,

@@ -262,7 +262,7 @@ impl Redeemer {
         self.recorder.redeemed(&link, client);
         let policy = &validated.policy;
         let until = policy.session_life(&link.grant).map(|life| self.clock.now().plus(life).wall);
-        let session_id = until.and_then(|until| policy.session_ids.make(&link.id, until));
+        let session_id = until.and_then(|until| policy.session_ids.make(&link.id, &link.grant.app, until));
         Ok(VerifiedUser { link: link.id, grant: link.grant, session_id })
     }
 

@@ -10,7 +10,7 @@ use super::dependencies::LoginDependencies;
 use super::policy::PolicyInForce;
 use super::recorder::Recorder;
 use super::sessions::{EndedSessions, REMEMBERED_FOR};
-use crate::audit::Client;
+use crate::audit::{AuditReason, Client};
 use crate::clock::Clock;
 use crate::config::App;
 use crate::hub::HubError;
@@ -73,7 +73,7 @@ impl SessionEnder {
         &self.ended
     }
 
-    /// Ends all browser sessions of `username` and answers how many there were; `app` asks.
+    /// Ends all browser sessions of `username` and answers how many there were; `app` asks, in the way that `reason` names.
     ///
     /// The hub comes first: what it has not ended goes on after the ten minutes. A link that waits could begin a new one,
     /// so those of the app are revoked before.
@@ -82,6 +82,7 @@ impl SessionEnder {
         username: &Username,
         app: &App,
         client: Option<IpAddr>,
+        reason: AuditReason,
     ) -> Result<usize, EndError> {
         let policy = self.policy.load_full();
         if !policy.allows(&app.name, username) {
@@ -96,7 +97,7 @@ impl SessionEnder {
         // Here at once, whatever the store says: the hub has ended them.
         self.ended.end(&sessions, self.clock.now().monotonic);
         self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
-        self.recorder.sessions_ended(count, username, &app.name, Client::at(client));
+        self.recorder.sessions_ended(count, username, &app.name, Client::at(client), reason);
         Ok(count)
     }
 

@@ -1,7 +1,7 @@
 //! Sessions at the hub that end: by themselves, because their id says when; and now, because an app says so.
 //!
-//! The id of a session that a link begins is `hl1.UNTIL.LINK.MAC`: when it is over (seconds of Unix time), by which link it
-//! was begun, and a MAC that proves that hublatch has made it. Every replica judges it by arithmetic, without a look-up, and
+//! The id of a session that a link begins is `hl1.UNTIL.LINK.APP.MAC`: when it is over (seconds of Unix time), by which link
+//! of which app (a short hash) it was begun, and a MAC that proves that hublatch has made it. Every replica judges it by arithmetic, without a look-up, and
 //! nothing is kept. It is no credential: the hub's own cookies say who somebody is, and count for nothing beside an id that
 //! is over. The key is derived from that of the assertion, which all replicas share.
 //!
@@ -18,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-use crate::token::LinkId;
+use crate::token::{LinkId, TokenDigest};
 
 /// How the ids begin that we make.
 const PREFIX: &str = "hl1.";
@@ -26,6 +26,8 @@ const PREFIX: &str = "hl1.";
 const PURPOSE: &[u8] = b"hublatch session id 1";
 /// How many bytes of the MAC stand in an id.
 const MAC_BYTES: usize = 16;
+/// How many bytes of the hash of an app's name stand in an id: to find it again among a handful.
+const APP_BYTES: usize = 6;
 /// How long a session that was ended is remembered: `HubOAuth.cache_max_age` is five minutes, and as much in reserve.
 pub const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 /// The most ended sessions that are remembered. Above it those go first that would be forgotten first.
@@ -64,9 +66,9 @@ impl SessionIds {
         Self(secret.map(derive))
     }
 
-    /// The id of a session that `link` begins and that is over at `until`.
-    pub fn make(&self, link: &LinkId, until: Timestamp) -> Option<String> {
-        let said = format!("{PREFIX}{}.{}", until.as_second(), link.as_str());
+    /// The id of a session that `link` of `app` begins and that is over at `until`.
+    pub fn make(&self, link: &LinkId, app: &str, until: Timestamp) -> Option<String> {
+        let said = format!("{PREFIX}{}.{}.{}", until.as_second(), link.as_str(), app_hash(app));
         let proof = hmac::sign(self.0.as_deref()?, said.as_bytes());
         Some(format!("{said}.{}", URL_SAFE_NO_PAD.encode(&proof.as_ref()[..MAC_BYTES])))
     }
@@ -90,6 +92,15 @@ impl SessionIds {
         let until = said.strip_prefix(PREFIX)?.split('.').next()?;
         Timestamp::from_second(until.parse().ok()?).ok()
     }
+}
+
+/// Whether a link of `app` has begun the session of this id, as the id says: not to be believed of one that nobody has judged.
+pub fn is_begun_by(id: &str, app: &str) -> bool {
+    id.strip_prefix(PREFIX).and_then(|said| said.split('.').nth(2)) == Some(&app_hash(app))
+}
+
+fn app_hash(app: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&TokenDigest::of_parts(&["session app", app]).as_bytes()[..APP_BYTES])
 }
 
 /// The link by which a session of ours was begun.
@@ -182,21 +193,23 @@ mod tests {
 
     #[test]
     fn an_id_says_until_when_its_session_goes_on_to_all_who_share_the_secret() {
-        let id = SessionIds::new(Some(b"secret")).make(&link(), at(1000)).unwrap();
+        let id = SessionIds::new(Some(b"secret")).make(&link(), "portal", at(1000)).unwrap();
         let ids = SessionIds::new(Some(b"secret"));
         assert_eq!(ids.judge(&id, at(999)), SessionState::Until(at(1000)));
         assert_eq!(ids.judge(&id, at(1000)), SessionState::Over);
         assert_eq!(ids.judge("0123456789abcdef0123456789abcdef", at(0)), SessionState::Unlimited);
         assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)), "{id}");
         assert!(id.len() <= ID_BYTES_MAX);
+        assert_eq!(link_of(&id), Some(link().as_str()));
+        assert!(is_begun_by(&id, "portal") && !is_begun_by(&id, "lms") && !is_begun_by("hl1.1000", "portal"));
     }
 
     #[test]
     fn an_id_that_we_have_not_made_is_over() {
         let ids = SessionIds::new(Some(b"secret"));
-        let good = ids.make(&link(), at(1000)).unwrap();
+        let good = ids.make(&link(), "portal", at(1000)).unwrap();
         let later = good.replacen("1000", "9999", 1);
-        let other = SessionIds::new(Some(b"other")).make(&link(), at(1000)).unwrap();
+        let other = SessionIds::new(Some(b"other")).make(&link(), "portal", at(1000)).unwrap();
         let cut = &good[..good.len() - 1];
         for id in
             [&*later, &other, cut, "hl1.", "hl1.9999", "hl1.9999.AAAA.", "hl1.9999.AAAA.AAAA", "hl1...."]
@@ -204,7 +217,7 @@ mod tests {
             assert_eq!(ids.judge(id, at(1)), SessionState::Over, "{id}");
         }
         assert_eq!(SessionIds::new(None).judge(&good, at(1)), SessionState::Over);
-        assert_eq!(SessionIds::new(None).make(&link(), at(1000)), None);
+        assert_eq!(SessionIds::new(None).make(&link(), "portal", at(1000)), None);
     }
 
     #[test]

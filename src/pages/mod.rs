@@ -39,6 +39,8 @@ use values::{ID_MARK, Rendered, TIME_MARK};
 const WAITING_SCRIPT: &str = include_str!("waiting.js");
 /// What tells of the place in the queue.
 const QUEUE_SCRIPT: &str = include_str!("queue.js");
+/// What tells the page around a frame what is shown in it.
+const FRAME_SCRIPT: &str = include_str!("frame.js");
 
 /// Renders the few pages that hublatch itself shows.
 #[derive(Debug)]
@@ -52,14 +54,12 @@ pub struct Pages {
     app_url: Option<String>,
     /// The address of the notebooks.
     notebooks: String,
-    /// The policy of a page without a form, and of one with a form.
-    policy: HeaderValue,
-    form_policy: HeaderValue,
-    /// The policies of the pages of a wait: the page's own script runs, and listens to this origin.
-    waiting_policy: HeaderValue,
-    queue_policy: HeaderValue,
-    /// Whether pages of other sites may show them.
-    embedded: bool,
+    /// The hashes of the styles, as a policy names them.
+    styles: String,
+    /// Where a form may lead.
+    form_action: String,
+    /// The origins whose pages may show ours in a frame.
+    ancestors: Vec<String>,
 }
 
 /// The JSON of a response, in the order and with the words of the management API's errors.
@@ -73,43 +73,32 @@ struct PageErrorJson<'a> {
 impl Pages {
     /// The pages of `config`; every fault of the operator's templates, if there is any.
     pub fn new(config: &Config) -> Result<Self, Faults> {
-        let ancestors = config.embed.as_ref().map(|embed| embed.frame_ancestors.join(" "));
+        let ancestors = config.embed.as_ref().map(|embed| embed.frame_ancestors.clone());
         let public = (&config.public.url, config.hub.base_url.as_str());
-        Self::of(&config.pages, config.login.app_url.clone(), public, ancestors.as_deref())
+        Self::of(&config.pages, config.login.app_url.clone(), public, ancestors.unwrap_or_default())
     }
 
     fn of(
         wanted: &Wanted,
         app_url: Option<String>,
         (public, base_url): (&PublicUrl, &str),
-        ancestors: Option<&str>,
+        ancestors: Vec<String>,
     ) -> Result<Self, Faults> {
         let (theme, faults) = Theme::with(&wanted.templates);
         let logo = wanted
             .logo
             .as_ref()
             .map(|logo| format!("data:{};base64,{}", logo.media_type, STANDARD.encode(&logo.bytes)));
-        let images = if logo.is_some() { " img-src data:;" } else { "" };
-        let policy = |more: &str, form_action: &str| {
-            content_security_policy(&theme, more, form_action, ancestors.unwrap_or("'none'"))
-        };
-        let with_script = |script: &str| {
-            let more = format!("{images} script-src '{}'; connect-src 'self';", sha256(script));
-            policy(&more, "'none'")
-        };
-        let (waiting_policy, queue_policy) = (with_script(WAITING_SCRIPT), with_script(QUEUE_SCRIPT));
-        let (policy, form_policy) = (policy(images, "'none'"), policy(images, &form_action(public)));
+        let styles = theme.styles().map(|style| format!("'{}'", sha256(style))).collect::<Vec<_>>().join(" ");
         let pages = Self {
             language: wanted.language,
             name: wanted.name.clone(),
             logo,
             app_url: app_url.filter(|url| !url.is_empty()),
             notebooks: format!("{}{base_url}", public.origin),
-            policy,
-            form_policy,
-            waiting_policy,
-            queue_policy,
-            embedded: ancestors.is_some(),
+            styles,
+            form_action: form_action(public),
+            ancestors,
             theme,
         };
         let faults = if faults.is_empty() { pages.judge(wanted) } else { faults };
@@ -122,7 +111,8 @@ impl Pages {
         for page in Page::samples() {
             for language in LANGUAGES {
                 let content = page.content(language.words());
-                let rendered = Rendered { page: &page, content: &content, language, app: None };
+                let rendered =
+                    Rendered { page: &page, content: &content, language, app: None, frame_script: None };
                 let fault = self.theme.judge(&wanted.templates, |style| rendered.values(self, style));
                 faults.extend(fault);
             }
@@ -144,17 +134,17 @@ impl Pages {
     pub fn response_for(&self, page: &Page<'_>, format: Format, app: Option<&App>) -> Response<Bytes> {
         let waits = matches!(page, Page::Server { start: Start::Starting { .. }, .. } | Page::Queue { .. });
         let has_form = matches!(page, Page::Confirm { .. } | Page::Server { .. }) && !waits;
+        let frame_script = self.frame_script(page);
         let policy = match format {
-            Format::Html(_) if has_form => &self.form_policy,
-            Format::Html(_) if page.script() == Some(WAITING_SCRIPT) => &self.waiting_policy,
-            Format::Html(_) if page.script() == Some(QUEUE_SCRIPT) => &self.queue_policy,
-            Format::Html(_) | Format::Json => &self.policy,
+            Format::Html(_) => self.policy(page.script(), frame_script.as_deref(), has_form),
+            Format::Json => self.policy(None, None, false),
         };
         let (status, media_type, language, body) = match format {
             Format::Html(asked) => {
                 let language = self.language.unwrap_or(asked);
                 let content = page.content(language.words());
-                let rendered = Rendered { page, content: &content, language, app };
+                let frame_script = frame_script.as_deref();
+                let rendered = Rendered { page, content: &content, language, app, frame_script };
                 let body = self.theme.render(|style| rendered.values(self, style));
                 (content.status, "text/html; charset=utf-8", language, body)
             }
@@ -185,15 +175,47 @@ impl Pages {
         response
     }
 
-    fn protect(&self, headers: &mut HeaderMap, policy: &HeaderValue, has_form: bool) {
+    /// What a page in a frame tells the page around it; none where there are no frames.
+    fn frame_script(&self, page: &Page<'_>) -> Option<String> {
+        if self.ancestors.is_empty() {
+            return None;
+        }
+        let kind = if page.needs_link() { "needs_link" } else { "page" };
+        let reason = page.content(Language::English.words()).code;
+        let message = serde_json::json!({ "hublatch": kind, "reason": reason }).to_string();
+        let origins = serde_json::json!(self.ancestors).to_string();
+        Some(FRAME_SCRIPT.replace("ORIGINS", &origins).replace("MESSAGE", &message))
+    }
+
+    /// Nothing may load, frame, script or rebase the page; only its own style and scripts, known by their hashes, and the
+    /// logo within it apply. The script of a wait listens to this origin.
+    fn policy(&self, script: Option<&str>, frame_script: Option<&str>, has_form: bool) -> HeaderValue {
+        let images = if self.logo.is_some() { " img-src data:;" } else { "" };
+        let hashes: Vec<String> =
+            script.into_iter().chain(frame_script).map(|script| format!("'{}'", sha256(script))).collect();
+        let scripts =
+            if hashes.is_empty() { String::new() } else { format!(" script-src {};", hashes.join(" ")) };
+        let connects = if script.is_some() { " connect-src 'self';" } else { "" };
+        let form_action = if has_form { &self.form_action } else { "'none'" };
+        let ancestors =
+            if self.ancestors.is_empty() { "'none'".to_owned() } else { self.ancestors.join(" ") };
+        let policy = format!(
+            "default-src 'none'; style-src {};{images}{scripts}{connects} form-action {form_action}; base-uri 'none'; \
+             frame-ancestors {ancestors}",
+            self.styles
+        );
+        HeaderValue::try_from(policy).expect("base64, keywords and origins are visible ASCII")
+    }
+
+    fn protect(&self, headers: &mut HeaderMap, policy: HeaderValue, has_form: bool) {
         // With "no-referrer" a browser posts "Origin: null" (Fetch, "`Origin` header"), and the form could not be told from a
         // forged one; "strict-origin" never sends the path or the query.
         let referrer = if has_form { "strict-origin" } else { "no-referrer" };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if !self.embedded {
+        if self.ancestors.is_empty() {
             headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         }
         let vary = match self.language {
@@ -234,18 +256,6 @@ fn form_action(public: &PublicUrl) -> String {
         Some((scheme, authority)) => format!("'self' {scheme}://*.{authority}"),
         None => "'self'".to_owned(),
     }
-}
-
-/// Nothing may load, frame, script or rebase the page; only its own style, known by its hash, and the logo within it
-/// apply; and what `more` says.
-fn content_security_policy(theme: &Theme, more: &str, form_action: &str, ancestors: &str) -> HeaderValue {
-    let hash = |style: &str| format!("'{}'", sha256(style));
-    let styles = theme.styles().map(hash).collect::<Vec<_>>().join(" ");
-    let policy = format!(
-        "default-src 'none'; style-src {styles};{more} form-action {form_action}; base-uri 'none'; \
-         frame-ancestors {ancestors}"
-    );
-    HeaderValue::try_from(policy).expect("base64, keywords and origins are visible ASCII")
 }
 
 /// The hash by which a policy knows `text` (CSP3 § 2.3.1, "hash-source").

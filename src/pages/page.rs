@@ -18,7 +18,7 @@
 //! | `bad_gateway` | 502 | the upstream cannot be reached |
 //! | `gateway_timeout` | 504 | the upstream does not answer in time |
 //! | `queue` | 200, as JSON 202 | a login waits for its turn; the page goes on by itself |
-//! | `session_ended` | 403 | the app has ended the session |
+//! | `session_ended` | 403 | the session is over: its time has come, or the app has ended it |
 //! | `cookie_lost` | 403 | logged in a moment ago, and back without the hub's cookie |
 //! | `too_many_cookies` | 431 | more cookies than the hub takes |
 //! | `confirmation_unverified` | 403 | the button was pressed in a browser that does not say on which page |
@@ -101,7 +101,7 @@ pub enum Page<'a> {
         /// `seconds`, or with `ready: true`, and then the page goes on.
         events: Option<&'a str>,
     },
-    /// 403, the app has ended the session.
+    /// 403, the session is over: its time has come, or the app has ended it.
     SessionEnded,
     /// 403, the browser has just been logged in, and comes without the hub's cookie.
     CookieLost,
@@ -189,6 +189,21 @@ pub enum Start<'a> {
 }
 
 impl Page<'_> {
+    /// Whether a new link would lead on from here: what the page around a frame is told.
+    pub(super) fn needs_link(&self) -> bool {
+        let refused = matches!(
+            self,
+            Self::Refused(
+                LinkRefusal::Unknown | LinkRefusal::Expired | LinkRefusal::Used | LinkRefusal::Revoked
+            )
+        );
+        refused
+            || matches!(
+                self,
+                Self::NoToken | Self::SessionEnded | Self::LoginFailed | Self::LoggedOut | Self::NotWaiting
+            )
+    }
+
     /// One of each kind, to try templates on.
     pub(super) fn samples() -> Vec<Page<'static>> {
         let refused = [

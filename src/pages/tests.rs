@@ -64,7 +64,7 @@ fn public(origin: &str) -> PublicUrl {
 }
 
 fn pages_as(wanted: &Wanted, app_url: Option<String>) -> Pages {
-    Pages::of(wanted, app_url, (&public("https://hub.example.org"), "/base/"), None).unwrap()
+    Pages::of(wanted, app_url, (&public("https://hub.example.org"), "/base/"), Vec::new()).unwrap()
 }
 
 fn pages(app_url: Option<String>) -> Pages {

@@ -31,6 +31,8 @@ pub(super) struct Rendered<'a> {
     pub(super) language: Language,
     /// The application that it is about, if that is known.
     pub(super) app: Option<&'a App>,
+    /// What tells the page around a frame what is shown.
+    pub(super) frame_script: Option<&'a str>,
 }
 
 /// Its sentences, and the names in them.
@@ -72,6 +74,7 @@ impl Rendered<'_> {
             queue => self.queue(words),
             refresh => self.page.refresh(),
             script => self.page.script().map(|script| Value::from_safe_string(script.to_owned())),
+            frame_script => self.frame_script.map(|script| Value::from_safe_string(script.to_owned())),
             retry => self.content.retry,
             app => context! { url, name, logo => pages.logo.as_deref() },
             words => context! { back, again => &words.again, error, request },

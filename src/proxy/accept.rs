@@ -48,6 +48,13 @@ impl AcceptHeaders {
         self.accept.as_ref().is_some_and(|accept| accept == "text/event-stream")
     }
 
+    /// Whether it names HTML among what it takes, as browsers do that are to show the response.
+    pub fn names_html(&self) -> bool {
+        self.accept
+            .as_ref()
+            .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some())
+    }
+
     /// Whether a script of a page sent it.
     pub fn is_script(&self) -> bool {
         self.is_script || self.mode.as_ref().is_some_and(|mode| mode != "navigate")

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::cookies;
 use super::embed::Embed;
+use super::ended_session::EndedSession;
 use super::error::ProxyError;
 use super::headers::{self, Forwarding, ForwardingMode, Origin};
 use super::identity::IdentityHeaders;
@@ -57,6 +58,8 @@ pub struct RequestContext {
     pub(super) has_cookies: bool,
     /// The upgrade it asks for and may have.
     pub(super) upgrade: Option<HeaderValue>,
+    /// Its session, which was taken out of it because it is over.
+    pub(super) ended: Option<Arc<EndedSession>>,
 }
 
 impl RequestContext {

@@ -13,6 +13,7 @@ pub mod validate;
 mod accept;
 mod api_only;
 mod context;
+mod ended_session;
 mod error;
 mod forward;
 mod header_names;
@@ -48,11 +49,11 @@ use crate::server::{ConnectionInfo, Service};
 
 use accept::AcceptHeaders;
 use context::RequestContext;
+use ended_session::EndedSession;
 use error::ProxyError;
 use header_scan::HeaderScan;
 use headers::Origin;
 use request_id::RequestId;
-use sessions::EndedSession;
 use upstream::Upstreams;
 
 pub use context::{Parts, Proxy, Shared};
@@ -96,12 +97,16 @@ impl Service for Proxy {
         let peer = (logged && origin.client == connection.peer).then(|| connection.peer_value.clone());
         let request_id = request_id::set(request.headers_mut(), believed);
         let ended = if has_cookies { sessions::strip(&self.shared, request.headers_mut()) } else { None };
+        let ended = ended.map(Arc::new);
         let answered = match self.prepare(connection, origin, found, &mut request) {
             Err(error) => Err(error),
             Ok(upgrade) => {
-                let context = RequestContext { request, origin, has_upgrade, has_cookies, upgrade };
+                let ended = ended.clone();
+                let context = RequestContext { request, origin, has_upgrade, has_cookies, upgrade, ended };
+                let told = sessions::response_to_person(self, &context, &wishes);
                 // Boxed: a login must not make the state of every ordinary request larger.
                 match self.room_of(&context.request) {
+                    None if let Some(told) = told => told,
                     Some(Room::Login) => Box::pin(login::handle(self, context)).await,
                     Some(Room::OAuthLogin) => self.lead_to_login(&context),
                     Some(Room::Logout) => Box::pin(logout::handle(self, context)).await,
@@ -200,7 +205,7 @@ impl Proxy {
         if path == self.shared.rules.login_path && response.status().is_redirection() {
             return;
         }
-        ended.expire(&self.shared, path, response.headers_mut());
+        sessions::expire(ended, &self.shared, path, response.headers_mut());
         if ended.is_news() {
             let client = Client { address: Some(origin.client), request_id: Some(request_id.as_str()) };
             self.shared.login.recorder.session_over(client);

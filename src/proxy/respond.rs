@@ -14,6 +14,7 @@ use super::cookies;
 use super::error::ProxyError;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::upstream::ResponseBody;
+use crate::config::App;
 use crate::pages::{self, Format, Page};
 use crate::token::TokenDigest;
 
@@ -36,6 +37,11 @@ pub enum OurCookie {
 /// A page in the form that the client prefers.
 pub fn page(proxy: &Proxy, page: &Page<'_>, format: Format) -> Response<ResponseBody> {
     proxy.shared.pages.response(page, format).map(ResponseBody::Whole)
+}
+
+/// The same for the people of `app`, if it is known.
+pub fn page_for(proxy: &Proxy, page: &Page<'_>, format: Format, app: Option<&App>) -> Response<ResponseBody> {
+    proxy.shared.pages.response_for(page, format, app).map(ResponseBody::Whole)
 }
 
 /// Names the request in `response`, if that is one of ours: in a header, and in the footer of a page. The hub's are passed

@@ -1,5 +1,8 @@
 //! Requests of sessions that are over: the hub's cookies are taken out of them, and out of the browser.
 //!
+//! A person is shown a page that says so, or is led to the app; a script gets what the hub says to a stranger. Where others
+//! log in at the hub itself (`without_token = "forward"`), the hub's own login is what there is to say.
+//!
 //! The session id stays in the browser until a login brings another: without it, the cookies of other paths, which did not
 //! come with this request, would count again.
 //!
@@ -9,13 +12,21 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
+use hyper::{HeaderMap, Method, Response};
 use memchr::memmem::Finder;
 
-use super::context::Shared;
-use super::cookies;
+use super::accept::AcceptHeaders;
+use super::context::{Proxy, RequestContext, Shared};
+use super::ended_session::EndedSession;
+use super::error::ProxyError;
+use super::login::browser_checks::{is_navigation, is_prefetch};
+use super::login::state_cookie::send_to_app;
+use super::upstream::ResponseBody;
+use super::{cookies, respond};
+use crate::config::WithoutToken;
 use crate::login::sessions::SessionState;
+use crate::pages::{Format, Page};
 
 /// How often it is asked which sessions other replicas have ended.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -25,15 +36,6 @@ const EXPIRED_MAX: usize = 16;
 /// Finds session ids of our making.
 static OURS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("hl1."));
 
-/// A session that is over, whose request goes on without it.
-#[derive(Debug)]
-pub struct EndedSession {
-    /// The names of the hub's cookies that came with it.
-    cookies: Vec<String>,
-    /// It is over by its id.
-    by_itself: bool,
-}
-
 /// Takes the hub's cookies out of a request whose session is over.
 pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
     let ours = headers.get_all(COOKIE).iter().any(|line| OURS.find(line.as_bytes()).is_some());
@@ -42,35 +44,61 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
     }
     let ids = cookies::session_ids(headers);
     let now = shared.login.clock().now().wall;
-    let by_itself = ids.iter().any(|id| shared.session_ids.judge(id, now) == SessionState::Over);
-    if !by_itself && !ids.iter().any(|id| shared.ended_sessions.contains(id)) {
-        return None;
-    }
-    Some(EndedSession { cookies: cookies::strip_hub(headers), by_itself })
+    let over = ids.iter().find(|id| shared.session_ids.judge(id, now) == SessionState::Over);
+    let id = over.or_else(|| ids.iter().find(|id| shared.ended_sessions.contains(id)))?.clone();
+    Some(EndedSession { id, by_itself: over.is_some(), cookies: cookies::strip_hub(headers) })
 }
 
-impl EndedSession {
-    /// Whether the browser learns now, on this path, that its session is over by its id.
-    pub fn is_news(&self) -> bool {
-        self.by_itself && !self.cookies.is_empty()
+/// What a person's browser gets in place of what it asks for, when it comes with cookies of a session that is over; none:
+/// the request goes on without them.
+pub fn response_to_person(
+    proxy: &Proxy,
+    context: &RequestContext,
+    accept: &AcceptHeaders,
+) -> Option<Result<Response<ResponseBody>, ProxyError>> {
+    let ended = context.ended.as_ref().filter(|ended| !ended.cookies.is_empty())?;
+    let (headers, rules) = (context.request.headers(), &proxy.shared.rules);
+    let is_persons = *context.request.method() == Method::GET
+        && context.upgrade.is_none()
+        && accept.names_html()
+        && is_navigation(proxy, headers)
+        && !is_prefetch(headers);
+    if !is_persons || proxy.is_hub_api || rules.without_token == WithoutToken::Forward {
+        return None;
     }
+    Some(match &rules.redirect_to {
+        None => Ok(page(proxy, ended, accept.format())),
+        Some(app_url) => {
+            let next = proxy.asked(context.request.uri().path_and_query());
+            // A bad one would only be refused when the app asks for the link.
+            let next = Some(next).filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
+            send_to_app(proxy, app_url, headers, next.as_deref())
+        }
+    })
+}
 
-    /// Makes the browser forget the cookies, whichever of the paths above `path` they were set for.
-    pub fn expire(&self, shared: &Shared, path: &str, headers: &mut HeaderMap) {
-        let ends = path.match_indices('/').map(|(at, _)| &path[..=at]).take(4);
-        let paths: Vec<&str> = ends.collect();
-        let lines = self.cookies.iter().flat_map(|name| paths.iter().map(move |path| (name, path)));
-        for (name, path) in lines.take(EXPIRED_MAX) {
-            let secure = if shared.rules.public_secure { "; Secure" } else { "" };
-            let line = format!("{name}=; Max-Age=0; Path={path}; HttpOnly{secure}");
-            let Ok(line) = HeaderValue::try_from(line) else { continue };
-            let lines = match &shared.embed {
-                Some(embed) => embed.cookie(&line),
-                None => vec![line],
-            };
-            for line in lines {
-                headers.append(SET_COOKIE, line);
-            }
+/// The page that says so, with the way back to the app by which the session was begun.
+pub fn page(proxy: &Proxy, ended: &EndedSession, format: Format) -> Response<ResponseBody> {
+    let policy = proxy.shared.login.policy();
+    let app = policy.applications.of_session(&ended.id);
+    respond::page_for(proxy, &Page::SessionEnded, format, app.map(|app| &**app))
+}
+
+/// Makes the browser forget the cookies, whichever of the paths above `path` they were set for.
+pub fn expire(ended: &EndedSession, shared: &Shared, path: &str, headers: &mut HeaderMap) {
+    let ends = path.match_indices('/').map(|(at, _)| &path[..=at]).take(4);
+    let paths: Vec<&str> = ends.collect();
+    let lines = ended.cookies.iter().flat_map(|name| paths.iter().map(move |path| (name, path)));
+    for (name, path) in lines.take(EXPIRED_MAX) {
+        let secure = if shared.rules.public_secure { "; Secure" } else { "" };
+        let line = format!("{name}=; Max-Age=0; Path={path}; HttpOnly{secure}");
+        let Ok(line) = HeaderValue::try_from(line) else { continue };
+        let lines = match &shared.embed {
+            Some(embed) => embed.cookie(&line),
+            None => vec![line],
+        };
+        for line in lines {
+            headers.append(SET_COOKIE, line);
         }
     }
 }

@@ -100,6 +100,23 @@ fn a_switch_is_a_line_of_its_own_after_the_redemption() {
 }
 
 #[test]
+fn a_login_that_the_hub_does_not_follow_by_a_redirect_is_a_line_of_its_own() {
+    for (answer, reason) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nform", "hub_refused"),
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "hub_refused"),
+    ] {
+        let hub = FakeHub::start();
+        hub.reply("/hub/login", answer);
+        let proxy = TestProxy::start(&hub);
+        let link = proxy.link("alice");
+        click(&proxy, &link);
+        let lines = since(&proxy, 1);
+        assert_eq!(told(&lines), [("redeemed", None), ("login_failed", Some(reason))], "{answer}");
+        assert!(lines.iter().all(|line| line["id"] == link.id && line["username"] == "alice"), "{lines:?}");
+    }
+}
+
+#[test]
 fn what_leaves_the_link_as_it_is_writes_nothing() {
     let hub = FakeHub::start();
     let proxy = TestProxy::before(&hub).set("login", "confirm = \"always\"").start();
@@ -138,7 +155,8 @@ fn a_login_that_the_hub_never_answered_was_redeemed_all_the_same() {
     hub.on("/hub/login", |_| Then::Close);
     let proxy = TestProxy::start(&hub);
     assert_eq!(click(&proxy, &proxy.link("alice")).status, 503);
-    assert_eq!(told(&proxy.audit()), [("issued", None), ("redeemed", None)]);
+    let failed = ("login_failed", Some("hub_unavailable"));
+    assert_eq!(told(&proxy.audit()), [("issued", None), ("redeemed", None), failed]);
 }
 
 #[test]

@@ -123,6 +123,33 @@ fn only_a_frame_or_a_document_logs_in() {
 }
 
 #[test]
+fn each_of_our_pages_tells_the_listed_pages_around_it_what_it_is_and_nobody_else() {
+    let hub = hub();
+    let proxy = embedded(&hub, "partitioned");
+    let used = proxy.link("alice");
+    assert_eq!(framed(&mut proxy.browser(), &used.target()).status, 302);
+    let confirm = proxy.links().issue(&json!({ "username": "alice", "confirm": true }));
+    for (target, expected) in [
+        ("/hub/login".to_owned(), json!({ "hublatch": "needs_link", "reason": "link_required" })),
+        (used.target(), json!({ "hublatch": "needs_link", "reason": "link_used" })),
+        (confirm.target(), json!({ "hublatch": "page", "reason": "confirmation_required" })),
+    ] {
+        let page = framed(&mut proxy.browser(), &target);
+        let text = page.text();
+        let (_, script) = text.split_once("<script>").expect("a script");
+        let (script, _) = script.split_once("</script>").expect("its end");
+        assert!(script.contains(&format!("parent.postMessage({expected}, origin)")), "{script}");
+        assert!(script.contains(&format!("of [\"{LMS}\"]")), "{script}");
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, script.as_bytes());
+        let hash = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash);
+        let policy = page.headers.get("content-security-policy").expect("a policy");
+        assert!(policy.contains(&format!("; script-src 'sha256-{hash}'; form-action")), "{policy}");
+    }
+    let alone = TestProxy::start(&hub);
+    assert!(!alone.browser().get("/hub/login").text().contains("<script"));
+}
+
+#[test]
 fn our_own_pages_and_cookies_work_in_a_frame_of_the_listed_pages_and_no_others() {
     let hub = hub();
     let proxy = embedded(&hub, "partitioned");

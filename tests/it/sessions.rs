@@ -1,5 +1,7 @@
 //! Sessions that end: by their own id when their time has come, and at once when an app says so.
 
+mod backchannel;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +62,7 @@ fn forgotten(answer: &Answer) -> Vec<&str> {
 }
 
 fn assert_out(browser: &mut Browser) {
-    let answer = browser.get("/user/alice/lab");
+    let answer = browser.request("GET", "/user/alice/lab").send();
     assert_eq!(answer.text(), "theme=dark", "the hub's cookies did not go with the request");
     let names = forgotten(&answer);
     assert!(names.contains(&"jupyterhub-user-alice") && !names.contains(&"theme"), "{names:?}");
@@ -69,6 +71,8 @@ fn assert_out(browser: &mut Browser) {
     assert!(!names.contains(&"jupyterhub-session-id"), "{names:?}");
     assert!(browser.cookies_for("/hub/home").contains("jupyterhub-hub-login"));
     let answer = browser.get("/hub/home");
+    assert_eq!(answer.status, 403);
+    assert!(answer.text().contains("Your session has ended"), "{}", answer.text());
     assert!(forgotten(&answer).contains(&"jupyterhub-hub-login"), "{:?}", forgotten(&answer));
 }
 
@@ -131,7 +135,7 @@ fn a_forged_id_is_no_session_and_every_replica_judges_alike() {
         let mut browser = proxy.browser();
         browser.set_cookie("jupyterhub-session-id", id, "/");
         browser.set_cookie("jupyterhub-user-alice", "x", "/");
-        browser.get("/user/alice/lab").text()
+        browser.request("GET", "/user/alice/lab").send().text()
     };
     let later = {
         let mut parts: Vec<&str> = session.split('.').collect();
@@ -282,6 +286,93 @@ fn a_link_tells_what_became_of_its_session() {
     with_handler(&deployment.hub, vec![session]);
     deployment.end(deployment.proxy.key(), "alice");
     assert_eq!(told(), json!({ "until": until, "ended": true }));
+}
+
+/// A session of alice that is over, and whatever the hub gets then.
+fn over(deployment: &Deployment) -> Browser {
+    let (browser, _) = deployment.logged_in(&json!({ "username": "alice", "session_expires_in": 60 }));
+    deployment.clock.advance(Duration::from_secs(60));
+    browser
+}
+
+#[test]
+fn a_person_is_told_once_the_session_is_over_and_led_back_to_the_app_that_began_it() {
+    let other = AppKey::generate(&aws_lc_rs::rand::SystemRandom::new()).expect("random bytes");
+    let face = "url = \"https://portal.example/\"\ntitle = \"the portal\"";
+    for others in [String::new(), format!("[[apps]]\nname = \"rooms\"\nkeys = [\"{}\"]", other.digest())] {
+        let deployment = Deployment::new("", face);
+        deployment.proxy.reload(&deployment.builder.clone().toml(&others)).unwrap();
+        let mut browser = over(&deployment);
+        let before = deployment.hub.seen_at("/user/alice/lab").len();
+        let page = browser.get("/user/alice/lab");
+        assert_eq!(page.status, 403);
+        let text = page.text();
+        for part in
+            ["Your session has ended", "the portal", "href=\"https:&#x2f;&#x2f;portal.example&#x2f;\""]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(page.headers.get("cache-control"), Some("no-store"));
+        assert!(forgotten(&page).contains(&"jupyterhub-user-alice"));
+        assert_eq!(deployment.hub.seen_at("/user/alice/lab").len(), before, "the server hears nothing of it");
+        // Where the hub leads whoever comes again, without a cookie that counts, it is the same.
+        assert!(browser.get("/user/alice/lab").text().contains("theme=dark"));
+        let page = browser.get("/hub/login?next=%2Fuser%2Falice%2Flab");
+        assert_eq!(page.status, 403);
+        assert!(page.text().contains("Your session has ended"), "{}", page.text());
+        // And without any session it is not.
+        let page = deployment.proxy.browser().get("/hub/login");
+        assert!(!page.text().contains("Your session has ended"), "{}", page.text());
+    }
+}
+
+#[test]
+fn no_script_picture_or_program_gets_the_page_of_a_session_that_is_over() {
+    let deployment = Deployment::new("", "");
+    deployment.hub.on("/user/alice/api/kernels", |exchange| exchange.answer("403 Forbidden", "the server's"));
+    let requests: [&[(&str, &str)]; 4] = [
+        &[("Accept", "application/json"), ("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty")],
+        &[("Accept", "text/html"), ("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty")],
+        &[("Accept", "image/avif,*/*;q=0.8")],
+        &[],
+    ];
+    for headers in requests {
+        let mut browser = over(&deployment);
+        let mut request = browser.request("GET", "/user/alice/api/kernels");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let answer = request.send();
+        assert_eq!((answer.status, answer.text().as_str()), (403, "the server's"), "{headers:?}");
+        let names = forgotten(&answer);
+        assert!(names.contains(&"jupyterhub-user-alice"), "{names:?}");
+    }
+    let mut browser = over(&deployment);
+    deployment.hub.on("/user/alice/form", echo);
+    let posted = browser.request("POST", "/user/alice/form").header("Accept", "text/html").body("a=1").send();
+    assert_eq!(posted.text(), "theme=dark", "a form goes on, and is nobody's");
+}
+
+#[test]
+fn where_the_app_is_the_way_in_a_session_that_is_over_leads_there_and_back() {
+    let redirect = "without_token = \"redirect\"\napp_url = \"https://portal.example/open\"";
+    let deployment = Deployment::new(redirect, "");
+    let mut browser = over(&deployment);
+    let answer = browser.get("/user/alice/lab?reset");
+    assert_eq!(answer.status, 303);
+    let location = answer.location();
+    assert!(location.starts_with("https://portal.example/open?state="), "{location}");
+    assert!(location.contains("&next=%2Fuser%2Falice%2Flab%3Freset&redirect_uri="), "{location}");
+    assert!(forgotten(&answer).contains(&"jupyterhub-user-alice"));
+}
+
+#[test]
+fn where_others_log_in_at_the_hub_itself_a_session_that_is_over_leads_to_the_hub() {
+    let deployment = Deployment::new("without_token = \"forward\"", "");
+    let mut browser = over(&deployment);
+    let answer = browser.get("/user/alice/lab");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "theme=dark"));
+    assert!(forgotten(&answer).contains(&"jupyterhub-user-alice"));
 }
 
 #[test]

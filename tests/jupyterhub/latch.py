@@ -52,7 +52,7 @@ class Hublatch:
                 {
                     "name": "portal",
                     "keys": ["sha256:" + hashlib.sha256(self.key.encode()).hexdigest()],
-                    "scopes": ["issue", "read", "revoke"],
+                    "scopes": ["issue", "read", "revoke", "end"],
                     "rate": "10000/s",
                     "groups": [".*"],
                     "claims": True,

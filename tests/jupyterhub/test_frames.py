@@ -8,11 +8,21 @@ from html import escape
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from chromium import CHROMIUM, PATIENCE, QUIET, compute, show
-
+from chromium import CHROMIUM, PATIENCE, QUIET, compute, show, wait_for
+from processes import ROOT
 
 # Third-party cookies and storage, as the user allows them.
 ALLOWED = {"block_third_party_cookies": False, "cookie_controls_mode": 0}
+
+
+# The client that application developers copy, as docs/applications.md shows it.
+EMBED = ROOT / "examples/clients/hublatch-embed.js"
+STAYS = """
+import { showNotebook } from "./hublatch-embed.js";
+window.messages = [];
+showNotebook(document.querySelector("#lab"), HUB, async (reason) => (await fetch(`/link?${reason}`)).json(),
+             (message) => window.messages.push(message));
+"""
 
 
 class CoursePage:
@@ -21,14 +31,25 @@ class CoursePage:
 
     def __init__(self):
         self.framed = "about:blank"
+        self.new_link, self.links = None, []  # what its back end answers to the client in the browser
         course = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
+                kind = "text/html"
                 frame = f"<iframe id='lab' src='{escape(course.framed)}' width='1200' height='600'></iframe>"
-                data = f"<!doctype html><title>course</title><h1>Week 3</h1>{frame}".encode()
+                text = f"<!doctype html><title>course</title><h1>Week 3</h1>{frame}"
+                if self.path == "/hublatch-embed.js":
+                    kind, text = "text/javascript", EMBED.read_text()
+                elif self.path.startswith("/link?"):
+                    course.links.append(self.path.removeprefix("/link?"))
+                    kind, text = "application/json", json.dumps(course.new_link())
+                elif self.path.startswith("/stays?"):
+                    hub = json.dumps(self.path.removeprefix("/stays?"))
+                    text += f"<script type='module'>{STAYS.replace('HUB', hub)}</script>"
+                data = text.encode()
                 self.send_response(200)
-                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -119,3 +140,33 @@ def test_without_the_section_a_frame_shows_nothing_and_uses_nothing_up(latch, co
     refused = course.open(page, link["url"])
     expect(refused.locator("#main-frame-error, .interstitial-wrapper").first).to_be_attached()
     assert latch.status(link) == "pending"
+
+
+def test_a_frame_whose_session_has_ended_gets_a_new_link_from_the_application(embedding, course, page):
+    cookies, latch = embedding
+    user = f"gina-{cookies}"
+    course.framed, course.links = "about:blank", []
+    course.new_link = lambda: {"url": latch.issue(user, path="lab")["url"]}
+    page.goto(f"{course.origin}/stays?{latch.url}")
+    notebooks = page.frame_locator("#lab").locator("#jupyter-config-data")
+    expect(notebooks).to_be_attached(timeout=PATIENCE)
+    assert latch.manage("DELETE", f"/api/v1/users/{user}/sessions")[0] == 200
+    # Neither a message of another page nor one of another kind counts.
+    page.evaluate("window.postMessage({ hublatch: 'needs_link', reason: 'forged' }, '*')")
+    # The client leaves a frame alone that comes back within ten seconds.
+    page.evaluate("performance.now = ((now) => () => now() + 20_000)(performance.now.bind(performance))")
+    frame = next(frame for frame in page.frames if frame.url.startswith(latch.url))
+    frame.evaluate("setTimeout(() => location.reload(), 0)")
+    wait_for(page, lambda: len(course.links) > 1, "a new link to be asked for")
+    expect(notebooks).to_be_attached(timeout=PATIENCE)
+    assert course.links == ["first", "session_ended"]
+    assert page.evaluate("window.messages") == [{"hublatch": "needs_link", "reason": "session_ended"}]
+
+
+def test_a_page_that_is_not_listed_is_told_nothing(embedding, stranger, page):
+    _, latch = embedding
+    stranger.links, stranger.new_link = [], lambda: {"url": f"{latch.url}/hub/login"}
+    page.goto(f"{stranger.origin}/stays?{latch.url}")
+    refused = page.frame_locator("#lab").locator("#main-frame-error, .interstitial-wrapper").first
+    expect(refused).to_be_attached()
+    assert (stranger.links, page.evaluate("window.messages")) == (["first"], [])

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from browser import raw
-from processes import PATIENCE, free_port, wait_until
+from processes import PATIENCE, ROOT, free_port, wait_until
 
 SECRET = secrets.token_urlsafe(32)
 
@@ -41,11 +41,15 @@ MORE = {
 }
 
 
-def start(start_hub, start_hublatch, more=USERDATA_URL, changes=None):
+# The oldest hub and oauthenticators that are promised: `tests/install.sh hub41` puts the latter beside it.
+OLDER = {"4.1": ("15.1.0", "16.3.1"), "5.4": ("16.3.1", "17.4.0")}
+
+
+def start(start_hub, start_hublatch, more=USERDATA_URL, changes=None, **hub_options):
     public, management = free_port(), free_port()
     text = (AUTHENTICATOR + more).replace("SECRET", SECRET)
     text = text.replace("PUBLIC", str(public)).replace("MANAGEMENT", str(management))
-    hub = start_hub(authenticator=text.replace("{", "{{").replace("}", "}}"))
+    hub = start_hub(authenticator=text.replace("{", "{{").replace("}", "}}"), **hub_options)
     url = f"http://127.0.0.1:{public}"
     provider = {
         "client_id": "hublatch",
@@ -176,5 +180,37 @@ def test_a_hub_that_asks_for_something_else_burns_no_link(start_hub, start_hubla
     assert page.status == 503
     assert latch.status(link) == "pending"
     wait_until(lambda: "its redirect_uri" in latch.process.log, PATIENCE, "the log to tell what is wrong")
+    latch.stop()
+    latch.hub.kill()
+
+
+@pytest.mark.parametrize("hub,oauthenticator", [(hub, each) for hub, several in OLDER.items() for each in several])
+@pytest.mark.parametrize("kind", ["userinfo", "id_token"])
+def test_older_hubs_and_oauthenticators_log_in_and_switch(hub, oauthenticator, kind, start_hub, start_hublatch):
+    folder = ROOT / f"target/oauthenticator-{oauthenticator}"
+    is_oldest = oauthenticator.startswith("15.")
+    if is_oldest and kind == "id_token":
+        pytest.skip("oauthenticator 15 reads no ID token")
+    if not folder.exists() and oauthenticator != "17.4.0":
+        pytest.skip(f"{folder} is missing: run tests/install.sh hub41")
+    more = MORE[kind]
+    if is_oldest:
+        # Its name for username_claim; of two settings it takes the one it knows.
+        more += 'c.GenericOAuthenticator.username_key = "preferred_username"\n'
+    latch = start(
+        start_hub,
+        start_hublatch,
+        more,
+        {"pkce": "required" if oauthenticator.startswith("17.") else "optional"},
+        version=hub,
+        before_start=lambda hub: hub.env.update(PYTHONPATH=str(folder)),
+    )
+    browser = latch.browser()
+    page = browser.open(latch.issue("alice", next="/hub/home?x=1")["url"])
+    assert (page.status, page.path, browser.user()) == (200, "/hub/home?x=1", "alice")
+    session = browser.cookie("jupyterhub-session-id")
+    page = browser.press(browser.open(latch.issue("bob", next="/hub/home")["url"]))
+    assert (page.status, browser.user()) == (200, "bob")
+    assert browser.cookie("jupyterhub-session-id") not in (None, session)
     latch.stop()
     latch.hub.kill()

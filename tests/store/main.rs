@@ -11,6 +11,7 @@ mod contract;
 mod disk;
 mod failover;
 mod fleet;
+mod hub_oauth;
 mod inspect;
 mod loading;
 mod measure;

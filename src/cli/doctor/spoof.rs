@@ -15,6 +15,8 @@ const COMMON: [&str; 3] = ["REMOTE_USER", "Remote-User", "X-Remote-User"];
 /// From the pages of `HublatchAuthenticator`, by which it is known.
 const WORDS_WITHOUT_PROOF: &str = "is entered by a link from your application";
 const WORDS_WITH_A_BAD_PROOF: &str = "could not be confirmed";
+/// What its handler says to a call without a proof.
+const WORDS_OF_HANDLER: &str = "the assertion is not good";
 
 const PROVE: &str =
     "let the hub demand a proof: [assertion] here, HublatchAuthenticator there (see `hublatch init`)";
@@ -127,13 +129,52 @@ async fn forged(deployment: &Deployment, user: Option<&str>) -> Finding {
             "let the authenticator verify the signature; HublatchAuthenticator does",
         )
     } else if answer.text().contains(WORDS_WITH_A_BAD_PROOF) {
-        Finding::ok(tried, format!("refused ({status}) by HublatchAuthenticator"))
+        let version = match handler(deployment).await {
+            Handler::Ours { version: Some(version) } => format!(" {version}"),
+            Handler::Ours { version: None } | Handler::Absent => String::new(),
+        };
+        Finding::ok(tried, format!("refused ({status}) by HublatchAuthenticator{version}"))
+    } else if handler(deployment).await == Handler::Absent {
+        let happened = format!(
+            "{status}, and nothing at the hub is HublatchAuthenticator's: it is not loaded, and no link logs anybody in"
+        );
+        Finding::failed(
+            tried,
+            happened,
+            "set c.JupyterHub.authenticator_class as `hublatch init` prints it (or beside(…) of the package hublatch), and restart \
+             the hub",
+        )
     } else {
         Finding::warn(
             tried,
             format!("refused ({status}), but not in the words of HublatchAuthenticator: is it in use?"),
             "set c.JupyterHub.authenticator_class and its public_key_file as `hublatch init` prints it",
         )
+    }
+}
+
+/// What is at the hub where our authenticator adds its handler.
+#[derive(Debug, PartialEq, Eq)]
+enum Handler {
+    Ours {
+        /// As the handler says it.
+        version: Option<String>,
+    },
+    Absent,
+}
+
+/// Asks the handler by which sessions are ended, without a proof: it ends none, and says so in words that are ours.
+async fn handler(deployment: &Deployment) -> Handler {
+    let request = Request::post(deployment.path("hub/hublatch/sessions"));
+    match ask(&deployment.hub, request, "").await {
+        Ok(answer)
+            if answer.json()["message"].as_str().is_some_and(|said| said.contains(WORDS_OF_HANDLER)) =>
+        {
+            let version =
+                answer.lines("x-hublatch-authenticator").first().map(|version| (*version).to_owned());
+            Handler::Ours { version }
+        }
+        Ok(_) | Err(_) => Handler::Absent,
     }
 }
 

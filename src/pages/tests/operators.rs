@@ -11,7 +11,7 @@ fn template(name: &str, text: &str) -> Template {
 
 fn with(templates: Vec<Template>) -> Result<Pages, Faults> {
     let wanted = Wanted { templates, ..Wanted::default() };
-    Pages::of(&wanted, Some(APP_URL.to_owned()), (&public("https://hub.example.org"), "/"), None)
+    Pages::of(&wanted, Some(APP_URL.to_owned()), (&public("https://hub.example.org"), "/"), Vec::new())
 }
 
 fn refused(templates: Vec<Template>) -> String {

@@ -12,9 +12,10 @@ use super::confirm::{self, Names};
 use super::decide::{Decision, Plan};
 use super::parse::{ForeignForm, LoginRequest};
 use super::{destination, hub_oauth, refuse};
+use crate::audit::AuditReason;
 use crate::body::RequestBody;
 use crate::login::next::Next;
-use crate::login::{ValidatedToken, VerifiedUser};
+use crate::login::{Subject, ValidatedToken, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::context::Proxy;
 use crate::proxy::error::ProxyError;
@@ -262,6 +263,8 @@ async fn send(
             Err(page) => return Ok(LoginOutcome::Page(page)),
         };
     }
+    let (id, app, name) = (user.link().clone(), user.app().to_owned(), user.username().as_str().to_owned());
+    let subject = Subject { id: Some(id.as_str()), app: Some(&app), username: Some(&name) };
     // What a fresh assertion would be sent with.
     let mut again = None;
     let login = match oauth {
@@ -288,12 +291,23 @@ async fn send(
         }
         Ok(response) => {
             let mut response = connection.release_with(response);
+            let status = response.status();
+            if !status.is_redirection() {
+                tracing::warn!(
+                    status = status.as_u16(),
+                    username = %name,
+                    "login: the hub's response is no redirect, nobody is logged in: is its authenticator HublatchAuthenticator, \
+                     and does it allow the user? (hublatch doctor)"
+                );
+                shared.login.recorder.login_failed(subject, request.client(), AuditReason::HubRefused);
+            }
             shared.finish(response.headers_mut());
             respond::forbid_caching(response.headers_mut());
             Ok(LoginOutcome::Hub(api_only::of_login(proxy, response, &request.accept)))
         }
         Err(error) => {
             tracing::error!(%error, "login: the hub did not answer, the link is used up");
+            shared.login.recorder.login_failed(subject, request.client(), AuditReason::HubUnavailable);
             Ok(LoginOutcome::Page(Page::LoginFailed))
         }
     }

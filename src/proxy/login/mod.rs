@@ -19,7 +19,7 @@ mod external_token;
 mod hub_oauth;
 mod queue_page;
 mod refuse;
-mod state_cookie;
+pub(super) mod state_cookie;
 mod without_token;
 
 use hyper::{Response, StatusCode};

@@ -16,7 +16,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::ResponseBody;
 use crate::proxy::upstream::limit::Purpose;
 use crate::proxy::validate::Rejection;
-use crate::proxy::{cookies, hub_session, respond};
+use crate::proxy::{cookies, hub_session, respond, sessions};
 use crate::token::Username;
 
 type Answer = Result<Response<ResponseBody>, ProxyError>;
@@ -87,9 +87,10 @@ pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>, 
             let next = next.filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
             state_cookie::send_to_app(proxy, app_url, headers, next.as_deref())
         }
-        (LoginPageDecision::NoToken, ..) | (LoginPageDecision::ToApp, _, None) => {
-            Ok(respond::page(proxy, &Page::NoToken, context.format()))
-        }
+        (LoginPageDecision::NoToken, ..) | (LoginPageDecision::ToApp, _, None) => Ok(match &context.ended {
+            Some(ended) => sessions::page(proxy, ended, context.format()),
+            None => respond::page(proxy, &Page::NoToken, context.format()),
+        }),
     }
 }
 

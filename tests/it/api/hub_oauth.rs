@@ -239,3 +239,13 @@ async fn without_hub_oauth_there_is_nothing_here() {
         assert_eq!(call.send(&api).await.status, 404, "{method} {path}");
     }
 }
+
+#[tokio::test]
+async fn an_order_for_a_session_with_an_end_is_refused_because_nothing_could_end_it() {
+    let api = api();
+    let order = serde_json::json!({ "username": "alice", "session_expires_in": 3600 });
+    let reply = post("/api/v1/links").key(PORTAL).json(&order).send(&api).await;
+    assert_eq!((reply.status, reply.json["code"].as_str()), (422, Some("unsupported_field")));
+    let message = reply.json["message"].as_str().unwrap_or_default();
+    assert!(message.contains("[hub_oauth]"), "{message}");
+}

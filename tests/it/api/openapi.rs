@@ -9,6 +9,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hublatch::api::{OPENAPI, ROUTES};
+use hublatch::clock::Clock as _;
 use hublatch::config::{App, Config, Scope};
 use hublatch::store::MemoryStore;
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use super::broken_store::BrokenStore;
 use super::call::{Call, StrangeBody, call, delete, get, order, post};
 use super::client::{ISSUER, NARROW, OTHER, PORTAL, TestApi, Variant, config, config_before};
+use crate::jwt::signer;
 use crate::support::{FakeHub, HubServer, Is, Then};
 
 use super::document::{DOCUMENT, METHODS, operation, resolve, violations};
@@ -153,6 +155,7 @@ async fn every_documented_status_can_be_seen() {
     see(&mut unseen, &draining, ("get", "/live", get("/live"))).await;
     see_launches(&mut unseen).await;
     see_ended_sessions(&mut unseen).await;
+    see_logout_tokens(&mut unseen, &impatient).await;
     let provider = hub_oauth::api();
     for case in hub_oauth::cases().into_iter().chain(hub_oauth::login_cases(&provider).await) {
         see(&mut unseen, &provider, case).await;
@@ -271,6 +274,46 @@ async fn see_ended_sessions(unseen: &mut BTreeSet<String>) {
         Then::Close
     });
     see(unseen, &api, ("delete", path, end("alice").key(PORTAL))).await;
+}
+
+/// Brings about what only logout tokens do.
+async fn see_logout_tokens(unseen: &mut BTreeSet<String>, impatient: &TestApi) {
+    let path = "/oidc/backchannel-logout";
+    let form = |body: String| {
+        post(path).header("content-type", "application/x-www-form-urlencoded").body(body.into())
+    };
+    let (hub, own, files) = (FakeHub::start(), signer::Signer::ed25519(), tempfile::tempdir().unwrap());
+    hub.reply("/hub/hublatch/sessions", "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"sessions\":[]}");
+    let file = files.path().join("portal.pem");
+    std::fs::write(&file, &own.pem).unwrap();
+    let der = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        STANDARD.encode(der.as_ref())
+    );
+    let more = format!(
+        "[assertion]\nkey = {pem:?}\n[[apps]]\nname = \"lms\"\nscopes = [\"end\"]\n\
+         jwt = {{ issuer = {:?}, audience = {:?}, public_key_file = {file:?} }}",
+        signer::ISSUER,
+        signer::AUDIENCE
+    );
+    let api = TestApi::with(Variant { config: config_before(&hub.url(), &more), ..Variant::default() });
+    let event = json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": {} } });
+    let token = own.sign(&signer::claims(api.clock.now().wall.as_second(), &event));
+    for call in [
+        form(format!("logout_token={token}")),
+        form("logout_token=x".to_owned()),
+        form("logout_token=x".to_owned()).header("origin", "null"),
+        form(String::new())
+            .strange_body(StrangeBody::Zeros(2_000_000))
+            .header("content-type", "application/x-www-form-urlencoded"),
+        post(path).json(&json!({})),
+    ] {
+        see(unseen, &api, ("post", path, call)).await;
+    }
+    let never = post(path).strange_body(StrangeBody::NeverEnds);
+    let never = never.header("content-type", "application/x-www-form-urlencoded");
+    see(unseen, impatient, ("post", path, never)).await;
 }
 
 type Case = (&'static str, &'static str, Call);

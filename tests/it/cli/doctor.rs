@@ -75,10 +75,40 @@ fn a_hub_that_believes_an_identity_without_our_proof_is_unsafe() {
 fn a_refusal_that_an_allow_list_could_have_made_is_no_proof() {
     let deployment = Deployment::new();
     deployment.hub.accounts(|accounts| accounts.speaks = false);
+    with_handler(&deployment, "");
     let findings = deployment.doctor(&[]);
     findings.assert("GET /hub/login as hublatch-doctor-", "warn", "--user");
     findings.assert("another key", "warn", "is it in use?");
     assert_eq!(findings.code, Some(0));
+}
+
+/// The hub's side answers a call that ends sessions, without a proof.
+fn with_handler(deployment: &Deployment, more: &'static str) {
+    deployment.hub.on("/hub/hublatch/sessions", move |exchange| {
+        let said = json!({ "status": 403, "message": "the assertion is not good; the hub's log says why" });
+        exchange.answer(&format!("403 Forbidden{more}"), said.to_string())
+    });
+}
+
+#[test]
+fn an_authenticator_that_is_not_loaded_is_a_failure_whatever_the_hub_answers_to_a_login() {
+    let deployment = Deployment::new();
+    for answer in
+        ["200 OK", "403 Forbidden", "401 Unauthorized", "302 Found\r\nLocation: https://idp.example/"]
+    {
+        deployment.hub.reply("/hub/login", format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n"));
+        let findings = deployment.doctor(&[]);
+        findings.assert("another key", "failed", "it is not loaded");
+        findings.assert("another key", "failed", "authenticator_class");
+        assert_eq!(findings.code, Some(1), "{answer}");
+    }
+}
+
+#[test]
+fn the_version_of_the_authenticator_is_told_where_it_tells_it() {
+    let deployment = Deployment::new();
+    with_handler(&deployment, "\r\nX-Hublatch-Authenticator: 9.8.7");
+    deployment.doctor(&[]).assert("another key", "ok", "by HublatchAuthenticator 9.8.7");
 }
 
 #[test]
