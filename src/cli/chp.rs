@@ -13,10 +13,11 @@ use tracing::Level;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::serve::{Process, run_by, with_base_url};
+use super::serve::{Process, run_by, with_learnt};
 use super::{Exit, fail, print, read};
 use crate::app::Running;
 use crate::config::{Chp, Config, Faults, Listen, Reading, Source, custom_header};
+use crate::routes::LearntHub;
 use crate::tls::{Acceptor, ClientRules, Roots, TlsIdentity};
 
 /// The port of browsers, unless another is given.
@@ -197,7 +198,7 @@ pub fn run(args: ChpArgs) -> Exit {
         Process { frees_ports: true, announce: Some(Box::new(move |running| announce(&announced, running))) };
     let exit = run_by(
         process,
-        Arc::new(move |base_url: Option<&str>| with_base_url(base_url, |more| configuration(&args, more))),
+        Arc::new(move |learnt: &LearntHub| with_learnt(learnt, |more| configuration(&args, more))),
     );
     drop(pid_file);
     exit
@@ -231,6 +232,8 @@ fn announce(args: &ChpArgs, running: &Running) {
     }
 }
 
+/// Whoever can read them can read the key as well.
+const PASSPHRASE_VARIABLES: &str = "CONFIGPROXY_SSL_KEY_PASSPHRASE, CONFIGPROXY_API_SSL_KEY_PASSPHRASE";
 /// What the hub proves itself with.
 const TOKEN_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
 
@@ -503,6 +506,14 @@ fn identity(
     let pem =
         |path: &Path| std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
     let (chain, secret) = (pem(certificate)?, Zeroizing::new(pem(key)?));
+    // "BEGIN ENCRYPTED PRIVATE KEY" (RFC 5958), or "Proc-Type: 4,ENCRYPTED" (RFC 1421).
+    if memchr::memmem::find(&secret, b"ENCRYPTED").is_some() {
+        let at = key.display();
+        return Err(format!(
+            "{at} is encrypted, and no passphrase is read ({PASSPHRASE_VARIABLES}): write it in the clear, for its \
+             owner alone, by openssl pkey -in {at} -out NEW"
+        ));
+    }
     TlsIdentity::new(&chain, &secret).map(Some).map_err(|error| {
         let at = if error.is_of_key() { key } else { certificate };
         format!("{} {error}", at.display())

@@ -13,6 +13,7 @@ use super::{Exit, fail, judge, read};
 use crate::app::{self, Dependencies, Running};
 use crate::config::{Config, Limits, LogFormat, Reading, Source};
 use crate::logging;
+use crate::routes::LearntHub;
 use crate::server::inherited::Inherited;
 use supervisor::Watchdog;
 
@@ -25,12 +26,12 @@ pub fn run(source: &Source) -> Exit {
     let source = source.clone();
     run_by(
         Process::default(),
-        Arc::new(move |base_url: Option<&str>| with_base_url(base_url, |more| read(&source, more))),
+        Arc::new(move |learnt: &LearntHub| with_learnt(learnt, |more| read(&source, more))),
     )
 }
 
-/// Reads the configuration; where a routing table tells the hub's base URL and nobody has written it, with that.
-pub(super) type Read = Arc<dyn Fn(Option<&str>) -> Reading + Send + Sync>;
+/// Reads the configuration; with what the routing table tells of the hub, where nobody has written it.
+pub(super) type Read = Arc<dyn Fn(&LearntHub) -> Reading + Send + Sync>;
 
 /// Tells whoever waits for it that it runs.
 pub(super) type Announce = Box<dyn FnOnce(&Running)>;
@@ -44,28 +45,29 @@ pub(super) struct Process {
     pub(super) announce: Option<Announce>,
 }
 
-/// Reads, and once more with `base_url` if nobody has written another.
-pub(super) fn with_base_url(
-    base_url: Option<&str>,
-    read: impl Fn(&[(String, String)]) -> Reading,
-) -> Reading {
+/// Reads, and once more with what was `learnt`, if nobody has written something else.
+pub(super) fn with_learnt(learnt: &LearntHub, read: impl Fn(&[(String, String)]) -> Reading) -> Reading {
     let first = read(&[]);
-    match (base_url, &first.outcome) {
-        (Some(base_url), Ok(config))
-            if config.routes.is_some()
-                // Whoever writes nothing means whatever it is.
-                && config.hub.base_url == "/"
-                && config.hub.base_url != base_url =>
-        {
-            read(&[("HUBLATCH_HUB__BASE_URL".to_owned(), base_url.to_owned())])
-        }
-        _ => first,
+    let Ok(config) = &first.outcome else { return first };
+    if config.routes.is_none() {
+        return first;
     }
+    let (mut more, mut base) = (Vec::new(), config.hub.base_url.as_str());
+    // Whoever writes nothing means whatever it is.
+    if let Some(base_url) = learnt.base_url.as_deref().filter(|base_url| base == "/" && *base_url != "/") {
+        more.push(("HUBLATCH_HUB__BASE_URL".to_owned(), base_url.to_owned()));
+        base = base_url;
+    }
+    if let Some(origin) = learnt.origin.as_ref().filter(|_| config.hub.api.is_unknown()) {
+        let url = if origin.starts_with("unix:") { origin.clone() } else { format!("{origin}{base}hub/api") };
+        more.push(("HUBLATCH_HUB__API_URL".to_owned(), url));
+    }
+    if more.is_empty() { first } else { read(&more) }
 }
 
 /// Runs by what is `read` until a signal ends it.
 pub(super) fn run_by(process: Process, by: Read) -> Exit {
-    let Reading { outcome, files } = by(None);
+    let Reading { outcome, files } = by(&LearntHub::default());
     let config = match judge(outcome) {
         Ok(config) => config,
         Err(exit) => return exit,

@@ -41,7 +41,8 @@ section! {
         base_url: String, text(base_url), default "/";
         /// Where the Hub API answers, for what hublatch itself asks the hub (launches, [hub_tokens], apps.hub_tokens): a URL that
         /// ends in /hub/api, or "unix:/path" of a socket. Not written, it is url + base_url + "hub/api", through the hub's public
-        /// proxy; the hub's own port (c.JupyterHub.hub_bind_url) saves that hop.
+        /// proxy; the hub's own port (c.JupyterHub.hub_bind_url) saves that hop. With [routes] and neither of the two it is
+        /// learnt from the hub's route, unless that is one of https.
         api_url: Option<ApiPlace>, text(api_place), optional "http://127.0.0.1:8400/hub/api";
         /// The API token of a hub service (c.JupyterHub.services), in a file that only its owner can read. Its role needs only
         /// the scopes that the features in use need; docs/hub-tokens.md lists them. Without it hublatch asks the hub nothing of
@@ -116,11 +117,6 @@ pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
     if upstream.is_none() && !is_learnt {
         let message = "is required; write for example url = \"http://127.0.0.1:8400\"";
         file.conflict("hub.url", &["routes"], message);
-    }
-    if is_learnt && api_url.is_none() && api_token.is_some() {
-        let message = "is required with hub.api_token: write for example \"http://127.0.0.1:8081/hub/api\", or the \
-                       hub's own address as hub.url";
-        file.conflict("hub.api_url", &["hub.url"], message);
     }
     let place = api(file, api_url, upstream.as_ref(), (tls.as_ref(), roots.as_ref()), &base_url, own);
     let api = HubApiConfig { token: api_token.map(|secret| secret.text), ..place };

@@ -27,6 +27,13 @@ pub struct HubApiConfig {
     pub token: Option<Zeroizing<String>>,
 }
 
+impl HubApiConfig {
+    /// Whether nobody has written where it is: the hub's route tells it.
+    pub fn is_unknown(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| socket.as_os_str().is_empty())
+    }
+}
+
 impl fmt::Debug for HubApiConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubApiConfig")

@@ -29,7 +29,7 @@ use state::Saved;
 pub use counters::{ApiCall, Counters};
 pub use route::{Route, RouteKind};
 pub use state::{RoutesFile, StateError};
-pub use table::Table;
+pub use table::{LearntHub, Table};
 pub use target::{Health, Scheme, Target, TargetError};
 
 /// The table and who may change it. Outlives every configuration.
@@ -42,9 +42,11 @@ pub struct Routes {
     /// The table is one with that of other replicas.
     replicas: Option<Replicas>,
     started: std::time::Instant,
-    base_url_changed: OnceLock<Hook>,
-    /// The hub's base URL that everybody goes by.
-    base_url: Mutex<String>,
+    hub_changed: OnceLock<Hook>,
+    /// What the table has told of the hub, and everybody goes by.
+    learnt: Mutex<LearntHub>,
+    /// Whether somebody needs to know where the hub is.
+    learns_origin: bool,
     counters: Option<Counters>,
 }
 
@@ -89,7 +91,7 @@ pub enum AddError {
 
 /// A change of the table that somebody else has made.
 #[derive(Debug)]
-enum Change {
+enum RouteChange {
     Put(Saved),
     Removed(String),
 }
@@ -121,8 +123,10 @@ impl Routes {
             state,
             replicas,
             started: std::time::Instant::now(),
-            base_url_changed: OnceLock::new(),
-            base_url: Mutex::new(hub.base_url.clone()),
+            hub_changed: OnceLock::new(),
+            learnt: Mutex::new(LearntHub { base_url: Some(hub.base_url.clone()), origin: None }),
+            learns_origin: hub.api.is_unknown()
+                && (hub.api.token.is_some() || !config.chp.as_ref().is_some_and(|chp| chp.plain)),
             counters: config
                 .chp
                 .as_ref()
@@ -130,7 +134,7 @@ impl Routes {
                 .then(Counters::default),
         };
         if let Some(state) = &routes.state {
-            routes.take_over(state.load()?.into_iter().map(Change::Put), false);
+            routes.take_over(state.load()?.into_iter().map(RouteChange::Put), false);
             let kept = routes.table().len();
             tracing::info!(kept, "routes of before the restart");
         }
@@ -156,9 +160,16 @@ impl Routes {
         self.table.load_full()
     }
 
-    /// Calls `hook` when the table tells another base URL of the hub. The first who asks is heard.
-    pub fn when_base_url_changes(&self, hook: impl Fn() + Send + Sync + 'static) {
-        let _first = self.base_url_changed.set(Hook(Box::new(hook)));
+    /// Calls `hook` when the table tells something of the hub that is new: now, if it does already. The first who asks is
+    /// heard.
+    pub fn when_hub_changes(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let _first = self.hub_changed.set(Hook(Box::new(hook)));
+        self.tell_hub();
+    }
+
+    /// What the table has told of the hub.
+    pub fn learnt(&self) -> LearntHub {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What is counted under the names of configurable-http-proxy, if anybody reads it.
@@ -174,7 +185,7 @@ impl Routes {
     /// Puts the route `key` in force: every request from now on, on every thread, goes by it.
     pub fn add(&self, key: &str, target: &str, data: Map<String, Value>) -> Result<(), AddError> {
         self.insert(key, target, data, None)?;
-        self.tell_base_url();
+        self.tell_hub();
         self.save();
         Ok(())
     }
@@ -214,20 +225,20 @@ impl Routes {
     }
 
     /// Takes in what others have written; with `all` there is nothing else.
-    fn take_over(&self, changes: impl Iterator<Item = Change>, all: bool) {
+    fn take_over(&self, changes: impl Iterator<Item = RouteChange>, all: bool) {
         let mut writer = self.lock();
         let mut table =
             if all { Table::new(self.table.load().is_by_host()) } else { Table::clone(&self.table.load()) };
         for change in changes {
             match change {
                 // What the pin forbids today may have been right yesterday: it is left out.
-                Change::Put(Saved { key, target, data, last_activity }) => {
+                RouteChange::Put(Saved { key, target, data, last_activity }) => {
                     match self.make(&mut writer, &key, &target, data, last_activity) {
                         Ok(route) => table.put(Arc::new(route)),
                         Err(_) => tracing::warn!(key, "a kept route is left out: it is not the hub's"),
                     }
                 }
-                Change::Removed(key) => _ = table.take(&key),
+                RouteChange::Removed(key) => _ = table.take(&key),
             }
         }
         // The operator's own word is nobody else's, and is there where nobody has another.
@@ -240,7 +251,7 @@ impl Routes {
         }
         self.table.store(Arc::new(table));
         drop(writer);
-        self.tell_base_url();
+        self.tell_hub();
     }
 
     /// All routes, as they are kept.
@@ -250,14 +261,18 @@ impl Routes {
         rows.filter_map(|(key, saved)| Some((key, serde_json::to_string(&saved).ok()?))).collect()
     }
 
-    /// Tells who asked that the hub's base URL is another one than everybody goes by.
-    fn tell_base_url(&self) {
-        let (Some(told), Some(Hook(hook))) = (self.table().base_url(), self.base_url_changed.get()) else {
-            return;
+    /// Tells who asked that the table says something else of the hub than everybody goes by.
+    fn tell_hub(&self) {
+        let Some(Hook(hook)) = self.hub_changed.get() else { return };
+        let LearntHub { base_url, origin } = self.table().learnt();
+        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        // A hub that has gone is where it was.
+        let told = LearntHub {
+            base_url: base_url.or_else(|| learnt.base_url.clone()),
+            origin: origin.filter(|_| self.learns_origin).or_else(|| learnt.origin.clone()),
         };
-        let mut base_url = self.base_url.lock().unwrap_or_else(PoisonError::into_inner);
-        if *base_url != told {
-            *base_url = told;
+        if *learnt != told {
+            *learnt = told;
             hook();
         }
     }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::state::Saved;
-use super::{Change, Routes};
-use crate::store::{SharedTable, StoreError, Synced, Written};
+use super::{RouteChange, Routes};
+use crate::store::{RouteWritten, SharedTable, StoreError, Synced};
 
 /// How often a replica looks by itself, and tells that it is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -92,11 +92,11 @@ impl Replicas {
         let number = loop {
             let known = *self.follower.applied.borrow();
             match self.table.write(known, key, text.as_deref(), used).await? {
-                Written::Done(number) => break number,
-                Written::Unknown => return Ok(false),
+                RouteWritten::Done(number) => break number,
+                RouteWritten::Unknown => return Ok(false),
                 // The next look tells it.
-                Written::Behind if Instant::now() < until => self.look().await,
-                Written::Behind => return Err(StoreError::unavailable("Redis has forgotten the table")),
+                RouteWritten::Behind if Instant::now() < until => self.look().await,
+                RouteWritten::Behind => return Err(StoreError::unavailable("Redis has forgotten the table")),
             }
         };
         self.follower.wake.notify_one();
@@ -274,11 +274,11 @@ impl Task {
 }
 
 /// A row that cannot be read is left out: an older hublatch must not fall over what a newer one has written.
-fn changes(rows: Vec<(String, Option<String>)>) -> impl Iterator<Item = Change> {
+fn changes(rows: Vec<(String, Option<String>)>) -> impl Iterator<Item = RouteChange> {
     rows.into_iter().filter_map(|(key, route)| match route {
-        None => Some(Change::Removed(key)),
+        None => Some(RouteChange::Removed(key)),
         Some(text) => match serde_json::from_str::<Saved>(&text) {
-            Ok(saved) => Some(Change::Put(saved)),
+            Ok(saved) => Some(RouteChange::Put(saved)),
             Err(error) => {
                 tracing::error!(key, %error, "a route of the shared table cannot be read");
                 None

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use super::key;
 use super::route::{Route, RouteKind};
+use super::target::Scheme;
+use crate::config::UpstreamAddress;
 
 /// No key has more segments that count; deeper ones are found by trying every cut.
 const CUTS: usize = 24;
@@ -34,6 +36,15 @@ impl PartialEq for ByKey {
 }
 
 impl Eq for ByKey {}
+
+/// What the hub's own route tells of the hub, where the operator has not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LearntHub {
+    /// Its base URL.
+    pub base_url: Option<String>,
+    /// Where it answers: `http://127.0.0.1:8081`, or `unix:/run/hub.sock`.
+    pub origin: Option<String>,
+}
 
 /// The routes of one moment.
 #[derive(Debug, Clone)]
@@ -82,6 +93,18 @@ impl Table {
         // In API-only mode the route is that of the API alone.
         let base = hub.key.strip_suffix("/hub/api").unwrap_or(&hub.key);
         Some(format!("/{}/", base.trim_matches('/')).replace("//", "/"))
+    }
+
+    /// What the hub's route tells of the hub.
+    pub fn learnt(&self) -> LearntHub {
+        let target = self.hub.as_ref().and_then(|hub| hub.target.as_ref());
+        // Over TLS it shows a certificate, and nobody has said whose.
+        let target = target.filter(|target| target.scheme() == Scheme::Http);
+        let origin = target.map(|target| match target.address() {
+            UpstreamAddress::Unix(_) => target.place().to_owned(),
+            UpstreamAddress::Tcp { .. } => format!("http://{}", target.authority()),
+        });
+        LearntHub { base_url: self.base_url(), origin }
     }
 
     /// The route of exactly this key.

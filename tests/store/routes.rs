@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hublatch::store::{RedisStore, SharedTable, Synced, TokenStore as _, Written};
+use hublatch::store::{RedisStore, RouteWritten, SharedTable, Synced, TokenStore as _};
 
 use crate::contract::wait;
 use crate::redis::open;
@@ -170,7 +170,7 @@ fn a_user_whose_route_has_not_come_yet_is_looked_for_in_redis() {
             notebook.url()
         );
         let written = wait(other.write(known, &key, Some(&route), 1)).expect("Redis answers");
-        assert!(matches!(written, Written::Done(_)), "{written:?}");
+        assert!(matches!(written, RouteWritten::Done(_)), "{written:?}");
         assert_eq!(status(&replica, &path), 200);
         assert_eq!(notebook.seen_at(&path).len(), 1, "{path} went to the hub");
         // Once in a while is enough.
@@ -208,7 +208,7 @@ fn times_of_use_only_go_forward_and_belong_to_routes() {
     };
     assert_eq!(tell(&[("/a".to_owned(), 900), ("/gone".to_owned(), 5000)]), [("/a".to_owned(), 1000)]);
     assert_eq!(tell(&[("/a".to_owned(), 1_764_000_000_123)]), [("/a".to_owned(), 1_764_000_000_123)]);
-    // Written anew it has the time of then.
+    // RouteWritten anew it has the time of then.
     write("/a", 2000);
     assert_eq!(tell(&[]), [("/a".to_owned(), 2000)]);
 }
@@ -220,10 +220,10 @@ fn who_has_missed_deletions_that_are_forgotten_reads_the_whole_table() {
     let (_store, table) = place.other();
     let write = |key: &str, route| wait(table.write(0, key, route, 1)).expect("Redis answers");
     write("/kept", Some("{}"));
-    assert!(matches!(write("/user/0", Some("{}")), Written::Done(2)));
+    assert!(matches!(write("/user/0", Some("{}")), RouteWritten::Done(2)));
     let since = |known| wait(table.sync(Some(known))).expect("Redis answers");
-    assert_eq!(write("/user/0", None), Written::Done(3));
-    assert_eq!(write("/user/0", None), Written::Unknown);
+    assert_eq!(write("/user/0", None), RouteWritten::Done(3));
+    assert_eq!(write("/user/0", None), RouteWritten::Unknown);
     assert_eq!(since(2), Synced::Changes(3, vec![("/user/0".to_owned(), None)]));
     assert_eq!(since(3), Synced::Changes(3, vec![]));
     assert_eq!(since(4), Synced::Behind);

@@ -37,7 +37,7 @@ pub fn start(read: Read, files: Vec<PathBuf>, running: &Running) -> io::Result<R
     let (routes, reloader) = (running.routes().cloned(), Arc::clone(running.reloader()));
     if let Some(routes) = &routes {
         let ask = Mutex::new(ask.clone());
-        routes.when_base_url_changes(move || {
+        routes.when_hub_changes(move || {
             let ask = ask.lock().unwrap_or_else(PoisonError::into_inner);
             let _sent = ask.send(());
         });
@@ -64,8 +64,8 @@ fn run(asked: &Receiver<()>, mut watch: Watch, read: &Read, routes: Option<&Rout
 fn reload(watch: &mut Watch, read: &Read, routes: Option<&Routes>, reloader: &Reloader) {
     // Before they are read: what changes from now on is a change again.
     watch.remember();
-    let base_url = routes.and_then(|routes| routes.table().base_url());
-    let Reading { outcome, files } = read(base_url.as_deref());
+    let learnt = routes.map(|routes| routes.learnt()).unwrap_or_default();
+    let Reading { outcome, files } = read(&learnt);
     let limits = outcome.as_ref().ok().map(|config| config.limits.clone());
     if reloader.reload(outcome).is_ok() {
         watch.follow(files);

@@ -36,7 +36,7 @@ struct TableScripts {
 
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum RouteWritten {
     /// It has this number.
     Done(u64),
     /// There is nothing to delete.
@@ -78,13 +78,13 @@ impl SharedTable {
         key: &str,
         route: Option<&str>,
         used: u64,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<RouteWritten, StoreError> {
         let arguments = [&known.to_string(), key, route.unwrap_or_default(), &used.to_string()];
         let (word, number, _) = self.call(&self.scripts.write, &arguments).await?;
         match word.as_str() {
-            "done" => Ok(Written::Done(number)),
-            "unknown" => Ok(Written::Unknown),
-            "behind" => Ok(Written::Behind),
+            "done" => Ok(RouteWritten::Done(number)),
+            "unknown" => Ok(RouteWritten::Unknown),
+            "behind" => Ok(RouteWritten::Behind),
             _ => Err(damaged()),
         }
     }

@@ -22,6 +22,11 @@ struct Chp {
 impl Chp {
     /// With more words than those of the two ports, once it listens.
     fn start(more: &[&str]) -> Self {
+        Self::with(more, &[])
+    }
+
+    /// And with these variables.
+    fn with(more: &[&str], variables: &[(&str, &str)]) -> Self {
         let (public, api) = (free_port(), free_port());
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("hublatch"));
         command.args(["chp", "--ip", "127.0.0.1", "--port", &public.to_string()]);
@@ -31,6 +36,7 @@ impl Chp {
                 command.env_remove(name);
             }
         }
+        command.envs(variables.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let chp = Self { child, public, api };
         wait_until("both ports", || chp.listens() == [true, true]);
@@ -111,5 +117,93 @@ fn called_by_the_name_of_configurable_http_proxy_it_is_that() {
         let refused = Command::new(&name).args(words).output().unwrap();
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && said.contains(why), "{words:?}: {said}");
+    }
+}
+
+/// A hub's API token, in a configuration that says nothing of where the hub is.
+const WITH_A_TOKEN: &str =
+    "[public]\nurl = \"http://hub.test\"\n[hub]\napi_token = \"0123456789abcdef\"\n[routes]\n";
+
+#[test]
+fn the_hubs_api_is_where_its_route_leads() {
+    let (hub, other) = (FakeHub::start(), FakeHub::start());
+    let chp = Chp::with(&[], &[("HUBLATCH_CONFIG_TOML", WITH_A_TOKEN)]);
+    let write = |key: &str, hub: &FakeHub| {
+        let body = format!("{{\"target\":{:?},\"hub\":true}}", hub.url());
+        let head =
+            format!("POST /api/routes{key} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        assert_eq!(Wire::connect(([127, 0, 0, 1], chp.api).into()).ask(format!("{head}{body}")).status, 201);
+    };
+    // A user without a route: the hub is asked for it, once it is known where.
+    let asked = |path: &str, hub: &FakeHub, at: &str| {
+        wait_until("the hub to be asked", || {
+            Wire::connect(([127, 0, 0, 1], chp.public).into()).ask(get(path, &[]));
+            !hub.seen_at(at).is_empty()
+        });
+        let asked = &hub.seen_at(at)[0];
+        assert_eq!(asked.headers.get("authorization"), Some("token 0123456789abcdef"));
+    };
+    write("/", &hub);
+    asked("/user/alice/lab", &hub, "/hub/api/proxy");
+    // It moves, below a base URL.
+    write("/jupyter", &other);
+    let gone = b"DELETE /api/routes/ HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(Wire::connect(([127, 0, 0, 1], chp.api).into()).ask(gone).status, 204);
+    asked("/jupyter/user/alice/lab", &other, "/jupyter/hub/api/proxy");
+}
+
+#[test]
+fn a_configuration_in_a_variable_is_checked_like_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hublatch.toml");
+    let bad = "[public]\nurl = \"http://hub.test\"\nnonsense = 1\n[routes]\nactivity = \"x\"\n";
+    fs::write(&file, bad).unwrap();
+    let binary = || {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("hublatch"));
+        command.env_remove("HUBLATCH_CONFIG").args(["chp", "--port", "0", "--api-port", "0"]);
+        command
+    };
+    let by_file = binary().arg("--config").arg(&file).output().unwrap();
+    let by_variable = binary().env("HUBLATCH_CONFIG_TOML", bad).output().unwrap();
+    for (refused, name) in [(&by_file, file.to_str().unwrap()), (&by_variable, "HUBLATCH_CONFIG_TOML")] {
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(78), "{said}");
+        for fault in ["public.nonsense", "routes.activity"] {
+            assert!(said.contains(fault) && said.contains(name), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_refused_in_one_line_that_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name).to_str().unwrap().to_owned()
+    };
+    let certificate = file("cert.pem", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n");
+    let modern = file(
+        "modern.pem",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    let old = file(
+        "old.pem",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMAA=\n\
+         -----END RSA PRIVATE KEY-----\n",
+    );
+    for (options, variable) in [
+        (["--ssl-key", &modern, "--ssl-cert", &certificate], "CONFIGPROXY_SSL_KEY_PASSPHRASE"),
+        (["--api-ssl-key", &old, "--api-ssl-cert", &certificate], "CONFIGPROXY_API_SSL_KEY_PASSPHRASE"),
+    ] {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("hublatch"));
+        let refused = command.arg("chp").args(options).env(variable, "secret words").output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(78), "{said}");
+        let line = said.lines().find(|line| line.contains("is encrypted")).expect("a line");
+        assert!(
+            line.contains(options[1]) && line.contains(variable) && line.contains("openssl pkey"),
+            "{line}"
+        );
+        assert!(!said.contains("secret words"));
     }
 }
