@@ -21,8 +21,9 @@ use crate::login::{self, LoginServices};
 use crate::metrics::Metrics;
 use crate::reloads::Reloads;
 use crate::routes::{Routes, StateError};
+use crate::server::address::Address;
 use crate::server::inherited::Inherited;
-use crate::server::listener::{Address, BindError, BindOptions, Bound};
+use crate::server::listener::{BindError, BindOptions, Bound};
 use crate::shutdown::Shutdown;
 use crate::store::{self, MeasuredStore, OpenError, TokenStore};
 

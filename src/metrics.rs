@@ -30,7 +30,7 @@ pub use store::{StoreCall, StoreCalls};
 pub struct ResponseCounters([[Counter; 5]; 2]);
 
 impl ResponseCounters {
-    /// Counts one answer to a request of `version`.
+    /// Counts one response to a request of `version`.
     pub fn count(&self, version: hyper::Version, status: hyper::StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.0[usize::from(version == hyper::Version::HTTP_2)][class].inc();
@@ -118,13 +118,13 @@ impl prometheus_client::encoding::EncodeLabelValue for Reason {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Answers to browsers, by protocol and class of status code.
+    /// Responses to browsers, by protocol and class of status code.
     pub requests: ResponseCounters,
     /// Requests that a routing table sends somewhere, by kind: hub, user, service, extra.
     pub routed: [Counter; 4],
-    /// From the head of a request to the head of its answer, in seconds.
+    /// From the head of a request to the head of its response, in seconds.
     pub request_seconds: Durations,
-    /// Requests that no answer of the hub could be had for, by reason.
+    /// Requests that no response of the hub could be had for, by reason.
     pub upstream_errors: Family<ReasonLabel, Counter>,
     /// Requests that ended in an error of ours, by where it came from.
     pub request_errors: Family<SourceLabel, Counter>,

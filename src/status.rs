@@ -33,7 +33,7 @@ const HUB_BELIEVED: Duration = Duration::from_secs(1);
 /// Clocks may differ by this much.
 const SKEW: SignedDuration = SignedDuration::from_secs(2);
 
-/// What an answer of [`Status::pages`] is.
+/// What a response of [`Status::pages`] is.
 pub type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
 /// The endpoints as one function of the path and of what the client takes.
@@ -84,7 +84,7 @@ struct HealthJson {
     code: Option<&'static str>,
 }
 
-/// The answer of `/ready`: an error like the API's if it is one, and each part by itself.
+/// The response of `/ready`: an error like the API's if it is one, and each part by itself.
 #[derive(Serialize)]
 struct ReadyJson {
     status: u16,
@@ -127,12 +127,12 @@ impl Status {
     pub fn pages(self: Arc<Self>) -> StatusPages {
         Arc::new(move |path, headers| {
             let (status, format) = (Arc::clone(&self), MetricsFormat::preferred(headers));
-            Box::pin(async move { status.answer(path, format).await })
+            Box::pin(async move { status.handle(path, format).await })
         })
     }
 
-    /// The answer to a probe or a scraper, for which nothing else is here.
-    pub async fn answer_probe(
+    /// The response to a probe or a scraper, for which nothing else is here.
+    pub async fn handle_probe(
         &self,
         method: &Method,
         path: &str,
@@ -150,10 +150,10 @@ impl Status {
                 &HealthJson { status: 405, message: "only GET", code: Some("method_not_allowed") },
             );
         }
-        self.answer(path, MetricsFormat::preferred(headers)).await
+        self.handle(path, MetricsFormat::preferred(headers)).await
     }
 
-    async fn answer(&self, path: &str, format: MetricsFormat) -> Response<Full<Bytes>> {
+    async fn handle(&self, path: &str, format: MetricsFormat) -> Response<Full<Bytes>> {
         match path {
             "/ready" => self.ready().await,
             "/metrics" => self.metrics(format).await,
@@ -161,7 +161,7 @@ impl Status {
                 StatusCode::SERVICE_UNAVAILABLE,
                 &HealthJson { status: 503, message: "draining", code: Some("not_ready") },
             ),
-            // Whoever gets an answer has seen that the process lives.
+            // Whoever gets a response has seen that the process lives.
             _ => json(StatusCode::OK, &HealthJson { status: 200, message: "alive", code: None }),
         }
     }
@@ -198,7 +198,7 @@ impl Status {
     }
 
     async fn metrics(&self, format: MetricsFormat) -> Response<Full<Bytes>> {
-        // A shared store knows by its last answer how many links there are.
+        // A shared store knows by its last response how many links there are.
         let (store, hub) = tokio::join!(self.store_state(), self.hub_state());
         self.metrics.store_up.set(i64::from(store.is_ok()));
         self.metrics.hub_up.set(i64::from(hub.is_ok()));
@@ -225,7 +225,7 @@ impl Status {
 
     async fn store_state(&self) -> Result<(), String> {
         match tokio::time::timeout(self.patience, self.store.ping()).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Ok(response) => response.map_err(|error| error.to_string()),
             Err(_elapsed) => Err("the token store does not answer".to_owned()),
         }
     }

@@ -83,7 +83,7 @@ where
 }
 
 /// Reads what is left of `body` and forgets it, within bounds. Many clients send all of a request before they look for
-/// the answer; if the connection were closed on them, they would see a broken pipe in place of 413 (RFC 9112 § 9.6).
+/// the response; if the connection were closed on them, they would see a broken pipe in place of 413 (RFC 9112 § 9.6).
 pub(super) async fn discard<B>(headers: &HeaderMap, mut body: Pin<&mut B>, limit: Duration)
 where
     B: Body<Data = Bytes>,

@@ -1,4 +1,4 @@
-//! Every way in which a call can fail, and its answer: `{"status":…,"message":"…","code":"…"}`.
+//! Every way in which a call can fail, and its response: `{"status":…,"message":"…","code":"…"}`.
 //!
 //! Codes are words that programs may rely on; messages are for people and may change.
 
@@ -11,8 +11,8 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use super::json::MemberError;
-use super::{Answer, allow, json_answer};
+use super::member_error::MemberError;
+use super::{ApiResponse, allow, json_response};
 use crate::config::Scope;
 use crate::hub::HubError;
 use crate::login::issue_request::IssueError;
@@ -143,16 +143,16 @@ impl ApiError {
         Self::Issue { place, cause, by_path }
     }
 
-    /// The answer.
-    pub(super) fn into_answer(self) -> Answer {
+    /// The response.
+    pub(super) fn into_response(self) -> ApiResponse {
         let (status, code) = self.status_and_code();
         if status.is_server_error() {
             tracing::error!(code, error = %self, "management API");
         }
         let json = ErrorJson { status: status.as_u16(), message: self.to_string(), code };
-        let mut answer = json_answer(status, &json);
+        let mut response = json_response(status, &json);
         if let Self::MethodNotAllowed { allow: methods } = &self {
-            allow(&mut answer, methods);
+            allow(&mut response, methods);
         }
         if let Self::Unauthenticated { key_given } = self {
             // RFC 6750 § 3: a request without any credentials is not told of an error.
@@ -161,12 +161,12 @@ impl ApiError {
             } else {
                 "Bearer realm=\"hublatch\""
             };
-            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(retry_after) = self.retry_after() {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         }
-        answer
+        response
     }
 
     /// When it is worth trying again, where that is known.

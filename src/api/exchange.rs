@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::body::JsonBody;
 use super::error::{ApiError, FaultPlace};
-use super::json::{MemberError, MemberFault};
-use super::{Answer, json_answer};
+use super::member_error::{MemberError, MemberFault};
+use super::{ApiResponse, json_response};
 use crate::audit::{AuditReason, Client};
 use crate::config::Confirm;
 use crate::login::{LoginServices, RedeemRequest, Refusal};
@@ -22,7 +22,7 @@ pub(super) async fn exchange(
     login: &LoginServices,
     mut body: JsonBody,
     client: Client<'_>,
-) -> Result<Answer, ApiError> {
+) -> Result<ApiResponse, ApiError> {
     let at_body = |error| ApiError::member(FaultPlace::Body, error);
     let text = body.members.text("token").map_err(at_body)?;
     let text = text.ok_or_else(|| at_body(MemberError::new("token", MemberFault::Missing)))?;
@@ -41,5 +41,5 @@ pub(super) async fn exchange(
         return Err(ApiError::ConfirmRequired);
     }
     let user = login.redeemer.consume(validated, client).await.map_err(refused)?;
-    Ok(json_answer(StatusCode::OK, &NameJson { name: user.username().as_str() }))
+    Ok(json_response(StatusCode::OK, &NameJson { name: user.username().as_str() }))
 }

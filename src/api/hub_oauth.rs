@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::auth;
 use super::error::ApiError;
 use super::oauth::{Form, OAuthError, basic_credentials};
-use super::response::{Answer, json_answer};
+use super::response::{ApiResponse, json_response};
 use crate::login::hub_oauth::{HubOAuth, HubOAuthError};
 
 /// `POST /hub-oauth/token`
@@ -18,7 +18,7 @@ pub(super) async fn token(
     provider: &HubOAuth,
     headers: &HeaderMap,
     form: Form,
-) -> Result<Answer, OAuthError> {
+) -> Result<ApiResponse, OAuthError> {
     authenticate(provider, headers, &form)?;
     match form.get("grant_type") {
         Some("authorization_code") => {}
@@ -31,34 +31,34 @@ pub(super) async fn token(
     let code = form.get("code").ok_or_else(|| OAuthError::missing("code"))?;
     let redirect_uri = form.get("redirect_uri").ok_or_else(|| OAuthError::missing("redirect_uri"))?;
     let tokens = provider.redeem_code(code, redirect_uri, form.get("code_verifier")).await?;
-    let mut answer = json_answer(StatusCode::OK, &tokens);
-    // RFC 6749 § 5.1; Cache-Control is on every answer of this API.
-    answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    Ok(answer)
+    let mut response = json_response(StatusCode::OK, &tokens);
+    // RFC 6749 § 5.1; Cache-Control is on every response of this API.
+    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(response)
 }
 
 /// `GET /hub-oauth/userinfo`
-pub(super) fn userinfo(provider: &HubOAuth, headers: &HeaderMap) -> Result<Answer, ApiError> {
+pub(super) fn userinfo(provider: &HubOAuth, headers: &HeaderMap) -> Result<ApiResponse, ApiError> {
     let token = auth::key(headers)?;
     let Some(info) = provider.userinfo(token) else {
         // RFC 6750 § 3.1: the session is over, and the hub sends its user to the login.
-        let mut answer = ApiError::Unauthenticated { key_given: true }.into_answer();
+        let mut response = ApiError::Unauthenticated { key_given: true }.into_response();
         let challenge = HeaderValue::from_static("Bearer realm=\"hublatch\", error=\"invalid_token\"");
-        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        return Ok(answer);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        return Ok(response);
     };
-    Ok(json_answer(StatusCode::OK, &info))
+    Ok(json_response(StatusCode::OK, &info))
 }
 
 /// `GET /hub-oauth/jwks`
-pub(super) fn jwks(provider: &HubOAuth) -> Result<Answer, ApiError> {
+pub(super) fn jwks(provider: &HubOAuth) -> Result<ApiResponse, ApiError> {
     let keys: Value = provider.jwks().map_err(|_| ApiError::NoSuchPath)?;
-    Ok(json_answer(StatusCode::OK, &keys))
+    Ok(json_response(StatusCode::OK, &keys))
 }
 
 /// `GET /.well-known/openid-configuration`
-pub(super) fn discovery(provider: &HubOAuth) -> Answer {
-    json_answer(StatusCode::OK, &provider.discovery())
+pub(super) fn discovery(provider: &HubOAuth) -> ApiResponse {
+    json_response(StatusCode::OK, &provider.discovery())
 }
 
 /// The client's id and secret, in the form or as HTTP Basic; one way at a time.

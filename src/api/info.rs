@@ -6,7 +6,7 @@ use super::links::BATCH_MAX;
 use crate::config::Config;
 use crate::reloads::{ReloadState, Reloads};
 
-/// The answer.
+/// The response.
 #[derive(Debug, Serialize)]
 pub(super) struct InfoJson<'a> {
     #[serde(flatten)]

@@ -9,7 +9,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, FaultPlace};
-use super::{Answer, ApiBody};
+use super::{ApiBody, ApiResponse};
 use crate::body::Pieces;
 use crate::config::App;
 use crate::hub::{HubClient, Launched, SpawnEvent, written};
@@ -120,9 +120,9 @@ pub(super) async fn progress(
             _ => return Err(ApiError::Launch { place: FaultPlace::Body, cause: error }),
         },
     };
-    let mut answer = Answer::default().map(|_| body);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    let mut response = ApiResponse::default().map(|_| body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // nginx would hold the events back until there are some thousand bytes of them.
-    answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(answer)
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
 }

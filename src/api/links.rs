@@ -13,9 +13,10 @@ use serde_json::Value;
 
 use super::body::JsonBody;
 use super::error::{ApiError, FaultPlace};
-use super::json::{MemberError, MemberFault, Members};
+use super::json::Members;
+use super::member_error::{MemberError, MemberFault};
 use super::order::{LinkOrder, order};
-use super::{Answer, json_answer, launch};
+use super::{ApiResponse, json_response, launch};
 use crate::config::App;
 use crate::hub::Launched;
 use crate::login::issue_request::{IssuedLink, RefusedRequest};
@@ -71,17 +72,17 @@ pub(super) async fn issue(
     by: &IssueCall<'_>,
     headers: &HeaderMap,
     body: JsonBody,
-) -> Result<Answer, ApiError> {
+) -> Result<ApiResponse, ApiError> {
     let key = idempotency_key(&by.caller.app, headers, body.digest)?;
     let asked = order(body.members, by.login.hub().has_token());
     let asked = asked.map_err(|error| ApiError::member(FaultPlace::Body, error))?;
     let issued = by.issue(vec![asked], key, |_| FaultPlace::Body).await?;
     let Some((link, launched)) = issued.first() else { return Err(ApiError::NoSuchLink) };
-    let mut answer = json_answer(StatusCode::CREATED, &IssuedJson::of(link, *launched));
+    let mut response = json_response(StatusCode::CREATED, &IssuedJson::of(link, *launched));
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/links/{}", link.id)) {
-        answer.headers_mut().insert(LOCATION, location);
+        response.headers_mut().insert(LOCATION, location);
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// `POST /api/v1/links/batch`
@@ -89,7 +90,7 @@ pub(super) async fn issue_batch(
     by: &IssueCall<'_>,
     headers: &HeaderMap,
     body: JsonBody,
-) -> Result<Answer, ApiError> {
+) -> Result<ApiResponse, ApiError> {
     // A key stands for one link. To ignore it here would promise what is not kept.
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(ApiError::IdempotencyKeyOnBatch);
@@ -102,14 +103,14 @@ pub(super) async fn issue_batch(
     }
     let issued = by.issue(asked, None, FaultPlace::Link).await?;
     let links = issued.iter().map(|(link, launched)| IssuedJson::of(link, *launched)).collect();
-    Ok(json_answer(StatusCode::CREATED, &BatchJson { links }))
+    Ok(json_response(StatusCode::CREATED, &BatchJson { links }))
 }
 
 /// `GET /api/v1/links/{id}`
-pub(super) async fn read(login: &LoginServices, app: &App, id: &str) -> Result<Answer, ApiError> {
+pub(super) async fn read(login: &LoginServices, app: &App, id: &str) -> Result<ApiResponse, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
     let link = login.issuer.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
-    Ok(json_answer(StatusCode::OK, &LinkJson::of(login, &link)))
+    Ok(json_response(StatusCode::OK, &LinkJson::of(login, &link)))
 }
 
 /// `DELETE /api/v1/links/{id}`
@@ -118,13 +119,13 @@ pub(super) async fn revoke(
     app: &App,
     id: &str,
     client: Option<IpAddr>,
-) -> Result<Answer, ApiError> {
+) -> Result<ApiResponse, ApiError> {
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
     match login.issuer.revoke(&id, app, client).await? {
         Revoked::Dead => {
-            let mut answer = Answer::new(Full::new(Bytes::new()));
-            *answer.status_mut() = StatusCode::NO_CONTENT;
-            Ok(answer)
+            let mut response = ApiResponse::new(Full::new(Bytes::new()));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(response)
         }
         Revoked::Used => Err(ApiError::LinkUsed),
         Revoked::NotFound => Err(ApiError::NoSuchLink),
@@ -137,11 +138,11 @@ pub(super) async fn revoke_user(
     app: &App,
     name: &str,
     client: Option<IpAddr>,
-) -> Result<Answer, ApiError> {
+) -> Result<ApiResponse, ApiError> {
     let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
     let username = login.rules().usernames.parse(&app.full_username(&name)).map_err(ApiError::Username)?;
     let revoked = login.issuer.revoke_user(&username, app, client).await?;
-    Ok(json_answer(StatusCode::OK, &RevokedJson { revoked }))
+    Ok(json_response(StatusCode::OK, &RevokedJson { revoked }))
 }
 
 fn idempotency_key(
@@ -178,7 +179,7 @@ fn batch(mut members: Members, launches: bool) -> Result<Vec<LinkOrder>, ApiErro
     links.into_iter().enumerate().map(one).collect()
 }
 
-/// A link, just issued: the only answer that holds a token.
+/// A link, just issued: the only response that holds a token.
 #[derive(Serialize)]
 struct IssuedJson<'a> {
     id: &'a str,

@@ -45,6 +45,7 @@ mod info;
 mod json;
 mod launch;
 mod links;
+mod member_error;
 mod oauth;
 mod order;
 mod response;
@@ -74,10 +75,10 @@ use crate::shutdown::Shutdown;
 use error::ApiError;
 use info::Info;
 use oauth::{Form, OAuthError};
-use response::{allow, answer, json_answer, without_body};
+use response::{allow, json_response, response, without_body};
 use routes::{Endpoint, FORWARD_AUTH, find_route};
 
-pub use response::{Answer, ApiBody};
+pub use response::{ApiBody, ApiResponse};
 pub use routes::{ApiRoute, ROUTES};
 
 /// The API, field by field, as `/api/v1/openapi.yaml` answers it.
@@ -85,7 +86,7 @@ pub const OPENAPI: &str = include_str!("openapi.yaml");
 
 /// Answers `/health`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
 pub type StatusPages =
-    Arc<dyn Fn(&'static str, &HeaderMap) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+    Arc<dyn Fn(&'static str, &HeaderMap) -> Pin<Box<dyn Future<Output = ApiResponse> + Send>> + Send + Sync>;
 
 /// The management API.
 pub struct Api {
@@ -129,23 +130,23 @@ impl Api {
         }
     }
 
-    /// Answers one request. Whatever it holds, there is an answer.
-    pub async fn answer<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Response<ApiBody>
+    /// Answers one request. Whatever it holds, there is a response.
+    pub async fn handle<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Response<ApiBody>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
         let mut body = pin!(body);
-        let mut answer = match self.dispatch(client, &head, body.as_mut()).await {
-            Ok(answer) => answer,
-            Err(error) => error.into_answer().map(ApiBody::Whole),
+        let mut response = match self.dispatch(client, &head, body.as_mut()).await {
+            Ok(response) => response,
+            Err(error) => error.into_response().map(ApiBody::Whole),
         };
         body::discard(&head.headers, body, self.body_timeout).await;
         // Links are credentials, and a cached status is a wrong one.
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if head.method == Method::HEAD { without_body(answer) } else { answer }
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if head.method == Method::HEAD { without_body(response) } else { response }
     }
 
     async fn dispatch<B>(
@@ -166,10 +167,10 @@ impl Api {
             let caller = self.caller(&head.headers, Scope::Read).await?;
             return launch::progress(&self.login, &caller.app, segment).await;
         }
-        self.whole(client, head, body, route, segment).await.map(|answer| answer.map(ApiBody::Whole))
+        self.whole(client, head, body, route, segment).await.map(|response| response.map(ApiBody::Whole))
     }
 
-    /// The answer of an endpoint that answers at once.
+    /// The response of an endpoint that answers at once.
     async fn whole<B>(
         &self,
         client: Option<IpAddr>,
@@ -177,7 +178,7 @@ impl Api {
         body: Pin<&mut B>,
         route: &'static ApiRoute,
         segment: &str,
-    ) -> Result<Answer, ApiError>
+    ) -> Result<ApiResponse, ApiError>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -212,11 +213,11 @@ impl Api {
                 sessions::end(&self.login, &caller.app, segment, client).await
             }
             Endpoint::BackchannelLogout => {
-                let answer = match self.form(head, body).await {
+                let response = match self.form(head, body).await {
                     Ok(form) => sessions::log_out(&self.login, form, client).await,
                     Err(error) => Err(error),
                 };
-                Ok(answer.unwrap_or_else(OAuthError::into_answer))
+                Ok(response.unwrap_or_else(OAuthError::into_response))
             }
             Endpoint::Verify => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
@@ -224,26 +225,26 @@ impl Api {
             }
             Endpoint::ForwardAuth => verify::forward_auth(&self.login, &head.headers, head.uri.query()).await,
             Endpoint::OAuthToken => {
-                let answer = match self.form(head, body).await {
+                let response = match self.form(head, body).await {
                     Ok(form) => oauth::token(&self.login, &self.shutdown, &head.headers, form, client).await,
                     Err(error) => Err(error),
                 };
-                Ok(answer.unwrap_or_else(OAuthError::into_answer))
+                Ok(response.unwrap_or_else(OAuthError::into_response))
             }
             Endpoint::OAuthRevoke => {
-                let answer = match self.form(head, body).await {
+                let response = match self.form(head, body).await {
                     Ok(form) => oauth::revoke(&self.login, &head.headers, form, client).await,
                     Err(error) => Err(error),
                 };
-                Ok(answer.unwrap_or_else(OAuthError::into_answer))
+                Ok(response.unwrap_or_else(OAuthError::into_response))
             }
             Endpoint::HubOAuthToken => {
                 let provider = self.hub_oauth()?;
-                let answer = match self.form(head, body).await {
+                let response = match self.form(head, body).await {
                     Ok(form) => hub_oauth::token(&provider, &head.headers, form).await,
                     Err(error) => Err(error),
                 };
-                Ok(answer.unwrap_or_else(OAuthError::into_answer))
+                Ok(response.unwrap_or_else(OAuthError::into_response))
             }
             Endpoint::HubOAuthUserinfo => hub_oauth::userinfo(&*self.hub_oauth()?, &head.headers),
             Endpoint::HubOAuthJwks => {
@@ -260,12 +261,12 @@ impl Api {
             }
             Endpoint::Info => {
                 self.refuse_rebound_names(head)?;
-                Ok(json_answer(StatusCode::OK, &self.info.with(&self.reloads)))
+                Ok(json_response(StatusCode::OK, &self.info.with(&self.reloads)))
             }
             Endpoint::OpenApi => {
                 self.refuse_rebound_names(head)?;
                 // RFC 9512.
-                Ok(answer(StatusCode::OK, "application/yaml", OPENAPI))
+                Ok(response(StatusCode::OK, "application/yaml", OPENAPI))
             }
             Endpoint::Status => {
                 self.refuse_rebound_names(head)?;

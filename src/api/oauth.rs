@@ -17,7 +17,7 @@ use hyper::header::{HeaderMap, HeaderValue, PRAGMA};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Answer, json_answer};
+use super::{ApiResponse, json_response};
 use crate::login::LoginServices;
 use crate::login::hub_token_exchange::{ExchangeRequest, RevokedToken, SubjectTokenType};
 use crate::shutdown::Shutdown;
@@ -48,7 +48,7 @@ pub(super) async fn token(
     headers: &HeaderMap,
     form: Form,
     client: Option<IpAddr>,
-) -> Result<Answer, OAuthError> {
+) -> Result<ApiResponse, OAuthError> {
     let caller = authenticate(login, headers, &form)?;
     match form.get("grant_type") {
         Some(TOKEN_EXCHANGE) => {}
@@ -99,11 +99,11 @@ pub(super) async fn token(
         expires_in: issued.expires_in.as_secs(),
         scope: issued.scopes.join(" "),
     };
-    let mut answer = json_answer(StatusCode::OK, &json);
-    // RFC 6749 § 5.1; Cache-Control is on every answer of this API.
-    answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    let mut response = json_response(StatusCode::OK, &json);
+    // RFC 6749 § 5.1; Cache-Control is on every response of this API.
+    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
     issued.mark_delivered();
-    Ok(answer)
+    Ok(response)
 }
 
 /// `POST /oauth2/revoke`
@@ -112,7 +112,7 @@ pub(super) async fn revoke(
     headers: &HeaderMap,
     form: Form,
     client: Option<IpAddr>,
-) -> Result<Answer, OAuthError> {
+) -> Result<ApiResponse, OAuthError> {
     let caller = authenticate(login, headers, &form)?;
     let token = form.get("token").ok_or_else(|| OAuthError::missing("token"))?;
     if !login.hub().has_token() {
@@ -126,7 +126,7 @@ pub(super) async fn revoke(
         .map_err(|error| OAuthError::hub(&error))?
     {
         // RFC 7009 § 2.2: a token that is worth nothing is no error.
-        RevokedToken::Dead => Ok(Answer::new(Full::new(Bytes::new()))),
+        RevokedToken::Dead => Ok(ApiResponse::new(Full::new(Bytes::new()))),
         RevokedToken::NotOfApp => {
             Err(OAuthError::new("invalid_grant", "this is no token that this app got".to_owned()))
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::json::{MemberError, MemberFault, Members};
+use super::json::Members;
+use super::member_error::{MemberError, MemberFault};
 use crate::login::issue_request::{IssueRequest, LinkDestination};
 use crate::token::State;
 

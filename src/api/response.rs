@@ -1,4 +1,4 @@
-//! An answer of the management API: whole, or piece by piece.
+//! A response of the management API: whole, or piece by piece.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use crate::body::{PieceError, Pieces};
 
-/// An answer of the API that is there as a whole.
-pub type Answer = Response<Full<Bytes>>;
+/// A response of the API that is there as a whole.
+pub type ApiResponse = Response<Full<Bytes>>;
 
-/// The body of any answer.
+/// The body of any response.
 #[derive(Debug)]
 pub enum ApiBody {
     /// There as a whole.
@@ -59,35 +59,39 @@ impl Body for ApiBody {
     }
 }
 
-pub(super) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
+pub(super) fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> ApiResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
-/// An answer with `value` as JSON. A value that cannot be written becomes 500; ours all can.
-pub(super) fn json_answer(status: StatusCode, value: &impl Serialize) -> Answer {
+/// A response with `value` as JSON. A value that cannot be written becomes 500; ours all can.
+pub(super) fn json_response(status: StatusCode, value: &impl Serialize) -> ApiResponse {
     match serde_json::to_vec(value) {
-        Ok(json) => answer(status, "application/json", json),
+        Ok(json) => response(status, "application/json", json),
         Err(error) => {
             tracing::error!(%error, "write an answer as JSON");
-            answer(StatusCode::INTERNAL_SERVER_ERROR, "application/json", "{}")
+            response(StatusCode::INTERNAL_SERVER_ERROR, "application/json", "{}")
         }
     }
 }
 
 /// The same head, with the length that the body would have (RFC 9110 § 9.3.2).
-pub(super) fn without_body(answer: Response<ApiBody>) -> Response<ApiBody> {
-    let (mut head, body) = answer.into_parts();
+pub(super) fn without_body(response: Response<ApiBody>) -> Response<ApiBody> {
+    let (mut head, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(head, ApiBody::from(Bytes::new()))
 }
 
-pub(super) fn allow(answer: &mut Answer, methods: &str) {
+pub(super) fn allow(response: &mut ApiResponse, methods: &str) {
     if let Ok(value) = HeaderValue::from_str(methods) {
-        answer.headers_mut().insert(ALLOW, value);
+        response.headers_mut().insert(ALLOW, value);
     }
 }

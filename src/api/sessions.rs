@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::oauth::{Form, OAuthError};
-use super::{Answer, json_answer};
+use super::{ApiResponse, json_response};
 use crate::audit::AuditReason;
 use crate::config::App;
 use crate::login::{EndError, LoginServices, LogoutTokenError};
@@ -25,12 +25,12 @@ pub(super) async fn end(
     app: &App,
     name: &str,
     client: Option<IpAddr>,
-) -> Result<Answer, ApiError> {
+) -> Result<ApiResponse, ApiError> {
     let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
     let username = login.rules().usernames.parse(&app.full_username(&name)).map_err(ApiError::Username)?;
     let ended =
         login.session_ender.end(&username, app, client, AuditReason::Api).await.map_err(ApiError::End)?;
-    Ok(json_answer(StatusCode::OK, &EndedJson { ended }))
+    Ok(json_response(StatusCode::OK, &EndedJson { ended }))
 }
 
 /// Ends the sessions of whom the form's `logout_token` names (OpenID Connect Back-Channel Logout 1.0 § 2.5). Whatever keeps
@@ -39,7 +39,7 @@ pub(super) async fn log_out(
     login: &LoginServices,
     form: Form,
     client: Option<IpAddr>,
-) -> Result<Answer, OAuthError> {
+) -> Result<ApiResponse, OAuthError> {
     let token = form.get("logout_token").ok_or_else(|| OAuthError::missing("logout_token"))?;
     let ended = login.backchannel_logout.log_out(token, client).await;
     let ended = ended.map_err(|error| {
@@ -59,5 +59,5 @@ pub(super) async fn log_out(
         };
         OAuthError::new(kind, error.to_string())
     })?;
-    Ok(json_answer(StatusCode::OK, &EndedJson { ended }))
+    Ok(json_response(StatusCode::OK, &EndedJson { ended }))
 }

@@ -14,8 +14,8 @@ use url::form_urlencoded;
 use super::auth;
 use super::body::JsonBody;
 use super::error::{ApiError, FaultPlace};
-use super::json::{MemberError, MemberFault};
-use super::{Answer, json_answer};
+use super::member_error::{MemberError, MemberFault};
+use super::{ApiResponse, json_response};
 use crate::hub::{OwnerKind, TokenOwner};
 use crate::login::LoginServices;
 use crate::token::Username;
@@ -43,7 +43,7 @@ impl<'a> OwnerJson<'a> {
 }
 
 /// `POST /api/v1/verify`
-pub(super) async fn verify(login: &LoginServices, mut body: JsonBody) -> Result<Answer, ApiError> {
+pub(super) async fn verify(login: &LoginServices, mut body: JsonBody) -> Result<ApiResponse, ApiError> {
     let at_body = |error| ApiError::member(FaultPlace::Body, error);
     let text = body.members.text("token").map_err(at_body)?;
     let token = text.ok_or_else(|| at_body(MemberError::new("token", MemberFault::Missing)))?;
@@ -51,7 +51,7 @@ pub(super) async fn verify(login: &LoginServices, mut body: JsonBody) -> Result<
     let policy = login.policy();
     let checks = policy.applications.token_checks().ok_or(ApiError::NoHubTokens)?;
     let owner = checks.owner(&token).await.map_err(ApiError::Hub)?.ok_or(ApiError::NoSuchToken)?;
-    Ok(json_answer(StatusCode::OK, &OwnerJson::of(&owner)))
+    Ok(json_response(StatusCode::OK, &OwnerJson::of(&owner)))
 }
 
 /// `GET /api/v1/forward-auth`
@@ -59,7 +59,7 @@ pub(super) async fn forward_auth(
     login: &LoginServices,
     headers: &HeaderMap,
     query: Option<&str>,
-) -> Result<Answer, ApiError> {
+) -> Result<ApiResponse, ApiError> {
     // Judged first: a misspelt rule must not be found out by somebody whom it lets in.
     let rule = Rule::parse(query.unwrap_or_default())?;
     let policy = login.policy();
@@ -67,10 +67,10 @@ pub(super) async fn forward_auth(
     let owner = checks.owner(token(headers)?).await.map_err(ApiError::Hub)?;
     let owner = owner.ok_or(ApiError::Unauthenticated { key_given: true })?;
     rule.admit(&owner)?;
-    let mut answer = json_answer(StatusCode::OK, &OwnerJson::of(&owner));
-    answer.headers_mut().insert(REMOTE_USER, remote_user(&owner)?);
-    answer.headers_mut().insert(REMOTE_GROUPS, remote_groups(&owner));
-    Ok(answer)
+    let mut response = json_response(StatusCode::OK, &OwnerJson::of(&owner));
+    response.headers_mut().insert(REMOTE_USER, remote_user(&owner)?);
+    response.headers_mut().insert(REMOTE_GROUPS, remote_groups(&owner));
+    Ok(response)
 }
 
 fn token(headers: &HeaderMap) -> Result<&str, ApiError> {

@@ -367,7 +367,7 @@ impl Service for StatusPages {
 
     async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
         let (method, path) = (request.method(), request.uri().path());
-        self.0.answer_probe(method, path, request.headers()).await.map(ApiBody::Whole)
+        self.0.handle_probe(method, path, request.headers()).await.map(ApiBody::Whole)
     }
 }
 
@@ -377,9 +377,9 @@ impl Service for Management {
     async fn call(&self, connection: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
         match &self.routes {
             Some(routes) if RoutesApi::covers(request.uri().path()) => {
-                routes.answer(*request).await.map(ApiBody::Whole)
+                routes.handle(*request).await.map(ApiBody::Whole)
             }
-            Some(_) | None => self.api.answer(Some(connection.peer), *request).await,
+            Some(_) | None => self.api.handle(Some(connection.peer), *request).await,
         }
     }
 }
@@ -389,7 +389,7 @@ impl Service for RoutingApi {
 
     async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
         let answered = match &self.0 {
-            Some(routes) if RoutesApi::covers(request.uri().path()) => Some(routes.answer(*request).await),
+            Some(routes) if RoutesApi::covers(request.uri().path()) => Some(routes.handle(*request).await),
             Some(_) | None => None,
         };
         let answer = answered.map(|answer| answer.map(ApiBody::Whole));

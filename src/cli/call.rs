@@ -16,8 +16,8 @@ use crate::tls::{Connector, Secured, peer_left};
 
 /// Longer than `/ready` itself takes when the hub is silent.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The hub's pages are some ten KiB; what is longer is no answer to any of our questions.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// The hub's pages are some ten KiB; what is longer is no response to any of our questions.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The hub's cookie that says who is logged in.
 const LOGIN_COOKIE: &str = "jupyterhub-hub-login";
@@ -39,7 +39,7 @@ pub(super) struct CallResponse {
     pub(super) body: Bytes,
 }
 
-/// A cookie that an answer sets.
+/// A cookie that a response sets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cookie {
     pub(super) name: String,
@@ -133,7 +133,7 @@ impl CallTarget {
         }
     }
 
-    /// Sends `request`, whose URI is a path, and reads the whole answer.
+    /// Sends `request`, whose URI is a path, and reads the whole response.
     pub(super) async fn send(&self, request: Request<String>) -> Result<CallResponse, String> {
         let late = || format!("no answer of {} within {} s", self.name(), TIMEOUT.as_secs());
         tokio::time::timeout(TIMEOUT, self.exchange(request)).await.unwrap_or_else(|_| Err(late()))
@@ -175,7 +175,7 @@ impl CallTarget {
             let mut sender = sender;
             let answer = sender.send_request(request).await.map_err(said)?;
             let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
             let body = body.map_err(|error| format!("{what}: read the answer: {error}"))?.to_bytes();
             Ok(CallResponse { status: parts.status, headers: parts.headers, body })
         };

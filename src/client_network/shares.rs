@@ -1,6 +1,6 @@
 //! What one client has of something that all clients share: slots that are waited for, and bytes that are not.
 //!
-//! A client is a whole network (`subscriber`): whoever can take one address of it can take them all. Entries exist
+//! A client is a whole network (`network_of`): whoever can take one address of it can take them all. Entries exist
 //! only while something is taken, so they are bounded by what there is to take.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::subscriber;
+use super::network_of;
 
 /// Slots or bytes in use, by client; shared by all threads.
 #[derive(Debug, Clone, Default)]
@@ -53,12 +53,12 @@ impl ClientShares {
             return Some(share);
         }
         // Boxed: it is rare, and must not make the state of every request larger.
-        Box::pin(self.wait(subscriber(client), max, patience)).await
+        Box::pin(self.wait(network_of(client), max, patience)).await
     }
 
     /// A share of `client` that has nothing yet.
     pub fn nothing(&self, client: IpAddr) -> Share {
-        Share { shares: self.clone(), client: subscriber(client), amount: 0 }
+        Share { shares: self.clone(), client: network_of(client), amount: 0 }
     }
 
     async fn wait(&self, client: IpAddr, max: usize, patience: Duration) -> Option<Share> {

@@ -10,14 +10,15 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 use url::Url;
 
+use super::app_hub_tokens::demand_scopes;
 use super::file::ConfigFile;
-use super::hub_tokens::demand_scopes;
 use super::jwt::{JwtSection, jwt, service_url};
 use super::kind::{self, duration, flag, list, list_of_words, number, text};
 use super::origin::{next_prefix, page_url, whole_origin};
 use super::pages::name as people_name;
 use super::parse::{app_name, duration_within, rate, written};
-use super::table::{Section as _, section};
+use super::section::Section as _;
+use super::table::section;
 use super::{AppHubTokens, Jwt};
 use crate::token::{KeyDigest, KeyId, NamePattern, UsernameCase, UsernameRule};
 use keys::keys;
@@ -210,7 +211,7 @@ fn app(file: &mut ConfigFile, section: &str, longest: Longest, taken: &mut Taken
     if !file.is_faulty(&key("name"))
         && let Some(other) = taken.names.insert(name.clone(), key("name"))
     {
-        let at = at_line(file, &other);
+        let at = file.at_line(&other);
         file.fault(&key("name"), format!("{name:?} is the name of another app{at}; write a name of its own"));
     }
     let makes_tokens = signed.is_some() || exchange_url.is_some() || file.is_faulty(&key("exchange_url"));
@@ -251,7 +252,7 @@ fn demand_own_prefix(
     let key = format!("{section}.exchange_prefix");
     let overlaps = |other: &str| other.starts_with(prefix) || prefix.starts_with(other);
     if let Some((other, _)) = exchanged.iter().find(|(_, other)| overlaps(other)) {
-        let at = at_line(file, other);
+        let at = file.at_line(other);
         let message = format!(
             "a token that begins like this could be another app's{at} as well; write how the tokens of each app with \
              an exchange_url begin, for example \"portal_\""
@@ -360,8 +361,4 @@ fn denied_username(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
-}
-
-pub(super) fn at_line(file: &ConfigFile, key: &str) -> String {
-    file.line(key).map(|line| format!(" (line {line})")).unwrap_or_default()
 }

@@ -28,6 +28,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A fault has been noted in place of the value.
+pub(super) struct Noted;
+
 /// All that is wrong; never empty. Displayed one a line, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);

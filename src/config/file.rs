@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Faults};
-use super::kind::Noted;
+use super::fault::{Fault, Faults, Noted};
 
 /// What the variables begin with that override keys.
 const VARIABLE_PREFIX: &str = "HUBLATCH_";
@@ -126,6 +125,10 @@ impl ConfigFile {
             Some(ValueOrigin::Line(line)) => Some(*line),
             Some(ValueOrigin::Variable(_)) | None => None,
         }
+    }
+
+    pub(super) fn at_line(&self, key: &str) -> String {
+        self.line(key).map(|line| format!(" (line {line})")).unwrap_or_default()
     }
 
     /// Whether `key` is set at all, in the file or by a variable.

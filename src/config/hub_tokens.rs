@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::app_hub_tokens::{NAME_BYTES_MAX, scope};
 use super::apps::{Longest, Rules, pattern};
 use super::file::ConfigFile;
 use super::kind::{duration, flag, list};
-use super::table::{Section as _, section};
+use super::section::Section as _;
+use super::table::section;
 use super::{App, Hub, Scope};
 use crate::token::NamePattern;
 
 /// The longest that the hub's word on a token can be believed.
 const CACHE_MAX_AGE_MAX: Duration = Duration::from_hours(1);
-/// The longest life of an app's hub tokens.
-const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(30 * 24);
-/// The longest name or scope in a list, in bytes: the hub's own column.
-const NAME_BYTES_MAX: usize = 255;
-
 section! {
     /// Hub API tokens as keys of the management API, for services that have one anyway. With this section (remove the "#" to
     /// have it) POST /api/v1/verify and GET /api/v1/forward-auth answer too.
@@ -68,26 +65,6 @@ impl HubTokens {
     }
 }
 
-section! {
-    /// Hub API tokens that an app may have in exchange for its own.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct AppHubTokens {
-        /// Their scopes at most. "!user" stands for the user whose token it is.
-        scopes: Vec<String>, list(scope), default [];
-        /// Their life at most, from "1s" to "720h".
-        max_lifetime: Duration, duration(Duration::from_secs(1)..=TOKEN_LIFETIME_MAX), default "1h";
-    }
-}
-
-/// `[apps.hub_tokens]` of the app in `section`: a token that is asked for without scopes has all that its user has.
-pub(super) fn demand_scopes(file: &mut ConfigFile, section: &str, tokens: &AppHubTokens) {
-    if tokens.scopes.is_empty() {
-        let message =
-            "has no scope: which ones may the tokens have? Write for example [\"access:servers!user\"]";
-        file.conflict(&format!("{section}.hub_tokens.scopes"), &[], message);
-    }
-}
-
 /// `[hub_tokens]`, if it is there. `longest` is what `[login]` says.
 pub(super) fn hub_tokens(file: &mut ConfigFile, longest: Longest) -> Option<HubTokens> {
     file.has_section("hub_tokens").then(|| {
@@ -125,15 +102,6 @@ pub(super) fn demand_token(file: &mut ConfigFile, hub: &Hub, apps: &[Arc<App>]) 
 fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > NAME_BYTES_MAX || text.contains(char::is_control) {
         return Err(format!("is not a name; write 1 to {NAME_BYTES_MAX} bytes on one line"));
-    }
-    Ok(text.to_owned())
-}
-
-/// A scope (RFC 6749 § 3.3), such as `access:servers!user`.
-fn scope(text: &str) -> Result<String, String> {
-    let token = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-    if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(token) {
-        return Err("is not a scope of the hub; write for example \"access:servers!user\"".to_owned());
     }
     Ok(text.to_owned())
 }

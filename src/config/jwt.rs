@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use jsonwebtoken::DecodingKey;
 use url::Url;
 
-use super::apps::at_line;
 use super::file::ConfigFile;
 use super::kind::{list_of_words, text};
 use super::origin::web_url;
@@ -77,7 +76,7 @@ pub(super) fn jwt(
     if !file.is_faulty(&issuer_key)
         && let Some(other) = issuers.insert(issuer.clone(), issuer_key.clone())
     {
-        let at = at_line(file, &other);
+        let at = file.at_line(&other);
         let message = format!("{issuer:?} is the issuer of another app{at}; each app needs its own");
         file.fault(&issuer_key, message);
     }

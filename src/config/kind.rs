@@ -7,12 +7,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::fault::Noted;
 use super::file::{ConfigFile, Value};
 use super::parse;
-use super::table::{KeyEntry, Section};
-
-/// A fault has been noted in place of the value.
-pub(super) struct Noted;
+use super::section::{Section, Shape};
 
 /// A value, none if nothing is written, or a fault.
 pub(super) type Found<T> = Result<Option<T>, Noted>;
@@ -24,23 +22,6 @@ pub(super) struct Kind<T> {
     /// For the manual and the schema.
     pub(super) shape: Shape,
     take: Reader<T>,
-}
-
-/// What can be written, for the schema.
-pub(super) enum Shape {
-    Text,
-    Words(Vec<&'static str>),
-    /// A whole number from … to ….
-    Number(String, String),
-    Flag,
-    Duration,
-    Size,
-    List(Box<Shape>),
-    /// One value or a list.
-    OneOrMore(Box<Shape>),
-    /// Text, or by the key's twin `x_file` the path of a file that holds it.
-    Secret,
-    Section(Vec<KeyEntry>),
 }
 
 impl<T: 'static> Kind<T> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::file::ConfigFile;
 use super::kind::{duration, number, size, text};
 use super::parse::{DURATION, SOME_DURATION};
-use super::table::{Section as _, section};
+use super::section::Section as _;
+use super::table::section;
 
 /// hyper's smallest read buffer, and a head that no browser or hub needs.
 const HEAD_BYTES: RangeInclusive<usize> = 8 * 1024..=1024 * 1024;

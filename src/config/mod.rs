@@ -21,6 +21,7 @@
 //! configuration. Nothing here opens a socket or knows what a request is.
 
 mod address;
+mod app_hub_tokens;
 mod apps;
 mod embed;
 mod fault;
@@ -44,6 +45,7 @@ mod reference;
 mod restart;
 mod routes;
 mod secret;
+mod section;
 mod store;
 mod table;
 mod tls;
@@ -52,13 +54,14 @@ mod validate;
 
 use std::sync::Arc;
 
+pub use app_hub_tokens::AppHubTokens;
 pub use apps::{App, SESSION_MIN, Scope};
 pub use embed::{Embed, EmbedCookies};
 pub use fault::{Fault, Faults};
 pub use hub::{Hub, UpstreamAddress};
 pub use hub_api::HubApiConfig;
 pub use hub_oauth::{HubOAuth, Pkce};
-pub use hub_tokens::{AppHubTokens, HubTokens};
+pub use hub_tokens::HubTokens;
 pub use jwt::{Jwt, JwtAlgorithm, JwtKeys};
 pub use limits::{Limits, LoginsAtOnce};
 pub use listeners::{Listen, Management, Public, PublicUrl, StatusListener};

@@ -1,7 +1,7 @@
 //! Taking values as written, and noting that one is not what its key takes.
 
+use super::fault::Noted;
 use super::file::{ConfigFile, Value, is_within};
-use super::kind::Noted;
 
 /// The most characters of a bad value that a fault repeats.
 const QUOTED_CHARS_MAX: usize = 80;

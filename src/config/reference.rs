@@ -8,10 +8,9 @@ use super::apps::{AppKeys, Rules};
 use super::file::variable_name;
 use super::hub::HubKeys;
 use super::hub_tokens::HubTokenKeys;
-use super::kind::Shape;
 use super::routes::RouteKeys;
+use super::section::{KeyEntry, Section, Shape};
 use super::store::StoreKeys;
-use super::table::{KeyEntry, Section};
 use super::{Assertion, Embed, HubOAuth, Limits, Log, Login, Management, Pages, Public, StatusListener};
 
 const HEAD: &str = r#"# hublatch: every key with its default. This is the manual: one comment a key. `hublatch reference config` prints it.

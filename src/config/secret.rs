@@ -11,8 +11,10 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::fault::Noted;
 use super::file::ConfigFile;
-use super::kind::{Kind, Noted, Shape};
+use super::kind::Kind;
+use super::section::Shape;
 
 /// No secret is longer; a larger file is another file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;

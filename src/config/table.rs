@@ -6,33 +6,8 @@
 use std::path::Path;
 
 use super::file::ConfigFile;
-use super::kind::{Kind, Shape};
-
-/// A section of the configuration that is declared as a table.
-pub(super) trait Section: Sized {
-    /// What it is for: the comment above it in the manual, line by line.
-    const ABOUT: &'static [&'static str];
-
-    /// Reads every key of `section`, which is written `login`, `apps[0]` or `public.tls`.
-    fn read(file: &mut ConfigFile, section: &str) -> Self;
-
-    /// Every key, for the manual and the schema.
-    fn entries() -> Vec<KeyEntry>;
-}
-
-/// One key, for the manual and the schema.
-pub(super) struct KeyEntry {
-    /// Its name within the section.
-    pub(super) name: &'static str,
-    /// Its text in the manual, line by line.
-    pub(super) doc: &'static [&'static str],
-    /// `default`, `required`, `optional` or `shown`: what its absence means, and which reader of `ConfigFile` is called.
-    pub(super) presence: &'static str,
-    /// The default, or an example, as it is written in TOML.
-    pub(super) text: &'static str,
-    /// What can be written.
-    pub(super) shape: Shape,
-}
+use super::kind::Kind;
+use super::section::Shape;
 
 /// Declares a section: `field: Type, kind, presence text;` for each key; `field "key": …` where the two names differ.
 macro_rules! section {
@@ -54,7 +29,7 @@ macro_rules! section {
             $($(#[doc = $doc])+ pub $field: $Type,)+
         }
 
-        impl $crate::config::table::Section for $Name {
+        impl $crate::config::section::Section for $Name {
             const ABOUT: &'static [&'static str] = &[$($about),+];
 
             fn read(file: &mut $crate::config::file::ConfigFile, section: &str) -> Self {
@@ -67,8 +42,8 @@ macro_rules! section {
                 }
             }
 
-            fn entries() -> Vec<$crate::config::table::KeyEntry> {
-                vec![$($crate::config::table::KeyEntry {
+            fn entries() -> Vec<$crate::config::section::KeyEntry> {
+                vec![$($crate::config::section::KeyEntry {
                     name: $crate::config::table::key_name!($field $($key)?),
                     doc: &[$($doc),+],
                     presence: stringify!($presence),

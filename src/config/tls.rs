@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::fault::Noted;
 use super::file::ConfigFile;
-use super::kind::{Kind, Noted, section, text};
+use super::kind::{Kind, section, text};
 use super::table::section;
 use super::{Management, Public, secret};
 use crate::tls::{Acceptor, ClientRules, Connector, Roots, TlsError, TlsIdentity};

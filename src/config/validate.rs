@@ -9,8 +9,8 @@ use super::file::ConfigFile;
 use super::hub::HubKeys;
 use super::login::is_guessable;
 use super::origin::is_unprotected;
+use super::section::Section as _;
 use super::store::StoreKeys;
-use super::table::Section as _;
 use super::{
     Config, Confirm, HubTokens, JwtKeys, Limits, Log, Login, Management, Pages, Public, StatusListener,
     apps::{self, Longest},
@@ -85,7 +85,7 @@ pub fn load_with_files(source: &Source, environment: impl IntoIterator<Item = (S
     };
     let outcome = contents.and_then(|(text, exposed)| {
         let file = ConfigFile::parse(source.path(), &text, exposed, environment)?;
-        let (outcome, mut named) = conclude(file);
+        let (outcome, mut named) = finish(file);
         files.append(&mut named);
         outcome
     });
@@ -146,10 +146,10 @@ pub fn load_str(
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, Faults> {
-    conclude(ConfigFile::parse(path, text, false, environment)?).0
+    finish(ConfigFile::parse(path, text, false, environment)?).0
 }
 
-fn conclude(mut file: ConfigFile) -> (Result<Config, Faults>, Vec<PathBuf>) {
+fn finish(mut file: ConfigFile) -> (Result<Config, Faults>, Vec<PathBuf>) {
     let config = config(&mut file);
     file.refuse_unknown();
     let files = file.take_files();

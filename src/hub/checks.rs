@@ -1,7 +1,7 @@
 //! Whose a hub token is, as `JupyterHub`'s own `HubAuth` finds out: the hub's word is believed for a while.
 //!
-//! Of many requests with one token one asks, and the others wait for its answer. What the hub refuses is not kept, and
-//! neither is any token: an owner is found by the token's digest. Time is the monotonic clock's, and an answer's age is
+//! Of many requests with one token one asks, and the others wait for its response. What the hub refuses is not kept, and
+//! neither is any token: an owner is found by the token's digest. Time is the monotonic clock's, and a response's age is
 //! counted from the question, so that a token that is revoked at the hub is refused here `cache_max_age` later at most.
 
 use std::collections::HashMap;
@@ -136,7 +136,7 @@ pub fn is_hub_token(token: &str) -> bool {
 }
 
 /// Makes room for `digest`: what is too old goes, and questions that nobody waits for any more; or else what will be
-/// soonest. Questions go with it if there is nothing else: their requests have their answer all the same, and it is not
+/// soonest. Questions go with it if there is nothing else: their requests have their response all the same, and it is not
 /// kept.
 fn make_room(tokens: &mut HashMap<TokenDigest, Token>, digest: &TokenDigest, now: Duration) {
     if tokens.len() < TOKENS_MAX || tokens.contains_key(digest) {

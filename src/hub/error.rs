@@ -110,7 +110,7 @@ pub enum HubError {
         /// What went wrong.
         cause: String,
     },
-    /// Not all of an answer came within `limits.hub_api_timeout`. The hub may have done what it was asked.
+    /// Not all of a response came within `limits.hub_api_timeout`. The hub may have done what it was asked.
     #[error("{call}: the hub did not answer in time")]
     TimedOut {
         /// Which call.
@@ -140,7 +140,7 @@ pub enum HubError {
         /// When to come again.
         retry_after: Option<Duration>,
     },
-    /// The answer is no answer of a hub: a page, another program's JSON, a redirect, too much.
+    /// The response is no response of a hub: a page, another program's JSON, a redirect, too much.
     #[error("{call}: status {} with {what}, which is not the hub's answer; is hub.api_url right?", status.as_u16())]
     Unreadable {
         /// Which call.

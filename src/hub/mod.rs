@@ -1,7 +1,7 @@
 //! The client of the Hub API: who is this token, users, servers and their progress, tokens.
 //!
 //! One call is one question, bounded in time, size and number, and never repeated: most of them change something. What
-//! does not look like the hub's own answer counts for nothing, so that a page of some proxy is not taken for "there is
+//! does not look like the hub's own response counts for nothing, so that a page of some proxy is not taken for "there is
 //! no such user". Never on the path of a browser's request to the hub. Knows nothing of links.
 
 mod checks;
@@ -130,7 +130,7 @@ impl HubClient {
         self.client.request(method, url).header(AUTHORIZATION, credentials)
     }
 
-    /// The whole answer of the hub, whatever it says; an error if it is none.
+    /// The whole response of the hub, whatever it says; an error if it is none.
     async fn call(&self, call: Call, request: RequestBuilder) -> Result<HubResponse, HubError> {
         let whole = async { HubResponse::read(call, self.send(call, request).await?).await };
         self.timed(call, whole).await

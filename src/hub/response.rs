@@ -1,4 +1,4 @@
-//! An answer of the hub: read whole, told from what is not the hub's, and a refusal put into its own words.
+//! A response of the hub: read whole, told from what is not the hub's, and a refusal put into its own words.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use serde::de::DeserializeOwned;
 use super::error::{Call, HubError};
 use super::unreachable;
 
-/// The largest answer that is read: a user with some thousand servers.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// The largest response that is read: a user with some thousand servers.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 /// The most characters of the hub's words that are passed on.
 const MESSAGE_CHARS_MAX: usize = 500;
 /// The longest wait that is passed on.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// A successful answer.
+/// A successful response.
 #[derive(Debug)]
 pub(super) struct HubResponse {
     call: Call,
@@ -40,7 +40,7 @@ impl HubResponse {
         let status = response.status();
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(call, error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
                 return Err(HubError::Unreadable { call, status, what: "more than 1 MiB" });
             }
             body.extend_from_slice(&chunk);
@@ -56,7 +56,7 @@ impl HubResponse {
         serde_json::from_slice(&self.body).map_err(|_| self.is_not_the_hubs())
     }
 
-    /// An error: the answer is a success, but none that the hub would give.
+    /// An error: the response is a success, but none that the hub would give.
     pub(super) fn is_not_the_hubs(&self) -> HubError {
         HubError::Unreadable { call: self.call, status: self.status, what: what_is(&self.body) }
     }
@@ -88,7 +88,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
-/// What stands in the place of an answer, in words of our own: the page of a proxy is nobody's business.
+/// What stands in the place of a response, in words of our own: the page of a proxy is nobody's business.
 fn what_is(body: &[u8]) -> &'static str {
     let begin = body.trim_ascii_start();
     if begin.is_empty() {

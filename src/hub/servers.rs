@@ -67,10 +67,10 @@ impl HubClient {
             request = request.json(&StartRequestJson::with(options));
         }
         match self.call(call, request).await {
-            Ok(answer) => match answer.status {
+            Ok(response) => match response.status {
                 StatusCode::CREATED => Ok(Started::Ready),
                 StatusCode::ACCEPTED => Ok(Started::Pending),
-                _ => Err(answer.is_not_the_hubs()),
+                _ => Err(response.is_not_the_hubs()),
             },
             // The hub has no code of its own for it.
             Err(HubError::Refused { status: StatusCode::BAD_REQUEST, message, .. })

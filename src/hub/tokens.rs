@@ -102,9 +102,9 @@ impl HubClient {
         let call = Call::WhoAmI;
         let Some(credentials) = credentials(token) else { return Ok(None) };
         match self.call(call, self.request(Method::GET, &["user"], credentials)).await {
-            Ok(answer) => {
-                let owner: TokenOwner = answer.json()?;
-                if owner.name.is_empty() { Err(answer.is_not_the_hubs()) } else { Ok(Some(owner)) }
+            Ok(response) => {
+                let owner: TokenOwner = response.json()?;
+                if owner.name.is_empty() { Err(response.is_not_the_hubs()) } else { Ok(Some(owner)) }
             }
             Err(error) => match error.refused_with() {
                 Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Ok(None),
@@ -118,10 +118,10 @@ impl HubClient {
     pub async fn create_token(&self, user: &str, new: &NewToken<'_>) -> Result<CreatedToken, HubError> {
         let call = Call::CreateToken;
         let request = self.authorized(call, Method::POST, &["users", user, "tokens"])?.json(new);
-        let answer = self.call(call, request).await?;
-        let created: CreatedToken = answer.json()?;
-        let whole = answer.status == StatusCode::CREATED && !created.token.is_empty();
-        if whole { Ok(created) } else { Err(answer.is_not_the_hubs()) }
+        let response = self.call(call, request).await?;
+        let created: CreatedToken = response.json()?;
+        let whole = response.status == StatusCode::CREATED && !created.token.is_empty();
+        if whole { Ok(created) } else { Err(response.is_not_the_hubs()) }
     }
 
     /// The user's tokens; none, if the hub has no such user. Scope: `read:tokens`, which `tokens` includes.
@@ -129,7 +129,7 @@ impl HubClient {
         let call = Call::ListTokens;
         let request = self.authorized(call, Method::GET, &["users", user, "tokens"])?;
         match self.call(call, request).await {
-            Ok(answer) => answer.json::<TokenList>().map(|list| Some(list.api_tokens)),
+            Ok(response) => response.json::<TokenList>().map(|list| Some(list.api_tokens)),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
@@ -140,7 +140,7 @@ impl HubClient {
         let call = Call::ReadToken;
         let request = self.authorized(call, Method::GET, &["users", user, "tokens", id])?;
         match self.call(call, request).await {
-            Ok(answer) => answer.json().map(Some),
+            Ok(response) => response.json().map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
@@ -151,8 +151,8 @@ impl HubClient {
         let call = Call::DeleteToken;
         let request = self.authorized(call, Method::DELETE, &["users", user, "tokens", id])?;
         match self.call(call, request).await {
-            Ok(answer) if answer.status == StatusCode::NO_CONTENT => Ok(true),
-            Ok(answer) => Err(answer.is_not_the_hubs()),
+            Ok(response) if response.status == StatusCode::NO_CONTENT => Ok(true),
+            Ok(response) => Err(response.is_not_the_hubs()),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(false),
             Err(error) => Err(error),
         }

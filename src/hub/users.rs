@@ -62,7 +62,7 @@ impl HubClient {
         let call = Call::ReadUser;
         let request = self.authorized(call, Method::GET, &["users", name])?;
         match self.call(call, request).await {
-            Ok(answer) => answer.json().map(Some),
+            Ok(response) => response.json().map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
@@ -73,8 +73,10 @@ impl HubClient {
         let call = Call::CreateUser;
         let request = self.authorized(call, Method::POST, &["users", name])?;
         match self.call(call, request).await {
-            Ok(answer) if answer.status == StatusCode::CREATED => answer.json::<User>().map(|_| Created::New),
-            Ok(answer) => Err(answer.is_not_the_hubs()),
+            Ok(response) if response.status == StatusCode::CREATED => {
+                response.json::<User>().map(|_| Created::New)
+            }
+            Ok(response) => Err(response.is_not_the_hubs()),
             Err(error) if error.refused_with() == Some(StatusCode::CONFLICT) => Ok(Created::Existed),
             Err(error) => Err(error),
         }

@@ -9,15 +9,15 @@ use bytes::BytesMut;
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use url::Url;
 
-/// How long a service may take for its whole answer.
+/// How long a service may take for its whole response.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The largest answer that is read.
+/// The largest response that is read.
 const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 /// A service has not answered, or not as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplicationError {
-    /// No answer, or not all of it, in time.
+    /// No response, or not all of it, in time.
     #[error("{0}")]
     NoResponse(String),
     /// More than anybody would have to say.

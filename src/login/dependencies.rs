@@ -40,6 +40,6 @@ impl LoginDependencies {
 
 impl std::fmt::Debug for LoginDependencies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dependencies").field("started", &self.started).finish_non_exhaustive()
+        f.debug_struct("LoginDependencies").field("started", &self.started).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! Tokens of neither our making nor a JWT's shape: an app turns one into a name, at its `exchange_url`.
 //!
 //! The token's digest is put into the replay cache before an app is asked, so that of all requests everywhere one asks.
-//! The answer becomes a link like any other, kept under a digest of the token: from then on the token is redeemed by the
+//! The response becomes a link like any other, kept under a digest of the token: from then on the token is redeemed by the
 //! common rules.
 
 use std::sync::Arc;

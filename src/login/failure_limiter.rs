@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::client_network::subscriber;
+use crate::client_network::network_of;
 
 /// The time in which tries are counted.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -51,7 +51,7 @@ impl FailureLimiter {
             return;
         }
         let mut counts = self.lock();
-        let key = (subscriber(address), app.to_owned());
+        let key = (network_of(address), app.to_owned());
         if counts.len() >= ADDRESSES_MAX && !counts.contains_key(&key) {
             counts.retain(|_, count| count.left(now).is_some());
             if counts.len() >= ADDRESSES_MAX {
@@ -70,7 +70,7 @@ impl FailureLimiter {
         if self.max == 0 {
             return None;
         }
-        let count = *self.lock().get(&(subscriber(address), app.to_owned()))?;
+        let count = *self.lock().get(&(network_of(address), app.to_owned()))?;
         count.left(now).filter(|_| count.failed > self.max)
     }
 

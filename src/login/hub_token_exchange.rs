@@ -5,7 +5,7 @@
 //! answered. Whose a hub token is stands in its note at the hub, so that every replica knows, and its user reads it.
 //!
 //! All that is a task of its own, which goes on when the app hangs up: a token that nobody sees is deleted. What is known
-//! is whether the answer was made for somebody who still waited; whether its bytes arrived, nobody can know, and the token
+//! is whether the response was made for somebody who still waited; whether its bytes arrived, nobody can know, and the token
 //! ends by itself.
 
 mod bounds;
@@ -71,7 +71,7 @@ pub struct HubToken {
 }
 
 impl HubToken {
-    /// It stands in an answer that somebody waits for.
+    /// It stands in a response that somebody waits for.
     pub fn mark_delivered(self) {
         // Nobody listens any more only if the process ends.
         let _told = self.delivered.send(());
@@ -207,7 +207,7 @@ impl HubTokenExchange {
         }
         self.recorder.hub_token_issued(&verified, client);
         let (delivered, was_delivered) = oneshot::channel();
-        // An answer that nobody takes is dropped with its sender.
+        // A response that nobody takes is dropped with its sender.
         drop(asker.send(Ok(HubToken { token: created.token, expires_in, scopes, delivered })));
         if was_delivered.await.is_err() && self.undo(&user, &created.id).await {
             self.recorder.hub_token_revoked(&verified, client, Some(AuditReason::NotDelivered));
@@ -283,7 +283,7 @@ impl HubTokenExchange {
             Err(error) => error,
         };
         match error.refused_with() {
-            // The hub has one answer for a user whom it does not know and for a role that lacks `tokens`.
+            // The hub has one response for a user whom it does not know and for a role that lacks `tokens`.
             Some(StatusCode::FORBIDDEN) if hub.tokens(user).await?.is_none() => {
                 Err(ExchangeError::NoSuchUser(user.to_owned()))
             }

@@ -57,9 +57,9 @@ pub use dependencies::LoginDependencies;
 pub use issue::Issuer;
 pub use judge::RedeemRequest;
 pub use recorder::{Recorder, Subject};
-pub use redeem::{Redeemer, ValidatedToken, VerifiedUser, WAIT_MAX};
+pub use redeem::{Redeemer, ValidatedToken, VerifiedUser};
 pub use refusal::{Refusal, RefusalReason};
-pub use rules::Rules;
+pub use rules::{Rules, WAIT_MAX};
 pub use session_ender::{EndError, SessionEnder};
 
 /// The parts of this folder, put together over one policy.

@@ -19,13 +19,11 @@ use super::policy::{Policy, PolicyInForce};
 use super::recorder::{Recorder, Subject};
 use super::refusal::{Refusal, RefusalReason, ended};
 use super::replay_cache::ReplayCache;
+use super::rules::WAIT_MAX;
 use crate::audit::{AuditReason, Client};
 use crate::clock::Clock;
 use crate::store::{Consumed, Link, LinkStatus, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
-
-/// How long a browser may wait for its turn at the hub, from its click on.
-pub const WAIT_MAX: Duration = Duration::from_mins(10);
 
 /// A token that can be redeemed: looked up, judged, not consumed.
 #[derive(Debug)]
@@ -322,7 +320,7 @@ impl Redeemer {
         Ok(token.kind() == TokenKind::External && self.external_tokens.link(token).await?.is_none())
     }
 
-    /// Asks the apps whose `token` is, once, and makes a link of the answer.
+    /// Asks the apps whose `token` is, once, and makes a link of the response.
     pub async fn exchange(&self, token: &LoginToken, client: Client<'_>) -> Result<(), Refusal> {
         self.external_tokens.exchange(token, client).await
     }

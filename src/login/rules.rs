@@ -7,6 +7,9 @@ use super::parameter::Parameter;
 use crate::config::{Config, Confirm};
 use crate::token::{ServerName, Username, UsernameRule};
 
+/// How long a browser may wait for its turn at the hub, from its click on.
+pub const WAIT_MAX: Duration = Duration::from_mins(10);
+
 /// The rules for all apps.
 #[derive(Debug)]
 pub struct Rules {

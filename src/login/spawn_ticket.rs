@@ -53,7 +53,7 @@ struct TicketKey(Key);
 /// A ticket as it is written. Short names: it stands in an address.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct TicketJson {
     a: Arc<str>,
     u: String,
     s: String,
@@ -104,7 +104,7 @@ impl TicketKey {
     }
 
     fn write(&self, grant: &LoginGrant, server: &ServerName, next: &str, now: Timestamp) -> String {
-        let written = Written {
+        let written = TicketJson {
             a: Arc::clone(&grant.app),
             u: grant.username.as_str().to_owned(),
             s: server.as_str().to_owned(),
@@ -121,7 +121,7 @@ impl TicketKey {
         let (json, proof) = text.split_once('.')?;
         let json = URL_SAFE_NO_PAD.decode(json).ok()?;
         hmac::verify(&self.0, &json, &URL_SAFE_NO_PAD.decode(proof).ok()?).ok()?;
-        let Written { a, u, s, n, e } = serde_json::from_slice(&json).ok()?;
+        let TicketJson { a, u, s, n, e } = serde_json::from_slice(&json).ok()?;
         let (username, server) = (Username::from_store(&u)?, ServerName::parse(&s)?);
         (now.as_second() < e).then_some(Ticket { app: a, username, server, next: n })
     }

@@ -7,7 +7,7 @@ use hyper::header::ACCEPT;
 
 use crate::config::Language;
 
-/// The form of an answer.
+/// The form of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A page for a person, in the language that she reads best.
@@ -21,7 +21,7 @@ impl Format {
     ///
     /// JSON where it weighs more than HTML, HTML where it weighs more than JSON. Where both weigh the same (no
     /// `Accept`, or `*/*` alone, as curl and `fetch` send it) a browser's script gets JSON, known by a
-    /// `Sec-Fetch-Mode` other than `navigate`: notebooks show the `message` of a JSON answer.
+    /// `Sec-Fetch-Mode` other than `navigate`: notebooks show the `message` of a JSON response.
     /// Everybody else, so curl, gets HTML, as from the hub.
     pub fn preferred(headers: &HeaderMap) -> Self {
         let json = weight(headers, "application", "json");

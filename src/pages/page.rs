@@ -123,7 +123,7 @@ pub enum Page<'a> {
     Unavailable,
     /// 4xx, with a sentence for a developer.
     Rejected {
-        /// The status of the answer.
+        /// The status of the response.
         status: StatusCode,
         /// What a program can match on: a word in `snake_case`.
         code: &'static str,

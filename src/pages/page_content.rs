@@ -42,7 +42,7 @@ pub(super) struct PageContent<'a> {
     pub(super) is_error: bool,
 }
 
-/// The sentences of the confirm page hold names and stand elsewhere; these are for the JSON answer.
+/// The sentences of the confirm page hold names and stand elsewhere; these are for the JSON response.
 static CONFIRM: Message = Message {
     title: Cow::Borrowed("Please confirm"),
     what: Cow::Borrowed("Open this link in a browser and press the button to log in."),

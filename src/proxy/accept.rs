@@ -60,7 +60,7 @@ impl AcceptHeaders {
         self.is_script || self.mode.as_ref().is_some_and(|mode| mode != "navigate")
     }
 
-    /// The form of the answer that it wants.
+    /// The form of the response that it wants.
     pub fn format(&self) -> Format {
         let accept = self.accept.clone().map(|value| (ACCEPT, value));
         let language = self.language.clone().map(|value| (ACCEPT_LANGUAGE, value));

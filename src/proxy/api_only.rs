@@ -8,13 +8,11 @@ use hyper::{Method, Response, StatusCode};
 
 use super::accept::AcceptHeaders;
 use super::context::{Proxy, RequestContext};
-use super::error::ProxyError;
+use super::error::ProxyResponse;
 use super::login::browser_checks;
 use super::respond::{page, with_cookies_of};
 use super::upstream::ResponseBody;
 use crate::pages::{Format, Page};
-
-type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// Whose pages stand at a path.
 enum PageOwner<'p> {
@@ -29,7 +27,7 @@ enum PageOwner<'p> {
 }
 
 /// Passes a request on, and puts a page of ours in the place of one that the hub would not style.
-pub(super) async fn forward(proxy: &Proxy, context: RequestContext) -> Answer {
+pub(super) async fn forward(proxy: &Proxy, context: RequestContext) -> ProxyResponse {
     let headers = context.request.headers();
     let navigates = *context.request.method() == Method::GET
         && context.upgrade.is_none()

@@ -296,7 +296,7 @@ impl Shared {
         ProxyError::OverShare(limit)
     }
 
-    /// What becomes of the headers of every answer of the hub.
+    /// What becomes of the headers of every response of the hub.
     pub(super) fn finish(&self, headers: &mut HeaderMap) {
         headers::strip_response(headers);
         if self.rules.logs_in {

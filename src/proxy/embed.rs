@@ -39,7 +39,7 @@ impl Embed {
         Self { ancestors: config.frame_ancestors.join(" "), attributes, cookies: config.cookies }
     }
 
-    /// Amends the headers of an answer.
+    /// Amends the headers of a response.
     pub fn amend(&self, headers: &mut HeaderMap) {
         self.amend_policies(headers);
         if !headers.contains_key(SET_COOKIE) {

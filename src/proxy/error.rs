@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a request, where it came from, and the answer that tells it.
+//! Everything that can go wrong with a request, where it came from, and the response that tells it.
 
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -32,6 +32,9 @@ impl Side {
     }
 }
 
+/// What becomes of a request: a response, the hub's or ours, or why there is none yet.
+pub type ProxyResponse = Result<Response<ResponseBody>, ProxyError>;
+
 /// Why a request is not answered by the hub.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
@@ -41,7 +44,7 @@ pub enum ProxyError {
     /// Downstream: a body that must be held whole cannot be.
     #[error(transparent)]
     Body(#[from] CollectError),
-    /// Upstream: no answer of the hub.
+    /// Upstream: no response of the hub.
     #[error(transparent)]
     Upstream(UpstreamError),
     /// Upstream: it switched to a protocol that was not asked for.
@@ -113,7 +116,7 @@ impl ProxyError {
         }
     }
 
-    /// Whether the connection must be closed after the answer: the rest of its request was not read, or cannot be told from
+    /// Whether the connection must be closed after the response: the rest of its request was not read, or cannot be told from
     /// the next one.
     fn closes(&self) -> bool {
         match self {
@@ -160,8 +163,8 @@ impl ProxyError {
         }
     }
 
-    /// The answer to the client.
-    pub fn answer(&self, pages: &Pages, format: Format) -> Response<ResponseBody> {
+    /// The response to the client.
+    pub fn response(&self, pages: &Pages, format: Format) -> Response<ResponseBody> {
         let page = match self {
             Self::Rejected(rejection) => Page::Rejected {
                 status: rejection.status(),
@@ -212,11 +215,11 @@ impl ProxyError {
             | Self::HubOAuth(_)
             | Self::Assembly(_) => Page::BadGateway,
         };
-        let mut answer = pages.response(&page, format).map(ResponseBody::Whole);
+        let mut response = pages.response(&page, format).map(ResponseBody::Whole);
         if self.closes() {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        answer
+        response
     }
 }
 
@@ -261,15 +264,15 @@ mod tests {
         let mut count = 0;
         for error in errors {
             let [english, german, french] = [Language::English, Language::German, Language::French]
-                .map(|language| detail(error.answer(&pages, Format::Html(language))));
+                .map(|language| detail(error.response(&pages, Format::Html(language))));
             assert!(english != german && english != french && german != french, "{error}: {german}");
             count += 1;
         }
         assert_eq!(count, 15);
     }
 
-    fn detail(answer: Response<ResponseBody>) -> String {
-        let ResponseBody::Whole(page) = answer.into_body() else { panic!("a page is whole") };
+    fn detail(response: Response<ResponseBody>) -> String {
+        let ResponseBody::Whole(page) = response.into_body() else { panic!("a page is whole") };
         let page = String::from_utf8(page.to_vec()).expect("UTF-8");
         let (_, rest) = page
             .split_once("<p class=\"detail\" dir=\"auto\">")

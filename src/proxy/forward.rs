@@ -97,7 +97,7 @@ impl Proxy {
         }
     }
 
-    /// What a request is rewritten to on its way by `route`, and what its answer is rewritten by.
+    /// What a request is rewritten to on its way by `route`, and what its response is rewritten by.
     fn to_target(
         &self,
         request: &mut Request<Incoming>,

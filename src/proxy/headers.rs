@@ -204,9 +204,9 @@ pub fn strip_request(headers: &mut HeaderMap, found: HeaderScan, parameter: &Par
     }
 }
 
-/// Removes hop-by-hop headers from an answer; trailers may follow it, so `Trailer` stays.
+/// Removes hop-by-hop headers from a response; trailers may follow it, so `Trailer` stays.
 pub fn strip_response(headers: &mut HeaderMap) {
-    // Nearly every answer has none of them, nor then a `Connection` that names others.
+    // Nearly every response has none of them, nor then a `Connection` that names others.
     if !headers.keys().any(is_hop_by_hop) {
         return;
     }

@@ -60,7 +60,7 @@ impl Healing {
             return false;
         }
         let asking = async {
-            // Whoever comes meanwhile waits for the answer to the first.
+            // Whoever comes meanwhile waits for the response to the first.
             let mut asked = self.0.lock().await;
             if asked.is_some_and(|asked| asked.elapsed() < EVERY) {
                 return true;

@@ -12,7 +12,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::context::{Proxy, RequestContext};
-use super::error::ProxyError;
+use super::error::ProxyResponse;
 use super::login::browser_checks;
 use super::login::parse::own_headers;
 use super::respond::{self, page};
@@ -24,13 +24,11 @@ use crate::hub::{Call, HubError, ServerState, SpawnEvent, written};
 use crate::login::spawn_ticket::Ticket;
 use crate::pages::{Format, LinkRefusal, Page, Start};
 
-type Answer = Result<Response<ResponseBody>, ProxyError>;
-
 /// What the waiting page ends in where its events are.
 const EVENTS: &str = "/events";
 
 /// Handles a request below the waiting path.
-pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> Answer {
+pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyResponse {
     let (request, format) = (&context.request, context.format());
     let headers = request.headers();
     let path = request.uri().path();
@@ -110,7 +108,7 @@ struct SpawnPending<'a> {
 
 impl SpawnPending<'_> {
     /// The server itself if it is ready; else how it stands.
-    async fn show(&self) -> Answer {
+    async fn show(&self) -> ProxyResponse {
         let (user, server) = self.names();
         match self.proxy.shared.login.hub().server_state(user, server).await {
             Ok(ServerState::Ready) => respond::see_other(&self.ticket.next),
@@ -124,7 +122,7 @@ impl SpawnPending<'_> {
     }
 
     /// What happens, as it happens.
-    async fn events(&self) -> Answer {
+    async fn events(&self) -> ProxyResponse {
         let (user, server) = self.names();
         let body = match self.proxy.shared.login.hub().events(user, server).await {
             Ok(events) => ResponseBody::Pieces(Pieces::of(events.into_stream())),
@@ -148,7 +146,7 @@ impl SpawnPending<'_> {
     }
 
     /// The button: the hub starts the server with the options of its last start.
-    async fn start_again(&self) -> Answer {
+    async fn start_again(&self) -> ProxyResponse {
         if !self.proxy.shared.login.policy().allows(&self.ticket.app, &self.ticket.username) {
             return Ok(page(self.proxy, &Page::Refused(LinkRefusal::NotAllowed), self.format));
         }

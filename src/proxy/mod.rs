@@ -73,9 +73,9 @@ enum Room {
 const HEALTH_PATH: &str = "/_chp_healthz";
 
 fn health() -> Response<ResponseBody> {
-    let mut answer = Response::new(ResponseBody::Whole(bytes::Bytes::from_static(b"{\"status\":\"OK\"}")));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+    let mut response = Response::new(ResponseBody::Whole(bytes::Bytes::from_static(b"{\"status\":\"OK\"}")));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 impl Service for Proxy {
@@ -272,7 +272,7 @@ impl Proxy {
         }
     }
 
-    /// Path and query, without the login parameter, for the page that is shown in the place of an answer.
+    /// Path and query, without the login parameter, for the page that is shown in the place of a response.
     fn asked(&self, target: Option<&PathAndQuery>) -> String {
         let Some(target) = target else { return "/".to_owned() };
         if !self.shared.rules.logs_in {
@@ -317,13 +317,13 @@ impl Proxy {
         self.tell(error, self.loggable(target));
         let asked = self.asked(target);
         // Boxed: it is rare, and must not make the state of every request larger.
-        Box::pin(unreachable::answer(self, status, wishes, &asked, is_upgrade)).await
+        Box::pin(unreachable::respond(self, status, wishes, &asked, is_upgrade)).await
     }
 
     /// The response that tells of `error`, which is logged.
     fn error_response(&self, error: &ProxyError, path: &str, format: Format) -> Response<ResponseBody> {
         self.tell(error, path);
-        error.answer(&self.shared.pages, format)
+        error.response(&self.shared.pages, format)
     }
 
     fn tell(&self, error: &ProxyError, path: &str) {

@@ -28,7 +28,7 @@ pub struct Routing {
     pub healing: Healing,
 }
 
-/// What an answer's redirect is rewritten by: the host of its request, and the target that it comes from.
+/// What a response's redirect is rewritten by: the host of its request, and the target that it comes from.
 #[derive(Debug)]
 pub struct Rewrite {
     host: HeaderValue,
@@ -73,7 +73,7 @@ impl Routing {
         Ok(Some(Uri::from(PathAndQuery::try_from(format!("{before}{slash}{path}{query}"))?)))
     }
 
-    /// The headers of a request for `target`, and by what its answer is rewritten.
+    /// The headers of a request for `target`, and by what its response is rewritten.
     pub fn amend_request(&self, headers: &mut HeaderMap, target: &Target) -> Option<Rewrite> {
         let rewrite = (self.auto_rewrite || self.protocol_rewrite.is_some()).then(|| Rewrite {
             host: headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static("")),
@@ -90,7 +90,7 @@ impl Routing {
         rewrite
     }
 
-    /// The redirect of an answer: a target that leads to itself leads to the public name instead.
+    /// The redirect of a response: a target that leads to itself leads to the public name instead.
     pub fn amend_response(&self, status: StatusCode, headers: &mut HeaderMap, rewrite: &Rewrite) {
         // As configurable-http-proxy has it: not 303.
         if !matches!(status.as_u16(), 201 | 301 | 302 | 307 | 308) {

@@ -1,4 +1,4 @@
-//! The answer to a request that finds nobody: no route takes its path (404), or the server of its route is not there (503).
+//! The response to a request that finds nobody: no route takes its path (404), or the server of its route is not there (503).
 //!
 //! A person's navigation gets the hub's own page, which is fetched once in ten seconds and not once a request: a notebook
 //! that hammers its dead server must not hammer the hub. A program gets JSON, and is told when to come again. A
@@ -89,7 +89,7 @@ impl ErrorPages {
 }
 
 /// Answers a request for `asked`, path and query, that ends in `status`.
-pub(super) async fn answer(
+pub(super) async fn respond(
     proxy: &Proxy,
     status: StatusCode,
     wishes: &AcceptHeaders,
@@ -97,18 +97,18 @@ pub(super) async fn answer(
     is_upgrade: bool,
 ) -> Response<ResponseBody> {
     if is_upgrade {
-        let mut answer = bare(status);
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        return answer;
+        let mut response = bare(status);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
     }
     let path = asked.split('?').next().unwrap_or_default();
     let format = if wishes.is_script() || path.contains("/api/") { Format::Json } else { wishes.format() };
     if let (Format::Html(_), Some(routing)) = (format, &proxy.shared.routing)
         && let Some(page) = routing.errors.page(proxy, status, asked).await
     {
-        let mut answer = Response::new(ResponseBody::Whole(page.body));
-        *answer.status_mut() = status;
-        let headers = answer.headers_mut();
+        let mut response = Response::new(ResponseBody::Whole(page.body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
         if let Some(content_type) = page.content_type {
             headers.insert(CONTENT_TYPE, content_type);
         }
@@ -116,21 +116,21 @@ pub(super) async fn answer(
             headers.insert(CONTENT_ENCODING, content_encoding);
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        return answer;
+        return response;
     }
     let page = if status == StatusCode::NOT_FOUND { Page::NotFound } else { Page::Unavailable };
-    let mut answer = proxy.shared.pages.response(&page, format).map(ResponseBody::Whole);
-    *answer.status_mut() = status;
+    let mut response = proxy.shared.pages.response(&page, format).map(ResponseBody::Whole);
+    *response.status_mut() = status;
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
     }
-    answer
+    response
 }
 
 fn bare(status: StatusCode) -> Response<ResponseBody> {
-    let mut answer = Response::new(ResponseBody::Whole(Bytes::new()));
-    *answer.status_mut() = status;
-    answer
+    let mut response = Response::new(ResponseBody::Whole(Bytes::new()));
+    *response.status_mut() = status;
+    response
 }
 
 /// Asks the error target, with nothing of the client's request but where it wanted to go.

@@ -42,7 +42,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The status of the answer.
+    /// The status of the response.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,

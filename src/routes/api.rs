@@ -33,7 +33,7 @@ pub const PATH: &str = "/api/routes";
 /// The largest body of a POST.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// The answers of the API; who may ask is the configuration's to say.
+/// The responses of the API; who may ask is the configuration's to say.
 #[derive(Debug)]
 pub struct RoutesApi {
     routes: Arc<Routes>,
@@ -43,7 +43,7 @@ pub struct RoutesApi {
     in_its_words: bool,
 }
 
-type Answer = Response<Full<Bytes>>;
+type RoutesResponse = Response<Full<Bytes>>;
 
 impl RoutesApi {
     /// The API of `routes`. Without a token everybody may.
@@ -63,14 +63,14 @@ impl RoutesApi {
     }
 
     /// Answers one request below [`PATH`].
-    pub async fn answer<B>(&self, request: Request<B>) -> Answer
+    pub async fn handle<B>(&self, request: Request<B>) -> RoutesResponse
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
-        let answer = self.dispatch(&head, body).await;
-        let status = answer.status();
+        let response = self.dispatch(&head, body).await;
+        let status = response.status();
         if self.in_its_words {
             tracing::info!("{} {} {}", status.as_u16(), head.method, head.uri.path());
         }
@@ -84,10 +84,10 @@ impl RoutesApi {
             };
             counters.called(call, status);
         }
-        answer
+        response
     }
 
-    async fn dispatch<B>(&self, head: &Parts, body: B) -> Answer
+    async fn dispatch<B>(&self, head: &Parts, body: B) -> RoutesResponse
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -127,14 +127,14 @@ impl RoutesApi {
                 Err(error) => refused(&error),
             },
             _ => {
-                let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Method not supported");
-                answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
-                answer
+                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method not supported");
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
+                response
             }
         }
     }
 
-    fn all(&self, query: Option<&str>) -> Answer {
+    fn all(&self, query: Option<&str>) -> RoutesResponse {
         let since = match inactive_since(query) {
             Ok(since) => since,
             Err(bad) => {
@@ -148,7 +148,7 @@ impl RoutesApi {
         json(&Value::Object(rows.map(|route| (route.key.to_string(), route.to_json().into())).collect()))
     }
 
-    async fn add(&self, key: &str, body: &[u8]) -> Answer {
+    async fn add(&self, key: &str, body: &[u8]) -> RoutesResponse {
         let data: Value = match serde_json::from_slice(body) {
             Ok(data) => data,
             Err(error) => return text(StatusCode::BAD_REQUEST, format!("Body not valid JSON: {error}")),
@@ -214,40 +214,40 @@ fn as_i64(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
-fn refused(error: &AddError) -> Answer {
+fn refused(error: &AddError) -> RoutesResponse {
     match error {
         AddError::NotTheHub(_) => text(StatusCode::CONFLICT, error.to_string()),
         // The hub tries again for half a minute, in which another Redis has taken over.
         AddError::Shared(_) => {
-            let mut answer =
+            let mut response =
                 text(StatusCode::SERVICE_UNAVAILABLE, "The shared routing table cannot be written");
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            answer
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
         }
     }
 }
 
-fn no_target() -> Answer {
+fn no_target() -> RoutesResponse {
     text(StatusCode::BAD_REQUEST, "Must specify 'target' as string")
 }
 
-fn json(value: &Value) -> Answer {
+fn json(value: &Value) -> RoutesResponse {
     respond(StatusCode::OK, "application/json", value.to_string())
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+fn text(status: StatusCode, text: impl Into<Bytes>) -> RoutesResponse {
     respond(status, "text/plain; charset=utf-8", text)
 }
 
-fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::new()));
-    *answer.status_mut() = status;
-    answer
+fn empty(status: StatusCode) -> RoutesResponse {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> RoutesResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }

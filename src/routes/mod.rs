@@ -50,7 +50,7 @@ pub struct Routes {
     counters: Option<Counters>,
 }
 
-/// Called without an answer.
+/// Called with nothing, for nothing.
 struct Hook(Box<dyn Fn() + Send + Sync>);
 
 impl std::fmt::Debug for Hook {

@@ -7,7 +7,7 @@ use std::io;
 
 use socket2::Socket;
 
-use super::listener::Address;
+use super::address::Address;
 use crate::config::Listen;
 
 /// The sockets that are not taken yet.

@@ -1,15 +1,15 @@
 //! Bound sockets: one for each thread on the same address, so that no thread waits for another.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::address::Address;
 use super::inherited::Inherited;
 use super::io::stream::Stream;
 use crate::config::Listen;
@@ -33,24 +33,6 @@ impl BindError {
     pub fn is_taken(&self, port: u16) -> bool {
         let is_there = matches!(self.address, Address::Tcp(address) if address.port() == port);
         is_there && self.source.kind() == io::ErrorKind::AddrInUse
-    }
-}
-
-/// Where a listener is bound.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// TCP, with the port that was picked for port 0.
-    Tcp(SocketAddr),
-    /// Unix domain socket.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 

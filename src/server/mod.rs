@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of logins or of the hub. The public listeners and the management listener are both of this kind.
 
+pub mod address;
 pub mod fd_budget;
 pub mod framing;
 mod http1;
@@ -66,7 +67,7 @@ impl ConnectionInfo {
 
 /// Answers requests.
 pub trait Service: Clone + Send + Sync + 'static {
-    /// The body of an answer.
+    /// The body of a response.
     type Body: Body<Data = bytes::Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
         + Unpin

@@ -1,4 +1,4 @@
-//! The answer of a plain listener beside TLS: everything is at the public URL.
+//! The response of a plain listener beside TLS: everything is at the public URL.
 
 use bytes::Bytes;
 use http_body_util::Empty;

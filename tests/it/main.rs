@@ -61,4 +61,5 @@ mod upgrades;
 mod upstream_failures;
 mod used_links;
 mod usernames;
+mod vocabulary;
 mod without_token;

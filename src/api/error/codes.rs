@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 
 use super::FaultPlace;
-use crate::api::json::MemberFault;
+use crate::api::member_error::MemberFault;
 use crate::hub::{Call, HubError};
 use crate::login::issue_request::IssueError;
 use crate::login::next::NextError;

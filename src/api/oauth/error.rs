@@ -7,7 +7,7 @@ use hyper::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use crate::api::error::{ApiError, hub_status_and_code, refusal_status_and_code, whole_seconds};
-use crate::api::{Answer, json_answer};
+use crate::api::{ApiResponse, json_response};
 use crate::hub::HubError;
 use crate::login::hub_token_exchange::ExchangeError;
 
@@ -72,8 +72,8 @@ impl OAuthError {
         Self { status, code, retry_after, ..Self::new("temporarily_unavailable", error.to_string()) }
     }
 
-    /// The answer.
-    pub(in crate::api) fn into_answer(self) -> Answer {
+    /// The response.
+    pub(in crate::api) fn into_response(self) -> ApiResponse {
         let Self { status, error, code, description, retry_after, challenge } = self;
         if status.is_server_error() {
             tracing::error!(code, error = %description, "management API");
@@ -85,14 +85,14 @@ impl OAuthError {
             message: &description,
             code,
         };
-        let mut answer = json_answer(status, &json);
+        let mut response = json_response(status, &json);
         if let Some(retry_after) = retry_after {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         }
         if let Some(challenge) = challenge {
-            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        answer
+        response
     }
 }
 

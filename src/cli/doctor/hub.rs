@@ -83,7 +83,7 @@ fn of_version(tried: &str, version: &str) -> Finding {
     Finding::ok(tried, format!("answers as JupyterHub {version}"))
 }
 
-/// Judged by the Date of an answer (RFC 9110 § 6.6.1), which is a whole second.
+/// Judged by the Date of a response (RFC 9110 § 6.6.1), which is a whole second.
 fn clocks(answer: &CallResponse, before: Timestamp, after: Timestamp) -> Finding {
     let tried = "the hub's clock against ours";
     let date = answer.lines("date").first().and_then(|date| rfc2822::parse(date).ok());

@@ -50,14 +50,14 @@ struct NoLogin {
     change: &'static str,
 }
 
-/// No answer in time, or none at all.
+/// No response in time, or none at all.
 impl From<String> for NoLogin {
     fn from(happened: String) -> Self {
         Self { happened, change: OUR_LOG }
     }
 }
 
-/// An answer that logs nobody in: hublatch's own, which has a code or tells of a hub that does not answer; or the hub's.
+/// A response that logs nobody in: hublatch's own, which has a code or tells of a hub that does not answer; or the hub's.
 impl From<&CallResponse> for NoLogin {
     fn from(answer: &CallResponse) -> Self {
         let is_ours = answer.json()["code"].is_string() || is_gateway_error(answer.status);
@@ -224,7 +224,7 @@ fn secure(deployment: &Deployment, cookies: &[Cookie]) -> Finding {
     )
 }
 
-/// An answer in its own words.
+/// A response in its own words.
 fn said(answer: &CallResponse) -> String {
     let message = answer.json()["message"].as_str().map(str::to_owned);
     message.map_or_else(|| format!("{}", answer.status), |message| format!("{message} ({})", answer.status))

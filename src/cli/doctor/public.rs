@@ -98,7 +98,7 @@ async fn click(deployment: &Deployment, public: &CallTarget, upgrade: bool) -> R
 }
 
 /// hublatch refuses an upgrade on the login page: if it does not, it was not asked for one, so a front before it keeps
-/// them back. Behind it, a handshake must get the hub's own answer.
+/// them back. Behind it, a handshake must get the hub's own response.
 async fn websocket(deployment: &Deployment, public: &CallTarget) -> Vec<Finding> {
     let tried = "a WebSocket through public.url";
     match click(deployment, public, true).await {

@@ -33,7 +33,7 @@ pub(super) struct Site {
 pub(super) struct Clicked {
     /// From the click to the login.
     pub(super) logged_in: Duration,
-    /// From the click to the answer of the server, if it was waited for.
+    /// From the click to the response of the server, if it was waited for.
     pub(super) in_server: Option<Duration>,
     /// Whether the queue page was shown.
     pub(super) queued: bool,

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::super::file::ConfigFile;
-use super::at_line;
 use crate::token::KeyDigest;
 
 /// Digests that everybody knows: of the example keys in our documentation, and of no text at all.
@@ -54,7 +53,7 @@ pub(super) fn keys(
             Some(digest) => {
                 digests.push(digest);
                 match taken.insert(digest, element.clone()) {
-                    Some(other) => format!("is the same key as {other}{}; give each app keys of its own", at_line(file, &other)),
+                    Some(other) => format!("is the same key as {other}{}; give each app keys of its own", file.at_line(&other)),
                     None => continue,
                 }
             }

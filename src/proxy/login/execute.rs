@@ -18,20 +18,18 @@ use crate::login::next::Next;
 use crate::login::{Subject, ValidatedToken, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::context::Proxy;
-use crate::proxy::error::ProxyError;
+use crate::proxy::error::{ProxyError, ProxyResponse};
 use crate::proxy::hub_session::{Checkout, HubSession, hub_connection, login_headers};
 use crate::proxy::identity::SentIdentity;
 use crate::proxy::respond::{self, OurCookie};
 use crate::proxy::upstream::{HubConnection, ResponseBody, UpstreamError};
 use crate::proxy::{api_only, cookies};
 
-type Answer = Result<Response<ResponseBody>, ProxyError>;
-
 /// How long the second request of a double click may be on its way when the login of the first has ended.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// Redirects another site's form to the login path, where its token waits in a cookie.
-pub fn continue_by_get(proxy: &Proxy, form: &ForeignForm) -> Answer {
+pub fn continue_by_get(proxy: &Proxy, form: &ForeignForm) -> ProxyResponse {
     let mut response = respond::see_other(&form.target)?;
     respond::set_cookie(proxy, &mut response, OurCookie::Continuation, form.token.expose())?;
     Ok(response)
@@ -44,7 +42,7 @@ pub fn respond(
     own_next: Option<&str>,
     decision: &Decision<'_>,
     held: Held,
-) -> Answer {
+) -> ProxyResponse {
     let format = request.accept.format();
     let Held { joined, token, connection, unrecorded, .. } = held;
     if let Some(connection) = connection {
@@ -105,7 +103,7 @@ struct Served {
 }
 
 /// The response to a login request, with the cookies cleared that have served: the one place that does so.
-fn finish(proxy: &Proxy, request: &LoginRequest, response: Answer, served: Served) -> Answer {
+fn finish(proxy: &Proxy, request: &LoginRequest, response: ProxyResponse, served: Served) -> ProxyResponse {
     let clears_continuation = served.link && request.has_continuation_cookie;
     let click = request.token.as_ref().filter(|_| served.link && request.click_ticket.is_some());
     if !clears_continuation && click.is_none() && !served.state {
@@ -130,7 +128,7 @@ fn finish(proxy: &Proxy, request: &LoginRequest, response: Answer, served: Serve
 #[allow(clippy::large_enum_variant)] // it is sent once, and the large one is the usual one
 enum Outcome {
     /// The token was consumed.
-    Consumed(Answer),
+    Consumed(ProxyResponse),
     /// Somebody else has consumed it. What the browser gets is for the request that waits to decide; if there is none
     /// any more, the refusal is recorded all the same.
     LostRace(Box<Attempt>),
@@ -139,7 +137,7 @@ enum Outcome {
 /// Consumes the token and logs the browser in; the attempt comes back if the token could not be consumed.
 ///
 /// Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
-pub async fn log_in(mut attempt: Box<Attempt>, plan: Plan) -> Result<Answer, Box<Attempt>> {
+pub async fn log_in(mut attempt: Box<Attempt>, plan: Plan) -> Result<ProxyResponse, Box<Attempt>> {
     let Some(login) = Login::of(&mut attempt, plan).await else {
         let Attempt { proxy, request, own_next, held, .. } = *attempt;
         return Ok(respond(&proxy, &request, own_next.as_deref(), &Decision::HubDown, held));

@@ -18,12 +18,10 @@ use super::single_flight::RequestFingerprint;
 use crate::body::{PieceError, Pieces};
 use crate::pages::{Format, Page};
 use crate::proxy::context::Proxy;
-use crate::proxy::error::ProxyError;
+use crate::proxy::error::ProxyResponse;
 use crate::proxy::respond::{self, OurCookie};
 use crate::proxy::upstream::ResponseBody;
 use crate::token::BrowserSecret;
-
-type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// How often a browser is told how it stands.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +31,7 @@ const LINGER: Duration = Duration::from_secs(5);
 const COME_AGAIN_SECONDS: u64 = 3;
 
 /// A browser in line: its page, and the signed time of its click.
-pub fn respond(attempt: &Attempt) -> Answer {
+pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let Attempt { proxy, request, outlook, .. } = attempt;
     let format = request.accept.format();
     let (position, seconds) = told(*outlook);

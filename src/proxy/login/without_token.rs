@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 
 use super::parse::own_headers;
 use super::{browser_checks, destination, state_cookie};
@@ -12,14 +12,11 @@ use crate::config::WithoutToken;
 use crate::login::next::form_decode;
 use crate::pages::Page;
 use crate::proxy::context::{Proxy, RequestContext};
-use crate::proxy::error::ProxyError;
-use crate::proxy::upstream::ResponseBody;
+use crate::proxy::error::{ProxyError, ProxyResponse};
 use crate::proxy::upstream::limit::Purpose;
 use crate::proxy::validate::Rejection;
 use crate::proxy::{cookies, hub_session, respond, sessions};
 use crate::token::Username;
-
-type Answer = Result<Response<ResponseBody>, ProxyError>;
 
 /// What becomes of the login page without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +62,12 @@ fn decide(
 /// The login page without a token: for those whom the hub knows, the hub's; for others, by the configuration, ours.
 ///
 /// `next` is the query's, still encoded. `is_at_home`: its Host is that of `public.url`.
-pub async fn handle(proxy: &Proxy, context: RequestContext, next: Option<&str>, is_at_home: bool) -> Answer {
+pub async fn handle(
+    proxy: &Proxy,
+    context: RequestContext,
+    next: Option<&str>,
+    is_at_home: bool,
+) -> ProxyResponse {
     let rule = proxy.shared.rules.without_token;
     let headers = context.request.headers();
     let (visitor, home) = match rule {
@@ -107,7 +109,7 @@ async fn identify(proxy: &Proxy, client: IpAddr, headers: &HeaderMap) -> (Option
 }
 
 /// Passes the hub's own login form on; its body has been read.
-pub async fn forward_form(proxy: &Proxy, client: IpAddr, mut request: Request<RequestBody>) -> Answer {
+pub async fn forward_form(proxy: &Proxy, client: IpAddr, mut request: Request<RequestBody>) -> ProxyResponse {
     cookies::strip_ours(request.headers_mut());
     proxy.strip_query(&mut request)?;
     let without_bad = |form: &[u8]| proxy.shared.token_rules.next.without_bad(form);

@@ -1,4 +1,4 @@
-//! Event streams: an answer that has no end of its own ends with the session of its user, as her tunnels do.
+//! Event streams: a response that has no end of its own ends with the session of its user, as her tunnels do.
 //!
 //! Only what a page's `EventSource` asks for is watched, which says so in its `Accept`: to find the session of every
 //! other request would cost each of them something, and what they are answered comes to an end.
@@ -21,8 +21,8 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::ResponseBody;
 
 impl Proxy {
-    /// An ordinary request whose answer lasts: it is registered before it is sent, so that a session which ends while
-    /// the hub thinks takes the answer with it.
+    /// An ordinary request whose response lasts: it is registered before it is sent, so that a session which ends while
+    /// the hub thinks takes the response with it.
     pub(in crate::proxy) async fn stream(
         &self,
         context: RequestContext,
@@ -33,7 +33,7 @@ impl Proxy {
     }
 }
 
-/// An answer that ends with a session.
+/// A response that ends with a session.
 #[derive(Debug)]
 pub struct EventStream {
     /// None when it has ended: the connection to the hub is closed then, whatever else would have come.

@@ -1,4 +1,4 @@
-//! The body of an answer: the hub's, as it comes, or one of ours.
+//! The body of a response: the hub's, as it comes, or one of ours.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,7 @@ use super::PooledConnection;
 use crate::body::{PieceError, Pieces};
 use crate::proxy::tunnel::event_stream::EventStream;
 
-/// The body of an answer: the hub's, as it comes, or one of ours.
+/// The body of a response: the hub's, as it comes, or one of ours.
 #[derive(Debug)]
 pub enum ResponseBody {
     /// Ours, or none.
@@ -46,7 +46,7 @@ impl Body for ResponseBody {
                 let (frame, ended) = {
                     let hush = lease.as_ref().and_then(PooledConnection::hush);
                     let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                    // With an error the answer is aborted and the connection with it: the lease is dropped, not
+                    // With an error the response is aborted and the connection with it: the lease is dropped, not
                     // released.
                     let ended = frame.is_none() || (matches!(frame, Some(Ok(_))) && incoming.is_end_stream());
                     // hyper wakes the hub's connection for each piece that is taken, and for the last one in vain.

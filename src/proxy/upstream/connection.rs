@@ -31,7 +31,7 @@ pub struct Connection {
     deadline: Deadline,
     /// The body of the last request, if it was streamed.
     sending: Option<Progress>,
-    /// What is used with an answer that is a success.
+    /// What is used with a response that is a success.
     used: Option<LastActivity>,
     /// When it was last given back.
     pub since: Instant,
@@ -106,12 +106,12 @@ impl PooledConnection {
         self.connection.used = used;
     }
 
-    /// Hushes the task of the connection for as long as a piece of its answer is taken.
+    /// Hushes the task of the connection for as long as a piece of its response is taken.
     pub(super) fn hush(&self) -> Option<WakeFilterGuard<'_>> {
         self.connection.bell.hush()
     }
 
-    /// Sends `request`, once. Bounded by the time from the end of the request to the head of the answer.
+    /// Sends `request`, once. Bounded by the time from the end of the request to the head of the response.
     pub async fn send_once(
         &mut self,
         request: Request<RequestBody>,
@@ -159,7 +159,7 @@ impl PooledConnection {
         }
     }
 
-    /// Ties the connection to the body of its answer.
+    /// Ties the connection to the body of its response.
     pub fn release_with(mut self, mut answer: Response<Incoming>) -> Response<ResponseBody> {
         // The version is each hop's own (RFC 9110 § 2.5).
         *answer.version_mut() = Version::HTTP_11;
@@ -181,13 +181,13 @@ impl PooledConnection {
         })
     }
 
-    /// Gives the connection back; the answer of its last exchange has been read to the end.
+    /// Gives the connection back; the response of its last exchange has been read to the end.
     pub fn release(self) {
         let Self { mut connection, pool, after, .. } = self;
         if let Some(used) = connection.used.take() {
             used.touch();
         }
-        // An answer can end before its request does (413, 403): such a connection is not fit for another.
+        // A response can end before its request does (413, 403): such a connection is not fit for another.
         let sent = connection.sending.take().is_none_or(|body| body.has_ended());
         if sent && after == KeepAlive::Pool && !connection.is_closed() && !pool.shutdown.is_draining() {
             pool.idle.give_back(connection);

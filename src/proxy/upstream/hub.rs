@@ -50,12 +50,12 @@ impl HubRoute {
 }
 
 impl HubConnection {
-    /// Gives the connection back; the answer of its last exchange has been read to the end.
+    /// Gives the connection back; the response of its last exchange has been read to the end.
     pub fn release(self) {
         self.0.release();
     }
 
-    /// Ties the connection to the body of its answer.
+    /// Ties the connection to the body of its response.
     pub fn release_with(self, answer: Response<Incoming>) -> Response<ResponseBody> {
         self.0.release_with(answer)
     }

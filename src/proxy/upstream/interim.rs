@@ -1,7 +1,7 @@
-//! The bytes that come from the hub, with a bound on interim answers (1xx, RFC 9110 § 15.2).
+//! The bytes that come from the hub, with a bound on interim responses (1xx, RFC 9110 § 15.2).
 //!
 //! hyper passes over any number of them, and over all that have come at once: a train without end would keep its thread
-//! busy for as long as an answer is waited for. Here they are counted before hyper sees them.
+//! busy for as long as a response is waited for. Here they are counted before hyper sees them.
 
 use std::io;
 use std::pin::Pin;
@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::server::io::read_gate::ReadGate;
 use crate::server::io::through::write_through;
 
-/// Where the status of an answer begins: behind `HTTP/1.1 `.
+/// Where the status of a response begins: behind `HTTP/1.1 `.
 const STATUS_AT: usize = 9;
 
-/// The hub sends one interim answer after another.
+/// The hub sends one interim response after another.
 #[derive(Debug, thiserror::Error)]
 #[error("more than {0} interim answers (limits.upstream_interim_answers)")]
 pub struct TooManyInterim(usize);
@@ -29,7 +29,7 @@ impl TooManyInterim {
     }
 }
 
-/// Whether the head of an answer is awaited: from before the request until that head begins.
+/// Whether the head of a response is awaited: from before the request until that head begins.
 #[derive(Debug, Clone, Default)]
 pub struct Awaited(Arc<AtomicBool>);
 
@@ -50,7 +50,7 @@ pub struct InterimLimiter<T> {
     stream: ReadGate<T>,
     awaited: Awaited,
     place: HeadPosition,
-    /// Interim answers before the one that is awaited.
+    /// Interim responses before the one that is awaited.
     passed: usize,
     max: usize,
 }
@@ -62,12 +62,12 @@ enum HeadPosition {
     Begin(usize),
     /// The rest of a status that begins with 1; whether its middle has been read, and all of it could yet be 101.
     Status { middle: bool },
-    /// The rest of an interim answer; whether nothing of its line has come.
+    /// The rest of an interim response; whether nothing of its line has come.
     Interim { blank: bool },
 }
 
 impl<T> InterimLimiter<T> {
-    /// `stream`, on which at most `max` interim answers may come before a final one.
+    /// `stream`, on which at most `max` interim responses may come before a final one.
     pub fn new(stream: T, awaited: Awaited, max: usize) -> Self {
         Self { stream: ReadGate::new(stream), awaited, place: HeadPosition::Begin(0), passed: 0, max }
     }
@@ -77,10 +77,10 @@ impl<T> InterimLimiter<T> {
         self.stream.into_inner()
     }
 
-    /// Looks at what has been read. Heads end as hyper lets them end, with or without CR. A 101 is a final answer here:
+    /// Looks at what has been read. Heads end as hyper lets them end, with or without CR. A 101 is a final response here:
     /// what comes after it is no HTTP.
     fn count(&mut self, bytes: &[u8]) -> Result<(), TooManyInterim> {
-        // Nearly every answer is none, and its beginning is there at once.
+        // Nearly every response is none, and its beginning is there at once.
         if let (HeadPosition::Begin(0), Some(b'H'), Some(b'2'..=b'5')) =
             (self.place, bytes.first(), bytes.get(STATUS_AT))
         {

@@ -1,6 +1,6 @@
 //! Connections to the hub and to other servers: for each a pool of its own on each thread, last in, first out.
 //!
-//! A connection that served an answer goes back to the pool when that answer's body has ended, and not before; one
+//! A connection that served a response goes back to the pool when that response's body has ended, and not before; one
 //! whose body was cut short is closed.
 
 mod body;
@@ -48,7 +48,7 @@ pub use target::{RouteError, UpstreamDestination, Upstreams};
 /// A connection to the hub as hyper holds it: what an upgrade gives back.
 pub type UpstreamIo = TokioIo<InterimLimiter<Stream>>;
 
-/// No answer of the hub.
+/// No response of the hub.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// No connection.
@@ -62,7 +62,7 @@ pub enum UpstreamError {
     /// The connection failed in mid-exchange.
     #[error("exchange with the upstream: {0}")]
     Exchange(#[source] hyper::Error),
-    /// It is one interim answer after another.
+    /// It is one interim response after another.
     #[error("exchange with the upstream: {0}")]
     Interim(#[source] hyper::Error),
     /// A new connection was closed before the request was written.
@@ -158,7 +158,7 @@ pub struct Upstream {
     connections: TaskTracker,
 }
 
-/// The most header lines of an answer; their bytes are bounded by the size of its head. Some servers send a cookie, or a
+/// The most header lines of a response; their bytes are bounded by the size of its head. Some servers send a cookie, or a
 /// `Link`, for each of many things.
 const HEADER_LINES_MAX: usize = 1000;
 
@@ -199,7 +199,7 @@ impl Upstream {
         }
     }
 
-    /// Sends `request` and returns the answer; its connection goes back to the pool by itself. Boxed, because a
+    /// Sends `request` and returns the response; its connection goes back to the pool by itself. Boxed, because a
     /// request is large and each move of it is a copy.
     ///
     /// A connection that turns out to be stale is tried again, once and on a new one: if the request was not written,
@@ -213,9 +213,9 @@ impl Upstream {
         self.exchange(request, share, KeepAlive::Pool, used)
     }
 
-    /// Sends `request`, which asks for another protocol, as [`Self::send`] does; but whatever the answer is, its
-    /// connection serves nothing else. configurable-http-proxy closes it after a refusal, without a word in the answer:
-    /// whoever came next would have no answer.
+    /// Sends `request`, which asks for another protocol, as [`Self::send`] does; but whatever the response is, its
+    /// connection serves nothing else. configurable-http-proxy closes it after a refusal, without a word in the response:
+    /// whoever came next would have no response.
     pub fn send_upgrade(
         self: &Arc<Self>,
         request: Box<Request<RequestBody>>,

@@ -27,7 +27,7 @@ impl WakeFilter {
     }
 
     /// Hushes it until the guard goes. Only on the thread of the connection's own task, so that nothing rings meanwhile
-    /// but what the holder of the guard rings; elsewhere (an answer that another request took over) none.
+    /// but what the holder of the guard rings; elsewhere (a response that another request took over) none.
     pub fn hush(&self) -> Option<WakeFilterGuard<'_>> {
         let (_, thread) = self.task.get()?;
         (*thread == Thread::present()).then(|| {
@@ -76,7 +76,7 @@ pub struct WakeFilterGuard<'a> {
 }
 
 impl WakeFilterGuard<'_> {
-    /// What has rung needs no answer.
+    /// What has rung needs no further ring.
     pub fn forget(mut self) {
         self.needed = false;
     }

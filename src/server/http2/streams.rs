@@ -1,4 +1,4 @@
-//! The streams of one connection: tasks that end when their peer takes nothing of an answer for too long.
+//! The streams of one connection: tasks that end when their peer takes nothing of a response for too long.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use hyper::rt::Executor;
 use crate::deadline::Deadline;
 use crate::shutdown::Shutdown;
 
-/// What is kept of one answer that the peer does not take yet.
+/// What is kept of one response that the peer does not take yet.
 pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Spawns the streams of one connection, each to be given up when its peer takes nothing of an answer for too long.
+/// Spawns the streams of one connection, each to be given up when its peer takes nothing of a response for too long.
 ///
-/// On one connection a peer can read many answers while it stops reading one: only that one may end, so the time is
+/// On one connection a peer can read many responses while it stops reading one: only that one may end, so the time is
 /// measured for each stream, between two parts of its body.
 ///
 /// One handle: hyper clones it for every stream.
@@ -33,7 +33,7 @@ struct Spawner {
     next: Mutex<Arc<SendProgress>>,
 }
 
-/// How the peer takes one answer: 0 while it waits for us, else which part we wait for it to take.
+/// How the peer takes one response: 0 while it waits for us, else which part we wait for it to take.
 #[derive(Debug, Default)]
 pub struct SendProgress(AtomicUsize);
 
@@ -76,7 +76,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-/// The body of an answer on its way out, in parts that can be waited for; none if there is nothing to say.
+/// The body of a response on its way out, in parts that can be waited for; none if there is nothing to say.
 pub struct PacedBody<B> {
     body: Option<B>,
     /// What is left of a piece that was larger than a part.

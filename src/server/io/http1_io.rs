@@ -160,7 +160,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Http1Io<T> {
             Phase::Head => this.timeouts.head,
             Phase::Body => this.timeouts.body,
             Phase::Idle if !this.active.any() => this.timeouts.idle,
-            // While a request is answered its connection may be silent for as long as the answer takes.
+            // While a request is answered its connection may be silent for as long as the response takes.
             Phase::Idle | Phase::Opaque | Phase::Refused => {
                 this.reading.progress();
                 return Poll::Pending;

@@ -1,6 +1,6 @@
 //! The byte stream of one HTTP/2 connection: writes that do not wait without end, and a budget of control frames.
 //!
-//! A frame that is no request costs its sender nothing and us a little (PING and SETTINGS an answer, a reset the work
+//! A frame that is no request costs its sender nothing and us a little (PING and SETTINGS a response, a reset the work
 //! that was begun), so a peer that sends hardly anything else is cut off (CVE-2019-9512, -9515, -9518, CVE-2023-44487).
 
 use std::io;
@@ -64,7 +64,7 @@ impl ControlFrameLimiter {
         Self { skip: PREFACE_BYTES, head: [0; HEAD_BYTES], filled: 0, counted: 0, budget, since }
     }
 
-    /// Follows `bytes`. `busy`: whether an answer is under way.
+    /// Follows `bytes`. `busy`: whether a response is under way.
     pub fn read(&mut self, mut bytes: &[u8], busy: bool) -> Result<(), Exceeded> {
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -105,7 +105,7 @@ impl ControlFrameLimiter {
     }
 }
 
-/// Whether a frame is no part of a request (RFC 9113 § 6). Window updates belong to an answer while there is one.
+/// Whether a frame is no part of a request (RFC 9113 § 6). Window updates belong to a response while there is one.
 fn is_control(kind: u8, flags: u8, length: usize, busy: bool) -> bool {
     const END_STREAM: u8 = 0x1;
     const PADDED: u8 = 0x8;

@@ -3,7 +3,6 @@
 use std::io;
 
 use super::super::record::{RecordError, VERSION as RECORD};
-use super::file::SCHEMA;
 
 /// Why the file of a store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +54,15 @@ pub enum FileError {
     Unreleased(u32),
     /// A newer hublatch wrote its tables.
     #[error(
-        "it was written by a newer hublatch (schema {0}; this one reads up to {SCHEMA}); run that one, or to begin with \
+        "it was written by a newer hublatch (schema {found}; this one reads up to {known}); run that one, or to begin with \
          an empty store, remove it and its marker: links not used yet are lost"
     )]
-    Newer(u32),
+    Newer {
+        /// The version of its tables.
+        found: u32,
+        /// The newest version that this hublatch reads.
+        known: u32,
+    },
     /// A newer hublatch wrote a link.
     #[error(
         "it was written by a newer hublatch (record version {0}; this one reads up to {RECORD}); run that one, or to \

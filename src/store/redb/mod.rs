@@ -11,12 +11,15 @@
 
 mod error;
 mod file;
+mod file_state;
+mod filesystem;
 mod index;
 mod link_record;
 #[cfg(test)]
 mod power_cut;
 mod read;
 mod rollback_marker;
+mod shared_database;
 mod tables;
 mod threads;
 mod writer;

@@ -8,7 +8,8 @@ use aws_lc_rs::rand::SystemRandom;
 use redb::{Database, ReadableDatabase as _, StorageBackend};
 
 use super::super::{Consumed, Inserted, Link, LinkStatus};
-use super::file::{FileState, database, index, initialise};
+use super::file::{database, index, initialise};
+use super::file_state::FileState;
 use super::index::Index;
 use super::link_record::Session;
 use super::read::{Lookup, find};
@@ -30,21 +31,21 @@ struct Platter {
     /// What a reader sees.
     seen: Vec<u8>,
     /// What was done since the last sync.
-    unsynced: Vec<Change>,
+    unsynced: Vec<DiskWrite>,
     /// Operations left until the power goes; none: it stays.
     left: Option<u32>,
 }
 
 #[derive(Debug)]
-enum Change {
+enum DiskWrite {
     Length(usize),
     Bytes(usize, Vec<u8>),
 }
 
-fn apply(bytes: &mut Vec<u8>, change: &Change) {
+fn apply(bytes: &mut Vec<u8>, change: &DiskWrite) {
     match change {
-        Change::Length(length) => bytes.resize(*length, 0),
-        Change::Bytes(offset, data) => {
+        DiskWrite::Length(length) => bytes.resize(*length, 0),
+        DiskWrite::Bytes(offset, data) => {
             let end = offset + data.len();
             if bytes.len() < end {
                 bytes.resize(end, 0);
@@ -65,7 +66,7 @@ impl Disk {
         Ok(act(&mut platter))
     }
 
-    fn change(&self, change: Change) -> io::Result<()> {
+    fn change(&self, change: DiskWrite) -> io::Result<()> {
         self.act(|platter| {
             apply(&mut platter.seen, &change);
             platter.unsynced.push(change);
@@ -83,15 +84,15 @@ impl Disk {
         for change in &platter.unsynced {
             match change {
                 // Of two lengths without a sync between, either may be there; a file never shrinks in these tests.
-                Change::Length(length) if *length > bytes.len() && dice.roll(2) == 0 => {
+                DiskWrite::Length(length) if *length > bytes.len() && dice.roll(2) == 0 => {
                     bytes.resize(*length, 0);
                 }
-                Change::Length(_) => {}
-                Change::Bytes(offset, data) => {
+                DiskWrite::Length(_) => {}
+                DiskWrite::Bytes(offset, data) => {
                     let mut at = *offset;
                     for sector in data.chunks(SECTOR) {
                         if dice.roll(2) == 0 {
-                            apply(&mut bytes, &Change::Bytes(at, sector.to_vec()));
+                            apply(&mut bytes, &DiskWrite::Bytes(at, sector.to_vec()));
                         }
                         at += sector.len();
                     }
@@ -117,7 +118,7 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Change::Length(usize::try_from(len).expect("a small disk")))
+        self.change(DiskWrite::Length(usize::try_from(len).expect("a small disk")))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -128,7 +129,7 @@ impl StorageBackend for Disk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(Change::Bytes(usize::try_from(offset).expect("a small disk"), data.to_vec()))
+        self.change(DiskWrite::Bytes(usize::try_from(offset).expect("a small disk"), data.to_vec()))
     }
 }
 

@@ -9,7 +9,8 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::FileError;
-use super::file::{FileState, beside, refuse_exposed, sync_directory};
+use super::file_state::FileState;
+use super::filesystem::{beside, refuse_exposed, sync_directory};
 
 /// How every marker begins.
 const HEAD: &str = "hublatch-store-marker-1";

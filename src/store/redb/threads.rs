@@ -11,15 +11,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use redb::{Database, ReadTransaction, ReadableDatabase as _};
+use redb::{ReadTransaction, ReadableDatabase as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{StoreError, StoreFuture};
 use super::error::FileError;
-use super::file::{self, FileState, Opened};
+use super::file::{self, Opened};
+use super::file_state::FileState;
 use super::index::Index;
 use super::link_record::Session;
 use super::read::OperationError;
+use super::shared_database::{Open, SharedDatabase, Write};
 use super::tables::Tables;
 use super::writer::Writer;
 use crate::clock::Clock;
@@ -29,20 +31,10 @@ const QUEUE: usize = 8192;
 /// How long a caller waits. A disk that takes longer is as good as gone.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tells the caller, once the commit is durable.
-pub(super) type Reply = Box<dyn FnOnce() + Send>;
-pub(super) type Write = Box<dyn FnOnce(&mut Tables<'_>) -> Result<Reply, redb::Error> + Send>;
 type Read = Box<dyn FnOnce(Result<Readable<'_>, StoreError>) + Send>;
 
 /// What a reader is given.
 type Readable<'r> = (&'r ReadTransaction, &'r RwLock<Index>, &'r Session);
-
-/// The file, and what is known to be in it.
-#[derive(Debug)]
-pub(super) struct Open {
-    pub(super) database: Database,
-    pub(super) index: RwLock<Index>,
-}
 
 /// The two threads, and what is shared with them.
 #[derive(Debug)]
@@ -51,18 +43,6 @@ pub(super) struct Threads {
     reads: Option<mpsc::Sender<Read>>,
     shared: Arc<SharedDatabase>,
     joined: Vec<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-pub(super) struct SharedDatabase {
-    /// None while the file has failed and could not be opened again.
-    pub(super) open: RwLock<Option<Open>>,
-    pub(super) session: Session,
-    /// From when on it is known what was consumed.
-    remembers_since: Timestamp,
-    pub(super) live: AtomicUsize,
-    /// A reader met an error: the writer opens the file again.
-    pub(super) suspect: AtomicBool,
 }
 
 impl Threads {
@@ -99,7 +79,7 @@ impl Threads {
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let joined = vec![
             thread("hublatch-store").spawn(move || writer.run(to_write))?,
-            thread("hublatch-read").spawn(move || reader.run(to_read))?,
+            thread("hublatch-read").spawn(move || run_reader(&reader, to_read))?,
         ];
         Ok(Self { writes: Some(write_queue), reads: Some(read_queue), shared, joined })
     }
@@ -207,32 +187,31 @@ async fn wait_for_reply<T>(
     }
 }
 
-impl SharedDatabase {
-    fn run(&self, mut queue: mpsc::Receiver<Read>) {
-        while let Some(read) = queue.blocking_recv() {
-            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            // A damaged page must end in an error, whatever it makes the library do.
-            let ran = catch_unwind(AssertUnwindSafe(|| {
-                let opened = match open.as_ref() {
-                    // The transaction first: what it has, the index has as well.
-                    Some(open) => open
-                        .database
-                        .begin_read()
-                        .map(|transaction| (transaction, &open.index))
-                        .map_err(StoreError::unavailable),
-                    None => Err(StoreError::unavailable("the file of the store failed")),
-                };
-                match opened {
-                    Ok((transaction, index)) => read(Ok((&transaction, index, &self.session))),
-                    Err(why) => {
-                        self.suspect.store(true, Ordering::Release);
-                        read(Err(why));
-                    }
+/// The thread that reads.
+fn run_reader(shared: &SharedDatabase, mut queue: mpsc::Receiver<Read>) {
+    while let Some(read) = queue.blocking_recv() {
+        let open = shared.open.read().unwrap_or_else(PoisonError::into_inner);
+        // A damaged page must end in an error, whatever it makes the library do.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let opened = match open.as_ref() {
+                // The transaction first: what it has, the index has as well.
+                Some(open) => open
+                    .database
+                    .begin_read()
+                    .map(|transaction| (transaction, &open.index))
+                    .map_err(StoreError::unavailable),
+                None => Err(StoreError::unavailable("the file of the store failed")),
+            };
+            match opened {
+                Ok((transaction, index)) => read(Ok((&transaction, index, &shared.session))),
+                Err(why) => {
+                    shared.suspect.store(true, Ordering::Release);
+                    read(Err(why));
                 }
-            }));
-            if ran.is_err() {
-                self.suspect.store(true, Ordering::Release);
             }
+        }));
+        if ran.is_err() {
+            shared.suspect.store(true, Ordering::Release);
         }
     }
 }

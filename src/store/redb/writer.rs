@@ -13,10 +13,11 @@ use redb::Durability;
 use tokio::sync::mpsc;
 
 use super::error::FileError;
-use super::file::{self, FileState};
+use super::file;
+use super::file_state::FileState;
 use super::rollback_marker::RollbackMarker;
+use super::shared_database::{Open, Reply, SharedDatabase, Write};
 use super::tables::Tables;
-use super::threads::{Open, Reply, SharedDatabase, Write};
 use crate::clock::{Clock, Moment};
 
 /// The most calls in one commit.

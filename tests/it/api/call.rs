@@ -119,7 +119,7 @@ impl Call {
         *request.uri_mut() = self.target.parse().unwrap();
         *request.headers_mut() = self.headers;
         let client: IpAddr = [127, 0, 0, 1].into();
-        let answer = api.api.answer(Some(client), request).await;
+        let answer = api.api.handle(Some(client), request).await;
         let (head, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let json = serde_json::from_slice(&body).unwrap_or(Value::Null);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hublatch::app::{self, Dependencies, Running};
-use hublatch::server::listener::Address;
+use hublatch::server::address::Address;
 
 use crate::support::proxy::{Builder, wait_until};
 use crate::support::{Browser, FakeHub, Gate, Links, TestProxy, Wire};

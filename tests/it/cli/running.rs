@@ -60,7 +60,7 @@ fn serve(tcp: &TcpListener, unix: &UnixListener, api: &TestApi) {
         let tcp = tokio::net::TcpListener::from_std(tcp.try_clone().unwrap()).unwrap();
         let unix = tokio::net::UnixListener::from_std(unix.try_clone().unwrap()).unwrap();
         let service = hyper::service::service_fn(|request| async move {
-            Ok::<_, std::convert::Infallible>(api.api.answer(None, request).await)
+            Ok::<_, std::convert::Infallible>(api.api.handle(None, request).await)
         });
         let http = hyper::server::conn::http1::Builder::new();
         loop {

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use hublatch::app::{self, Dependencies, ReloadError, Running};
 use hublatch::clock::{Clock, ManualClock, SystemClock};
 use hublatch::config::{Config, Faults, load_str};
-use hublatch::server::listener::Address;
+use hublatch::server::address::Address;
 use hublatch::store::TokenStore;
 use hublatch::token::AppKey;
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::client_network::subscriber;
+use crate::client_network::network_of;
 
 /// Those between whom it goes round.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub struct Group {
 impl Group {
     /// Of a client at this address with a link of this app.
     pub fn new(address: IpAddr, app: &str) -> Self {
-        Self { network: subscriber(address), app: app.into() }
+        Self { network: network_of(address), app: app.into() }
     }
 }
 

@@ -189,11 +189,11 @@ fn an_entry_that_is_damaged_or_missing_is_no_reason_to_forget_it() {
 fn another_schema_is_refused_by_its_name() {
     let mut rig = File::new(10);
     rig.write_state(|state| state.replace("\"schema\":2", "\"schema\":3"));
-    assert!(matches!(rig.refusal(), FileError::Newer(3)), "{}", rig.refusal());
+    assert!(matches!(rig.refusal(), FileError::Newer { found: 3, .. }), "{}", rig.refusal());
     rig.write_state(|state| state.replace("\"schema\":3", "\"schema\":1"));
     assert!(matches!(rig.refusal(), FileError::Unreleased(1)), "{}", rig.refusal());
     rig.write_state(|_| "{\"schema\":3,\"epoch\":1}".to_owned());
-    assert!(matches!(rig.refusal(), FileError::Newer(3)), "{}", rig.refusal());
+    assert!(matches!(rig.refusal(), FileError::Newer { found: 3, .. }), "{}", rig.refusal());
 }
 
 #[test]
