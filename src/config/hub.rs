@@ -1,11 +1,12 @@
 //! `[hub]`: the hub behind us.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::address::upstream;
 use super::file::ConfigFile;
 use super::hub_api::{ApiPlace, HubApiConfig, api, api_place, token};
-use super::kind::{flag, text};
+use super::kind::{flag, size, text};
 use super::origin::base_url;
 use super::secret::{Secret, secret};
 use super::table::section;
@@ -25,6 +26,9 @@ pub enum UpstreamAddress {
     /// `unix:/run/hub.sock`.
     Unix(PathBuf),
 }
+
+/// What any login needs, and more than any server takes.
+const HEAD_BYTES: RangeInclusive<usize> = 4 * 1024..=1024 * 1024;
 
 section! {
     /// The hub behind hublatch.
@@ -48,6 +52,10 @@ section! {
         /// the scopes that the features in use need; docs/hub-tokens.md lists them. Without it hublatch asks the hub nothing of
         /// its own.
         api_token: Option<Secret>, secret(token), optional "/etc/hublatch/hub.token";
+        /// The largest head of a login towards the hub, its first line and all headers with cookies and assertion, from "4KiB" to
+        /// "1MiB": one that is larger is answered 431 before its link is used up. configurable-http-proxy (node) takes 16 KiB; a
+        /// hub that is asked without it ([routes]) takes 64 KiB.
+        head_bytes: usize, size(HEAD_BYTES), default "15KiB";
         /// API-only mode: c.JupyterHub.hub_routespec is "/hub/api/", so that the hub shows no pages. Links lead straight into
         /// servers, and people see hublatch's pages where the hub would answer with a bare error. Needs hub.api_token_file.
         /// docs/launch-and-api-only.md has the hub's side.
@@ -66,6 +74,8 @@ pub struct Hub {
     pub base_url: String,
     /// Where and how its API is called.
     pub api: HubApiConfig,
+    /// The largest head of a login that it takes.
+    pub head_bytes: usize,
     /// Whether it shows no pages: only its API, the login and the logout are routed to it.
     pub api_only: bool,
 }
@@ -94,7 +104,7 @@ fn is_https(text: &str) -> bool {
 
 /// What the keys of `[hub]` say; its API must be none of our `own` listeners.
 pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
-    let HubKeys { url, ca_file: roots, base_url, api_url, api_token, api_only } = keys;
+    let HubKeys { url, ca_file: roots, base_url, api_url, api_token, head_bytes, api_only } = keys;
     let (upstream, secure) = url.map(|url| (url.upstream, url.secure)).unzip();
     let secure = secure.unwrap_or_default();
     let api_secure = api_url.as_ref().is_some_and(ApiPlace::is_secure);
@@ -120,7 +130,7 @@ pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
     }
     let place = api(file, api_url, upstream.as_ref(), (tls.as_ref(), roots.as_ref()), &base_url, own);
     let api = HubApiConfig { token: api_token.map(|secret| secret.text), ..place };
-    Hub { upstream, tls, base_url, api, api_only }
+    Hub { upstream, tls, base_url, api, head_bytes, api_only }
 }
 
 /// Notes a fault if people would be sent to the hub's own login, whose page API-only mode does not style.

@@ -211,6 +211,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_value_is_written_as_far_as_its_bound_and_says_that_it_went_on() {
+        let field = |value: &str| {
+            let mut text = Vec::new();
+            let _written = write!(Escaped::field(&mut text), "{value}");
+            String::from_utf8(text).unwrap()
+        };
+        let exact = "p".repeat(FIELD_BYTES_MAX);
+        assert_eq!(field(&exact), exact);
+        assert_eq!(field(&format!("{exact}q")), format!("{exact}…"));
+        assert_eq!(field(&"p".repeat(36_000)), format!("{exact}…"));
+        // In pieces, as a `Debug` writes them; and no character is cut in two.
+        let mut text = Vec::new();
+        let _written = write!(Escaped::field(&mut text), "{}{}{}", "a".repeat(511), "é", "b".repeat(9));
+        assert_eq!(String::from_utf8(text).unwrap(), format!("{}…", "a".repeat(511)));
+    }
+
     proptest! {
         #[test]
         fn any_text_is_a_json_string_without_control_characters(value: String) {

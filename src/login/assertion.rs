@@ -14,6 +14,11 @@ use crate::token::{LinkId, Username};
 /// `iss` of every assertion.
 const ISSUER: &str = "hublatch";
 
+/// `{"typ":"JWT","alg":"EdDSA"}` in base64url.
+const HEADER_CHARS: usize = 36;
+/// The 64 bytes of a signature in base64url.
+const SIGNATURE_CHARS: usize = 86;
+
 /// The assertion cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum AssertionError {
@@ -93,13 +98,24 @@ impl Signer {
 
     /// The assertion that says `user` is logged in at `now`.
     pub fn sign<'a>(
-        &self,
+        &'a self,
         user: impl Into<Statement<'a>>,
         now: Moment,
     ) -> Result<HeaderValue, AssertionError> {
-        let Statement { username, id, groups, claims } = user.into();
-        let payload = self.payload(&self.audience, username.as_str(), id.as_str(), now);
-        self.signed(&Payload { groups, claims, ..payload })
+        self.signed(&self.stated(user.into(), now))
+    }
+
+    /// How many bytes the assertion of `statement` has.
+    pub fn length(&self, statement: Statement<'_>, now: Moment) -> usize {
+        // A length is all that can come of it: what cannot be written fails when it is signed.
+        let payload = serde_json::to_vec(&self.stated(statement, now)).unwrap_or_default();
+        // Base64url without padding: four characters for three bytes (RFC 4648 § 5).
+        HEADER_CHARS + ".".len() + (4 * payload.len()).div_ceil(3) + ".".len() + SIGNATURE_CHARS
+    }
+
+    fn stated<'a>(&'a self, statement: Statement<'a>, now: Moment) -> Payload<'a> {
+        let Statement { username, id, groups, claims } = statement;
+        Payload { groups, claims, ..self.payload(&self.audience, username.as_str(), id.as_str(), now) }
     }
 
     /// The assertion that the sessions of `username` are to be ended, good for one call; `id` is its `jti`.

@@ -21,7 +21,7 @@ use super::refusal::{Refusal, RefusalReason, ended};
 use super::replay_cache::ReplayCache;
 use super::rules::WAIT_MAX;
 use crate::audit::{AuditReason, Client};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::store::{Consumed, Link, LinkStatus, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
 
@@ -70,6 +70,18 @@ impl ValidatedToken {
     /// Whether the link is bound to a browser.
     pub fn is_bound(&self) -> bool {
         self.link.grant.state.is_some()
+    }
+
+    /// What would be said of its user to the hub.
+    pub fn statement(&self) -> Statement<'_> {
+        let LoginGrant { username, groups, claims, .. } = &self.link.grant;
+        Statement { username, id: &self.link.id, groups: groups.as_deref(), claims: claims.as_ref() }
+    }
+
+    /// The id that its session would get if it began now; none: the hub makes one.
+    pub fn session_id(&self, now: Moment) -> Option<String> {
+        let until = now.plus(self.policy.session_life(&self.link.grant)?).wall;
+        self.policy.session_ids.make(&self.link.id, &self.link.grant.app, until)
     }
 
     /// The app that issued the link.

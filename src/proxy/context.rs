@@ -152,6 +152,8 @@ pub struct ProxyRules {
     /// The limits per client, and how long is waited for them.
     pub(super) limits: Limits,
     pub(super) login_hub_timeout: Duration,
+    /// The largest head of a login that the hub takes.
+    pub(super) hub_head_bytes: usize,
     pub(super) access_log: bool,
     /// Links log people in; if not, hublatch is the hub's proxy and nothing else.
     pub(super) logs_in: bool,
@@ -239,6 +241,7 @@ impl Shared {
                 tunnels_max: config.limits.tunnels,
                 limits: config.limits.clone(),
                 login_hub_timeout: config.limits.login_hub_timeout,
+                hub_head_bytes: config.hub.head_bytes,
                 access_log: config.log.access,
                 logs_in,
             },

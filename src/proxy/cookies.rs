@@ -124,6 +124,11 @@ pub fn strip_hub(headers: &mut HeaderMap) -> Vec<String> {
     names
 }
 
+/// How many bytes [`set_session_id`] adds at most.
+pub fn session_id_bytes(id: &str) -> usize {
+    "cookie: \r\n".len() + SESSION.iter().map(|name| name.len() + "=; ".len() + id.len()).sum::<usize>()
+}
+
 /// Gives the login request the id that its session is to have.
 pub fn set_session_id(headers: &mut HeaderMap, id: &str) {
     let ours = SESSION.map(|name| format!("{name}={id}")).join("; ");

@@ -245,7 +245,8 @@ mod tests {
             Rejection::NotANavigation => Some(Rejection::LoginUpgrade),
             Rejection::LoginUpgrade => Some(Rejection::LoginForm),
             Rejection::LoginForm => Some(Rejection::Misdirected),
-            Rejection::Misdirected => Some(Rejection::Framing),
+            Rejection::Misdirected => Some(Rejection::TooManyCookies),
+            Rejection::TooManyCookies => Some(Rejection::Framing),
             Rejection::Framing => None,
         }
     }
@@ -268,7 +269,7 @@ mod tests {
             assert!(english != german && english != french && german != french, "{error}: {german}");
             count += 1;
         }
-        assert_eq!(count, 15);
+        assert_eq!(count, 17);
     }
 
     fn detail(response: Response<ResponseBody>) -> String {

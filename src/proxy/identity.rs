@@ -5,7 +5,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::clock::Moment;
 use crate::login::VerifiedUser;
-use crate::login::assertion::{AssertionError, Signer};
+use crate::login::assertion::{AssertionError, Signer, Statement};
 
 /// Names under which some server between us and the hub might read an identity, folded.
 const WELL_KNOWN: [&str; 3] = ["remote_user", "http_remote_user", "x_remote_user"];
@@ -72,6 +72,14 @@ impl IdentityHeaders {
         headers.insert(&self.user_header, HeaderValue::from_str(user.username().as_str())?);
         // By value: this proof is spent, but for the one renewal.
         Ok(SentIdentity { user, signed_at: now })
+    }
+
+    /// How many bytes [`Self::set`] adds to the head of a request for what `statement` says.
+    pub fn bytes(&self, statement: Statement<'_>, now: Moment) -> usize {
+        let line = |name: &HeaderName, value: usize| name.as_str().len() + ": \r\n".len() + value;
+        let assertion =
+            self.signer.as_ref().map_or(0, |signer| line(signer.header(), signer.length(statement, now)));
+        assertion + line(&self.user_header, statement.username.as_str().len())
     }
 
     /// Sets a fresh assertion for a login whose first one has expired before the hub came to it; false: it has not, or

@@ -37,6 +37,8 @@ pub enum Rejection {
     LoginForm,
     /// A login under another name than that of `public.url`.
     Misdirected,
+    /// The login would have a larger head than the hub takes.
+    TooManyCookies,
     /// Transfer-Encoding is left although the framing was judged: cannot happen, and is refused if it does.
     Framing,
 }
@@ -47,6 +49,7 @@ impl Rejection {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotANavigation => StatusCode::FORBIDDEN,
+            Self::TooManyCookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             // RFC 9110 § 15.5.20: a browser may ask again over a connection of its own.
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Host
@@ -77,6 +80,7 @@ impl Rejection {
             Self::LoginUpgrade => "login_is_no_upgrade",
             Self::LoginForm => "bad_login_form",
             Self::Misdirected => "misdirected_login",
+            Self::TooManyCookies => "too_many_cookies",
             Self::Framing => "bad_framing",
         }
     }
@@ -96,6 +100,10 @@ impl Rejection {
             Self::LoginUpgrade => "A login cannot be upgraded to another protocol.",
             Self::LoginForm => "The login form cannot be read.",
             Self::Misdirected => "A login link works only at the address for which it was made.",
+            Self::TooManyCookies => {
+                "Your browser sends more cookies than the hub takes. Delete those of this site and open the link again: it \
+                 has not been used."
+            }
             Self::Framing => "The length of the request's body is ambiguous.",
         }
     }

@@ -23,6 +23,7 @@ mod faults;
 mod floors;
 mod forwarding;
 mod framing;
+mod head_bytes;
 mod hub_api;
 mod identity;
 mod invariants;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::header::{COOKIE, HeaderValue};
+use hyper::header::{COOKIE, HeaderValue, ORIGIN};
 use hyper::{Response, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -26,8 +26,10 @@ use crate::login::next::form_decode;
 use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::pages::Format;
 use crate::proxy::context::Proxy;
+use crate::proxy::cookies;
 use crate::proxy::hub_session::{self, Checkout};
 use crate::proxy::upstream::{HubConnection, ResponseBody};
+use crate::proxy::validate::Rejection;
 use crate::token::{BrowserSecret, State};
 
 /// How long a browser waits for its turn before it is shown the page of the line.
@@ -234,6 +236,7 @@ impl Attempt {
                 self.click.is_from_app |= !is_foreign(&self.request.headers, origins);
                 // Put together before anything is consumed: what cannot be sent must cost nobody a link.
                 let target = destination::at_hub(&self.proxy, &self.request, &token);
+                let target = target.and_then(|target| self.fits_hub(&token, &target).map(|()| target));
                 self.facts.link = Some(LinkFact::Valid {
                     username: token.username().as_str().to_owned(),
                     asks: token.needs_confirmation(),
@@ -245,6 +248,27 @@ impl Attempt {
             }
             Err(refusal) => self.refuse(refusal),
         }
+    }
+
+    /// Whether the hub takes the head that a login with `token` would have: judged by what it may have at most, because
+    /// nobody knows yet whether somebody else is logged in.
+    fn fits_hub(&self, token: &ValidatedToken, target: &Uri) -> Result<(), Rejection> {
+        let (shared, now) = (&self.proxy.shared, self.proxy.shared.login.clock().now());
+        let line = |name: &str, value: usize| name.len() + ": \r\n".len() + value;
+        let target = target.path_and_query().map_or(0, |target| target.as_str().len());
+        let first = "GET  HTTP/1.1\r\n\r\n".len() + target;
+        let headers = self.request.headers.iter().filter(|(name, _)| *name != ORIGIN);
+        let headers: usize = headers.map(|(name, value)| line(name.as_str(), value.len())).sum();
+        let session = token.session_id(now).map_or(0, |id| cookies::session_id_bytes(&id));
+        let head = first + headers + session + shared.identity.bytes(token.statement(), now);
+        if head <= shared.rules.hub_head_bytes {
+            return Ok(());
+        }
+        tracing::warn!(
+            bytes = head,
+            "login: its head would be larger than hub.head_bytes; the link stays as it is"
+        );
+        Err(Rejection::TooManyCookies)
     }
 
     /// Waits for the browser's turn: a moment only, if it can be shown a page meanwhile.

@@ -245,6 +245,7 @@ impl Decision<'_> {
                 | Rejection::LoginUpgrade
                 | Rejection::LoginForm
                 | Rejection::Misdirected
+                | Rejection::TooManyCookies
                 | Rejection::Framing,
             )
             | Self::Prefetch

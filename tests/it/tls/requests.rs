@@ -245,3 +245,22 @@ fn small_messages_through_a_tunnel_do_not_wait_for_the_next_one() {
         assert_eq!(wire.take(4), n.to_be_bytes());
     }
 }
+
+#[test]
+fn a_link_under_another_authority_is_misdirected_over_http2_too() {
+    let hub = FakeHub::start();
+    let secure = Secure::start(&hub);
+    let link = secure.proxy.link("alice");
+    let at = |authority: &str| {
+        let mut request = get(&link.target(), &CLICK);
+        *request.uri_mut() = format!("https://{authority}{}", link.target()).parse().unwrap();
+        secure.http2().ask(request)
+    };
+    for authority in ["evil.test", "hub.test:8443", "hub.test.", "www.hub.test"] {
+        let answer = at(authority);
+        assert_eq!(answer.status, 421, "{authority}: {}", answer.text());
+    }
+    assert!(hub.seen().is_empty(), "{:?}", hub.seen());
+    assert_eq!(secure.proxy.links().status(&link.id), "pending");
+    assert_eq!(at("HUB.test:443").status, 302);
+}
