@@ -4,10 +4,12 @@
 //! only while something is taken, so they are bounded by what there is to take.
 
 use std::collections::HashMap;
+use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use tokio::sync::Notify;
 
 use super::network_of;
@@ -20,7 +22,9 @@ pub struct ClientShares(Arc<Mutex<InUse>>);
 struct InUse {
     /// By all clients together.
     total: usize,
-    by_client: HashMap<IpAddr, ClientUse>,
+    /// Looked into twice for each request, so by a hash that costs less than SipHash. It is seeded at random: which
+    /// addresses collide is not known beforehand.
+    by_client: HashMap<u128, ClientUse, RandomState>,
 }
 
 #[derive(Debug, Default)]
@@ -35,15 +39,22 @@ struct ClientUse {
 #[derive(Debug)]
 pub struct Share {
     shares: ClientShares,
-    client: IpAddr,
+    client: u128,
     amount: usize,
+}
+
+/// By what a client is found: the bits of its address, which are hashed at once.
+fn key(client: IpAddr) -> u128 {
+    match network_of(client) {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }
 
 impl ClientShares {
     /// One slot for `client`, who may have `max`; none if that is all in use.
     pub fn try_acquire(&self, client: IpAddr, max: usize) -> Option<Share> {
-        let mut share = self.nothing(client);
-        share.try_grow(1, max, usize::MAX).then_some(share)
+        self.try_acquire_key(key(client), max)
     }
 
     /// One slot for `client`, who may have `max` and waits for it at most `patience`. No more wait than may have one:
@@ -53,20 +64,25 @@ impl ClientShares {
             return Some(share);
         }
         // Boxed: it is rare, and must not make the state of every request larger.
-        Box::pin(self.wait(network_of(client), max, patience)).await
+        Box::pin(self.wait(key(client), max, patience)).await
     }
 
     /// A share of `client` that has nothing yet.
     pub fn nothing(&self, client: IpAddr) -> Share {
-        Share { shares: self.clone(), client: network_of(client), amount: 0 }
+        Share { shares: self.clone(), client: key(client), amount: 0 }
     }
 
-    async fn wait(&self, client: IpAddr, max: usize, patience: Duration) -> Option<Share> {
+    fn try_acquire_key(&self, client: u128, max: usize) -> Option<Share> {
+        let taken = self.lock().take(client, 1, max, usize::MAX);
+        taken.then(|| Share { shares: self.clone(), client, amount: 1 })
+    }
+
+    async fn wait(&self, client: u128, max: usize, patience: Duration) -> Option<Share> {
         let waiting = ShareWaiter::new(self, client, max)?;
         let freed = async {
             loop {
                 let freed = waiting.freed.notified();
-                if let Some(share) = self.try_acquire(client, max) {
+                if let Some(share) = self.try_acquire_key(client, max) {
                     return share;
                 }
                 freed.await;
@@ -81,28 +97,44 @@ impl ClientShares {
 }
 
 impl InUse {
-    /// Forgets a client who has nothing and waits for nothing.
-    fn forget_if_idle(&mut self, client: IpAddr) {
-        if self.by_client.get(&client).is_some_and(|entry| entry.used == 0 && entry.waiting == 0) {
-            self.by_client.remove(&client);
+    /// Takes `more` for `client`, if it has at most `max` then and all together have at most `total_max`.
+    fn take(&mut self, client: u128, more: usize, max: usize, total_max: usize) -> bool {
+        let total = self.total.saturating_add(more);
+        if more > max || total > total_max {
+            return false;
         }
+        match self.by_client.entry(client) {
+            // Whoever takes nothing is not remembered: nothing would make it be forgotten.
+            Entry::Vacant(_) if more == 0 => {}
+            Entry::Vacant(entry) => _ = entry.insert(ClientUse { used: more, ..ClientUse::default() }),
+            Entry::Occupied(mut entry) => {
+                let used = entry.get().used.saturating_add(more);
+                if used > max {
+                    return false;
+                }
+                entry.get_mut().used = used;
+            }
+        }
+        self.total = total;
+        true
+    }
+}
+
+/// Forgets a client who has nothing and waits for nothing.
+fn forget_if_idle(entry: OccupiedEntry<'_, u128, ClientUse>) {
+    if entry.get().used == 0 && entry.get().waiting == 0 {
+        entry.remove();
     }
 }
 
 impl Share {
     /// Takes `more`, if the client has at most `max` then and all together have at most `total_max`.
     pub fn try_grow(&mut self, more: usize, max: usize, total_max: usize) -> bool {
-        let mut in_use = self.shares.lock();
-        let total = in_use.total.saturating_add(more);
-        let used = in_use.by_client.get(&self.client).map_or(0, |client| client.used).saturating_add(more);
-        if used > max || total > total_max {
-            return false;
+        let grown = self.shares.lock().take(self.client, more, max, total_max);
+        if grown {
+            self.amount += more;
         }
-        in_use.total = total;
-        in_use.by_client.entry(self.client).or_default().used = used;
-        drop(in_use);
-        self.amount += more;
-        true
+        grown
     }
 }
 
@@ -113,25 +145,25 @@ impl Drop for Share {
         }
         let mut in_use = self.shares.lock();
         in_use.total -= self.amount;
-        if let Some(client) = in_use.by_client.get_mut(&self.client) {
-            client.used -= self.amount;
-            if let Some(freed) = &client.freed {
+        if let Entry::Occupied(mut entry) = in_use.by_client.entry(self.client) {
+            entry.get_mut().used -= self.amount;
+            if let Some(freed) = &entry.get().freed {
                 freed.notify_one();
             }
+            forget_if_idle(entry);
         }
-        in_use.forget_if_idle(self.client);
     }
 }
 
 /// One of a client's requests that wait, until it is dropped.
 struct ShareWaiter<'a> {
     shares: &'a ClientShares,
-    client: IpAddr,
+    client: u128,
     freed: Arc<Notify>,
 }
 
 impl<'a> ShareWaiter<'a> {
-    fn new(shares: &'a ClientShares, client: IpAddr, max: usize) -> Option<Self> {
+    fn new(shares: &'a ClientShares, client: u128, max: usize) -> Option<Self> {
         let mut in_use = shares.lock();
         let entry = in_use.by_client.entry(client).or_default();
         if entry.waiting >= max {
@@ -146,13 +178,14 @@ impl<'a> ShareWaiter<'a> {
 impl Drop for ShareWaiter<'_> {
     fn drop(&mut self) {
         let mut in_use = self.shares.lock();
-        if let Some(entry) = in_use.by_client.get_mut(&self.client) {
-            entry.waiting -= 1;
-            if entry.waiting == 0 {
-                entry.freed = None;
+        if let Entry::Occupied(mut entry) = in_use.by_client.entry(self.client) {
+            let client = entry.get_mut();
+            client.waiting -= 1;
+            if client.waiting == 0 {
+                client.freed = None;
             }
+            forget_if_idle(entry);
         }
-        in_use.forget_if_idle(self.client);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use hyper::HeaderMap;
-use hyper::header::ACCEPT;
+use hyper::header::{ACCEPT, HeaderValue};
 
 use crate::config::Language;
 
@@ -24,45 +24,70 @@ impl Format {
     /// `Sec-Fetch-Mode` other than `navigate`: notebooks show the `message` of a JSON response.
     /// Everybody else, so curl, gets HTML, as from the hub.
     pub fn preferred(headers: &HeaderMap) -> Self {
-        let json = weight(headers, "application", "json");
-        let html = weight(headers, "text", "html");
-        match json.cmp(&html) {
-            Ordering::Greater => Self::Json,
-            Ordering::Equal if is_script(headers) => Self::Json,
-            Ordering::Less | Ordering::Equal => Self::Html(Language::preferred(headers)),
+        if prefers_json(&headers.get_all(ACCEPT), headers.get("sec-fetch-mode")) {
+            Self::Json
+        } else {
+            Self::Html(Language::preferred(headers))
         }
     }
 }
 
-/// Whether a browser says that this is not a navigation (Fetch Metadata § 2.2).
-fn is_script(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-mode").is_some_and(|mode| mode != "navigate")
+/// Whether a client with these lines of `Accept`, and this `Sec-Fetch-Mode`, prefers JSON to HTML.
+pub fn prefers_json<'a>(
+    accept: impl IntoIterator<Item = &'a HeaderValue> + Copy,
+    fetch_mode: Option<&HeaderValue>,
+) -> bool {
+    // A browser says what is no navigation (Fetch Metadata § 2.2).
+    let is_script = fetch_mode.is_some_and(|mode| mode != "navigate");
+    let html = weight(accept, "text", "html");
+    // As every browser that navigates: nothing weighs more.
+    if html == WEIGHT_MAX && !is_script {
+        return false;
+    }
+    match weight(accept, "application", "json").cmp(&html) {
+        Ordering::Greater => true,
+        Ordering::Equal => is_script,
+        Ordering::Less => false,
+    }
 }
+
+/// The weight of what is named without one.
+const WEIGHT_MAX: u16 = 1000;
+/// A range that names a type and its subtype, and no wildcard.
+const SPECIFIC_MAX: u8 = 2;
 
 /// The weight of `kind/subtype` in thousandths: that of the most specific range which matches it, 0 without one.
 ///
 /// Parameters other than the weight are passed over: `application/json; charset=utf-8` is meant as JSON.
-fn weight(headers: &HeaderMap, kind: &str, subtype: &str) -> u16 {
-    let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    let ranges = lines.flat_map(|line| line.split(','));
-    let matches = ranges.filter_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let (range_kind, range_subtype) = parts.next()?.split_once('/')?;
-        let specific = if range_kind == "*" && range_subtype == "*" {
-            0
-        } else if !range_kind.eq_ignore_ascii_case(kind) {
-            return None;
-        } else if range_subtype == "*" {
-            1
-        } else if range_subtype.eq_ignore_ascii_case(subtype) {
-            2
-        } else {
-            return None;
-        };
-        let q = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        Some((specific, q.map_or(Some(1000), thousandths)?))
-    });
-    matches.max().map_or(0, |(_, weight)| weight)
+fn weight<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>, kind: &str, subtype: &str) -> u16 {
+    let ranges = accept.into_iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    let mut best = None;
+    for weighed in ranges.filter_map(|range| weighed(range, kind, subtype)) {
+        best = best.max(Some(weighed));
+        if weighed == (SPECIFIC_MAX, WEIGHT_MAX) {
+            break;
+        }
+    }
+    best.map_or(0, |(_, weight)| weight)
+}
+
+/// How specific `range` is, and its weight, if it matches `kind/subtype`.
+fn weighed(range: &str, kind: &str, subtype: &str) -> Option<(u8, u16)> {
+    let mut parts = range.split(';').map(str::trim);
+    let (range_kind, range_subtype) = parts.next()?.split_once('/')?;
+    let specific = if range_kind == "*" && range_subtype == "*" {
+        0
+    } else if !range_kind.eq_ignore_ascii_case(kind) {
+        return None;
+    } else if range_subtype == "*" {
+        1
+    } else if range_subtype.eq_ignore_ascii_case(subtype) {
+        SPECIFIC_MAX
+    } else {
+        return None;
+    };
+    let q = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    Some((specific, q.map_or(Some(WEIGHT_MAX), thousandths)?))
 }
 
 /// A `qvalue` (RFC 9110 § 12.4.2): `0` or `1` with at most three decimals, `None` if it is not one.
@@ -166,7 +191,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_no_preference() {
         let mut map = HeaderMap::new();
-        map.append(ACCEPT, hyper::header::HeaderValue::from_bytes(b"application/json\xff").unwrap());
+        map.append(ACCEPT, HeaderValue::from_bytes(b"application/json\xff").unwrap());
         assert_eq!(Format::preferred(&map), HTML);
     }
 }

@@ -28,7 +28,7 @@ use serde::Serialize;
 
 use crate::config::{App, Config, Fault, Faults, Language, Pages as Wanted, PublicUrl};
 
-pub use format::Format;
+pub use format::{Format, prefers_json};
 use language::LANGUAGES;
 pub use page::{LinkRefusal, Page, Start};
 use page_content::PageContent;

@@ -1,11 +1,10 @@
 //! What an error page must know of a request that is gone by then.
 
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT_LANGUAGE, HeaderValue};
 
-use crate::pages::Format;
-
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+use crate::config::Language;
+use crate::pages::{self, Format};
 
 /// What an error page must know of a request that is gone by then: kept instead of judged, because nearly no request
 /// ends in one.
@@ -62,9 +61,15 @@ impl AcceptHeaders {
 
     /// The form of the response that it wants.
     pub fn format(&self) -> Format {
-        let accept = self.accept.clone().map(|value| (ACCEPT, value));
+        if self.prefers_json() {
+            return Format::Json;
+        }
         let language = self.language.clone().map(|value| (ACCEPT_LANGUAGE, value));
-        let mode = self.mode.clone().map(|value| (SEC_FETCH_MODE, value));
-        Format::preferred(&accept.into_iter().chain(language).chain(mode).collect())
+        Format::Html(Language::preferred(&language.into_iter().collect()))
+    }
+
+    /// Whether that is JSON: without a look at the languages, which takes longer.
+    pub fn prefers_json(&self) -> bool {
+        pages::prefers_json(&self.accept, self.mode.as_ref())
     }
 }

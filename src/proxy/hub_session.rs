@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hyper::header::{ACCEPT, COOKIE, HOST, HeaderValue, ORIGIN, USER_AGENT};
+use hyper::header::{ACCEPT, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde::Deserialize;
 
@@ -16,6 +16,8 @@ use crate::body::{CollectError, RequestBody, collect};
 
 /// The largest response of the hub that is read.
 const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+/// So many headers a question has, or a few more.
+const QUESTION_HEADERS: usize = 12;
 
 /// The hub did not say who the browser is, or did not end its session.
 #[derive(Debug, thiserror::Error)]
@@ -74,13 +76,14 @@ pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<HubConn
     }
 }
 
-/// Asks the hub who the browser with these `headers` is. `None`: the hub does not answer, and nothing may be consumed.
+/// Asks the hub who the browser is with whose [`question`] it comes. `None`: the hub does not answer, and nothing may be
+/// consumed.
 pub async fn identify(
     proxy: &Proxy,
     client: IpAddr,
-    headers: &HeaderMap,
+    question: HeaderMap,
 ) -> Option<(HubConnection, Option<String>)> {
-    let session = HubSession::new(&proxy.shared.rules, headers);
+    let session = HubSession::asking(&proxy.shared.rules, question);
     let share = proxy.shared.hub_share(client, Purpose::Login).await;
     let share = share.inspect_err(|error| tracing::debug!(%error, %client, "login: ask the hub")).ok()?;
     let identified = match session.identify(proxy, Checkout::Pooled).await {
@@ -109,7 +112,7 @@ pub fn login_headers(mut headers: HeaderMap, keeps_session: bool) -> HeaderMap {
 /// Asks the hub on behalf of one browser.
 #[derive(Debug)]
 pub struct HubSession<'a> {
-    headers: &'a HeaderMap,
+    question: HeaderMap,
     base_url: &'a str,
     /// How long each response may take.
     limit: Duration,
@@ -117,8 +120,12 @@ pub struct HubSession<'a> {
 
 impl<'a> HubSession<'a> {
     /// The browser whose request had `headers`; they have been stripped and have our forwarding headers.
-    pub fn new(rules: &'a ProxyRules, headers: &'a HeaderMap) -> Self {
-        Self { headers, base_url: &rules.base_url, limit: rules.login_hub_timeout }
+    pub fn new(rules: &'a ProxyRules, headers: &HeaderMap) -> Self {
+        Self::asking(rules, question(headers))
+    }
+
+    fn asking(rules: &'a ProxyRules, question: HeaderMap) -> Self {
+        Self { question, base_url: &rules.base_url, limit: rules.login_hub_timeout }
     }
 
     /// Whether the hub lives: `GET {base}hub/api/`, its version, which anybody may ask.
@@ -179,7 +186,7 @@ impl<'a> HubSession<'a> {
             let mut request = Request::new(RequestBody::Empty);
             *request.uri_mut() =
                 Uri::try_from(format!("{}{path}", self.base_url)).map_err(hyper::http::Error::from)?;
-            *request.headers_mut() = question(self.headers);
+            *request.headers_mut() = self.question.clone();
             let response = connection.send_once(request).await?;
             let status = response.status();
             let body = collect(response.into_body(), RESPONSE_BYTES_MAX, self.limit).await?;
@@ -192,12 +199,14 @@ impl<'a> HubSession<'a> {
 /// Host, cookies, user agent and where the request came from; nothing else of the browser's request is the hub's business
 /// here.
 pub fn question(headers: &HeaderMap) -> HeaderMap {
-    let ours = |name: &str| name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "x-scheme";
-    let mut headers: HeaderMap = headers
-        .iter()
-        .filter(|(name, _)| [HOST, COOKIE, USER_AGENT].contains(name) || ours(name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers
+    let is_asked = |name: &str| match name {
+        "host" | "cookie" | "user-agent" | "x-real-ip" | "x-scheme" => true,
+        _ => name.starts_with("x-forwarded-"),
+    };
+    let mut question = HeaderMap::with_capacity(QUESTION_HEADERS);
+    for (name, value) in headers.iter().filter(|(name, _)| is_asked(name.as_str())) {
+        question.append(name, value.clone());
+    }
+    question.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    question
 }

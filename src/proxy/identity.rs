@@ -57,6 +57,11 @@ impl IdentityHeaders {
             })
     }
 
+    /// Whether logins come with an assertion.
+    pub fn is_asserted(&self) -> bool {
+        self.signer.is_some()
+    }
+
     /// Sets the identity of `user` on a request from which every reserved header has been stripped.
     ///
     /// Exactly one header of each kind leaves this function, whatever came in.

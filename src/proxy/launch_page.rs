@@ -87,7 +87,7 @@ async fn wrong_user(
     ticket: &Ticket,
     format: Format,
 ) -> Option<Response<ResponseBody>> {
-    match hub_session::identify(proxy, client, &own_headers(headers.clone())).await {
+    match hub_session::identify(proxy, client, hub_session::question(&own_headers(headers.clone()))).await {
         None => Some(page(proxy, &Page::BadGateway, format)),
         Some((_, None)) => Some(page(proxy, &Page::NoToken, format)),
         Some((connection, Some(name))) => {

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use super::key;
 use super::route::{Route, RouteKind};
 use super::target::Scheme;
@@ -49,7 +51,8 @@ pub struct LearntHub {
 /// The routes of one moment.
 #[derive(Debug, Clone)]
 pub struct Table {
-    routes: HashSet<ByKey>,
+    /// Looked into once for each segment of a path, so by a hash that costs less than SipHash.
+    routes: HashSet<ByKey, RandomState>,
     /// The most segments that a key has.
     depth: usize,
     host_routing: bool,
@@ -59,7 +62,7 @@ pub struct Table {
 impl Table {
     /// An empty one.
     pub fn new(host_routing: bool) -> Self {
-        Self { routes: HashSet::new(), depth: 0, host_routing, hub: None }
+        Self { routes: HashSet::default(), depth: 0, host_routing, hub: None }
     }
 
     /// Whether the host of a request is the first segment of its key.

@@ -5,6 +5,8 @@ from statistics import median
 from typing import Callable
 
 US = "hublatch"
+# From browser to notebook: hublatch with the routing table, and what most hubs have in its place.
+CHAIN, COMMON_CHAIN = "hublatch as the hub's proxy", "nginx+CHP"
 
 
 @dataclass
@@ -56,6 +58,10 @@ def own(scenario, figure, scale=1.0):
     return lambda results: [figures[figure] * scale for figures in good(results, scenario, US) if figures]
 
 
+def chain(scenario):
+    return lambda results: paired(results, (scenario, CHAIN, "cpu"), (scenario, COMMON_CHAIN, "cpu"), lambda a, b: a / b)
+
+
 def in_itself(results):
     return [figures["cpu"] / figures["page_cpu"] for figures in good(results, "redeem", US) if figures]
 
@@ -79,6 +85,9 @@ ALL = [
     Bar("tls-tunnels", "memory", 12.0, own("tls-tunnels", "bytes", 1 / 1024), "KiB"),
     Bar("log", "CPU, to no log", 1.10, log_cost),
 ] + [
+    Bar(scenario, "CPU, to nginx+CHP", limit, chain(scenario))
+    for scenario, limit in (("chain", 0.10), ("chain-browser", 0.10), ("chain-websocket", 0.30), ("chain-connection", 0.30))
+] + [
     Bar(scenario, "CPU of CHP, to hublatch", 10.0, cheaper_than_chp(scenario), at_least=True)
     for scenario in ("get", "browser", "tls", "connection", "handshake", "download", "upload")
 ]
@@ -90,4 +99,10 @@ ALL = [
 # link is three and a half pages for the same browser. Since a client has a share of the connections to the hub, a GET on
 # a used connection is kept so that it can be asked once more, and an answer may have 1,000 header lines, a page costs
 # 4,800 more (7,500 with a browser's headers, most of it the copy); since logins wait their turn, a click 70,000 more.
-INSTRUCTIONS = {"bare": (30_000, 34_600), "browser": (40_000, 54_300), "redeem": (147_000, 190_000)}
+# Routing and activity may cost 1,500 (`routed` is `bare` with a routing table).
+INSTRUCTIONS = {
+    "bare": (30_000, 34_600),
+    "browser": (40_000, 54_300),
+    "routed": (31_500, 35_800),
+    "redeem": (147_000, 190_000),
+}

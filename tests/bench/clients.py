@@ -48,6 +48,15 @@ def expect(condition, what):
         raise RuntimeError(what)
 
 
+def add_routes(port, routes):
+    """As the hub does it: from each path to a port of this machine."""
+    for path, target in routes.items():
+        body = json.dumps({"target": f"http://127.0.0.1:{target}"}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/routes{path}", body, method="POST")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            expect(response.status == 201, f"route refused: {response.status}")
+
+
 def download(port, size, tls=False):
     with connect(port, tls) as connection:
         connection.sendall(f"GET /bytes/{size} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())

@@ -3,9 +3,9 @@
     python3 tests/bench/instructions.py [--gate] [--binary PATH]
 
 The count of a request is the difference of two runs with few and many requests over one connection, so that starting and
-stopping cost nothing. A click on a login link counts as one: with the question who the browser is. Kernel time does not
-count, nor does the gathering of entropy from the jitter of the clock (aws-lc, at the first random number): it takes as
-many rounds as the clock makes it take. The profiles stay in target/bench/callgrind.*.
+stopping cost nothing. `routed` is `bare` by a routing table, `redeem` a click on a login link with the question who the
+browser is. Kernel time does not count, nor does the gathering of entropy from the jitter of the clock (aws-lc, at the
+first random number): it takes as many rounds as the clock makes it take. The profiles stay in target/bench/callgrind.*.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from process import exit_on_sigterm, stop_all
 
 FEW, MANY = 500, 2500
 ENTROPY = re.compile(r"jent_|^rol64$")
-PAGES = {"bare": "", "browser": scenarios.BROWSER}
+PAGES = {"bare": "", "browser": scenarios.BROWSER, "routed": ""}
 
 
 def main():
@@ -57,7 +57,7 @@ def total(binary, folder, work, origin, kind, count):
     profile = folder / f"callgrind.{kind}.{count}"
     profile.unlink(missing_ok=True)
     wrapper = [tools.path("valgrind"), "--tool=callgrind", f"--callgrind-out-file={profile}"]
-    proxy = proxies.hublatch(work, origin.port, binary=binary, wrapper=wrapper)
+    proxy = proxies.hublatch(work, origin.port, binary=binary, wrapper=wrapper, routed=kind == "routed")
     try:
         of = scenarios.Slice(work, seconds=120, bulk_bytes=0, redeems=0)
         if kind == "redeem":

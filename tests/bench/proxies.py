@@ -13,6 +13,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
+import clients
 import tools
 from process import Process, free_port
 
@@ -123,6 +124,12 @@ name = "bench"
 keys = ["sha256:{digest}"]
 rate = "100000/s"
 """
+# In the place of the hub's own proxy, and no other one behind it.
+HUBLATCH_ROUTES = """
+[hub]
+[routes]
+api_listen = "127.0.0.1:{routes}"
+"""
 HUBLATCH_TLS = 'tls = {{ certificate = "{folder}/tls/certificate.pem", private_key = "{folder}/tls/key.pem" }}'
 
 
@@ -149,18 +156,32 @@ def origin(folder, name="origin", core=1):
     return Proxy(name, "", process.wait_for_port(port), port)
 
 
+class Together:
+    """Several processes that serve one request one after the other, measured as one."""
+
+    def __init__(self, processes):
+        self._processes = processes
+
+    def cpu_seconds(self):
+        return sum(process.cpu_seconds() for process in self._processes)
+
+    def stop(self):
+        for process in self._processes:
+            process.stop()
+
+
 def direct(folder, _origin_port, **_options):
     return origin(folder, "direct", core=0)
 
 
-def nginx(folder, origin_port, **_options):
+def nginx(folder, origin_port, name="nginx", **_options):
     port, tls_port = free_port(), free_port()
-    home = made(folder / "nginx")
+    home = made(folder / name)
     names = {"folder": folder, "origin": origin_port, "port": port, "tls_port": tls_port}
     (home / "nginx.conf").write_text(NGINX.format(**names, tls=NGINX_TLS.format(**names)))
     version = tools.first_line(["nginx", "-v"]).rpartition("/")[2]
-    process = Process("nginx", [tools.path("nginx"), "-e", home / "start.log", "-c", home / "nginx.conf"], home / "log")
-    return Proxy("nginx", version, process.wait_for_port(port), port, tls_port, h2=True)
+    process = Process(name, [tools.path("nginx"), "-e", home / "start.log", "-c", home / "nginx.conf"], home / "log")
+    return Proxy(name, version, process.wait_for_port(port), port, tls_port, h2=True)
 
 
 def haproxy(folder, origin_port, **_options):
@@ -173,10 +194,18 @@ def haproxy(folder, origin_port, **_options):
     return Proxy("HAProxy", version, process.wait_for_port(port), port, tls_port, h2=True)
 
 
-def chp(folder, origin_port, **_options):
+def nginx_and_chp(folder, origin_port, **_options):
+    """From browser to notebook as most hubs are installed: nginx, and JupyterHub's own proxy behind it."""
+    behind = chp(folder, origin_port, name="CHP-behind", with_tls=False)
+    front = nginx(folder, behind.port, name="nginx-front")
+    version = f"{front.version} and {behind.version}"
+    return Proxy("nginx+CHP", version, Together([front.process, behind.process]), front.port)
+
+
+def chp(folder, origin_port, name="CHP", with_tls=True, **_options):
     """JupyterHub's own proxy. It has one listener, so TLS is a second process; it has no HTTP/2."""
     node = tools.ROOT / "target/node"
-    home = made(folder / "chp")
+    home = made(folder / name)
     version = json.loads((node / "node_modules/configurable-http-proxy/package.json").read_text())["version"]
 
     def start(port, name, more):
@@ -187,13 +216,17 @@ def chp(folder, origin_port, **_options):
         return Process(name, command, home / name, cwd=home, env=token).wait_for_port(port)
 
     port, tls_port = free_port(), free_port()
-    plain = start(port, "CHP", [])
+    plain = start(port, name, [])
+    if not with_tls:
+        return Proxy(name, version, plain, port)
     tls = start(tls_port, "CHP-TLS", ["--ssl-cert", folder / "tls/certificate.pem", "--ssl-key", folder / "tls/key.pem"])
-    return Proxy("CHP", version, plain, port, tls_port, tls)
+    return Proxy(name, version, plain, port, tls_port, tls)
 
 
-def hublatch(folder, origin_port, binary=None, name="hublatch", access_log=False, with_tls=False, wrapper=()):
-    """One process for http and, where it can, another for https: it speaks one of the two on a public listener."""
+def hublatch(folder, origin_port, binary=None, name="hublatch", access_log=False, with_tls=False, wrapper=(), routed=False):
+    """One process for http and, where it can, another for https: it speaks one of the two on a public listener.
+
+    `routed`: it holds the routing table, in which the hub and one notebook server are."""
     version = tools.first_line([binary, "--version"]).rpartition(" ")[2]
     key = "hk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
 
@@ -205,13 +238,19 @@ def hublatch(folder, origin_port, binary=None, name="hublatch", access_log=False
             tls=HUBLATCH_TLS.format(folder=folder) if tls else "", access="true" if access_log else "false",
             digest=hashlib.sha256(key.encode()).hexdigest(),
         )
+        if routed:
+            routes = free_port()
+            text = text.replace(f'[hub]\nurl = "http://127.0.0.1:{origin_port}"\n', HUBLATCH_ROUTES.format(routes=routes))
         if access_log:
             text = text.replace('level = "warn"', 'level = "info"')
         config = home / "hublatch.toml"
         config.write_text(text)
         config.chmod(0o600)
         process = Process(name, [*wrapper, binary, "serve", "--config", config], home / "log")
-        return process.wait_for_port(port, 60), port, management
+        process.wait_for_port(port, 60)
+        if routed:
+            clients.add_routes(routes, {"/": origin_port, "/user/alice": origin_port})
+        return process, port, management
 
     process, port, management = start(name, tls=False)
     tls_process, tls_port, _ = start(f"{name}-tls", tls=True) if with_tls else (None, None, None)

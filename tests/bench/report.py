@@ -101,6 +101,16 @@ def own_table(run):
     return table(["hublatch alone", ""], rows) if rows else []
 
 
+def chain_table(run):
+    rows = []
+    for name in (name for name in TITLES if name.startswith("chain") and name in run["asked"]):
+        both = [cell(run, name, chain, "cpu") for chain in (bars.CHAIN, bars.COMMON_CHAIN)]
+        p50 = [cell(run, name, chain, "p50") for chain in (bars.CHAIN, bars.COMMON_CHAIN)]
+        rows.append([TITLES[name], *both, *p50])
+    header = ["from browser to notebook", bars.CHAIN, bars.COMMON_CHAIN, "p50, µs", f"{bars.COMMON_CHAIN}, p50, µs"]
+    return table(header, rows) if rows else []
+
+
 def bars_table(run):
     rows = []
     for bar in bars.ALL:
@@ -137,6 +147,7 @@ def markdown(run):
         *times_table(run),
         *memory_table(run),
         *own_table(run),
+        *chain_table(run),
     ]
     failures = sorted({f"- {TITLES[name]}, {proxy}: {figures['error']}" for name, by_proxy in run["results"].items()
                        for proxy, rounds in by_proxy.items() for figures in rounds if "error" in figures})

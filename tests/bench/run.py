@@ -12,6 +12,7 @@ import json
 import os
 import sys
 
+import bars
 import clients
 import picture
 import proxies
@@ -22,6 +23,7 @@ from process import LOAD_CORE, PROXY_CORE, exit_on_sigterm, stop_all
 
 FACTORIES = {"direct": proxies.direct, "nginx": proxies.nginx, "HAProxy": proxies.haproxy, "CHP": proxies.chp,
              "hublatch": proxies.hublatch}
+CHAINS = {bars.CHAIN: proxies.hublatch, bars.COMMON_CHAIN: proxies.nginx_and_chp}
 
 
 def main():
@@ -89,7 +91,8 @@ def arguments():
 class Bench:
     def __init__(self, options, work):
         self._options, self._work = options, work
-        self._running, self._log, self._origin = {}, None, None
+        self._running, self._chains, self._log, self._origin = {}, {}, None, None
+        self._chosen = [scenario for scenario in scenarios.ALL if scenario.name in options.scenarios]
         self._tls = proxies.hublatch_has_tls(options.binary, work)
         self._slice = scenarios.Slice(work, options.seconds, (1 << 28) if options.quick else (1 << 30),
                                       2000 if options.quick else 5000)
@@ -105,18 +108,23 @@ class Bench:
             self._warm(self._running["CHP"])
         if "log" in self._options.scenarios and "hublatch" in self._running:
             self._log = self._new("hublatch with log", access_log=True)
+        if any(scenario.needs == "chain" for scenario in self._chosen):
+            self._chains = {name: self._new(name, routed=True, with_tls=False) for name in CHAINS}
+            self.versions[bars.COMMON_CHAIN] = self._chains[bars.COMMON_CHAIN].version
+            self._warm(self._chains[bars.COMMON_CHAIN])
 
     def _warm(self, proxy):
         """What is compiled while it runs would cost several times as much in the first rounds."""
         requests = scenarios.heads(scenarios.TARGET)
         scenarios.load(self._slice, "http", proxy.port, scenarios.CONNECTIONS, 3, requests)
-        clients.handshakes(proxy.tls_port, 3)
+        if proxy.tls_port:
+            clients.handshakes(proxy.tls_port, 3)
 
     def _names(self):
         return [*self._options.proxies, *(["baseline"] if self._options.baseline else [])]
 
     def _new(self, name, **more):
-        factory = FACTORIES.get(name, proxies.hublatch)
+        factory = {**FACTORIES, **CHAINS}.get(name, proxies.hublatch)
         binary = tools.hublatch(self._options.baseline) if name == "baseline" else self._options.binary
         if factory is proxies.hublatch:
             with_tls = proxies.hublatch_has_tls(binary, self._work)
@@ -124,9 +132,8 @@ class Bench:
         return factory(self._work, self._origin.port, **more)
 
     def run(self):
-        chosen = [scenario for scenario in scenarios.ALL if scenario.name in self._options.scenarios]
-        for position, scenario in enumerate(chosen):
-            if position == len(chosen) // 2:
+        for position, scenario in enumerate(self._chosen):
+            if position == len(self._chosen) // 2:
                 self.load_in_the_middle = tools.load_average()
             if scenario.needs in ("tls", "h2") and not self._tls and "hublatch" in self._running:
                 self.not_measured[scenario.name] = "not built in this hublatch"
@@ -139,6 +146,8 @@ class Bench:
 
     def _fit(self, scenario):
         """The names of the proxies that this scenario is for."""
+        if scenario.needs == "chain":
+            return list(self._chains)
         if scenario.needs == "links":
             return [name for name in self._running if self._running[name].management]
         if scenario.needs == "log":
@@ -160,7 +169,7 @@ class Bench:
         try:
             if scenario.once:
                 fresh = self._new(name)
-            proxy = fresh or (self._log if name == "hublatch with log" else self._running[name])
+            proxy = fresh or (self._log if name == "hublatch with log" else {**self._running, **self._chains}[name])
             return scenario.measure(proxy, self._slice)
         except Exception as error:  # one that fails is told of, and the others are measured
             self.failed = True

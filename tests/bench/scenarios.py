@@ -66,7 +66,7 @@ class Scenario:
     name: str
     title: str
     measure: Callable
-    needs: str = "plain"  # or "tls", "h2", "links" (hublatch alone), "log" (hublatch twice)
+    needs: str = "plain"  # or "tls", "h2", "links" (hublatch alone), "log" (hublatch twice), "chain"
     once: bool = False  # in a process of its own, because memory that was used once is used again
 
 
@@ -242,4 +242,8 @@ ALL = [
     Scenario("tls-tunnels", "idle WebSocket over TLS", tunnels(tls=True), "tls", once=True),
     Scenario("redeem", "click on a login link", redeem, "links"),
     Scenario("log", "small GET, access log on", get, "log"),
+    Scenario("chain", "browser to notebook, small GET", get, "chain"),
+    Scenario("chain-browser", "browser to notebook, a browser's headers", browser, "chain"),
+    Scenario("chain-websocket", "browser to notebook, WebSocket echo", websocket, "chain"),
+    Scenario("chain-connection", "browser to notebook, new connection", connection, "chain"),
 ]

@@ -24,7 +24,6 @@ use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
 use super::{destination, external_token};
 use crate::login::next::form_decode;
 use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
-use crate::pages::Format;
 use crate::proxy::context::Proxy;
 use crate::proxy::cookies;
 use crate::proxy::hub_session::{self, Checkout};
@@ -55,10 +54,8 @@ pub struct Attempt {
     pub ticket: Option<Click>,
     /// What it is told if it has to wait.
     pub outlook: Outlook,
-    /// How long it waits before a page is shown, once that was asked.
-    patience: Option<Duration>,
-    /// Until when it waits for another login with the same token.
     states: Vec<State>,
+    /// Until when it waits for another login with the same token.
     wait_until: Instant,
 }
 
@@ -123,7 +120,6 @@ impl Attempt {
             click,
             ticket,
             states,
-            patience: None,
             outlook: Outlook { number: 1, wait: None, is_hub_down: false },
             // As long as another login may take: its logout, and itself.
             wait_until: Instant::now() + 2 * proxy.shared.rules.login_hub_timeout,
@@ -294,19 +290,13 @@ impl Attempt {
         self.facts.place = Some(PlaceFact::Admitted);
     }
 
-    /// How long the browser waits before it is shown a page. A program sees none. Found out once: the formats that a
-    /// browser accepts in its languages take longer to read than most of the login.
-    fn patience(&mut self) -> Duration {
-        if let Some(patience) = self.patience {
-            return patience;
+    /// How long the browser waits before it is shown a page. A program sees none.
+    fn patience(&self) -> Duration {
+        match self.ticket {
+            _ if self.request.accept.prefers_json() => self.proxy.shared.rules.login_hub_timeout,
+            None => PATIENCE,
+            Some(_) => PATIENCE_IN_LINE,
         }
-        let patience = match (self.request.accept.format(), self.ticket) {
-            (Format::Json, _) => self.proxy.shared.rules.login_hub_timeout,
-            (Format::Html(_), None) => PATIENCE,
-            (Format::Html(_), Some(_)) => PATIENCE_IN_LINE,
-        };
-        self.patience = Some(patience);
-        patience
     }
 
     /// With whom it takes turns; none: it has no valid token.
@@ -332,15 +322,15 @@ impl Attempt {
         let (permit, identified) = match (self.held.permit.take(), self.held.probe.take()) {
             // Not for a login: whoever has used a link, or before a token is exchanged.
             (None, None) => {
-                let identified =
-                    hub_session::identify(&self.proxy, self.request.origin.client, &self.request.headers);
+                let question = hub_session::question(&self.request.headers);
+                let identified = hub_session::identify(&self.proxy, self.request.origin.client, question);
                 (None, Box::pin(identified).await)
             }
             (Some(permit), _) => {
                 let (proxy, client) = (self.proxy.clone(), self.request.origin.client);
-                let headers = hub_session::question(&self.request.headers);
+                let question = hub_session::question(&self.request.headers);
                 let mut asking =
-                    Box::pin(async move { hub_session::identify(&proxy, client, &headers).await });
+                    Box::pin(async move { hub_session::identify(&proxy, client, question).await });
                 let Ok(identified) = tokio::time::timeout(patience, &mut asking).await else {
                     let probe = self.go_on_asking(permit, asking);
                     return self.park(probe);

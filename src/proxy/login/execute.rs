@@ -206,7 +206,8 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     let Attempt { proxy, mut request, .. } = *attempt;
     // An operator who wants no replay wants this one neither.
     let may_join = !service.rules().replay_grace.is_zero();
-    let fingerprint = may_join.then(|| request.fingerprint());
+    // The login takes the headers; few need a fingerprint, and it costs as much as a page.
+    let in_common = may_join.then(|| request.keep_in_common());
     let sent = Instant::now();
     let (response, hub_answered) = match send(&proxy, &mut request, user, plan, (target, oauth), connection)
         .await
@@ -224,9 +225,9 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     let response = finish(&proxy, &request, response, served);
     // It comes back if the browser has gone away meanwhile.
     let unread = done.send(Outcome::Consumed(response));
-    if let (Err(Outcome::Consumed(Ok(response))), Some(fingerprint), Some(turn)) = (unread, fingerprint, turn)
-    {
-        turn.stash(fingerprint, response);
+    if let (Err(Outcome::Consumed(Ok(response))), Some(in_common), Some(turn)) = (unread, in_common, turn) {
+        request.headers = in_common.into_iter().collect();
+        turn.stash(request.fingerprint(), response);
         // The first request of a double click was given up when the second was sent, so that one is here or on its way.
         tokio::select! {
             () = turn.stash_taken() => {}
@@ -268,7 +269,9 @@ async fn send(
     let login = match oauth {
         None => {
             let (login, identity) = hub_request(proxy, request, user, plan, target)?;
-            again = Some((login.headers().clone(), login.uri().clone(), identity));
+            if shared.identity.is_asserted() {
+                again = Some((login.headers().clone(), login.uri().clone(), identity));
+            }
             login
         }
         Some(begun) => hub_oauth::callback(begun, std::mem::take(&mut request.headers), user, plan).await?,

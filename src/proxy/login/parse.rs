@@ -3,7 +3,7 @@
 //! Reads and refuses what does not say one thing. Looks nothing up, and asks nobody.
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request;
 use hyper::{HeaderMap, Method, Request};
 
@@ -97,10 +97,19 @@ impl LoginRequest {
         Client { address: Some(self.origin.client), request_id }
     }
 
+    /// The headers of which the fingerprint is made.
+    fn in_common(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.headers.iter().filter(|(name, _)| IN_COMMON.contains(&name.as_str()))
+    }
+
+    /// The same, for a fingerprint that is made when the others are gone, if ever.
+    pub fn keep_in_common(&self) -> Vec<(HeaderName, HeaderValue)> {
+        self.in_common().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// What a second request of the same browser for the same link has in common with this one.
     pub fn fingerprint(&self) -> RequestFingerprint {
-        let in_common = |(name, _): &(&_, _)| IN_COMMON.contains(&hyper::header::HeaderName::as_str(name));
-        let headers = self.headers.iter().filter(in_common);
+        let headers = self.in_common();
         let mut headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         // The order in the map depends on what was removed from it; that of lines of one name is kept.
         headers.sort_by_key(|(name, _)| *name);

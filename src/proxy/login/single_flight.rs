@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use foldhash::quality::RandomState;
 use hyper::Response;
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -24,7 +25,7 @@ pub struct SingleFlight {
     flights: Arc<Mutex<Flights>>,
 }
 
-type Flights = HashMap<TokenDigest, Arc<Flight>>;
+type Flights = HashMap<TokenDigest, Arc<Flight>, RandomState>;
 
 #[derive(Debug, Default)]
 struct Flight {

@@ -97,7 +97,7 @@ pub async fn handle(
 }
 
 async fn identify(proxy: &Proxy, client: IpAddr, headers: &HeaderMap) -> (Option<Visitor>, Option<String>) {
-    match hub_session::identify(proxy, client, &own_headers(headers.clone())).await {
+    match hub_session::identify(proxy, client, hub_session::question(&own_headers(headers.clone()))).await {
         None => (Some(Visitor::HubDown), None),
         Some((_, None)) => (Some(Visitor::Nobody), None),
         Some((connection, Some(name))) => {

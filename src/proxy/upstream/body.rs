@@ -43,18 +43,9 @@ impl Body for ResponseBody {
             }
             Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
             Self::Upstream { incoming, lease } => {
-                let (frame, ended) = {
-                    let hush = lease.as_ref().and_then(PooledConnection::hush);
-                    let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                    // With an error the response is aborted and the connection with it: the lease is dropped, not
-                    // released.
-                    let ended = frame.is_none() || (matches!(frame, Some(Ok(_))) && incoming.is_end_stream());
-                    // hyper wakes the hub's connection for each piece that is taken, and for the last one in vain.
-                    if ended && let Some(hush) = hush {
-                        hush.forget();
-                    }
-                    (frame, ended)
-                };
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                // With an error the response is aborted and the connection with it: the lease is dropped, not released.
+                let ended = frame.is_none() || (matches!(frame, Some(Ok(_))) && incoming.is_end_stream());
                 if ended && let Some(lease) = lease.take() {
                     lease.release();
                 }

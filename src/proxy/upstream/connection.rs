@@ -11,7 +11,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
-use super::waker_filter::{WakeFilter, WakeFilterGuard};
+use super::kept_head::KeptHead;
 use super::{ResponseBody, Upstream, UpstreamError};
 use crate::body::{Progress, RequestBody};
 use crate::client_network::Share;
@@ -25,8 +25,8 @@ pub struct Connection {
     sender: SendRequest<RequestBody>,
     /// Tells the other end of `sender` of each request.
     awaited: Awaited,
-    /// Wakes its task.
-    bell: Arc<WakeFilter>,
+    /// The head of a request that may be repeated.
+    head: KeptHead,
     /// Bounds each wait for a head, with one timer for the whole life of the connection.
     deadline: Deadline,
     /// The body of the last request, if it was streamed.
@@ -39,9 +39,9 @@ pub struct Connection {
 
 impl Connection {
     /// One that has served nothing yet.
-    pub fn new(sender: SendRequest<RequestBody>, awaited: Awaited, bell: Arc<WakeFilter>) -> Self {
+    pub fn new(sender: SendRequest<RequestBody>, awaited: Awaited, head: KeptHead) -> Self {
         let (deadline, since) = (Deadline::default(), Instant::now());
-        Self { sender, awaited, bell, deadline, sending: None, used: None, since }
+        Self { sender, awaited, head, deadline, sending: None, used: None, since }
     }
 
     /// Whether it can serve nothing any more.
@@ -106,11 +106,6 @@ impl PooledConnection {
         self.connection.used = used;
     }
 
-    /// Hushes the task of the connection for as long as a piece of its response is taken.
-    pub(super) fn hush(&self) -> Option<WakeFilterGuard<'_>> {
-        self.connection.bell.hush()
-    }
-
     /// Sends `request`, once. Bounded by the time from the end of the request to the head of the response.
     pub async fn send_once(
         &mut self,
@@ -131,6 +126,16 @@ impl PooledConnection {
     /// Waits until the connection can take another request; an error if it never will.
     pub async fn ready(&mut self) -> Result<(), UpstreamError> {
         self.connection.sender.ready().await.map_err(UpstreamError::from)
+    }
+
+    /// Keeps the head of the request that is sent next, which has no body.
+    pub(super) fn keep_head(&self) {
+        self.connection.head.begin();
+    }
+
+    /// The request whose head was kept.
+    pub(super) fn kept_request(&self) -> Option<Request<RequestBody>> {
+        self.connection.head.to_request()
     }
 
     pub(super) async fn attempt(
@@ -184,6 +189,7 @@ impl PooledConnection {
     /// Gives the connection back; the response of its last exchange has been read to the end.
     pub fn release(self) {
         let Self { mut connection, pool, after, .. } = self;
+        connection.head.end();
         if let Some(used) = connection.used.take() {
             used.touch();
         }

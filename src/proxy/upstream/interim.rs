@@ -1,4 +1,4 @@
-//! The bytes that come from the hub, with a bound on interim responses (1xx, RFC 9110 § 15.2).
+//! The bytes that come from the hub, with a bound on interim responses (1xx, RFC 9110 § 15.2), and those that go there.
 //!
 //! hyper passes over any number of them, and over all that have come at once: a train without end would keep its thread
 //! busy for as long as a response is waited for. Here they are counted before hyper sees them.
@@ -11,8 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::kept_head::KeptHead;
 use crate::server::io::read_gate::ReadGate;
-use crate::server::io::through::write_through;
 
 /// Where the status of a response begins: behind `HTTP/1.1 `.
 const STATUS_AT: usize = 9;
@@ -48,6 +48,9 @@ impl Awaited {
 #[derive(Debug)]
 pub struct InterimLimiter<T> {
     stream: ReadGate<T>,
+    head: KeptHead,
+    /// hyper holds no byte that it has tried to write.
+    is_flushed: bool,
     awaited: Awaited,
     place: HeadPosition,
     /// Interim responses before the one that is awaited.
@@ -67,9 +70,11 @@ enum HeadPosition {
 }
 
 impl<T> InterimLimiter<T> {
-    /// `stream`, on which at most `max` interim responses may come before a final one.
-    pub fn new(stream: T, awaited: Awaited, max: usize) -> Self {
-        Self { stream: ReadGate::new(stream), awaited, place: HeadPosition::Begin(0), passed: 0, max }
+    /// `stream`, on which at most `max` interim responses may come before a final one; what is written as a head is kept
+    /// in `head`, if that is wanted.
+    pub fn new(stream: T, awaited: Awaited, head: KeptHead, max: usize) -> Self {
+        let stream = ReadGate::new(stream);
+        Self { stream, head, is_flushed: true, awaited, place: HeadPosition::Begin(0), passed: 0, max }
     }
 
     /// The bare stream, for a tunnel.
@@ -129,4 +134,37 @@ impl<T: AsyncRead + Unpin> AsyncRead for InterimLimiter<T> {
     }
 }
 
-write_through!(InterimLimiter, stream);
+impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.head.note(&[io::IoSlice::new(buf)], !this.is_flushed);
+        this.is_flushed = false;
+        Pin::new(&mut this.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.head.note(bufs, !this.is_flushed);
+        this.is_flushed = false;
+        Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper calls it when it has nothing left to write.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.is_flushed = true;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

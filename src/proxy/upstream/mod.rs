@@ -7,10 +7,10 @@ mod body;
 mod connection;
 mod hub;
 pub(super) mod interim;
+mod kept_head;
 pub(super) mod limit;
 mod pool;
 mod target;
-mod waker_filter;
 
 use std::io;
 use std::sync::Arc;
@@ -37,8 +37,8 @@ use crate::tls::Connector;
 use interim::{Awaited, InterimLimiter, TooManyInterim};
 
 use connection::{Connection, KeepAlive, SendError};
+use kept_head::KeptHead;
 use pool::IdleConnections;
-use waker_filter::WakeFilter;
 
 pub use body::ResponseBody;
 pub use connection::PooledConnection;
@@ -235,17 +235,20 @@ impl Upstream {
         let mut lease = self.checkout(Purpose::Request).await?;
         lease.share = share;
         lease.then(after, used.clone());
-        let copied = (lease.is_reused() && is_repeatable(&request)).then(|| Box::new(copy(&request)));
+        if lease.is_reused() && is_repeatable(&request) {
+            lease.keep_head();
+        }
         let again = match lease.attempt(request).await {
             Ok(answer) => return Ok(lease.release_with(answer)),
             Err(SendError::Unsent(request)) => request,
-            Err(SendError::Failed(error)) => match copied {
+            Err(SendError::Failed(error)) => {
                 // What the hub has answered, however badly, it has been asked.
-                Some(copied) if matches!(&error, UpstreamError::Exchange(cause) if !cause.is_parse()) => {
-                    copied
+                let is_unasked = matches!(&error, UpstreamError::Exchange(cause) if !cause.is_parse());
+                match lease.kept_request().filter(|_| is_unasked) {
+                    Some(request) => Box::new(request),
+                    None => return Err(error),
                 }
-                _ => return Err(error),
-            },
+            }
         };
         let share = lease.share.take();
         let mut lease = Box::pin(self.open(Purpose::Request)).await?;
@@ -309,19 +312,19 @@ impl Upstream {
             .map_err(|source| self.refused(source))?;
         self.metrics.upstream_connections.inc();
         let awaited = Awaited::default();
-        let answers = InterimLimiter::new(stream, awaited.clone(), self.limits.upstream_interim_answers);
+        let head = KeptHead::default();
+        let interim_max = self.limits.upstream_interim_answers;
+        let answers = InterimLimiter::new(stream, awaited.clone(), head.clone(), interim_max);
         let io: UpstreamIo = TokioIo::new(answers);
         let (sender, connection) = http1::Builder::new().max_headers(HEADER_LINES_MAX).handshake(io).await?;
-        let bell = Arc::new(WakeFilter::default());
-        let attended = Arc::clone(&bell).attend(connection.with_upgrades());
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
         self.connections.spawn(async move {
             let _permits = (permit, of_target);
-            if let Err(error) = attended.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "upstream connection");
             }
         });
-        Ok(PooledConnection::new(Connection::new(sender, awaited, bell), Arc::clone(self)))
+        Ok(PooledConnection::new(Connection::new(sender, awaited, head), Arc::clone(self)))
     }
 
     /// Remembers a server that is not there: a thousand requests must not make a thousand attempts.
@@ -372,13 +375,4 @@ impl std::fmt::Display for UpstreamAddress {
 
 fn is_repeatable(request: &Request<RequestBody>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD) && matches!(request.body(), RequestBody::Empty)
-}
-
-/// A second copy of a request without body.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use hyper::header::HOST;
 use hyper::{HeaderMap, Request, Response};
 
@@ -41,7 +42,8 @@ enum UpstreamPlace {
 
 #[derive(Debug)]
 struct Pools {
-    by_target: HashMap<u64, (Weak<Target>, Arc<Upstream>)>,
+    /// By the number of the target, which is ours.
+    by_target: HashMap<u64, (Weak<Target>, Arc<Upstream>), RandomState>,
     swept: Instant,
 }
 
@@ -83,7 +85,7 @@ impl Upstreams {
             if let Some(rules) = config.routes.as_ref().and_then(|routes| routes.client_tls.clone()) {
                 _ = tls.set(Some(rules));
             }
-            let pools = Mutex::new(Pools { by_target: HashMap::new(), swept: Instant::now() });
+            let pools = Mutex::new(Pools { by_target: HashMap::default(), swept: Instant::now() });
             UpstreamPlace::Routes { routes: Arc::clone(routes), pools, tls }
         } else {
             // A configuration without a table has the hub's address.
