@@ -4,7 +4,7 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb wheel in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests soak
+.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb wheel in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -18,6 +18,7 @@ help:
 	@echo "make deploy-tests   the containers of docker/ on a real engine (a part of make test)"
 	@echo "make image  the container image, by the Docker engine of this machine"
 	@echo "make wheel, make deb   the Python package, in target/wheels; the Debian package, in target/deb"
+	@echo "make class  people who log in at once, by links and by the hub's own form, side by side; CLASS='--people 200,600 --busy'"
 	@echo "make soak   ten minutes of mixed load (SECONDS=600): memory and descriptors must stay flat"
 
 demo:
@@ -139,6 +140,13 @@ load-tests: build
 	tests/install.sh load
 	$(PYTHON) tests/load/attacks.py
 	target/venv/bin/python tests/load/transparency.py
+
+# Wants two idle cores, and some minutes for each size: a class by links and by the hub's own form, in turn, on a real hub; the
+# rate before a hub by script with up to 5,000 who wait; the memory of 10,000 who wait.
+CLASS := --people 200,600
+class: build
+	tests/install.sh tests
+	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python tests/load/class.py $(CLASS)
 
 soak: build
 	tests/install.sh load

@@ -174,7 +174,7 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         Arc::clone(&lasting.audit),
         Arc::clone(&lasting.metrics),
     );
-    let hub = Arc::new(HubClient::new(config, Arc::clone(&lasting.metrics))?);
+    let hub = Arc::new(HubClient::new(config, Arc::clone(&lasting.metrics))?.until(lasting.shutdown.clone()));
     let login = LoginServices::new(config, hub, dependencies).ok_or(StartError::PublicUrl)?;
     let generation = Snapshot::first(config.clone(), login, &lasting)?;
 

@@ -14,7 +14,7 @@
 //! | 4 | [`proxy`] [`api`] [`status`] | one request from browser to hub and back; the management API; health and metrics |
 //! | 3 | [`login`] [`server`] [`routes`] | the life of a login token; the accept side: sockets, framing, timeouts, drain; the routing table |
 //! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
-//! | 1 | [`config`] [`body`] | the TOML as written and as meant; the body of a request on its way |
+//! | 1 | [`config`] [`body`] [`turns`] | the TOML as written and as meant; the body of a request on its way; who waits, and whose turn it is |
 //! | 0 | [`token`] [`clock`] [`deadline`] [`poll_on_wake`] [`client_network`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] [`last_activity`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
@@ -85,3 +85,4 @@ pub mod status;
 pub mod store;
 pub mod tls;
 pub mod token;
+pub mod turns;

@@ -3,6 +3,8 @@
 //! The servers come first: a link that was given away cannot be taken back unseen, a server that was started too early
 //! does no harm. What was done for a call that fails all the same is said in its error.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt as _, stream};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -12,7 +14,7 @@ use super::error::{ApiError, FaultPlace};
 use super::{ApiBody, ApiResponse};
 use crate::body::Pieces;
 use crate::config::App;
-use crate::hub::{HubClient, Launched, SpawnEvent, written};
+use crate::hub::{HubClient, LaunchOrder, Launched, SpawnEvent, written};
 use crate::login::LoginServices;
 use crate::login::issue_request::PreparedLink;
 use crate::token::LinkId;
@@ -54,7 +56,8 @@ impl Done {
 
 /// Launches what `drafts` want, each with its `options`. In their order: what came of it, for those that want something.
 pub(super) async fn launch(
-    hub: &HubClient,
+    hub: &Arc<HubClient>,
+    app: &App,
     drafts: &[PreparedLink],
     options: &[Option<Map<String, Value>>],
     place: impl Fn(usize) -> FaultPlace,
@@ -69,7 +72,8 @@ pub(super) async fn launch(
             match server {
                 None => (user, None),
                 Some(server) => {
-                    let launched = hub.launch(&user, &server, options).await;
+                    let order = LaunchOrder { app: &app.name, user: &user, server: &server, options };
+                    let launched = hub.launch(order).await;
                     (user, Some(launched))
                 }
             }
@@ -108,13 +112,13 @@ pub(super) async fn progress(
     let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
     let link = login.issuer.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
     let server = link.grant.launch.ok_or(ApiError::NotLaunched)?;
-    let body = match login.hub().events(link.grant.username.as_str(), server.as_str()).await {
-        Ok(events) => ApiBody::Pieces(Pieces::of(events.into_stream())),
+    let body = match login.hub().launch_events(link.grant.username.as_str(), server.as_str()).await {
+        Ok(events) => ApiBody::Pieces(Pieces::of(events)),
         Err(error) => match error.refused_with() {
             // The hub's words for a server that is not starting, and for one that never was.
             Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => {
                 let message = "the server is not running, and nobody is starting it".to_owned();
-                let event = SpawnEvent { progress: 100, message, ready: false, failed: true };
+                let event = SpawnEvent { progress: 100, message, failed: true, ..SpawnEvent::default() };
                 ApiBody::from(written(&event))
             }
             _ => return Err(ApiError::Launch { place: FaultPlace::Body, cause: error }),

@@ -59,7 +59,8 @@ impl IssueCall<'_> {
         let (requests, options): (Vec<_>, Vec<_>) =
             asked.into_iter().map(|LinkOrder { request, options }| (request, options)).unzip();
         let drafts = self.login.issuer.prepare(self.caller, requests).map_err(&refused)?;
-        let (launched, done) = launch::launch(&self.login.hub(), &drafts, &options, &place).await?;
+        let (launched, done) =
+            launch::launch(&self.login.hub(), &self.caller.app, &drafts, &options, &place).await?;
         match self.login.issuer.issue(self.caller, drafts, key, self.client).await {
             Ok(issued) => Ok(issued.into_iter().zip(launched).collect()),
             Err(error) => Err(done.told_with(refused(error))),

@@ -174,8 +174,9 @@ impl ActiveConfig {
         if let (Some(new), Some(old)) = (&mut config.public.tls, &self.config.public.tls) {
             *new = new.clone().carry_over(old);
         }
-        let hub = Arc::new(HubClient::new(&config, Arc::clone(&lasting.metrics))?);
         let login = Arc::clone(&self.login);
+        let hub = HubClient::new(&config, Arc::clone(&lasting.metrics))?.carry_over(&login.hub());
+        let hub = Arc::new(hub);
         let policy = Arc::new(login.next_policy(&config, hub).ok_or(StartError::PublicUrl)?);
         let pages = Pages::new(&config)?;
         let rules = Arc::clone(&policy.rules);

@@ -99,6 +99,11 @@ section! {
         hub_api_timeout: Duration, duration(SOME_DURATION), default "20s";
         /// The most calls of the Hub API at once; further ones wait, and their wait counts.
         hub_api_calls: usize, number(1..=10_000), default 100;
+        /// How long a start of a server waits while the hub starts none for want of room: too many at once
+        /// (c.JupyterHub.concurrent_spawn_limit) or in all (active_server_limit). It waits in line, is tried again as the hub
+        /// allows, and its browser is shown its place. While others are started, the wait goes on. After it, or with "0s" at
+        /// once, the hub's refusal is shown.
+        launch_queue_timeout: Duration, duration(DURATION), default "10m";
         /// Unknown tokens from one address within a minute, above which it is told to wait (429) and no app is asked to exchange
         /// its tokens. Good links work on. Of several hublatch each counts for itself. 0: no limit.
         unknown_tokens_per_minute: usize, number(0..=COUNT_MAX), default 100;

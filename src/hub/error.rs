@@ -183,6 +183,12 @@ impl HubError {
         }
     }
 
+    /// Whether the hub starts no server now because too many start or run: the same start may be accepted later.
+    pub fn is_want_of_room(&self) -> bool {
+        matches!(self, Self::Refused { call: Call::StartServer, status, .. }
+            if *status == StatusCode::TOO_MANY_REQUESTS)
+    }
+
     /// The hub's own words, where it has said any: for the user's eyes.
     pub fn message(&self) -> Option<&str> {
         match self {

@@ -20,7 +20,7 @@ const MESSAGE_CHARS_MAX: usize = 2000;
 const WATCHED_MAX: Duration = Duration::from_hours(1);
 
 /// One piece of news from a server that starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SpawnEvent {
     /// From 0 to 100.
     pub progress: u8,
@@ -30,6 +30,9 @@ pub struct SpawnEvent {
     pub ready: bool,
     /// It will not: the last event.
     pub failed: bool,
+    /// Its place in line, from 1, where it waits until the hub has room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 /// An event as the hub writes it. Spawners add fields of their own.
@@ -112,7 +115,13 @@ impl SpawnEvents {
             self.last_progress = progress;
         }
         let message = json.message.unwrap_or_default().chars().take(MESSAGE_CHARS_MAX).collect();
-        Some(SpawnEvent { progress: self.last_progress, message, ready: json.ready, failed: json.failed })
+        Some(SpawnEvent {
+            progress: self.last_progress,
+            message,
+            ready: json.ready,
+            failed: json.failed,
+            position: None,
+        })
     }
 
     /// The events as they are sent on: until the start has ended, the hub is gone, or nobody listens any more.
@@ -207,8 +216,12 @@ mod tests {
 
     #[test]
     fn an_event_is_written_on_two_lines_whatever_it_says() {
-        let event =
-            SpawnEvent { progress: 5, message: "a\nb\r\u{2028}\"".to_owned(), ready: false, failed: true };
+        let event = SpawnEvent {
+            progress: 5,
+            message: "a\nb\r\u{2028}\"".to_owned(),
+            failed: true,
+            ..SpawnEvent::default()
+        };
         let text = String::from_utf8(written(&event).to_vec()).unwrap();
         assert_eq!(text.matches('\n').count(), 2, "{text}");
         assert!(text.starts_with("data: {\"progress\":5,\"message\":\"a\\nb\\r") && text.ends_with("}\n\n"));

@@ -1,12 +1,19 @@
 //! A server for a user: there, on its way, or not; and how its start stands.
 
-use std::pin::pin;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt as _};
 
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
-use super::{Created, HubClient, HubError, NotebookServer, Started};
+use super::start_queue::{StartStanding, Starter, Starting};
+use super::{Created, HubClient, HubError, NotebookServer, SpawnEvent, Started, written};
+use crate::turns::line::Group;
 
 /// The hub keeps whoever starts a server waiting, up to ten seconds, in case it is ready by then. What it refuses, it
 /// refuses at once; after this long it is asked whether the server is on its way.
@@ -14,7 +21,23 @@ const ANSWERED_AT_ONCE: Duration = Duration::from_millis(700);
 /// How long the hub may take to tell again what has happened so far.
 const TOLD_AT_ONCE: Duration = Duration::from_millis(300);
 
-/// A server that is there, or on its way.
+/// How often whoever watches a start that waits is told its place.
+const PLACE_TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Which server is to be started for whom.
+#[derive(Debug, Clone, Copy)]
+pub struct LaunchOrder<'a> {
+    /// The app that orders it: when starts have to wait it goes round between the apps.
+    pub app: &'a str,
+    /// Whose server.
+    pub user: &'a str,
+    /// Which; empty: the default one.
+    pub server: &'a str,
+    /// What it is started with; none: what it was started with last.
+    pub options: Option<&'a Map<String, Value>>,
+}
+
+/// A server that is there, or on its way: starting, or in line for a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Launched {
     /// Whether the hub did not know the user before.
@@ -56,16 +79,11 @@ pub enum ServerState {
 }
 
 impl HubClient {
-    /// Sees to it that `user` is there and that their server (empty: the default one) runs or is on its way. Options are for
-    /// a start; a server that runs keeps its own. Scopes: `servers` (or from JupyterHub 6 on `read:servers` and
-    /// `start:servers`), and `admin:users` for users
-    /// whom the hub does not know.
-    pub async fn launch(
-        &self,
-        user: &str,
-        server: &str,
-        options: Option<&Map<String, Value>>,
-    ) -> Result<Launched, LaunchError> {
+    /// Sees to it that the user is there and that their server runs, is on its way, or waits for its turn to be started: a hub
+    /// that has no room for a moment is no error. Options are for a start; a server that runs keeps its own. Scopes: `servers`
+    /// (or from JupyterHub 6 on `read:servers` and `start:servers`), and `admin:users` for users whom the hub does not know.
+    pub async fn launch(self: &Arc<Self>, order: LaunchOrder<'_>) -> Result<Launched, LaunchError> {
+        let LaunchOrder { app, user, server, options } = order;
         let failed = |user_created| move |cause| LaunchError { user_created, cause };
         let (user_created, running) = match self.user(user).await.map_err(failed(false))? {
             Some(mut known) => (false, known.servers.remove(server)),
@@ -74,8 +92,82 @@ impl HubClient {
         if let Some(ready) = running.as_ref().and_then(on_its_way) {
             return Ok(Launched { user_created, ready });
         }
-        let ready = self.start(user, server, options).await.map_err(failed(user_created))?;
-        Ok(Launched { user_created, ready })
+        let (key, group) = (start_key(user, server), Group::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), app));
+        let starter: Arc<dyn Starter> = Arc::new(ApiStart {
+            hub: Arc::clone(self),
+            user: user.to_owned(),
+            server: server.to_owned(),
+            options: options.cloned(),
+        });
+        // Nobody overtakes those who wait, and the hub is not asked in vain.
+        if !self.starts.is_idle() && self.starts.join(&key, group.clone(), Arc::clone(&starter), None) {
+            return Ok(Launched { user_created, ready: false });
+        }
+        self.starts.forget_failure(&key);
+        match self.start(user, server, options).await {
+            Ok(ready) => {
+                if !ready {
+                    self.starts.accepted(starter);
+                }
+                Ok(Launched { user_created, ready })
+            }
+            Err(error) if error.is_want_of_room() && self.starts.join(&key, group, starter, Some(&error)) => {
+                Ok(Launched { user_created, ready: false })
+            }
+            Err(error) => Err(failed(user_created)(error)),
+        }
+    }
+
+    /// How a start stands that the hub has refused before; none: it does not wait here.
+    pub fn standing(&self, user: &str, server: &str) -> Option<StartStanding> {
+        self.starts.standing(&start_key(user, server))
+    }
+
+    /// The events of the server's start, its place in line included, as they are sent on. Refused as
+    /// [`HubClient::progress`] is.
+    pub async fn launch_events(self: &Arc<Self>, user: &str, server: &str) -> Result<LaunchEvents, HubError> {
+        match self.standing(user, server) {
+            None => Ok(Box::pin(self.events(user, server).await?.into_stream())),
+            Some(StartStanding::Failed(error)) => {
+                Ok(Box::pin(stream::once(async move { Ok(failure(&error)) })))
+            }
+            Some(StartStanding::Waiting { .. }) => {
+                let (hub, names) = (Arc::clone(self), (user.to_owned(), server.to_owned()));
+                let place = stream::unfold(false, {
+                    let (hub, names) = (Arc::clone(&hub), names.clone());
+                    move |told| {
+                        let (hub, names) = (Arc::clone(&hub), names.clone());
+                        async move {
+                            if told {
+                                tokio::time::sleep(PLACE_TOLD_EVERY).await;
+                            }
+                            let Some(StartStanding::Waiting { number, .. }) =
+                                hub.standing(&names.0, &names.1)
+                            else {
+                                return None;
+                            };
+                            let event = SpawnEvent {
+                                position: u64::try_from(number).ok(),
+                                message: format!("Number {number} in line for a start"),
+                                ..SpawnEvent::default()
+                            };
+                            Some((Ok(written(&event)), true))
+                        }
+                    }
+                });
+                let then = stream::once(async move {
+                    let (user, server) = names;
+                    if let Some(StartStanding::Failed(error)) = hub.standing(&user, &server) {
+                        return Box::pin(stream::once(async move { Ok(failure(&error)) })) as LaunchEvents;
+                    }
+                    match hub.events(&user, &server).await {
+                        Ok(events) => Box::pin(events.into_stream()) as LaunchEvents,
+                        Err(error) => Box::pin(stream::once(async move { Ok(failure(&error)) })),
+                    }
+                });
+                Ok(Box::pin(place.chain(then.flatten())))
+            }
+        }
     }
 
     /// Starts the server, and does not wait for it: whether it is ready.
@@ -133,6 +225,56 @@ impl HubClient {
             Ok(Err(error)) => Err(error),
             Ok(Ok(())) | Err(_) => Ok(state),
         }
+    }
+}
+
+/// The events of a launch as they are sent on.
+pub type LaunchEvents = Pin<Box<dyn Stream<Item = Result<Bytes, HubError>> + Send>>;
+
+/// The last event of a start that came to nothing.
+fn failure(error: &HubError) -> Bytes {
+    let message = error.message().unwrap_or("The server is not starting.").to_owned();
+    written(&SpawnEvent { progress: 100, message, failed: true, ..SpawnEvent::default() })
+}
+
+/// Under which a start by the Hub API waits. No name has a line end in it.
+fn start_key(user: &str, server: &str) -> String {
+    format!("{user}\n{server}")
+}
+
+/// A start through the Hub API.
+struct ApiStart {
+    hub: Arc<HubClient>,
+    user: String,
+    server: String,
+    options: Option<Map<String, Value>>,
+}
+
+impl Starter for ApiStart {
+    fn start(&self) -> Starting<'_, Result<(), HubError>> {
+        Box::pin(async {
+            match self.hub.start(&self.user, &self.server, self.options.as_ref()).await {
+                Ok(_) => Ok(()),
+                // Somebody else was quicker, or the hub has not answered the first time.
+                Err(HubError::Refused { status: StatusCode::BAD_REQUEST, message, .. })
+                    if message.ends_with("is pending spawn") =>
+                {
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn over(&self) -> Starting<'_, ()> {
+        Box::pin(async {
+            let Ok(mut events) = self.hub.events(&self.user, &self.server).await else { return };
+            while let Ok(Some(event)) = events.next_event().await {
+                if event.ready || event.failed {
+                    return;
+                }
+            }
+        })
     }
 }
 

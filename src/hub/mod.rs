@@ -12,6 +12,7 @@ mod response;
 mod routes;
 mod servers;
 mod sessions;
+pub mod start_queue;
 mod tokens;
 mod users;
 
@@ -27,14 +28,16 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::metrics::{HubCallLabels, Metrics, Reason};
+use crate::shutdown::Shutdown;
 use crate::tls;
 
 use response::HubResponse;
+use start_queue::StartQueue;
 
 pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
 pub use events::{SpawnEvent, SpawnEvents, written};
-pub use launch::{LaunchError, Launched, ServerState};
+pub use launch::{LaunchError, LaunchEvents, LaunchOrder, Launched, ServerState};
 pub use servers::{SpawnEventStream, Started};
 pub use tokens::{CreatedToken, NewToken, OwnerKind, TokenInfo, TokenOwner};
 pub use users::{Created, NotebookServer, User};
@@ -55,6 +58,7 @@ pub struct HubClient {
     timeout: Duration,
     permits: Semaphore,
     metrics: Arc<Metrics>,
+    starts: StartQueue,
 }
 
 impl std::fmt::Debug for HubClient {
@@ -101,8 +105,32 @@ impl HubClient {
             token: token.transpose()?,
             timeout: limits.hub_api_timeout,
             permits: Semaphore::new(limits.hub_api_calls),
+            starts: StartQueue::new(
+                limits.launch_queue_timeout,
+                metrics.hub.starts_waiting.clone(),
+                Shutdown::new(),
+            ),
             metrics,
         })
+    }
+
+    /// The same, whose starts that wait end with `shutdown`.
+    #[must_use]
+    pub fn until(mut self, shutdown: Shutdown) -> Self {
+        self.starts = self.starts.until(shutdown);
+        self
+    }
+
+    /// The same, in which the starts go on to wait that wait at `old`.
+    #[must_use]
+    pub fn carry_over(mut self, old: &Self) -> Self {
+        self.starts = self.starts.carry_over(&old.starts);
+        self
+    }
+
+    /// The starts that wait until the hub has room.
+    pub fn starts(&self) -> &StartQueue {
+        &self.starts
     }
 
     /// Whether there is a token of our own, without which only [`HubClient::whoami`] works.

@@ -3,6 +3,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -30,6 +31,8 @@ pub struct HubApiMetrics {
     pub tokens_issued: Counter,
     /// Hub tokens that apps have made worthless.
     pub tokens_revoked: Counter,
+    /// Starts of servers that wait until the hub has room.
+    pub starts_waiting: Gauge,
 }
 
 impl HubApiMetrics {
@@ -39,6 +42,9 @@ impl HubApiMetrics {
         let seconds = Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]);
         let help = "Time that a call of the Hub API takes";
         registry.register_with_unit("hub_api_call", help, Unit::Seconds, seconds.clone());
+        let starts_waiting = Gauge::default();
+        let help = "Starts of servers that wait until the hub has room";
+        registry.register("launch_queue", help, starts_waiting.clone());
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -49,6 +55,6 @@ impl HubApiMetrics {
         let tokens_issued =
             counter("hub_tokens_issued", "Hub tokens that apps were given for tokens of their own");
         let tokens_revoked = counter("hub_tokens_revoked", "Hub tokens that apps have revoked");
-        Self { calls, seconds, token_checks, tokens_issued, tokens_revoked }
+        Self { calls, seconds, token_checks, tokens_issued, tokens_revoked, starts_waiting }
     }
 }

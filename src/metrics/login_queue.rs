@@ -14,6 +14,8 @@ pub struct LoginQueue {
     in_flight: Gauge,
     limit: Gauge,
     rate: Gauge<f64, AtomicU64>,
+    full_rate: Gauge<f64, AtomicU64>,
+    hub_time: Histogram,
     wait: Histogram,
 }
 
@@ -24,6 +26,8 @@ impl LoginQueue {
             in_flight: Gauge::default(),
             limit: Gauge::default(),
             rate: Gauge::default(),
+            full_rate: Gauge::default(),
+            hub_time: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0]),
             wait: Histogram::new([
                 0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
             ]),
@@ -36,6 +40,13 @@ impl LoginQueue {
         registry.register("logins_in_flight", "Logins under way at the hub", queue.in_flight.clone());
         registry.register("logins_at_once", "Logins that may be under way at the hub", queue.limit.clone());
         registry.register("logins_per_second", "Logins that the hub did a second lately", queue.rate.clone());
+        registry.register(
+            "logins_per_second_in_line",
+            "The same, the last time that others waited in line: what the hub can do",
+            queue.full_rate.clone(),
+        );
+        let help = "Time that the hub took for a login";
+        registry.register_with_unit("login_hub", help, Unit::Seconds, queue.hub_time.clone());
         let help = "Time that a browser waited for its turn to log in, while it was connected";
         registry.register_with_unit("login_wait", help, Unit::Seconds, queue.wait.clone());
         queue
@@ -48,9 +59,17 @@ impl LoginQueue {
         }
     }
 
-    /// How many a second.
-    pub fn rate(&self, per_second: f64) {
+    /// How many a second; `is_full`: others wait for the hub.
+    pub fn rate(&self, per_second: f64, is_full: bool) {
         self.rate.set(per_second);
+        if is_full {
+            self.full_rate.set(per_second);
+        }
+    }
+
+    /// The hub has taken so long for a login.
+    pub fn logged_in(&self, took: Duration) {
+        self.hub_time.observe(took.as_secs_f64());
     }
 
     /// Somebody has waited so long.

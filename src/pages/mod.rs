@@ -30,7 +30,7 @@ use crate::config::{App, Config, Fault, Faults, Language, Pages as Wanted, Publi
 
 pub use format::{Format, prefers_json};
 use language::LANGUAGES;
-pub use page::{LinkRefusal, Page, Start};
+pub use page::{LinkRefusal, Page, QueuedFor, Start};
 use page_content::PageContent;
 use theme::{Theme, plain};
 use values::{ID_MARK, Rendered, TIME_MARK};

@@ -17,7 +17,7 @@
 //! | `login_failed` | 503 | the hub did not answer the login; the link is used up |
 //! | `bad_gateway` | 502 | the upstream cannot be reached |
 //! | `gateway_timeout` | 504 | the upstream does not answer in time |
-//! | `queue` | 200, as JSON 202 | a login waits for its turn; the page goes on by itself |
+//! | `queue` | 200, as JSON 202 | a login, or the start of a server, waits for its turn; the page goes on by itself |
 //! | `session_ended` | 403 | the session is over: its time has come, or the app has ended it |
 //! | `cookie_lost` | 403 | logged in a moment ago, and back without the hub's cookie |
 //! | `too_many_cookies` | 431 | more cookies than the hub takes |
@@ -89,16 +89,18 @@ pub enum Page<'a> {
         /// Where the events come from: a path on this origin.
         events: &'a str,
     },
-    /// 200, a login that waits for its turn. The link is reserved and not used up.
+    /// 200, a login that waits for its turn, with its link reserved and not used up; or the start of a server.
     Queue {
+        /// What waits.
+        turn: QueuedFor,
         /// From 1.
         position: u64,
         /// How long it will probably take.
         seconds: u64,
         /// What the page asks for again by itself: a path on this origin.
         address: &'a str,
-        /// Where a script hears of its turn: a path on this origin. Each event is a JSON object with `position` and
-        /// `seconds`, or with `ready: true`, and then the page goes on.
+        /// Where a script hears of its turn: a path on this origin. Each event is a JSON object with `position`,
+        /// `seconds` and `down`, or with `ready: true`, and then the page goes on.
         events: Option<&'a str>,
     },
     /// 403, the session is over: its time has come, or the app has ended it.
@@ -156,6 +158,17 @@ pub enum LinkRefusal {
     Bound,
     /// It is bound to no browser, and only such links work.
     NeedsState,
+}
+
+/// What waits in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueuedFor {
+    /// A login.
+    Login,
+    /// A login, at a hub that does not answer.
+    LoginHubDown,
+    /// The start of a server.
+    Start,
 }
 
 /// How the start of a server stands. The messages are the hub's, which quotes programs of all kinds: they are escaped here,
@@ -222,6 +235,13 @@ impl Page<'_> {
             fields: &[("login_token", "…"), ("next", "/hub/home")],
         };
         let server = |start| Page::Server { start, action: "/hub/x", events: "/hub/x/events" };
+        let queue = |turn| Page::Queue {
+            turn,
+            position: 37,
+            seconds: 20,
+            address: "/hub/login?x",
+            events: Some("/hub/x/events"),
+        };
         let rejected = Page::Rejected {
             status: StatusCode::BAD_REQUEST,
             code: "bad_next",
@@ -242,7 +262,9 @@ impl Page<'_> {
             server(Start::Stopped),
             server(Start::Full { message: "Active user limit exceeded." }),
             server(Start::Refused { message: "alice is pending stop" }),
-            Page::Queue { position: 37, seconds: 20, address: "/hub/login?x", events: Some("/hub/x/events") },
+            queue(QueuedFor::Login),
+            queue(QueuedFor::LoginHubDown),
+            queue(QueuedFor::Start),
             Page::SessionEnded,
             Page::CookieLost,
             Page::TooManyCookies,

@@ -27,7 +27,7 @@ events.onmessage = ({ data }) => {
     return;
   }
   title.textContent = queue.number.replace("{position}", event.position);
-  what.textContent = sentence(event.seconds);
+  what.textContent = event.down && queue.down ? queue.down : sentence(event.seconds);
 };
 
 // A lost connection is made again by the browser; one that is refused is not, and the page can say why.

@@ -3,7 +3,7 @@
 use minijinja::context;
 use minijinja::value::Value;
 
-use super::page::{Page, Start};
+use super::page::{Page, QueuedFor, Start};
 use super::page_content::PageContent;
 use super::theme::{markup, plain};
 use super::{Pages, QUEUE_SCRIPT, WAITING_SCRIPT};
@@ -112,11 +112,16 @@ impl Rendered<'_> {
                 let heading = if username.is_some() { &confirm.title } else { &confirm.title_unnamed };
                 Sentences { heading, what, advice, names: names.collect() }
             }
-            Page::Queue { position, seconds, .. } => {
-                let (what, seconds, minutes) = spoken_wait(words, *seconds);
+            Page::Queue { turn, position, seconds, .. } => {
+                let (wait, seconds, minutes) = spoken_wait(words, *seconds);
+                let (what, advice) = match turn {
+                    QueuedFor::Login => (wait, words.advice(message)),
+                    QueuedFor::LoginHubDown => (words.queue_hub_down.as_str(), words.advice(message)),
+                    QueuedFor::Start => (wait, words.queue_start.as_str()),
+                };
                 let numbers = [("position", *position), ("seconds", seconds), ("minutes", minutes)];
                 let names = numbers.map(|(name, number)| (name, number.to_string())).to_vec();
-                Sentences { what, ..plain(names) }
+                Sentences { what, advice, ..plain(names) }
             }
             Page::Server { .. }
             | Page::Refused(_)
@@ -188,6 +193,7 @@ impl Rendered<'_> {
             seconds => &words.queue.what,
             minutes => &words.queue_minutes,
             soon => &words.queue_soon,
+            down => &words.queue_hub_down,
         })
     }
 }

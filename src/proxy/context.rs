@@ -137,6 +137,8 @@ pub struct ProxyRules {
     /// Where the hub begins its own OAuth login; none unless hublatch is its provider.
     pub(super) oauth_login_path: Option<String>,
     pub(super) logout_path: String,
+    /// What begins like this starts a server.
+    pub(super) spawn_path: String,
     /// Where a browser goes that has logged out.
     pub(super) after_logout_url: Option<HeaderValue>,
     pub(super) base_url: String,
@@ -219,6 +221,7 @@ impl Shared {
                     .as_ref()
                     .map(|_| format!("{}hub/oauth_login", config.hub.base_url)),
                 logout_path: format!("{}hub/logout", config.hub.base_url),
+                spawn_path: format!("{}hub/spawn", config.hub.base_url),
                 after_logout_url: config
                     .login
                     .after_logout_url

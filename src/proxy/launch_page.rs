@@ -18,24 +18,39 @@ use super::login::parse::own_headers;
 use super::respond::{self, page};
 use super::tunnel::event_stream::EventStream;
 use super::upstream::ResponseBody;
-use super::{cookies, hub_session};
+use super::{cookies, hub_session, spawn_queue};
 use crate::body::Pieces;
-use crate::hub::{Call, HubError, ServerState, SpawnEvent, written};
+use crate::hub::start_queue::StartStanding;
+use crate::hub::{Call, HubError, LaunchOrder, ServerState, SpawnEvent, written};
 use crate::login::spawn_ticket::Ticket;
 use crate::pages::{Format, LinkRefusal, Page, Start};
 
 /// What the waiting page ends in where its events are.
 const EVENTS: &str = "/events";
+/// The same while the start waits for its turn: its place.
+const QUEUE: &str = "/queue";
+
+/// What is asked for below the waiting path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitingPart {
+    Page,
+    Events,
+    Queue,
+}
 
 /// Handles a request below the waiting path.
 pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyResponse {
     let (request, format) = (&context.request, context.format());
     let headers = request.headers();
     let path = request.uri().path();
-    let (own_path, events) = match path.strip_suffix(EVENTS) {
-        Some(own_path) => (own_path, true),
-        None => (path, false),
+    let (own_path, asked) = if let Some(own_path) = path.strip_suffix(EVENTS) {
+        (own_path, WaitingPart::Events)
+    } else if let Some(own_path) = path.strip_suffix(QUEUE) {
+        (own_path, WaitingPart::Queue)
+    } else {
+        (path, WaitingPart::Page)
     };
+    let events = asked != WaitingPart::Page;
     let post = match *request.method() {
         Method::GET | Method::HEAD => false,
         Method::POST if !events => true,
@@ -63,6 +78,15 @@ pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyRespo
         return Ok(refusal);
     }
     let pending = SpawnPending { proxy, ticket, path: own_path, format };
+    if asked == WaitingPart::Queue {
+        let (hub, names) = (proxy.shared.login.hub(), pending.ticket.clone());
+        let standing = move || hub.standing(names.username.as_str(), names.server.as_str());
+        let response = spawn_queue::events(proxy, standing);
+        return Ok(response.map(|body| match registered {
+            Some(registered) => ResponseBody::EventStream(Box::new(EventStream::new(body, registered, None))),
+            None => body,
+        }));
+    }
     if let Some(registered) = registered {
         // Each takes a connection to the hub. Without them the page asks for itself.
         let Ok(watcher) = Arc::clone(&proxy.shared.watchers).try_acquire_owned() else {
@@ -110,7 +134,20 @@ impl SpawnPending<'_> {
     /// The server itself if it is ready; else how it stands.
     async fn show(&self) -> ProxyResponse {
         let (user, server) = self.names();
-        match self.proxy.shared.login.hub().server_state(user, server).await {
+        let hub = self.proxy.shared.login.hub();
+        let standing = hub.standing(user, server);
+        if let Some(StartStanding::Waiting { number, wait }) = standing {
+            let events = format!("{}{QUEUE}", self.path);
+            return Ok(spawn_queue::page(self.proxy, (number, wait), (self.path, &events), self.format));
+        }
+        match (hub.server_state(user, server).await, standing) {
+            (Ok(ServerState::Stopped), Some(StartStanding::Failed(error))) => Ok(self.error_page(&error)),
+            (state, _) => self.show_state(state),
+        }
+    }
+
+    fn show_state(&self, state: Result<ServerState, HubError>) -> ProxyResponse {
+        match state {
             Ok(ServerState::Ready) => respond::see_other(&self.ticket.next),
             Ok(ServerState::Starting { percent, message }) => {
                 Ok(self.page(Start::Starting { percent, message: &message }))
@@ -124,13 +161,13 @@ impl SpawnPending<'_> {
     /// What happens, as it happens.
     async fn events(&self) -> ProxyResponse {
         let (user, server) = self.names();
-        let body = match self.proxy.shared.login.hub().events(user, server).await {
-            Ok(events) => ResponseBody::Pieces(Pieces::of(events.into_stream())),
+        let body = match self.proxy.shared.login.hub().launch_events(user, server).await {
+            Ok(events) => ResponseBody::Pieces(Pieces::of(events)),
             Err(error) => match error.refused_with() {
                 // Not on its way: the page asks anew, and says what there is to say.
                 Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => {
                     let message = "The server is not starting.".to_owned();
-                    let event = SpawnEvent { progress: 100, message, ready: false, failed: true };
+                    let event = SpawnEvent { progress: 100, message, failed: true, ..SpawnEvent::default() };
                     ResponseBody::Whole(written(&event))
                 }
                 _ => return Ok(self.error_page(&error)),
@@ -151,7 +188,8 @@ impl SpawnPending<'_> {
             return Ok(page(self.proxy, &Page::Refused(LinkRefusal::NotAllowed), self.format));
         }
         let (user, server) = self.names();
-        match self.proxy.shared.login.hub().launch(user, server, None).await {
+        let order = LaunchOrder { app: &self.ticket.app, user, server, options: None };
+        match self.proxy.shared.login.hub().launch(order).await {
             // Back to the page by a GET, so that a refresh starts nothing.
             Ok(_) => respond::see_other(self.path),
             Err(error) => Ok(self.error_page(&error.cause)),

@@ -27,6 +27,7 @@ mod request_id;
 mod respond;
 mod routing;
 pub mod sessions;
+mod spawn_queue;
 mod tunnel;
 mod unreachable;
 mod upstream;
@@ -66,6 +67,8 @@ enum Room {
     OAuthLogin,
     Logout,
     Launch,
+    /// Where the hub starts a server for whoever asks.
+    Spawn,
     Health,
 }
 
@@ -111,6 +114,7 @@ impl Service for Proxy {
                     Some(Room::OAuthLogin) => self.lead_to_login(&context),
                     Some(Room::Logout) => Box::pin(logout::handle(self, context)).await,
                     Some(Room::Launch) => Box::pin(launch_page::handle(self, context)).await,
+                    Some(Room::Spawn) => Box::pin(spawn_queue::handle(self, context)).await,
                     Some(Room::Health) => Ok(health()),
                     None if wishes.a_stream() => Box::pin(self.stream(context)).await,
                     None if self.shared.token_rules.api_only => {
@@ -253,6 +257,8 @@ impl Proxy {
             && self.shared.login.hub().has_token()
         {
             Room::Launch
+        } else if path.starts_with(rules.spawn_path.as_str()) {
+            Room::Spawn
         } else {
             return None;
         };

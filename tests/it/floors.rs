@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 8] = [
         "tls",
         "token",
     ],
-    &["body", "config"],
+    &["body", "config", "turns"],
     &["hub", "pages", "store"],
     &["login", "routes", "server"],
     &["api", "proxy", "status"],

@@ -2,6 +2,7 @@
 
 mod events;
 mod issue;
+mod queue;
 mod waiting;
 
 use super::support::proxy::Builder;

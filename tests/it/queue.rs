@@ -219,6 +219,7 @@ fn before_a_hub_that_hangs_a_place_is_kept_and_it_is_asked_once() {
     let mut alice = InLine::at(&proxy, &proxy.link("alice"));
     let page = alice.look();
     assert_eq!(page.status, 200);
+    assert!(page.text().contains("do not answer at the moment. Your place is kept."), "{}", page.text());
     assert_eq!(redeemed(&proxy), 0);
     gate.open();
     assert_eq!(alice.look().status, 302);
@@ -338,4 +339,84 @@ fn a_refusal_whose_assertion_was_good_is_not_tried_again_nor_is_the_second_one()
     let link = proxy.link("bob");
     assert_eq!(proxy.browser().get(&link.target()).status, 403);
     assert_eq!(always.load(Ordering::SeqCst), 2, "twice, and never a third time");
+}
+
+#[test]
+fn the_places_of_half_a_class_that_closes_its_browsers_are_given_back_within_a_second() {
+    let (hub, gate) = slow_hub();
+    let proxy = one_at_once(&hub, &standing_clock()).start();
+    let _first = under_way(&proxy, &hub);
+    let mut line: Vec<InLine> = std::thread::scope(|scope| {
+        let click = |number| {
+            let proxy = &proxy;
+            scope.spawn(move || InLine::at(proxy, &proxy.link(&format!("pupil{number}"))))
+        };
+        let clicks: Vec<_> = (0..20).map(click).collect();
+        clicks.into_iter().map(|click| click.join().expect("a page")).collect()
+    });
+    let mut events: Vec<Wire> = line.iter_mut().map(InLine::events).collect();
+    for wire in &mut events {
+        wire.head().expect("a head");
+    }
+    wait_until("all are in line", || proxy.metric("hublatch_login_queue") == 20);
+    let begun = std::time::Instant::now();
+    for wire in events.drain(..10) {
+        wire.close();
+    }
+    wait_until("their places are given back", || proxy.metric("hublatch_login_queue") == 10);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    gate.open();
+    // Each is told its turn, and logs in; nobody waits for those who have gone.
+    std::thread::scope(|scope| {
+        for (mut browser, mut wire) in line.drain(10..).zip(events) {
+            scope.spawn(move || {
+                while !String::from_utf8_lossy(&wire.chunk().expect("an event")).contains("\"ready\":true") {}
+                assert_eq!(browser.look().status, 302);
+            });
+        }
+    });
+    assert_eq!(redeemed(&proxy), 11);
+}
+
+#[test]
+fn the_logout_of_a_switch_counts_as_a_login_under_way() {
+    let (hub, gate) = (FakeHub::start(), Gate::new());
+    let waits = gate.clone();
+    hub.on("/hub/logout", move |exchange| {
+        waits.pass();
+        exchange.answer("200 OK", "")
+    });
+    let proxy = one_at_once(&hub, &standing_clock()).start();
+    let mut switching = proxy.browser();
+    switching.set_cookie("jupyterhub-hub-login", "bob", "/hub/");
+    let asked = switching.get(&proxy.link("alice").target());
+    assert!(asked.text().contains("Continue as"), "{}", asked.text());
+    std::thread::scope(|scope| {
+        let pressed = scope.spawn(move || switching.press(&asked).status);
+        hub.wait_for_path("/hub/logout");
+        let probes = hub.seen_at("/hub/api/user").len();
+        let mut other = InLine::at(&proxy, &proxy.link("carol"));
+        assert_eq!(hub.seen_at("/hub/api/user").len(), probes, "nobody else asks the hub anything meanwhile");
+        gate.open();
+        assert_eq!(pressed.join().expect("an answer"), 302);
+        assert_eq!(other.look().status, 302);
+    });
+}
+
+#[test]
+fn before_a_hub_that_hangs_one_question_is_under_way_and_nothing_is_consumed() {
+    let (hub, gate) = (FakeHub::start(), Gate::new());
+    let waits = gate.clone();
+    hub.on("/hub/api/user", move |exchange| {
+        waits.pass();
+        exchange.answer("403 Forbidden\r\nContent-Type: application/json", "{}")
+    });
+    let proxy = one_at_once(&hub, &standing_clock()).start();
+    let mut alice = InLine::at(&proxy, &proxy.link("alice"));
+    let mut bob = InLine::at(&proxy, &proxy.link("bob"));
+    assert_eq!(hub.seen_at("/hub/api/user").len(), 1, "bob waits, and the hub is not asked for him");
+    assert_eq!(redeemed(&proxy), 0);
+    gate.open();
+    assert_eq!((alice.look().status, bob.look().status), (302, 302), "nobody's place was taken away");
+    assert_eq!(redeemed(&proxy), 2);
 }

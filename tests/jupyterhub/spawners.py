@@ -1,6 +1,9 @@
 """Servers that start slowly or not at all, for the hub of a test: `c.JupyterHub.spawner_class = "spawners.Moody"`."""
 
 import asyncio
+import socket
+import sys
+from pathlib import Path
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
 
@@ -41,4 +44,19 @@ class Moody(SimpleLocalProcessSpawner):
         if self.name.startswith("slow"):
             await self._take(STEPS)
         self.environment = {**self.environment, "HUBLATCH_TEST_OPTIONS": str(self.user_options)}
+        return await super().start()
+
+
+class Light(SimpleLocalProcessSpawner):
+    """Two seconds, and a server that costs next to nothing: `light_server.py`."""
+
+    async def start(self):
+        self.cmd = [sys.executable, "-S", str(Path(__file__).with_name("light_server.py"))]
+        self.args = []
+        # A port that nobody else is given: `processes.free_port` says how.
+        self._hold = socket.socket()
+        self._hold.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._hold.bind(("127.0.0.1", 0))
+        self.port = self._hold.getsockname()[1]
+        await asyncio.sleep(2)
         return await super().start()

@@ -1,5 +1,9 @@
 """A hub that has no room, a service whose role lacks a scope, a hub that goes away: each has a clear outcome."""
 
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import launching
@@ -10,7 +14,9 @@ from browser import raw
 def full(start_hub, start_hublatch, tmp_path_factory):
     """One active server at most, and one named server for each user."""
     extra = "c.JupyterHub.active_server_limit = 1\nc.JupyterHub.named_server_limit_per_user = 1\n"
-    latch = launching.start(start_hub, start_hublatch, tmp_path_factory.mktemp("full"), extra=extra)
+    changes = {"limits": {"launch_queue_timeout": "0s"}}
+    folder = tmp_path_factory.mktemp("full")
+    latch = launching.start(start_hub, start_hublatch, folder, extra=extra, changes=changes)
     yield latch
     latch.stop()
     latch.hub.kill()
@@ -82,3 +88,58 @@ def test_a_hub_that_is_gone_is_503_and_its_waiting_page_a_page_to_try_again_from
     again = browser.open(page.path)
     assert (again.status, "Try again" in again.text) == (502, True)
     assert raw("GET", narrow.management + "/health").status == 200
+
+
+PEOPLE = int(os.environ.get("HUBLATCH_STARTS", "8"))
+AT_A_TIME = int(os.environ.get("HUBLATCH_STARTS_AT_A_TIME", "2"))
+
+
+@pytest.fixture(scope="module")
+def crowded(start_hub, start_hublatch, tmp_path_factory):
+    """So many servers may start at a time, each takes two seconds, and the hub says "come again in 30 to 60 seconds"."""
+    extra = f'c.JupyterHub.concurrent_spawn_limit = {AT_A_TIME}\nc.JupyterHub.spawner_class = "spawners.Light"\n'
+    latch = launching.start(start_hub, start_hublatch, tmp_path_factory.mktemp("crowded"), extra=extra)
+    yield latch
+    latch.stop()
+    latch.hub.kill()
+
+
+def into_the_server(latch, link):
+    """Clicks, and looks again as a page does by itself, until the server answers: every page on the way, and the time."""
+    begun, browser = time.monotonic(), latch.browser()
+    page = browser.open(link["url"])
+    hops = list(browser.hops)
+    while page.text != f"the server of {link['username']}":
+        assert page.status == 200, (page, page.text[:2000])
+        assert time.monotonic() < begun + 600, page
+        time.sleep(1)
+        page = browser.open(page.url)
+        hops += browser.hops
+    return hops, time.monotonic() - begun
+
+
+def a_class_into_its_servers(latch, **fields):
+    refused_before = latch.hub.log.count("throttling")
+    prefix = "launched" if fields.get("launch") else "spawned"
+    links = [latch.issue(f"{prefix}{n}", expires_in=300, **fields) for n in range(PEOPLE)]
+    with ThreadPoolExecutor(PEOPLE) as pool:
+        outcomes = list(pool.map(lambda link: into_the_server(latch, link), links))
+    assert all(hop.status < 400 for hops, _ in outcomes for hop in hops)
+    seconds = sorted(took for _, took in outcomes)
+    refused = latch.hub.log.count("throttling") - refused_before
+    waited = sum(1 for hops, _ in outcomes if any('id="queue"' in hop.text for hop in hops))
+    print(
+        f"{PEOPLE} servers, {AT_A_TIME} at a time, {prefix}: half within {seconds[PEOPLE // 2]:.1f} s, the last after "
+        f"{seconds[-1]:.1f} s; {waited} saw their place; the hub said 429 {refused} times"
+    )
+    # Each is asked for once, and once more for each that was accepted; 200 browsers that try by themselves are a storm.
+    assert refused <= 2 * PEOPLE, latch.hub.log[-5000:]
+    return waited
+
+
+def test_servers_that_were_launched_start_as_room_comes_and_nobody_sees_a_429(crowded):
+    assert a_class_into_its_servers(crowded, launch=True) > 0
+
+
+def test_servers_that_the_spawn_url_starts_do_so_too(crowded):
+    assert a_class_into_its_servers(crowded, path="lab") > 0

@@ -13,7 +13,7 @@ use crate::server::{RedisServer, until};
 use crate::signer::{AUDIENCE, ISSUER, Signer, claims};
 use crate::support::form::Form;
 use crate::support::proxy::Builder;
-use crate::support::{Answer, Browser, FakeHub, TestProxy};
+use crate::support::{Answer, Browser, FakeHub, Gate, Issued, Process, TestProxy, Then};
 
 /// The replicas, their hub and their Redis.
 struct Deployment {
@@ -181,6 +181,57 @@ fn a_token_that_is_handed_over_to_one_is_redeemed_at_another() {
     let answer = deployment.balance(&mut browser, 2).get(posted.location());
     assert_eq!((answer.status, answer.location()), (302, "/hub/home"));
     assert_eq!(deployment.logins(), 1);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_replica_that_is_killed_loses_no_link_whose_browser_waited_there() {
+    const IN: &str = "HTTP/1.1 302 Found\r\nLocation: /hub/home\r\nContent-Length: 0\r\n\r\n";
+    let (hub, gate, redis) = (FakeHub::start(), Gate::new(), RedisServer::start());
+    let waits = gate.clone();
+    hub.on("/hub/login", move |exchange| {
+        waits.pass();
+        exchange.read_body();
+        exchange.send(IN);
+        Then::Next
+    });
+    let url = format!("redis://127.0.0.1:{}", redis.port());
+    let builder = TestProxy::before(&hub).set("store", &store(&url)).set("limits", "logins_at_once = \"1\"");
+    let survivor = builder.another();
+    let mut doomed = Process::start(&builder.text());
+    let address = doomed.address("public");
+    doomed.address("management");
+    let at_doomed = || {
+        let mut browser = survivor.browser();
+        browser.sent_to(address);
+        browser
+    };
+    // One login is under way there, and its link is consumed; four browsers wait behind it.
+    let holder = survivor.link("holder");
+    let _under_way = at_doomed().navigate(&holder.target()).begin();
+    hub.wait_for_path("/hub/login");
+    let mut waiting: Vec<(Browser, Issued)> = std::thread::scope(|scope| {
+        let click = |number| {
+            let (mut browser, link) = (at_doomed(), survivor.link(&format!("waiting{number}")));
+            scope.spawn(move || {
+                let page = browser.get(&link.target());
+                assert!(page.text().contains("You are number"), "{}", page.text());
+                (browser, link)
+            })
+        };
+        let clicks: Vec<_> = (0..4).map(click).collect();
+        clicks.into_iter().map(|click| click.join().expect("a page")).collect()
+    });
+    doomed.signal(rustix::process::Signal::KILL);
+    doomed.ended();
+    gate.open();
+    for (browser, link) in &mut waiting {
+        assert_eq!(survivor.links().status(&link.id), "pending");
+        let answer = browser.sent_to(survivor.address()).get(&link.target());
+        assert_eq!((answer.status, answer.location()), (302, "/hub/home"), "{}", answer.text());
+        assert_eq!(survivor.links().status(&link.id), "used");
+    }
+    assert_eq!(hub.seen_at("/hub/login").len(), 5, "one login a link");
 }
 
 /// An app that signs, and a clock on which its tokens are just old enough to be believed.

@@ -105,6 +105,10 @@ pub struct Catalog {
     pub queue_soon: String,
     /// Minutes in the queue, with `{minutes}`.
     pub queue_minutes: String,
+    /// In the queue of a hub that does not answer.
+    pub queue_hub_down: String,
+    /// What to do in the queue for a start.
+    pub queue_start: String,
     /// The same address once more.
     pub again: String,
     /// For whoever is asked for help, with `{status}` and `{code}`.

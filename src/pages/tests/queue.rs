@@ -3,7 +3,7 @@
 use super::*;
 
 fn queue(position: u64, seconds: u64, events: Option<&'static str>) -> Page<'static> {
-    Page::Queue { position, seconds, address: "/hub/login?place=a&b=\"", events }
+    Page::Queue { turn: QueuedFor::Login, position, seconds, address: "/hub/login?place=a&b=\"", events }
 }
 
 #[test]
@@ -63,4 +63,21 @@ fn the_queue_is_told_in_every_language() {
             assert!(shown.contains("37") && !shown.contains(['{', '}']), "{}: {shown}", language.tag());
         }
     }
+}
+
+#[test]
+fn a_hub_that_does_not_answer_and_a_start_are_told_in_words_of_their_own() {
+    let shown = |turn| {
+        let page = Page::Queue { turn, position: 3, seconds: 20, address: "", events: Some("#") };
+        let page = html(&page);
+        visible(page.split_once("<script>").map_or(&*page, |(page, _)| page))
+    };
+    let down = shown(QueuedFor::LoginHubDown);
+    assert!(
+        down.contains("do not answer at the moment. Your place is kept.") && down.contains("link stays good")
+    );
+    assert!(!down.contains("seconds"), "nobody knows when: {down}");
+    let start = shown(QueuedFor::Start);
+    assert!(start.contains("in about 20 seconds.") && start.contains("starting their servers"), "{start}");
+    assert!(!start.contains("link"), "there is none any more: {start}");
 }

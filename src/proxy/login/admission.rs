@@ -2,11 +2,9 @@
 //!
 //! Comes before a token is consumed, so that whoever waits has lost nothing. Each process has a line and a limit of its
 //! own; a browser's place is the time of its click, which it carries along, so that a reload, another replica or a restart
-//! costs it nothing. [`mod@line`] says whose turn it is and [`limit`] how many there are; this holds them under one lock.
+//! costs it nothing. [`crate::turns::line`] says whose turn it is and [`limit`] how many there are; this holds them under one lock.
 
 pub mod limit;
-pub mod line;
-mod rate;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::config::LoginsAtOnce;
 use crate::metrics::LoginQueue;
+use crate::turns::line::{Group, LinePlace, WaitingLine};
+use crate::turns::rate::Rate;
 use limit::Limit;
-use line::{Group, LinePlace, WaitingLine};
-use rate::Rate;
 
 /// After a hub has not answered, one of those in line tries it this often.
 const RETRY: Duration = Duration::from_secs(1);
@@ -182,10 +180,13 @@ impl LoginPermit {
         state.limit.answered(took, in_flight, now);
         state.rate.note(now);
         state.failing_since = None;
+        self.admission.metrics.logged_in(took);
         // Nobody reads it more often, and it is worked out of all that is remembered.
         if state.rate_told.is_none_or(|told| now.duration_since(told) >= RATE_TOLD_EVERY) {
             state.rate_told = Some(now);
-            self.admission.metrics.rate(state.rate.per_second(now).unwrap_or_default());
+            if let Some(rate) = state.rate.per_second(now) {
+                self.admission.metrics.rate(rate, state.line.waiting() > 0);
+            }
         }
     }
 

@@ -10,7 +10,6 @@ use hyper::{Response, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::admission::line::Group;
 use super::admission::{LoginPermit, Outlook};
 use super::browser_checks::{self, is_foreign};
 use super::click_ticket::Click;
@@ -30,6 +29,7 @@ use crate::proxy::hub_session::{self, Checkout};
 use crate::proxy::upstream::{HubConnection, ResponseBody};
 use crate::proxy::validate::Rejection;
 use crate::token::{BrowserSecret, State};
+use crate::turns::line::Group;
 
 /// How long a browser waits for its turn before it is shown the page of the line.
 const PATIENCE: Duration = Duration::from_secs(2);

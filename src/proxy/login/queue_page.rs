@@ -16,7 +16,7 @@ use super::attempt::Attempt;
 use super::parked::ParkedItem;
 use super::single_flight::RequestFingerprint;
 use crate::body::{PieceError, Pieces};
-use crate::pages::{Format, Page};
+use crate::pages::{Format, Page, QueuedFor};
 use crate::proxy::context::Proxy;
 use crate::proxy::error::ProxyResponse;
 use crate::proxy::respond::{self, OurCookie};
@@ -35,9 +35,10 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let Attempt { proxy, request, outlook, .. } = attempt;
     let format = request.accept.format();
     let (position, seconds) = told(*outlook);
+    let turn = if outlook.is_hub_down { QueuedFor::LoginHubDown } else { QueuedFor::Login };
     // Its own address, which holds the token: the page does not.
     let (address, events) = ("", Some("#"));
-    let page = || respond::page(proxy, &Page::Queue { position, seconds, address, events }, format);
+    let page = || respond::page(proxy, &Page::Queue { turn, position, seconds, address, events }, format);
     proxy.shared.admission.announce();
     if format == Format::Json {
         let mut response = page();
@@ -81,7 +82,7 @@ fn told(outlook: Outlook) -> (u64, u64) {
 #[serde(untagged)]
 enum QueueEventJson {
     /// How it stands.
-    Place { position: u64, seconds: u64 },
+    Place { position: u64, seconds: u64, down: bool },
     /// The page asks again.
     Ready { ready: bool },
 }
@@ -178,8 +179,9 @@ async fn next_event(
                 () = proxy.shared.shutdown.draining() => return None,
                 () = tokio::time::sleep(pause) => {}
             }
-            let (position, seconds) = told(waiter.outlook());
-            let event = written(&QueueEventJson::Place { position, seconds });
+            let outlook = waiter.outlook();
+            let (position, seconds) = told(outlook);
+            let event = written(&QueueEventJson::Place { position, seconds, down: outlook.is_hub_down });
             Some((Ok(event), (EventsState::Waiting(waiter), Begin::Sent)))
         }
     }

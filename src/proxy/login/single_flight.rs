@@ -61,6 +61,12 @@ impl RequestFingerprint {
     }
 }
 
+impl std::fmt::Display for RequestFingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// What a request for a token finds.
 #[derive(Debug)]
 enum FlightEntry {

@@ -96,7 +96,7 @@ fn an_order_that_is_refused_does_nothing_at_the_hub() {
 fn what_the_hub_says_no_to_is_told_in_its_words_and_leaves_no_link() {
     let hub = FakeHub::start();
     let server = HubServer::of(&hub, "me", "").known();
-    let proxy = launching(&hub).start();
+    let proxy = launching(&hub).set("limits", "launch_queue_timeout = \"0s\"").start();
     let order = json!({"username": "me", "launch": true});
     for (head, message, status, code) in [
         ("429 Too Many Requests\r\nRetry-After: 70", "Try again in 70 seconds.", 429, "server_limit"),
@@ -141,7 +141,7 @@ fn a_user_who_was_created_for_nothing_is_told_of() {
     let hub = FakeHub::start();
     let server = HubServer::of(&hub, "me", "");
     server.refuse("429 Too Many Requests", "No room.");
-    let proxy = launching(&hub).start();
+    let proxy = launching(&hub).set("limits", "launch_queue_timeout = \"0s\"").start();
     let (status, text) = refused(&issue(&proxy, &json!({"username": "me", "launch": true})));
     assert_eq!(status, 429);
     assert!(text.ends_with("no link was issued; created at the hub: me"), "{text}");
@@ -221,7 +221,7 @@ fn a_batch_launches_a_few_at_a_time_and_issues_all_or_none() {
             exchange.answer("200 OK\r\nContent-Type: application/json", &json)
         });
     }
-    let proxy = launching(&hub).start();
+    let proxy = launching(&hub).set("limits", "launch_queue_timeout = \"0s\"").start();
     let orders: Vec<Value> =
         (0..30).map(|number| json!({"username": format!("u{number}"), "launch": true})).collect();
     let batch = json!({ "links": orders }).to_string();

@@ -78,7 +78,7 @@ fn every_state_of_the_server_has_its_page() {
 fn the_button_starts_the_server_again_and_comes_back() {
     let hub = FakeHub::start();
     let server = HubServer::of(&hub, "me", "named");
-    let proxy = launching(&hub).start();
+    let proxy = launching(&hub).set("limits", "launch_queue_timeout = \"0s\"").start();
     let mut browser = proxy.browser();
     let page = waiting_page(&mut browser, &launched(&proxy).target());
     server.set(Is::Failed("no node".to_owned()));

@@ -1,4 +1,4 @@
-//! Who waits for a login, and whose turn it is.
+//! Who waits, and whose turn it is.
 //!
 //! Within a group, a client's network and an app, the earliest click comes first. Between groups it goes round, so that a
 //! thousand of one lecture hall do not stand before the one person at home. Knows neither time nor sockets.

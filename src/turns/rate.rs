@@ -1,4 +1,4 @@
-//! How many logins the hub does a second, by those that it has done lately.
+//! How many logins or starts the hub does a second, by those that it has done lately.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use tokio::time::Instant;
 /// What counts as lately.
 const WINDOW: Duration = Duration::from_secs(20);
 /// The most that are remembered.
-const LOGINS_MAX: usize = 256;
+const REMEMBERED_MAX: usize = 256;
 
-/// When the last logins were done.
+/// When the last ones were done.
 #[derive(Debug, Default)]
 pub struct Rate(VecDeque<Instant>);
 
 impl Rate {
-    /// A login was done.
+    /// One was done.
     pub fn note(&mut self, now: Instant) {
-        if self.0.len() == LOGINS_MAX {
+        if self.0.len() == REMEMBERED_MAX {
             self.0.pop_front();
         }
         self.0.push_back(now);

@@ -1,0 +1,258 @@
+//! A browser that the hub is to start a server for, by `{base}hub/spawn…`, and for which it has no room for a moment: in
+//! place of the hub's 429 it is shown a page with its place in line, which goes on by itself.
+//!
+//! The start waits with those that apps have ordered (`hub::start_queue`), and it is asked for as the browser has asked: by
+//! the same GET with the same cookies, so that who may start what remains the hub's to say. When the hub has accepted it, the
+//! page asks for its own address again, and the hub leads on. Without a browser's session nothing waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::BodyExt as _;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use serde::Serialize;
+
+use super::accept::AcceptHeaders;
+use super::context::{Proxy, RequestContext};
+use super::error::ProxyResponse;
+use super::hub_session::{self, Checkout, HubSession, hub_connection};
+use super::login::browser_checks;
+use super::login::parse::own_headers;
+use super::login::single_flight::RequestFingerprint;
+use super::respond::{self, page as shown, with_cookies_of};
+use super::upstream::{ResponseBody, UpstreamError};
+use super::{api_only, cookies};
+use crate::body::{PieceError, Pieces, RequestBody};
+use crate::hub::start_queue::{StartStanding, Starter, Starting};
+use crate::hub::{Call, HubError};
+use crate::pages::{Format, Page, QueuedFor};
+use crate::turns::line::Group;
+
+/// How often a browser is told its place.
+const EVENT_EVERY: Duration = Duration::from_secs(1);
+/// After how many seconds a program comes again.
+const COME_AGAIN_SECONDS: u64 = 5;
+
+/// Handles a request that starts a server at the hub, or only looks like one.
+pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyResponse {
+    let headers = context.request.headers();
+    let accept = AcceptHeaders::of(headers);
+    let starts = proxy.shared.login.hub();
+    let Some(key) = key(&context) else { return pass(proxy, context).await };
+    if accept.a_stream() {
+        return Ok(events(proxy, move || starts.starts().standing(&key)));
+    }
+    let format = accept.format();
+    if format == Format::Json || !browser_checks::is_navigation(proxy, headers) {
+        return pass(proxy, context).await;
+    }
+    let start = BrowserStart {
+        proxy: proxy.clone(),
+        target: context.request.uri().clone(),
+        headers: own_headers(headers.clone()),
+    };
+    let group = Group::new(context.origin.client, "");
+    match starts.starts().standing(&key) {
+        Some(StartStanding::Waiting { number, wait }) => {
+            return Ok(page(proxy, (number, wait), ("", "#"), format));
+        }
+        // The hub itself says what is the matter.
+        Some(StartStanding::Failed(_)) => {
+            starts.starts().forget_failure(&key);
+            return pass(proxy, context).await;
+        }
+        None => {}
+    }
+    let response = pass(proxy, context).await?;
+    let start: Arc<dyn Starter> = Arc::new(start);
+    if response.status().is_redirection() {
+        starts.starts().accepted(start);
+        return Ok(response);
+    }
+    let Some(refused) = refusal(response.status(), response.headers()) else { return Ok(response) };
+    if !starts.starts().join(&key, group, start, Some(&refused)) {
+        return Ok(response);
+    }
+    let (number, wait) = match starts.starts().standing(&key) {
+        Some(StartStanding::Waiting { number, wait }) => (number, wait),
+        Some(StartStanding::Failed(_)) | None => (1, None),
+    };
+    Ok(with_cookies_of(page(proxy, (number, wait), ("", "#"), format), response.headers()))
+}
+
+async fn pass(proxy: &Proxy, context: RequestContext) -> ProxyResponse {
+    if proxy.shared.token_rules.api_only {
+        api_only::forward(proxy, context).await
+    } else {
+        proxy.forward(context).await
+    }
+}
+
+/// Under which the start waits: its address, in its browser's session. None: it starts nothing.
+fn key(context: &RequestContext) -> Option<String> {
+    let (request, headers) = (&context.request, context.request.headers());
+    let is_pending_page = request.uri().path().contains("/hub/spawn-pending");
+    if *request.method() != Method::GET || context.upgrade.is_some() || is_pending_page {
+        return None;
+    }
+    let sessions = cookies::session_ids(headers);
+    let target = request.uri().path_and_query()?.as_str();
+    (!sessions.is_empty()).then(|| RequestFingerprint::of(&(target, sessions)).to_string())
+}
+
+/// The page of a start that waits: at `(address, events)`.
+pub(super) fn page(
+    proxy: &Proxy,
+    (number, wait): (usize, Option<Duration>),
+    (address, events): (&str, &str),
+    format: Format,
+) -> Response<ResponseBody> {
+    let (position, seconds) = told(number, wait);
+    let waiting = Page::Queue { turn: QueuedFor::Start, position, seconds, address, events: Some(events) };
+    let mut response = shown(proxy, &waiting, format);
+    if format == Format::Json {
+        let wait = wait.map_or(COME_AGAIN_SECONDS, |wait| wait.as_secs().max(1));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait));
+    }
+    response
+}
+
+/// The number, and in how many seconds its turn will come; before a hub of which nothing is known, five seconds each.
+fn told(number: usize, wait: Option<Duration>) -> (u64, u64) {
+    let number = u64::try_from(number).unwrap_or(u64::MAX);
+    (number, wait.map_or(number.saturating_mul(5), |wait| wait.as_secs()))
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum StartEventJson {
+    Place { position: u64, seconds: u64 },
+    Ready { ready: bool },
+}
+
+/// The events of a page whose start waits, by its `standing`: its place each second, and when it waits no more.
+pub(super) fn events(
+    proxy: &Proxy,
+    standing: impl Fn() -> Option<StartStanding> + Send + Sync + 'static,
+) -> Response<ResponseBody> {
+    let (standing, shutdown) = (Arc::new(standing), proxy.shared.shutdown.clone());
+    // Some: how long until the next one.
+    let stream = stream::unfold(Some(Duration::ZERO), move |pause| {
+        let (standing, shutdown) = (Arc::clone(&standing), shutdown.clone());
+        async move {
+            tokio::select! {
+                () = tokio::time::sleep(pause?) => {}
+                () = shutdown.draining() => return None,
+            }
+            let (event, next) = match standing() {
+                Some(StartStanding::Waiting { number, wait }) => {
+                    let (position, seconds) = told(number, wait);
+                    (StartEventJson::Place { position, seconds }, Some(EVENT_EVERY))
+                }
+                Some(StartStanding::Failed(_)) | None => (StartEventJson::Ready { ready: true }, None),
+            };
+            // Numbers and a flag: writing them cannot fail, and JSON has no line end in it.
+            let text = format!("data: {}\n\n", serde_json::to_string(&event).unwrap_or_default());
+            Some((Ok::<_, PieceError>(Bytes::from(text)), next))
+        }
+    });
+    let mut response = Response::new(ResponseBody::Pieces(Pieces::of(stream)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    respond::forbid_caching(headers);
+    // nginx would hold the events back until there are some thousand bytes of them.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// What the hub says by 429, as the queue knows it.
+fn refusal(status: StatusCode, headers: &HeaderMap) -> Option<HubError> {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    (status == StatusCode::TOO_MANY_REQUESTS).then(|| HubError::Refused {
+        call: Call::StartServer,
+        status,
+        message: String::new(),
+        retry_after: seconds.map(Duration::from_secs),
+    })
+}
+
+/// A start as a browser asks for it.
+struct BrowserStart {
+    proxy: Proxy,
+    target: Uri,
+    /// The browser's, with its cookies and without ours.
+    headers: HeaderMap,
+}
+
+impl BrowserStart {
+    async fn ask(&self, target: &str, headers: HeaderMap) -> Result<Response<ResponseBody>, HubError> {
+        let call = Call::StartServer;
+        let unreachable = |cause: String| HubError::Unreachable { call, cause };
+        let mut request = Request::new(RequestBody::Empty);
+        *request.uri_mut() = Uri::try_from(target).map_err(|error| unreachable(error.to_string()))?;
+        *request.headers_mut() = headers;
+        let asking = async {
+            let mut connection = hub_connection(&self.proxy, Checkout::New).await?;
+            let response = connection.send_once(request).await?;
+            Ok::<_, UpstreamError>(connection.release_with(response))
+        };
+        match tokio::time::timeout(self.proxy.shared.rules.login_hub_timeout, asking).await {
+            Ok(response) => response.map_err(|error| unreachable(error.to_string())),
+            Err(_elapsed) => Err(HubError::TimedOut { call }),
+        }
+    }
+
+    /// Where the hub tells how this start gets on.
+    async fn progress_path(&self) -> Option<String> {
+        let rules = &self.proxy.shared.rules;
+        let names = self.target.path().strip_prefix(rules.spawn_path.as_str())?;
+        let mut names = names.split('/').filter(|name| !name.is_empty());
+        let user = match names.next() {
+            Some(user) => user.to_owned(),
+            None => {
+                let session = HubSession::new(rules, &self.headers);
+                let mut connection = hub_connection(&self.proxy, Checkout::New).await.ok()?;
+                let name = session.username(&mut connection).await.ok()??;
+                percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).to_string()
+            }
+        };
+        let server = names.next().map_or_else(|| "server".to_owned(), |name| format!("servers/{name}"));
+        Some(format!("{}hub/api/users/{user}/{server}/progress", rules.base_url))
+    }
+}
+
+impl Starter for BrowserStart {
+    fn start(&self) -> Starting<'_, Result<(), HubError>> {
+        Box::pin(async {
+            let target = self.target.path_and_query().map_or("/", |target| target.as_str());
+            let response = self.ask(target, self.headers.clone()).await?;
+            match refusal(response.status(), response.headers()) {
+                Some(refused) => Err(refused),
+                None if response.status().is_server_error() => Err(HubError::Failed {
+                    call: Call::StartServer,
+                    status: response.status(),
+                    // A hub that is not there has a proxy before it that says so.
+                    message: (response.status() == StatusCode::INTERNAL_SERVER_ERROR).then(String::new),
+                    retry_after: None,
+                }),
+                // Whatever else it is, the browser is to see it.
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn over(&self) -> Starting<'_, ()> {
+        Box::pin(async {
+            let Some(path) = self.progress_path().await else { return };
+            let mut headers = hub_session::question(&self.headers);
+            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+            let Ok(response) = self.ask(&path, headers).await else { return };
+            let mut body = response.into_body();
+            // It ends with the start, or when the hub is gone.
+            while let Some(Ok(_)) = body.frame().await {}
+        })
+    }
+}

@@ -1,0 +1,335 @@
+//! A hub without room for a moment: starts wait in line, are tried again by one caller in their order, and nobody sees a 429.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{launching, logged_in, waiting_page};
+use crate::support::proxy::wait_until;
+use crate::support::{Answer, Browser, Exchange, FakeHub, HubServer, Is, Issued, TestProxy, Then, Wire};
+
+const NO_ROOM: &str = "429 Too Many Requests\r\nRetry-After: 1";
+const SAYS: &str = "Too many users trying to log in right now. Try again in 10 seconds.";
+
+fn order(user: &str) -> Value {
+    json!({"username": user, "launch": true})
+}
+
+fn code(answer: &Answer) -> Value {
+    answer.json()["code"].clone()
+}
+
+/// Browser, page and server of somebody whose start the hub has refused for want of room.
+fn refused(proxy: &TestProxy, hub: &FakeHub) -> (Browser, String, HubServer, Issued) {
+    let server = HubServer::of(hub, "me", "").known();
+    server.refuse(NO_ROOM, SAYS);
+    let link = proxy.links().issue(&order("me"));
+    let mut browser = proxy.browser();
+    let page = waiting_page(&mut browser, &link.target());
+    (browser, page, server, link)
+}
+
+#[test]
+fn a_start_for_which_there_is_no_room_is_taken_and_its_page_shows_the_place_and_goes_on() {
+    let hub = FakeHub::start();
+    let proxy = launching(&hub).start();
+    let (mut browser, page, server, link) = refused(&proxy, &hub);
+    assert_eq!(link.json["server"]["ready"], false);
+    let shown = browser.get(&page);
+    assert_eq!(shown.status, 200);
+    for text in ["You are number 1", "starting their servers", "Please leave this page open"] {
+        assert!(shown.text().contains(text), "{text}: {}", shown.text());
+    }
+    assert_eq!(proxy.metric("hublatch_launch_queue"), 1);
+    let mut events = browser
+        .request("GET", &format!("{page}/queue"))
+        .header("Accept", "text/event-stream")
+        .header("Sec-Fetch-Site", "same-origin")
+        .header("Sec-Fetch-Mode", "cors")
+        .begin();
+    assert!(events.head().expect("a head").line.contains(" 200 "));
+    assert!(text_of(&mut events).contains("\"position\":1"));
+    server.admit();
+    until_ready(&mut events);
+    assert_eq!(as_json(&mut browser, &page).status, 202);
+    assert_eq!(code(&as_json(&mut browser, &page)), "server_starting");
+    server.set(Is::Ready);
+    assert_eq!(browser.get(&page).location(), "/user/me/");
+    wait_until("nobody waits", || proxy.metric("hublatch_launch_queue") == 0);
+}
+
+fn as_json(browser: &mut Browser, page: &str) -> Answer {
+    browser.navigate(page).header("Accept", "application/json").send()
+}
+
+fn text_of(events: &mut Wire) -> String {
+    String::from_utf8(events.chunk().expect("an event")).expect("UTF-8")
+}
+
+fn until_ready(events: &mut Wire) {
+    while !text_of(events).contains("\"ready\":true") {}
+}
+
+#[test]
+fn the_app_sees_the_place_and_then_the_start_in_one_stream() {
+    let hub = FakeHub::start();
+    let proxy = launching(&hub).start();
+    let (_, _, server, link) = refused(&proxy, &hub);
+    let url = link.json["server"]["progress_url"].as_str().unwrap().to_owned();
+    let follow = std::thread::scope(|scope| {
+        let (links, other) = (proxy.links(), server.clone());
+        let follower = scope.spawn(move || links.call("GET", &url, &[], ""));
+        wait_until("it was tried again", || other.starts().len() >= 2);
+        server.admit();
+        follower.join().expect("it ends")
+    });
+    assert_eq!(follow.status, 200);
+    assert!(follow.text().contains("Number 1 in line for a start"), "{}", follow.text());
+    assert!(follow.text().contains("\"failed\":false,\"position\":1}"), "{}", follow.text());
+    assert!(
+        follow.text().ends_with("\"message\":\"Server requested\",\"ready\":false,\"failed\":false}\n\n")
+    );
+}
+
+#[test]
+fn a_hub_that_stays_full_is_an_error_in_its_own_words_when_the_wait_is_over() {
+    let hub = FakeHub::start();
+    let proxy = launching(&hub).set("limits", "launch_queue_timeout = \"1s\"").start();
+    let server = HubServer::of(&hub, "me", "").known();
+    server.refuse("429 Too Many Requests\r\nRetry-After: 1", "Active user limit exceeded.");
+    let link = proxy.links().issue(&order("me"));
+    let mut browser = proxy.browser();
+    let page = waiting_page(&mut browser, &link.target());
+    let url = link.json["server"]["progress_url"].as_str().unwrap().to_owned();
+    let follow = proxy.links().call("GET", &url, &[], "");
+    assert!(
+        follow
+            .text()
+            .ends_with("\"message\":\"Active user limit exceeded.\",\"ready\":false,\"failed\":true}\n\n"),
+        "{}",
+        follow.text()
+    );
+    let full = browser.get(&page);
+    assert_eq!(full.status, 429);
+    assert!(full.text().contains("server_limit") && full.text().contains("Active user limit exceeded."));
+    // The button asks once more.
+    server.admit();
+    let pressed = browser.press(&full);
+    assert_eq!((pressed.status, pressed.location()), (303, page.as_str()));
+    assert_eq!(browser.get(&page).status, 200);
+}
+
+#[test]
+fn a_start_that_the_hub_does_not_want_any_more_when_its_turn_comes_is_told() {
+    let hub = FakeHub::start();
+    let proxy = launching(&hub).start();
+    let (mut browser, page, server, _) = refused(&proxy, &hub);
+    server.refuse("500 Internal Server Error", "The image does not exist");
+    wait_until("it was tried again", || proxy.metric("hublatch_launch_queue") == 0);
+    let failed = browser.get(&page);
+    assert_eq!(failed.status, 502);
+    assert!(failed.text().contains("The image does not exist"));
+}
+
+/// A hub that starts at most so many servers at a time.
+#[derive(Clone)]
+struct Room(Arc<Mutex<RoomState>>);
+
+struct RoomState {
+    limit: usize,
+    starting: Vec<String>,
+    ready: Vec<String>,
+    most: usize,
+    refusals: usize,
+}
+
+impl Room {
+    fn of(hub: &FakeHub, limit: usize, users: &[String]) -> Self {
+        let state = RoomState { limit, starting: Vec::new(), ready: Vec::new(), most: 0, refusals: 0 };
+        let room = Self(Arc::new(Mutex::new(state)));
+        for user in users {
+            let (path, name, one) = (format!("/hub/api/users/{user}"), user.clone(), room.clone());
+            hub.on(&path, move |exchange| one.user(exchange, &name));
+            let (name, one) = (user.clone(), room.clone());
+            hub.on(&format!("{path}/server"), move |exchange| one.start(exchange, &name));
+            let (name, one) = (user.clone(), room.clone());
+            hub.on(&format!("{path}/server/progress"), move |exchange| one.progress(exchange, &name));
+        }
+        room
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RoomState> {
+        self.0.lock().unwrap()
+    }
+
+    /// The first of those that are starting is ready.
+    fn one_is_ready(&self) {
+        let mut state = self.lock();
+        let user = state.starting.remove(0);
+        state.ready.push(user);
+    }
+
+    fn user(&self, exchange: &mut Exchange<'_>, user: &str) -> Then {
+        let state = self.lock();
+        let server = if state.ready.iter().any(|name| name == user) {
+            json!({"": {"name": "", "ready": true, "pending": null}})
+        } else if state.starting.iter().any(|name| name == user) {
+            json!({"": {"name": "", "ready": false, "pending": "spawn"}})
+        } else {
+            json!({})
+        };
+        let json = json!({"name": user, "servers": server}).to_string();
+        exchange.answer("200 OK\r\nContent-Type: application/json", json)
+    }
+
+    fn start(&self, exchange: &mut Exchange<'_>, user: &str) -> Then {
+        exchange.read_body();
+        let mut state = self.lock();
+        if state.starting.len() >= state.limit {
+            state.refusals += 1;
+            let says = json!({"status": 429, "message": SAYS}).to_string();
+            return exchange
+                .answer("429 Too Many Requests\r\nRetry-After: 60\r\nContent-Type: application/json", says);
+        }
+        state.starting.push(user.to_owned());
+        state.most = state.most.max(state.starting.len());
+        exchange.answer("202 Accepted\r\nContent-Type: text/plain", "")
+    }
+
+    /// Until the server is ready: as the hub does.
+    fn progress(&self, exchange: &mut Exchange<'_>, user: &str) -> Then {
+        let is_starting = || self.lock().starting.iter().any(|name| name == user);
+        while is_starting() {
+            std::thread::yield_now();
+        }
+        let event = json!({"progress": 100, "ready": true, "message": "Server ready"});
+        exchange.answer("200 OK\r\nContent-Type: text/event-stream", format!("data: {event}\n\n"))
+    }
+}
+
+#[test]
+fn a_class_is_started_in_order_as_room_comes_and_the_hub_is_asked_by_one_caller() {
+    let hub = FakeHub::start();
+    let users: Vec<String> = (0..8).map(|number| format!("user{number}")).collect();
+    let room = Room::of(&hub, 2, &users);
+    let proxy = launching(&hub).start();
+    let begun = Instant::now();
+    for user in &users {
+        assert_eq!(proxy.links().issue(&order(user)).json["server"]["ready"], false);
+    }
+    let mut last = logged_in(&proxy, "user7");
+    let page = waiting_page(&mut last, &proxy.links().issue(&order("user7")).target());
+    assert!(last.get(&page).text().contains("You are number 6"), "{}", last.get(&page).text());
+    for done in 1..=8 {
+        wait_until("as many start as may", || room.lock().starting.len() == 2.min(9 - done));
+        room.one_is_ready();
+    }
+    let state = room.lock();
+    assert_eq!(state.ready, users, "in their order");
+    assert_eq!(state.most, 2);
+    // One each time that there was no room for more: when the line began, and after each start that was accepted.
+    assert!(state.refusals <= 8, "{}", state.refusals);
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "an end is a reason to ask before Retry-After has passed"
+    );
+}
+
+#[test]
+fn nobody_overtakes_those_who_wait() {
+    let hub = FakeHub::start();
+    let proxy = launching(&hub).start();
+    let (_, _, server, _) = refused(&proxy, &hub);
+    let late = HubServer::of(&hub, "late", "").known();
+    assert_eq!(proxy.links().issue(&order("late")).json["server"]["ready"], false);
+    assert_eq!(late.starts(), Vec::<Value>::new(), "the hub was not asked");
+    server.admit();
+    wait_until("both are started", || late.starts().len() == 1);
+}
+
+#[test]
+fn a_reload_costs_nobody_a_place() {
+    let hub = FakeHub::start();
+    let proxy = launching(&hub).start();
+    let (mut browser, page, server, _) = refused(&proxy, &hub);
+    let again = launching(&hub).set("limits", "hub_api_calls = 50");
+    if proxy.reload(&again).is_ok() {
+        assert!(browser.get(&page).text().contains("You are number 1"));
+    }
+    server.admit();
+    wait_until("it is started", || proxy.metric("hublatch_launch_queue") == 0);
+}
+
+const SPAWN: &str = "/hub/spawn/alice?next=%2Fhub%2Fuser%2Falice%2Flab";
+const FULL: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 9\r\n\r\nhub's 429";
+const LEADS_ON: &str =
+    "HTTP/1.1 302 Found\r\nLocation: /hub/spawn-pending/alice\r\nContent-Length: 0\r\n\r\n";
+
+fn with_session(proxy: &TestProxy) -> Browser {
+    let mut browser = logged_in(proxy, "alice");
+    browser.set_cookie("jupyterhub-session-id", "session", "/");
+    browser
+}
+
+#[test]
+fn a_browser_that_meets_the_hubs_429_at_the_spawn_url_waits_on_our_page_and_goes_on_by_itself() {
+    let hub = FakeHub::start();
+    hub.reply("/hub/spawn/alice", FULL);
+    let proxy = TestProxy::start(&hub);
+    let mut browser = with_session(&proxy);
+    let page = browser.get(SPAWN);
+    assert_eq!((page.status, page.headers.get("retry-after")), (200, None));
+    for text in ["You are number 1", "starting their servers", "data-events=\"#\""] {
+        assert!(page.text().contains(text), "{text}: {}", page.text());
+    }
+    assert!(!page.text().contains("hub's 429"));
+    let mut events = browser
+        .request("GET", SPAWN)
+        .header("Accept", "text/event-stream")
+        .header("Sec-Fetch-Site", "same-origin")
+        .header("Sec-Fetch-Mode", "cors")
+        .begin();
+    assert!(events.head().expect("a head").line.contains(" 200 "));
+    assert!(text_of(&mut events).contains("\"position\":1"));
+    let asked = hub.seen_at("/hub/spawn/alice").len();
+    assert_eq!(browser.get(SPAWN).status, 200);
+    assert!(hub.seen_at("/hub/spawn/alice").len() <= asked + 1, "a reload does not ask the hub");
+    hub.reply("/hub/spawn/alice", LEADS_ON);
+    until_ready(&mut events);
+    let started = hub.seen_at("/hub/spawn/alice");
+    let ours = started.last().expect("it was asked");
+    assert_eq!((ours.target.as_str(), ours.method.as_str()), (SPAWN, "GET"));
+    assert!(ours.headers.get("cookie").expect("hers").contains("jupyterhub-session-id=session"));
+    assert!(ours.headers.get("remote_user").is_none());
+    let on = browser.get(SPAWN);
+    assert_eq!((on.status, on.location()), (302, "/hub/spawn-pending/alice"));
+}
+
+#[test]
+fn what_is_no_persons_navigation_in_a_session_sees_the_hubs_own_429() {
+    let hub = FakeHub::start();
+    hub.reply("/hub/spawn/alice", FULL);
+    let proxy = TestProxy::start(&hub);
+    assert_eq!(proxy.browser().get(SPAWN).status, 429, "no session");
+    let mut browser = with_session(&proxy);
+    assert_eq!(browser.navigate(SPAWN).header("Accept", "application/json").send().status, 429);
+    assert_eq!(browser.navigate(SPAWN).header("Sec-Fetch-Mode", "cors").send().status, 429);
+    assert_eq!(browser.request("POST", SPAWN).header("Content-Length", "0").send().status, 429);
+    let off = TestProxy::before(&hub).set("limits", "launch_queue_timeout = \"0s\"").start();
+    assert_eq!(with_session(&off).get(SPAWN).status, 429);
+    assert_eq!(proxy.metric("hublatch_launch_queue"), 0);
+}
+
+#[test]
+fn a_start_that_fails_when_its_turn_comes_is_told_by_the_hubs_own_page() {
+    let hub = FakeHub::start();
+    hub.reply("/hub/spawn/alice", FULL);
+    let proxy = TestProxy::start(&hub);
+    let mut browser = with_session(&proxy);
+    assert_eq!(browser.get(SPAWN).status, 200);
+    hub.reply("/hub/spawn/alice", "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+    wait_until("nobody waits", || proxy.metric("hublatch_launch_queue") == 0);
+    let answer = browser.get(SPAWN);
+    assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
+}
