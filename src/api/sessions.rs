@@ -46,7 +46,7 @@ pub(super) async fn log_out(
         tracing::warn!(%error, "sessions: a logout token has ended nothing");
         let kind = match error {
             LogoutTokenError::Unverified(_)
-            | LogoutTokenError::Used
+            | LogoutTokenError::Used { .. }
             | LogoutTokenError::Scope(_)
             | LogoutTokenError::Username(_)
             | LogoutTokenError::End(EndError::UserNotAllowed { .. } | EndError::NoAssertion) => {
@@ -59,5 +59,5 @@ pub(super) async fn log_out(
         };
         OAuthError::new(kind, error.to_string())
     })?;
-    Ok(json_response(StatusCode::OK, &EndedJson { ended }))
+    Ok(json_response(StatusCode::OK, &EndedJson { ended: ended.ended }))
 }

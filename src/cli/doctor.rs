@@ -8,6 +8,7 @@ mod finding;
 mod hub;
 mod login;
 mod management;
+mod oauth;
 mod public;
 mod role;
 mod spoof;
@@ -135,6 +136,9 @@ async fn examine(args: &DoctorArgs, deployment: &Deployment, tell: &impl Fn(Vec<
         let hub = hub::examine(deployment).await;
         let answers = !hub.iter().any(|finding| finding.grade == Grade::Failed);
         tell(hub);
+        if answers {
+            tell(oauth::examine(deployment).await.into_iter().collect());
+        }
         tell(if answers {
             spoof::examine(deployment, args.user.as_deref()).await
         } else {

@@ -1,4 +1,5 @@
-//! `OpenID` Connect Back-Channel Logout 1.0: whoever signs an app's tokens says that a user has logged out there.
+//! `OpenID` Connect Back-Channel Logout 1.0: whoever signs an app's tokens says that a user has logged out there. A browser can
+//! bring such a token as well, from the app's own logout page.
 //!
 //! A logout token is good once. Its `jti` is kept when the sessions have ended, and not before: a provider whose call has
 //! failed repeats it. Two calls with one token at the same moment may both end them, which is no harm.
@@ -17,7 +18,7 @@ use super::replay_cache::ReplayCache;
 use super::session_ender::{EndError, SessionEnder};
 use crate::audit::AuditReason;
 use crate::clock::Clock;
-use crate::config::Scope;
+use crate::config::{App, Scope};
 use crate::store::{Link, LinkStatus, StoreError};
 use crate::token::{LinkId, LoginGrant, NoRandomness, TokenDigest, UsernameError};
 
@@ -29,7 +30,10 @@ pub enum LogoutTokenError {
     Unverified(&'static str),
     /// It has done its work.
     #[error("the logout token was used already")]
-    Used,
+    Used {
+        /// Whose it is.
+        app: Arc<App>,
+    },
     /// The app that has signed it may end no sessions.
     #[error("the app {0:?} has no scope \"end\"")]
     Scope(Arc<str>),
@@ -48,6 +52,15 @@ pub enum LogoutTokenError {
     /// The sessions did not end.
     #[error(transparent)]
     End(#[from] EndError),
+}
+
+/// What a logout token has done.
+#[derive(Debug)]
+pub struct LoggedOut {
+    /// How many sessions have ended.
+    pub ended: usize,
+    /// The app that has signed it.
+    pub app: Arc<App>,
 }
 
 /// Ends sessions by logout tokens.
@@ -76,8 +89,8 @@ impl BackchannelLogout {
         Self { policy, ender, used: ReplayCache::new(dependencies), clock, random }
     }
 
-    /// Ends all sessions of whom `token` names; answers how many there were.
-    pub async fn log_out(&self, token: &str, client: Option<IpAddr>) -> Result<usize, LogoutTokenError> {
+    /// Ends all sessions of whom `token` names.
+    pub async fn log_out(&self, token: &str, client: Option<IpAddr>) -> Result<LoggedOut, LogoutTokenError> {
         let policy = self.policy.load_full();
         let now = self.clock.now();
         let (issuer, claims) =
@@ -92,7 +105,7 @@ impl BackchannelLogout {
         let username = policy.rules.usernames.parse(&app.full_username(&claims.sub))?;
         let digest = TokenDigest::of_parts(&["logout", &claims.iss, &claims.jti]);
         if self.used.find(digest, now).await?.is_some() {
-            return Err(LogoutTokenError::Used);
+            return Err(LogoutTokenError::Used { app: Arc::clone(app) });
         }
         let ended = self.ender.end(&username, app, client, AuditReason::Backchannel).await?;
         let record = Link {
@@ -107,7 +120,9 @@ impl BackchannelLogout {
         };
         match self.used.consume(&record).await {
             // Another call with it was as fast.
-            Ok(()) | Err(Refusal::Link { .. } | Refusal::Next { .. }) => Ok(ended),
+            Ok(()) | Err(Refusal::Link { .. } | Refusal::Next { .. }) => {
+                Ok(LoggedOut { ended, app: Arc::clone(app) })
+            }
             Err(Refusal::Store(error)) => Err(error.into()),
         }
     }

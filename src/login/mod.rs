@@ -51,7 +51,7 @@ use hub_token_exchange::HubTokenExchange;
 use policy::{Policy, PolicyInForce};
 
 pub use application_client::ApplicationClient;
-pub use backchannel_logout::{BackchannelLogout, LogoutTokenError};
+pub use backchannel_logout::{BackchannelLogout, LoggedOut, LogoutTokenError};
 pub use caller::{AuthenticationError, Caller};
 pub use dependencies::LoginDependencies;
 pub use issue::Issuer;

@@ -238,7 +238,7 @@ impl Proxy {
 }
 
 /// `uri` with another query; an empty one is none.
-fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
+pub(super) fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
     let path = uri.path();
     let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     Ok(Uri::from(PathAndQuery::try_from(target)?))

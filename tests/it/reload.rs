@@ -136,7 +136,9 @@ fn a_tunnel_stays_open_and_a_logout_after_the_reload_still_finds_it() {
         }
         Then::Close
     });
-    hub.on("/hub/logout", |exchange| exchange.answer("200 OK", "bye"));
+    hub.on("/hub/logout", |exchange| {
+        exchange.answer("200 OK\r\nSet-Cookie: jupyterhub-session-id=\"\"; Path=/", "bye")
+    });
     let builder = TestProxy::before(&hub);
     let proxy = builder.clone().start();
     let mut socket: Wire = proxy.connect();

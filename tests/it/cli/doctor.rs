@@ -105,6 +105,35 @@ fn an_authenticator_that_is_not_loaded_is_a_failure_whatever_the_hub_answers_to_
 }
 
 #[test]
+fn a_hub_whose_own_oauth_login_leads_elsewhere_is_a_failure() {
+    let deployment = Deployment::new();
+    let assertion = format!("[assertion]\nkey = {}", deployment.key_pem);
+    let provider = "[hub_oauth]\nclient_secret = \"0123456789abcdef0123456789abcdef\"\ninsecure = true\n\
+                    redirect_uri = \"http://hub.test/hub/oauth_callback\"\nissuer = \"http://127.0.0.1:9\"";
+    let text = fs::read_to_string(deployment.file()).unwrap().replace(&assertion, provider);
+    fs::write(deployment.file(), text).unwrap();
+    let about = "the hub's own OAuth login";
+    let leads_to = |location: &str| {
+        let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        deployment.hub.reply("/hub/oauth_login", head);
+        deployment.doctor(&[])
+    };
+    let good = "http://127.0.0.1:9/hub-oauth/authorize?client_id=hublatch&code_challenge=x\
+                &redirect_uri=http%3A%2F%2Fhub.test%2Fhub%2Foauth_callback";
+    leads_to(good).assert(about, "ok", "leads to hublatch");
+    for (location, words) in [
+        (good.replace("127.0.0.1:9", "idp.example"), "authorize_url"),
+        (good.replace("=hublatch", "=other"), "client_id"),
+        (good.replace("hub.test", "other.test"), "oauth_callback_url"),
+        (good.replace("code_challenge", "x"), "enable_pkce"),
+    ] {
+        leads_to(&location).assert(about, "failed", words);
+    }
+    deployment.hub.reply("/hub/oauth_login", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    deployment.doctor(&[]).assert(about, "failed", "no OAuthenticator is in use");
+}
+
+#[test]
 fn the_version_of_the_authenticator_is_told_where_it_tells_it() {
     let deployment = Deployment::new();
     with_handler(&deployment, "\r\nX-Hublatch-Authenticator: 9.8.7");

@@ -153,3 +153,46 @@ fn a_logout_token_logs_nobody_in_and_a_login_token_logs_nobody_out() {
     assert_eq!(provider.log_out(&login).status, 400);
     assert_eq!(provider.proxy.browser().get(&format!("/hub/login?login_token={login}")).status, 302);
 }
+
+#[test]
+fn the_apps_own_logout_page_leads_through_ours_and_back_to_the_app() {
+    let provider = Provider::new("scopes = [\"issue\", \"end\"]\nurl = \"https://portal.example/\"");
+    provider.hub.on("/hub/logout", |exchange| {
+        exchange.answer(
+            "302 Found\r\nLocation: /hub/login\r\nSet-Cookie: jupyterhub-hub-login=; Max-Age=0; Path=/hub/",
+            "",
+        )
+    });
+    let target = format!("/hub/logout?logout_token={}&all=1", provider.token(&json!({})));
+    let mut browser = provider.proxy.browser();
+    // No script and no picture of any page ends anything.
+    browser
+        .request("GET", &target)
+        .header("Sec-Fetch-Mode", "no-cors")
+        .header("Sec-Fetch-Dest", "image")
+        .send();
+    assert!(provider.ended().is_empty());
+    for _ in 0..2 {
+        let answer = browser.get(&target);
+        assert_eq!((answer.status, answer.location()), (303, "https://portal.example/"), "{}", answer.text());
+        assert_eq!(answer.headers.all("set-cookie").len(), 1, "the hub's cookie goes");
+        assert_eq!(provider.ended().len(), 1, "once, and a page that is loaded again is none the worse");
+    }
+    for seen in provider.hub.seen_at("/hub/logout") {
+        assert_eq!(seen.query(), "all=1", "the token is for us alone");
+    }
+}
+
+#[test]
+fn a_logout_page_by_a_token_that_does_not_count_logs_nobody_out() {
+    let provider = Provider::new(SCOPES);
+    let forged = Signer::ed25519().sign(&provider.claims(&json!({})));
+    for token in ["x", &forged, &provider.token(&json!({ "events": null }))] {
+        let answer = provider.proxy.browser().get(&format!("/hub/logout?logout_token={token}"));
+        assert_eq!(answer.status, 403, "{}", answer.text());
+    }
+    assert!(provider.hub.seen_at("/hub/logout").is_empty() && provider.ended().is_empty());
+    provider.hub.on("/hub/hublatch/sessions", |exchange| exchange.answer("503 Service Unavailable", ""));
+    let target = format!("/hub/logout?logout_token={}", provider.token(&json!({})));
+    assert_eq!(provider.proxy.browser().get(&target).status, 503, "nothing is claimed");
+}
