@@ -94,15 +94,12 @@ ALL = [
 
 # Instructions of one request in user space, by callgrind: the bar, and the gate that `make test` holds. The gate is what
 # was reached and 3 %: the path of the checkout alone moves it by 2 % (how the compiler cuts the crate), another C library
-# more. Where it lies above the bar, the bar is missed: of the 45,400 with a browser's headers, 26,000 are hyper's,
-# httparse's and http's, 6,500 tokio's, 4,000 memory's and 5,200 ours. The bar of a click on a login
-# link is three and a half pages for the same browser. Since a client has a share of the connections to the hub, a GET on
-# a used connection is kept so that it can be asked once more, and an answer may have 1,000 header lines, a page costs
-# 4,800 more (7,500 with a browser's headers, most of it the copy); since logins wait their turn, a click 70,000 more.
-# Routing and activity may cost 1,500 (`routed` is `bare` with a routing table).
+# more. Where it lies above the bar, the bar is missed; docs/architecture.md says what the rest is for. The bar of a click
+# on a login link is three and a half pages for the same browser. Routing and activity may cost 1,500 (`routed` is `bare`
+# with a routing table).
 INSTRUCTIONS = {
-    "bare": (30_000, 34_600),
-    "browser": (40_000, 54_300),
-    "routed": (31_500, 35_800),
-    "redeem": (147_000, 190_000),
+    "bare": (30_000, 33_100),
+    "browser": (40_000, 50_600),
+    "routed": (31_500, 34_300),
+    "redeem": (147_000, 133_400),
 }
