@@ -31,7 +31,7 @@
 //! 1. `server::framing` judges the raw bytes, `proxy::validate` the request; what is ambiguous is refused.
 //! 2. `proxy::headers` and `proxy::identity` strip what no client may say, then add where the request came from.
 //! 3. `proxy::login`: is this a person's navigation? Is the link good (`Redeemer::validate`)? Is the hub alive, and
-//!    who is this browser (`proxy::hub_session`)? Must she be asked first?
+//!    who is this browser (`proxy::hub_session`)? Must they be asked first?
 //! 4. `proxy::login::execute`: consume (`Redeemer::consume`, the only maker of a `VerifiedUser`), end another
 //!    user's session, set the identity (`IdentityHeaders::set` takes the `VerifiedUser` by value), send the login, once.
 //!

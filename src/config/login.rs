@@ -36,7 +36,7 @@ pub enum WithoutToken {
     Page,
     /// The hub's own login.
     Forward,
-    /// The app's page if the hub does not know the visitor, with a `state` that binds the link to come to her browser.
+    /// The app's page if the hub does not know the visitor, with a `state` that binds the link to come to their browser.
     Redirect,
 }
 

@@ -1,9 +1,9 @@
 //! Principals of hub API tokens as issuers of links: who is listed in `[hub_tokens]`, and what rules each is bound by.
 //!
 //! Each principal is an app of its own, called `hub:service:NAME` or `hub:user:NAME` (no app's name has a ":"): with links, a
-//! rate and live links of her own. A service may do what an app with these rules may. A user may log in herself alone,
-//! unless the operator says otherwise, without groups and claims, and only by a token that may do all that she may: the
-//! token of her notebook server, or one that she has given to another program, must not become a session of hers.
+//! rate and live links of its own. A service may do what an app with these rules may. Users may log in themselves alone,
+//! unless the operator says otherwise, without groups and claims, and only by a token that may do all that they may: the
+//! token of their notebook server, or one that they have given to another program, must not become a session of theirs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +39,7 @@ impl Principals {
         Some(Self { listed, seen: Mutex::default() })
     }
 
-    /// The app that stands for `owner`, if she is listed and her token is good enough.
+    /// The app that stands for `owner`, if they are listed and their token is good enough.
     pub fn app_of(&self, owner: &TokenOwner) -> Option<Arc<App>> {
         let by_scope = owner.scopes.iter().any(|scope| self.listed.scopes.contains(scope));
         let listed = by_scope
@@ -56,7 +56,7 @@ impl Principals {
     }
 
     /// The app of this name, if its owner may still be listed. Who is listed by a group or by a scope is known to the hub
-    /// alone; her links do not live longer than it takes to notice.
+    /// alone; the owner's links do not live longer than it takes to notice.
     pub(super) fn metered(&self, app: &str) -> Option<Arc<MeteredApp>> {
         let (kind, name) = app.strip_prefix(PREFIX)?.split_once(':')?;
         let kind = [OwnerKind::Service, OwnerKind::User].into_iter().find(|known| known.as_str() == kind)?;
@@ -114,7 +114,7 @@ impl Principals {
     }
 }
 
-/// Whether a user's token may do all that she may: one that may make tokens for her is as good as any.
+/// Whether a user's token may do all that the user may: one that may make tokens for them is as good as any.
 fn is_whole(owner: &TokenOwner) -> bool {
     let own = format!("tokens!user={}", owner.name);
     owner.scopes.iter().any(|scope| scope == "tokens" || *scope == own)

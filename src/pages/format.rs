@@ -10,7 +10,7 @@ use crate::config::Language;
 /// The form of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A page for a person, in the language that she reads best.
+    /// A page for a person, in the language that they read best.
     Html(Language),
     /// An object for a program, in English.
     Json,

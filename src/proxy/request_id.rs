@@ -1,6 +1,6 @@
 //! `X-Request-Id`: one name for a request in the logs of everybody whom it passes.
 //!
-//! One that a trusted proxy has given stays; anybody else's would let a client choose what an operator finds in her logs.
+//! One that a trusted proxy has given stays; anybody else's would let a client choose what an operator finds in the logs.
 
 use std::cell::Cell;
 

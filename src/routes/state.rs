@@ -1,6 +1,6 @@
 //! Routes that survive a restart: the table as one JSON file, replaced as a whole.
 //!
-//! RouteWritten by a thread of its own a second after a change, so that a hub which posts a thousand routes writes one file.
+//! Written by a thread of its own a second after a change, so that a hub which posts a thousand routes writes one file.
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -41,7 +41,7 @@ fn of_user(scope: &str, user: &str) -> String {
     if scope.ends_with("!user") { format!("{scope}={user}") } else { scope.to_owned() }
 }
 
-/// Whether `scope` is `allowed` or the same for less: a scope without a filter is for all, and a user's servers are hers.
+/// Whether `scope` is `allowed` or the same for less: a scope without a filter is for all, and a user's servers are theirs.
 fn covers(allowed: &str, scope: &str, user: &str) -> bool {
     fn parts(scope: &str) -> (&str, Option<&str>) {
         scope.split_once('!').map_or((scope, None), |(base, filter)| (base, Some(filter)))

@@ -1,4 +1,4 @@
-//! Event streams: a response that has no end of its own ends with the session of its user, as her tunnels do.
+//! Event streams: a response that has no end of its own ends with the session of its user, as their tunnels do.
 //!
 //! Only what a page's `EventSource` asks for is watched, which says so in its `Accept`: to find the session of every
 //! other request would cost each of them something, and what they are answered comes to an end.

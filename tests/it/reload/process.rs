@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use super::hub_with_a_login;
 use crate::support::process::write;
+use crate::support::proxy::wait_until;
 use crate::support::requests::get;
 use crate::support::{FakeHub, Process, TestProxy, Wire};
 
@@ -78,6 +79,8 @@ fn the_audit_log_is_opened_anew() {
     process.signal(Signal::HUP);
     process.logged("reloaded");
     let two = links.issue(&serde_json::json!({ "username": "alice" }));
+    // A thread writes them, in order.
+    wait_until("the second line", || fs::read_to_string(&audit).is_ok_and(|text| text.contains(&two.id)));
     let (before, after) = (fs::read_to_string(moved).unwrap(), fs::read_to_string(audit).unwrap());
     assert!(before.contains(&one.id) && !before.contains(&two.id), "{before}");
     assert!(after.contains(&two.id) && !after.contains(&one.id), "{after}");
