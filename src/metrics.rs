@@ -152,6 +152,8 @@ pub struct Metrics {
     pub handshakes: Family<HandshakeLabels, Counter>,
     /// Tunnels (WebSockets) that are open.
     pub tunnels: Gauge,
+    /// Routes in the table, by kind in the order of `RouteKind`; read when somebody asks.
+    pub routes: [Gauge; 4],
     /// Links issued.
     pub links_issued: Counter,
     /// Links redeemed.
@@ -194,6 +196,7 @@ impl Metrics {
         );
         let requests = answers(&mut registry);
         let routed = routed(&mut registry);
+        let routes = routes(&mut registry);
         let store = StoreCalls::new(&mut registry);
         let hub = HubApiMetrics::new(&mut registry);
         let login_queue = LoginQueue::new(&mut registry);
@@ -284,6 +287,7 @@ impl Metrics {
             registry,
             requests,
             routed,
+            routes,
             request_seconds,
             upstream_errors,
             request_errors,
@@ -355,11 +359,19 @@ fn by_reason(
     family
 }
 
+/// Of routes.
+const KINDS: [&str; 4] = ["hub", "user", "service", "extra"];
+
 fn routed(registry: &mut Registry) -> [Counter; 4] {
     let by_kind = Family::<KindLabel, Counter>::default();
     registry.register("routed_requests", "Requests by the kind of their route", by_kind.clone());
-    ["hub", "user", "service", "extra"]
-        .map(|kind| by_kind.get_or_create(&KindLabel { kind: Reason(kind) }).clone())
+    KINDS.map(|kind| by_kind.get_or_create(&KindLabel { kind: Reason(kind) }).clone())
+}
+
+fn routes(registry: &mut Registry) -> [Gauge; 4] {
+    let by_kind = Family::<KindLabel, Gauge>::default();
+    registry.register("routes", "Routes in the routing table, by kind", by_kind.clone());
+    KINDS.map(|kind| by_kind.get_or_create(&KindLabel { kind: Reason(kind) }).clone())
 }
 
 impl Default for Metrics {

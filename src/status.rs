@@ -25,6 +25,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::hub::HubProbe;
 use crate::metrics::Metrics;
+use crate::routes::Routes;
 use crate::shutdown::Shutdown;
 use crate::store::TokenStore;
 
@@ -53,6 +54,8 @@ pub struct Status {
     pub shutdown: Shutdown,
     /// Whether the hub is there.
     pub probe: HubProbe,
+    /// The routing table; none in front of the hub's own proxy.
+    pub routes: Option<Arc<Routes>>,
     /// How long the store and the hub may take to answer.
     pub patience: Duration,
     /// What the hub was last seen to be. Held across the probe, so that one probe at a time is under way.
@@ -202,6 +205,15 @@ impl Status {
         let (store, hub) = tokio::join!(self.store_state(), self.hub_state());
         self.metrics.store_up.set(i64::from(store.is_ok()));
         self.metrics.hub_up.set(i64::from(hub.is_ok()));
+        if let Some(routes) = &self.routes {
+            let mut of_kind = [0; 4];
+            for route in routes.table().iter() {
+                of_kind[route.kind as usize] += 1;
+            }
+            for (gauge, count) in self.metrics.routes.iter().zip(of_kind) {
+                gauge.set(count);
+            }
+        }
         let live = self.store.live(self.clock.now());
         self.metrics.links_live.set(i64::try_from(live).unwrap_or(i64::MAX));
         let (content_type, text) = match format {

@@ -115,6 +115,7 @@ impl Snapshot {
             shutdown: lasting.shutdown.clone(),
             probe: proxy().probe(),
             patience: READY_PATIENCE,
+            routes: lasting.routes.clone(),
             hub: HubState::default(),
         };
         let status = Arc::new(status);

@@ -109,17 +109,25 @@ impl CallTarget {
     /// The management listener of the running hublatch. The name of its certificate is not that of a loopback address,
     /// so what counts is that it proves the key of the very certificate in the configuration.
     pub(super) fn management(config: &Config) -> Result<Self, String> {
-        let management = &config.management;
-        let to = match &management.listen {
+        Self::programs(config, &config.management.listen)
+    }
+
+    /// A listener for programs, which has the certificate of the management listener.
+    pub(super) fn programs(config: &Config, listen: &Listen) -> Result<Self, String> {
+        let tls = config.management.tls.as_ref().map(Connector::to_own).transpose();
+        Ok(Self { tls: tls.map_err(|error| error.to_string())?, ..Self::plain(listen)? })
+    }
+
+    /// A listener of ours in the clear.
+    pub(super) fn plain(listen: &Listen) -> Result<Self, String> {
+        let to = match listen {
             Listen::Tcp(address) => {
                 let address = reachable(*address)?;
                 UpstreamAddress::Tcp { host: address.ip().to_string(), port: address.port() }
             }
             Listen::Unix(path) => UpstreamAddress::Unix(path.clone()),
         };
-        let tls = management.tls.as_ref().map(Connector::to_own).transpose();
-        let tls = tls.map_err(|error| error.to_string())?;
-        Ok(Self { to, tls, authority: "localhost".to_owned() })
+        Ok(Self { to, tls: None, authority: "localhost".to_owned() })
     }
 
     /// What browsers talk to, found by the name in public.url; over https by `tls`.

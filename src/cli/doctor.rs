@@ -11,6 +11,7 @@ mod management;
 mod oauth;
 mod public;
 mod role;
+mod routing;
 mod spoof;
 mod store;
 
@@ -78,7 +79,7 @@ pub fn run(args: &DoctorArgs) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let deployment = match deployment(args, config, source) {
+    let mut deployment = match deployment(args, config, source) {
         Ok(deployment) => deployment,
         Err(reason) => return fail("doctor", &reason),
     };
@@ -89,7 +90,7 @@ pub fn run(args: &DoctorArgs) -> Exit {
         all.borrow_mut().extend(findings);
         printed
     };
-    if let Err(error) = block_on(examine(args, &deployment, &tell)) {
+    if let Err(error) = block_on(examine(args, &mut deployment, &tell)) {
         return fail("doctor", &error.to_string());
     }
     let findings = all.into_inner();
@@ -129,7 +130,10 @@ fn public_tls(args: &DoctorArgs, host: &str) -> Result<Connector, String> {
 }
 
 /// What is near at hand first, then what is asked of others, all at once; a login comes last. `tell` prints.
-async fn examine(args: &DoctorArgs, deployment: &Deployment, tell: &impl Fn(Vec<Finding>) -> bool) {
+async fn examine(args: &DoctorArgs, deployment: &mut Deployment, tell: &impl Fn(Vec<Finding>) -> bool) {
+    // The table says where the hub is.
+    tell(routing::examine(deployment).await);
+    let deployment = &*deployment;
     tell(files::examine(deployment, args.public_key.as_deref()));
     tell(store::examine(deployment));
     let hub = async {

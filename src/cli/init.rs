@@ -166,7 +166,7 @@ fn assertion_keys(random: &SystemRandom) -> Result<(Zeroizing<String>, String), 
 fn configuration(args: &InitArgs, key: &KeyDigest) -> Result<String, String> {
     let (hub, base_url) = hub_and_base(&args.hub_url);
     let public = public_listen(&args.public_url);
-    let management = quoted(&management_listen(public, &hub).to_string());
+    let management = quoted(&management_listen(public, &hub, args.proxy).to_string());
     let listen = quoted(&args.listen.clone().unwrap_or_else(|| public.to_string()));
     let url = quoted(&args.public_url);
     let mut head = format!(

@@ -105,3 +105,21 @@ fn a_kept_table_is_there_after_a_restart_and_a_damaged_file_is_an_empty_one() {
     let proxy = builder.start();
     assert_eq!(proxy.routes("GET", "", "").body, b"{}");
 }
+
+#[test]
+fn the_routes_of_each_kind_are_counted() {
+    let (_hub, _notebook, proxy) = house();
+    proxy.add_route("/user/bob", "http://127.0.0.1:9", r#""user":"bob""#);
+    proxy.add_route("/extra", "http://127.0.0.1:9", "");
+    let told = |numbers: [u8; 4]| {
+        let text =
+            Wire::connect(proxy.management()).ask("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").text();
+        for (kind, number) in ["hub", "user", "service", "extra"].iter().zip(numbers) {
+            let line = format!("hublatch_routes{{kind=\"{kind}\"}} {number}\n");
+            assert!(text.contains(&line), "no {line} in {text}");
+        }
+    };
+    told([1, 2, 0, 1]);
+    assert_eq!(proxy.routes("DELETE", "/user/bob", "").status, 204);
+    told([1, 1, 0, 1]);
+}

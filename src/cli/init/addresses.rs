@@ -35,9 +35,11 @@ pub(super) fn public_listen(url: &str) -> SocketAddr {
     SocketAddr::new(ip, url.port_or_known_default().unwrap_or(loopback.port()))
 }
 
-/// The usual management port, or the next that neither browsers nor the hub use.
-pub(super) fn management_listen(public: SocketAddr, hub: &str) -> SocketAddr {
-    let port = free_port(8010, &[Some(public.port()), port_of(hub)]);
+/// The usual management port, or the next that neither browsers nor the hub use. Of the hub's own proxy (`is_proxy`) it is
+/// where the hub writes its routes.
+pub(super) fn management_listen(public: SocketAddr, hub: &str, is_proxy: bool) -> SocketAddr {
+    let first = if is_proxy { PROXY_API_PORT } else { 8010 };
+    let port = free_port(first, &[Some(public.port()), port_of(hub)]);
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
@@ -46,7 +48,7 @@ pub(super) fn management_listen(public: SocketAddr, hub: &str) -> SocketAddr {
 pub(super) fn proxy_api(public_url: &str, hub_url: &str) -> Option<String> {
     let (hub, _) = hub_and_base(hub_url);
     let public = public_listen(public_url);
-    let management = management_listen(public, &hub).port();
+    let management = management_listen(public, &hub, false).port();
     if public.port() != PROXY_API_PORT {
         return None;
     }

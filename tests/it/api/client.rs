@@ -153,6 +153,7 @@ impl TestApi {
                 hub()
             }),
             patience,
+            routes: None,
             hub: HubState::default(),
         });
         let api = Api::new(&config, Arc::clone(&login), status.pages(), reloads, shutdown.clone());

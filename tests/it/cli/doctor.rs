@@ -2,6 +2,7 @@
 
 mod deployment;
 mod login;
+mod routing;
 
 use std::fs;
 

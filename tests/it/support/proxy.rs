@@ -259,6 +259,13 @@ impl Builder {
         self
     }
 
+    /// A section of these lines and no other.
+    #[must_use]
+    pub fn section_is(mut self, section: &'static str, lines: &str) -> Self {
+        self.sections.insert(section, format!("{lines}\n"));
+        self
+    }
+
     /// Adds lines to the app `portal`.
     #[must_use]
     pub fn portal(mut self, lines: &str) -> Self {

@@ -82,6 +82,47 @@ impl Deployment {
         deployment
     }
 
+    /// hublatch as the hub's own proxy, with these lines of `[routes]` here and in the file that the doctor reads.
+    pub fn routed(routes: &str) -> Self {
+        let hub = FakeHub::start();
+        let (public, management, hub_api) = (free_port(), free_port(), free_port());
+        let hub_api = format!("hub_api_listen = \"127.0.0.1:{hub_api}\"");
+        let mut builder = TestProxy::before(&hub)
+            .routed()
+            .public_url(&format!("http://127.0.0.1:{public}"))
+            .set("public", &format!("listen = \"127.0.0.1:{public}\""))
+            .set("management", &format!("listen = \"127.0.0.1:{management}\""))
+            .set("routes", &hub_api)
+            .set("routes", routes);
+        if routes.contains("auth_token = \"\"") {
+            builder = builder.section_is("routes", &hub_api);
+        }
+        let key_pem = builder.section("assertion").trim_start_matches("key = ").trim_end().to_owned();
+        let routes = builder.section("routes");
+        let proxy = builder.start();
+        hub.accounts(|accounts| accounts.speaks = true);
+        proxy.add_route("/", &hub.url(), r#""hub":true"#);
+        proxy.add_route("/user/alice", "http://127.0.0.1:9", r#""user":"alice""#);
+        let deployment =
+            Self { hub, proxy, authority: Authority::new("public"), dir: TempDir::new().unwrap(), key_pem };
+        deployment.write_routed(&routes);
+        deployment
+    }
+
+    /// The configuration that the doctor reads, with these lines of `[routes]`.
+    pub fn write_routed(&self, routes: &str) {
+        let (origin, listen, management) =
+            (self.proxy.origin(), self.proxy.address(), self.proxy.management());
+        let digest = hublatch::token::KeyDigest::of(self.proxy.key().as_bytes());
+        let text = format!(
+            "[public]\nlisten = \"{listen}\"\nurl = \"{origin}\"\n[management]\nlisten = \"{management}\"\n\
+             [routes]\n{routes}\n[assertion]\nkey = {}\n[[apps]]\nname = \"portal\"\nkeys = [\"{digest}\"]\n",
+            self.key_pem
+        );
+        fs::write(self.file(), text).unwrap();
+        fs::set_permissions(self.file(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     pub fn file(&self) -> PathBuf {
         self.dir.path().join("hublatch.toml")
     }

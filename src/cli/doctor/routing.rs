@@ -1,0 +1,221 @@
+//! As the hub's own proxy: who can write the routing table, where the hub is by it, and who reaches the hub past us.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use hyper::header::AUTHORIZATION;
+use hyper::{Request, StatusCode};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{Deployment, Finding};
+use crate::cli::call::{CallResponse, CallTarget};
+use crate::config::{RoutesConfig, UpstreamAddress};
+use crate::routes::{Scheme, Target};
+
+const TABLE: &str = "/api/routes";
+/// The hub makes one of 64 characters.
+const TOKEN_CHARACTERS_MIN: usize = 20;
+/// How the hub gets out of the reach of notebooks.
+const OUT_OF_REACH: &str = "let the hub listen on a socket (c.JupyterHub.hub_bind_url = \"http+unix://…\"), write \
+                            routes.hub_api_listen, and give that to notebooks as c.Spawner.hub_connect_url";
+
+/// Asks the table, and goes on by what it tells of the hub where the configuration does not.
+pub(super) async fn examine(deployment: &mut Deployment) -> Vec<Finding> {
+    let Some(routes) = deployment.config.routes.clone() else { return Vec::new() };
+    let mut findings = table(deployment, &routes).await;
+    findings.extend(from_outside(deployment).await);
+    findings.extend(hub_port(deployment).await);
+    findings.extend(hub_api(deployment, &routes).await);
+    findings
+}
+
+async fn table(deployment: &mut Deployment, routes: &RoutesConfig) -> Vec<Finding> {
+    let listen = routes.api_listen.clone().unwrap_or_else(|| deployment.config.management.listen.clone());
+    let tried = format!("the routes without a token at {listen}, GET {TABLE}");
+    let asked = match CallTarget::programs(&deployment.config, &listen) {
+        Ok(target) => target.get(TABLE).await.map(|answer| (target, answer)),
+        Err(error) => Err(error),
+    };
+    let (target, open) = match asked {
+        Ok(asked) => asked,
+        Err(error) => {
+            let change = "let management.listen be the hub's c.ConfigurableHTTPProxy.api_url, where it starts hublatch";
+            return vec![Finding::failed(tried, error, change)];
+        }
+    };
+    let mut findings = vec![if open.status == StatusCode::OK {
+        let happened = "answered: whoever is on this machine can lead people and their logins elsewhere";
+        Finding::not_safe(tried, happened, "give the hub's CONFIGPROXY_AUTH_TOKEN as routes.auth_token_file")
+    } else {
+        Finding::ok(tried, format!("refused ({})", open.status))
+    }];
+    let of_environment = std::env::var("CONFIGPROXY_AUTH_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = routes.auth_token.clone().or(of_environment.map(Zeroizing::new));
+    if let Some(token) = token.as_ref().filter(|token| token.len() < TOKEN_CHARACTERS_MIN) {
+        findings.push(Finding::warn(
+            "the token of the routing table",
+            format!("has {} characters: it can be guessed", token.len()),
+            "make one by: openssl rand -hex 32",
+        ));
+    }
+    let tried = format!("the routing table at {listen}");
+    let answer = match &token {
+        None if open.status == StatusCode::OK => Ok(open),
+        None => {
+            let why = "its token is not in the configuration: give it in the variable CONFIGPROXY_AUTH_TOKEN";
+            findings.push(Finding::skipped(tried, why));
+            return findings;
+        }
+        Some(token) => ask(&target, TABLE, AUTHORIZATION.as_str(), &format!("token {}", **token)).await,
+    };
+    findings.push(match answer {
+        Ok(answer) if answer.status == StatusCode::OK => learn(deployment, tried, &answer.json()),
+        Ok(answer) => Finding::failed(
+            tried,
+            answer.status.to_string(),
+            "let routes.auth_token_file hold the hub's token",
+        ),
+        Err(error) => Finding::failed(tried, error, "look into hublatch's log"),
+    });
+    findings
+}
+
+/// Takes from the table where the hub is, as the running hublatch does.
+fn learn(deployment: &mut Deployment, tried: String, table: &Value) -> Finding {
+    let rows = table.as_object();
+    let hub = rows.and_then(|rows| rows.iter().find(|(_, route)| route["hub"] == true));
+    let Some((key, route)) = hub else {
+        let change = "start the hub; let it write its routes here (c.ConfigurableHTTPProxy.api_url)";
+        return Finding::failed(tried, "the hub has no route in it", change);
+    };
+    let text = route["target"].as_str().unwrap_or_default();
+    let Ok(target) = Target::parse(text) else {
+        return Finding::failed(tried, format!("the hub's route leads to {text:?}"), "mend the hub's route");
+    };
+    let (config, routes) = (&mut deployment.config, rows.map_or(0, serde_json::Map::len));
+    let by_host = config.routes.as_ref().is_some_and(|routes| routes.host_routing);
+    if config.hub.base_url == "/" && !by_host {
+        let base = key.strip_suffix("/hub/api").unwrap_or(key).trim_matches('/');
+        config.hub.base_url = if base.is_empty() { "/".to_owned() } else { format!("/{base}/") };
+    }
+    let happened = format!("{routes} routes; the hub's leads to {}", target.place());
+    if config.hub.upstream.is_some() {
+        // Another one would have been refused.
+        return Finding::ok(tried, format!("{happened}, as hub.url says"));
+    }
+    if target.scheme() == Scheme::Https {
+        return Finding::skipped(tried, format!("{happened}, over TLS: write hub.url"));
+    }
+    config.hub.upstream = Some(target.address().clone());
+    if config.hub.api.is_unknown() {
+        let api = &mut config.hub.api;
+        api.socket = match target.address() {
+            UpstreamAddress::Unix(path) => Some(path.clone()),
+            UpstreamAddress::Tcp { .. } => None,
+        };
+        let origin = if api.socket.is_some() { "localhost" } else { target.authority() };
+        if let Ok(url) = format!("http://{origin}{}hub/api", config.hub.base_url).parse() {
+            api.url = url;
+        }
+    }
+    deployment.hub = CallTarget::hub(&deployment.config);
+    Finding::ok(tried, happened)
+}
+
+/// The table is for the hub: browsers must not reach it.
+async fn from_outside(deployment: &Deployment) -> Option<Finding> {
+    let tried = format!("the routing table from outside, public.url{TABLE}");
+    let answer = deployment.public.as_ref().ok()?.get(TABLE).await.ok()?;
+    let is_table = answer.json().as_object().is_some_and(|rows| {
+        rows.values().any(|row| row["target"].is_string() && row["last_activity"].is_string())
+    });
+    Some(if is_table {
+        Finding::not_safe(tried, "it answers there", "let the front lead to public.listen alone")
+    } else {
+        Finding::ok(tried, format!("not there ({})", answer.status))
+    })
+}
+
+/// Whether programs on this machine, notebooks among them, reach the hub past us.
+async fn hub_port(deployment: &Deployment) -> Option<Finding> {
+    let tried = "the hub's own address, as a notebook on this machine has it";
+    let has_proof = deployment.config.assertion.is_some() || deployment.config.hub_oauth.is_some();
+    match deployment.config.hub.upstream.as_ref()? {
+        UpstreamAddress::Unix(path) if path.as_os_str().is_empty() => None,
+        UpstreamAddress::Unix(path) => {
+            let mode = match std::fs::metadata(path) {
+                Ok(status) => status.permissions().mode() & 0o777,
+                Err(error) => return Some(Finding::skipped(tried, error)),
+            };
+            let happened = format!("the socket {} with mode {mode:04o}", path.display());
+            Some(if mode & 0o002 == 0 || is_shut(path) {
+                Finding::ok(tried, happened)
+            } else {
+                Finding::warn(
+                    tried,
+                    format!("{happened}: everybody on this machine"),
+                    "put it into a folder of the hub's user alone (mode 0700)",
+                )
+            })
+        }
+        UpstreamAddress::Tcp { host, port } => {
+            let connected = deployment.hub.get(&deployment.path("hub/api/")).await;
+            Some(match connected {
+                Err(_) => Finding::ok(tried, format!("{host}:{port} does not answer here")),
+                Ok(_) if has_proof => Finding::ok(
+                    tried,
+                    format!("{host}:{port} answers; the signed proof keeps notebooks from logging in there"),
+                ),
+                Ok(_) => Finding::warn(
+                    tried,
+                    format!("{host}:{port} answers, and an identity header needs no proof there"),
+                    OUT_OF_REACH,
+                ),
+            })
+        }
+    }
+}
+
+/// Whether the folder of a socket lets nobody else in.
+fn is_shut(path: &std::path::Path) -> bool {
+    let folder = path.parent().and_then(|folder| std::fs::metadata(folder).ok());
+    folder.is_some_and(|status| status.permissions().mode() & 0o001 == 0)
+}
+
+/// The listener for notebooks: the Hub API and nothing else, without an identity.
+async fn hub_api(deployment: &Deployment, routes: &RoutesConfig) -> Option<Finding> {
+    let listen = routes.hub_api_listen.as_ref()?;
+    let tried = format!("the Hub API for notebooks at routes.hub_api_listen ({listen})");
+    let change = "start hublatch with this configuration";
+    let target = match CallTarget::plain(listen) {
+        Ok(target) => target,
+        Err(error) => return Some(Finding::failed(tried, error, change)),
+    };
+    match target.get(&deployment.path("hub/api/")).await {
+        Ok(answer) if answer.json()["version"].is_string() => {}
+        Ok(answer) => {
+            return Some(Finding::failed(
+                tried,
+                format!("{} without a hub's version", answer.status),
+                "start the hub",
+            ));
+        }
+        Err(error) => return Some(Finding::failed(tried, error, change)),
+    }
+    let header = deployment.config.login.user_header.as_str();
+    let login = ask(&target, &deployment.path("hub/login"), header, &deployment.stranger).await;
+    let who = ask(&target, &deployment.path("hub/api/user"), header, &deployment.stranger).await;
+    let is_open = login.is_ok_and(|answer| answer.logs_in() || answer.status != StatusCode::NOT_FOUND);
+    let is_believed = who.is_ok_and(|answer| answer.json()["name"] == deployment.stranger.as_str());
+    Some(if is_open || is_believed {
+        let happened = "it leads to more than the Hub API, or believes an identity header";
+        Finding::not_safe(tried, happened, "let notebooks reach hublatch's own listener and no other")
+    } else {
+        Finding::ok(tried, "the Hub API, no login, and no identity by a header")
+    })
+}
+
+async fn ask(target: &CallTarget, path: &str, name: &str, value: &str) -> Result<CallResponse, String> {
+    let request = Request::get(path).header(name, value).body(String::new());
+    target.send(request.map_err(|error| error.to_string())?).await
+}

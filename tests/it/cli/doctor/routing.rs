@@ -1,0 +1,41 @@
+//! The doctor where hublatch is the hub's own proxy.
+
+use super::deployment::Deployment;
+
+#[test]
+fn a_proxy_by_routes_is_told_to_be_sound_and_the_hub_is_found_by_its_route() {
+    let deployment = Deployment::routed("");
+    let findings = deployment.doctor(&[]);
+    for (about, words) in [
+        ("without a token", "refused (403"),
+        ("the routing table at 127.0.0.1", "2 routes; the hub's leads to 127.0.0.1"),
+        ("the routing table from outside", "not there"),
+        ("the hub's own address", "the signed proof"),
+        ("hub_api_listen", "no login, and no identity"),
+        ("hub.url", "JupyterHub 6.1.1"),
+        ("GET /hub/login as hublatch-doctor-", "by HublatchAuthenticator"),
+        ("GET /ready", "ready"),
+    ] {
+        findings.assert(about, "ok", words);
+    }
+    assert_eq!(findings.code, Some(0), "{:#?}", findings.list);
+}
+
+#[test]
+fn a_routing_table_that_everybody_may_write_is_unsafe() {
+    let deployment = Deployment::routed("auth_token = \"\"");
+    let findings = deployment.doctor(&[]);
+    findings.assert("without a token", "unsafe", "lead people and their logins elsewhere");
+    findings.assert("the routing table at 127.0.0.1", "ok", "the hub's leads to");
+}
+
+#[test]
+fn a_table_without_the_hub_and_a_bad_token_are_named() {
+    let deployment = Deployment::routed("");
+    assert_eq!(deployment.proxy.routes("DELETE", "/", "").status, 204);
+    deployment.doctor(&[]).assert("the routing table at 127.0.0.1", "failed", "no route in it");
+    deployment.write_routed("auth_token = \"short\"");
+    let findings = deployment.doctor(&[]);
+    findings.assert("the routing table at 127.0.0.1", "failed", "403");
+    findings.assert("the token of the routing table", "warn", "5 characters");
+}
