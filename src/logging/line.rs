@@ -224,7 +224,8 @@ mod tests {
         assert_eq!(field(&"p".repeat(36_000)), format!("{exact}…"));
         // In pieces, as a `Debug` writes them; and no character is cut in two.
         let mut text = Vec::new();
-        let _written = write!(Escaped::field(&mut text), "{}{}{}", "a".repeat(511), "é", "b".repeat(9));
+        let (first, last) = ("a".repeat(511), "b".repeat(9));
+        let _written = write!(Escaped::field(&mut text), "{first}é{last}");
         assert_eq!(String::from_utf8(text).unwrap(), format!("{}…", "a".repeat(511)));
     }
 

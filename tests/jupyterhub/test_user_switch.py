@@ -4,7 +4,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from assertion import good
-from browser import Browser
+from browser import Browser, raw
 from latch import AS_PROXY
 from notebook import Kernel, open_socket, save
 from processes import PATIENCE
@@ -62,6 +62,28 @@ def assert_out_of_reach(tab, kernel):
     page = tab.open("/user/anna/lab")
     assert page.status == 403 and "<title>JupyterLab</title>" not in page.text
     assert save(tab, "/user/anna/", "stolen.txt", "as boris").status == 403
+
+
+def test_whoever_merely_sends_the_id_of_a_session_does_not_close_its_tunnels(latch, tab):
+    kernel = Kernel(tab, "/user/anna/")
+    session = tab.cookie("jupyterhub-session-id")
+    for login in ("", "; jupyterhub-hub-login=junk"):
+        cookies = f"jupyterhub-session-id={session}{login}"
+        assert raw("GET", f"{latch.url}/hub/logout", [("Cookie", cookies)]).status < 400
+    assert kernel.execute("1+1") == "2"
+
+    assert tab.open("/hub/logout").status < 400
+    with pytest.raises(ConnectionClosed):
+        for _ in range(1000):  # whatever the kernel had sent before the socket was closed
+            kernel.socket.recv(timeout=PATIENCE)
+
+
+def test_no_next_of_the_hubs_own_pages_leads_a_user_off_the_origin(latch, tab):
+    for page in ("/hub/login", "/hub/", "/hub/spawn"):
+        for evil in ("//%09/evil.example", "/%0A/evil.example", "%2F%5Cevil.example"):
+            answer = tab.request("GET", f"{page}?next={evil}")
+            assert "evil" not in (answer.header("Location") or ""), (page, evil, answer.location)
+    assert tab.request("GET", "/hub/login?next=%2Fhub%2Fhome").location.endswith("/hub/home")
 
 
 def test_a_link_for_the_same_user_leaves_another_tab_working(latch, tab):
