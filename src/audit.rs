@@ -62,6 +62,14 @@ pub enum AuditReason {
     StoreUnavailable,
     /// The hub does not answer.
     HubUnavailable,
+    /// The hub says that it has no time.
+    HubBusy,
+    /// The hub, or what stands before it, answers what nobody would expect.
+    HubUnexpected,
+    /// The browser's cookies are more than the hub takes.
+    TooManyCookies,
+    /// The button was pressed in a browser that does not say on which page.
+    ConfirmationUnverified,
     /// The client has come with too many unknown tokens.
     TooManyTries,
     /// The user must be asked, and cannot be asked there.
@@ -90,7 +98,7 @@ pub enum AuditReason {
 
 impl AuditReason {
     /// Those for which a link is refused.
-    pub const REFUSALS: [Self; 14] = [
+    pub const REFUSALS: [Self; 18] = [
         Self::Unknown,
         Self::Expired,
         Self::Used,
@@ -102,6 +110,10 @@ impl AuditReason {
         Self::BadNext,
         Self::StoreUnavailable,
         Self::HubUnavailable,
+        Self::HubBusy,
+        Self::HubUnexpected,
+        Self::TooManyCookies,
+        Self::ConfirmationUnverified,
         Self::TooManyTries,
         Self::ConfirmRequired,
         Self::OtherApp,
@@ -121,6 +133,10 @@ impl AuditReason {
             Self::BadNext => "bad_next",
             Self::StoreUnavailable => "store_unavailable",
             Self::HubUnavailable => "hub_unavailable",
+            Self::HubBusy => "hub_busy",
+            Self::HubUnexpected => "hub_unexpected",
+            Self::TooManyCookies => "too_many_cookies",
+            Self::ConfirmationUnverified => "confirmation_unverified",
             Self::TooManyTries => "too_many_tries",
             Self::ConfirmRequired => "confirm_required",
             Self::OtherApp => "other_app",

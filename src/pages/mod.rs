@@ -133,7 +133,9 @@ impl Pages {
     /// The same for the people of `app`: the way back leads to its own address, and bears its own title.
     pub fn response_for(&self, page: &Page<'_>, format: Format, app: Option<&App>) -> Response<Bytes> {
         let waits = matches!(page, Page::Server { start: Start::Starting { .. }, .. } | Page::Queue { .. });
-        let has_form = matches!(page, Page::Confirm { .. } | Page::Server { .. }) && !waits;
+        let with_form =
+            matches!(page, Page::Confirm { .. } | Page::Server { .. } | Page::TooManyCookies { .. });
+        let has_form = with_form && !waits;
         let frame_script = self.frame_script(page);
         let policy = match format {
             Format::Html(_) => self.policy(page.script(), frame_script.as_deref(), has_form),

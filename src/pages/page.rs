@@ -12,6 +12,8 @@
 //! | `link_required` | 403 | the login page without a link, and nobody is logged in |
 //! | `confirmation_required` | 200, as JSON 403 | a person has to press the button first |
 //! | `hub_unavailable` | 503 | the hub does not answer; the link is not used up, and the page asks again by itself |
+//! | `hub_busy` | 503 | the hub says that it has no time; the link is not used up |
+//! | `hub_unexpected` | 502 | the hub, or what stands before it, answers what nobody would expect; the link is not used up |
 //! | `store_unavailable` | 503 | the token store does not answer |
 //! | `logout_failed` | 503 | the earlier user could not be logged out |
 //! | `login_failed` | 503 | the hub did not answer the login; the link is used up |
@@ -68,6 +70,13 @@ pub enum Page<'a> {
         /// Whether the same address is worth asking for again, because the link is in it: the page does so by itself.
         retries: bool,
     },
+    /// 503, the hub says that it has no time; the link is still good.
+    HubBusy,
+    /// 502, the hub was asked who the browser is, and has answered something else; the link is still good.
+    HubUnexpected {
+        /// The status that it has answered.
+        answer: &'a str,
+    },
     /// 503, the token store does not answer.
     StoreDown,
     /// 503, the earlier user could not be logged out.
@@ -107,8 +116,13 @@ pub enum Page<'a> {
     SessionEnded,
     /// 403, the browser has just been logged in, and comes without the hub's cookie.
     CookieLost,
-    /// 431, more cookies than the hub takes.
-    TooManyCookies,
+    /// 431, more cookies than the hub takes: a form that makes the browser forget them.
+    TooManyCookies {
+        /// Where the form is posted: a path on this origin.
+        action: &'a str,
+        /// The hidden fields, names and values, in this order.
+        fields: &'a [(&'a str, &'a str)],
+    },
     /// 403, the confirm page's form came, and it cannot be known from which page.
     ConfirmationUnverified,
     /// 403, the waiting page of somebody else, or one that has outlived its ticket.
@@ -251,6 +265,8 @@ impl Page<'_> {
         samples.extend([
             Page::NoToken,
             Page::HubDown { retries: true },
+            Page::HubBusy,
+            Page::HubUnexpected { answer: "404 Not Found" },
             Page::StoreDown,
             Page::LogoutFailed,
             Page::LoginFailed,
@@ -267,7 +283,7 @@ impl Page<'_> {
             queue(QueuedFor::Start),
             Page::SessionEnded,
             Page::CookieLost,
-            Page::TooManyCookies,
+            Page::TooManyCookies { action: "/hub/login", fields: &[("login_token", "…")] },
             Page::ConfirmationUnverified,
             Page::NotWaiting,
             Page::LoginRefused,

@@ -78,6 +78,12 @@ impl Page<'_> {
             Self::HubDown { retries } => {
                 PageContent { retry: *retries, ..delay("hub_unavailable", &words.hub_unavailable) }
             }
+            Self::HubBusy => delay("hub_busy", &words.hub_busy),
+            Self::HubUnexpected { answer } => PageContent {
+                status: StatusCode::BAD_GATEWAY,
+                detail: Some(answer),
+                ..refusal("hub_unexpected", &words.hub_unexpected)
+            },
             Self::StoreDown => delay("store_unavailable", &words.store_unavailable),
             Self::LogoutFailed => delay("logout_failed", &words.logout_failed),
             Self::LoginFailed => delay("login_failed", &words.login_failed),
@@ -109,7 +115,7 @@ impl Page<'_> {
                 PageContent { status: StatusCode::OK, is_error: false, ..delay("queue", &words.queue) }
             }
             Self::CookieLost => refusal("cookie_lost", &words.cookie_lost),
-            Self::TooManyCookies => PageContent {
+            Self::TooManyCookies { .. } => PageContent {
                 status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 ..refusal("too_many_cookies", &words.too_many_cookies)
             },

@@ -16,7 +16,7 @@ const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
 
 /// What needs no form: the page, its status and its code.
-const NOTICES: [(Page<'static>, u16, &str); 26] = [
+const NOTICES: [(Page<'static>, u16, &str); 27] = [
     (Page::Refused(LinkRefusal::Unknown), 403, "link_unknown"),
     (Page::Refused(LinkRefusal::Expired), 403, "link_expired"),
     (Page::Refused(LinkRefusal::Used), 403, "link_used"),
@@ -34,7 +34,8 @@ const NOTICES: [(Page<'static>, u16, &str); 26] = [
     (Page::TooManyTries, 429, "too_many_tries"),
     (Page::SessionEnded, 403, "session_ended"),
     (Page::CookieLost, 403, "cookie_lost"),
-    (Page::TooManyCookies, 431, "too_many_cookies"),
+    (Page::HubBusy, 503, "hub_busy"),
+    (Page::HubUnexpected { answer: "404 Not Found" }, 502, "hub_unexpected"),
     (Page::ConfirmationUnverified, 403, "confirmation_unverified"),
     (Page::NotWaiting, 403, "not_waiting"),
     (Page::LoginRefused, 403, "login_refused"),
@@ -81,6 +82,7 @@ fn every_page() -> Vec<(Page<'static>, u16, &'static str)> {
     let unnamed = Page::Confirm { username: None, current: None, action: "/hub/login", fields: FIELDS };
     pages.push((unnamed, 200, "confirmation_required"));
     pages.push((confirm("alice", Some("bob")), 200, "confirmation_required"));
+    pages.push((Page::TooManyCookies { action: "/hub/login", fields: FIELDS }, 431, "too_many_cookies"));
     pages
 }
 
@@ -132,7 +134,7 @@ fn every_answer_is_private_and_is_neither_stored_framed_nor_guessed_at() {
     for (page, _, code) in every_page() {
         for (format, media_type) in [(HTML, "text/html; charset=utf-8"), (Format::Json, "application/json")] {
             let answer = pages.response(&page, format);
-            let has_form = code == "confirmation_required" && format == HTML;
+            let has_form = has_form(code) && format == HTML;
             let (referrer, form_action) = if has_form {
                 ("strict-origin", "'self' https://*.hub.example.org")
             } else {
@@ -216,7 +218,7 @@ fn the_way_back_to_the_app_is_there_exactly_if_the_app_has_a_page() {
 fn only_a_gateway_error_offers_to_try_again() {
     for (page, status, code) in every_page() {
         let offers = html(&page).contains("href=\"\">Try again</a>");
-        assert_eq!(offers, status == 502 || status == 504, "{code}");
+        assert_eq!(offers, (status == 502 || status == 504) && code != "hub_unexpected", "{code}");
     }
 }
 
@@ -231,19 +233,16 @@ fn people_never_read_the_word_token_nor_the_token() {
     }
 }
 
+/// Whether the page of this code has a form that goes on with the login.
+fn has_form(code: &str) -> bool {
+    code == "confirmation_required" || code == "too_many_cookies"
+}
+
 #[test]
-fn only_the_field_of_the_confirm_page_holds_the_token() {
+fn only_the_field_of_a_form_holds_the_token() {
     for (page, _, code) in every_page() {
-        assert_eq!(
-            html(&page).matches("login_token").count(),
-            usize::from(code == "confirmation_required"),
-            "{code}"
-        );
-        assert_eq!(
-            html(&page).matches(TOKEN).count(),
-            usize::from(code == "confirmation_required"),
-            "{code}"
-        );
+        assert_eq!(html(&page).matches("login_token").count(), usize::from(has_form(code)), "{code}");
+        assert_eq!(html(&page).matches(TOKEN).count(), usize::from(has_form(code)), "{code}");
         assert!(!format!("{page:?}").contains(TOKEN), "{code}");
     }
 }

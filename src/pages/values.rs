@@ -127,6 +127,8 @@ impl Rendered<'_> {
             | Page::Refused(_)
             | Page::NoToken
             | Page::HubDown { .. }
+            | Page::HubBusy
+            | Page::HubUnexpected { .. }
             | Page::StoreDown
             | Page::LogoutFailed
             | Page::LoginFailed
@@ -136,7 +138,7 @@ impl Rendered<'_> {
             | Page::NotWaiting
             | Page::SessionEnded
             | Page::CookieLost
-            | Page::TooManyCookies
+            | Page::TooManyCookies { .. }
             | Page::ConfirmationUnverified
             | Page::LoginRefused
             | Page::LoggedOut
@@ -153,6 +155,11 @@ impl Rendered<'_> {
             let fields = fields.collect::<Vec<_>>();
             let title = if username.is_some() { &words.confirm.title } else { &words.confirm.title_unnamed };
             return Some(context! { action => *action, fields, button => markup(title, names) });
+        }
+        if let Page::TooManyCookies { action, fields } = self.page {
+            let fields = fields.iter().map(|(name, value)| context! { name => *name, value => *value });
+            let fields = fields.collect::<Vec<_>>();
+            return Some(context! { action => *action, fields, button => &words.delete_cookies });
         }
         if let Page::Server { start, action, .. } = self.page
             && !matches!(start, Start::Starting { .. })

@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Request};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
-use super::cookies;
+use super::cookies::{self, CookieNames};
 use super::embed::Embed;
 use super::ended_session::EndedSession;
 use super::error::ProxyError;
@@ -144,6 +144,8 @@ pub struct ProxyRules {
     pub(super) base_url: String,
     pub(super) public_origin: String,
     pub(super) public_secure: bool,
+    /// What our own cookies are called.
+    pub(super) cookie_names: CookieNames,
     pub(super) public_authority: HeaderValue,
     pub(super) without_token: WithoutToken,
     /// The app's page, with `WithoutToken::Redirect`.
@@ -231,6 +233,7 @@ impl Shared {
                 base_url: config.hub.base_url.clone(),
                 public_origin: public.origin.clone(),
                 public_secure: public.secure,
+                cookie_names: CookieNames::new(&public.origin, &config.hub.base_url),
                 public_authority: HeaderValue::from_str(&public.authority)?,
                 without_token: config.login.without_token,
                 redirect_to: redirect_to(&config.login),

@@ -9,7 +9,7 @@ use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
 use memchr::memmem::Finder;
 
-use crate::token::TokenDigest;
+use crate::token::{BrowserSecret, State, TokenDigest};
 
 /// The hub's own login cookies. A fresh login must not carry them: the hub would keep the old session id, and any
 /// logged-in user would make it skip the login.
@@ -25,15 +25,18 @@ const HUB_LOGIN: [&str; 6] = [
 /// The cookie that holds the id of a hub session.
 const SESSION: [&str; 2] = ["jupyterhub-session-id", "__Host-jupyterhub-session-id"];
 
-/// The login-continuation cookie: it carries a token from a form post to the request that redeems it. Ours: never sent
-/// on.
-pub const CONTINUATION: &str = "hublatch-token";
+/// The kinds of our own cookies, none of which is ever sent on: the login-continuation cookie, which carries a token from a
+/// form post to the request that redeems it; a browser's secret and the signed time of a click, one for each pending login.
+const KINDS: [&str; 3] = ["hublatch-token", "hublatch-state", "hublatch-click"];
 
-/// The cookie that holds a browser's secret, on http and on https. Ours: never sent on.
-const STATE: [&str; 2] = ["hublatch-state", "__Host-hublatch-state"];
+/// The prefix of a name that no other site can set, not even a sibling domain (RFC 6265bis § 4.1.3.2); it needs https.
+const HOST: &str = "__Host-";
 
-/// How the name of a cookie begins that carries the signed time of a click, one for each pending login. Ours: never sent on.
-const CLICK: &str = "hublatch-click-";
+/// What versions before this one have called them, without the tag of a hub.
+const OLD_NAMES: [&str; 3] = ["hublatch-token", "hublatch-state", "__Host-hublatch-state"];
+
+/// The most spoilt cookies that one response makes a browser forget.
+const SPOILT_MAX: usize = 8;
 
 /// Finds what is in the name of every cookie of ours. Made once: to make it costs more than to search with it.
 static OURS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("hublatch-"));
@@ -84,15 +87,140 @@ pub fn end_session(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The name of the cookie with a browser's secret. No other site can set one with the prefix `__Host-`, not even a
-/// sibling domain (RFC 6265bis § 4.1.3.2); it needs https.
-pub fn state_name(secure: bool) -> &'static str {
-    STATE[usize::from(secure)]
+/// What our cookies are called. Browsers keep cookies by host name alone, so the names are bound to the port and the base
+/// URL: two hubs on one host name do not disturb each other.
+#[derive(Debug, Clone)]
+pub struct CookieNames {
+    prefix: &'static str,
+    tag: String,
 }
 
-/// The values of the cookie with a browser's secret.
-pub fn states(headers: &HeaderMap, secure: bool) -> Vec<String> {
-    values(headers, as_browsers_write, state_name(secure)).collect()
+impl CookieNames {
+    /// Those of the hub at `origin` and `base_url`.
+    pub fn new(origin: &str, base_url: &str) -> Self {
+        let prefix = if origin.starts_with("https:") { HOST } else { "" };
+        let digest = TokenDigest::of(format!("{origin}{base_url}").as_bytes());
+        Self { prefix, tag: short(digest.as_bytes()) }
+    }
+
+    /// Of the login-continuation cookie.
+    pub fn continuation(&self) -> String {
+        format!("{}hublatch-token-{}", self.prefix, self.tag)
+    }
+
+    /// Of the cookie with the secret of the pending login with this `state`. Who has only the name cannot make the secret.
+    pub fn state(&self, state: State) -> String {
+        format!("{}hublatch-state-{}-{}", self.prefix, self.tag, short(state.as_bytes()))
+    }
+
+    /// Of the cookie with the time of a click with the token of this digest.
+    pub fn click(&self, digest: TokenDigest) -> String {
+        format!("{}hublatch-click-{}-{}", self.prefix, self.tag, short(digest.as_bytes()))
+    }
+}
+
+/// So much of a digest as tells a few names apart.
+fn short(digest: &[u8; 32]) -> String {
+    let [one, two, three, four, ..] = *digest;
+    format!("{:08x}", u32::from_be_bytes([one, two, three, four]))
+}
+
+/// Our own cookies in one request.
+#[derive(Debug, Default)]
+pub struct OurCookies {
+    /// The value of the login-continuation cookie.
+    pub continuation: Option<String>,
+    /// The secrets of pending logins; browsers send the oldest cookie first (RFC 6265 § 5.4).
+    pub secrets: Vec<BrowserSecret>,
+    /// The names of those that are worth nothing: two values of one name, a value that we have not written, or a name of an
+    /// older version or without its prefix. Somebody may have planted them.
+    pub spoilt: Vec<String>,
+}
+
+impl OurCookies {
+    /// Those of a request with `headers`.
+    pub fn read(headers: &HeaderMap, names: &CookieNames) -> Self {
+        let mut ours = Self::default();
+        // Nearly no request has one.
+        if !headers.get_all(COOKIE).iter().any(|line| OURS.find(line.as_bytes()).is_some()) {
+            return ours;
+        }
+        let (continuation, tag) = (names.continuation(), format!("-{}", names.tag));
+        let state = format!("{}hublatch-state{tag}-", names.prefix);
+        let mut found: Vec<(&str, Vec<&[u8]>)> = Vec::new();
+        for pair in headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes())) {
+            let (name, value) = split(pair);
+            let Ok(name) = std::str::from_utf8(as_browsers_write(name)) else { continue };
+            if !KINDS.iter().any(|kind| name.strip_prefix(HOST).unwrap_or(name).starts_with(kind)) {
+                continue;
+            }
+            match found.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, values)) => values.push(value.trim_ascii()),
+                None => found.push((name, vec![value.trim_ascii()])),
+            }
+        }
+        for (name, values) in found {
+            let value = match values[..] {
+                [value] => std::str::from_utf8(value).ok(),
+                _ => None,
+            };
+            let is_good = if OLD_NAMES.contains(&name) {
+                false
+            } else if !name.contains(&tag) {
+                // Of another hub on this host name.
+                true
+            } else if !name.starts_with(names.prefix) {
+                false
+            } else if name == continuation {
+                ours.continuation = value.map(str::to_owned);
+                value.is_some()
+            } else if name.starts_with(&state) {
+                let secret = value.and_then(BrowserSecret::parse);
+                let secret = secret.filter(|secret| names.state(secret.state()) == name);
+                let is_secret = secret.is_some();
+                ours.secrets.extend(secret);
+                is_secret
+            } else {
+                value.is_some()
+            };
+            if !is_good && ours.spoilt.len() < SPOILT_MAX && is_token(name) {
+                ours.spoilt.push(name.to_owned());
+            }
+        }
+        ours
+    }
+}
+
+/// Whether `name` can be the name of a cookie that we clear (RFC 9110 § 5.6.2).
+fn is_token(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// The names of the cookies that came with `headers`, the largest first.
+pub fn by_size(headers: &HeaderMap) -> Vec<String> {
+    let all = headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes()));
+    let mut sizes: Vec<(usize, String)> = all
+        .filter_map(|pair| {
+            let name = as_browsers_write(split(pair).0);
+            // What a header that we write can hold.
+            let is_plain = name.iter().all(|byte| byte.is_ascii_graphic() && !b";,=\"\\".contains(byte));
+            let name = std::str::from_utf8(name).ok().filter(|name| is_plain && !name.is_empty())?;
+            Some((pair.len(), name.to_owned()))
+        })
+        .collect();
+    sizes.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
+    let mut names: Vec<String> = Vec::new();
+    for (_, name) in sizes {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// How many bytes of cookies came with `headers`.
+pub fn size(headers: &HeaderMap) -> usize {
+    headers.get_all(COOKIE).iter().map(|line| line.as_bytes().len()).sum()
 }
 
 /// Cuts the hub's login cookies out.
@@ -147,22 +275,16 @@ pub fn session_ids(headers: &HeaderMap) -> Vec<String> {
     SESSION.iter().flat_map(|name| values(headers, as_the_hub_reads, name)).collect()
 }
 
-/// The value of our login-continuation cookie.
-pub fn continuation(headers: &HeaderMap) -> Option<String> {
-    values(headers, as_browsers_write, CONTINUATION).next()
-}
-
-/// The name of the cookie with the time of a click with the token of this digest.
-pub fn click_name(digest: TokenDigest) -> String {
-    let [one, two, three, four, ..] = *digest.as_bytes();
-    format!("{CLICK}{:08x}", u32::from_be_bytes([one, two, three, four]))
-}
-
-/// The value of that cookie.
-pub fn click(headers: &HeaderMap, digest: TokenDigest) -> Option<String> {
+/// The one value of the cookie with the time of a click with the token of this digest.
+pub fn click(headers: &HeaderMap, names: &CookieNames, digest: TokenDigest) -> Option<String> {
     // Nearly no request has one.
-    let has_ours = headers.get_all(COOKIE).iter().any(|line| OURS.find(line.as_bytes()).is_some());
-    has_ours.then(|| values(headers, as_browsers_write, &click_name(digest)).next()).flatten()
+    if !headers.get_all(COOKIE).iter().any(|line| OURS.find(line.as_bytes()).is_some()) {
+        return None;
+    }
+    let name = names.click(digest);
+    let mut values = values(headers, as_browsers_write, &name);
+    let value = values.next();
+    value.filter(|_| values.next().is_none())
 }
 
 /// Every value of the cookie `name`, a name being what `read` makes of it.
@@ -262,8 +384,9 @@ mod tests {
             assert_eq!(session_ids(&map), ["planted"]);
             strip_hub_login(&mut map);
             assert_eq!(map[COOKIE], "a=1; b=2");
-            let mut map = line(&[space, b"__Host-hublatch-state=x;", space, b"hublatch-token=x"].concat());
-            assert!(states(&map, true).is_empty() && continuation(&map).is_none());
+            let mut map = line(&[space, b"__Host-hublatch-token-1=x;", space, b"hublatch-token=x"].concat());
+            let read = OurCookies::read(&map, &names("https://hub.test"));
+            assert!(read.secrets.is_empty() && read.continuation.is_none());
             strip_ours(&mut map);
             assert!(!map.contains_key(COOKIE));
         }
@@ -275,13 +398,77 @@ mod tests {
 
     #[test]
     fn the_time_of_a_click_is_found_by_its_token_and_goes_no_further() {
-        let digest = TokenDigest::of(b"token");
-        let line = format!("a=1; {}=then; hublatch-click-00000000=x", click_name(digest));
+        let (digest, names) = (TokenDigest::of(b"token"), names("http://hub.test"));
+        let line = format!("a=1; {}=then; hublatch-click-00000000=x", names.click(digest));
         let mut map = headers(&[&line]);
-        assert_eq!(click(&map, digest).as_deref(), Some("then"));
-        assert_eq!(click(&map, TokenDigest::of(b"other")), None);
+        assert_eq!(click(&map, &names, digest).as_deref(), Some("then"));
+        assert_eq!(click(&map, &names, TokenDigest::of(b"other")), None);
+        let twice = headers(&[&line, &line]);
+        assert_eq!(click(&twice, &names, digest), None);
         strip_ours(&mut map);
         assert_eq!(map[COOKIE], "a=1");
+    }
+
+    fn names(origin: &str) -> CookieNames {
+        CookieNames::new(origin, "/")
+    }
+
+    fn secret() -> BrowserSecret {
+        BrowserSecret::generate(&aws_lc_rs::rand::SystemRandom::new()).expect("random bytes")
+    }
+
+    #[test]
+    fn our_cookies_are_bound_to_their_hub_and_on_https_to_its_host() {
+        let state = secret().state();
+        let hubs = [
+            CookieNames::new("https://hub.test", "/"),
+            CookieNames::new("https://hub.test", "/b/"),
+            CookieNames::new("https://hub.test:8443", "/"),
+            CookieNames::new("http://hub.test", "/"),
+        ];
+        for (at, names) in hubs.iter().enumerate() {
+            for name in [names.continuation(), names.state(state), names.click(TokenDigest::of(b"x"))] {
+                assert_eq!(name.starts_with("__Host-hublatch-"), at < 3, "{name}");
+                let others = hubs.iter().enumerate().filter(|(other, _)| *other != at);
+                for (_, other) in others {
+                    let read = OurCookies::read(&headers(&[&format!("{name}=x")]), other);
+                    assert!(read.spoilt.is_empty() && read.continuation.is_none(), "{name}: {read:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_pending_login_has_its_own_secret_and_what_is_spoilt_counts_as_none() {
+        let names = names("https://hub.test");
+        let (one, two) = (secret(), secret());
+        let pair = |secret: &BrowserSecret| format!("{}={}", names.state(secret.state()), secret.expose());
+        let token = names.continuation();
+        let read = |line: &str| OurCookies::read(&headers(&[line]), &names);
+        let good = read(&format!("a=1; {}; {}; {token}=hl_x", pair(&one), pair(&two)));
+        let states: Vec<_> = good.secrets.iter().map(BrowserSecret::state).collect();
+        assert_eq!((states, good.continuation.as_deref()), (vec![one.state(), two.state()], Some("hl_x")));
+        assert!(good.spoilt.is_empty(), "{good:?}");
+        let plain = |name: &str| name.trim_start_matches("__Host-").to_owned();
+        for (line, spoilt) in [
+            (format!("{token}=a; {token}=b"), token.clone()),
+            (format!("{}; {}", pair(&one), pair(&one)), names.state(one.state())),
+            (format!("{}={}", names.state(one.state()), two.expose()), names.state(one.state())),
+            (format!("{}=x", names.state(one.state())), names.state(one.state())),
+            (format!("{}=hl_x", plain(&token)), plain(&token)),
+            ("hublatch-token=hl_x".to_owned(), "hublatch-token".to_owned()),
+            ("__Host-hublatch-state=x".to_owned(), "__Host-hublatch-state".to_owned()),
+        ] {
+            let read = read(&line);
+            assert_eq!(read.spoilt, [spoilt], "{line}");
+            assert!(read.secrets.is_empty() && read.continuation.is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_largest_cookies_come_first() {
+        let map = headers(&["a=1; big=xxxxxxxxx; b=\"2\"; big=y", "=z; q\u{e9}=1"]);
+        assert_eq!(by_size(&map), ["big", "b", "a"]);
     }
 
     #[test]

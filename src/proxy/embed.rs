@@ -23,6 +23,8 @@ const CROSS_SITE: [&[u8]; 3] = [b"samesite", b"secure", b"partitioned"];
 pub struct Embed {
     /// `https://a.example https://b.example`.
     ancestors: String,
+    /// The same, as browsers write them.
+    origins: Vec<HeaderValue>,
     /// What is added to a cookie; nothing, if they stay as they are.
     attributes: &'static str,
     cookies: EmbedCookies,
@@ -36,7 +38,20 @@ impl Embed {
             EmbedCookies::None => "; SameSite=None; Secure",
             EmbedCookies::Partitioned => "; SameSite=None; Secure; Partitioned",
         };
-        Self { ancestors: config.frame_ancestors.join(" "), attributes, cookies: config.cookies }
+        let origin = |text: &String| {
+            HeaderValue::try_from(url::Url::parse(text).ok()?.origin().ascii_serialization()).ok()
+        };
+        Self {
+            ancestors: config.frame_ancestors.join(" "),
+            origins: config.frame_ancestors.iter().filter_map(origin).collect(),
+            attributes,
+            cookies: config.cookies,
+        }
+    }
+
+    /// The origins of the pages that may have frames.
+    pub fn origins(&self) -> &[HeaderValue] {
+        &self.origins
     }
 
     /// Amends the headers of a response.

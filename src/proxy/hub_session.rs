@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hyper::header::{ACCEPT, HeaderValue, ORIGIN};
+use hyper::header::{ACCEPT, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde::Deserialize;
 
@@ -32,6 +32,10 @@ pub enum HubSessionError {
         status: StatusCode,
         /// What was asked.
         what: &'static str,
+        /// After how many seconds it may be asked again, as it says.
+        retry_after: Option<u64>,
+        /// It is the hub's own: a front proxy answers in HTML.
+        is_json: bool,
     },
     /// A response that cannot be read.
     #[error("read the hub's answer: {0}")]
@@ -54,9 +58,68 @@ impl HubSessionError {
     }
 }
 
+/// Why the hub does not say who a browser is. Nothing may be consumed then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HubTrouble {
+    /// It does not answer, or what it answers cannot be read.
+    Down,
+    /// It has no time.
+    Busy {
+        /// After how many seconds it may be asked again, as it says.
+        retry_after: Option<u64>,
+    },
+    /// The browser's cookies are more than it takes.
+    TooManyCookies,
+    /// It answers what nobody would expect: the configuration is wrong, or what stands between.
+    Unexpected(StatusCode),
+}
+
+/// Fewer bytes of cookies are too many for nobody: with them a 400 has another reason.
+const LARGE_COOKIES: usize = 4096;
+
+impl HubTrouble {
+    /// What `error` means to a browser with these `headers`.
+    fn of(error: &HubSessionError, headers: &HeaderMap) -> Self {
+        let HubSessionError::Status { status, retry_after, is_json, .. } = *error else { return Self::Down };
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Self::Busy { retry_after },
+            // Of a front proxy, without more, it means that the hub is not there.
+            StatusCode::SERVICE_UNAVAILABLE if is_json || retry_after.is_some() => Self::Busy { retry_after },
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::TooManyCookies,
+            // So nginx and others say it.
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG
+                if cookies::size(headers) >= LARGE_COOKIES =>
+            {
+                Self::TooManyCookies
+            }
+            status if status.is_server_error() => Self::Down,
+            status => Self::Unexpected(status),
+        }
+    }
+}
+
+/// Who the hub says that a browser is, and over which connection.
+pub type Identified = Result<(HubConnection, Option<String>), HubTrouble>;
+
 #[derive(Deserialize)]
 struct UserModel {
     name: String,
+}
+
+/// A response of the hub.
+struct Reply {
+    status: StatusCode,
+    retry_after: Option<u64>,
+    body: bytes::Bytes,
+}
+
+impl Reply {
+    /// It says nothing about `what`.
+    fn unexpected(&self, what: &'static str) -> HubSessionError {
+        let is_json =
+            serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&self.body).is_ok();
+        HubSessionError::Status { status: self.status, what, retry_after: self.retry_after, is_json }
+    }
 }
 
 /// What kind of connection is wanted.
@@ -76,16 +139,12 @@ pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<HubConn
     }
 }
 
-/// Asks the hub who the browser is with whose [`question`] it comes. `None`: the hub does not answer, and nothing may be
-/// consumed.
-pub async fn identify(
-    proxy: &Proxy,
-    client: IpAddr,
-    question: HeaderMap,
-) -> Option<(HubConnection, Option<String>)> {
+/// Asks the hub who the browser is with whose [`question`] it comes.
+pub async fn identify(proxy: &Proxy, client: IpAddr, question: HeaderMap) -> Identified {
     let session = HubSession::asking(&proxy.shared.rules, question);
     let share = proxy.shared.hub_share(client, Purpose::Login).await;
-    let share = share.inspect_err(|error| tracing::debug!(%error, %client, "login: ask the hub")).ok()?;
+    let share = share.inspect_err(|error| tracing::debug!(%error, %client, "login: ask the hub"));
+    let share = share.map_err(|_| HubTrouble::Down)?;
     let identified = match session.identify(proxy, Checkout::Pooled).await {
         // One more try. Boxed: it is rare, and must not make the state of every login larger.
         Err((error, true)) => Box::pin(session.identify(proxy, Checkout::New)).await.map_err(|_| error),
@@ -94,9 +153,9 @@ pub async fn identify(
     };
     let identified =
         identified.inspect_err(|error| tracing::warn!(%error, "login: ask the hub who the browser is"));
-    let (mut connection, name) = identified.ok()?;
+    let (mut connection, name) = identified.map_err(|error| HubTrouble::of(&error, &session.question))?;
     connection.share = Some(share);
-    Some((connection, name))
+    Ok((connection, name))
 }
 
 /// The browser's headers as a login sends them: a form of ours that was posted becomes a GET, and a GET that navigates has
@@ -130,32 +189,30 @@ impl<'a> HubSession<'a> {
 
     /// Whether the hub lives: `GET {base}hub/api/`, its version, which anybody may ask.
     pub async fn version(&self, connection: &mut HubConnection) -> Result<(), HubSessionError> {
-        match self.ask(connection, "hub/api/").await? {
-            (StatusCode::OK, _) => Ok(()),
-            (status, _) => Err(HubSessionError::Status { status, what: "its version" }),
-        }
+        let reply = self.ask(connection, "hub/api/").await?;
+        if reply.status == StatusCode::OK { Ok(()) } else { Err(reply.unexpected("its version")) }
     }
 
     /// The name under which the hub knows the browser: `GET {base}hub/api/user`, without `Sec-Fetch-*`, or else the
     /// hub would want an XSRF token. Also tells that the hub is alive.
     pub async fn username(&self, connection: &mut HubConnection) -> Result<Option<String>, HubSessionError> {
-        let (status, body) = self.ask(connection, "hub/api/user").await?;
-        match status {
-            StatusCode::OK => Ok(Some(serde_json::from_slice::<UserModel>(&body)?.name)),
+        let reply = self.ask(connection, "hub/api/user").await?;
+        match reply.status {
+            StatusCode::OK => Ok(Some(serde_json::from_slice::<UserModel>(&reply.body)?.name)),
             // The hub answers 403 to a browser that is nobody; with its JSON, which tells it from a front proxy's 403.
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-                serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body)?;
+                serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&reply.body)?;
                 Ok(None)
             }
-            status => Err(HubSessionError::Status { status, what: "who the browser is" }),
+            _ => Err(reply.unexpected("who the browser is")),
         }
     }
 
     /// Ends the browser's session: `GET {base}hub/logout`, which deletes the tokens of that session.
     pub async fn log_out(&self, connection: &mut HubConnection) -> Result<(), HubSessionError> {
-        let (status, _) = self.ask(connection, "hub/logout").await?;
-        if status.is_client_error() || status.is_server_error() {
-            return Err(HubSessionError::Status { status, what: "the logout" });
+        let reply = self.ask(connection, "hub/logout").await?;
+        if reply.status.is_client_error() || reply.status.is_server_error() {
+            return Err(reply.unexpected("the logout"));
         }
         Ok(())
     }
@@ -177,11 +234,7 @@ impl<'a> HubSession<'a> {
         }
     }
 
-    async fn ask(
-        &self,
-        connection: &mut HubConnection,
-        path: &str,
-    ) -> Result<(StatusCode, bytes::Bytes), HubSessionError> {
+    async fn ask(&self, connection: &mut HubConnection, path: &str) -> Result<Reply, HubSessionError> {
         let asking = async {
             let mut request = Request::new(RequestBody::Empty);
             *request.uri_mut() =
@@ -189,8 +242,10 @@ impl<'a> HubSession<'a> {
             *request.headers_mut() = self.question.clone();
             let response = connection.send_once(request).await?;
             let status = response.status();
+            let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = retry_after.and_then(|seconds| seconds.trim().parse().ok());
             let body = collect(response.into_body(), RESPONSE_BYTES_MAX, self.limit).await?;
-            Ok((status, body))
+            Ok(Reply { status, retry_after, body })
         };
         tokio::time::timeout(self.limit, asking).await.unwrap_or(Err(HubSessionError::Timeout))
     }

@@ -12,13 +12,16 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::context::{Proxy, RequestContext};
+use super::cookies;
 use super::error::ProxyResponse;
+use super::hub_session::{self, HubTrouble};
 use super::login::browser_checks;
 use super::login::parse::own_headers;
+use super::login::refuse;
 use super::respond::{self, page};
+use super::spawn_queue;
 use super::tunnel::event_stream::EventStream;
 use super::upstream::ResponseBody;
-use super::{cookies, hub_session, spawn_queue};
 use crate::body::Pieces;
 use crate::hub::start_queue::StartStanding;
 use crate::hub::{Call, HubError, LaunchOrder, ServerState, SpawnEvent, written};
@@ -112,9 +115,10 @@ async fn wrong_user(
     format: Format,
 ) -> Option<Response<ResponseBody>> {
     match hub_session::identify(proxy, client, hub_session::question(&own_headers(headers.clone()))).await {
-        None => Some(page(proxy, &Page::BadGateway, format)),
-        Some((_, None)) => Some(page(proxy, &Page::NoToken, format)),
-        Some((connection, Some(name))) => {
+        Err(HubTrouble::Down) => Some(page(proxy, &Page::BadGateway, format)),
+        Err(trouble) => Some(refuse::trouble_page(proxy, trouble, format, (None, None), None)),
+        Ok((_, None)) => Some(page(proxy, &Page::NoToken, format)),
+        Ok((connection, Some(name))) => {
             connection.release();
             (name != ticket.username.as_str()).then(|| page(proxy, &Page::NotWaiting, format))
         }

@@ -10,33 +10,39 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 use super::context::Proxy;
-use super::cookies;
 use super::error::ProxyError;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::upstream::ResponseBody;
 use crate::config::App;
 use crate::pages::{self, Format, Page};
-use crate::token::TokenDigest;
+use crate::token::{BrowserSecret, State, TokenDigest};
 
 /// How long a token may lie in the login-continuation cookie.
 const CONTINUATION_SECONDS: i64 = 30;
 /// How long a browser may take to come back from the app with a link, or to have its turn (`login::WAIT_MAX`).
 const STATE_SECONDS: i64 = 600;
+/// How many bytes of lines a response spends on making a browser forget cookies that are not ours: the whole head of a
+/// response must pass a front proxy, which takes 4 KiB of it by default.
+const FORGET_BYTES_MAX: usize = 2048;
 
-/// A cookie of ours.
+/// For how long a token may lie in the login-continuation cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OurCookie {
-    /// It carries a token from another site's form to the request that redeems it.
-    Continuation,
-    /// The same, for a browser that waits for its turn.
-    WaitingContinuation,
-    /// It holds the browser's secret, to which links can be bound.
-    State,
+pub enum Continuation {
+    /// From another site's form to the request that redeems it.
+    AtOnce,
+    /// Until a browser has its turn.
+    Waiting,
 }
 
 /// A page in the form that the client prefers.
 pub fn page(proxy: &Proxy, page: &Page<'_>, format: Format) -> Response<ResponseBody> {
     proxy.shared.pages.response(page, format).map(ResponseBody::Whole)
+}
+
+/// The same for the people of an app; none: nobody's in particular.
+pub fn page_of(proxy: &Proxy, page: &Page<'_>, format: Format, app: Option<&str>) -> Response<ResponseBody> {
+    let app = app.and_then(|name| proxy.shared.login.policy().applications.by_name(name));
+    proxy.shared.pages.response_for(page, format, app.as_deref()).map(ResponseBody::Whole)
 }
 
 /// The same for the people of `app`, if it is known.
@@ -96,29 +102,102 @@ pub fn with_cookies_of(mut response: Response<ResponseBody>, headers: &HeaderMap
     response
 }
 
-/// Sets `cookie` with the response.
-pub fn set_cookie(
+/// Sets the login-continuation cookie with the response.
+pub fn set_continuation(
     proxy: &Proxy,
     response: &mut Response<ResponseBody>,
-    cookie: OurCookie,
-    value: &str,
+    span: Continuation,
+    token: &str,
 ) -> Result<(), ProxyError> {
-    let seconds = match cookie {
-        OurCookie::Continuation => CONTINUATION_SECONDS,
-        OurCookie::WaitingContinuation | OurCookie::State => STATE_SECONDS,
+    let seconds = match span {
+        Continuation::AtOnce => CONTINUATION_SECONDS,
+        Continuation::Waiting => STATE_SECONDS,
     };
-    append_cookie(proxy, response, written(proxy, cookie, value, seconds)?);
+    let name = proxy.shared.rules.cookie_names.continuation();
+    append_cookie(proxy, response, built(proxy, name, token, seconds)?);
     Ok(())
 }
 
-/// Makes the browser forget `cookie`.
-pub fn clear_cookie(
+/// Makes the browser forget it, whoever has set it.
+pub fn clear_continuation(proxy: &Proxy, response: &mut Response<ResponseBody>) {
+    forget(proxy, response, &[proxy.shared.rules.cookie_names.continuation()]);
+}
+
+/// Sets the cookie with the secret of a pending login with the response.
+pub fn set_secret(
     proxy: &Proxy,
     response: &mut Response<ResponseBody>,
-    cookie: OurCookie,
+    secret: &BrowserSecret,
 ) -> Result<(), ProxyError> {
-    append_cookie(proxy, response, written(proxy, cookie, "", 0)?);
+    let name = proxy.shared.rules.cookie_names.state(secret.state());
+    append_cookie(proxy, response, built(proxy, name, secret.expose(), STATE_SECONDS)?);
     Ok(())
+}
+
+/// Makes the browser forget the secret of the pending login with this `state`.
+pub fn clear_secret(
+    proxy: &Proxy,
+    response: &mut Response<ResponseBody>,
+    state: State,
+) -> Result<(), ProxyError> {
+    let name = proxy.shared.rules.cookie_names.state(state);
+    append_cookie(proxy, response, built(proxy, name, "", 0)?);
+    Ok(())
+}
+
+/// Makes the browser forget our cookies of these `names`, in every shape in which they may have been set: of older versions,
+/// with and without a partition, and on plain http, where a sibling domain can plant them, for the domains above.
+pub fn forget(proxy: &Proxy, response: &mut Response<ResponseBody>, names: &[String]) {
+    let rules = &proxy.shared.rules;
+    for name in names {
+        let is_host = name.starts_with("__Host-");
+        let paths: &[&str] = if is_host { &["/"] } else { &["/", &rules.login_path] };
+        for path in paths {
+            let line = format!("{name}=; Path={path}; Max-Age=0; HttpOnly");
+            let mut lines = Vec::new();
+            if rules.public_secure {
+                lines.push(format!("{line}; SameSite=None; Secure; Partitioned"));
+                lines.push(format!("{line}; SameSite=Lax; Secure"));
+            } else {
+                lines.extend(domains(&rules.public_origin).map(|domain| format!("{line}; Domain={domain}")));
+                lines.push(format!("{line}; SameSite=Lax"));
+            }
+            for line in lines.into_iter().filter_map(|line| HeaderValue::try_from(line).ok()) {
+                response.headers_mut().append(SET_COOKIE, line);
+            }
+        }
+    }
+}
+
+/// The domains for which a sibling of the host of `origin` can set a cookie.
+fn domains(origin: &str) -> impl Iterator<Item = &str> {
+    let host = origin.split_once("://").map_or("", |(_, authority)| authority);
+    let host = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(host, _)| host);
+    let is_name = host.contains(|character: char| character.is_ascii_alphabetic()) && !host.starts_with('[');
+    let labels = host.match_indices('.').map(|(at, _)| &host[at + 1..]);
+    std::iter::once(host).chain(labels).filter(move |domain| is_name && domain.contains('.')).take(4)
+}
+
+/// Makes the browser forget cookies of this host, whoever has set them, in the order of `names`: as many as a response may
+/// name. Those for a whole domain are another site's, and stay.
+pub fn forget_any(proxy: &Proxy, response: &mut Response<ResponseBody>, names: &[String]) {
+    let rules = &proxy.shared.rules;
+    let hub = rules.login_path.trim_end_matches("login");
+    let mut bytes = 0;
+    for name in names {
+        let is_host = name.starts_with("__Host-");
+        let secure = if rules.public_secure { "; Secure" } else { "" };
+        for path in ["/", hub].into_iter().take(if is_host { 1 } else { 2 }) {
+            let line = format!("{name}=; Path={path}; Max-Age=0{secure}");
+            bytes += line.len();
+            if bytes > FORGET_BYTES_MAX {
+                return;
+            }
+            if let Ok(line) = HeaderValue::try_from(line) {
+                response.headers_mut().append(SET_COOKIE, line);
+            }
+        }
+    }
 }
 
 /// Sets the cookie with the signed time of a click with the token of this digest; none: makes the browser forget it.
@@ -129,8 +208,8 @@ pub fn set_click(
     ticket: Option<&str>,
 ) -> Result<(), ProxyError> {
     let (value, seconds) = ticket.map_or(("", 0), |ticket| (ticket, STATE_SECONDS));
-    let (name, path) = (cookies::click_name(digest), &proxy.shared.rules.login_path);
-    append_cookie(proxy, response, built(proxy, name, path, value, seconds)?);
+    let name = proxy.shared.rules.cookie_names.click(digest);
+    append_cookie(proxy, response, built(proxy, name, value, seconds)?);
     Ok(())
 }
 
@@ -146,28 +225,11 @@ fn append_cookie(proxy: &Proxy, response: &mut Response<ResponseBody>, cookie: H
     }
 }
 
-fn written(proxy: &Proxy, cookie: OurCookie, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {
-    let rules = &proxy.shared.rules;
-    let (name, path) = match cookie {
-        OurCookie::Continuation | OurCookie::WaitingContinuation => {
-            (cookies::CONTINUATION, rules.login_path.as_str())
-        }
-        OurCookie::State => (cookies::state_name(rules.public_secure), "/"),
-    };
-    built(proxy, name.to_owned(), path, value, seconds)
-}
-
 /// No script sees it, and it comes with no request of another site but a navigation.
-fn built(
-    proxy: &Proxy,
-    name: String,
-    path: &str,
-    value: &str,
-    seconds: i64,
-) -> Result<HeaderValue, ProxyError> {
+fn built(proxy: &Proxy, name: String, value: &str, seconds: i64) -> Result<HeaderValue, ProxyError> {
     let rules = &proxy.shared.rules;
     let cookie = cookie::Cookie::build((name, value.to_owned()))
-        .path(path.to_owned())
+        .path("/")
         .max_age(cookie::time::Duration::seconds(seconds))
         .http_only(true)
         .same_site(cookie::SameSite::Lax)

@@ -187,11 +187,15 @@ fn only_the_field_of_the_confirm_page_and_the_hand_over_cookie_hold_the_token() 
     let json = browser.request("GET", &link.target()).header("Accept", "application/json").send();
     sinks.took("the confirm page for a program", 403, &json);
 
-    let mut handed =
+    let unrecognised =
         browser.post(&form).header("Origin", "https://portal.example").without("Sec-Fetch-Site").send();
-    let cookie = format!("hublatch-token={token};");
+    sinks.took("a button that cannot be recognised", 403, &unrecognised);
+    let theirs = Form::of("/hub/login", &[("login_token", &token)]);
+    let mut handed =
+        browser.post(&theirs).header("Origin", "https://portal.example").without("Sec-Fetch-Site").send();
+    let cookie = format!("={token};");
     let head = String::from_utf8_lossy(&handed.head).into_owned();
-    assert!(head.contains(&cookie), "{head}");
+    assert!(head.contains("hublatch-token-") && head.contains(&cookie), "{head}");
     handed.head = head.replacen(&cookie, "", 1).into_bytes();
     sinks.took("the hand-over, less its cookie", 303, &handed);
 

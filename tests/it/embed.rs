@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::redeem::logins;
-use crate::support::{Answer, Browser, FakeHub, TestProxy};
+use crate::support::{Answer, Browser, FakeHub, Sending, TestProxy};
 
 const LMS: &str = "https://lms.example";
 
@@ -26,9 +26,13 @@ fn hub() -> FakeHub {
     hub
 }
 
+fn in_frame<'a>(browser: &'a mut Browser, target: &str, element: &str) -> Sending<'a> {
+    browser.navigate(target).header("Sec-Fetch-Dest", element).header("Sec-Fetch-Site", "cross-site")
+}
+
 /// A navigation in a frame of the LMS.
 fn framed(browser: &mut Browser, target: &str) -> Answer {
-    browser.navigate(target).header("Sec-Fetch-Dest", "iframe").header("Sec-Fetch-Site", "cross-site").send()
+    in_frame(browser, target, "iframe").header("Referer", &format!("{LMS}/")).send()
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn only_a_frame_or_a_document_logs_in() {
     let proxy = embedded(&hub, "none");
     let link = proxy.link("alice");
     for (mode, dest) in
-        [("no-cors", "iframe"), ("navigate", "embed"), ("navigate", "object"), ("cors", "empty")]
+        [("no-cors", "iframe"), ("navigate", "image"), ("no-cors", "object"), ("cors", "empty")]
     {
         let answer = proxy
             .browser()
@@ -171,7 +175,7 @@ fn our_own_pages_and_cookies_work_in_a_frame_of_the_listed_pages_and_no_others()
         .body(format!("login_token={}", proxy.link("alice").token))
         .send();
     let cookie = *posted.headers.all("set-cookie").last().expect("the token");
-    assert!(cookie.starts_with("hublatch-token=hl_"), "{cookie}");
+    assert!(cookie.starts_with("__Host-hublatch-token-") && cookie.contains("=hl_"), "{cookie}");
     assert!(
         cookie.ends_with("; SameSite=None; Secure; Partitioned") && cookie.contains("HttpOnly"),
         "{cookie}"
@@ -194,9 +198,104 @@ fn a_state_is_given_to_a_frame_too() {
         sent.location().split("state=").nth(1).and_then(|rest| rest.split('&').next()).expect("a state");
     let cookie = *sent.headers.all("set-cookie").last().expect("the secret");
     assert!(
-        cookie.starts_with("__Host-hublatch-state=") && cookie.ends_with("; SameSite=None; Secure"),
+        cookie.starts_with("__Host-hublatch-state-") && cookie.ends_with("; SameSite=None; Secure"),
         "{cookie}"
     );
     let link = proxy.links().issue(&json!({ "username": "alice", "state": state }));
     assert_eq!(framed(&mut browser, &link.target()).status, 302);
+}
+
+/// Every element that makes a frame, as browsers name it (Fetch § 2.2.5, "destination").
+const FRAMES: [&str; 4] = ["iframe", "frame", "object", "embed"];
+
+#[test]
+fn every_element_that_makes_a_frame_logs_in_where_frames_are_allowed_and_none_elsewhere() {
+    let hubs = [hub(), hub()];
+    let refused = TestProxy::before(&hubs[1]).public_url("https://hub.test").start();
+    let allowed = embedded(&hubs[0], "none");
+    for element in FRAMES {
+        for (proxy, status, left) in [(&allowed, 302, "used"), (&refused, 403, "pending")] {
+            let link = proxy.link("alice");
+            let mut browser = proxy.browser();
+            let sending = in_frame(&mut browser, &link.target(), element);
+            assert_eq!(
+                sending.header("Referer", &format!("{LMS}/week/3")).send().status,
+                status,
+                "{element}"
+            );
+            assert_eq!(proxy.links().status(&link.id), left, "{element}");
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_no_listed_page_has_asked_for_is_asked_first_even_where_nobody_is() {
+    let hub = hub();
+    let section = format!("frame_ancestors = [{LMS:?}]\ncookies = \"none\"");
+    let proxy = TestProxy::before(&hub)
+        .public_url("https://hub.test")
+        .set("embed", &section)
+        .set("login", "confirm = \"never\"")
+        .start();
+    for element in FRAMES {
+        for (referer, origin, site, is_asked) in [
+            (None, None, "cross-site", true),
+            (Some("https://evil.example/"), None, "cross-site", true),
+            (Some("https://lms.example.evil.example/"), None, "cross-site", true),
+            (Some("https://sub.lms.example/"), None, "cross-site", true),
+            (Some("http://lms.example/"), None, "cross-site", true),
+            (None, Some("null"), "cross-site", true),
+            (None, None, "same-site", true),
+            (None, None, "none", true),
+            (Some("https://lms.example/"), None, "cross-site", false),
+            (Some("https://lms.example/course?id=3"), None, "cross-site", false),
+            (None, Some(LMS), "cross-site", false),
+            (None, None, "same-origin", false),
+        ] {
+            let link = proxy.link("alice");
+            let mut browser = proxy.browser();
+            let mut sending = in_frame(&mut browser, &link.target(), element).header("Sec-Fetch-Site", site);
+            if let Some(referer) = referer {
+                sending = sending.header("Referer", referer);
+            }
+            if let Some(origin) = origin {
+                sending = sending.header("Origin", origin);
+            }
+            let answer = sending.send();
+            let told = format!("{element} {referer:?} {origin:?} {site}");
+            assert_eq!(answer.status, if is_asked { 200 } else { 302 }, "{told}");
+            assert_eq!(proxy.links().status(&link.id), if is_asked { "pending" } else { "used" }, "{told}");
+            if is_asked {
+                let policy = answer.headers.get("content-security-policy").expect("a policy");
+                assert!(policy.ends_with("; frame-ancestors https://lms.example"), "{policy}");
+                let form = crate::support::form::Form::on(&answer.text());
+                let pressed = browser.post(&form).header("Sec-Fetch-Dest", element).send();
+                assert_eq!(pressed.status, 302, "{told}: {}", pressed.text());
+            }
+        }
+    }
+    // Nobody is asked in a tab.
+    assert_eq!(proxy.browser().get(&proxy.link("alice").target()).status, 302);
+}
+
+#[test]
+fn a_form_that_the_listed_page_posts_into_its_frame_is_asked_nothing() {
+    let hub = hub();
+    let proxy = embedded(&hub, "none");
+    for (origin, is_asked) in [(LMS, false), ("https://evil.example", true)] {
+        let mut browser = proxy.browser();
+        let handed = browser
+            .request("POST", "/hub/login")
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .header("Origin", origin)
+            .header("Sec-Fetch-Site", "cross-site")
+            .header("Sec-Fetch-Dest", "iframe")
+            .body(format!("login_token={}", proxy.link("alice").token))
+            .send();
+        assert_eq!((handed.status, handed.headers.get("referrer-policy")), (303, Some("strict-origin")));
+        // So the browser tells the origin again.
+        let mut sending = in_frame(&mut browser, "/hub/login", "iframe");
+        sending = sending.header("Referer", &format!("{origin}/"));
+        assert_eq!(sending.send().status, if is_asked { 200 } else { 302 }, "{origin}");
+    }
 }

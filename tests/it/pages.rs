@@ -128,3 +128,29 @@ fn other_files_in_the_directory_of_templates_are_a_fault_if_they_look_like_one()
             .contains("holds pages.html, which is none of the templates: page.html, style.css")
     );
 }
+
+#[test]
+fn a_page_about_a_link_leads_back_to_the_app_that_has_made_it() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub)
+        .portal("title = \"Physics\"\nurl = \"https://physics.example/course\"")
+        .set("login", "app_url = \"https://university.example/\"")
+        .set("pages", "name = \"University\"")
+        .start();
+    let link = proxy.link("alice");
+    assert_eq!(proxy.browser().get(&link.target()).status, 302);
+    let used = proxy.browser().get(&link.target()).text();
+    let asked = proxy.links().issue(&serde_json::json!({ "username": "alice", "confirm": true }));
+    let confirm = proxy.browser().get(&asked.target()).text();
+    hub.on("/hub/api/user", |exchange| exchange.answer("500 Internal Server Error", ""));
+    let down = proxy.browser().get(&proxy.link("alice").target()).text();
+    for page in [used, confirm, down].map(|page| page.replace("&#x2f;", "/")) {
+        assert!(page.contains("href=\"https://physics.example/course\""), "{page}");
+        assert!(page.contains("Back to <bdi>Physics</bdi>"), "{page}");
+        assert!(!page.contains("University"), "{page}");
+    }
+    // Of a link that nobody knows nothing is known.
+    let unknown = proxy.browser().get(&format!("/hub/login?login_token=hl_{}", "0".repeat(43))).text();
+    let unknown = unknown.replace("&#x2f;", "/");
+    assert!(unknown.contains("https://university.example/") && !unknown.contains("Physics"), "{unknown}");
+}

@@ -56,13 +56,13 @@ fn a_visitor_whom_the_hub_does_not_know_goes_to_the_app_and_comes_back_logged_in
     let back = browser.get(&link.target());
     assert_eq!(back.status, 302, "{}", back.text());
     assert_eq!(logins(&hub).len(), 1);
-    assert_eq!(browser.cookie("hublatch-state"), None, "it has served");
+    assert!(browser.cookies_named("hublatch-state").is_empty(), "it has served");
 }
 
 #[test]
 fn the_cookie_holds_a_secret_that_the_state_does_not_tell() {
     for (url, name, secure) in
-        [(HTTPS, "__Host-hublatch-state", true), ("http://hub.test", "hublatch-state", false)]
+        [(HTTPS, "__Host-hublatch-state-", true), ("http://hub.test", "hublatch-state-", false)]
     {
         let hub = FakeHub::start();
         let proxy = TestProxy::before(&hub).public_url(url).set("login", REDIRECT).start();
@@ -76,7 +76,7 @@ fn the_cookie_holds_a_secret_that_the_state_does_not_tell() {
         wanted.extend(secure.then_some("Secure"));
         assert_eq!(attributes, wanted);
         let (key, secret) = pair.split_once('=').expect("a value");
-        assert_eq!((key, secret.len()), (name, 43));
+        assert!(key.starts_with(name) && secret.len() == 43, "{pair}");
         assert!(!answer.location().contains(secret), "{}", answer.location());
         let other = sent_to_app(&mut proxy.browser());
         assert_ne!(parameter(&answer, "state"), Some(other));
@@ -95,9 +95,12 @@ fn a_link_that_is_bound_to_another_browser_is_refused_and_stays_good_in_its_own(
     assert_refused(&another.get(&link.target()), "link_bound");
     // The state is no secret: it is in the app's logs. It is worth nothing as a cookie.
     let mut thief = proxy.browser();
+    let name = hers.cookies_named("hublatch-state").remove(0);
     for value in [link.json["id"].as_str().unwrap_or_default(), "", "x", &sent_to_app(&mut hers)] {
-        thief.set_cookie("hublatch-state", value, "/");
-        assert_refused(&thief.get(&link.target()), "link_bound");
+        for name in [name.as_str(), "hublatch-state"] {
+            thief.set_cookie(name, value, "/");
+            assert_refused(&thief.get(&link.target()), "link_bound");
+        }
     }
     let json = another.navigate(&link.target()).header("Accept", "application/json").send().json();
     assert_eq!((&json["status"], &json["code"]), (&json!(403), &json!("link_bound")));
@@ -106,7 +109,7 @@ fn a_link_that_is_bound_to_another_browser_is_refused_and_stays_good_in_its_own(
     assert_eq!(hers.get(&link.target()).status, 302);
     let refusals: Vec<_> = proxy.audit().into_iter().filter(|line| line["event"] == "refused").collect();
     assert!(refusals.iter().all(|line| line["reason"] == "bound" && line["id"] == link.id.as_str()));
-    assert_eq!(refusals.len(), 7);
+    assert_eq!(refusals.len(), 11);
 }
 
 #[test]
@@ -148,18 +151,72 @@ fn the_button_of_the_confirm_page_demands_the_cookie_again() {
 }
 
 #[test]
-fn two_tabs_of_one_browser_share_its_state() {
+fn tabs_that_are_restored_together_all_work() {
+    let hub = FakeHub::start();
+    for url in [HTTPS, "http://hub.test"] {
+        let proxy = TestProxy::before(&hub).public_url(url).set("login", REDIRECT).start();
+        let mut browser = proxy.browser();
+        // None of them has the cookie of another yet.
+        let states: Vec<String> = (0..20)
+            .map(|_| {
+                let answer = browser.navigate("/hub/login").without_cookies().send();
+                parameter(&answer, "state").expect("a state")
+            })
+            .collect();
+        let links: Vec<Issued> = states.iter().map(|state| bound(&proxy, "alice", state)).collect();
+        for (served, link) in links.iter().enumerate() {
+            let begin = if url == HTTPS { "__Host-hublatch-state-" } else { "hublatch-state-" };
+            assert_eq!(browser.cookies_named(begin).len(), links.len() - served, "each goes alone");
+            let answer = browser.get(&link.target());
+            assert_eq!((answer.status, answer.location()), (302, "/hub/home"), "{served}: {}", answer.text());
+            assert_eq!(proxy.links().status(&link.id), "used");
+        }
+    }
+}
+
+#[test]
+fn of_too_many_pending_logins_the_oldest_goes() {
     let hub = FakeHub::start();
     let proxy = proxy(&hub);
     let mut browser = proxy.browser();
-    let first = bound(&proxy, "alice", &sent_to_app(&mut browser));
-    let second = bound(&proxy, "alice", &sent_to_app(&mut browser));
-    assert_eq!(browser.get(&first.target()).status, 302);
-    // The cookie has served; but she is logged in, so that the second tab needs no login.
-    let answer = browser.get(&second.target());
-    assert_eq!((answer.status, answer.location()), (303, "/hub/home"));
-    assert_eq!(logins(&hub).len(), 1);
-    assert_eq!(proxy.links().status(&second.id), "pending");
+    let states: Vec<String> = (0..40).map(|_| sent_to_app(&mut browser)).collect();
+    assert_eq!(browser.cookies_named("hublatch-state-").len(), 32);
+    let links = [7, 8, 39].map(|at| bound(&proxy, "alice", &states[at]));
+    assert_refused(&browser.get(&links[0].target()), "link_bound");
+    assert_eq!(browser.get(&links[1].target()).status, 302);
+    assert_eq!(browser.get(&links[2].target()).status, 302);
+}
+
+#[test]
+fn two_hubs_on_one_host_name_do_not_disturb_each_other() {
+    for (one, two) in [("http://hub.test:8000", "http://hub.test:9000"), (HTTPS, "https://hub.test:8443")] {
+        let hubs = [FakeHub::start(), FakeHub::start()];
+        let start =
+            |hub: &FakeHub, url: &str| TestProxy::before(hub).public_url(url).set("login", REDIRECT).start();
+        let (first, second) = (start(&hubs[0], one), start(&hubs[1], two));
+        let mut browser = first.browser();
+        let begin = |proxy: &TestProxy, browser: &mut Browser| bound(proxy, "alice", &sent_to_app(browser));
+        let link = begin(&first, &mut browser);
+        // Cookies know no ports: the same jar at the other hub, where many logins come and go.
+        let mut other = second.browser();
+        for name in browser.cookies_named("") {
+            other.set_cookie(&name, browser.cookie(&name).expect("its value"), "/");
+        }
+        for _ in 0..40 {
+            begin(&second, &mut other);
+        }
+        for name in browser.cookies_named("") {
+            assert_eq!(other.cookie(&name), browser.cookie(&name), "{name}");
+        }
+        for name in other.cookies_named("") {
+            browser.set_cookie(&name, other.cookie(&name).expect("its value"), "/");
+        }
+        let answer = browser.get(&link.target());
+        assert_eq!(answer.status, 302, "{one}: {}", answer.text());
+        let theirs = other.cookies_named("");
+        let left = browser.cookies_named("");
+        assert!(theirs.iter().filter(|name| left.contains(name)).count() >= 32, "{left:?}");
+    }
 }
 
 #[test]
@@ -265,4 +322,78 @@ fn a_hub_that_does_not_answer_sends_nobody_away() {
     let proxy = TestProxy::before_url("http://127.0.0.1:1").set("login", REDIRECT).start();
     let answer = proxy.browser().get("/hub/login");
     assert_eq!((answer.status, answer.headers.has("set-cookie")), (503, false));
+}
+
+#[test]
+fn an_app_with_origins_is_not_asked_about_a_browser_that_has_asked_for_its_link_itself() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub)
+        .public_url(HTTPS)
+        .portal("origins = [\"https://portal.example\"]")
+        .set("login", REDIRECT)
+        .start();
+    let from_nowhere = |browser: &mut Browser, link: &Issued| browser.navigate(&link.target()).send().status;
+    let mut browser = proxy.browser();
+    let link = bound(&proxy, "alice", &sent_to_app(&mut browser));
+    assert_eq!(from_nowhere(&mut browser, &link), 302);
+    // No scanner of mail has the browser's secret.
+    let mut old = proxy.browser();
+    let link = bound(&proxy, "alice", &sent_to_app(&mut old));
+    assert_eq!(old.navigate(&link.target()).without_fetch_metadata().send().status, 302);
+    assert_eq!(from_nowhere(&mut proxy.browser(), &proxy.link("alice")), 200, "it is asked about others");
+    // Whoever is logged in is asked all the same.
+    let mut bobs = proxy.browser();
+    bobs.set_cookie("jupyterhub-hub-login", "bob", "/hub/");
+    let order = json!({ "username": "alice", "state": sent_to_app_as(&proxy) });
+    assert_eq!(from_nowhere(&mut bobs, &proxy.links().issue(&order)), 403, "another browser's");
+}
+
+/// The state of some other browser.
+fn sent_to_app_as(proxy: &TestProxy) -> String {
+    sent_to_app(&mut proxy.browser())
+}
+
+#[test]
+fn a_spoilt_cookie_is_cleared_and_is_in_nobodys_way() {
+    let hub = FakeHub::start();
+    let proxy =
+        TestProxy::before(&hub).public_url(HTTPS).set("login", REDIRECT).set("login", REQUIRE).start();
+    let mut browser = proxy.browser();
+    sent_to_app(&mut browser);
+    let name = browser.cookies_named("__Host-hublatch-state").remove(0);
+    let token = name.replace("-state-", "-token-");
+    let token = token.rsplit_once('-').expect("its end").0.to_owned();
+    for junk in [
+        "hublatch-token=hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+        format!("{token}=x"),
+        format!("{token}=hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        format!("{token}=x; {token}=y"),
+        format!("{name}=x"),
+        format!("{name}=x; {name}=y"),
+        "__Host-hublatch-state=x; hublatch-state=y".to_owned(),
+    ] {
+        let mut hers = proxy.browser();
+        let answer = hers.navigate("/hub/login").header("Cookie", &junk).send();
+        let (spoilt, _) = junk.split_once('=').expect("a value");
+        let deleted: Vec<&str> = answer.headers.all("set-cookie");
+        let shapes = deleted.iter().filter(|line| line.starts_with(&format!("{spoilt}=;"))).count();
+        if junk.contains(&format!("{token}=hl_")) {
+            // Like a token of ours, but of nobody's: refused once.
+            assert_eq!((answer.status, shapes), (403, 2), "{junk}: {deleted:?}");
+            continue;
+        }
+        assert_eq!(answer.status, 303, "{junk}");
+        let is_host = spoilt.starts_with("__Host-");
+        if spoilt == token && !junk.contains(';') {
+            continue;
+        }
+        assert_eq!(shapes, if is_host { 2 } else { 4 }, "{junk}: {deleted:?}");
+        assert!(deleted.iter().any(|line| line.contains("Partitioned") && line.contains("Max-Age=0")));
+        // And beside it she logs in.
+        let state = parameter(&answer, "state").expect("a state");
+        let link = bound(&proxy, "alice", &state);
+        let own = hers.cookies_for("/hub/login");
+        let back = hers.navigate(&link.target()).header("Cookie", &format!("{junk}; {own}"));
+        assert_eq!(back.without_cookies().send().status, 302, "{junk}");
+    }
 }

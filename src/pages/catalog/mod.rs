@@ -58,6 +58,9 @@ pub struct Catalog {
     pub link_needs_state: Message,
     pub link_required: Message,
     pub hub_unavailable: Message,
+    pub hub_busy: Message,
+    /// What it has answered stands between `what` and `advice`.
+    pub hub_unexpected: Message,
     pub store_unavailable: Message,
     pub logout_failed: Message,
     pub login_failed: Message,
@@ -97,6 +100,8 @@ pub struct Catalog {
     pub open_notebooks: String,
     /// The button that starts a server again.
     pub start_again: String,
+    /// The button that makes the browser forget cookies.
+    pub delete_cookies: String,
     /// The name of the list of what has happened to a server that starts.
     pub so_far: String,
     /// Before the time that somebody has waited.

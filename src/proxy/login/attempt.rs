@@ -16,7 +16,7 @@ use super::click_ticket::Click;
 use super::decide::{
     ExchangeFact, Facts, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, TurnFact, VisitorFact,
 };
-use super::parked::{Identified, ParkedItem, Probe};
+use super::parked::{ParkedItem, Probe};
 use super::parse::LoginRequest;
 use super::refuse::AuditGuard;
 use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
@@ -25,7 +25,7 @@ use crate::login::next::form_decode;
 use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::proxy::context::Proxy;
 use crate::proxy::cookies;
-use crate::proxy::hub_session::{self, Checkout};
+use crate::proxy::hub_session::{self, Checkout, HubTrouble, Identified};
 use crate::proxy::upstream::{HubConnection, ResponseBody};
 use crate::proxy::validate::Rejection;
 use crate::token::{BrowserSecret, State};
@@ -52,6 +52,8 @@ pub struct Attempt {
     pub click: Click,
     /// It has been in line before, as our own signature says.
     pub ticket: Option<Click>,
+    /// By which secret of the browser's that is proved.
+    pub line_state: Option<State>,
     /// What it is told if it has to wait.
     pub outlook: Outlook,
     states: Vec<State>,
@@ -91,6 +93,7 @@ impl Attempt {
             request.token.as_ref().zip(request.click_ticket.as_deref()).and_then(|(token, text)| {
                 proxy.shared.click_tickets.read(text, token.digest(), &states, now)
             });
+        let (ticket, line_state) = ticket.unzip();
         request.click_ticket = request.click_ticket.filter(|_| ticket.is_some());
         request.confirmed |= ticket.is_some_and(|click| click.is_confirmed);
         let click = Click { at: now, is_confirmed: request.confirmed, is_from_app: false };
@@ -106,6 +109,7 @@ impl Attempt {
                 has_token: request.token.is_some(),
                 is_confirmed: request.confirmed,
                 is_unvouched: browser_checks::is_unvouched(proxy, headers),
+                is_framed_by_other: browser_checks::is_framed_by_other(proxy, headers),
                 is_in_line: ticket.is_some(),
             },
             rules: LoginRules { confirm: rules.confirm, require_state: rules.require_state },
@@ -119,6 +123,7 @@ impl Attempt {
             held: Held::default(),
             click,
             ticket,
+            line_state,
             states,
             outlook: Outlook { number: 1, wait: None, is_hub_down: false },
             // As long as another login may take: its logout, and itself.
@@ -237,6 +242,7 @@ impl Attempt {
                     username: token.username().as_str().to_owned(),
                     asks: token.needs_confirmation(),
                     is_foreign: is_foreign(&self.request.headers, origins) && !self.click.is_from_app,
+                    is_bound: token.is_bound(),
                     rejection: target.as_ref().err().copied(),
                 });
                 self.held.target = target.ok();
@@ -341,22 +347,25 @@ impl Attempt {
                 Ok(Ok((permit, identified))) => {
                     (Some(permit), on_new_connection(&self.proxy, identified).await)
                 }
-                Ok(Err(_)) => (None, None),
+                Ok(Err(_)) => (None, Err(HubTrouble::Down)),
                 Err(_) => return self.park(probe),
             },
         };
         match (&permit, &identified) {
-            (Some(permit), Some(_)) => permit.answered(),
-            (Some(permit), None) => permit.failed(),
+            (Some(permit), Ok(_) | Err(HubTrouble::TooManyCookies | HubTrouble::Unexpected(_))) => {
+                permit.answered();
+            }
+            (Some(permit), Err(HubTrouble::Down | HubTrouble::Busy { .. })) => permit.failed(),
             (None, _) => {}
         }
         self.held.permit = permit;
-        if identified.is_none() {
+        if identified.is_err() {
             self.outlook.is_hub_down = true;
         }
         self.facts.visitor = Some(match identified {
-            None => VisitorFact::HubDown,
-            Some((connection, name)) => {
+            Err(HubTrouble::Down) => VisitorFact::HubDown,
+            Err(trouble) => VisitorFact::Unidentified(trouble),
+            Ok((connection, name)) => {
                 self.held.connection = Some(connection);
                 name.map_or(VisitorFact::Nobody, VisitorFact::User)
             }
@@ -409,7 +418,8 @@ async fn on_new_connection(proxy: &Proxy, identified: Identified) -> Identified 
     let (mut asked, name) = identified?;
     let share = asked.share.take();
     drop(asked);
-    let mut connection = hub_session::hub_connection(proxy, Checkout::New).await.ok()?;
+    let connection = hub_session::hub_connection(proxy, Checkout::New).await;
+    let mut connection = connection.map_err(|_| HubTrouble::Down)?;
     connection.share = share;
-    Some((connection, name))
+    Ok((connection, name))
 }

@@ -9,17 +9,33 @@ use crate::proxy::validate::Rejection;
 const MODE: &str = "sec-fetch-mode";
 const DEST: &str = "sec-fetch-dest";
 const SITE: &str = "sec-fetch-site";
+/// What frames are made with.
+const FRAMES: [&str; 4] = ["iframe", "frame", "object", "embed"];
 
 /// Fetch Metadata that speaks of anything but a navigation to a document is refused; none at all is an older browser,
-/// or a program, and passes (W3C Fetch Metadata § 2). `framed`: a frame is as good as a document.
+/// or a program, and passes (W3C Fetch Metadata § 2). `framed`: a frame is as good as a document, by whichever element.
 pub fn check_navigation(headers: &HeaderMap, framed: bool) -> Result<(), Rejection> {
     let all = |name: &str, fits: &dyn Fn(&HeaderValue) -> bool| headers.get_all(name).iter().all(fits);
     let navigates = all(MODE, &|mode| mode == "navigate");
-    if navigates && all(DEST, &|dest| dest == "document" || (framed && dest == "iframe")) {
+    if navigates && all(DEST, &|dest| dest == "document" || (framed && is_frame(dest))) {
         Ok(())
     } else {
         Err(Rejection::NotANavigation)
     }
+}
+
+/// Whether a document is shown within another one.
+fn is_frame(dest: &HeaderValue) -> bool {
+    FRAMES.iter().any(|frame| dest == frame)
+}
+
+/// Whether the response is for a frame that was made to load neither by a page that may have one nor by a page of ours: any
+/// site can have a frame that nobody sees, and log its reader in as somebody else there.
+pub fn is_framed_by_other(proxy: &Proxy, headers: &HeaderMap) -> bool {
+    let Some(embed) = &proxy.shared.embed else { return false };
+    headers.get_all(DEST).iter().any(is_frame)
+        && !headers.get(SITE).is_some_and(|site| site == "same-origin")
+        && !comes_from(headers, embed.origins())
 }
 
 /// Whether a person's browser is to show the response, as far as can be told.
@@ -115,11 +131,13 @@ mod tests {
 
     #[test]
     fn a_frame_passes_where_frames_are_allowed() {
-        let framed = headers(&[(MODE, "navigate"), (DEST, "iframe")]);
-        assert_eq!(check_navigation(&framed, true), Ok(()));
-        assert_eq!(check_navigation(&framed, false), Err(Rejection::NotANavigation));
+        for dest in FRAMES {
+            let framed = headers(&[(MODE, "navigate"), (DEST, dest)]);
+            assert_eq!(check_navigation(&framed, true), Ok(()));
+            assert_eq!(check_navigation(&framed, false), Err(Rejection::NotANavigation));
+        }
         assert!(check_navigation(&headers(&[(MODE, "navigate"), (DEST, "document")]), true).is_ok());
-        for pairs in [&[(MODE, "navigate"), (DEST, "embed")][..], &[(MODE, "no-cors"), (DEST, "iframe")]] {
+        for pairs in [&[(MODE, "navigate"), (DEST, "image")][..], &[(MODE, "no-cors"), (DEST, "object")]] {
             assert!(check_navigation(&headers(pairs), true).is_err(), "{pairs:?}");
         }
     }

@@ -77,22 +77,26 @@ impl ClickTickets {
     }
 
     /// The click of which `text` is the ticket, if a browser that can prove one of `states` waits with it, and has not
-    /// waited too long.
-    pub fn read(&self, text: &str, digest: TokenDigest, states: &[State], now: Timestamp) -> Option<Click> {
+    /// waited too long; and which of them.
+    pub fn read(
+        &self,
+        text: &str,
+        digest: TokenDigest,
+        states: &[State],
+        now: Timestamp,
+    ) -> Option<(Click, State)> {
         let (signed, proof) = text.rsplit_once('.')?;
         let proof = URL_SAFE_NO_PAD.decode(proof).ok()?;
         let genuine =
             |state: &State| hmac::verify(&self.key, &message(signed, digest, *state), &proof).is_ok();
-        if !states.iter().any(genuine) {
-            return None;
-        }
+        let state = *states.iter().find(|state| genuine(state))?;
         let (millis, flags) = signed.split_once('.')?;
         let (millis, flags): (i64, u8) = (millis.parse().ok()?, flags.parse().ok()?);
         let at = Timestamp::from_millisecond(millis).ok()?;
         let waited = now.duration_since(at);
         let longest = SignedDuration::try_from(WAIT_MAX).unwrap_or_default();
         let click = Click { at, is_confirmed: flags & 1 != 0, is_from_app: flags & 2 != 0 };
-        (waited <= longest).then_some(click)
+        (waited <= longest).then_some((click, state))
     }
 }
 
@@ -122,7 +126,7 @@ mod tests {
                 let now = Timestamp::from_millisecond(millis).unwrap();
                 tickets(b"secret").read(&text, digest, states, now)
             };
-            assert_eq!(read(digest, &[state(2), state(1)], 1_600_000), Some(click), "{text}");
+            assert_eq!(read(digest, &[state(2), state(1)], 1_600_000), Some((click, state(1))), "{text}");
             assert_eq!(read(digest, &[state(1)], 1_600_001), None, "too long");
             assert_eq!(read(digest, &[state(2)], 1_000_000), None, "another browser");
             assert_eq!(read(digest, &[], 1_000_000), None, "no browser");
@@ -141,6 +145,6 @@ mod tests {
         for text in ["", ".", "1000000.0", "1000000.0.", &other, &earlier, &confirmed] {
             assert_eq!(tickets(b"secret").read(text, digest, &[state(1)], at), None, "{text}");
         }
-        assert_eq!(tickets(b"secret").read(&good, digest, &[state(1)], at), Some(click));
+        assert_eq!(tickets(b"secret").read(&good, digest, &[state(1)], at), Some((click, state(1))));
     }
 }

@@ -2,6 +2,7 @@
 
 use hyper::Response;
 
+use super::own_forms::{FIELD, OwnForm};
 use super::parse::LoginRequest;
 use crate::login::login_token::LoginToken;
 use crate::pages::Page;
@@ -17,6 +18,7 @@ pub fn page(
     token: &LoginToken,
     names: Names<'_>,
     next: Option<&str>,
+    app: Option<&str>,
 ) -> Response<ResponseBody> {
     let rules = &proxy.shared.token_rules;
     let action = if request.other_parameters.is_empty() {
@@ -24,11 +26,11 @@ pub fn page(
     } else {
         format!("{}?{}", rules.login_path, request.other_parameters)
     };
-    let mut fields = vec![(rules.parameter.name(), token.expose())];
+    let mut fields = vec![(FIELD, OwnForm::Confirm.value()), (rules.parameter.name(), token.expose())];
     fields.extend(next.map(|next| ("next", next)));
     let Names { username, current } = names;
     let page = Page::Confirm { username, current, action: &action, fields: &fields };
-    respond::page(proxy, &page, request.accept.format())
+    respond::page_of(proxy, &page, request.accept.format(), app)
 }
 
 /// Whom the person is asked about.

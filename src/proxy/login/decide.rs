@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::Confirm;
 use crate::login::{Refusal, RefusalReason};
+use crate::proxy::hub_session::HubTrouble;
 use crate::proxy::validate::Rejection;
 use crate::store::Link;
 
@@ -48,6 +49,8 @@ pub struct RequestFacts {
     pub is_confirmed: bool,
     /// No browser vouches for a person's click.
     pub is_unvouched: bool,
+    /// It is for a frame, and no page that may have one has asked for it.
+    pub is_framed_by_other: bool,
     /// The browser has been in line before.
     pub is_in_line: bool,
 }
@@ -63,6 +66,7 @@ impl Default for RequestFacts {
             has_token: true,
             is_confirmed: false,
             is_unvouched: false,
+            is_framed_by_other: false,
             is_in_line: false,
         }
     }
@@ -123,6 +127,8 @@ pub enum LinkFact {
         asks: bool,
         /// The app has origins, and the click came from none of them.
         is_foreign: bool,
+        /// It is bound to a browser, and this one has proved to be it: it has asked for the link itself.
+        is_bound: bool,
         /// Whether the request that the hub would get cannot be put together.
         rejection: Option<Rejection>,
     },
@@ -151,6 +157,8 @@ pub enum PlaceFact {
 pub enum VisitorFact {
     /// The hub does not answer.
     HubDown,
+    /// It answers, and does not say.
+    Unidentified(HubTrouble),
     /// Nobody is logged in.
     Nobody,
     /// Somebody is.
@@ -196,6 +204,8 @@ pub enum Decision<'a> {
     TooManyTries(Duration),
     /// The hub does not answer; the link stays as it is.
     HubDown,
+    /// The hub answers, and does not say who the browser is; the link stays as it is.
+    Unidentified(HubTrouble),
     /// The link has served this very user, or another browser of theirs: they go where it leads, without a login.
     AlreadyDone(&'a Link),
     /// The browser waits for its turn at the hub; nothing is consumed.
@@ -250,6 +260,7 @@ impl Decision<'_> {
             )
             | Self::Prefetch
             | Self::HubDown
+            | Self::Unidentified(_)
             | Self::Queue
             // The response that is joined clears for itself.
             | Self::Join
@@ -293,8 +304,9 @@ pub fn decide(facts: &Facts) -> Step<'_> {
         // The other login has not ended, and has not consumed the token either: the hub must be very slow.
         Some(LinkFact::Valid { .. }) if facts.turn == Some(TurnFact::TooLate) => Step::Do(Decision::HubDown),
         Some(LinkFact::Valid { rejection: Some(rejection), .. }) => Step::Do(Decision::Reject(*rejection)),
-        Some(LinkFact::Valid { username, asks, is_foreign, rejection: None }) => {
-            valid(facts, username, *asks, *is_foreign)
+        Some(LinkFact::Valid { username, asks, is_foreign, is_bound, rejection: None }) => {
+            let is_asked = *asks || asks_by_rules(facts, *is_foreign && !is_bound, *is_bound);
+            valid(facts, username, is_asked)
         }
     }
 }
@@ -316,7 +328,10 @@ fn exchange(facts: &Facts) -> Option<Step<'_>> {
         _ if !has_allowed_next => Step::Do(Decision::Reject(Rejection::Next)),
         None => Step::Ask(Question::Visitor),
         Some(VisitorFact::HubDown) => Step::Do(Decision::HubDown),
-        Some(VisitorFact::Nobody | VisitorFact::User(_)) if asks_unnamed(facts, is_foreign) => {
+        Some(VisitorFact::Unidentified(trouble)) => Step::Do(Decision::Unidentified(*trouble)),
+        Some(VisitorFact::Nobody | VisitorFact::User(_))
+            if !facts.request.is_confirmed && asks_by_rules(facts, is_foreign, false) =>
+        {
             Step::Do(Decision::Confirm { username: None, current: None })
         }
         Some(VisitorFact::Nobody | VisitorFact::User(_)) => Step::Ask(Question::Exchange),
@@ -326,13 +341,14 @@ fn exchange(facts: &Facts) -> Option<Step<'_>> {
 /// A token that only an app could read, where only bound links work.
 static NEEDS_STATE: Refusal = Refusal::Link { reason: RefusalReason::NeedsState, link: None };
 
-/// Whether the person is asked before a token is exchanged, when it is not known yet whose it is.
-fn asks_unnamed(facts: &Facts, is_foreign: bool) -> bool {
-    !facts.request.is_confirmed
-        && match facts.rules.confirm {
+/// Whether the person is asked, whoever is logged in. In a frame of a stranger always: nobody may have seen it. A scanner
+/// has no browser's secret: where that is proved, `is_bound`, somebody vouches for the click.
+fn asks_by_rules(facts: &Facts, is_foreign: bool, is_bound: bool) -> bool {
+    facts.request.is_framed_by_other
+        || match facts.rules.confirm {
             Confirm::Always => true,
             Confirm::Never => false,
-            Confirm::Auto => is_foreign || facts.request.is_unvouched,
+            Confirm::Auto => is_foreign || (facts.request.is_unvouched && !is_bound),
         }
 }
 
@@ -353,7 +369,12 @@ fn refused<'a>(
             Some(VisitorFact::User(name)) if *name == link.grant.username.as_str() => {
                 return Step::Do(Decision::AlreadyDone(link));
             }
-            Some(VisitorFact::User(_) | VisitorFact::Nobody | VisitorFact::HubDown) => {}
+            Some(
+                VisitorFact::User(_)
+                | VisitorFact::Nobody
+                | VisitorFact::HubDown
+                | VisitorFact::Unidentified(_),
+            ) => {}
         }
     }
     if matches!(refusal, Refusal::Next { .. }) {
@@ -362,7 +383,7 @@ fn refused<'a>(
     Step::Do(Decision::Refuse(refusal))
 }
 
-fn valid<'a>(facts: &'a Facts, username: &'a str, asks: bool, is_foreign: bool) -> Step<'a> {
+fn valid<'a>(facts: &'a Facts, username: &'a str, asks: bool) -> Step<'a> {
     match facts.place {
         None => return Step::Ask(Question::Place),
         Some(PlaceFact::Waiting) => return Step::Do(Decision::Queue),
@@ -371,8 +392,13 @@ fn valid<'a>(facts: &'a Facts, username: &'a str, asks: bool, is_foreign: bool) 
     let (current, plan) = match &facts.visitor {
         None => return Step::Ask(Question::Visitor),
         // The place of whoever is in line is kept until the hub is there again.
-        Some(VisitorFact::HubDown) if facts.request.is_in_line => return Step::Do(Decision::Queue),
+        Some(VisitorFact::HubDown | VisitorFact::Unidentified(HubTrouble::Busy { .. }))
+            if facts.request.is_in_line =>
+        {
+            return Step::Do(Decision::Queue);
+        }
         Some(VisitorFact::HubDown) => return Step::Do(Decision::HubDown),
+        Some(VisitorFact::Unidentified(trouble)) => return Step::Do(Decision::Unidentified(*trouble)),
         Some(VisitorFact::Nobody) => (None, Plan::Fresh),
         Some(VisitorFact::User(name)) if name == username => (None, Plan::KeepSession),
         Some(VisitorFact::User(name)) => (Some(name.as_str()), Plan::EndOtherSession),
@@ -382,11 +408,7 @@ fn valid<'a>(facts: &'a Facts, username: &'a str, asks: bool, is_foreign: bool) 
         let was_unnamed = facts.exchange == Some(ExchangeFact::Done);
         was_unnamed && current.is_some() && facts.rules.confirm != Confirm::Never
     } else {
-        asks || match facts.rules.confirm {
-            Confirm::Always => true,
-            Confirm::Never => false,
-            Confirm::Auto => current.is_some() || is_foreign || facts.request.is_unvouched,
-        }
+        asks || (facts.rules.confirm == Confirm::Auto && current.is_some())
     };
     if is_asked {
         return Step::Do(Decision::Confirm { username: Some(username), current });
@@ -445,12 +467,19 @@ mod tests {
         has_token: true,
         is_confirmed: false,
         is_unvouched: false,
+        is_framed_by_other: false,
         is_in_line: false,
     };
     const AUTO: LoginRules = LoginRules { confirm: Confirm::Auto, require_state: false };
 
     fn valid() -> LinkFact {
-        LinkFact::Valid { username: "alice".to_owned(), asks: false, is_foreign: false, rejection: None }
+        LinkFact::Valid {
+            username: "alice".to_owned(),
+            asks: false,
+            is_foreign: false,
+            is_bound: false,
+            rejection: None,
+        }
     }
 
     fn refused(reason: RefusalReason, is_within_grace: bool) -> LinkFact {
@@ -588,6 +617,7 @@ mod tests {
             username: "alice".to_owned(),
             asks: false,
             is_foreign: false,
+            is_bound: false,
             rejection: Some(Rejection::LoginQuery),
         };
         check(vec![
@@ -595,6 +625,11 @@ mod tests {
             ("the other hangs", late, "HubDown"),
             ("the other has used it", used_meanwhile, "refuse used"),
             ("hub down", known(valid(), VisitorFact::HubDown), "HubDown"),
+            (
+                "cookies",
+                known(valid(), VisitorFact::Unidentified(HubTrouble::TooManyCookies)),
+                "Unidentified(TooManyCookies)",
+            ),
             ("cannot be sent", known(odd, VisitorFact::Nobody), "Reject(LoginQuery)"),
             ("nobody", known(valid(), VisitorFact::Nobody), "Login(Fresh)"),
             ("the same user", known(valid(), user("alice")), "Login(KeepSession)"),
@@ -629,7 +664,20 @@ mod tests {
             username: "alice".to_owned(),
             asks,
             is_foreign,
+            is_bound: false,
             rejection: None,
+        };
+        let bound = LinkFact::Valid {
+            username: "alice".to_owned(),
+            asks: false,
+            is_foreign: true,
+            is_bound: true,
+            rejection: None,
+        };
+        let framed = |confirm, is_confirmed| Facts {
+            request: RequestFacts { is_confirmed, is_framed_by_other: true, ..NAVIGATION },
+            rules: LoginRules { confirm, ..AUTO },
+            ..known(valid(), VisitorFact::Nobody)
         };
         let with = |confirm, is_confirmed, is_unvouched, link, visitor| Facts {
             request: RequestFacts { is_confirmed, is_unvouched, ..NAVIGATION },
@@ -658,6 +706,9 @@ mod tests {
             ("always", with(Confirm::Always, false, false, of(false, false), nobody()), "confirm alice"),
             ("another origin", with(Confirm::Auto, false, false, of(false, true), nobody()), "confirm alice"),
             ("unvouched", with(Confirm::Auto, false, true, of(false, false), nobody()), "confirm alice"),
+            ("this browser's own", with(Confirm::Auto, false, true, bound, nobody()), "Login(Fresh)"),
+            ("a stranger's frame", framed(Confirm::Never, false), "confirm alice"),
+            ("… said yes", framed(Confirm::Auto, true), "Login(Fresh)"),
             ("… never", with(Confirm::Never, false, true, of(false, true), nobody()), "Login(Fresh)"),
             ("… said yes", with(Confirm::Always, true, true, of(true, true), nobody()), "Login(Fresh)"),
         ]);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper::header::{HeaderValue, REFERRER_POLICY};
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -14,16 +15,19 @@ use super::parse::{ForeignForm, LoginRequest};
 use super::{destination, hub_oauth, refuse};
 use crate::audit::AuditReason;
 use crate::body::RequestBody;
+use crate::login::login_token::LoginToken;
 use crate::login::next::Next;
 use crate::login::{Subject, ValidatedToken, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::context::Proxy;
 use crate::proxy::error::{ProxyError, ProxyResponse};
-use crate::proxy::hub_session::{Checkout, HubSession, hub_connection, login_headers};
+use crate::proxy::hub_session::{Checkout, HubSession, HubTrouble, hub_connection, login_headers};
 use crate::proxy::identity::SentIdentity;
-use crate::proxy::respond::{self, OurCookie};
+use crate::proxy::respond::{self, Continuation};
 use crate::proxy::upstream::{HubConnection, ResponseBody, UpstreamError};
+use crate::proxy::validate::Rejection;
 use crate::proxy::{api_only, cookies};
+use crate::token::State;
 
 /// How long the second request of a double click may be on its way when the login of the first has ended.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
@@ -31,7 +35,24 @@ const ON_ITS_WAY: Duration = Duration::from_secs(2);
 /// Redirects another site's form to the login path, where its token waits in a cookie.
 pub fn continue_by_get(proxy: &Proxy, form: &ForeignForm) -> ProxyResponse {
     let mut response = respond::see_other(&form.target)?;
-    respond::set_cookie(proxy, &mut response, OurCookie::Continuation, form.token.expose())?;
+    // The GET tells from which site the form came, but no more: an app's own origin is asked nothing.
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
+    respond::set_continuation(proxy, &mut response, Continuation::AtOnce, form.token.expose())?;
+    Ok(response)
+}
+
+/// Makes the browser forget cookies, so that it can go on with its link.
+pub fn forget_cookies(
+    proxy: &Proxy,
+    names: &[String],
+    token: Option<&LoginToken>,
+    target: &str,
+) -> ProxyResponse {
+    let mut response = respond::see_other(target)?;
+    respond::forget_any(proxy, &mut response, names);
+    if let Some(token) = token {
+        respond::set_continuation(proxy, &mut response, Continuation::AtOnce, token.expose())?;
+    }
     Ok(response)
 }
 
@@ -51,6 +72,10 @@ pub fn respond(
     let link = token.as_ref().map(ValidatedToken::link);
     let response = match decision {
         Decision::Prefetch => Ok(respond::bare(StatusCode::SERVICE_UNAVAILABLE)),
+        // As if the hub itself had said it: with the button that deletes them.
+        Decision::Reject(Rejection::TooManyCookies) => {
+            Ok(refuse::unidentified(proxy, request, HubTrouble::TooManyCookies, link, own_next))
+        }
         Decision::Reject(rejection) => Err((*rejection).into()),
         Decision::Refuse(refusal) => {
             if unrecorded.is_none() {
@@ -81,15 +106,19 @@ pub fn respond(
                     None => own_next,
                 };
                 let names = Names { username: *username, current: *current };
-                Ok(confirm::page(proxy, request, shown, names, next))
+                Ok(confirm::page(proxy, request, shown, names, next, link.map(|link| &*link.grant.app)))
             }
             None => Ok(respond::page(proxy, &Page::NoToken, format)),
         },
+        Decision::Unidentified(trouble) => {
+            let next = token.as_ref().map_or(own_next, |token| token.next().map(Next::as_str));
+            Ok(refuse::unidentified(proxy, request, *trouble, link, next))
+        }
         Decision::HubDown | Decision::Queue | Decision::Login(_) => {
             Ok(refuse::hub_down(proxy, request, link))
         }
     };
-    let served = Served { link: decision.is_final(), state: false };
+    let served = Served { link: decision.is_final(), states: [None; 2] };
     finish(proxy, request, response, served)
 }
 
@@ -98,28 +127,28 @@ pub fn respond(
 struct Served {
     /// Those of the one link: its continuation, and the time of its click.
     link: bool,
-    /// The browser's secret.
-    state: bool,
+    /// The secrets of this login: the one to which its link is bound, and the one of its time in line.
+    states: [Option<State>; 2],
 }
 
 /// The response to a login request, with the cookies cleared that have served: the one place that does so.
 fn finish(proxy: &Proxy, request: &LoginRequest, response: ProxyResponse, served: Served) -> ProxyResponse {
     let clears_continuation = served.link && request.has_continuation_cookie;
     let click = request.token.as_ref().filter(|_| served.link && request.click_ticket.is_some());
-    if !clears_continuation && click.is_none() && !served.state {
+    if !clears_continuation && click.is_none() && served.states == [None; 2] {
         return response;
     }
     let mut response = response.unwrap_or_else(|error| {
         proxy.error_response(&error, &proxy.shared.rules.login_path, request.accept.format())
     });
-    if served.state {
-        respond::clear_cookie(proxy, &mut response, OurCookie::State)?;
+    for state in served.states.into_iter().flatten() {
+        respond::clear_secret(proxy, &mut response, state)?;
     }
     if let Some(token) = click {
         respond::set_click(proxy, &mut response, token.digest(), None)?;
     }
     if clears_continuation {
-        respond::clear_cookie(proxy, &mut response, OurCookie::Continuation)?;
+        respond::clear_continuation(proxy, &mut response);
     }
     Ok(response)
 }
@@ -192,7 +221,8 @@ impl Login {
 async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<Outcome>) {
     let service = attempt.proxy.shared.login.clone();
     let Login { plan, token, target, connection, oauth, permit } = login;
-    let is_bound = token.is_bound();
+    let bound_to = token.link().grant.state;
+    let in_line = attempt.line_state.filter(|state| Some(*state) != bound_to);
     let user = match service.redeemer.consume(token, attempt.request.client()).await {
         Ok(user) => user,
         Err(refusal) => {
@@ -221,7 +251,8 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
         if hub_answered { permit.logged_in(sent.elapsed()) } else { permit.failed() }
     }
     // A login that failed may be tried again with another link for the same state.
-    let served = Served { link: Decision::Login(plan).is_final(), state: is_bound && hub_answered };
+    let states = if hub_answered { [bound_to, in_line] } else { [None; 2] };
+    let served = Served { link: Decision::Login(plan).is_final(), states };
     let response = finish(&proxy, &request, response, served);
     // It comes back if the browser has gone away meanwhile.
     let unread = done.send(Outcome::Consumed(response));

@@ -8,6 +8,7 @@ pub(super) mod browser_checks;
 pub(super) mod click_ticket;
 pub(super) mod parked;
 pub(super) mod parse;
+pub(super) mod refuse;
 pub(super) mod single_flight;
 
 mod attempt;
@@ -17,14 +18,15 @@ mod destination;
 mod execute;
 mod external_token;
 mod hub_oauth;
+mod own_forms;
 mod queue_page;
-mod refuse;
 pub(super) mod state_cookie;
 mod without_token;
 
 use hyper::{Response, StatusCode};
 
 use super::context::{Proxy, RequestContext};
+use super::cookies::OurCookies;
 use super::error::ProxyError;
 use super::respond;
 use super::upstream::ResponseBody;
@@ -38,6 +40,13 @@ pub(super) async fn handle(
     proxy: &Proxy,
     context: RequestContext,
 ) -> Result<Response<ResponseBody>, ProxyError> {
+    let spoilt = OurCookies::read(context.request.headers(), &proxy.shared.rules.cookie_names).spoilt;
+    let mut response = respond_to(proxy, context).await?;
+    respond::forget(proxy, &mut response, &spoilt);
+    Ok(response)
+}
+
+async fn respond_to(proxy: &Proxy, context: RequestContext) -> Result<Response<ResponseBody>, ProxyError> {
     let client = context.origin.client;
     // Under another name than `public.url`'s a browser has other cookies, so that who is logged in could not be known.
     let is_at_home = proxy.shared.rules.is_public_host(context.request.headers());
@@ -45,6 +54,10 @@ pub(super) async fn handle(
         Parsed::Login(_) | Parsed::ForeignForm(_) if !is_at_home => Err(Rejection::Misdirected.into()),
         Parsed::Login(request) => log_in(proxy, *request).await,
         Parsed::ForeignForm(form) => execute::continue_by_get(proxy, &form),
+        Parsed::Unverified(form) => Ok(refuse::unverified(proxy, &form)),
+        Parsed::ForgetCookies(names, token, target) => {
+            execute::forget_cookies(proxy, &names, token.as_ref(), &target)
+        }
         Parsed::HubForm(request) => without_token::forward_form(proxy, client, request).await,
         Parsed::WithoutToken(context, next) => {
             without_token::handle(proxy, context, next.as_deref(), is_at_home).await

@@ -14,13 +14,10 @@ use tokio::time::Instant;
 
 use super::admission::LoginPermit;
 use super::single_flight::RequestFingerprint;
-use crate::proxy::upstream::HubConnection;
+use crate::proxy::hub_session::Identified;
 
 /// How long something is kept once it can be had.
 const KEPT_FOR: Duration = Duration::from_secs(5);
-
-/// Who the hub says that a browser is, over which connection; none: the hub has not answered.
-pub type Identified = Option<(HubConnection, Option<String>)>;
 
 /// A question to the hub under way: who a browser is.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANS
 use hyper::http::request;
 use hyper::{HeaderMap, Method, Request};
 
+use super::browser_checks;
+use super::own_forms::OwnForm;
 use super::single_flight::RequestFingerprint;
-use super::{browser_checks, state_cookie};
 use crate::audit::Client;
 use crate::body::{RequestBody, hold};
 use crate::client_network::Share;
@@ -18,11 +19,12 @@ use crate::login::parameter::Parameter;
 use crate::login::query::LoginQuery;
 use crate::proxy::accept::AcceptHeaders;
 use crate::proxy::context::{Proxy, RequestContext};
+use crate::proxy::cookies::{self, OurCookies};
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::without_body;
 use crate::proxy::headers::Origin;
+use crate::proxy::request_id;
 use crate::proxy::validate::Rejection;
-use crate::proxy::{cookies, request_id};
 use crate::token::{BrowserSecret, OpaqueToken};
 
 /// The largest login form.
@@ -34,6 +36,10 @@ pub enum Parsed {
     Login(Box<LoginRequest>),
     /// Another site's form with a token.
     ForeignForm(ForeignForm),
+    /// The button of a page of ours, in a browser that does not say that it was pressed there.
+    Unverified(UnverifiedForm),
+    /// The button that makes the browser forget cookies: their names, and how it goes on.
+    ForgetCookies(Vec<String>, Option<LoginToken>, String),
     /// A form without a token: the hub's own. Its body has been read.
     HubForm(Request<RequestBody>),
     /// A GET without a token, with its `next`, still encoded.
@@ -84,6 +90,16 @@ pub struct ForeignForm {
     pub target: String,
 }
 
+/// A form of ours that cannot be told from another site's.
+pub struct UnverifiedForm {
+    /// The browser's headers.
+    pub headers: HeaderMap,
+    /// Where it came from.
+    pub origin: Origin,
+    /// In what form it prefers a page.
+    pub accept: AcceptHeaders,
+}
+
 /// The headers that two requests of one browser for one link have in common. The cookies among them: with others,
 /// somebody else may be logged in, and the response was not made for that. And all that `browser_checks` looks at:
 /// what one request need not be asked is nothing for another that must be.
@@ -93,8 +109,7 @@ const IN_COMMON: [&str; 6] =
 impl LoginRequest {
     /// Who asks, for the audit.
     pub fn client(&self) -> Client<'_> {
-        let request_id = self.headers.get(request_id::X_REQUEST_ID).and_then(|id| id.to_str().ok());
-        Client { address: Some(self.origin.client), request_id }
+        client(&self.headers, self.origin)
     }
 
     /// The headers of which the fingerprint is made.
@@ -123,6 +138,12 @@ impl LoginRequest {
     }
 }
 
+/// Who has sent a request with `headers`, for the audit.
+pub fn client(headers: &HeaderMap, origin: Origin) -> Client<'_> {
+    let request_id = headers.get(request_id::X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    Client { address: Some(origin.client), request_id }
+}
+
 /// Says what a request on the login path is.
 pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed, ProxyError> {
     let parameter = &proxy.shared.token_rules.parameter;
@@ -134,7 +155,9 @@ pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed,
         Method::GET => {
             let query = query?;
             let is_token_in_address = query.token.is_some();
-            let continued = continued(proxy, context.request.headers());
+            let ours = OurCookies::read(context.request.headers(), &proxy.shared.rules.cookie_names);
+            // What no token looks like is not ours: it must not stand before the hub's login.
+            let continued = ours.continuation.and_then(|text| proxy.shared.login.redeemer.parse(&text));
             let has_continuation_cookie = continued.is_some();
             let token = match query.token {
                 Some(text) => proxy.shared.login.redeemer.parse(&token_text(text)),
@@ -152,10 +175,10 @@ pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed,
                 has_upgrade: context.has_upgrade,
                 confirmed: false,
                 has_continuation_cookie,
-                secrets: state_cookie::secrets(proxy, context.request.headers()).collect(),
+                secrets: ours.secrets,
                 is_token_in_address,
                 is_post: false,
-                click_ticket: click_ticket(token.as_ref(), context.request.headers()),
+                click_ticket: click_ticket(proxy, token.as_ref(), context.request.headers()),
                 token,
                 headers: own_headers(std::mem::take(context.request.headers_mut())),
             })))
@@ -165,14 +188,8 @@ pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed,
 }
 
 /// The ticket of an earlier click with this token.
-fn click_ticket(token: Option<&LoginToken>, headers: &HeaderMap) -> Option<String> {
-    cookies::click(headers, token?.digest())
-}
-
-/// The token in the login-continuation cookie. What no token looks like is not ours: somebody planted it, and it must
-/// not stand before the hub's login.
-fn continued(proxy: &Proxy, headers: &HeaderMap) -> Option<LoginToken> {
-    cookies::continuation(headers).and_then(|text| proxy.shared.login.redeemer.parse(&text))
+fn click_ticket(proxy: &Proxy, token: Option<&LoginToken>, headers: &HeaderMap) -> Option<String> {
+    cookies::click(headers, &proxy.shared.rules.cookie_names, token?.digest())
 }
 
 /// The token that a parameter's value spells. Ours is written as it is; an app may have made one that is not, or that
@@ -209,7 +226,18 @@ async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyErr
     let body = hold(incoming, FORM_BYTES_MAX, &proxy.shared.rules.bodies, &mut held).await?;
     let parameter = &proxy.shared.token_rules.parameter;
     let text = String::from_utf8_lossy(&body);
-    let form = LoginQuery::parse(&text, parameter).map_err(|_| Rejection::LoginQuery)?;
+    let (own, text) = OwnForm::read(&text);
+    let is_ours = browser_checks::is_from_this_origin(&parts.headers, &proxy.shared.rules.public_origin);
+    if own.is_some() && !is_ours {
+        return Ok(Parsed::Unverified(UnverifiedForm { headers: parts.headers, origin, accept }));
+    }
+    let form = LoginQuery::parse(text, parameter).map_err(|_| Rejection::LoginQuery)?;
+    if own == Some(OwnForm::ForgetCookies) {
+        let token = form.token.and_then(|token| proxy.shared.login.redeemer.parse(&token_text(token)));
+        let login_path = &proxy.shared.rules.login_path;
+        let target = continuation_target(parameter, login_path, form.next, form.rest(parameter))?;
+        return Ok(Parsed::ForgetCookies(cookies::by_size(&parts.headers), token, target));
+    }
     let Some(token) = form.token else { return Ok(Parsed::HubForm(whole(parts, body.clone(), held))) };
     // The form becomes a query. What a browser encodes may not stand raw in it: it would end or break the query.
     if !body.iter().all(|byte| byte.is_ascii_graphic() && !br#"#<>"\"#.contains(byte)) {
@@ -224,12 +252,13 @@ async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyErr
     let next = form.next.or(address.next);
     let token = proxy.shared.login.redeemer.parse(&token_text(token));
     let other_parameters = joined([address.rest(parameter), form.rest(parameter)]);
-    if !browser_checks::is_from_this_origin(&parts.headers, &proxy.shared.rules.public_origin) {
+    if !is_ours {
         let target = continuation_target(parameter, &proxy.shared.rules.login_path, next, other_parameters)?;
         // Only a token's own characters may enter a cookie.
         let token = token.ok_or(Rejection::LoginForm)?;
         return Ok(Parsed::ForeignForm(ForeignForm { token, target }));
     }
+    let ours = OurCookies::read(&parts.headers, &proxy.shared.rules.cookie_names);
     Ok(Parsed::Login(Box::new(LoginRequest {
         next: next.map(str::to_owned),
         other_parameters,
@@ -237,11 +266,11 @@ async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyErr
         accept,
         has_upgrade,
         confirmed: true,
-        has_continuation_cookie: cookies::continuation(&parts.headers).is_some(),
-        secrets: state_cookie::secrets(proxy, &parts.headers).collect(),
+        has_continuation_cookie: ours.continuation.is_some(),
+        secrets: ours.secrets,
         is_token_in_address: false,
         is_post: true,
-        click_ticket: click_ticket(token.as_ref(), &parts.headers),
+        click_ticket: click_ticket(proxy, token.as_ref(), &parts.headers),
         token,
         headers: own_headers(parts.headers),
     })))

@@ -15,11 +15,13 @@ use super::admission::{LineWaiter, Outlook};
 use super::attempt::Attempt;
 use super::parked::ParkedItem;
 use super::single_flight::RequestFingerprint;
+use super::state_cookie;
 use crate::body::{PieceError, Pieces};
+use crate::login::ValidatedToken;
 use crate::pages::{Format, Page, QueuedFor};
 use crate::proxy::context::Proxy;
 use crate::proxy::error::ProxyResponse;
-use crate::proxy::respond::{self, OurCookie};
+use crate::proxy::respond::{self, Continuation};
 use crate::proxy::upstream::ResponseBody;
 use crate::token::BrowserSecret;
 
@@ -38,7 +40,9 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let turn = if outlook.is_hub_down { QueuedFor::LoginHubDown } else { QueuedFor::Login };
     // Its own address, which holds the token: the page does not.
     let (address, events) = ("", Some("#"));
-    let page = || respond::page(proxy, &Page::Queue { turn, position, seconds, address, events }, format);
+    let app = attempt.held.token.as_ref().map(ValidatedToken::app);
+    let page =
+        || respond::page_of(proxy, &Page::Queue { turn, position, seconds, address, events }, format, app);
     proxy.shared.admission.announce();
     if format == Format::Json {
         let mut response = page();
@@ -46,7 +50,10 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         return Ok(response);
     }
-    let known = request.secrets.first().and_then(|secret| BrowserSecret::parse(secret.expose()));
+    // A secret of this login's own, which goes with it.
+    let own = attempt.line_state.or_else(|| attempt.held.token.as_ref()?.link().grant.state);
+    let known = request.secrets.iter().find(|secret| Some(secret.state()) == own);
+    let known = known.and_then(|secret| BrowserSecret::parse(secret.expose()));
     let secret = known.map_or_else(|| proxy.shared.login.browser_secret().ok(), Some);
     let (Some(token), Some(secret)) = (&request.token, secret) else {
         return Ok(respond::page(proxy, &Page::Unavailable, format));
@@ -55,9 +62,9 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let mut response = if request.is_post { respond::see_other(&own_address(attempt))? } else { page() };
     let ticket = proxy.shared.click_tickets.write(attempt.click, token.digest(), secret.state());
     respond::set_click(proxy, &mut response, token.digest(), Some(&ticket))?;
-    respond::set_cookie(proxy, &mut response, OurCookie::State, secret.expose())?;
+    state_cookie::give(proxy, &mut response, &secret, &request.secrets)?;
     if !request.is_token_in_address {
-        respond::set_cookie(proxy, &mut response, OurCookie::WaitingContinuation, token.expose())?;
+        respond::set_continuation(proxy, &mut response, Continuation::Waiting, token.expose())?;
     }
     Ok(response)
 }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Response;
-use hyper::header::{HeaderValue, REFRESH, RETRY_AFTER};
+use hyper::header::{HeaderValue, ORIGIN, REFRESH, RETRY_AFTER};
 
-use super::parse::LoginRequest;
+use super::own_forms::{FIELD, OwnForm};
+use super::parse::{self, LoginRequest, UnverifiedForm};
 use crate::audit::{AuditReason, Client};
+use crate::login::login_token::LoginToken;
 use crate::login::{LoginServices, Refusal, RefusalReason};
 use crate::pages::{Format, LinkRefusal, Page};
 use crate::proxy::context::Proxy;
+use crate::proxy::hub_session::HubTrouble;
 use crate::proxy::respond;
 use crate::proxy::upstream::ResponseBody;
 use crate::store::Link;
@@ -19,6 +22,9 @@ use crate::store::Link;
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// After how many seconds such a browser asks again.
 const ASK_AGAIN_SECONDS: u64 = 2;
+
+/// After how many seconds a busy hub may be asked again that does not say so itself.
+const COME_BACK_SECONDS: u64 = 5;
 
 /// A refusal that is not in the audit yet. It gets there when this is dropped, also because the browser has gone.
 pub struct AuditGuard {
@@ -76,7 +82,8 @@ pub fn page(proxy: &Proxy, request: &LoginRequest, refusal: &Refusal) -> Respons
             RefusalReason::NeedsState => LinkRefusal::NeedsState,
         },
     };
-    let mut response = respond::page(proxy, &Page::Refused(refused), format);
+    let app = refusal.link().map(|link| &*link.grant.app);
+    let mut response = respond::page_of(proxy, &Page::Refused(refused), format, app);
     if may_be_second_tab(proxy, request, refusal) {
         response.headers_mut().insert(REFRESH, HeaderValue::from(ASK_AGAIN_SECONDS));
     }
@@ -91,9 +98,8 @@ fn may_be_second_tab(proxy: &Proxy, request: &LoginRequest, refusal: &Refusal) -
     let Refusal::Link { reason: RefusalReason::Used, link: Some(link) } = refusal else { return false };
     let is_page = matches!(request.accept.format(), Format::Html(_));
     // Only an address that has the token in it is worth asking for again.
-    let is_link = !request.confirmed && !request.has_continuation_cookie;
     is_page
-        && is_link
+        && request.is_token_in_address
         && login.redeemer.is_within_grace(link)
         && login.redeemer.was_used_within(link, AT_ONCE)
 }
@@ -102,8 +108,73 @@ fn may_be_second_tab(proxy: &Proxy, request: &LoginRequest, refusal: &Refusal) -
 pub fn hub_down(proxy: &Proxy, request: &LoginRequest, link: Option<&Link>) -> Response<ResponseBody> {
     proxy.shared.login.recorder.refused_for(AuditReason::HubUnavailable, link, request.client());
     // Only an address that has the token in it is worth asking for again.
-    let retries = link.is_some() && !request.confirmed && !request.has_continuation_cookie;
-    respond::page(proxy, &Page::HubDown { retries }, request.accept.format())
+    let retries = link.is_some() && request.is_token_in_address;
+    let app = link.map(|link| &*link.grant.app);
+    respond::page_of(proxy, &Page::HubDown { retries }, request.accept.format(), app)
+}
+
+/// The page of a hub that answers, but does not say who the browser is; `link` stays as it is.
+pub fn unidentified(
+    proxy: &Proxy,
+    request: &LoginRequest,
+    trouble: HubTrouble,
+    link: Option<&Link>,
+    next: Option<&str>,
+) -> Response<ResponseBody> {
+    let reason = match trouble {
+        HubTrouble::Down => return hub_down(proxy, request, link),
+        HubTrouble::Busy { .. } => AuditReason::HubBusy,
+        HubTrouble::TooManyCookies => AuditReason::TooManyCookies,
+        HubTrouble::Unexpected(_) => AuditReason::HubUnexpected,
+    };
+    proxy.shared.login.recorder.refused_for(reason, link, request.client());
+    let app = link.map(|link| &*link.grant.app);
+    let token = request.token.as_ref().map(LoginToken::expose);
+    trouble_page(proxy, trouble, request.accept.format(), (token, next), app)
+}
+
+/// What a browser is told of `trouble`. `login`: its token and `next`, with which it goes on without its cookies.
+pub fn trouble_page(
+    proxy: &Proxy,
+    trouble: HubTrouble,
+    format: Format,
+    (token, next): (Option<&str>, Option<&str>),
+    app: Option<&str>,
+) -> Response<ResponseBody> {
+    match trouble {
+        HubTrouble::Down => respond::page_of(proxy, &Page::HubDown { retries: false }, format, app),
+        HubTrouble::Busy { retry_after } => {
+            let mut response = respond::page_of(proxy, &Page::HubBusy, format, app);
+            let seconds = retry_after.unwrap_or(COME_BACK_SECONDS);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response
+        }
+        HubTrouble::TooManyCookies => {
+            let rules = &proxy.shared.token_rules;
+            let mut fields = vec![(FIELD, OwnForm::ForgetCookies.value())];
+            fields.extend(token.map(|token| (rules.parameter.name(), token)));
+            fields.extend(next.map(|next| ("next", next)));
+            let page = Page::TooManyCookies { action: &rules.login_path, fields: &fields };
+            respond::page_of(proxy, &page, format, app)
+        }
+        HubTrouble::Unexpected(status) => {
+            let answer = status.to_string();
+            respond::page_of(proxy, &Page::HubUnexpected { answer: &answer }, format, app)
+        }
+    }
+}
+
+/// A button of ours, in a browser that does not say on which page it was pressed.
+pub fn unverified(proxy: &Proxy, form: &UnverifiedForm) -> Response<ResponseBody> {
+    let client = parse::client(&form.headers, form.origin);
+    proxy.shared.login.recorder.refused_for(AuditReason::ConfirmationUnverified, None, client);
+    tracing::warn!(
+        origin = ?form.headers.get(ORIGIN),
+        public_url = proxy.shared.rules.public_origin,
+        "login: a button of ours was pressed, and the request says neither by its Origin nor by Fetch Metadata that it \
+         comes from public.url"
+    );
+    respond::page(proxy, &Page::ConfirmationUnverified, form.accept.format())
 }
 
 /// An address that has brought too many unknown tokens waits.

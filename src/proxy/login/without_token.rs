@@ -6,13 +6,14 @@ use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 
 use super::parse::own_headers;
-use super::{browser_checks, destination, state_cookie};
+use super::{browser_checks, destination, refuse, state_cookie};
 use crate::body::RequestBody;
 use crate::config::WithoutToken;
 use crate::login::next::form_decode;
 use crate::pages::Page;
 use crate::proxy::context::{Proxy, RequestContext};
 use crate::proxy::error::{ProxyError, ProxyResponse};
+use crate::proxy::hub_session::HubTrouble;
 use crate::proxy::upstream::limit::Purpose;
 use crate::proxy::validate::Rejection;
 use crate::proxy::{cookies, hub_session, respond, sessions};
@@ -31,12 +32,15 @@ enum LoginPageDecision {
     Home,
     /// The page of a hub that does not answer.
     HubDown,
+    /// The page of one that answers, and not to the question.
+    Unidentified(HubTrouble),
 }
 
 /// Whom the hub knows the browser as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visitor {
     HubDown,
+    Unidentified(HubTrouble),
     Nobody,
     User { has_home: bool },
 }
@@ -51,6 +55,7 @@ fn decide(
     match (rule, visitor) {
         (WithoutToken::Forward, _) | (_, None) => LoginPageDecision::Forward,
         (_, Some(Visitor::HubDown)) => LoginPageDecision::HubDown,
+        (_, Some(Visitor::Unidentified(trouble))) => LoginPageDecision::Unidentified(trouble),
         // A script could not follow to another site; it is told what is the matter.
         (WithoutToken::Redirect, Some(Visitor::Nobody)) if navigates => LoginPageDecision::ToApp,
         (_, Some(Visitor::Nobody)) => LoginPageDecision::NoToken,
@@ -81,6 +86,10 @@ pub async fn handle(
         (LoginPageDecision::HubDown, ..) => {
             Ok(respond::page(proxy, &Page::HubDown { retries: true }, context.format()))
         }
+        (LoginPageDecision::Unidentified(trouble), ..) => {
+            let next = next.and_then(form_decode);
+            Ok(refuse::trouble_page(proxy, trouble, context.format(), (None, next.as_deref()), None))
+        }
         // The link that the app issues is for `public.url`, where the browser would not have the cookie that it needs.
         (LoginPageDecision::ToApp, _, Some(_)) if !is_at_home => Err(Rejection::Misdirected.into()),
         (LoginPageDecision::ToApp, _, Some(app_url)) => {
@@ -98,9 +107,10 @@ pub async fn handle(
 
 async fn identify(proxy: &Proxy, client: IpAddr, headers: &HeaderMap) -> (Option<Visitor>, Option<String>) {
     match hub_session::identify(proxy, client, hub_session::question(&own_headers(headers.clone()))).await {
-        None => (Some(Visitor::HubDown), None),
-        Some((_, None)) => (Some(Visitor::Nobody), None),
-        Some((connection, Some(name))) => {
+        Err(HubTrouble::Down) => (Some(Visitor::HubDown), None),
+        Err(trouble) => (Some(Visitor::Unidentified(trouble)), None),
+        Ok((_, None)) => (Some(Visitor::Nobody), None),
+        Ok((connection, Some(name))) => {
             connection.release();
             let home = Username::from_store(&name).and_then(|name| destination::home(proxy, &name));
             (Some(Visitor::User { has_home: home.is_some() }), home)
@@ -141,6 +151,13 @@ mod tests {
         for (rule, visitor, navigates, has_next, expected) in [
             (Forward, None, true, false, LoginPageDecision::Forward),
             (Page, Some(Visitor::HubDown), true, false, LoginPageDecision::HubDown),
+            (
+                Page,
+                Some(Visitor::Unidentified(HubTrouble::TooManyCookies)),
+                true,
+                false,
+                LoginPageDecision::Unidentified(HubTrouble::TooManyCookies),
+            ),
             (Page, Some(Visitor::Nobody), true, false, LoginPageDecision::NoToken),
             (Redirect, Some(Visitor::Nobody), true, true, LoginPageDecision::ToApp),
             (Redirect, Some(Visitor::Nobody), false, false, LoginPageDecision::NoToken),

@@ -164,7 +164,8 @@ impl Deployment {
                 self.call("a second exchange", 404, "POST", "/login", &json!({ "token": token }));
             }
             12 => {
-                let framed = browser.navigate(&target).header("Sec-Fetch-Dest", "iframe").send();
+                let framed = browser.navigate(&target).header("Sec-Fetch-Dest", "iframe");
+                let framed = framed.header("Referer", "https://lms.example/").send();
                 self.sinks.took("a login in a frame", 302, &framed);
             }
             13 => {
@@ -198,7 +199,8 @@ impl Deployment {
             19 => {
                 let sent = browser.get("/hub/login");
                 self.sinks.took("on the way to the app", 303, &sent);
-                let secret = browser.cookie("hublatch-state").expect("a secret").to_owned();
+                let secret = browser.cookies_named("hublatch-state").pop().expect("a secret");
+                let secret = browser.cookie(&secret).expect("its value").to_owned();
                 self.sinks.told.pop();
                 self.sinks.took_but("the same, less the cookie", 303, &sent, &secret);
                 self.sinks.secrets.push(("a browser's secret".to_owned(), secret));

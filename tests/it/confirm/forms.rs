@@ -6,6 +6,10 @@ fn form_of(link: &Issued) -> Form {
     Form::of("/hub/login", &[("login_token", &link.token), ("next", "/hub/home")])
 }
 
+fn token_cookie(origin: &str) -> &'static str {
+    if origin.starts_with("https") { "__Host-hublatch-token" } else { "hublatch-token" }
+}
+
 /// Another site's page posts a form: the browser withholds its SameSite cookies.
 fn post_from_another_site(browser: &mut Browser, form: &Form) -> Answer {
     browser
@@ -32,13 +36,14 @@ fn a_form_of_another_site_hands_its_token_over_in_a_cookie_and_the_redirect_logs
         assert_eq!(answer.status, 303);
         assert_eq!(answer.location(), "/hub/login?next=%2Fhub%2Fhome&a=1&b=%C3%A4+%26");
         let cookie = answer.headers.get("set-cookie").expect("a cookie").to_owned();
-        assert!(cookie.starts_with(&format!("hublatch-token={};", link.token)), "{cookie}");
-        for attribute in ["HttpOnly", "SameSite=Lax", "Path=/hub/login", "Max-Age=30"] {
+        assert!(cookie.starts_with(&format!("{}-", token_cookie(origin))), "{cookie}");
+        assert!(cookie.contains(&format!("={};", link.token)), "{cookie}");
+        for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=30"] {
             assert!(cookie.split("; ").any(|part| part == attribute), "{attribute}: {cookie}");
         }
         assert_eq!(cookie.contains("; Secure"), origin.starts_with("https"), "{cookie}");
         assert_eq!(answer.headers.all("cache-control"), ["no-store"]);
-        assert_eq!(answer.headers.all("referrer-policy"), ["no-referrer"]);
+        assert_eq!(answer.headers.all("referrer-policy"), ["strict-origin"]);
         assert!(!answer.text().contains(&link.token) && !answer.location().contains(&link.token));
         assert!(hub.seen().is_empty(), "{:?}", hub.seen());
         assert_eq!(proxy.links().status(&link.id), "pending");
@@ -47,7 +52,7 @@ fn a_form_of_another_site_hands_its_token_over_in_a_cookie_and_the_redirect_logs
         let location = answer.location().to_owned();
         let answer = browser.navigate(&location).header("Sec-Fetch-Site", "cross-site").send();
         assert_eq!((answer.status, answer.location()), (302, "/hub/home"));
-        assert_eq!(browser.cookie("hublatch-token"), None, "it has served");
+        assert!(browser.cookies_named(token_cookie(browser.origin())).is_empty(), "it has served");
         for seen in hub.seen() {
             assert_eq!(seen.headers.get("cookie"), Some("theme=dark"), "{}", seen.target);
         }
@@ -70,7 +75,7 @@ fn a_token_that_is_handed_over_is_asked_about_like_any_other() {
     // The page can be loaded again.
     assert!(asks(&browser.get(handed.location())));
     assert_eq!(browser.press(&page).status, 302);
-    assert_eq!(browser.cookie("hublatch-token"), None, "it has served");
+    assert!(browser.cookies_named(token_cookie(browser.origin())).is_empty(), "it has served");
     assert_eq!(logins(&hub).len(), 1);
 }
 
@@ -83,7 +88,7 @@ fn a_cookie_whose_token_is_refused_is_taken_back() {
     let mut browser = proxy.browser();
     let handed = post_from_another_site(&mut browser, &form_of(&link));
     assert_eq!(browser.get(handed.location()).status, 403);
-    assert_eq!(browser.cookie("hublatch-token"), None);
+    assert!(browser.cookies_named("hublatch-token").is_empty());
     // What comes next is not about the old link any more.
     assert!(browser.get("/hub/login").text().contains("link_required"));
 }
@@ -313,4 +318,80 @@ fn a_token_in_the_address_of_a_post_does_not_log_in_and_does_not_go_on() {
         assert_eq!(seen.headers.count_folded("remote_user"), 0, "{content_type}");
     }
     assert_still_good(&proxy, &hub, &link, "a POST");
+}
+
+#[test]
+fn a_token_that_a_sibling_domain_has_planted_logs_nobody_in() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).public_url("https://hub.test").start();
+    let mallorys = proxy.link("mallory");
+    for path in ["/", "/hub/login"] {
+        // What a sibling domain cannot set is a name with this prefix.
+        let mut victim = proxy.browser();
+        let ours = post_from_another_site(&mut proxy.browser(), &form_of(&proxy.link("alice")));
+        let name = ours.headers.all("set-cookie")[0].split('=').next().expect("a name").to_owned();
+        assert!(name.starts_with("__Host-"), "{name}");
+        for name in [name.trim_start_matches("__Host-"), "hublatch-token"] {
+            victim.set_cookie(name, &mallorys.token, path);
+            let answer = victim.get("/hub/login");
+            assert!(answer.text().contains("link_required"), "{}", answer.text());
+            assert!(victim.cookies_named("hublatch").is_empty(), "{name} is cleared");
+        }
+    }
+    assert_still_good(&proxy, &hub, &mallorys, "a planted cookie");
+}
+
+#[test]
+fn two_values_of_the_cookie_are_none_and_the_next_form_works() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::before(&hub).public_url("http://notes.hub.test").start();
+    let mut browser = proxy.browser();
+    let mallorys = proxy.link("mallory");
+    post_from_another_site(&mut browser, &form_of(&proxy.link("alice")));
+    let name = browser.cookies_named("hublatch-token-").remove(0);
+    browser.set_cookie(&name, &mallorys.token, "/hub/login");
+    let answer = browser.get("/hub/login");
+    assert!(answer.text().contains("link_required"), "{}", answer.text());
+    let lines = answer.headers.all("set-cookie");
+    for domain in ["notes.hub.test", "hub.test"] {
+        assert!(lines.iter().any(|line| line.ends_with(&format!("; Domain={domain}"))), "{lines:?}");
+    }
+    assert!(browser.cookies_named("hublatch").is_empty(), "both are cleared");
+    let handed = post_from_another_site(&mut browser, &form_of(&proxy.link("alice")));
+    assert_eq!(browser.get(handed.location()).status, 302);
+    assert_eq!(proxy.links().status(&mallorys.id), "pending");
+}
+
+#[test]
+fn a_button_that_cannot_be_recognised_says_so_at_once_and_uses_nothing_up() {
+    let hub = FakeHub::start();
+    for (url, origin) in [
+        ("https://hub.test", Some("null")),
+        ("https://hub.test", Some("https://127.0.0.1:8443")),
+        ("http://hub.test", Some("null")),
+        ("http://hub.test", None),
+    ] {
+        let proxy = TestProxy::before(&hub).public_url(url).set("login", "confirm = \"always\"").start();
+        let link = proxy.link("alice");
+        let mut browser = proxy.browser();
+        let form = Form::on(&browser.get(&link.target()).text());
+        let press = |browser: &mut Browser, origin: Option<&str>| {
+            let sending = browser.post(&form).without_fetch_metadata().without("Origin");
+            match origin {
+                Some(origin) => sending.header("Origin", origin).send(),
+                None => sending.send(),
+            }
+        };
+        let answer = press(&mut browser, origin);
+        assert_eq!(answer.status, 403, "{url} {origin:?}");
+        assert!(answer.text().contains("Error 403, confirmation_unverified"), "{}", answer.text());
+        assert!(!answer.headers.has("set-cookie") && !answer.text().contains(&link.token));
+        assert_eq!(proxy.links().status(&link.id), "pending");
+        let audited = || proxy.audit().iter().any(|line| line["reason"] == "confirmation_unverified");
+        crate::support::proxy::wait_until("the refusal is in the audit", audited);
+        // In a browser that says it, the same button logs in, and the field of it goes no further.
+        hub.forget();
+        assert_eq!(press(&mut browser, Some(url)).status, 302, "{url}");
+        assert!(!hub.only("/hub/login").target.contains("hublatch_form"));
+    }
 }

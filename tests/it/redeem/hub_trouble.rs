@@ -77,8 +77,12 @@ fn a_hub_that_does_not_say_who_the_browser_is_means_503_and_the_link_stays_good(
     ] {
         hub.on("/hub/api/user", no_answer(way));
         let answer = click(&proxy, &link);
-        assert_eq!(answer.status, 503, "{way}");
-        assert!(answer.text().contains("hub_unavailable"), "{way}: {}", answer.text());
+        let told = match way {
+            "404" | "a redirect" | "204" | "101" => (502, "hub_unexpected"),
+            _ => (503, "hub_unavailable"),
+        };
+        assert_eq!(answer.status, told.0, "{way}");
+        assert!(answer.text().contains(told.1), "{way}: {}", answer.text());
         assert_eq!(answer.headers.all("cache-control"), ["no-store"], "{way}");
         assert!(!answer.headers.has("set-cookie"), "{way}");
     }
@@ -247,4 +251,96 @@ fn a_browser_that_goes_away_during_the_login_leaves_a_used_link_and_one_whole_lo
     assert_eq!(logins(&hub).len(), 1);
     // The connection of the login was read to its end, and serves on.
     assert_eq!((proxy.browser().get("/hub/static/x").status, hub.connections()), (200, 1));
+}
+
+#[test]
+fn what_the_hub_answers_in_place_of_a_name_is_told_truthfully_and_uses_nothing_up() {
+    const JSON: &str = "Content-Type: application/json";
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    let link = proxy.link("alice");
+    let large = format!("big={}", "x".repeat(5000));
+    for (head, body, cookies, status, code) in [
+        ("302 Found\r\nLocation: https://sso.example/".to_owned(), "", "", 502, "hub_unexpected"),
+        ("400 Bad Request".to_owned(), "", "", 502, "hub_unexpected"),
+        ("404 Not Found".to_owned(), "", large.as_str(), 502, "hub_unexpected"),
+        ("413 Content Too Large".to_owned(), "", "", 502, "hub_unexpected"),
+        ("414 URI Too Long".to_owned(), "", "", 502, "hub_unexpected"),
+        ("418 I am a teapot".to_owned(), "", "", 502, "hub_unexpected"),
+        ("429 Too Many Requests\r\nRetry-After: 9".to_owned(), "", "", 503, "hub_busy"),
+        ("429 Too Many Requests".to_owned(), "", "", 503, "hub_busy"),
+        ("503 Service Unavailable\r\nRetry-After: 7".to_owned(), "", "", 503, "hub_busy"),
+        (format!("503 Service Unavailable\r\n{JSON}"), "{\"status\":503}", "", 503, "hub_busy"),
+        ("503 Service Unavailable".to_owned(), "", "", 503, "hub_unavailable"),
+        ("504 Gateway Timeout".to_owned(), "", "", 503, "hub_unavailable"),
+        ("431 Request Header Fields Too Large".to_owned(), "", "", 431, "too_many_cookies"),
+        // So nginx says it.
+        ("400 Request Header Or Cookie Too Large".to_owned(), "", large.as_str(), 431, "too_many_cookies"),
+    ] {
+        let (sent, text) = (head.clone(), body.to_owned());
+        hub.on("/hub/api/user", move |exchange| exchange.answer(&sent, text.clone()));
+        let mut browser = proxy.browser();
+        if let Some((name, value)) = cookies.split_once('=') {
+            browser.set_cookie(name, value, "/");
+        }
+        let before = proxy.audit().len();
+        let answer = browser.get(&link.target());
+        assert_eq!(answer.status, status, "{head}: {}", answer.text());
+        assert!(answer.text().contains(&format!("Error {status}, {code}")), "{head}: {}", answer.text());
+        if code == "hub_unexpected" {
+            let first = head.split_whitespace().next().expect("a status");
+            assert!(answer.text().contains(&format!("dir=\"auto\">{first}")), "{}", answer.text());
+        }
+        let wait = head.split("Retry-After: ").nth(1).unwrap_or("5");
+        assert_eq!(answer.headers.get("retry-after"), (code == "hub_busy").then_some(wait), "{head}");
+        let reason = || proxy.audit().get(before).map(|line| line["reason"].clone());
+        crate::support::proxy::wait_until("the refusal is in the audit", || reason().is_some());
+        assert_eq!(reason(), Some(json!(code)), "{head}");
+        // Without a link as well.
+        let without = browser.get("/hub/login");
+        assert_eq!(without.status, status, "{head}");
+        assert!(without.text().contains(code), "{head}");
+    }
+    hub.on("/hub/api/user", nobody);
+    assert_still_good(&proxy, &hub, &link, "odd answers");
+}
+
+#[test]
+fn a_browser_with_too_many_cookies_gets_rid_of_them_by_a_button_and_goes_on_with_its_link() {
+    let hub = FakeHub::start();
+    hub.on("/hub/api/user", |exchange| {
+        let size: usize = exchange.seen.headers.all("cookie").iter().map(|line| line.len()).sum();
+        if size > 16 * 1024 {
+            exchange.answer("431 Request Header Fields Too Large", "")
+        } else {
+            nobody(exchange)
+        }
+    });
+    let proxy = TestProxy::start(&hub);
+    let link = proxy.links().issue(&json!({ "username": "alice", "next": "/user/alice/lab?a=1&b" }));
+    let mut browser = proxy.browser();
+    browser.set_cookie("theme", "dark", "/");
+    for number in 0..6 {
+        browser.set_cookie(
+            &format!("big{number}"),
+            &"x".repeat(3500),
+            if number % 2 == 0 { "/" } else { "/hub/" },
+        );
+    }
+    let page = browser.get(&link.target());
+    assert_eq!(page.status, 431);
+    let form = crate::support::form::Form::on(&page.text());
+    // From another site it deletes nothing.
+    let foreign =
+        browser.post(&form).header("Origin", "https://evil.example").header("Sec-Fetch-Site", "cross-site");
+    let foreign = foreign.send();
+    assert_eq!((foreign.status, foreign.headers.has("set-cookie")), (403, false));
+    let gone = browser.press(&page);
+    assert_eq!((gone.status, gone.location()), (303, "/hub/login?next=%2Fuser%2Falice%2Flab%3Fa%3D1%26b"));
+    assert!(!gone.text().contains(&link.token) && !gone.location().contains("login_token"));
+    assert!(browser.cookies_named("big").is_empty(), "they are gone");
+    let target = gone.location().to_owned();
+    let login = browser.get(&target);
+    assert_eq!((login.status, login.location()), (302, "/user/alice/lab?a=1&b"), "{}", login.text());
+    assert_eq!(proxy.links().status(&link.id), "used");
 }

@@ -61,6 +61,12 @@ impl Browser {
         self.cookies.iter().find(|cookie| cookie.name == name).map(|cookie| cookie.value.as_str())
     }
 
+    /// The names of the cookies that begin so, the oldest first.
+    pub fn cookies_named(&self, begin: &str) -> Vec<String> {
+        let begins = |cookie: &&Cookie| cookie.name.starts_with(begin);
+        self.cookies.iter().filter(begins).map(|cookie| cookie.name.clone()).collect()
+    }
+
     /// The Cookie header for `target`; empty if there is none.
     pub fn cookies_for(&self, target: &str) -> String {
         let path = target.split('?').next().unwrap_or_default();

@@ -26,7 +26,7 @@ pub mod wire;
 
 use std::time::Duration;
 
-pub use browser::Browser;
+pub use browser::{Browser, Sending};
 pub use gate::Gate;
 pub use hub::FakeHub;
 pub use links::{Issued, Links};
