@@ -33,7 +33,7 @@ pub(super) async fn end(
     Ok(json_response(StatusCode::OK, &EndedJson { ended }))
 }
 
-/// Ends the sessions of whom the form's `logout_token` names (OpenID Connect Back-Channel Logout 1.0 § 2.5). Whatever keeps
+/// Ends the sessions of whom the form's `logout_token` names (`OpenID` Connect Back-Channel Logout 1.0 § 2.5). Whatever keeps
 /// them from ending is a 400, as § 2.8 wants it.
 pub(super) async fn log_out(
     login: &LoginServices,

@@ -57,7 +57,7 @@ pub struct Claims {
     pub session_exp: Option<f64>,
     /// The browser that it is bound to.
     pub state: Option<String>,
-    /// What has happened at the app's identity provider: of logout tokens alone (OpenID Connect Back-Channel Logout § 2.4).
+    /// What has happened at the app's identity provider: of logout tokens alone (`OpenID` Connect Back-Channel Logout § 2.4).
     events: Option<Map<String, Value>>,
     /// Forbidden in logout tokens, so that no ID token is taken for one.
     nonce: Option<IgnoredAny>,
@@ -151,7 +151,7 @@ impl JwtIssuers {
         Ok((issuer, claims))
     }
 
-    /// The same for a logout token (OpenID Connect Back-Channel Logout 1.0 § 2.6), its times judged by `now`.
+    /// The same for a logout token (`OpenID` Connect Back-Channel Logout 1.0 § 2.6), its times judged by `now`.
     pub async fn verify_logout(&self, token: &str, now: Moment) -> Result<(&JwtIssuer, Claims), Unverified> {
         let (issuer, claims) = self.verify_signed(token, now).await?;
         let signed = |why| Unverified::Signed { app: Arc::clone(&issuer.app.name), why };

@@ -95,11 +95,12 @@ async fn by_token(proxy: &Proxy, token: &str, context: &RequestContext) -> Resul
                 LogoutTokenError::Keys(_) | LogoutTokenError::End(EndError::Hub(_)) => {
                     Page::HubDown { retries: true }
                 }
-                LogoutTokenError::Store(_) | LogoutTokenError::NoRandomness(_) => Page::StoreDown,
                 LogoutTokenError::End(EndError::UserNotAllowed { .. } | EndError::NoAssertion) => {
                     Page::Refused(LinkRefusal::NotAllowed)
                 }
-                LogoutTokenError::End(_) => Page::StoreDown,
+                LogoutTokenError::Store(_) | LogoutTokenError::NoRandomness(_) | LogoutTokenError::End(_) => {
+                    Page::StoreDown
+                }
                 LogoutTokenError::Unverified(_)
                 | LogoutTokenError::Used { .. }
                 | LogoutTokenError::Scope(_)
