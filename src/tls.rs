@@ -273,7 +273,10 @@ impl Connector {
     /// To a listener of our own, whatever name its certificate bears. Instead of the name, the certificate itself must
     /// be the very one that the listener is configured with, and the listener must prove its key; we prove the same.
     pub fn to_own(listener: &Acceptor) -> Result<Self, TlsError> {
-        let own = Pinned { certificate: listener.identity.certificate().clone(), provider: provider() };
+        let own = Pinned {
+            certificate: listener.identity.certificate().clone(),
+            anybody: Anybody { provider: provider() },
+        };
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(setup)?

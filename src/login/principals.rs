@@ -101,14 +101,14 @@ impl Principals {
     fn rules(&self, kind: OwnerKind, name: &str, app: &str) -> Option<App> {
         let rules = &*self.listed.rules;
         let mut rules = App { name: app.into(), ..rules.clone() };
-        // A user must not put herself into a group of the hub's (`manage_groups`), nor anybody else.
+        // A user must not put themselves into a group of the hub's (`manage_groups`), nor anybody else.
         if kind == OwnerKind::User {
             (rules.groups, rules.claims) = (Vec::new(), false);
         }
         if kind == OwnerKind::User && !self.listed.users_for_others {
-            let herself = rules.usernames.matches(name).then(|| regex::escape(name));
+            let own_name = rules.usernames.matches(name).then(|| regex::escape(name));
             // Nothing matches a class without a character.
-            rules.usernames = NamePattern::new(&herself.unwrap_or_else(|| "[^\\s\\S]".to_owned())).ok()?;
+            rules.usernames = NamePattern::new(&own_name.unwrap_or_else(|| "[^\\s\\S]".to_owned())).ok()?;
         }
         Some(rules)
     }

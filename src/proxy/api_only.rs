@@ -101,7 +101,7 @@ fn owner(below_base: Option<&str>) -> PageOwner<'_> {
 }
 
 /// Whether a server runs that could have answered for `rest`, `USER/…` or `USER/SERVER/…`. Where the hub does not say, the
-/// answer stays as it is.
+/// response stays as it is.
 async fn runs(proxy: &Proxy, rest: &str) -> bool {
     let Ok(_asker) = proxy.shared.askers.try_acquire() else { return true };
     let mut segments =

@@ -1,4 +1,4 @@
-//! `[embed]`: answers that pages of other sites may show in frames, and cookies that work there.
+//! `[embed]`: responses that pages of other sites may show in frames, and cookies that work there.
 //!
 //! The hub and its servers forbid frames and say nothing of SameSite, and most have no setting for either. So what they
 //! say is amended on its way to the browser: `frame-ancestors` gains the operator's list, `X-Frame-Options`, which
@@ -18,7 +18,7 @@ use crate::config::{Embed as Config, EmbedCookies};
 /// What a cookie says of other sites, and what is said in its place.
 const CROSS_SITE: [&[u8]; 3] = [b"samesite", b"secure", b"partitioned"];
 
-/// Amends answers.
+/// Amends responses.
 #[derive(Debug)]
 pub struct Embed {
     /// `https://a.example https://b.example`.
