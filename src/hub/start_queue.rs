@@ -102,8 +102,12 @@ struct StartQueueState {
     /// Accepted without a wait, and not known to be over.
     accepted: VecDeque<(Instant, Arc<dyn Starter>)>,
     rate: Rate,
-    /// How many may be tried now.
-    tries: usize,
+    /// How many may be tried because as many starts are over.
+    room: usize,
+    /// One may be tried to find out whether there is room for more.
+    may_explore: bool,
+    /// That one is being asked for, and nobody else: whoever comes after it must not find the room that it has not found.
+    exploring: Option<u64>,
     /// How many starts were seen to end.
     ends: usize,
     /// When the hub may be tried again without any other reason.
@@ -141,7 +145,9 @@ impl StartQueue {
             failed: HashMap::new(),
             accepted: VecDeque::new(),
             rate: Rate::default(),
-            tries: 0,
+            room: 0,
+            may_explore: false,
+            exploring: None,
             ends: 0,
             next_try: now,
             moved: now,
@@ -207,7 +213,8 @@ impl StartQueue {
         state.failed.remove(key);
         if state.places.is_empty() {
             state.moved = now;
-            state.tries = 0;
+            state.room = 0;
+            state.may_explore = refused.is_none();
             state.next_try = now + refused.map_or(Duration::ZERO, pause);
         }
         state.serials += 1;
@@ -292,21 +299,27 @@ impl StartQueue {
     /// Whose start is asked for next, if one may be: with how many ends that was known.
     fn next(&self, deciding: usize) -> Option<(u64, Arc<dyn Starter>, usize)> {
         let mut state = self.lock();
-        if state.tries == 0 || deciding >= AT_ONCE {
+        let explores = state.room == 0;
+        let may = if explores { state.may_explore && deciding == 0 } else { deciding < AT_ONCE };
+        if !may || state.exploring.is_some() {
             return None;
         }
         let again = state.tried.values_mut().find_map(Option::take);
-        let order = match again {
-            Some(order) => order,
-            None => {
-                let place = state.line.next()?;
-                let order = state.orders.remove(&place)?;
-                state.places.insert(order.key.clone(), StartPlace::Tried(order.serial));
-                order
-            }
+        let order = if let Some(order) = again {
+            order
+        } else {
+            let place = state.line.next_turn()?;
+            let order = state.orders.remove(&place)?;
+            state.places.insert(order.key.clone(), StartPlace::Tried(order.serial));
+            order
         };
-        state.tries -= 1;
         let (serial, starter) = (order.serial, Arc::clone(&order.starter));
+        if explores {
+            state.may_explore = false;
+            state.exploring = Some(serial);
+        } else {
+            state.room -= 1;
+        }
         // Its place in the order of those tried; the order itself is needed again when the hub has answered.
         state.tried.insert(serial, None);
         state.asked.insert(serial, order);
@@ -327,12 +340,12 @@ impl StartQueue {
     fn has_ended(&self) {
         let mut state = self.lock();
         state.ends += 1;
-        state.tries += 1;
+        state.room += 1;
     }
 
     fn may_try(&self) {
         let mut state = self.lock();
-        state.tries = state.tries.max(1);
+        state.may_explore = true;
         state.next_try = Instant::now() + PAUSE;
     }
 
@@ -341,18 +354,20 @@ impl StartQueue {
         let now = Instant::now();
         let mut state = self.lock();
         let order = state.asked.remove(&serial)?;
+        state.exploring.take_if(|exploring| *exploring == serial);
         let started = match outcome {
             Ok(()) => {
                 state.leave(serial, &order.key);
                 state.rate.note(now);
                 state.moved = now;
                 // There may be room for more.
-                state.tries += 1;
+                state.may_explore = true;
                 Some(order.starter)
             }
             Err(error) if is_passing(&error) => {
                 // What has ended since it was asked is room that it may not have seen.
-                state.tries = state.tries.min(state.ends - ends);
+                state.room = state.room.min(state.ends - ends);
+                state.may_explore = false;
                 state.next_try = now + pause(&error);
                 if state.has_waited_too_long(&order, now) {
                     state.fail_all_late(order, &error, now);
@@ -363,7 +378,7 @@ impl StartQueue {
             }
             Err(error) => {
                 // It takes no room: the next one may.
-                state.tries += 1;
+                state.may_explore = true;
                 state.fail(order, error, now);
                 None
             }

@@ -210,14 +210,13 @@ impl BrowserStart {
         let rules = &self.proxy.shared.rules;
         let names = self.target.path().strip_prefix(rules.spawn_path.as_str())?;
         let mut names = names.split('/').filter(|name| !name.is_empty());
-        let user = match names.next() {
-            Some(user) => user.to_owned(),
-            None => {
-                let session = HubSession::new(rules, &self.headers);
-                let mut connection = hub_connection(&self.proxy, Checkout::New).await.ok()?;
-                let name = session.username(&mut connection).await.ok()??;
-                percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).to_string()
-            }
+        let user = if let Some(user) = names.next() {
+            user.to_owned()
+        } else {
+            let session = HubSession::new(rules, &self.headers);
+            let mut connection = hub_connection(&self.proxy, Checkout::New).await.ok()?;
+            let name = session.username(&mut connection).await.ok()??;
+            percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).to_string()
         };
         let server = names.next().map_or_else(|| "server".to_owned(), |name| format!("servers/{name}"));
         Some(format!("{}hub/api/users/{user}/{server}/progress", rules.base_url))

@@ -74,7 +74,7 @@ impl WaitingLine {
     }
 
     /// Whose turn it is. They leave the line.
-    pub fn next(&mut self) -> Option<LinePlace> {
+    pub fn next_turn(&mut self) -> Option<LinePlace> {
         let (group, round, place) = self
             .groups
             .iter()
@@ -115,7 +115,7 @@ mod tests {
 
     /// The clicks of all who wait, in the order of their turns.
     fn order(line: &mut WaitingLine) -> Vec<i64> {
-        std::iter::from_fn(|| line.next()).map(|place| place.clicked).collect()
+        std::iter::from_fn(|| line.next_turn()).map(|place| place.clicked).collect()
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
             line.join(&group(1, "portal"), clicked);
         }
         for _ in 0..3 {
-            line.next();
+            line.next_turn();
         }
         for clicked in 10..=12 {
             line.join(&group(2, "portal"), clicked);
@@ -163,7 +163,8 @@ mod tests {
             line.join(&group(last, "portal"), clicked);
         }
         let numbers = line.numbers();
-        let turns: Vec<usize> = std::iter::from_fn(|| line.next()).map(|place| numbers[&place]).collect();
+        let turns: Vec<usize> =
+            std::iter::from_fn(|| line.next_turn()).map(|place| numbers[&place]).collect();
         assert_eq!(turns, [1, 2, 3, 4, 5]);
     }
 
@@ -174,9 +175,9 @@ mod tests {
         assert!(line.leave(&group(1, "a"), one));
         assert!(!line.leave(&group(1, "a"), one));
         assert_eq!(line.waiting(), 1);
-        assert_eq!(line.next(), Some(two));
+        assert_eq!(line.next_turn(), Some(two));
         assert!(!line.leave(&group(1, "a"), two), "its turn has come");
-        assert_eq!((line.next(), line.waiting()), (None, 0));
+        assert_eq!((line.next_turn(), line.waiting()), (None, 0));
     }
 
     #[test]

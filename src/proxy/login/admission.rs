@@ -161,7 +161,7 @@ impl AdmissionState {
             return None;
         }
         loop {
-            let place = self.line.next()?;
+            let place = self.line.next_turn()?;
             if let Some(sender) = self.waiters.remove(&place) {
                 self.in_flight += 1;
                 self.tried = Some(now);
