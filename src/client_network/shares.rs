@@ -22,7 +22,7 @@ pub struct ClientShares(Arc<Mutex<InUse>>);
 struct InUse {
     /// By all clients together.
     total: usize,
-    /// Looked into twice for each request, so by a hash that costs less than SipHash. It is seeded at random: which
+    /// Looked into twice for each request, so by a hash that costs less than `SipHash`. It is seeded at random: which
     /// addresses collide is not known beforehand.
     by_client: HashMap<u128, ClientUse, RandomState>,
 }

@@ -51,7 +51,7 @@ pub struct LearntHub {
 /// The routes of one moment.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Looked into once for each segment of a path, so by a hash that costs less than SipHash.
+    /// Looked into once for each segment of a path, so by a hash that costs less than `SipHash`.
     routes: HashSet<ByKey, RandomState>,
     /// The most segments that a key has.
     depth: usize,

@@ -17,7 +17,7 @@ const ROOM_AT_START: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    // A login looks into these eight times, so by a hash that costs less than SipHash. It is seeded at random, and whoever
+    // A login looks into these eight times, so by a hash that costs less than `SipHash`. It is seeded at random, and whoever
     // chooses a token does not choose its digest.
     by_id: HashSet<ById, RandomState>,
     by_digest: HashSet<ByDigest, RandomState>,
