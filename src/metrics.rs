@@ -196,7 +196,7 @@ impl Metrics {
         );
         let requests = answers(&mut registry);
         let routed = routed(&mut registry);
-        let routes = routes(&mut registry);
+        let table = table(&mut registry);
         let store = StoreCalls::new(&mut registry);
         let hub = HubApiMetrics::new(&mut registry);
         let login_queue = LoginQueue::new(&mut registry);
@@ -287,7 +287,6 @@ impl Metrics {
             registry,
             requests,
             routed,
-            routes,
             request_seconds,
             upstream_errors,
             request_errors,
@@ -303,6 +302,7 @@ impl Metrics {
             log_lines_dropped,
             handshakes,
             tunnels,
+            routes: table,
             links_issued,
             links_redeemed,
             links_refused,
@@ -368,7 +368,7 @@ fn routed(registry: &mut Registry) -> [Counter; 4] {
     KINDS.map(|kind| by_kind.get_or_create(&KindLabel { kind: Reason(kind) }).clone())
 }
 
-fn routes(registry: &mut Registry) -> [Gauge; 4] {
+fn table(registry: &mut Registry) -> [Gauge; 4] {
     let by_kind = Family::<KindLabel, Gauge>::default();
     registry.register("routes", "Routes in the routing table, by kind", by_kind.clone());
     KINDS.map(|kind| by_kind.get_or_create(&KindLabel { kind: Reason(kind) }).clone())

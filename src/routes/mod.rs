@@ -233,9 +233,10 @@ impl Routes {
             match change {
                 // What the pin forbids today may have been right yesterday: it is left out.
                 RouteChange::Put(Saved { key, target, data, last_activity }) => {
-                    match self.make(&mut writer, &key, &target, data, last_activity) {
-                        Ok(route) => table.put(Arc::new(route)),
-                        Err(_) => tracing::warn!(key, "a kept route is left out: it is not the hub's"),
+                    if let Ok(route) = self.make(&mut writer, &key, &target, data, last_activity) {
+                        table.put(Arc::new(route));
+                    } else {
+                        tracing::warn!(key, "a kept route is left out: it is not the hub's");
                     }
                 }
                 RouteChange::Removed(key) => _ = table.take(&key),

@@ -204,11 +204,10 @@ impl Task {
             let looked = self.look().await;
             if looked.is_err() != is_lost {
                 is_lost = !is_lost;
-                match &looked {
-                    Err(error) => {
-                        tracing::error!(%error, "the shared routing table is lost; the routes stay as they are");
-                    }
-                    Ok(()) => tracing::info!("the shared routing table is back"),
+                if let Err(error) = &looked {
+                    tracing::error!(%error, "the shared routing table is lost; the routes stay as they are");
+                } else {
+                    tracing::info!("the shared routing table is back");
                 }
             }
             if looked.is_ok() && exchanged.elapsed() >= ACTIVITY_EVERY {

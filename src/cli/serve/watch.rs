@@ -64,7 +64,7 @@ fn run(asked: &Receiver<()>, mut watch: Watch, read: &Read, routes: Option<&Rout
 fn reload(watch: &mut Watch, read: &Read, routes: Option<&Routes>, reloader: &Reloader) {
     // Before they are read: what changes from now on is a change again.
     watch.remember();
-    let learnt = routes.map(|routes| routes.learnt()).unwrap_or_default();
+    let learnt = routes.map(Routes::learnt).unwrap_or_default();
     let Reading { outcome, files } = read(&learnt);
     let limits = outcome.as_ref().ok().map(|config| config.limits.clone());
     if reloader.reload(outcome).is_ok() {
