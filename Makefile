@@ -4,7 +4,7 @@ CARGO := cargo
 PYTHON ?= python3
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb wheel in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
+.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb wheel release in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -19,6 +19,7 @@ help:
 	@echo "make image  the container image, by the Docker engine of this machine"
 	@echo "make wheel, make deb   the Python package, in target/wheels; the Debian package, in target/deb"
 	@echo "make class  people who log in at once, by links and by the hub's own form, side by side; CLASS='--people 200,600 --busy'"
+	@echo "make release   all that a release consists of, in target/release-VERSION, from a clean tree with a cut CHANGELOG"
 	@echo "make soak   ten minutes of mixed load (SECONDS=600): memory and descriptors must stay flat"
 
 demo:
@@ -84,6 +85,11 @@ wheel:
 	tests/install.sh tools
 	cd python && PATH="$(CURDIR)/target/tools/bin:$$PATH" maturin build --release --locked --zig \
 		--compatibility manylinux2014 --out $(CURDIR)/target/wheels
+
+# Wheel, Debian package, clients, licences, SBOM and checksums, without a path of this machine in any; nothing is uploaded.
+# `.ci/release.py cut`, and a commit, come first.
+release:
+	$(PYTHON) .ci/release.py make
 
 # The Debian package, in target/deb, of the binary of `make build`.
 deb: build

@@ -20,7 +20,7 @@ pub enum Event {
     Issued,
     /// A link was redeemed: its token is consumed and the login was sent to the hub.
     Redeemed,
-    /// A link was not honoured.
+    /// A link was not honoured, or a call of the management API refused.
     Refused,
     /// A link was taken back.
     Revoked,
@@ -196,6 +196,9 @@ pub struct Record<'a> {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<AuditReason>,
+    /// Of a refused call of the management API: the code of its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
 }
 
 /// Where the lines go.

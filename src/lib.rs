@@ -15,7 +15,7 @@
 //! | 3 | [`login`] [`server`] [`routes`] | the life of a login token; the accept side: sockets, framing, timeouts, drain; the routing table |
 //! | 2 | [`store`] [`hub`] [`pages`] | where tokens live; the client of the Hub API; the few pages we show |
 //! | 1 | [`config`] [`body`] [`turns`] | the TOML as written and as meant; the body of a request on its way; who waits, and whose turn it is |
-//! | 0 | [`token`] [`clock`] [`deadline`] [`poll_on_wake`] [`client_network`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] [`last_activity`] | the leaves |
+//! | 0 | [`token`] [`clock`] [`deadline`] [`poll_on_wake`] [`client_network`] [`tls`] [`metrics`] [`logging`] [`audit`] [`reloads`] [`shutdown`] [`last_activity`] [`request_id`] | the leaves |
 //!
 //! Imports go down only, never up or sideways (`tests/it/floors.rs`).
 //!
@@ -78,6 +78,7 @@ pub mod pages;
 pub mod poll_on_wake;
 pub mod proxy;
 pub mod reloads;
+pub mod request_id;
 pub mod routes;
 pub mod server;
 pub mod shutdown;

@@ -2,6 +2,7 @@
 //!
 //! No label ever holds a user name, a path or anything else that a client chooses.
 
+mod api_requests;
 mod durations;
 mod hub;
 mod login_queue;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use api_requests::ApiRequests;
 pub use durations::Durations;
 pub use hub::{HubApiMetrics, HubCallLabels};
 pub use login_queue::LoginQueue;
@@ -120,6 +122,8 @@ pub struct Metrics {
     registry: Registry,
     /// Responses to browsers, by protocol and class of status code.
     pub requests: ResponseCounters,
+    /// Calls of the management API, by app and status.
+    pub api_requests: ApiRequests,
     /// Requests that a routing table sends somewhere, by kind: hub, user, service, extra.
     pub routed: [Counter; 4],
     /// From the head of a request to the head of its response, in seconds.
@@ -195,6 +199,7 @@ impl Metrics {
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         let requests = answers(&mut registry);
+        let api_requests = ApiRequests::new(&mut registry);
         let routed = routed(&mut registry);
         let table = table(&mut registry);
         let store = StoreCalls::new(&mut registry);
@@ -286,6 +291,7 @@ impl Metrics {
         Self {
             registry,
             requests,
+            api_requests,
             routed,
             request_seconds,
             upstream_errors,

@@ -4,7 +4,7 @@
 #   tests/install.sh hub     target/venv: JupyterHub and JupyterLab, all that the demo needs
 #   tests/install.sh chp     the same, and target/node: Node and configurable-http-proxy
 #   tests/install.sh tests   both, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
-#                             nginx and faketime
+#                             nginx, faketime, PHP and Java
 #   tests/install.sh redis   Redis, for the tests of the stores
 #   tests/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
 #   tests/install.sh hub5    target/venv5 (JupyterHub 5.4), the same
@@ -53,7 +53,8 @@ install_tests() {
   python_packages target/venv tests/jupyterhub/requirements.txt "packages of the tests"
   forced_login_example
   command -v chromium >/dev/null || debian_package chromium
-  programs nginx=nginx faketime=faketime slapd=slapd
+  # The samples for applications run, too.
+  programs nginx=nginx faketime=faketime slapd=slapd php=php-cli java=default-jdk-headless
 }
 
 # The example stands in the source archive of the very JupyterHub that is installed, and in no wheel.

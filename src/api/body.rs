@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
-use hyper::header::{CONTENT_TYPE, EXPECT, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap};
 
 use super::error::ApiError;
 use super::json::{self, Members};
@@ -45,6 +45,7 @@ where
     if !is_json(headers) {
         return Err(ApiError::NotJson);
     }
+    refuse_encoded(headers)?;
     let bytes = whole(body, bytes_max, limit).await?;
     let members = json::object(&bytes)?;
     let mut sum = [0; 32];
@@ -61,6 +62,7 @@ where
     if !is_of_type(headers, "application/x-www-form-urlencoded") {
         return Err(ApiError::NotForm);
     }
+    refuse_encoded(headers)?;
     whole(body, SMALL_BYTES_MAX, limit).await
 }
 
@@ -103,6 +105,13 @@ where
     };
     // Either it was short enough, or the client is one that cannot be helped.
     let _outcome = tokio::time::timeout(limit.min(DISCARD_TIMEOUT), read).await;
+}
+
+/// Refuses a compressed body: what little is sent here is not worth it, and unpacked it could be of any size.
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    let is_plain = codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
+    if is_plain { Ok(()) } else { Err(ApiError::EncodedBody) }
 }
 
 /// Whether the body is said to be JSON, in UTF-8 if a charset is named (RFC 8259 § 8.1 knows no other).

@@ -1,6 +1,8 @@
-//! Every way in which a call can fail, and its response: `{"status":…,"message":"…","code":"…"}`.
+//! Every way in which a call can fail, and its response:
+//! `{"status":…,"message":"…","code":"…","field":"…","doc_url":"/api/v1/errors.md#…"}`.
 //!
-//! Codes are words that programs may rely on; messages are for people and may change.
+//! Codes are words that programs may rely on; messages are for people and may change. `field` is there where the fault lies in
+//! one; `doc_url` leads to the line about the code in `docs/errors.md`, which this API answers as well.
 
 mod codes;
 
@@ -8,10 +10,11 @@ use std::fmt;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::member_error::MemberError;
+use super::routes::ERRORS_PATH;
 use super::{ApiResponse, allow, json_response};
 use crate::config::Scope;
 use crate::hub::HubError;
@@ -21,8 +24,8 @@ use crate::store::StoreError;
 use crate::token::UsernameError;
 
 use codes::{
-    STORE_UNAVAILABLE, end_status_and_code, issue_message, issue_status_and_code, launch_message,
-    launch_status_and_code, member_code,
+    STORE_UNAVAILABLE, end_status_and_code, issue_field, issue_message, issue_status_and_code,
+    launch_message, launch_status_and_code, member_code,
 };
 pub(super) use codes::{hub_status_and_code, refusal_status_and_code};
 
@@ -75,6 +78,8 @@ pub(super) enum ApiError {
     Scope { app: String, scope: Scope },
     #[error("send the body as \"Content-Type: application/json\"")]
     NotJson,
+    #[error("the body is compressed; send it as it is, without Content-Encoding")]
+    EncodedBody,
     #[error("send the parameters in the body, as \"Content-Type: application/x-www-form-urlencoded\"")]
     NotForm,
     #[error("the body is larger than {bytes_max} bytes")]
@@ -130,6 +135,14 @@ struct ErrorJson<'a> {
     status: u16,
     message: String,
     code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    doc_url: String,
+}
+
+/// Where a code is explained: a path of this API, so that it leads to the explanation of the running version.
+pub(super) fn doc_url(code: &str) -> String {
+    format!("{ERRORS_PATH}#{code}")
 }
 
 impl ApiError {
@@ -149,7 +162,8 @@ impl ApiError {
         if status.is_server_error() {
             tracing::error!(code, error = %self, "management API");
         }
-        let json = ErrorJson { status: status.as_u16(), message: self.to_string(), code };
+        let (message, field, doc_url) = (self.to_string(), self.field(), doc_url(code));
+        let json = ErrorJson { status: status.as_u16(), message, code, field, doc_url };
         let mut response = json_response(status, &json);
         if let Self::MethodNotAllowed { allow: methods } = &self {
             allow(&mut response, methods);
@@ -163,10 +177,70 @@ impl ApiError {
             };
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        if matches!(self, Self::EncodedBody) {
+            // RFC 9110 § 15.5.16 with § 12.5.3: which codings would do.
+            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         if let Some(retry_after) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         }
         response
+    }
+
+    /// The field, header or parameter at fault, as the message names it, if it is one.
+    fn field(&self) -> Option<String> {
+        let within = |place: FaultPlace, field: &str| format!("{place}{field}");
+        match self {
+            Self::Member { place, error } => Some(within(*place, &error.name)),
+            Self::Issue { place, cause, by_path } => {
+                issue_field(cause, *by_path).map(|field| within(*place, field))
+            }
+            Self::NotAnOrder { index } => Some(format!("links[{index}]")),
+            Self::BadParameter { name, .. } => Some(name.clone()),
+            Self::HalfDone { error, .. } => error.field(),
+            Self::BadIdempotencyKey | Self::IdempotencyKeyOnBatch => Some("Idempotency-Key".to_owned()),
+            Self::BatchAboveRate { .. } => Some("links".to_owned()),
+            Self::NotJson | Self::NotForm => Some("Content-Type".to_owned()),
+            Self::EncodedBody => Some("Content-Encoding".to_owned()),
+            Self::NameNotUtf8 | Self::Username(_) | Self::End(EndError::UserNotAllowed { .. }) => {
+                Some("name".to_owned())
+            }
+            Self::Unauthenticated { .. } | Self::NotListed(_) => Some("Authorization".to_owned()),
+            Self::NoSuchPath
+            | Self::MethodNotAllowed { .. }
+            | Self::BrowserRequest
+            | Self::HostNotAllowed
+            | Self::NoHubTokens
+            | Self::NoSuchToken
+            | Self::NotAdmitted(_)
+            | Self::Hub(_)
+            | Self::Scope { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTimeout
+            | Self::BodyBroken(_)
+            | Self::UnreadableJson(_)
+            | Self::TwiceNamed(_)
+            | Self::NotAnObject
+            | Self::NoSuchLink
+            | Self::NotLaunched
+            | Self::Launch { .. }
+            | Self::LinkUsed
+            | Self::Refused(_)
+            | Self::ConfirmRequired
+            | Self::End(_)
+            | Self::Store(_) => None,
+        }
+    }
+
+    /// Whom the call is about, if that was a name that the app may not log in.
+    pub(super) fn username(&self) -> Option<&str> {
+        if let Self::Issue { cause: IssueError::UserNotAllowed { username, .. }, .. }
+        | Self::End(EndError::UserNotAllowed { username, .. }) = self
+        {
+            Some(username.as_str())
+        } else {
+            None
+        }
     }
 
     /// When it is worth trying again, where that is known.
@@ -201,6 +275,7 @@ impl ApiError {
             Self::Hub(error) => hub_status_and_code(error),
             Self::Scope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::EncodedBody => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
             Self::NotForm => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),

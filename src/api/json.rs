@@ -14,8 +14,12 @@ use super::member_error::{MemberError, MemberFault};
 #[derive(Debug)]
 pub(super) struct Members(Map<String, Value>);
 
+/// What some editors and libraries write before UTF-8; RFC 8259 § 8.1 lets a reader ignore it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The object that `bytes` spell.
 pub(super) fn object(bytes: &[u8]) -> Result<Members, ApiError> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let Unambiguous(value) = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         // Only our own complaint is about data: any JSON will do for the parser.
         Category::Data => ApiError::TwiceNamed(error),

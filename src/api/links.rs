@@ -19,7 +19,8 @@ use super::order::{LinkOrder, order};
 use super::{ApiResponse, json_response, launch};
 use crate::config::App;
 use crate::hub::Launched;
-use crate::login::issue_request::{IssuedLink, RefusedRequest};
+use crate::login::issue_request::{IssueError, IssuedLink, RefusedRequest};
+use crate::login::next::NextError;
 use crate::login::{Caller, LoginServices};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
 use crate::token::LinkId;
@@ -56,9 +57,16 @@ impl IssueCall<'_> {
                 by_path.copied().unwrap_or(false),
             )
         };
+        let odd_server = asked.iter().position(LinkOrder::has_odd_server);
         let (requests, options): (Vec<_>, Vec<_>) =
             asked.into_iter().map(|LinkOrder { request, options }| (request, options)).unzip();
         let drafts = self.login.issuer.prepare(self.caller, requests).map_err(&refused)?;
+        if let Some(index) = odd_server
+            && self.login.hub().takes_only_slugs().await.map_err(ApiError::Hub)?
+        {
+            let cause = IssueError::Next(NextError::ServerSlug);
+            return Err(refused(RefusedRequest { index: Some(index), cause }));
+        }
         let (launched, done) =
             launch::launch(&self.login.hub(), &self.caller.app, &drafts, &options, &place).await?;
         match self.login.issuer.issue(self.caller, drafts, key, self.client).await {

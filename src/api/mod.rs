@@ -19,6 +19,7 @@
 //! | `POST /login` | none | 200 | consumes a token for a user name (`JupyterHub`'s forced-login example) |
 //! | `GET /api/v1/info` | none | 200 | what a developer needs to know of this hublatch |
 //! | `GET /api/v1/openapi.yaml` | none | 200 | this API, field by field |
+//! | `GET /api/v1/errors.md` | none | 200 | the codes of errors, and what to do |
 //! | `GET /health`, `/live`, `/ready`, `/metrics` | none | 200 | see `status.rs` |
 //!
 //! `HEAD` is answered wherever `GET` is. Calls with a scope carry `Authorization: token KEY` or `Bearer KEY`: an app's key,
@@ -26,7 +27,9 @@
 //! (1) OAuth: a form, the app's key in one of three ways, errors of RFC 6749; for apps with `[apps.hub_tokens]`: `oauth.rs`.
 //! (2) The hub's client id and secret, or the access token; only with `[hub_oauth]`: `hub_oauth.rs`.
 //! (3) Only the form's `logout_token`, which an app with `jwt` and the scope `end` has signed: `sessions.rs`.
-//! Every error is `{"status":400,"message":"…","code":"invalid_username"}`; `error.rs` lists the codes.
+//! Every error is `{"status":400,"message":"…","code":"invalid_username","field":"username","doc_url":"…"}`; `error.rs` lists
+//! the codes. Each call is told in the access log and counted, a refused one is in the audit, too (`trace.rs`), and every answer
+//! bears `X-Request-Id`.
 //!
 //! A browser has no business here. Any `Origin`, and any `Sec-Fetch-Site` but `none` (an address typed by hand), is
 //! 403 everywhere. A page that has rebound its own host name to our address sends neither with a plain GET, so a GET
@@ -51,6 +54,7 @@ mod order;
 mod response;
 mod routes;
 mod sessions;
+mod trace;
 mod verify;
 
 use std::future::Future;
@@ -70,6 +74,7 @@ use crate::config::{Config, Listen, Scope};
 use crate::login::hub_oauth::HubOAuth;
 use crate::login::{Caller, LoginServices};
 use crate::reloads::Reloads;
+use crate::request_id;
 use crate::shutdown::Shutdown;
 
 use error::ApiError;
@@ -77,12 +82,16 @@ use info::Info;
 use oauth::{Form, OAuthError};
 use response::{allow, json_response, response, without_body};
 use routes::{Endpoint, FORWARD_AUTH, find_route};
+use trace::CallTrace;
 
 pub use response::{ApiBody, ApiResponse};
 pub use routes::{ApiRoute, ROUTES};
 
 /// The API, field by field, as `/api/v1/openapi.yaml` answers it.
 pub const OPENAPI: &str = include_str!("openapi.yaml");
+
+/// The codes of errors, as `/api/v1/errors.md` answers them.
+const ERRORS: &str = include_str!("../../docs/errors.md");
 
 /// Answers `/health`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
 pub type StatusPages =
@@ -101,6 +110,8 @@ pub struct Api {
     /// No browser reaches a unix socket, so there the host says nothing.
     on_unix_socket: bool,
     body_timeout: Duration,
+    /// Whether calls are in the access log.
+    access_log: bool,
 }
 
 impl std::fmt::Debug for Api {
@@ -123,6 +134,7 @@ impl Api {
             public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),
             on_unix_socket: matches!(config.management.listen, Listen::Unix(_)),
             body_timeout: config.limits.held_body_timeout,
+            access_log: config.log.access,
             login,
             status,
             reloads,
@@ -136,12 +148,20 @@ impl Api {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let trace = CallTrace::begin();
+        let request_id = request_id::set(&mut head.headers, false);
         let mut body = pin!(body);
-        let mut response = match self.dispatch(client, &head, body.as_mut()).await {
+        let mut response = match self.dispatch(client, &head, body.as_mut(), &trace).await {
             Ok(response) => response,
-            Err(error) => error.into_response().map(ApiBody::Whole),
+            Err(error) => {
+                trace.fail(error.status_and_code().1, error.username());
+                error.into_response().map(ApiBody::Whole)
+            }
         };
+        let by = Client { address: client, request_id: Some(request_id.as_str()) };
+        trace.end(&self.login.recorder, &head.method, response.status(), by, self.access_log);
+        response.headers_mut().insert(request_id::X_REQUEST_ID, request_id.to_value());
         body::discard(&head.headers, body, self.body_timeout).await;
         // Links are credentials, and a cached status is a wrong one.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -154,6 +174,7 @@ impl Api {
         client: Option<IpAddr>,
         head: &Parts,
         body: Pin<&mut B>,
+        trace: &CallTrace,
     ) -> Result<Response<ApiBody>, ApiError>
     where
         B: Body<Data = Bytes>,
@@ -163,11 +184,14 @@ impl Api {
             auth::refuse_browsers(&head.headers)?;
         }
         let (route, segment) = find_route(&head.method, head.uri.path())?;
+        trace.reach(route);
         if let Endpoint::Progress = route.endpoint {
-            let caller = self.caller(&head.headers, Scope::Read).await?;
+            let caller = self.caller(&head.headers, Scope::Read, trace).await?;
             return launch::progress(&self.login, &caller.app, segment).await;
         }
-        self.whole(client, head, body, route, segment).await.map(|response| response.map(ApiBody::Whole))
+        self.whole(client, head, body, (route, segment), trace)
+            .await
+            .map(|response| response.map(ApiBody::Whole))
     }
 
     /// The response of an endpoint that answers at once.
@@ -176,8 +200,8 @@ impl Api {
         client: Option<IpAddr>,
         head: &Parts,
         body: Pin<&mut B>,
-        route: &'static ApiRoute,
-        segment: &str,
+        (route, segment): (&'static ApiRoute, &str),
+        trace: &CallTrace,
     ) -> Result<ApiResponse, ApiError>
     where
         B: Body<Data = Bytes>,
@@ -187,29 +211,29 @@ impl Api {
             // It does not answer at once.
             Endpoint::Progress => Err(ApiError::NoSuchPath),
             Endpoint::Issue => {
-                let caller = self.caller(&head.headers, Scope::Issue).await?;
+                let caller = self.caller(&head.headers, Scope::Issue, trace).await?;
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
                 links::issue(&self.issue_call(&caller, client), &head.headers, body).await
             }
             Endpoint::IssueBatch => {
-                let caller = self.caller(&head.headers, Scope::Issue).await?;
+                let caller = self.caller(&head.headers, Scope::Issue, trace).await?;
                 let body = self.json(&head.headers, body, body::BATCH_BYTES_MAX).await?;
                 links::issue_batch(&self.issue_call(&caller, client), &head.headers, body).await
             }
             Endpoint::ReadLink => {
-                let caller = self.caller(&head.headers, Scope::Read).await?;
+                let caller = self.caller(&head.headers, Scope::Read, trace).await?;
                 links::read(&self.login, &caller.app, segment).await
             }
             Endpoint::RevokeLink => {
-                let caller = self.caller(&head.headers, Scope::Revoke).await?;
+                let caller = self.caller(&head.headers, Scope::Revoke, trace).await?;
                 links::revoke(&self.login, &caller.app, segment, client).await
             }
             Endpoint::RevokeUser => {
-                let caller = self.caller(&head.headers, Scope::Revoke).await?;
+                let caller = self.caller(&head.headers, Scope::Revoke, trace).await?;
                 links::revoke_user(&self.login, &caller.app, segment, client).await
             }
             Endpoint::EndSessions => {
-                let caller = self.caller(&head.headers, Scope::End).await?;
+                let caller = self.caller(&head.headers, Scope::End, trace).await?;
                 sessions::end(&self.login, &caller.app, segment, client).await
             }
             Endpoint::BackchannelLogout => {
@@ -217,7 +241,7 @@ impl Api {
                     Ok(form) => sessions::log_out(&self.login, form, client).await,
                     Err(error) => Err(error),
                 };
-                Ok(response.unwrap_or_else(OAuthError::into_response))
+                Ok(response.unwrap_or_else(|error| error.into_traced_response(trace)))
             }
             Endpoint::Verify => {
                 let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
@@ -226,17 +250,19 @@ impl Api {
             Endpoint::ForwardAuth => verify::forward_auth(&self.login, &head.headers, head.uri.query()).await,
             Endpoint::OAuthToken => {
                 let response = match self.form(head, body).await {
-                    Ok(form) => oauth::token(&self.login, &self.shutdown, &head.headers, form, client).await,
+                    Ok(form) => {
+                        oauth::token(&self.login, &self.shutdown, (&head.headers, form), client, trace).await
+                    }
                     Err(error) => Err(error),
                 };
-                Ok(response.unwrap_or_else(OAuthError::into_response))
+                Ok(response.unwrap_or_else(|error| error.into_traced_response(trace)))
             }
             Endpoint::OAuthRevoke => {
                 let response = match self.form(head, body).await {
-                    Ok(form) => oauth::revoke(&self.login, &head.headers, form, client).await,
+                    Ok(form) => oauth::revoke(&self.login, (&head.headers, form), client, trace).await,
                     Err(error) => Err(error),
                 };
-                Ok(response.unwrap_or_else(OAuthError::into_response))
+                Ok(response.unwrap_or_else(|error| error.into_traced_response(trace)))
             }
             Endpoint::HubOAuthToken => {
                 let provider = self.hub_oauth()?;
@@ -244,7 +270,7 @@ impl Api {
                     Ok(form) => hub_oauth::token(&provider, &head.headers, form).await,
                     Err(error) => Err(error),
                 };
-                Ok(response.unwrap_or_else(OAuthError::into_response))
+                Ok(response.unwrap_or_else(|error| error.into_traced_response(trace)))
             }
             Endpoint::HubOAuthUserinfo => hub_oauth::userinfo(&*self.hub_oauth()?, &head.headers),
             Endpoint::HubOAuthJwks => {
@@ -267,6 +293,11 @@ impl Api {
                 self.refuse_rebound_names(head)?;
                 // RFC 9512.
                 Ok(response(StatusCode::OK, "application/yaml", OPENAPI))
+            }
+            Endpoint::Errors => {
+                self.refuse_rebound_names(head)?;
+                // RFC 7763.
+                Ok(response(StatusCode::OK, "text/markdown; charset=utf-8", ERRORS))
             }
             Endpoint::Status => {
                 self.refuse_rebound_names(head)?;
@@ -295,8 +326,9 @@ impl Api {
         Form::parse(&body::form(&head.headers, body, self.body_timeout).await?)
     }
 
-    async fn caller(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
+    async fn caller(&self, headers: &HeaderMap, scope: Scope, trace: &CallTrace) -> Result<Caller, ApiError> {
         let caller = auth::authenticate(&self.login, headers).await?;
+        trace.authenticated(&caller);
         let may = caller.app.may(scope);
         if may { Ok(caller) } else { Err(ApiError::Scope { app: caller.app.name.to_string(), scope }) }
     }

@@ -17,6 +17,7 @@ use hyper::header::{HeaderMap, HeaderValue, PRAGMA};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::trace::CallTrace;
 use super::{ApiResponse, json_response};
 use crate::login::LoginServices;
 use crate::login::hub_token_exchange::{ExchangeRequest, RevokedToken, SubjectTokenType};
@@ -45,11 +46,12 @@ struct TokenJson<'a> {
 pub(super) async fn token(
     login: &Arc<LoginServices>,
     shutdown: &Shutdown,
-    headers: &HeaderMap,
-    form: Form,
+    (headers, form): (&HeaderMap, Form),
     client: Option<IpAddr>,
+    trace: &CallTrace,
 ) -> Result<ApiResponse, OAuthError> {
     let caller = authenticate(login, headers, &form)?;
+    trace.authenticated(&caller);
     match form.get("grant_type") {
         Some(TOKEN_EXCHANGE) => {}
         Some(_) => {
@@ -109,11 +111,12 @@ pub(super) async fn token(
 /// `POST /oauth2/revoke`
 pub(super) async fn revoke(
     login: &LoginServices,
-    headers: &HeaderMap,
-    form: Form,
+    (headers, form): (&HeaderMap, Form),
     client: Option<IpAddr>,
+    trace: &CallTrace,
 ) -> Result<ApiResponse, OAuthError> {
     let caller = authenticate(login, headers, &form)?;
+    trace.authenticated(&caller);
     let token = form.get("token").ok_or_else(|| OAuthError::missing("token"))?;
     if !login.hub().has_token() {
         let wrong = "there are no hub tokens here: hub.api_token_file is not configured".to_owned();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::json::Members;
 use super::member_error::{MemberError, MemberFault};
 use crate::login::issue_request::{IssueRequest, LinkDestination};
-use crate::token::State;
+use crate::token::{ServerName, State};
 
 /// The longest remark of an app, in bytes.
 const NOTE_BYTES_MAX: usize = 1024;
@@ -25,6 +25,15 @@ impl LinkOrder {
     /// Whether the order names a path or a server instead of `next`.
     pub(super) fn is_by_path(&self) -> bool {
         matches!(self.request.destination, LinkDestination::Path { .. })
+    }
+
+    /// Whether the order names a server as only hubs before `JupyterHub` 6 have them.
+    pub(super) fn has_odd_server(&self) -> bool {
+        if let LinkDestination::Path { server: Some(name), .. } = &self.request.destination {
+            ServerName::parse(name).is_some_and(|name| !name.is_slug())
+        } else {
+            false
+        }
     }
 }
 
@@ -116,6 +125,9 @@ fn destination(members: &mut Members) -> Result<LinkDestination, MemberError> {
     }
 }
 
+/// Whole seconds, at least one. Languages with one type of number write 30 as 30.0.
 fn seconds(value: &Value) -> Option<Duration> {
-    value.as_u64().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    let whole = value.as_u64().map(Duration::from_secs);
+    let written = || value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    whole.or_else(written).filter(|life| !life.is_zero() && life.subsec_nanos() == 0)
 }

@@ -35,11 +35,15 @@ pub(super) enum Endpoint {
     Exchange,
     Info,
     OpenApi,
+    Errors,
     Status,
 }
 
 /// Where front proxies ask whom to let through.
 pub(super) const FORWARD_AUTH: &str = "/api/v1/forward-auth";
+
+/// Where the codes of errors are explained.
+pub(super) const ERRORS_PATH: &str = "/api/v1/errors.md";
 
 /// The endpoint table.
 pub const ROUTES: &[ApiRoute] = &[
@@ -74,6 +78,7 @@ pub const ROUTES: &[ApiRoute] = &[
     },
     ApiRoute { method: Method::GET, path: "/api/v1/info", endpoint: Endpoint::Info },
     ApiRoute { method: Method::GET, path: "/api/v1/openapi.yaml", endpoint: Endpoint::OpenApi },
+    ApiRoute { method: Method::GET, path: ERRORS_PATH, endpoint: Endpoint::Errors },
     ApiRoute { method: Method::GET, path: "/health", endpoint: Endpoint::Status },
     ApiRoute { method: Method::GET, path: "/live", endpoint: Endpoint::Status },
     ApiRoute { method: Method::GET, path: "/ready", endpoint: Endpoint::Status },

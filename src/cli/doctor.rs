@@ -16,6 +16,7 @@ mod spoof;
 mod store;
 
 use std::cell::RefCell;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,8 +86,12 @@ pub fn run(args: &DoctorArgs) -> Exit {
     };
     let all = RefCell::new(Vec::new());
     // As found: a hub that hangs holds up nothing but what is asked of it.
+    // https://no-color.org: whoever sets it to anything wants none.
+    let plain =
+        !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    let line = |finding: &Finding| if plain { finding.to_string() } else { finding.coloured() };
     let tell = |findings: Vec<Finding>| {
-        let printed = args.json || findings.iter().all(|finding| print(&finding.to_string()) == Exit::Done);
+        let printed = args.json || findings.iter().all(|finding| print(&line(finding)) == Exit::Done);
         all.borrow_mut().extend(findings);
         printed
     };

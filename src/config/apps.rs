@@ -14,7 +14,7 @@ use super::app_hub_tokens::demand_scopes;
 use super::file::ConfigFile;
 use super::jwt::{JwtSection, jwt, service_url};
 use super::kind::{self, duration, flag, list, list_of_words, number, text};
-use super::origin::{next_prefix, page_url, whole_origin};
+use super::origin::{next_prefix, origin_of_page, page_url, whole_origin};
 use super::pages::name as people_name;
 use super::parse::{app_name, duration_within, rate, written};
 use super::section::Section as _;
@@ -111,6 +111,10 @@ section! {
         /// Where its pages are, such as ["https://portal.example.org"]: a click from elsewhere is asked "Continue as alice?"
         /// first. Empty: clicks may come from anywhere.
         origins: Vec<HeaderValue>, list(whole_origin), default [];
+        /// Asks "Continue as alice?" at every click that comes from none of its origins (`origins`, and that of `url`), also
+        /// without any origins and with login.confirm = "never": for apps whose links are mailed, because a mail scanner that is a
+        /// real browser opens them like a person, but presses no button.
+        scanner_safe: bool, flag(), default false;
     }
 }
 
@@ -142,6 +146,8 @@ pub struct App {
     pub max_live_links: usize,
     /// Where its clicks come from; empty: anywhere.
     pub origins: Vec<HeaderValue>,
+    /// Whether each click from elsewhere is asked, with or without `origins`, and whatever `login.confirm` says.
+    pub scanner_safe: bool,
     /// How it signs tokens of its own, if it does.
     pub jwt: Option<Jwt>,
     /// Where it turns tokens of its own into names, if it does.
@@ -226,6 +232,10 @@ fn app(file: &mut ConfigFile, section: &str, longest: Longest, taken: &mut Taken
     if exchange_url.is_some() {
         demand_own_prefix(file, section, &exchange_prefix, &mut taken.exchanged);
     }
+    let mut rules = rules.app(file, section, longest, name.into());
+    if rules.scanner_safe {
+        rules.origins.extend(url.as_deref().and_then(origin_of_page));
+    }
     App {
         username_prefix,
         groups,
@@ -238,7 +248,7 @@ fn app(file: &mut ConfigFile, section: &str, longest: Longest, taken: &mut Taken
         jwt: signed.map(|signed| jwt(file, &key("jwt"), signed, &mut taken.issuers)),
         exchange_url,
         hub_tokens,
-        ..rules.app(file, section, longest, name.into())
+        ..rules
     }
 }
 
@@ -298,6 +308,7 @@ impl Rules {
             rate_per_second: self.rate,
             max_live_links: self.max_live_links,
             origins: self.origins,
+            scanner_safe: self.scanner_safe,
             jwt: None,
             exchange_url: None,
             hub_tokens: None,

@@ -12,6 +12,7 @@ use super::secret::{Secret, secret};
 use super::table::section;
 use super::{Listen, Login, WithoutToken, tls};
 use crate::tls::{Connector, Roots};
+use crate::token::ServerName;
 
 /// Where the hub's public proxy answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,9 @@ section! {
         /// servers, and people see hublatch's pages where the hub would answer with a bare error. Needs hub.api_token_file.
         /// docs/launch-and-api-only.md has the hub's side.
         api_only: bool, flag(), default false;
+        /// c.JupyterHub.default_server_name: the server that is opened, or started, for an order that names none. An order with
+        /// "server": "" means the one without a name all the same.
+        default_server "default_server_name": ServerName, text(server_name), default "";
     }
 }
 
@@ -78,6 +82,8 @@ pub struct Hub {
     pub head_bytes: usize,
     /// Whether it shows no pages: only its API, the login and the logout are routed to it.
     pub api_only: bool,
+    /// The server that is meant where none is named.
+    pub default_server: ServerName,
 }
 
 impl Hub {
@@ -93,6 +99,10 @@ pub(super) struct HubAddress {
     secure: bool,
 }
 
+fn server_name(text: &str) -> Result<ServerName, String> {
+    ServerName::parse(text).ok_or_else(|| "is no name of a server; write for example \"lab\"".to_owned())
+}
+
 fn hub_address(text: &str) -> Result<HubAddress, String> {
     upstream(text).map(|upstream| HubAddress { upstream, secure: is_https(text) })
 }
@@ -104,7 +114,8 @@ fn is_https(text: &str) -> bool {
 
 /// What the keys of `[hub]` say; its API must be none of our `own` listeners.
 pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
-    let HubKeys { url, ca_file: roots, base_url, api_url, api_token, head_bytes, api_only } = keys;
+    let HubKeys { url, ca_file: roots, base_url, api_url, api_token, head_bytes, api_only, default_server } =
+        keys;
     let (upstream, secure) = url.map(|url| (url.upstream, url.secure)).unzip();
     let secure = secure.unwrap_or_default();
     let api_secure = api_url.as_ref().is_some_and(ApiPlace::is_secure);
@@ -130,7 +141,7 @@ pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
     }
     let place = api(file, api_url, upstream.as_ref(), (tls.as_ref(), roots.as_ref()), &base_url, own);
     let api = HubApiConfig { token: api_token.map(|secret| secret.text), ..place };
-    Hub { upstream, tls, base_url, api, head_bytes, api_only }
+    Hub { upstream, tls, base_url, api, head_bytes, api_only, default_server }
 }
 
 /// Notes a fault if people would be sent to the hub's own login, whose page API-only mode does not style.

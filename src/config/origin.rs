@@ -39,6 +39,11 @@ pub(super) fn click_origin(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(origin).map_err(|_| wrong.to_owned())
 }
 
+/// Where the clicks of the page at `url` come from.
+pub(super) fn origin_of_page(url: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(origin(&web_url(url)?)).ok()
+}
+
 /// The same for what is compared as it is: a wildcard would match nothing.
 pub(super) fn whole_origin(text: &str) -> Result<HeaderValue, String> {
     if text.contains('*') {

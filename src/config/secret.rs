@@ -140,11 +140,32 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     read_if(path, true)
 }
 
+/// What a file holds that everybody may read, if it is that: an operator who has named the wrong file is not helped by
+/// being told to hide it.
+fn public_content(file: &File) -> Option<&'static str> {
+    let mut text = Zeroizing::new(String::new());
+    file.take(SECRET_BYTES_MAX).read_to_string(&mut text).ok()?;
+    if text.contains("PRIVATE KEY-----") {
+        None
+    } else if text.contains("-----BEGIN CERTIFICATE-----") {
+        Some("a certificate")
+    } else if text.contains("PUBLIC KEY-----") {
+        Some("a public key")
+    } else {
+        None
+    }
+}
+
 fn read_if(path: &Path, private: bool) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
     let file = open_file(path).map_err(cannot)?;
     if private && is_exposed(&file).map_err(cannot)? {
+        if let Some(what) = public_content(&file) {
+            return Err(format!(
+                "{shown} holds {what}, which is no secret; name the file with the private key"
+            ));
+        }
         return Err(format!(
             "{shown} can be read by others than its owner; run chmod 600 {shown} (or chmod 640, if root owns it and its \
              group is one of hublatch's user)"

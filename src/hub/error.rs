@@ -32,13 +32,15 @@ pub enum Call {
     DeleteToken,
     /// `POST /proxy`.
     CheckRoutes,
+    /// `GET /`: its version.
+    ReadVersion,
     /// `POST {base}hub/hublatch/sessions`, of our own authenticator.
     EndSessions,
 }
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::WhoAmI,
         Self::ReadUser,
         Self::CreateUser,
@@ -51,6 +53,7 @@ impl Call {
         Self::ReadToken,
         Self::DeleteToken,
         Self::CheckRoutes,
+        Self::ReadVersion,
     ];
 
     /// The word for metrics.
@@ -68,6 +71,7 @@ impl Call {
             Self::ReadToken => "read_token",
             Self::DeleteToken => "delete_token",
             Self::CheckRoutes => "check_routes",
+            Self::ReadVersion => "read_version",
             Self::EndSessions => "end_sessions",
         }
     }
@@ -88,6 +92,7 @@ impl fmt::Display for Call {
             Self::ReadToken => "read a token at the hub",
             Self::DeleteToken => "delete a token at the hub",
             Self::CheckRoutes => "ask the hub to write its routes",
+            Self::ReadVersion => "ask the hub for its version",
             Self::EndSessions => "end a user's sessions at the hub",
         })
     }

@@ -15,11 +15,13 @@ mod sessions;
 pub mod start_queue;
 mod tokens;
 mod users;
+mod version;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, redirect, retry};
 use tokio::sync::Semaphore;
@@ -33,6 +35,7 @@ use crate::tls;
 
 use response::HubResponse;
 use start_queue::StartQueue;
+use version::KnownVersion;
 
 pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
@@ -58,6 +61,8 @@ pub struct HubClient {
     timeout: Duration,
     permits: Semaphore,
     metrics: Arc<Metrics>,
+    /// The hub's version, when it was last asked for.
+    version: ArcSwapOption<KnownVersion>,
     starts: StartQueue,
 }
 
@@ -111,6 +116,7 @@ impl HubClient {
                 Shutdown::new(),
             ),
             metrics,
+            version: ArcSwapOption::empty(),
         })
     }
 

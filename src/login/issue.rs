@@ -281,7 +281,7 @@ fn resolve(
     let rule = &rules.next;
     match destination {
         LinkDestination::HubDecides if launch => {
-            let server = ServerName::default();
+            let server = rules.default_server.clone();
             let next = Some(rule.inside(username, &server, "")?);
             Ok(ResolvedDestination { next, judged: None, server: Some(server) })
         }
@@ -290,8 +290,10 @@ fn resolve(
             Ok(ResolvedDestination { next: Some(rule.check(next)?), ..ResolvedDestination::default() })
         }
         LinkDestination::Path { path, server } => {
-            let server = ServerName::parse(server.as_deref().unwrap_or_default());
-            let server = server.ok_or(NextError::ServerName)?;
+            let server = match server {
+                Some(name) => ServerName::parse(name).ok_or(NextError::ServerName)?,
+                None => rules.default_server.clone(),
+            };
             if launch || rules.api_only {
                 let next = Some(rule.inside(username, &server, path)?);
                 Ok(ResolvedDestination { next, judged: None, server: launch.then_some(server) })

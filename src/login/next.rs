@@ -45,11 +45,25 @@ pub enum NextError {
     /// The app's `next` rule does not allow it.
     #[error("the app's rules do not allow this next")]
     NotAllowed,
-    /// The server name breaks the hub's rule.
+    /// A path inside a server was written as a whole address.
+    #[error("path is a whole address; send what follows \"/user/NAME/\" in it, such as \"lab/tree/x.ipynb\"")]
+    WholeAddress,
+    /// A path inside a server begins with the server's own.
     #[error(
-        "a server name has 1 to 30 of a-z, 0-9 and -, starts with a letter, does not end in -, and has no --"
+        "path begins inside the user's server: leave \"/user/NAME/\" out and send for example \"lab/tree/x.ipynb\""
+    )]
+    NamesServer,
+    /// No hub has a server of this name.
+    #[error(
+        "a server name has at most 255 characters, no \"/\", \"\\\" or control character, and is not \".\" or \"..\""
     )]
     ServerName,
+    /// The hub takes only slugs as names.
+    #[error(
+        "this hub (JupyterHub 6 or later) takes server names of 1 to 30 of a-z, 0-9 and -, that start with a letter, do \
+         not end in -, and have no --"
+    )]
+    ServerSlug,
 }
 
 /// A checked `next`: a path, and perhaps a query and fragment, on the public origin.
@@ -166,18 +180,35 @@ impl NextRule {
         if path.chars().any(char::is_control) {
             return Err(NextError::ControlCharacter);
         }
+        self.refuse_whole(path)?;
         let path = path.strip_prefix('/').unwrap_or(path);
         let home = format!("{}user/{}/", self.base_url, place_of(user, server));
         let inner = self.check(&format!("{home}{}", utf8_percent_encode(path, PATH)))?;
         // "../bob/lab" must not name another user's server.
         if inner.path.starts_with(&home) { Ok(inner) } else { Err(NextError::NotAPath) }
     }
+
+    /// Refuses a path that says where the server is, too: inside the server it would lead to a page that is not there.
+    fn refuse_whole(&self, path: &str) -> Result<(), NextError> {
+        let scheme = path.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|name| name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("https"))
+        {
+            return Err(NextError::WholeAddress);
+        }
+        let path = path.trim_start_matches('/');
+        let below_base = path.strip_prefix(self.base_url.trim_start_matches('/')).unwrap_or(path);
+        let names_user = |path: &str| path.strip_prefix("user/").is_some_and(|rest| !rest.is_empty());
+        if names_user(path) || names_user(below_base) { Err(NextError::NamesServer) } else { Ok(()) }
+    }
 }
 
 /// `USER` or `USER/SERVER`, as the hub writes them in a path.
 fn place_of(user: &Username, server: &ServerName) -> String {
     let user = utf8_percent_encode(user.as_str(), PATH_SEGMENT);
-    if server.is_default() { user.to_string() } else { format!("{user}/{}", server.as_str()) }
+    if server.is_default() {
+        return user.to_string();
+    }
+    format!("{user}/{}", utf8_percent_encode(server.as_str(), PATH_SEGMENT))
 }
 
 /// Decodes one form value: `+` is a space, and invalid UTF-8 or escapes are an error
@@ -300,6 +331,34 @@ mod tests {
         );
         let (outer, _) = rule("/jupyter/").spawn(&user("a+b"), &ServerName::default(), "/lab").unwrap();
         assert_eq!(outer.as_str(), "/jupyter/hub/spawn/a%2Bb?next=%2Fjupyter%2Fuser%2Fa%252Bb%2Flab");
+    }
+
+    #[test]
+    fn a_path_that_says_where_the_server_is_is_refused() {
+        for (base, path, wanted) in [
+            ("/", "http://hub.example:8000/user/alice/lab", NextError::WholeAddress),
+            ("/", "HTTPS://elsewhere.example/", NextError::WholeAddress),
+            ("/", "/user/alice/lab", NextError::NamesServer),
+            ("/", "user/alice/lab", NextError::NamesServer),
+            ("/", "/user/bob/", NextError::NamesServer),
+            ("/jupyter/", "/jupyter/user/alice/lab", NextError::NamesServer),
+            ("/jupyter/", "/user/alice/lab", NextError::NamesServer),
+        ] {
+            let refused = rule(base).inside(&user("alice"), &ServerName::default(), path);
+            assert_eq!(refused, Err(wanted), "{base} {path}");
+        }
+        for path in ["lab/tree/user/alice", "users/x", "user", "proxy/https://x/", "lab?u=http://x/"] {
+            assert!(rule("/").inside(&user("alice"), &ServerName::default(), path).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_written_as_the_hub_writes_it() {
+        for (name, written) in [("GPU_1", "GPU_1"), ("my server", "my%20server"), ("é#?", "%C3%A9%23%3F")] {
+            let server = ServerName::parse(name).unwrap();
+            let inner = rule("/").inside(&user("alice"), &server, "lab").unwrap();
+            assert_eq!(inner.as_str(), format!("/user/alice/{written}/lab"));
+        }
     }
 
     #[test]

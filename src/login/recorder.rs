@@ -140,6 +140,7 @@ impl Recorder {
             count: Some(count),
             client,
             reason: Some(reason),
+            code: None,
         });
     }
 
@@ -147,6 +148,32 @@ impl Recorder {
     pub fn session_over(&self, client: Client<'_>) {
         self.count_ended(AuditReason::Over, 1);
         self.write(Event::SessionEnded, Subject::default(), client, Some(AuditReason::Over));
+    }
+
+    /// A call of the management API was answered with `status`; `app` is who has called, or empty.
+    pub fn called(&self, app: &str, status: u16) {
+        self.metrics.api_requests.count(app, status);
+    }
+
+    /// A call of the management API was refused.
+    pub fn call_refused(
+        &self,
+        app: Option<&str>,
+        username: Option<&str>,
+        code: &'static str,
+        client: Client<'_>,
+    ) {
+        self.audit.write(&Record {
+            timestamp: self.clock.now().wall,
+            event: Event::Refused,
+            id: None,
+            app,
+            username,
+            count: None,
+            client,
+            reason: None,
+            code: Some(code),
+        });
     }
 
     fn count_ended(&self, reason: AuditReason, count: usize) {
@@ -164,6 +191,7 @@ impl Recorder {
             count: None,
             client,
             reason,
+            code: None,
         });
     }
 }

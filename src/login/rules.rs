@@ -36,6 +36,8 @@ pub struct Rules {
     pub waiting_path: String,
     /// Whether the hub shows no pages (`hub.api_only`).
     pub api_only: bool,
+    /// The server that is meant where none is named (`hub.default_server_name`).
+    pub default_server: ServerName,
 }
 
 impl Rules {
@@ -54,11 +56,12 @@ impl Rules {
             require_state: config.login.require_state,
             waiting_path: format!("{}hub/hublatch/launch/", config.hub.base_url),
             api_only: config.hub.api_only,
+            default_server: config.hub.default_server.clone(),
         })
     }
 
-    /// The first page of a user's default server.
+    /// The first page of the server that a user has where none is named.
     pub fn home_of(&self, username: &Username) -> Option<Next> {
-        self.next.inside(username, &ServerName::default(), "").ok()
+        self.next.inside(username, &self.default_server, "").ok()
     }
 }

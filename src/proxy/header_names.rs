@@ -4,7 +4,7 @@ use hyper::header::{
     CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::request_id::X_REQUEST_ID;
+use crate::request_id::X_REQUEST_ID;
 
 /// RFC 9110 § 7.6.1, and the older names that are still sent. `Trailer` goes because trailers are dropped.
 pub(super) const HOP_BY_HOP: [HeaderName; 9] = [

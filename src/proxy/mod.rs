@@ -23,7 +23,6 @@ mod launch_page;
 mod login;
 mod logout;
 mod origin_wide;
-mod request_id;
 mod respond;
 mod routing;
 pub mod sessions;
@@ -46,6 +45,7 @@ use crate::config::Config;
 use crate::hub::HubProbe;
 use crate::metrics::{Reason, ReasonLabel, SourceLabel};
 use crate::pages::Format;
+use crate::request_id::{self, RequestId};
 use crate::server::{ConnectionInfo, Service};
 
 use accept::AcceptHeaders;
@@ -54,7 +54,6 @@ use ended_session::EndedSession;
 use error::ProxyError;
 use header_scan::HeaderScan;
 use headers::Origin;
-use request_id::RequestId;
 use upstream::Upstreams;
 
 pub use context::{Parts, Proxy, Shared};

@@ -11,10 +11,10 @@ use hyper::{Response, StatusCode};
 
 use super::context::Proxy;
 use super::error::ProxyError;
-use super::request_id::{RequestId, X_REQUEST_ID};
 use super::upstream::ResponseBody;
 use crate::config::App;
 use crate::pages::{self, Format, Page};
+use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::token::{BrowserSecret, State, TokenDigest};
 
 /// How long a token may lie in the login-continuation cookie.

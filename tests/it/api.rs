@@ -21,3 +21,4 @@ mod oauth;
 mod openapi;
 mod refusals;
 mod status;
+mod trace;

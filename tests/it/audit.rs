@@ -205,7 +205,10 @@ fn orders_that_are_refused_issue_nothing() {
     }
     let batch = json!({ "links": [{ "username": "alice" }, { "username": "admin" }] }).to_string();
     assert_ne!(proxy.links().call("POST", "/api/v1/links/batch", &[], batch).status, 201);
-    assert_eq!(proxy.audit(), Vec::<Value>::new());
+    let lines = proxy.audit();
+    let told: Vec<_> = lines.iter().map(|line| (line["event"].as_str(), line["code"].as_str())).collect();
+    let codes = ["username_not_allowed", "invalid_username", "invalid_next", "username_not_allowed"];
+    assert_eq!(told, codes.map(|code| (Some("refused"), Some(code))));
 }
 
 #[test]

@@ -184,6 +184,42 @@ fn an_app_with_origins_is_asked_about_clicks_from_elsewhere() {
 }
 
 #[test]
+fn an_app_that_is_safe_from_scanners_asks_every_click_that_comes_from_elsewhere() {
+    // A mail scanner that is a real browser: all its headers are a person's, but it comes from no page.
+    let hub = FakeHub::start();
+    let (portal, elsewhere) = (Some("https://portal.example/course"), Some("https://mail.example/"));
+    for (lines, own) in [
+        ("scanner_safe = true", None),
+        ("scanner_safe = true\nurl = \"https://portal.example/\"", portal),
+        ("scanner_safe = true\norigins = [\"https://portal.example\"]", portal),
+    ] {
+        for confirm in ["auto", "never"] {
+            let rule = format!("confirm = {confirm:?}");
+            let proxy = TestProxy::before(&hub).portal(lines).set("login", &rule).start();
+            for referer in [None, elsewhere] {
+                let link = proxy.link("alice");
+                let mut browser = proxy.browser();
+                let page = from_another_site(&mut browser, &link, referer);
+                assert!(asks(&page), "{lines}, {confirm}, {referer:?}");
+                assert_eq!(proxy.links().status(&link.id), "pending", "{lines}, {confirm}");
+                assert_eq!(browser.press(&page).status, 302, "{lines}, {confirm}: a person presses");
+            }
+            if let Some(own) = own {
+                let answer = from_another_site(&mut proxy.browser(), &proxy.link("alice"), Some(own));
+                assert_eq!(
+                    (answer.status, asks(&answer)),
+                    (302, false),
+                    "{lines}, {confirm}: the app's own page"
+                );
+            }
+        }
+    }
+    let other = TestProxy::before(&hub).portal("url = \"https://portal.example/\"").start();
+    let answer = from_another_site(&mut other.browser(), &other.link("alice"), elsewhere);
+    assert_eq!((answer.status, asks(&answer)), (302, false), "nobody wants it: not asked");
+}
+
+#[test]
 fn on_https_a_request_without_fetch_metadata_is_asked_and_on_http_it_is_not() {
     let hub = FakeHub::start();
     for (origin, asked) in [("https://hub.test", true), ("http://hub.test", false)] {

@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 8] = [
         "logging",
         "metrics",
         "reloads",
+        "request_id",
         "shutdown",
         "client_network",
         "tls",

@@ -94,12 +94,18 @@ def test_make_targets_that_are_named_exist():
             assert target in targets, f"{name}: make {target}"
 
 
-def test_every_error_code_of_the_api_is_explained():
-    source = "".join(file.read_text() for file in (ROOT / "src/api/error").glob("*.rs"))
+def test_every_error_code_of_the_api_has_its_line_to_which_doc_url_leads():
+    files = [ROOT / "src/api/error.rs", ROOT / "src/api/oauth.rs", *(ROOT / "src/api/error").glob("*.rs"), *(ROOT / "src/api/oauth").glob("*.rs")]
+    source = "".join(file.read_text() for file in files)
     codes = set(re.findall(r'StatusCode::[A-Z_]+, "([a-z_]+)"', source))
-    assert len(codes) > 20, codes
-    text = (ROOT / "docs/applications.md").read_text()
-    assert sorted(code for code in codes if f"`{code}`" not in text) == []
+    codes |= set(re.findall(r'(?:code: |OAuthError::new\(|Self::new\()"([a-z_]+)"', source))
+    codes |= set(re.findall(r'Fault::\w+(?:\(_\))? => "([a-z_]+)"', source))
+    assert len(codes) > 60, codes
+    rows = re.findall(r'^\| <a id="([a-z_]+)"></a>`([a-z_]+)` \| [0-9, ]+ \| .+ \|$', (ROOT / "docs/errors.md").read_text(), re.M)
+    assert [anchor for anchor, code in rows if anchor != code] == []
+    explained = [code for _, code in rows]
+    assert len(explained) == len(set(explained)), "a code that is there twice"
+    assert sorted(codes - set(explained)) == []
 
 
 def test_every_page_is_explained():

@@ -60,3 +60,20 @@ def test_forged_addresses_do_not_arrive(front):
 
     seen = wait_until(lines, PATIENCE, "the access log, which is written in batches")
     assert [line["client_ip"] for line in seen] == ["127.0.0.1"]
+
+
+def test_a_long_line_passes_as_it_does_without_a_front_and_what_is_too_long_is_answered_by_hublatch(front):
+    """Bokeh's subprotocols are one line of some KiB; cookies are another."""
+    browser = front.latch.browser()
+    for size in (9, 12, 15):
+        line = ("Sec-WebSocket-Protocol", "x" * size * 1024)
+        assert browser.request("GET", "/hub/api/", headers=[line]).status == 200, f"{size} KiB"
+    path = f"/hub/too-long?x={'y' * 40 * 1024}"
+    answer = browser.request("GET", path)
+    assert answer.status in (414, 431), answer.status
+    assert "nginx" not in answer.text, "the page is ours"
+
+    def log():
+        return (front.folder / "hublatch.log").read_text()
+
+    wait_until(lambda: f'"GET /hub/too-long HTTP/1.1" {answer.status}' in log(), PATIENCE, "a line about it")

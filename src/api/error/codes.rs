@@ -53,7 +53,9 @@ pub(super) fn issue_status_and_code(cause: &IssueError, by_path: bool) -> (Statu
     match cause {
         IssueError::Username(_) => (StatusCode::BAD_REQUEST, "invalid_username"),
         IssueError::UserNotAllowed { .. } => (StatusCode::FORBIDDEN, "username_not_allowed"),
-        IssueError::Next(NextError::ServerName) => (StatusCode::BAD_REQUEST, "invalid_server"),
+        IssueError::Next(NextError::ServerName | NextError::ServerSlug) => {
+            (StatusCode::BAD_REQUEST, "invalid_server")
+        }
         IssueError::Next(NextError::NotAllowed) if by_path => (StatusCode::FORBIDDEN, "path_not_allowed"),
         IssueError::Next(NextError::NotAllowed) => (StatusCode::FORBIDDEN, "next_not_allowed"),
         IssueError::Next(_) if by_path => (StatusCode::BAD_REQUEST, "invalid_path"),
@@ -139,11 +141,11 @@ pub(in crate::api) fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode,
     }
 }
 
-/// The cause, with the field's name where a batch leaves it open, and in the words of the field that was sent.
-pub(super) fn issue_message(place: FaultPlace, cause: &IssueError, by_path: bool) -> String {
-    let field = match cause {
+/// The field of the order that is at fault, if it is one.
+pub(super) fn issue_field(cause: &IssueError, by_path: bool) -> Option<&'static str> {
+    Some(match cause {
         IssueError::Username(_) | IssueError::UserNotAllowed { .. } => "username",
-        IssueError::Next(NextError::ServerName) => "server",
+        IssueError::Next(NextError::ServerName | NextError::ServerSlug) => "server",
         IssueError::Next(_) if by_path => "path",
         IssueError::Next(_) => "next",
         IssueError::Lifetime { .. } => "expires_in",
@@ -158,8 +160,13 @@ pub(super) fn issue_message(place: FaultPlace, cause: &IssueError, by_path: bool
         | IssueError::RepeatDiffers
         | IssueError::Full
         | IssueError::Store(_)
-        | IssueError::NoRandomness(_) => return cause.to_string(),
-    };
+        | IssueError::NoRandomness(_) => return None,
+    })
+}
+
+/// The cause, with the field's name where a batch leaves it open, and in the words of the field that was sent.
+pub(super) fn issue_message(place: FaultPlace, cause: &IssueError, by_path: bool) -> String {
+    let Some(field) = issue_field(cause, by_path) else { return cause.to_string() };
     let message = if let (IssueError::Next(error), true) = (cause, by_path) {
         path_message(*error)
     } else {
@@ -180,6 +187,8 @@ fn path_message(error: NextError) -> String {
         NextError::ControlCharacter => "path holds a control character".to_owned(),
         NextError::HoldsToken => "path holds a login token".to_owned(),
         NextError::NotAllowed => "the app's rules do not allow this path".to_owned(),
-        NextError::ServerName => error.to_string(),
+        NextError::WholeAddress | NextError::NamesServer | NextError::ServerName | NextError::ServerSlug => {
+            error.to_string()
+        }
     }
 }

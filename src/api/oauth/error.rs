@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use crate::api::error::{ApiError, hub_status_and_code, refusal_status_and_code, whole_seconds};
+use crate::api::error::{ApiError, doc_url, hub_status_and_code, refusal_status_and_code, whole_seconds};
+use crate::api::trace::CallTrace;
 use crate::api::{ApiResponse, json_response};
 use crate::hub::HubError;
 use crate::login::hub_token_exchange::ExchangeError;
@@ -30,6 +31,7 @@ struct OAuthErrorJson<'a> {
     status: u16,
     message: &'a str,
     code: &'a str,
+    doc_url: String,
 }
 
 impl OAuthError {
@@ -72,8 +74,14 @@ impl OAuthError {
         Self { status, code, retry_after, ..Self::new("temporarily_unavailable", error.to_string()) }
     }
 
+    /// The response, of which `trace` will tell.
+    pub(in crate::api) fn into_traced_response(self, trace: &CallTrace) -> ApiResponse {
+        trace.fail(self.code, None);
+        self.into_response()
+    }
+
     /// The response.
-    pub(in crate::api) fn into_response(self) -> ApiResponse {
+    fn into_response(self) -> ApiResponse {
         let Self { status, error, code, description, retry_after, challenge } = self;
         if status.is_server_error() {
             tracing::error!(code, error = %description, "management API");
@@ -84,10 +92,14 @@ impl OAuthError {
             status: status.as_u16(),
             message: &description,
             code,
+            doc_url: doc_url(code),
         };
         let mut response = json_response(status, &json);
         if let Some(retry_after) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+        }
+        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if let Some(challenge) = challenge {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -73,6 +73,21 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// The line as a terminal shows it: the grade in its colour.
+    pub(super) fn coloured(&self) -> String {
+        let colour = match self.grade {
+            Grade::Ok => "32",
+            Grade::Warn => "33",
+            Grade::Unsafe | Grade::Failed => "1;31",
+            Grade::Skipped => "2",
+        };
+        let line = self.to_string();
+        let (grade, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        format!("\x1b[{colour}m{grade}\x1b[0m {rest}")
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let grade = match self.grade {
@@ -86,5 +101,19 @@ impl fmt::Display for Finding {
         let line = |text: &str| text.replace(char::is_control, " ");
         write!(f, "{grade:<8} {} - {}", line(&self.tried), line(&self.happened))?;
         self.change.iter().try_for_each(|change| write!(f, " - {}", line(change)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coloured_line_says_the_same_and_a_peers_words_bring_no_colours_of_their_own() {
+        let finding = Finding::failed("a\u{1b}[2Jb", "gone\nok       all is well", "mend it");
+        let (plain, coloured) = (finding.to_string(), finding.coloured());
+        assert!(plain.starts_with("failed   a [2Jb - gone ok"), "{plain}");
+        assert_eq!(coloured, format!("\u{1b}[1;31mfailed\u{1b}[0m{}", &plain["failed".len()..]));
+        assert!(Finding::ok("a", "b").coloured().starts_with("\u{1b}[32mok\u{1b}[0m       a - b"));
     }
 }

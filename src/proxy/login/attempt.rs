@@ -186,15 +186,14 @@ impl Attempt {
         match login.redeemer.must_exchange(token).await {
             Ok(true) => {
                 let next_rule = &login.rules().next;
-                let headers = &self.request.headers;
+                let policy = login.policy();
+                let app = policy.applications.exchanging_for(token.expose());
+                let is_foreign = app.as_ref().is_none_or(|app| is_foreign(&self.request.headers, app));
                 self.facts.exchange = Some(ExchangeFact::Needed {
                     wait: login.redeemer.must_wait_to_exchange(token, self.request.origin.client),
                     has_allowed_next: self.own_next.as_ref().is_none_or(|next| next_rule.check(next).is_ok()),
-                    is_foreign: login
-                        .policy()
-                        .applications
-                        .exchanging_for(token.expose())
-                        .is_none_or(|app| is_foreign(headers, &app.origins)),
+                    asks: is_foreign && app.is_some_and(|app| app.scanner_safe),
+                    is_foreign,
                 });
             }
             Ok(false) => self.facts.exchange = Some(ExchangeFact::NotNeeded),
@@ -233,15 +232,17 @@ impl Attempt {
         match validated {
             Ok(token) => {
                 let app = login.policy().applications.by_name(token.app());
-                let origins = app.as_ref().map_or(&[][..], |app| &app.origins);
-                self.click.is_from_app |= !is_foreign(&self.request.headers, origins);
+                let is_foreign = app.as_ref().is_some_and(|app| is_foreign(&self.request.headers, app));
+                self.click.is_from_app |= !is_foreign;
+                let is_foreign = is_foreign && !self.click.is_from_app;
+                let is_safe = app.is_some_and(|app| app.scanner_safe);
                 // Put together before anything is consumed: what cannot be sent must cost nobody a link.
                 let target = destination::at_hub(&self.proxy, &self.request, &token);
                 let target = target.and_then(|target| self.fits_hub(&token, &target).map(|()| target));
                 self.facts.link = Some(LinkFact::Valid {
                     username: token.username().as_str().to_owned(),
-                    asks: token.needs_confirmation(),
-                    is_foreign: is_foreign(&self.request.headers, origins) && !self.click.is_from_app,
+                    asks: token.needs_confirmation() || (is_foreign && is_safe),
+                    is_foreign,
                     is_bound: token.is_bound(),
                     rejection: target.as_ref().err().copied(),
                 });

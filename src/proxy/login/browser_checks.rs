@@ -3,6 +3,7 @@
 use hyper::HeaderMap;
 use hyper::header::{HeaderValue, ORIGIN, REFERER};
 
+use crate::config::App;
 use crate::proxy::context::Proxy;
 use crate::proxy::validate::Rejection;
 
@@ -58,9 +59,10 @@ pub fn is_unvouched(proxy: &Proxy, headers: &HeaderMap) -> bool {
     proxy.shared.rules.public_secure && !headers.contains_key(MODE) && !headers.contains_key(SITE)
 }
 
-/// Whether a click comes from none of the `origins` of an app; an app without origins takes it from anywhere.
-pub fn is_foreign(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {
-    !origins.is_empty() && !comes_from(headers, origins)
+/// Whether a click comes from none of the origins of `app`; one without origins takes it from anywhere, unless it wants to
+/// be safe from scanners that are real browsers.
+pub fn is_foreign(headers: &HeaderMap, app: &App) -> bool {
+    (app.scanner_safe || !app.origins.is_empty()) && !comes_from(headers, &app.origins)
 }
 
 fn comes_from(headers: &HeaderMap, origins: &[HeaderValue]) -> bool {

@@ -109,6 +109,8 @@ pub enum ExchangeFact {
         wait: Option<Duration>,
         /// Whether the request's own `next` could be allowed.
         has_allowed_next: bool,
+        /// The app wants this click asked, whatever the rules say.
+        asks: bool,
         /// Whether the click came from none of the origins of any app that could be asked.
         is_foreign: bool,
     },
@@ -123,7 +125,7 @@ pub enum LinkFact {
     Valid {
         /// Whom it logs in.
         username: String,
-        /// The link itself asks for the confirm page.
+        /// The link itself, or its app, asks for the confirm page.
         asks: bool,
         /// The app has origins, and the click came from none of them.
         is_foreign: bool,
@@ -314,11 +316,11 @@ pub fn decide(facts: &Facts) -> Step<'_> {
 /// Before a token that only an app can read is judged: what can be checked without its meaning. Nothing is burnt before
 /// a person wants it and the hub is known to be alive.
 fn exchange(facts: &Facts) -> Option<Step<'_>> {
-    let (wait, has_allowed_next, is_foreign) = match facts.exchange {
+    let (wait, has_allowed_next, asks, is_foreign) = match facts.exchange {
         None => return Some(Step::Ask(Question::NeedsExchange)),
         Some(ExchangeFact::NotNeeded | ExchangeFact::Done) => return None,
-        Some(ExchangeFact::Needed { wait, has_allowed_next, is_foreign }) => {
-            (wait, has_allowed_next, is_foreign)
+        Some(ExchangeFact::Needed { wait, has_allowed_next, asks, is_foreign }) => {
+            (wait, has_allowed_next, asks, is_foreign)
         }
     };
     Some(match &facts.visitor {
@@ -330,7 +332,7 @@ fn exchange(facts: &Facts) -> Option<Step<'_>> {
         Some(VisitorFact::HubDown) => Step::Do(Decision::HubDown),
         Some(VisitorFact::Unidentified(trouble)) => Step::Do(Decision::Unidentified(*trouble)),
         Some(VisitorFact::Nobody | VisitorFact::User(_))
-            if !facts.request.is_confirmed && asks_by_rules(facts, is_foreign, false) =>
+            if !facts.request.is_confirmed && (asks || asks_by_rules(facts, is_foreign, false)) =>
         {
             Step::Do(Decision::Confirm { username: None, current: None })
         }
@@ -717,8 +719,11 @@ mod tests {
     #[test]
     fn a_foreign_token_is_exchanged_only_when_a_person_wants_it_and_the_hub_is_alive() {
         let needed = |wait, has_allowed_next, is_foreign| {
-            Some(ExchangeFact::Needed { wait, has_allowed_next, is_foreign })
+            Some(ExchangeFact::Needed { wait, has_allowed_next, asks: false, is_foreign })
         };
+        let asking =
+            Some(ExchangeFact::Needed { wait: None, has_allowed_next: true, asks: true, is_foreign: true });
+        let never = LoginRules { confirm: Confirm::Never, ..AUTO };
         let facts =
             |exchange, visitor| Facts { turn: Some(TurnFact::First), exchange, visitor, ..Facts::default() };
         let minute = Some(Duration::from_mins(1));
@@ -740,6 +745,12 @@ mod tests {
             ("the hub first", facts(needed(None, true, false), None), "ask Visitor"),
             ("hub down", facts(needed(None, true, false), Some(VisitorFact::HubDown)), "HubDown"),
             ("another origin", facts(needed(None, true, true), nobody()), "confirm unnamed"),
+            (
+                "another origin, never",
+                Facts { rules: never, ..facts(needed(None, true, true), nobody()) },
+                "ask Exchange",
+            ),
+            ("… but the app asks", Facts { rules: never, ..facts(asking, nobody()) }, "confirm unnamed"),
             ("wanted", facts(needed(None, true, false), nobody()), "ask Exchange"),
             ("exchanged", facts(Some(ExchangeFact::Done), None), "ask Link"),
             ("another user, unseen on the button", unnamed("bob"), "confirm alice (now bob)"),

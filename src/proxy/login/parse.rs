@@ -23,8 +23,8 @@ use crate::proxy::cookies::{self, OurCookies};
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::without_body;
 use crate::proxy::headers::Origin;
-use crate::proxy::request_id;
 use crate::proxy::validate::Rejection;
+use crate::request_id;
 use crate::token::{BrowserSecret, OpaqueToken};
 
 /// The largest login form.

@@ -181,6 +181,13 @@ impl TestApi {
         reply.json["status"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// Whether the audit knows of nothing but refused calls.
+    pub fn has_done_nothing(&self) -> bool {
+        self.audit()
+            .lines()
+            .all(|line| line.contains(r#""event":"refused""#) && !line.contains(r#""reason""#))
+    }
+
     /// What the audit log holds.
     pub fn audit(&self) -> String {
         self.log.flush();

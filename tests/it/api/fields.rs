@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::call::{Reply, post};
-use super::client::{PORTAL, TestApi};
+use super::client::{PORTAL, TestApi, Variant, config_before};
 use super::document::DOCUMENT;
+use crate::support::FakeHub;
 
 async fn issue(api: &TestApi, body: &str) -> Reply {
     post("/api/v1/links").key(PORTAL).text(body).send(api).await
@@ -28,7 +29,9 @@ async fn a_field_of_the_wrong_type_is_refused_by_name() {
         (json!({"server": {}}), "server"),
         (json!({"expires_in": "30"}), "expires_in"),
         (json!({"expires_in": 30.5}), "expires_in"),
-        (json!({"expires_in": 30.0}), "expires_in"),
+        (json!({"expires_in": 0.0}), "expires_in"),
+        (json!({"expires_in": -30.0}), "expires_in"),
+        (json!({"expires_in": 1e300}), "expires_in"),
         (json!({"expires_in": 0}), "expires_in"),
         (json!({"expires_in": -1}), "expires_in"),
         (json!({"expires_in": true}), "expires_in"),
@@ -116,7 +119,7 @@ async fn a_body_that_is_no_json_is_told_from_json_that_is_no_order() {
         r#"{"username": "alice"} x"#,
         r#"{"username": "\ud800"}"#,
         "{\"username\": \"a\u{1}\"}",
-        "\u{feff}{}",
+        "\u{feff}\u{feff}{}",
     ] {
         let reply = issue(&api, body).await;
         assert_eq!((reply.status, reply.code()), (400, "invalid_json"), "{body:?}");
@@ -181,14 +184,94 @@ async fn a_bad_place_is_refused_in_the_words_of_its_field() {
         (json!({"path": "x\u{7f}"}), "invalid_path"),
         (json!({"path": "lab?login_token=x"}), "invalid_path"),
         (json!({"path": "x".repeat(2048)}), "invalid_path"),
-        (json!({"path": "lab", "server": "One"}), "invalid_server"),
-        (json!({"server": "a--b"}), "invalid_server"),
+        (json!({"path": "https://hub.example/user/alice/lab"}), "invalid_path"),
+        (json!({"path": "/user/alice/lab"}), "invalid_path"),
+        (json!({"path": "lab", "server": "a/b"}), "invalid_server"),
+        (json!({"server": ".."}), "invalid_server"),
         (json!({"server": "../bob"}), "invalid_server"),
     ] {
         let reply = issue(&api, &order(&fields).to_string()).await;
         assert_eq!((reply.status, reply.code()), (400, code), "{fields}");
         let field = code.strip_prefix("invalid_").unwrap();
         assert!(reply.message().contains(field), "{fields}: {}", reply.message());
+    }
+}
+
+#[tokio::test]
+async fn whole_seconds_may_be_written_with_a_point_and_a_byte_order_mark_may_stand_first() {
+    let api = TestApi::new();
+    for (body, seconds) in [
+        (r#"{"username": "alice", "expires_in": 30.0}"#, 30),
+        (r#"{"username": "alice", "expires_in": 3e1}"#, 30),
+        ("\u{feff}{\"username\": \"alice\", \"expires_in\": 60}", 60),
+    ] {
+        let reply = issue(&api, body).await;
+        assert_eq!(
+            (reply.status, &reply.json["expires_in"]),
+            (201, &json!(seconds)),
+            "{body:?}: {}",
+            reply.json
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_says_where_the_server_is_is_told_what_to_send() {
+    let api = TestApi::new();
+    for path in ["http://127.0.0.1:8000/user/alice/lab", "/user/alice/lab", "user/alice/lab/tree/x.ipynb"] {
+        let reply = issue(&api, &order(&json!({"path": path})).to_string()).await;
+        assert_eq!((reply.status, reply.code()), (400, "invalid_path"), "{path}");
+        assert!(reply.message().contains("\"lab/tree/x.ipynb\""), "{path}: {}", reply.message());
+    }
+}
+
+#[tokio::test]
+async fn the_version_of_the_hub_decides_which_names_servers_have() {
+    for (version, takes_any) in [("4.1.6", true), ("5.5.0", true), ("6.0.0b1", false), ("10.0.0", false)] {
+        let hub = FakeHub::start();
+        let json = json!({"version": version}).to_string();
+        let length = json.len();
+        hub.reply(
+            "/hub/api/",
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+            ),
+        );
+        let api = TestApi::with(Variant { config: config_before(&hub.url(), ""), ..Variant::default() });
+        for name in ["GPU", "my_server", "a--b", "1a", "my server", "é"] {
+            let order = order(&json!({"path": "lab", "server": name}));
+            let reply = issue(&api, &order.to_string()).await;
+            if takes_any {
+                assert_eq!(reply.status, 201, "{version} {name}: {}", reply.json);
+            } else {
+                assert_eq!((reply.status, reply.code()), (400, "invalid_server"), "{version} {name}");
+                assert_eq!(reply.json["field"], "server");
+            }
+        }
+        assert_eq!(hub.seen_at("/hub/api/").len(), 1, "asked once in a minute");
+        hub.forget();
+        assert_eq!(issue(&api, &order(&json!({"server": "one-2"})).to_string()).await.status, 201);
+        assert!(hub.seen().is_empty(), "a name that every hub takes costs the hub nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_say_its_version_leaves_the_name_open() {
+    let api = TestApi::new();
+    let reply = issue(&api, &order(&json!({"server": "GPU"})).to_string()).await;
+    assert_eq!((reply.status, reply.code()), (503, "hub_unavailable"), "{}", reply.json);
+}
+
+#[tokio::test]
+async fn where_no_server_is_named_the_hubs_default_one_is_meant() {
+    let config = config_before("http://127.0.0.1:8400", "default_server_name = \"lab-1\"");
+    let api = TestApi::with(Variant { config, ..Variant::default() });
+    for (fields, next) in [
+        (json!({"path": "lab"}), "/hub/spawn/alice/lab-1?next=%2Fuser%2Falice%2Flab-1%2Flab"),
+        (json!({"path": "lab", "server": "two"}), "/hub/spawn/alice/two?next=%2Fuser%2Falice%2Ftwo%2Flab"),
+        (json!({"path": "lab", "server": ""}), "/hub/spawn/alice?next=%2Fuser%2Falice%2Flab"),
+    ] {
+        assert_eq!(api.issue(order(&fields)).await["next"], next, "{fields}");
     }
 }
 

@@ -131,6 +131,7 @@ pub fn cases() -> Vec<(&'static str, &'static str, Call)> {
         ("post", PATHS[0].1, token(form(&guess()))),
         ("post", PATHS[0].1, token(form(&[("grant_type", "authorization_code")]))),
         ("post", PATHS[0].1, token("a".repeat(70_000))),
+        ("post", PATHS[0].1, token(String::new()).header("content-encoding", "gzip")),
         ("get", PATHS[1].1, get(PATHS[1].1)),
         ("get", PATHS[2].1, get(PATHS[2].1)),
         ("get", PATHS[2].1, get(PATHS[2].1).header("host", "evil.example")),

@@ -304,6 +304,7 @@ async fn see_logout_tokens(unseen: &mut BTreeSet<String>, impatient: &TestApi) {
         form(format!("logout_token={token}")),
         form("logout_token=x".to_owned()),
         form("logout_token=x".to_owned()).header("origin", "null"),
+        form("logout_token=x".to_owned()).header("content-encoding", "gzip"),
         form(String::new())
             .strange_body(StrangeBody::Zeros(2_000_000))
             .header("content-type", "application/x-www-form-urlencoded"),
@@ -364,7 +365,15 @@ async fn cases(api: &TestApi) -> Vec<Case> {
     cases.push(("delete", user, delete("/api/v1/users/alice/links")));
     cases.push(("delete", user, delete("/api/v1/users/alice/links").header("origin", "null")));
     cases.push(("get", "/api/v1/forward-auth", get("/api/v1/forward-auth").key("x")));
-    for path in ["/api/v1/info", "/api/v1/openapi.yaml", "/health", "/live", "/ready", "/metrics"] {
+    for path in [
+        "/api/v1/info",
+        "/api/v1/openapi.yaml",
+        "/api/v1/errors.md",
+        "/health",
+        "/live",
+        "/ready",
+        "/metrics",
+    ] {
         cases.push(("get", path, get(path)));
         cases.push(("get", path, get(path).header("host", "evil.example")));
     }

@@ -76,6 +76,7 @@ fn a_pair_that_would_not_serve_is_a_fault_of_its_key() {
         ("private_key", "is not a private key in PEM", &good.chain, &"secret".to_owned(), 0o600),
         ("private_key", "can be read by others than its owner; run chmod 600", &good.chain, &good.key, 0o640),
         ("private_key", "can be read by others than its owner; run chmod 600", &good.chain, &good.key, 0o604),
+        ("private_key", "holds a certificate, which is no secret; name", &good.chain, &good.chain, 0o644),
     ] {
         let wrong = complaint(loaded(&with_tls(&with(chain, secret, mode))));
         assert!(wrong.starts_with(&format!("hublatch.toml:{LINE}: public.tls.{key}: ")), "{said}: {wrong}");

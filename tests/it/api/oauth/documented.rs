@@ -15,6 +15,7 @@ pub async fn cases(api: &TestApi) -> Vec<Case> {
         cases.push(("post", path, raw(path, "")));
         cases.push(("post", path, raw(path, "").header("origin", "null")));
         cases.push(("post", path, raw(path, &"a".repeat(70_000))));
+        cases.push(("post", path, raw(path, "").header("content-encoding", "gzip")));
     }
     cases.push(("post", token, Form::exchange(&login_token(api).await).token()));
     cases.push(("post", revoke, raw(revoke, "token=deadbeef").key(PORTAL)));

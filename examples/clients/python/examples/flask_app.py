@@ -1,0 +1,54 @@
+"""A Flask application with one button: whoever is logged in here gets into the notebook.
+
+HUBLATCH_API_URL=... HUBLATCH_API_KEY_FILE=... SECRET_KEY=... flask --app flask_app run
+"""
+
+import os
+
+from flask import Flask, abort, redirect, session
+from hublatch_client import Hublatch, HublatchError
+
+app = Flask(__name__)
+app.secret_key = os.environ["SECRET_KEY"]
+latch = Hublatch.from_environment()
+
+
+# In the place of your own login.
+@app.post("/login/<name>")
+def login(name):
+    session["user"] = name
+    return "", 204
+
+
+@app.get("/")
+def page():
+    return '<form method="post" action="/notebook"><button>To my notebook</button></form>'
+
+
+# A POST: a link is made by a person's click, and by no prefetch. Protect it against other sites as all your forms
+# (here the session's cookie does, which Flask can be told to set with SameSite=Lax).
+@app.post("/notebook")
+def notebook():
+    if "user" not in session:
+        abort(401)
+    try:
+        link = latch.link(session["user"], path="lab")
+    except HublatchError as error:
+        # For the operator: the code, and the id by which hublatch's log has the call.
+        app.logger.error("hublatch: %s (request %s)", error, error.request_id)
+        return "The notebooks do not answer right now. Please try again.", 503
+    # 303: the browser goes on with a GET, and the answer is kept by nobody.
+    answer = redirect(link["url"], 303)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@app.post("/logout")
+def logout():
+    user = session.pop("user", None)
+    if user:
+        latch.end_sessions(user)
+    return redirect("/", 303)
+
+
+app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
