@@ -114,7 +114,9 @@ impl Page<'_> {
             Self::Queue { .. } => {
                 PageContent { status: StatusCode::OK, is_error: false, ..delay("queue", &words.queue) }
             }
-            Self::CookieLost => refusal("cookie_lost", &words.cookie_lost),
+            Self::CookieLost => {
+                PageContent { opens_notebooks: true, ..refusal("cookie_lost", &words.cookie_lost) }
+            }
             Self::TooManyCookies { .. } => PageContent {
                 status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 ..refusal("too_many_cookies", &words.too_many_cookies)

@@ -69,7 +69,11 @@ impl Rendered<'_> {
             advice => markup(advice, &names),
             form => self.form(words, &names),
             stay => self.stay(pages, words),
-            notebooks => self.content.opens_notebooks.then(|| context! { url => &pages.notebooks, label => &words.open_notebooks }),
+            notebooks => self.content.opens_notebooks.then(|| context! {
+                url => &pages.notebooks,
+                label => &words.open_notebooks,
+                new_tab => matches!(self.page, Page::CookieLost),
+            }),
             starting => self.starting(words),
             queue => self.queue(words),
             refresh => self.page.refresh(),

@@ -19,6 +19,7 @@ use super::identity::IdentityHeaders;
 use super::login::admission::Admission;
 use super::login::click_ticket::ClickTickets;
 use super::login::parked::Parked;
+use super::login::recent_logins::RecentLogins;
 use super::login::single_flight::SingleFlight;
 use super::routing::Routing;
 use super::tunnel::registry::Tunnels;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub(super) admission: Admission,
     /// What is kept for browsers in line.
     pub(super) parked: Parked,
+    /// Who has just been logged in.
+    pub(super) recent_logins: RecentLogins,
     /// Signs the times of clicks.
     pub(super) click_tickets: ClickTickets,
     pub(super) connection_limit: ConnectionLimit,
@@ -207,6 +210,7 @@ impl Shared {
             flights: SingleFlight::default(),
             admission: Admission::new(config.limits.logins_at_once, metrics.login_queue.clone()),
             parked: Parked::default(),
+            recent_logins: RecentLogins::default(),
             click_tickets: ClickTickets::new(config),
             connection_limit: ConnectionLimit::default(),
             clients: Clients::default(),
@@ -268,6 +272,7 @@ impl Shared {
             flights: self.flights.clone(),
             admission: self.admission.clone(),
             parked: self.parked.clone(),
+            recent_logins: self.recent_logins.clone(),
             click_tickets: new.click_tickets.carry_over(&self.click_tickets),
             connection_limit: self.connection_limit.clone(),
             clients: self.clients.clone(),

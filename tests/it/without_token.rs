@@ -91,3 +91,37 @@ fn other_methods_go_to_the_hub_in_either_case() {
         }
     }
 }
+
+#[test]
+fn a_browser_that_has_not_kept_the_hubs_cookie_is_told_so_once() {
+    let hub = FakeHub::start();
+    for (login, then) in [
+        ("without_token = \"page\"", (403, "link_required")),
+        ("without_token = \"redirect\"\napp_url = \"https://portal.example/in\"", (303, "")),
+    ] {
+        let proxy = TestProxy::before(&hub).set("login", login).start();
+        let state =
+            |answer: &crate::support::Answer| answer.location().split("state=").nth(1).map(str::to_owned);
+        let mut browser = proxy.browser();
+        let link = if then.0 == 303 {
+            let state = state(&browser.get("/hub/login")).expect("a state");
+            let state = state.split('&').next().expect("its end").to_owned();
+            proxy.links().issue(&json!({ "username": "alice", "next": "/user/alice/lab", "state": state }))
+        } else {
+            proxy.links().issue(&json!({ "username": "alice", "next": "/user/alice/lab" }))
+        };
+        assert_eq!(browser.get(&link.target()).status, 302);
+        let back = "/hub/login?next=%2Fhub%2Fuser%2Falice%2Flab";
+        // Not for somebody else's place, nor for a browser that looks otherwise.
+        let elsewhere = proxy.browser().get("/hub/login?next=%2Fhub%2Fuser%2Fbob%2Flab");
+        assert_eq!(elsewhere.status, then.0);
+        assert_eq!(proxy.browser().navigate(back).header("User-Agent", "Another").send().status, then.0);
+        let mut lost = proxy.browser();
+        let page = lost.get(back);
+        assert_eq!(page.status, 403);
+        assert!(page.text().contains("Error 403, cookie_lost"), "{}", page.text());
+        assert!(page.text().contains("target=\"_blank\" rel=\"noopener\""), "{}", page.text());
+        let again = lost.get(back);
+        assert!(again.status == then.0 && again.text().contains(then.1), "{}", again.text());
+    }
+}

@@ -39,6 +39,8 @@ class StandIn:
                 cookies = self.headers.get("Cookie", "")
                 if path == "/hub/api/user" and "who=" in cookies:
                     self.answer(200, json.dumps({"name": cookies.partition("who=")[2].partition(";")[0]}))
+                elif path == "/hub/api/user" and "odd=" in cookies:
+                    self.answer(int(cookies.partition("odd=")[2][:3]), "{}")
                 elif path == "/hub/api/user":
                     self.answer(403, "{}")
                 elif path == "/hub/logout" and "stays=" in cookies:
@@ -143,6 +145,27 @@ class Places:
     def hub_unavailable(self, context):
         return self._link(self.nowhere)
 
+    def _odd(self, context, status):
+        context.add_cookies([{"name": "odd", "value": str(status), "url": self.latch.url}])
+        return self._link()
+
+    def hub_busy(self, context):
+        return self._odd(context, 429)
+
+    def hub_unexpected(self, context):
+        return self._odd(context, 404)
+
+    def too_many_cookies(self, context):
+        return self._odd(context, 431)
+
+    def confirmation_unverified(self, context):
+        form = (
+            f"<form method=post action='{self.asking.url}/hub/login'><input type=hidden name=hublatch_form value=confirm>"
+            f"<input type=hidden name=login_token value='hl_{'0' * 43}'><button>Continue</button></form>"
+        )
+        context.route("http://app.localhost/", lambda route: route.fulfill(content_type="text/html", body=form))
+        return "http://app.localhost/"
+
     def store_unavailable(self, context):
         return f"{self.unsure.url}/hub/login?login_token=a-token-{uuid.uuid4()}"
 
@@ -200,6 +223,10 @@ PAGES = {
     "needs_state": (403, "link_needs_state"),
     "required": (403, "link_required"),
     "hub_unavailable": (503, "hub_unavailable"),
+    "hub_busy": (503, "hub_busy"),
+    "hub_unexpected": (502, "hub_unexpected"),
+    "too_many_cookies": (431, "too_many_cookies"),
+    "confirmation_unverified": (403, "confirmation_unverified"),
     "store_unavailable": (503, "store_unavailable"),
     "unavailable": (503, "unavailable"),
     "bad_gateway": (502, "bad_gateway"),
@@ -242,7 +269,7 @@ def test_a_page_looks_as_it_should(name, places, chromium):
         refused = []
         page.on("console", lambda message: refused.append(message.text) if "Content Security Policy" in message.text else None)
         url = getattr(places, name)(context)
-        if name == "logout_failed":
+        if name in ("logout_failed", "confirmation_unverified"):
             page.goto(url)
             with page.expect_navigation() as navigation:
                 page.locator("form button").click()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::header::{HeaderValue, REFERRER_POLICY};
+use hyper::header::{HeaderValue, LOCATION, REFERRER_POLICY, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -238,6 +238,8 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     let may_join = !service.rules().replay_grace.is_zero();
     // The login takes the headers; few need a fingerprint, and it costs as much as a page.
     let in_common = may_join.then(|| request.keep_in_common());
+    let (username, user_agent) =
+        (user.username().as_str().to_owned(), request.headers.get(USER_AGENT).cloned());
     let sent = Instant::now();
     let (response, hub_answered) = match send(&proxy, &mut request, user, plan, (target, oauth), connection)
         .await
@@ -246,6 +248,11 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
         Ok(LoginOutcome::Page(page)) => (Ok(respond::page(&proxy, &page, request.accept.format())), false),
         Err(error) => (Err(error), false),
     };
+    if let Ok(response) = &response
+        && let Some(place) = response.headers().get(LOCATION).and_then(|place| place.to_str().ok())
+    {
+        proxy.shared.recent_logins.add(request.origin.client, user_agent.as_ref(), &username, place);
+    }
     // Whoever is next may have the hub now; the browser may take its time with the response.
     if let Some(permit) = permit {
         if hub_answered { permit.logged_in(sent.elapsed()) } else { permit.failed() }

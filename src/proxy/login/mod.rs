@@ -8,6 +8,7 @@ pub(super) mod browser_checks;
 pub(super) mod click_ticket;
 pub(super) mod parked;
 pub(super) mod parse;
+pub(super) mod recent_logins;
 pub(super) mod refuse;
 pub(super) mod single_flight;
 

@@ -80,6 +80,21 @@ pub async fn handle(
         WithoutToken::Page | WithoutToken::Redirect => identify(proxy, context.origin.client, headers).await,
     };
     let navigates = browser_checks::is_navigation(proxy, headers) && !browser_checks::is_prefetch(headers);
+    if visitor == Some(Visitor::Nobody)
+        && context.ended.is_none()
+        && navigates
+        && let Some(place) = next.and_then(form_decode)
+        && let Some(username) = proxy.shared.recent_logins.take(context.origin.client, headers, &place)
+    {
+        let frame = headers.get("sec-fetch-dest").filter(|dest| *dest != "document");
+        tracing::warn!(
+            username,
+            frame = ?frame,
+            "login: a browser was logged in a moment ago, and is back without the hub's cookie: it keeps none from here, \
+             or this is a frame of another site ([embed] cookies)"
+        );
+        return Ok(respond::page(proxy, &Page::CookieLost, context.format()));
+    }
     match (decide(rule, visitor, navigates, next.is_some()), home, &proxy.shared.rules.redirect_to) {
         (LoginPageDecision::Forward, ..) | (LoginPageDecision::Home, None, _) => proxy.forward(context).await,
         (LoginPageDecision::Home, Some(home), _) => respond::see_other(&home),
