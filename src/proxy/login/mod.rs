@@ -52,7 +52,11 @@ async fn respond_to(proxy: &Proxy, context: RequestContext) -> Result<Response<R
     // Under another name than `public.url`'s a browser has other cookies, so that who is logged in could not be known.
     let is_at_home = proxy.shared.rules.is_public_host(context.request.headers());
     match parse(proxy, context).await? {
-        Parsed::Login(_) | Parsed::ForeignForm(_) if !is_at_home => Err(Rejection::Misdirected.into()),
+        Parsed::Login(_) | Parsed::ForeignForm(_) | Parsed::Unverified(_) | Parsed::ForgetCookies(..)
+            if !is_at_home =>
+        {
+            Err(Rejection::Misdirected.into())
+        }
         Parsed::Login(request) => log_in(proxy, *request).await,
         Parsed::ForeignForm(form) => execute::continue_by_get(proxy, &form),
         Parsed::Unverified(form) => Ok(refuse::unverified(proxy, &form)),
