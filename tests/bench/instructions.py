@@ -63,7 +63,7 @@ def total(binary, folder, work, origin, kind, count):
         if kind == "redeem":
             # As many links for few clicks as for many: to issue them costs both runs the same.
             tokens = clients.issue_links(proxy.management, MANY)
-            requests, status = scenarios.clicks(tokens), "status=302"
+            requests, status = scenarios.clicks(tokens, proxy.port), "status=302"
         else:
             requests, status = scenarios.heads(scenarios.TARGET, PAGES[kind]), "status=200"
         scenarios.load(of, "http", proxy.port, 1, of.seconds, requests, f"count={count}", status)

@@ -70,8 +70,8 @@ class Scenario:
     once: bool = False  # in a process of its own, because memory that was used once is used again
 
 
-def heads(target, headers=""):
-    lines = [f"GET {target} HTTP/1.1", "Host: 127.0.0.1:8000", *headers.splitlines()]
+def heads(target, headers="", port=8000):
+    lines = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{port}", *headers.splitlines()]
     return "\r\n".join(lines) + "\r\n\r\n"
 
 
@@ -156,15 +156,16 @@ def tunnels(tls):
     return measure
 
 
-def clicks(tokens):
-    return "".join(heads(f"/hub/login?login_token={token}", NAVIGATION) for token in tokens)
+def clicks(tokens, port):
+    """By the public name: under another one nobody is logged in."""
+    return "".join(heads(f"/hub/login?login_token={token}", NAVIGATION, port) for token in tokens)
 
 
 def redeem(proxy, of, tokens=None):
     """A click on a login link, which costs two questions to the hub more than a page, beside a page for the same browser."""
     page = per_request(proxy.process, lambda: load(of, "http", proxy.port, CONNECTIONS, of.seconds, heads(TARGET, NAVIGATION)))
     tokens = tokens or clients.issue_links(proxy.management, of.redeems)
-    run = lambda: load(of, "http", proxy.port, CONNECTIONS, 30, clicks(tokens), f"count={of.redeems}", "status=302")  # noqa: E731
+    run = lambda: load(of, "http", proxy.port, CONNECTIONS, 30, clicks(tokens, proxy.port), f"count={of.redeems}", "status=302")  # noqa: E731
     figures = per_request(proxy.process, run)
     return {**figures, "page_cpu": page["cpu"]}
 
