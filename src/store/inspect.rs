@@ -68,7 +68,7 @@ fn file(path: &Path) -> Vec<StoreFinding> {
     let mut findings = Vec::new();
     match fs::metadata(path) {
         Ok(file) if !file.is_file() => {
-            findings.push(StoreFinding::not_safe(format!("{shown} is not a file")))
+            findings.push(StoreFinding::not_safe(format!("{shown} is not a file")));
         }
         Ok(file) if file.mode() & OTHERS != 0 => findings.push(StoreFinding::not_safe(format!(
             "{shown} can be used by others than its owner; run chmod 600 on it"

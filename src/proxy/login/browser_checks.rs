@@ -35,7 +35,7 @@ fn is_frame(dest: &HeaderValue) -> bool {
 pub fn is_framed_by_other(proxy: &Proxy, headers: &HeaderMap) -> bool {
     let Some(embed) = &proxy.shared.embed else { return false };
     headers.get_all(DEST).iter().any(is_frame)
-        && !headers.get(SITE).is_some_and(|site| site == "same-origin")
+        && headers.get(SITE).is_none_or(|site| site != "same-origin")
         && !comes_from(headers, embed.origins())
 }
 
