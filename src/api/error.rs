@@ -14,7 +14,6 @@ use hyper::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE}
 use serde::Serialize;
 
 use super::member_error::MemberError;
-use super::routes::ERRORS_PATH;
 use super::{ApiResponse, allow, json_response};
 use crate::config::Scope;
 use crate::hub::HubError;
@@ -139,6 +138,9 @@ struct ErrorJson<'a> {
     field: Option<String>,
     doc_url: String,
 }
+
+/// Where the codes of errors are explained.
+pub(super) const ERRORS_PATH: &str = "/api/v1/errors.md";
 
 /// Where a code is explained: a path of this API, so that it leads to the explanation of the running version.
 pub(super) fn doc_url(code: &str) -> String {

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::error::ApiError;
+use super::error::{ApiError, ERRORS_PATH};
 
 /// One line of the endpoint table.
 #[derive(Debug)]
@@ -41,9 +41,6 @@ pub(super) enum Endpoint {
 
 /// Where front proxies ask whom to let through.
 pub(super) const FORWARD_AUTH: &str = "/api/v1/forward-auth";
-
-/// Where the codes of errors are explained.
-pub(super) const ERRORS_PATH: &str = "/api/v1/errors.md";
 
 /// The endpoint table.
 pub const ROUTES: &[ApiRoute] = &[
