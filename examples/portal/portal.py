@@ -149,7 +149,7 @@ class Portal(BaseHTTPRequestHandler):
         values = {
             "name": name_of_portal(),
             "carried": "".join(field(name, escape(form[name])) for name in CARRIED if form.get(name)),
-            # Where the notebooks have sent somebody, she has chosen already where to go.
+            # Where the notebooks have sent somebody, they have chosen already where to go.
             "chosen": "hidden" if form.get("next") else "",
             "title": "Error: " if error else "",
             "error": f'<p id="{blamed}-error" class="error" role="alert">{escape(error)}</p>' if error else "",

@@ -1,6 +1,8 @@
 """A Flask application with one button: whoever is logged in here gets into the notebook.
 
 HUBLATCH_API_URL=... HUBLATCH_API_KEY_FILE=... SECRET_KEY=... flask --app flask_app run
+
+A logout ends the sessions at the hub as well: in hublatch.toml the app needs scopes = ["issue", "read", "revoke", "end"].
 """
 
 import os
@@ -37,17 +39,21 @@ def notebook():
         # For the operator: the code, and the id by which hublatch's log has the call.
         app.logger.error("hublatch: %s (request %s)", error, error.request_id)
         return "The notebooks do not answer right now. Please try again.", 503
-    # 303: the browser goes on with a GET, and the answer is kept by nobody.
-    answer = redirect(link["url"], 303)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    # 303: the browser goes on with a GET, and the response is kept by nobody.
+    response = redirect(link["url"], 303)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @app.post("/logout")
 def logout():
     user = session.pop("user", None)
     if user:
-        latch.end_sessions(user)
+        try:
+            latch.end_sessions(user)
+        except HublatchError as error:
+            # They are logged out here in any case.
+            app.logger.error("hublatch: the sessions of a user may go on: %s (request %s)", error, error.request_id)
     return redirect("/", 303)
 
 
