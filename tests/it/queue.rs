@@ -364,7 +364,8 @@ fn the_places_of_half_a_class_that_closes_its_browsers_are_given_back_within_a_s
         wire.close();
     }
     wait_until("their places are given back", || proxy.metric("hublatch_login_queue") == 10);
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // Within a second on an idle machine; long before a place that nobody gave back would end.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     gate.open();
     // Each is told its turn, and logs in; nobody waits for those who have gone.
     std::thread::scope(|scope| {

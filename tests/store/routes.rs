@@ -208,7 +208,7 @@ fn times_of_use_only_go_forward_and_belong_to_routes() {
     };
     assert_eq!(tell(&[("/a".to_owned(), 900), ("/gone".to_owned(), 5000)]), [("/a".to_owned(), 1000)]);
     assert_eq!(tell(&[("/a".to_owned(), 1_764_000_000_123)]), [("/a".to_owned(), 1_764_000_000_123)]);
-    // RouteWritten anew it has the time of then.
+    // Written anew it has the time of then.
     write("/a", 2000);
     assert_eq!(tell(&[]), [("/a".to_owned(), 2000)]);
 }
