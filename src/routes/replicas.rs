@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::state::Saved;
 use super::{RouteChange, Routes};
-use crate::store::{RouteWritten, SharedTable, StoreError, Synced};
+use crate::store::{RouteWritten, SharedTable, StoreError, Synced, TableVersion};
 
 /// How often a replica looks by itself, and tells that it is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -49,8 +49,8 @@ struct Follower {
     /// The looks that were begun, and the number of the last one that is over.
     begun: AtomicU64,
     over: watch::Sender<u64>,
-    /// The number of the table that is in force here.
-    applied: watch::Sender<u64>,
+    /// The table that is in force here.
+    applied: watch::Sender<TableVersion>,
 }
 
 impl Replicas {
@@ -60,7 +60,7 @@ impl Replicas {
             ended: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             over: watch::Sender::new(0),
-            applied: watch::Sender::new(0),
+            applied: watch::Sender::default(),
         };
         Self { table, follower: Arc::new(follower), thread: Mutex::default(), looked: Mutex::default() }
     }
@@ -89,10 +89,10 @@ impl Replicas {
         let text = route.map(serde_json::to_string).transpose().map_err(StoreError::unavailable)?;
         let used = route.map_or(0, |route| route.last_activity);
         let until = Instant::now() + PATIENCE;
-        let number = loop {
-            let known = *self.follower.applied.borrow();
-            match self.table.write(known, key, text.as_deref(), used).await? {
-                RouteWritten::Done(number) => break number,
+        let version = loop {
+            let known = self.follower.applied.borrow().clone();
+            match self.table.write(&known, key, text.as_deref(), used).await? {
+                RouteWritten::Done(version) => break version,
                 RouteWritten::Unknown => return Ok(false),
                 // The next look tells it.
                 RouteWritten::Behind if Instant::now() < until => self.look().await,
@@ -101,14 +101,14 @@ impl Replicas {
         };
         self.follower.wake.notify_one();
         let mut applied = self.follower.applied.subscribe();
-        let here = applied.wait_for(|applied| *applied >= number);
+        let here = applied.wait_for(|applied| *applied >= version);
         if tokio::time::timeout(PATIENCE, here).await.is_err() {
             tracing::warn!(key, "a change of a route is in Redis, and not in force here yet");
         }
         let mut pause = ASK_AGAIN.0;
         loop {
             let is_over = Instant::now() >= until;
-            let late = self.table.late(number, is_over).await?;
+            let late = self.table.late(&version, is_over).await?;
             if late.is_empty() {
                 return Ok(true);
             }
@@ -162,8 +162,8 @@ struct Task {
     routes: Weak<Routes>,
     table: SharedTable,
     follower: Arc<Follower>,
-    /// The number of the table that is in force here.
-    known: Option<u64>,
+    /// The table that is in force here.
+    known: Option<TableVersion>,
     /// When each route was last used, as far as Redis knows.
     told: HashMap<String, u64>,
     /// Later uses are asked for.
@@ -228,27 +228,28 @@ impl Task {
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             let Some(routes) = self.routes.upgrade() else { return Ok(()) };
-            match self.table.sync(self.known).await? {
-                Synced::Changes(number, _) if self.known == Some(number) => return Ok(()),
-                Synced::Changes(number, rows) => {
+            match self.table.sync(self.known.as_ref()).await? {
+                Synced::Changes(version, _) if self.known.as_ref() == Some(&version) => return Ok(()),
+                Synced::Changes(version, rows) => {
                     routes.take_over(changes(rows), false);
-                    self.applied(number);
+                    self.applied(version);
                 }
-                Synced::All(number, rows) => {
+                Synced::All(version, rows) => {
                     routes.take_over(changes(rows), true);
-                    self.applied(number);
+                    self.applied(version);
                 }
                 Synced::Behind => {
                     tracing::warn!("Redis has forgotten the routing table, and is told it");
-                    self.table.seed(self.known.unwrap_or_default(), &routes.rows()).await?;
+                    let known = self.known.clone().unwrap_or_default();
+                    self.table.seed(&known, &routes.rows()).await?;
                 }
             }
         }
     }
 
-    fn applied(&mut self, number: u64) {
-        self.known = Some(number);
-        self.follower.applied.send_replace(number);
+    fn applied(&mut self, version: TableVersion) {
+        self.known = Some(version.clone());
+        self.follower.applied.send_replace(version);
     }
 
     async fn exchange_activity(&mut self) {

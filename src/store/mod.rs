@@ -24,7 +24,7 @@ pub use inspect::{StoreFinding, StoreGrade, inspect};
 pub use measured::MeasuredStore;
 pub use memory::MemoryStore;
 pub use redb::{FileError, RedbStore};
-pub use redis::{RedisError, RedisStore, RouteWritten, ServerError, SharedTable, Synced};
+pub use redis::{RedisError, RedisStore, RouteWritten, ServerError, SharedTable, Synced, TableVersion};
 
 /// How long the record of a link can be read after it has ended.
 pub const RETENTION: Duration = Duration::from_mins(10);

@@ -41,7 +41,7 @@ pub(super) use inspect::inspect;
 use reply::{Reply, ServerInfo, damaged};
 use scripts::Scripts;
 pub use server::ServerError;
-pub use table::{RouteWritten, SharedTable, Synced};
+pub use table::{RouteWritten, SharedTable, Synced, TableVersion};
 
 /// Keeps links in Redis.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ for at = 2, #ARGV, 2 do
     redis.call('ZADD', ACTIVITY, 'GT', ARGV[at + 1], ARGV[at])
   end
 end
-local reply = { 'used', version }
+local reply = { 'used', present() }
 local used = redis.call('ZRANGEBYSCORE', ACTIVITY, ARGV[1], '+inf', 'WITHSCORES')
 for _, text in ipairs(used) do reply[#reply + 1] = text end
 return reply

@@ -1,3 +1,3 @@
 -- ARGV: who is not waited for any more.
 redis.call('HDEL', REPLICAS, ARGV[1])
-return { 'left', version }
+return { 'left', present() }
