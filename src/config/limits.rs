@@ -97,7 +97,8 @@ section! {
         /// Each call of the Hub API, and each pause in what it streams. Starting a server takes the hub up to 10 s to answer
         /// (c.Spawner.slow_spawn_timeout).
         hub_api_timeout: Duration, duration(SOME_DURATION), default "20s";
-        /// The most calls of the Hub API at once; further ones wait, and their wait counts.
+        /// The most calls of the Hub API at once; further ones wait, and their wait counts. While starts wait for room, as many
+        /// that were accepted are followed to their end.
         hub_api_calls: usize, number(1..=10_000), default 100;
         /// How long a start of a server waits while the hub starts none for want of room: too many at once
         /// (c.JupyterHub.concurrent_spawn_limit) or in all (active_server_limit). It waits in line, is tried again as the hub

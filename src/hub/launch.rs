@@ -11,7 +11,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
-use super::start_queue::{StartStanding, Starter, Starting};
+use super::start_queue::{AcceptedStart, StartStanding, Starter, Starting, start_key};
 use super::{Created, HubClient, HubError, NotebookServer, SpawnEvent, Started, written};
 use crate::turns::line::Group;
 
@@ -93,21 +93,21 @@ impl HubClient {
             return Ok(Launched { user_created, ready });
         }
         let (key, group) = (start_key(user, server), Group::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), app));
-        let starter: Arc<dyn Starter> = Arc::new(ApiStart {
+        let starter = Arc::new(ApiStart {
             hub: Arc::clone(self),
             user: user.to_owned(),
             server: server.to_owned(),
             options: options.cloned(),
         });
         // Nobody overtakes those who wait, and the hub is not asked in vain.
-        if !self.starts.is_idle() && self.starts.join(&key, group.clone(), Arc::clone(&starter), None) {
+        if !self.starts.is_idle() && self.starts.join(&key, group.clone(), starter.clone(), None) {
             return Ok(Launched { user_created, ready: false });
         }
         self.starts.forget_failure(&key);
         match self.start(user, server, options).await {
             Ok(ready) => {
                 if !ready {
-                    self.starts.accepted(starter);
+                    self.starts.accepted(starter.accepted());
                 }
                 Ok(Launched { user_created, ready })
             }
@@ -237,11 +237,6 @@ fn failure(error: &HubError) -> Bytes {
     written(&SpawnEvent { progress: 100, message, failed: true, ..SpawnEvent::default() })
 }
 
-/// Under which a start by the Hub API waits. No name has a line end in it.
-fn start_key(user: &str, server: &str) -> String {
-    format!("{user}\n{server}")
-}
-
 /// A start through the Hub API.
 struct ApiStart {
     hub: Arc<HubClient>,
@@ -250,29 +245,41 @@ struct ApiStart {
     options: Option<Map<String, Value>>,
 }
 
+impl ApiStart {
+    /// The hub has accepted it.
+    fn accepted(&self) -> AcceptedStart {
+        let (hub, user, server) = (Arc::clone(&self.hub), self.user.clone(), self.server.clone());
+        let server_key = start_key(&user, &server);
+        let over = async move {
+            let mut events = match hub.events(&user, &server).await {
+                Ok(events) => events,
+                // Its words for a server that is not starting any more.
+                Err(error) => return error.refused_with() == Some(StatusCode::BAD_REQUEST),
+            };
+            loop {
+                match events.next_event().await {
+                    Ok(Some(event)) if !event.ready && !event.failed => {}
+                    Ok(_) => return true,
+                    Err(_) => return false,
+                }
+            }
+        };
+        AcceptedStart { server: server_key, over: Box::pin(over) }
+    }
+}
+
 impl Starter for ApiStart {
-    fn start(&self) -> Starting<'_, Result<(), HubError>> {
+    fn start(&self) -> Starting<'_, Result<Option<AcceptedStart>, HubError>> {
         Box::pin(async {
             match self.hub.start(&self.user, &self.server, self.options.as_ref()).await {
-                Ok(_) => Ok(()),
+                Ok(_) => Ok(Some(self.accepted())),
                 // Somebody else was quicker, or the hub has not answered the first time.
                 Err(HubError::Refused { status: StatusCode::BAD_REQUEST, message, .. })
                     if message.ends_with("is pending spawn") =>
                 {
-                    Ok(())
+                    Ok(Some(self.accepted()))
                 }
                 Err(error) => Err(error),
-            }
-        })
-    }
-
-    fn over(&self) -> Starting<'_, ()> {
-        Box::pin(async {
-            let Ok(mut events) = self.hub.events(&self.user, &self.server).await else { return };
-            while let Ok(Some(event)) = events.next_event().await {
-                if event.ready || event.failed {
-                    return;
-                }
             }
         })
     }

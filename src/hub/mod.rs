@@ -112,6 +112,7 @@ impl HubClient {
             permits: Semaphore::new(limits.hub_api_calls),
             starts: StartQueue::new(
                 limits.launch_queue_timeout,
+                limits.hub_api_calls,
                 metrics.hub.starts_waiting.clone(),
                 Shutdown::new(),
             ),

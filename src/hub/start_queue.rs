@@ -5,7 +5,7 @@
 //! is over, the one before it was accepted, or the hub's own `Retry-After` has passed. So an impatient class is one caller to
 //! the hub, and the hub is never idle while somebody waits. How a start is asked for is the business of a [`Starter`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,11 +31,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_mins(2);
 /// The longest that a start waits at all: a waiting page is good for as long.
 const WAIT_MAX: Duration = Duration::from_hours(1);
-/// How long a start is watched for its end. The hub gives up on its own much earlier.
+/// How long an accepted start is watched for its end. The hub gives up on its own much earlier.
 const WATCHED_MAX: Duration = Duration::from_mins(15);
 /// How long it is remembered why a start has failed.
 const FAILURE_KEPT: Duration = Duration::from_mins(10);
-/// The most failures, and the most starts that were accepted without a wait, which are remembered.
+/// The most failures, and the most accepted starts, which are remembered.
 const REMEMBERED_MAX: usize = 1000;
 /// How old the numbers may be that people are told.
 const NUMBERS_AGE: Duration = Duration::from_millis(500);
@@ -45,10 +45,21 @@ pub type Starting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Asks for one start: through the Hub API, or as a browser does.
 pub trait Starter: Send + Sync {
-    /// Asks the hub; returns when the hub has accepted or refused it.
-    fn start(&self) -> Starting<'_, Result<(), HubError>>;
-    /// Returns when an accepted start is over, whatever became of it.
-    fn over(&self) -> Starting<'_, ()>;
+    /// Asks the hub; returns when the hub has accepted or refused it. None: it has its answer, and it was no start.
+    fn start(&self) -> Starting<'_, Result<Option<AcceptedStart>, HubError>>;
+}
+
+/// A start that the hub has accepted.
+pub struct AcceptedStart {
+    /// Of which server, by [`start_key`]: however often it was asked for, it is one start.
+    pub server: String,
+    /// Ends with the start, whatever became of it, and says whether that was seen: if not, nothing is known of room.
+    pub over: Starting<'static, bool>,
+}
+
+/// Names a server. No name has a line end in it.
+pub fn start_key(user: &str, server: &str) -> String {
+    format!("{user}\n{server}")
 }
 
 /// The starts that wait for room at one hub.
@@ -89,6 +100,8 @@ struct WaitingStart {
 
 struct StartQueueState {
     timeout: Duration,
+    /// The most starts that are watched at a time: each takes a connection to the hub.
+    watched_max: usize,
     line: WaitingLine,
     orders: HashMap<LinePlace, WaitingStart>,
     /// Tried before, in the order in which they came; none: the hub is asked just now.
@@ -99,8 +112,10 @@ struct StartQueueState {
     places: HashMap<String, StartPlace>,
     serials: u64,
     failed: HashMap<String, (Instant, HubError)>,
-    /// Accepted without a wait, and not known to be over.
-    accepted: VecDeque<(Instant, Arc<dyn Starter>)>,
+    /// Accepted, not known to be over, and not watched: nobody waits, or as many are watched as may be. One for a server.
+    accepted: VecDeque<(Instant, AcceptedStart)>,
+    /// The servers whose starts are watched.
+    watched: HashSet<String>,
     rate: Rate,
     /// How many may be tried because as many starts are over.
     room: usize,
@@ -131,11 +146,13 @@ impl std::fmt::Debug for StartQueue {
 }
 
 impl StartQueue {
-    /// Nothing waits. `timeout` is `limits.launch_queue_timeout`, and `waiting` the metric of its length.
-    pub fn new(timeout: Duration, waiting: Gauge, shutdown: Shutdown) -> Self {
+    /// Nothing waits. `timeout` is `limits.launch_queue_timeout`, and `waiting` the metric of its length. No more starts
+    /// than `watched_max` are watched at a time.
+    pub fn new(timeout: Duration, watched_max: usize, waiting: Gauge, shutdown: Shutdown) -> Self {
         let now = Instant::now();
         let state = StartQueueState {
             timeout,
+            watched_max,
             line: WaitingLine::default(),
             orders: HashMap::new(),
             tried: BTreeMap::new(),
@@ -144,6 +161,7 @@ impl StartQueue {
             serials: 0,
             failed: HashMap::new(),
             accepted: VecDeque::new(),
+            watched: HashSet::new(),
             rate: Rate::default(),
             room: 0,
             may_explore: false,
@@ -161,15 +179,23 @@ impl StartQueue {
     /// The same, before anything waits, which ends with `shutdown`.
     #[must_use]
     pub(super) fn until(self, shutdown: Shutdown) -> Self {
-        Self::new(self.lock().timeout, self.inner.waiting.clone(), shutdown)
+        let (timeout, watched_max) = self.limits();
+        Self::new(timeout, watched_max, self.inner.waiting.clone(), shutdown)
     }
 
     /// By another configuration: `old`, with everybody who waits in it.
     #[must_use]
     pub(super) fn carry_over(self, old: &Self) -> Self {
-        let timeout = self.lock().timeout;
-        old.lock().timeout = timeout;
+        let (timeout, watched_max) = self.limits();
+        let mut state = old.lock();
+        (state.timeout, state.watched_max) = (timeout, watched_max);
+        drop(state);
         old.clone()
+    }
+
+    fn limits(&self) -> (Duration, usize) {
+        let state = self.lock();
+        (state.timeout, state.watched_max)
     }
 
     /// Whether starts may be asked for without regard to others: nobody waits.
@@ -178,15 +204,8 @@ impl StartQueue {
     }
 
     /// A start was accepted without a wait: its end tells that there is room, if others wait then.
-    pub fn accepted(&self, starter: Arc<dyn Starter>) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        let old = |(at, _): &(Instant, _)| now.duration_since(*at) > WATCHED_MAX;
-        while state.accepted.len() >= REMEMBERED_MAX || state.accepted.front().is_some_and(old) {
-            state.accepted.pop_front();
-        }
-        state.accepted.push_back((now, starter));
-        drop(state);
+    pub fn accepted(&self, start: AcceptedStart) {
+        self.lock().remember(start, Instant::now());
         self.inner.changed.notify_one();
     }
 
@@ -263,12 +282,13 @@ impl StartQueue {
     async fn run(self) {
         let mut deciding = FuturesUnordered::new();
         let mut watching = FuturesUnordered::new();
-        let watch = |starter: Arc<dyn Starter>| async move {
-            let _given_up = tokio::time::timeout(WATCHED_MAX, starter.over()).await;
+        let watch = |AcceptedStart { server, over }| async move {
+            let is_seen = tokio::time::timeout(WATCHED_MAX, over).await;
+            (server, is_seen.unwrap_or(true))
         };
         loop {
-            for starter in self.take_accepted() {
-                watching.push(watch(starter));
+            for start in self.take_accepted() {
+                watching.push(watch(start));
             }
             while let Some((serial, starter, ends)) = self.next(deciding.len()) {
                 deciding.push(async move { (serial, ends, starter.start().await) });
@@ -276,11 +296,9 @@ impl StartQueue {
             let Some(next_try) = self.goes_on() else { return };
             tokio::select! {
                 Some((serial, ends, outcome)) = deciding.next() => {
-                    if let Some(started) = self.decided(serial, ends, outcome) {
-                        watching.push(watch(started));
-                    }
+                    self.decided(serial, ends, outcome);
                 }
-                Some(()) = watching.next() => self.has_ended(),
+                Some((server, is_seen)) = watching.next() => self.has_ended(&server, is_seen),
                 () = tokio::time::sleep_until(next_try), if deciding.is_empty() => self.may_try(),
                 () = self.inner.changed.notified() => {}
                 () = self.inner.shutdown.draining() => {
@@ -292,8 +310,20 @@ impl StartQueue {
         }
     }
 
-    fn take_accepted(&self) -> Vec<Arc<dyn Starter>> {
-        self.lock().accepted.drain(..).map(|(_, starter)| starter).collect()
+    /// The starts that are watched from now on.
+    fn take_accepted(&self) -> Vec<AcceptedStart> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        while state.watched.len() < state.watched_max
+            && let Some((at, start)) = state.accepted.pop_front()
+        {
+            if now.duration_since(at) <= WATCHED_MAX {
+                state.watched.insert(start.server.clone());
+                taken.push(start);
+            }
+        }
+        taken
     }
 
     /// Whose start is asked for next, if one may be: with how many ends that was known.
@@ -331,16 +361,20 @@ impl StartQueue {
         let mut state = self.lock();
         if state.places.is_empty() {
             state.is_running = false;
+            state.watched.clear();
             tracing::info!("launch: no start waits for room at the hub any more");
             return None;
         }
         Some(state.next_try)
     }
 
-    fn has_ended(&self) {
+    fn has_ended(&self, server: &str, is_seen: bool) {
         let mut state = self.lock();
-        state.ends += 1;
-        state.room += 1;
+        state.watched.remove(server);
+        if is_seen {
+            state.ends += 1;
+            state.room += 1;
+        }
     }
 
     fn may_try(&self) {
@@ -349,20 +383,22 @@ impl StartQueue {
         state.next_try = Instant::now() + PAUSE;
     }
 
-    /// What the hub has answered: the start, if it was accepted.
-    fn decided(&self, serial: u64, ends: usize, outcome: Result<(), HubError>) -> Option<Arc<dyn Starter>> {
+    /// What the hub has answered.
+    fn decided(&self, serial: u64, ends: usize, outcome: Result<Option<AcceptedStart>, HubError>) {
         let now = Instant::now();
         let mut state = self.lock();
-        let order = state.asked.remove(&serial)?;
+        let Some(order) = state.asked.remove(&serial) else { return };
         state.exploring.take_if(|exploring| *exploring == serial);
-        let started = match outcome {
-            Ok(()) => {
+        match outcome {
+            Ok(started) => {
                 state.leave(serial, &order.key);
                 state.rate.note(now);
                 state.moved = now;
                 // There may be room for more.
                 state.may_explore = true;
-                Some(order.starter)
+                if let Some(started) = started {
+                    state.remember(started, now);
+                }
             }
             Err(error) if is_passing(&error) => {
                 // What has ended since it was asked is room that it may not have seen.
@@ -374,17 +410,14 @@ impl StartQueue {
                 } else {
                     state.tried.insert(serial, Some(order));
                 }
-                None
             }
             Err(error) => {
                 // It takes no room: the next one may.
                 state.may_explore = true;
                 state.fail(order, error, now);
-                None
             }
-        };
+        }
         self.show(&state);
-        started
     }
 
     fn show(&self, state: &StartQueueState) {
@@ -397,6 +430,19 @@ impl StartQueue {
 }
 
 impl StartQueueState {
+    /// Remembers a start that is to be watched, unless it is watched already. Of two for one server the later one stays.
+    fn remember(&mut self, start: AcceptedStart, now: Instant) {
+        if self.watched.contains(&start.server) {
+            return;
+        }
+        self.accepted
+            .retain(|(at, other)| now.duration_since(*at) <= WATCHED_MAX && other.server != start.server);
+        if self.accepted.len() >= REMEMBERED_MAX {
+            self.accepted.pop_front();
+        }
+        self.accepted.push_back((now, start));
+    }
+
     fn number_in_line(&mut self, place: LinePlace, now: Instant) -> usize {
         let is_known = |(at, numbers): &(Instant, HashMap<LinePlace, usize>)| {
             now.duration_since(*at) <= NUMBERS_AGE && numbers.contains_key(&place)
@@ -450,6 +496,8 @@ impl StartQueueState {
         self.orders.clear();
         self.tried.clear();
         self.asked.clear();
+        self.accepted.clear();
+        self.watched.clear();
         self.places.clear();
         self.is_running = false;
     }

@@ -49,6 +49,14 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
     Some(EndedSession { id, by_itself: over.is_some(), cookies: cookies::strip_hub(headers) })
 }
 
+/// Whether one that came with `headers` a while ago is of a session that is over by now, by the rules of now.
+pub fn is_over(shared: &Shared, headers: &HeaderMap) -> bool {
+    let (policy, now) = (shared.login.policy(), shared.login.clock().now().wall);
+    cookies::session_ids(headers).iter().any(|id| {
+        policy.session_ids.judge(id, now) == SessionState::Over || shared.ended_sessions.contains(id)
+    })
+}
+
 /// What a person's browser gets in place of what it asks for, when it comes with cookies of a session that is over; none:
 /// the request goes on without them.
 pub fn response_to_person(

@@ -5,28 +5,33 @@
 //! the same GET with the same cookies, so that who may start what remains the hub's to say. When the hub has accepted it, the
 //! page asks for its own address again, and the hub leads on. Without a browser's session nothing waits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt as _;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use url::form_urlencoded;
 
 use super::accept::AcceptHeaders;
 use super::context::{Proxy, RequestContext};
 use super::error::ProxyResponse;
-use super::hub_session::{self, Checkout, HubSession, hub_connection};
+use super::hub_session;
 use super::login::browser_checks;
 use super::login::parse::own_headers;
 use super::login::single_flight::RequestFingerprint;
 use super::respond::{self, page as shown, with_cookies_of};
-use super::upstream::{ResponseBody, UpstreamError};
-use super::{api_only, cookies};
+use super::upstream::ResponseBody;
+use super::upstream::limit::Purpose;
+use super::{api_only, cookies, sessions};
 use crate::body::{PieceError, Pieces, RequestBody};
-use crate::hub::start_queue::{StartStanding, Starter, Starting};
+use crate::client_network::Share;
+use crate::hub::start_queue::{AcceptedStart, StartStanding, Starter, Starting, start_key};
 use crate::hub::{Call, HubError};
 use crate::pages::{Format, Page, QueuedFor};
 use crate::turns::line::Group;
@@ -37,7 +42,9 @@ const EVENT_EVERY: Duration = Duration::from_secs(1);
 const COME_AGAIN_SECONDS: u64 = 5;
 
 /// Handles a request that starts a server at the hub, or only looks like one.
-pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyResponse {
+pub(super) async fn handle(proxy: &Proxy, mut context: RequestContext) -> ProxyResponse {
+    // First of all: what waits is asked for again as it is now, and must hold no login parameter and no bad `next`.
+    proxy.strip_query(&mut context.request)?;
     let headers = context.request.headers();
     let accept = AcceptHeaders::of(headers);
     let starts = proxy.shared.login.hub();
@@ -53,6 +60,7 @@ pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyRespo
         proxy: proxy.clone(),
         target: context.request.uri().clone(),
         headers: own_headers(headers.clone()),
+        client: context.origin.client,
     };
     let group = Group::new(context.origin.client, "");
     match starts.starts().standing(&key) {
@@ -67,13 +75,12 @@ pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyRespo
         None => {}
     }
     let response = pass(proxy, context).await?;
-    let start: Arc<dyn Starter> = Arc::new(start);
-    if response.status().is_redirection() {
-        starts.starts().accepted(start);
+    if let Some(accepted) = start.accepted(response.status(), response.headers()) {
+        starts.starts().accepted(accepted);
         return Ok(response);
     }
     let Some(refused) = refusal(response.status(), response.headers()) else { return Ok(response) };
-    if !starts.starts().join(&key, group, start, Some(&refused)) {
+    if !starts.starts().join(&key, group, Arc::new(start), Some(&refused)) {
         return Ok(response);
     }
     let (number, wait) = match starts.starts().standing(&key) {
@@ -182,52 +189,94 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Option<HubError> {
 /// A start as a browser asks for it.
 struct BrowserStart {
     proxy: Proxy,
+    /// Without the login parameter.
     target: Uri,
     /// The browser's, with its cookies and without ours.
     headers: HeaderMap,
+    client: IpAddr,
 }
 
 impl BrowserStart {
-    async fn ask(&self, target: &str, headers: HeaderMap) -> Result<Response<ResponseBody>, HubError> {
-        let call = Call::StartServer;
-        let unreachable = |cause: String| HubError::Unreachable { call, cause };
-        let mut request = Request::new(RequestBody::Empty);
-        *request.uri_mut() = Uri::try_from(target).map_err(|error| unreachable(error.to_string()))?;
-        *request.headers_mut() = headers;
-        let asking = async {
-            let mut connection = hub_connection(&self.proxy, Checkout::New).await?;
-            let response = connection.send_once(request).await?;
-            Ok::<_, UpstreamError>(connection.release_with(response))
+    /// The start, if the hub's answer is that there is one: it leads to the page of a start that is pending. To strangers the
+    /// hub answers with its login, and for a server that runs with the server.
+    fn accepted(&self, status: StatusCode, headers: &HeaderMap) -> Option<AcceptedStart> {
+        let location = headers.get(LOCATION).filter(|_| status.is_redirection())?.to_str().ok()?;
+        let base_url = &self.proxy.shared.rules.base_url;
+        let page = location.strip_prefix(base_url.as_str())?.strip_prefix("hub/spawn-pending/")?;
+        // Where a server runs, the hub leads to `next`, which anybody may write.
+        let mut pairs = form_urlencoded::parse(self.target.query().unwrap_or_default().as_bytes());
+        if pairs.any(|(_, value)| value.contains("spawn-pending")) {
+            return None;
+        }
+        let path = page.split(['?', '#']).next().unwrap_or_default();
+        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+        let (user, server, of_server) = match names[..] {
+            [user] => (user, "", "server".to_owned()),
+            [user, server] => (user, server, format!("servers/{server}")),
+            _ => return None,
         };
-        match tokio::time::timeout(self.proxy.shared.rules.login_hub_timeout, asking).await {
-            Ok(response) => response.map_err(|error| unreachable(error.to_string())),
-            Err(_elapsed) => Err(HubError::TimedOut { call }),
+        let decoded = |name| percent_decode_str(name).decode_utf8_lossy();
+        let progress = format!("{base_url}hub/api/users/{user}/{of_server}/progress");
+        let (proxy, client) = (self.proxy.clone(), self.client);
+        let mut question = hub_session::question(&self.headers);
+        question.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        Some(AcceptedStart {
+            server: start_key(&decoded(user), &decoded(server)),
+            over: Box::pin(async move { over(&proxy, client, &progress, question).await }),
+        })
+    }
+}
+
+/// Follows a start to its end, as its browser would; false: its end was not seen.
+async fn over(proxy: &Proxy, client: IpAddr, progress: &str, question: HeaderMap) -> bool {
+    // It may take minutes: so long it is one of its client's requests.
+    let Ok(share) = proxy.shared.hub_share(client, Purpose::Request).await else { return false };
+    let Ok(response) = ask(proxy, progress, question, Some(share)).await else { return false };
+    if response.status() != StatusCode::OK {
+        // The hub's word for a server that is not starting any more.
+        return response.status() == StatusCode::BAD_REQUEST;
+    }
+    let mut body = response.into_body();
+    loop {
+        match body.frame().await {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => return false,
+            None => return true,
         }
     }
+}
 
-    /// Where the hub tells how this start gets on.
-    async fn progress_path(&self) -> Option<String> {
-        let rules = &self.proxy.shared.rules;
-        let names = self.target.path().strip_prefix(rules.spawn_path.as_str())?;
-        let mut names = names.split('/').filter(|name| !name.is_empty());
-        let user = if let Some(user) = names.next() {
-            user.to_owned()
-        } else {
-            let session = HubSession::new(rules, &self.headers);
-            let mut connection = hub_connection(&self.proxy, Checkout::New).await.ok()?;
-            let name = session.username(&mut connection).await.ok()??;
-            percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).to_string()
-        };
-        let server = names.next().map_or_else(|| "server".to_owned(), |name| format!("servers/{name}"));
-        Some(format!("{}hub/api/users/{user}/{server}/progress", rules.base_url))
+/// Asks the hub with a browser's cookies, over a connection that is none of those kept for logins.
+async fn ask(
+    proxy: &Proxy,
+    target: &str,
+    headers: HeaderMap,
+    share: Option<Share>,
+) -> Result<Response<ResponseBody>, HubError> {
+    let call = Call::StartServer;
+    let unreachable = |cause: String| HubError::Unreachable { call, cause };
+    let mut request = Request::new(RequestBody::Empty);
+    *request.uri_mut() = Uri::try_from(target).map_err(|error| unreachable(error.to_string()))?;
+    *request.headers_mut() = headers;
+    let hub = proxy.upstream.hub().map_err(|error| unreachable(error.to_string()))?.into_pool();
+    let asking = hub.send(Box::new(request), share, None);
+    match tokio::time::timeout(proxy.shared.rules.login_hub_timeout, asking).await {
+        Ok(response) => response.map_err(|error| unreachable(error.to_string())),
+        Err(_elapsed) => Err(HubError::TimedOut { call }),
     }
 }
 
 impl Starter for BrowserStart {
-    fn start(&self) -> Starting<'_, Result<(), HubError>> {
+    fn start(&self) -> Starting<'_, Result<Option<AcceptedStart>, HubError>> {
         Box::pin(async {
+            // It was judged when it came, and that may be an hour ago. The browser, which goes on, learns it.
+            if sessions::is_over(&self.proxy.shared, &self.headers) {
+                return Ok(None);
+            }
             let target = self.target.path_and_query().map_or("/", |target| target.as_str());
-            let response = self.ask(target, self.headers.clone()).await?;
+            // Without a share of its client, of whom few are asked for at a time: who has used theirs up must not hold up the
+            // line, at whose head they are.
+            let response = ask(&self.proxy, target, self.headers.clone(), None).await?;
             match refusal(response.status(), response.headers()) {
                 Some(refused) => Err(refused),
                 None if response.status().is_server_error() => Err(HubError::Failed {
@@ -238,20 +287,8 @@ impl Starter for BrowserStart {
                     retry_after: None,
                 }),
                 // Whatever else it is, the browser is to see it.
-                None => Ok(()),
+                None => Ok(self.accepted(response.status(), response.headers())),
             }
-        })
-    }
-
-    fn over(&self) -> Starting<'_, ()> {
-        Box::pin(async {
-            let Some(path) = self.progress_path().await else { return };
-            let mut headers = hub_session::question(&self.headers);
-            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-            let Ok(response) = self.ask(&path, headers).await else { return };
-            let mut body = response.into_body();
-            // It ends with the start, or when the hub is gone.
-            while let Some(Ok(_)) = body.frame().await {}
         })
     }
 }

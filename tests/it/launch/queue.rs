@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{launching, logged_in, waiting_page};
-use crate::support::proxy::wait_until;
-use crate::support::{Answer, Browser, Exchange, FakeHub, HubServer, Is, Issued, TestProxy, Then, Wire};
+use crate::support::proxy::{standing_clock, wait_until};
+use crate::support::{
+    Answer, Browser, Exchange, FakeHub, Gate, HubServer, Is, Issued, TestProxy, Then, Wire,
+};
 
 const NO_ROOM: &str = "429 Too Many Requests\r\nRetry-After: 1";
 const SAYS: &str = "Too many users trying to log in right now. Try again in 10 seconds.";
@@ -332,4 +334,152 @@ fn a_start_that_fails_when_its_turn_comes_is_told_by_the_hubs_own_page() {
     wait_until("nobody waits", || proxy.metric("hublatch_launch_queue") == 0);
     let answer = browser.get(SPAWN);
     assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
+}
+
+/// The hub starts servers for all of these at `/hub/spawn/NAME`, and follows each start until the gate is open.
+fn starting(hub: &FakeHub, names: &[&str]) -> Gate {
+    let gate = Gate::new();
+    for name in names {
+        let location = format!("Location: /hub/spawn-pending/{name}?from=hub");
+        hub.reply(
+            &format!("/hub/spawn/{name}"),
+            format!("HTTP/1.1 302 Found\r\n{location}\r\nContent-Length: 0\r\n\r\n"),
+        );
+        let closed = gate.clone();
+        hub.on(&progress_of(name), move |exchange| {
+            closed.pass();
+            exchange.answer("200 OK\r\nContent-Type: text/event-stream", "data: {\"ready\": true}\n\n")
+        });
+    }
+    gate
+}
+
+fn progress_of(name: &str) -> String {
+    format!("/hub/api/users/{name}/server/progress")
+}
+
+/// Somebody waits at `SPAWN`, and has been asked for again as often.
+fn somebody_waits(proxy: &TestProxy, hub: &FakeHub, again: usize) {
+    hub.reply("/hub/spawn/alice", FULL);
+    assert_eq!(with_session(proxy).get(SPAWN).status, 200);
+    wait_until("it was tried again", || hub.seen_at("/hub/spawn/alice").len() > again);
+}
+
+#[test]
+fn a_server_that_one_browser_asks_for_many_times_is_watched_once_and_logins_go_on() {
+    let hub = FakeHub::start();
+    let gate = starting(&hub, &["bob"]);
+    let limits = "upstream_connections = 20\nupstream_queue = 0\nupstream_idle_connections = 0";
+    let proxy = TestProxy::before(&hub).set("limits", limits).start();
+    let mut bob = with_session(&proxy);
+    for number in 0..30 {
+        assert_eq!(bob.get(&format!("/hub/spawn/bob?opt-a={number}")).status, 302);
+    }
+    somebody_waits(&proxy, &hub, 1);
+    wait_until("bob's start is watched", || !hub.seen_at(&progress_of("bob")).is_empty());
+    for number in 0..30 {
+        assert_eq!(bob.get(&format!("/hub/spawn/bob?opt-b={number}")).status, 302);
+    }
+    somebody_waits(&proxy, &hub, hub.seen_at("/hub/spawn/alice").len());
+    assert_eq!(hub.seen_at(&progress_of("bob")).len(), 1);
+    let login = proxy.browser().get(&proxy.link("alice").target());
+    assert_eq!(login.status, 302, "{}", login.text());
+    gate.open();
+}
+
+#[test]
+fn no_more_starts_are_watched_at_a_time_than_may_be_and_the_others_after_them() {
+    let hub = FakeHub::start();
+    let names = ["bob", "carol", "dave", "erin"];
+    let gate = starting(&hub, &names);
+    let proxy = TestProxy::before(&hub).set("limits", "hub_api_calls = 2").start();
+    for name in names {
+        assert_eq!(with_session(&proxy).get(&format!("/hub/spawn/{name}")).status, 302);
+    }
+    somebody_waits(&proxy, &hub, 2);
+    let watched = || names.iter().map(|name| hub.seen_at(&progress_of(name)).len()).sum::<usize>();
+    assert_eq!(watched(), 2);
+    gate.open();
+    wait_until("the others are watched", || watched() == 4);
+}
+
+#[test]
+fn one_client_has_no_more_starts_watched_than_it_may_have_requests_and_its_logins_go_on() {
+    let hub = FakeHub::start();
+    let names = ["bob", "carol", "dave", "erin"];
+    let gate = starting(&hub, &names);
+    let limits = "upstream_connections_per_client = 2\nupstream_connect_timeout = \"100ms\"";
+    let proxy = TestProxy::before(&hub).set("limits", limits).start();
+    for name in names {
+        assert_eq!(with_session(&proxy).get(&format!("/hub/spawn/{name}")).status, 302);
+    }
+    // The line itself goes on without a share, or its client would hold up everybody.
+    somebody_waits(&proxy, &hub, 2);
+    assert_eq!(names.iter().map(|name| hub.seen_at(&progress_of(name)).len()).sum::<usize>(), 2);
+    let login = proxy.browser().get(&proxy.link("alice").target());
+    assert_eq!(login.status, 302, "{}", login.text());
+    gate.open();
+}
+
+#[test]
+fn a_redirect_that_leads_to_no_pending_start_is_none_and_no_reason_to_ask_the_hub() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    let mut stranger = proxy.browser();
+    stranger.set_cookie("jupyterhub-session-id", "made-up", "/");
+    for (target, location) in [
+        ("/hub/spawn/bob", "/hub/login?next=%2Fhub%2Fspawn-pending%2Fbob"),
+        ("/hub/spawn/bob?a=1", "/user/bob/"),
+        ("/hub/spawn/bob?a=2", "/hub/spawn-pending/"),
+        ("/hub/spawn/bob?a=3", "/hub/spawn-pending/bob/x/y"),
+        ("/hub/spawn/bob?a=4", "https://elsewhere.test/hub/spawn-pending/bob"),
+        // Of a server that runs: where the browser itself wants to go.
+        ("/hub/spawn/bob?next=%2Fhub%2Fspawn-pending%2Fbob", "/hub/spawn-pending/bob"),
+        ("/hub/spawn?next=/hub/spawn-p%65nding/carol", "/hub/spawn-pending/carol"),
+    ] {
+        let path = target.split('?').next().unwrap_or_default();
+        hub.reply(path, format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!(stranger.get(target).location(), location);
+    }
+    hub.forget();
+    somebody_waits(&proxy, &hub, 2);
+    let seen = hub.wait_for(|_| true);
+    assert!(!seen.iter().any(|seen| seen.path().starts_with("/hub/api/user")), "{seen:?}");
+}
+
+#[test]
+fn a_start_that_waits_is_asked_for_without_the_login_parameter_and_without_a_bad_next() {
+    let hub = FakeHub::start();
+    hub.reply("/hub/spawn/alice", FULL);
+    let proxy = TestProxy::start(&hub);
+    let mut browser = with_session(&proxy);
+    let target = "/hub/spawn/alice?login%5Ftoken=secret&opt-a=1&next=%2F%2Felsewhere.test&login_token=secret";
+    assert_eq!(browser.get(target).status, 200);
+    hub.reply("/hub/spawn/alice", LEADS_ON);
+    wait_until("nobody waits", || proxy.metric("hublatch_launch_queue") == 0);
+    let asked = hub.seen_at("/hub/spawn/alice");
+    assert!(asked.len() >= 2, "{asked:?}");
+    for seen in asked {
+        assert_eq!(seen.target, "/hub/spawn/alice?opt-a=1");
+    }
+}
+
+#[test]
+fn a_start_of_a_session_that_is_over_by_the_time_of_its_turn_is_not_asked_for() {
+    let (hub, clock) = (FakeHub::start(), standing_clock());
+    let proxy = TestProxy::before(&hub).clock(&clock).set("login", "max_session = \"10m\"").start();
+    let mut browser = proxy.browser();
+    assert_eq!(browser.get(&proxy.link("alice").target()).status, 302);
+    assert!(browser.cookie("jupyterhub-session-id").expect("a session").starts_with("hl1."));
+    let at_the_hub = Arc::clone(&clock);
+    hub.on("/hub/spawn/alice", move |exchange| {
+        exchange.read_body();
+        // While the hub says that there is no room, the session comes to its end.
+        at_the_hub.advance(Duration::from_secs(600));
+        exchange.send(FULL);
+        Then::Next
+    });
+    assert_eq!(browser.get(SPAWN).status, 200);
+    wait_until("nobody waits", || proxy.metric("hublatch_launch_queue") == 0);
+    assert_eq!(hub.seen_at("/hub/spawn/alice").len(), 1);
 }
