@@ -47,6 +47,12 @@ pub fn is_of_a_login(name: &[u8]) -> bool {
     name == b"_xsrf" || name.starts_with(b"jupyterhub-") || name.starts_with(b"hublatch-")
 }
 
+/// Whether the browser has any cookie of the hub, of a server there or of ours: it keeps those that it gets here.
+pub fn has_of_a_login(headers: &HeaderMap) -> bool {
+    let mut pairs = headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes()));
+    pairs.any(|pair| is_of_a_login(as_the_hub_reads(split(pair).0)))
+}
+
 /// Cuts our own cookies out. Nothing is touched when there are none.
 pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {

@@ -116,6 +116,9 @@ fn a_browser_that_has_not_kept_the_hubs_cookie_is_told_so_once() {
         let elsewhere = proxy.browser().get("/hub/login?next=%2Fhub%2Fuser%2Fbob%2Flab");
         assert_eq!(elsewhere.status, then.0);
         assert_eq!(proxy.browser().navigate(back).header("User-Agent", "Another").send().status, then.0);
+        // Nor for one that has kept what it got here, and has logged out since.
+        let out = proxy.browser().navigate(back).header("Cookie", "_xsrf=2|x").send();
+        assert!(out.status == then.0 && out.text().contains(then.1), "{}", out.text());
         let mut lost = proxy.browser();
         let page = lost.get(back);
         assert_eq!(page.status, 403);

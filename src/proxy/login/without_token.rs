@@ -83,6 +83,8 @@ pub async fn handle(
     if visitor == Some(Visitor::Nobody)
         && context.ended.is_none()
         && navigates
+        // Whoever has any of these has not lost them: they have logged out, or their login is over.
+        && !cookies::has_of_a_login(headers)
         && let Some(place) = next.and_then(form_decode)
         && let Some(username) = proxy.shared.recent_logins.take(context.origin.client, headers, &place)
     {
