@@ -103,11 +103,16 @@ class SessionsHandler(BaseHandler):
         if user is None:
             return self._answer(404, {"message": "the hub does not know this user"})
         user.orm_user.cookie_id = orm.new_token()
-        sessions = set()
-        for kind in (orm.APIToken, orm.OAuthCode):
+        sessions, kinds = set(), (orm.APIToken, orm.OAuthCode)
+        for kind in kinds:
             for each in self.db.query(kind).filter(kind.user_id == user.id, kind.session_id.isnot(None)):
                 sessions.add(each.session_id)
                 self.db.delete(each)
+        # The id is whatever cookie a browser had when its token was made: she may have brought somebody else's into one of
+        # hers. What is also another user's is not hers to have ended.
+        for kind in kinds:
+            of_others = self.db.query(kind.session_id).filter(kind.user_id != user.id, kind.session_id.in_(sessions))
+            sessions.difference_update({session_id for (session_id,) in of_others})
         self.db.commit()
         self.log.info("hublatch: ended the sessions of %s", user.name)
         self._answer(200, {"sessions": sorted(sessions), "ended": len(sessions)})

@@ -1,7 +1,7 @@
 //! Tokens that an app has signed itself (JWT, RFC 7519): from a text to what it claims, once all of it is checked.
 //!
-//! Which key and which algorithms count is the app's configuration alone: of the header, only `alg` and `kid` are
-//! looked at, to choose among them (RFC 8725 § 3.1).
+//! Which key and which algorithms count is the app's configuration alone: of the header, `alg` and `kid` are looked at to
+//! choose among them (RFC 8725 § 3.1), and `typ` to refuse what is another sort of token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,9 @@ const LIFETIME_MAX: Duration = Duration::from_mins(2);
 pub const LEEWAY: Duration = Duration::from_secs(5);
 /// The event of which a logout token tells.
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// The types of tokens that an identity provider signs by the same key, and that are no login tokens: what `typ` says of
+/// them (RFC 8725 § 3.11; `OpenID` Connect Back-Channel Logout § 2.4; RFC 9068 § 2.1).
+const OTHER_TYPES: [&str; 2] = ["logout+jwt", "at+jwt"];
 /// The longest `jti`, in bytes.
 const ID_BYTES_MAX: usize = 255;
 
@@ -59,7 +62,7 @@ pub struct Claims {
     pub state: Option<String>,
     /// What has happened at the app's identity provider: of logout tokens alone (`OpenID` Connect Back-Channel Logout § 2.4).
     events: Option<Map<String, Value>>,
-    /// Forbidden in logout tokens, so that no ID token is taken for one.
+    /// Of ID tokens alone: none of them is taken for a logout token or a login token.
     nonce: Option<IgnoredAny>,
 }
 
@@ -145,6 +148,12 @@ impl JwtIssuers {
         if claims.events.is_some() {
             return Err(signed("it tells of an event: a logout token is no login"));
         }
+        if claims.nonce.is_some() {
+            return Err(signed("it has a nonce: an ID token is no login"));
+        }
+        if is_of_other_type(token) {
+            return Err(signed("its typ is that of a logout token or an access token, which is no login"));
+        }
         if claims.life() > issuer.app.max_lifetime.as_secs_f64() {
             return Err(signed("exp - iat is longer than allowed, or nothing"));
         }
@@ -214,6 +223,16 @@ impl JwtIssuers {
         }
         Ok((issuer, claims))
     }
+}
+
+/// Whether the header says that it is another sort of token, in either spelling of a media type (RFC 7515 § 4.1.9).
+fn is_of_other_type(token: &str) -> bool {
+    let Some(kind) = jsonwebtoken::decode_header(token).ok().and_then(|header| header.typ) else {
+        return false;
+    };
+    let kind = kind.to_ascii_lowercase();
+    let kind = kind.strip_prefix("application/").unwrap_or(&kind);
+    OTHER_TYPES.contains(&kind)
 }
 
 /// All claims are judged here, by our clock: `jsonwebtoken` checks the signature alone.

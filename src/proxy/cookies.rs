@@ -23,7 +23,9 @@ const HUB_LOGIN: [&str; 6] = [
 ];
 
 /// The cookie that holds the id of a hub session.
-const SESSION: [&str; 2] = ["jupyterhub-session-id", "__Host-jupyterhub-session-id"];
+const SESSION: [&str; 2] = ["jupyterhub-session-id", HOST_SESSION];
+/// The same where the hub uses the prefix.
+pub const HOST_SESSION: &str = "__Host-jupyterhub-session-id";
 
 /// The kinds of our own cookies, none of which is ever sent on: the login-continuation cookie, which carries a token from a
 /// form post to the request that redeems it; a browser's secret and the signed time of a click, one for each pending login.
@@ -56,7 +58,7 @@ pub fn has_of_a_login(headers: &HeaderMap) -> bool {
 /// Cuts our own cookies out. Nothing is touched when there are none.
 pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {
-        cut(headers, |name| name.strip_prefix(b"__Host-").unwrap_or(name).starts_with(b"hublatch-"));
+        cut(headers, |name, _| name.strip_prefix(b"__Host-").unwrap_or(name).starts_with(b"hublatch-"));
     }
 }
 
@@ -231,7 +233,7 @@ pub fn size(headers: &HeaderMap) -> usize {
 
 /// Cuts the hub's login cookies out.
 pub fn strip_hub_login(headers: &mut HeaderMap) {
-    cut(headers, |name| HUB_LOGIN.iter().any(|cookie| cookie.as_bytes() == name));
+    cut(headers, |name, _| HUB_LOGIN.iter().any(|cookie| cookie.as_bytes() == name));
 }
 
 /// How the names begin of all cookies of the hub and of its users' servers.
@@ -254,7 +256,7 @@ pub fn strip_hub(headers: &mut HeaderMap) -> Vec<String> {
             }
         }
     }
-    cut(headers, of_hub);
+    cut(headers, |name, _| of_hub(name));
     names
 }
 
@@ -281,6 +283,27 @@ pub fn session_ids(headers: &HeaderMap) -> Vec<String> {
     SESSION.iter().flat_map(|name| values(headers, as_the_hub_reads, name)).collect()
 }
 
+/// Those under the name that no other site can set: of other spellings it can, so they do not count.
+pub fn host_session_ids(headers: &HeaderMap) -> Vec<String> {
+    values(headers, as_browsers_write, HOST_SESSION).collect()
+}
+
+/// Cuts the session ids out that are `unwanted`.
+pub fn strip_session_ids(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    cut(headers, |name, value| {
+        SESSION.iter().any(|session| session.as_bytes() == name)
+            && unwanted(&String::from_utf8_lossy(value.trim_ascii()))
+    });
+}
+
+/// Whether a response sets a session id under that name.
+pub fn sets_host_session_id(headers: &HeaderMap) -> bool {
+    headers.get_all(SET_COOKIE).iter().any(|line| {
+        let pair = pairs(line.as_bytes()).next().unwrap_or_default();
+        as_browsers_write(split(pair).0) == HOST_SESSION.as_bytes()
+    })
+}
+
 /// The one value of the cookie with the time of a click with the token of this digest.
 pub fn click(headers: &HeaderMap, names: &CookieNames, digest: TokenDigest) -> Option<String> {
     // Nearly no request has one.
@@ -305,12 +328,15 @@ fn values<'a>(
     })
 }
 
-fn cut(headers: &mut HeaderMap, unwanted: impl Fn(&[u8]) -> bool) {
+fn cut(headers: &mut HeaderMap, unwanted: impl Fn(&[u8], &[u8]) -> bool) {
     let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     headers.remove(COOKIE);
     for line in lines {
-        let kept: Vec<&[u8]> =
-            pairs(line.as_bytes()).filter(|pair| !unwanted(as_the_hub_reads(split(pair).0))).collect();
+        let is_unwanted = |pair: &&[u8]| {
+            let (name, value) = split(pair);
+            unwanted(as_the_hub_reads(name), value)
+        };
+        let kept: Vec<&[u8]> = pairs(line.as_bytes()).filter(|pair| !is_unwanted(pair)).collect();
         let kept = kept.join(&b';');
         let kept = kept.trim_ascii_start();
         if !kept.is_empty()
@@ -522,5 +548,20 @@ mod tests {
         let map = headers(&["x-jupyterhub-session-id=1; jupyterhub-session-id=2", "jupyterhub-session-id=3"]);
         assert_eq!(session_ids(&map), ["2", "3"]);
         assert!(session_ids(&headers(&["a=jupyterhub-session-id"])).is_empty());
+    }
+
+    #[test]
+    fn a_session_id_goes_by_its_value_and_the_others_stay_byte_for_byte() {
+        let mut map = headers(&[
+            "jupyterhub-session-id=x; a=x;jupyterhub-session-id=y",
+            "__Host-jupyterhub-session-id=x",
+        ]);
+        assert_eq!(host_session_ids(&map), ["x"]);
+        strip_session_ids(&mut map, |id| id == "x");
+        let left: Vec<_> = map.get_all(COOKIE).iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(left, ["a=x;jupyterhub-session-id=y"]);
+        let planted = HeaderValue::from_bytes(b"\xa0__Host-jupyterhub-session-id=x").unwrap();
+        let map: HeaderMap = [(COOKIE, planted)].into_iter().collect();
+        assert!(host_session_ids(&map).is_empty() && session_ids(&map) == ["x"]);
     }
 }

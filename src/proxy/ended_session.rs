@@ -7,6 +7,8 @@ pub struct EndedSession {
     pub(super) id: String,
     /// The names of the hub's cookies that came with it.
     pub(super) cookies: Vec<String>,
+    /// Its id has the name with `__Host-`.
+    pub(super) is_host: bool,
     /// It is over by its id.
     pub(super) by_itself: bool,
 }

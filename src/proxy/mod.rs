@@ -206,7 +206,7 @@ impl Proxy {
         response: &mut Response<ResponseBody>,
     ) {
         if path == self.shared.rules.login_path && response.status().is_redirection() {
-            return;
+            return sessions::forget_planted(ended, &self.shared, response.headers_mut());
         }
         sessions::expire(ended, &self.shared, path, response.headers_mut());
         if ended.is_news() {

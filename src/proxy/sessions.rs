@@ -8,6 +8,11 @@
 //!
 //! Whoever has no session id, or the hub's own, costs one search in the Cookie header. What a browser's user takes out of
 //! their own cookies is not judged: a session that ends by itself ends for browsers as they are.
+//!
+//! A page of another server, or of a sibling domain, can plant a second id, for a path or a domain of which nobody here can
+//! make the browser forget it. So a session is over only when all its ids are; a dead one beside another is ignored. The
+//! name with `__Host-` exists once in a browser, and counts alone where it is: whoever could plant that, of the hub's own
+//! origin, has its effect until the next login, which deletes it.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -44,9 +49,22 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
     }
     let ids = cookies::session_ids(headers);
     let now = shared.login.clock().now().wall;
-    let over = ids.iter().find(|id| shared.session_ids.judge(id, now) == SessionState::Over);
-    let id = over.or_else(|| ids.iter().find(|id| shared.ended_sessions.contains(id)))?.clone();
-    Some(EndedSession { id, by_itself: over.is_some(), cookies: cookies::strip_hub(headers) })
+    let is_over = |id: &str| shared.session_ids.judge(id, now) == SessionState::Over;
+    let is_dead = |id: &str| is_over(id) || shared.ended_sessions.contains(id);
+    if !ids.iter().any(|id| is_dead(id)) {
+        return None;
+    }
+    let host_ids = cookies::host_session_ids(headers);
+    let counting = if host_ids.is_empty() { &ids } else { &host_ids };
+    if !counting.iter().all(|id| is_dead(id)) {
+        // A tunnel must not be closed for it, either.
+        cookies::strip_session_ids(headers, is_dead);
+        return None;
+    }
+    let over = counting.iter().find(|id| is_over(id));
+    let id = over.or_else(|| counting.first())?.clone();
+    let (by_itself, is_host) = (over.is_some(), !host_ids.is_empty());
+    Some(EndedSession { id, by_itself, is_host, cookies: cookies::strip_hub(headers) })
 }
 
 /// Whether one that came with `headers` a while ago is of a session that is over by now, by the rules of now.
@@ -98,16 +116,30 @@ pub fn expire(ended: &EndedSession, shared: &Shared, path: &str, headers: &mut H
     let paths: Vec<&str> = ends.collect();
     let lines = ended.cookies.iter().flat_map(|name| paths.iter().map(move |path| (name, path)));
     for (name, path) in lines.take(EXPIRED_MAX) {
-        let secure = if shared.rules.public_secure { "; Secure" } else { "" };
-        let line = format!("{name}=; Max-Age=0; Path={path}; HttpOnly{secure}");
-        let Ok(line) = HeaderValue::try_from(line) else { continue };
-        let lines = match &shared.embed {
-            Some(embed) => embed.cookie(&line),
-            None => vec![line],
-        };
-        for line in lines {
-            headers.append(SET_COOKIE, line);
-        }
+        forget(shared, name, path, headers);
+    }
+}
+
+/// A login has begun another session. If the id of the last one had the name with `__Host-`, and the new one has not, the
+/// hub does not use that name: somebody has planted it, and it would count before the new one.
+pub fn forget_planted(ended: &EndedSession, shared: &Shared, headers: &mut HeaderMap) {
+    if ended.is_host && !cookies::sets_host_session_id(headers) {
+        forget(shared, cookies::HOST_SESSION, "/", headers);
+    }
+}
+
+fn forget(shared: &Shared, name: &str, path: &str, headers: &mut HeaderMap) {
+    // No browser takes a line for a name with the prefix without it.
+    let is_secure = shared.rules.public_secure || name == cookies::HOST_SESSION;
+    let secure = if is_secure { "; Secure" } else { "" };
+    let line = format!("{name}=; Max-Age=0; Path={path}; HttpOnly{secure}");
+    let Ok(line) = HeaderValue::try_from(line) else { return };
+    let lines = match &shared.embed {
+        Some(embed) => embed.cookie(&line),
+        None => vec![line],
+    };
+    for line in lines {
+        headers.append(SET_COOKIE, line);
     }
 }
 

@@ -104,6 +104,7 @@ fn a_login_that_the_hub_does_not_follow_by_a_redirect_is_a_line_of_its_own() {
     for (answer, reason) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nform", "hub_refused"),
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "hub_refused"),
+        ("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", "hub_refused"),
     ] {
         let hub = FakeHub::start();
         hub.reply("/hub/login", answer);
@@ -157,6 +158,21 @@ fn a_login_that_the_hub_never_answered_was_redeemed_all_the_same() {
     assert_eq!(click(&proxy, &proxy.link("alice")).status, 503);
     let failed = ("login_failed", Some("hub_unavailable"));
     assert_eq!(told(&proxy.audit()), [("issued", None), ("redeemed", None), failed]);
+}
+
+#[test]
+fn a_login_before_which_the_other_user_could_not_be_logged_out_has_failed() {
+    let hub = FakeHub::start();
+    hub.on("/hub/logout", |exchange| exchange.answer("500 Oops", ""));
+    let proxy = TestProxy::before(&hub).set("login", "confirm = \"never\"").start();
+    let mut browser = proxy.browser();
+    browser.set_cookie("jupyterhub-hub-login", "bob", "/hub/");
+    let link = proxy.link("alice");
+    let answer = browser.get(&link.target());
+    assert!(answer.status == 503 && answer.text().contains("logout_failed"), "{}", answer.text());
+    let lines = since(&proxy, 1);
+    assert_eq!(told(&lines), [("redeemed", None), ("login_failed", Some("hub_unavailable"))]);
+    assert!(lines.iter().all(|line| line["id"] == link.id && line["username"] == "alice"), "{lines:?}");
 }
 
 #[test]

@@ -64,6 +64,25 @@ fn the_answer_is_not_given_to_another_browser() {
 }
 
 #[test]
+fn the_answer_to_a_click_is_not_given_to_a_frame_that_would_have_been_asked() {
+    let (hub, gate) = slow_hub();
+    let embed = "frame_ancestors = [\"https://lms.example\"]\ncookies = \"lax\"";
+    let proxy = TestProxy::before(&hub).public_url("https://hub.test").set("embed", embed).start();
+    let link = proxy.link("alice");
+    let mut browser = proxy.browser();
+    let first = browser.navigate(&link.target()).header("Sec-Fetch-Site", "cross-site").begin();
+    hub.wait_for_path("/hub/login");
+    let frame = browser.navigate(&link.target()).header("Sec-Fetch-Site", "cross-site");
+    let mut frame = frame.header("Sec-Fetch-Dest", "iframe").begin();
+    give_up(&proxy, first);
+    gate.open();
+    let answer = frame.answer_to("GET").expect("an answer");
+    let logs_in = answer.headers.all("set-cookie").iter().any(|line| line.contains("hub-login=alice"));
+    assert!(answer.status == 403 && !logs_in, "{answer:?}");
+    assert_eq!(hub.seen_at("/hub/login").len(), 1, "one login");
+}
+
+#[test]
 fn an_answer_that_was_taken_is_not_given_twice() {
     let (hub, gate) = slow_hub();
     let proxy = TestProxy::start(&hub);

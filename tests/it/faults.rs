@@ -213,6 +213,9 @@ fn a_hub_that_fails_at_any_question_of_a_redeem_logs_nobody_in_and_is_told_of_on
                 let end = if taken { ("redeemed", None) } else { ("refused", Some("hub_unavailable")) };
                 let sent = identities + usize::from(path == "/hub/login");
                 deployment.assert_refused(&answer, code, (lines, sent), end, &what);
+                let failed = deployment.proxy.audit().split_off(lines);
+                let failed = failed.iter().filter(|line| line["event"] == "login_failed").count();
+                assert_eq!(failed, usize::from(taken), "{what}: what was redeemed has failed, once");
                 let again = deployment.click(&token);
                 assert_eq!(again.status, if taken { 403 } else { 302 }, "{what}: {}", again.text());
             }
@@ -247,6 +250,23 @@ fn an_app_that_fails_in_the_exchange_logs_nobody_in_and_is_asked_once() {
         assert_eq!(deployment.click(&token).status, 403, "{way}");
         assert_eq!(deployment.app.seen().len(), asked + 1, "{way}");
     }
+}
+
+#[test]
+fn a_login_whose_connection_ends_while_its_token_is_taken_goes_over_a_new_one_once() {
+    let deployment = Deployment::new();
+    deployment.hub.on("/hub/api/user", nobody);
+    let (token, _) = deployment.token(Kind::Ours, 0);
+    let (held, silence) = watch::channel(());
+    deployment.store.arm(At::Each("consume"), Fault::Hangs(silence));
+    let mut click = deployment.proxy.browser().navigate(&format!("/hub/login?login_token={token}")).begin();
+    wait_until("the take is under way", || deployment.store.calls().contains(&"consume"));
+    deployment.hub.drop_connections();
+    // Its thread, the only one, has heard of it when it has served another request.
+    deployment.proxy.browser().get("/hub/static/x");
+    held.send(()).expect("the store waits");
+    let answer = click.answer_to("GET").expect("an answer");
+    assert_eq!((answer.status, logins(&deployment.hub).len()), (302, 1), "{}", answer.text());
 }
 
 #[test]

@@ -204,6 +204,22 @@ fn what_is_not_signed_by_the_app_for_us_now_is_refused() {
 }
 
 #[test]
+fn what_an_identity_provider_signs_for_another_purpose_is_no_login() {
+    let deployment = Deployment::new();
+    let typed = |kind: &str| {
+        let claims = claims(deployment.now(), &json!({}));
+        deployment.signer.sign_as(&claims, |header| header.typ = Some(kind.to_owned()))
+    };
+    for kind in ["logout+jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/logout+jwt"] {
+        deployment.assert_refused(&typed(kind), "link_unknown");
+    }
+    deployment.assert_refused(&deployment.token(&json!({ "nonce": "n" })), "link_unknown");
+    for kind in ["JWT", "login+jwt", ""] {
+        deployment.assert_admitted(&typed(kind));
+    }
+}
+
+#[test]
 fn why_a_token_that_an_app_has_signed_is_refused_stands_in_the_log() {
     let (hub, signer) = (FakeHub::start(), Signer::ed25519());
     let files = tempfile::tempdir().unwrap();
@@ -223,6 +239,7 @@ fn why_a_token_that_an_app_has_signed_is_refused_stands_in_the_log() {
         ),
         (json!({ "jti": null }), "a claim is missing, or of the wrong type"),
         (json!({ "jti": "" }), "the jti is empty or too long"),
+        (json!({ "nonce": "n" }), "it has a nonce: an ID token is no login"),
     ];
     let click = |token: &str| {
         let target = format!("GET /hub/login?login_token={token} HTTP/1.1\r\nHost: hub.test\r\n\r\n");

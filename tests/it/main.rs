@@ -25,6 +25,7 @@ mod forwarding;
 mod framing;
 mod head_bytes;
 mod hub_api;
+mod hub_oauth;
 mod identity;
 mod invariants;
 mod jwt;

@@ -151,6 +151,63 @@ fn a_forged_id_is_no_session_and_every_replica_judges_alike() {
 }
 
 #[test]
+fn an_id_that_somebody_has_planted_beside_a_good_one_ends_nothing_and_goes_no_further() {
+    let deployment = Deployment::new("max_session = \"1h\"", "");
+    let (_, old) = deployment.logged_in(&json!({ "username": "mallory", "session_expires_in": 60 }));
+    deployment.clock.advance(Duration::from_secs(60));
+    let (mut browser, session) = deployment.logged_in(&json!({ "username": "alice" }));
+    for planted in ["hl1.x", &old] {
+        // For a path of its own a cookie comes before the one of the whole site; one of a domain may come behind it.
+        browser.set_cookie("jupyterhub-session-id", planted, "/user/alice/");
+        let sent = browser.get("/user/alice/lab").text();
+        assert!(sent.contains("jupyterhub-user-alice") && sent.contains(&session), "{planted}: {sent}");
+        assert!(!sent.contains(planted), "{sent}");
+    }
+    browser.set_cookie("jupyterhub-session-id", "hl1.x", "/hub/");
+    assert!(forgotten(&browser.get("/hub/home")).is_empty());
+    let seen = deployment.hub.wait_for_path("/hub/home");
+    assert!(seen.headers.get("cookie").unwrap_or_default().contains("jupyterhub-hub-login"), "{seen:?}");
+    deployment.clock.advance(Duration::from_hours(1));
+    let answer = browser.request("GET", "/user/alice/lab").send();
+    assert_eq!(answer.text(), "theme=dark", "all are over");
+}
+
+#[test]
+fn a_session_id_under_the_name_that_no_other_site_can_set_counts_alone() {
+    const HOST: &str = "__Host-jupyterhub-session-id";
+    let deployment = Deployment::new("max_session = \"1h\"", "");
+    let sent = |plain: &str, host: &str| {
+        let mut browser = deployment.proxy.browser();
+        browser.set_cookie("jupyterhub-session-id", plain, "/");
+        browser.set_cookie(HOST, host, "/");
+        browser.set_cookie("jupyterhub-user-alice", "x", "/");
+        browser.request("GET", "/user/alice/lab").send().text()
+    };
+    let (_, good) = deployment.logged_in(&json!({ "username": "alice" }));
+    assert!(sent("hl1.x", &good).contains("jupyterhub-user-alice"));
+    assert_eq!(sent(&good, "hl1.x"), "");
+    assert_eq!(sent("0123456789abcdef0123456789abcdef", "hl1.x"), "");
+
+    // Where the hub does not use that name, its next login takes a planted one away.
+    let (mut browser, _) = deployment.logged_in(&json!({ "username": "alice" }));
+    browser.set_cookie(HOST, "hl1.x", "/");
+    assert_eq!(browser.get("/user/alice/lab").status, 403);
+    let login = browser.get(&deployment.proxy.link("alice").target());
+    let gone = "__Host-jupyterhub-session-id=; Max-Age=0; Path=/; HttpOnly; Secure";
+    assert!(login.status == 302 && login.headers.all("set-cookie").contains(&gone), "{login:?}");
+    assert_eq!(browser.get("/user/alice/lab").status, 200);
+
+    // Where it does, the new one takes its place.
+    browser.set_cookie(HOST, "hl1.x", "/");
+    deployment.hub.on("/hub/login", |exchange| {
+        let set = "Set-Cookie: __Host-jupyterhub-session-id=new; Path=/; Secure; HttpOnly";
+        exchange.answer(&format!("302 Found\r\nLocation: /hub/home\r\n{set}"), "")
+    });
+    let login = browser.get(&deployment.proxy.link("alice").target());
+    assert!(login.status == 302 && forgotten(&login).is_empty(), "{login:?}");
+}
+
+#[test]
 fn a_tunnel_ends_with_its_session() {
     let deployment = Deployment::new("max_session = \"10m\"", "");
     deployment.hub.on("/user/alice/ws", |exchange| {

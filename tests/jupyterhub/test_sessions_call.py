@@ -48,6 +48,18 @@ def test_every_browser_session_of_the_user_ends_and_nobody_elses(hub):
     assert other.user() == "frank"
 
 
+def test_a_session_id_that_she_has_brought_from_somebody_else_is_not_told(hub):
+    alice = with_server(hub, "agnes")
+    bob = logged_in(hub, "bruno")
+    bob.jar["jupyterhub-session-id", "/"].value = alice.cookie("jupyterhub-session-id")
+    assert bob.open_server("/hub/spawn/bruno?next=/user/bruno/lab").status == 200
+    assert end_sessions_of(hub, "bruno") == {"sessions": [], "ended": 0}
+    assert bob.user() is None
+    assert alice.user() == "agnes"
+    # His token is gone: it is hers alone by now.
+    assert end_sessions_of(hub, "agnes") == {"sessions": [alice.cookie("jupyterhub-session-id")], "ended": 1}
+
+
 def test_her_own_tokens_and_her_server_live_on(hub):
     with_server(hub, "gerda")
     token = hub.api("POST", "/users/gerda/tokens", {"note": "her own"})["token"]

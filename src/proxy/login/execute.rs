@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION, REFERRER_POLICY, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
@@ -15,6 +16,7 @@ use super::parse::{ForeignForm, LoginRequest};
 use super::{destination, hub_oauth, refuse};
 use crate::audit::AuditReason;
 use crate::body::RequestBody;
+use crate::login::hub_oauth::HubOAuthError;
 use crate::login::login_token::LoginToken;
 use crate::login::next::Next;
 use crate::login::{Subject, ValidatedToken, VerifiedUser};
@@ -24,7 +26,7 @@ use crate::proxy::error::{ProxyError, ProxyResponse};
 use crate::proxy::hub_session::{Checkout, HubSession, HubTrouble, hub_connection, login_headers};
 use crate::proxy::identity::SentIdentity;
 use crate::proxy::respond::{self, Continuation};
-use crate::proxy::upstream::{HubConnection, ResponseBody, UpstreamError};
+use crate::proxy::upstream::{HubConnection, ResponseBody, SendError, UpstreamError};
 use crate::proxy::validate::Rejection;
 use crate::proxy::{api_only, cookies};
 use crate::token::State;
@@ -197,25 +199,39 @@ impl Login {
     /// Takes it out of `attempt`. A connection that takes the login is the last thing that can fail before the token is
     /// consumed; none: the hub cannot be reached.
     async fn of(attempt: &mut Attempt, plan: Plan) -> Option<Self> {
-        let mut connection = attempt.held.connection.take()?;
-        if connection.ready().await.is_err() {
-            connection = match hub_connection(&attempt.proxy, Checkout::New).await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    tracing::warn!(%error, "login: no connection to the hub");
-                    return None;
-                }
-            };
-        }
+        let connection = attempt.held.connection.take()?;
+        let mut connection = ready_or_new(&attempt.proxy, connection).await?;
         let target = attempt.held.target.take()?;
         let (proxy, headers) = (&attempt.proxy, &attempt.request.headers);
         let oauth = hub_oauth::begin(proxy, headers, plan, &target, &mut connection).await;
         let oauth = oauth
             .inspect_err(|error| tracing::error!(%error, "login: the hub does not begin its OAuth login"))
             .ok()?;
+        if oauth.is_some() {
+            // The response to the first leg may have ended it, and the link is not used up yet.
+            connection = ready_or_new(&attempt.proxy, connection).await?;
+        }
         let permit = attempt.held.permit.take();
         Some(Self { plan, token: attempt.held.token.take()?, target, connection, oauth, permit })
     }
+}
+
+/// The connection if it takes another request, or else a new one; none: there is none.
+async fn ready_or_new(proxy: &Proxy, mut connection: HubConnection) -> Option<HubConnection> {
+    if connection.ready().await.is_ok() {
+        return Some(connection);
+    }
+    let connection = reconnected(proxy, connection).await;
+    connection.inspect_err(|error| tracing::warn!(%error, "login: no connection to the hub")).ok()
+}
+
+/// A new connection in place of one that takes nothing any more.
+async fn reconnected(proxy: &Proxy, mut closed: HubConnection) -> Result<HubConnection, UpstreamError> {
+    let share = closed.share.take();
+    drop(closed);
+    let mut connection = hub_connection(proxy, Checkout::New).await?;
+    connection.share = share;
+    Ok(connection)
 }
 
 async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<Outcome>) {
@@ -241,17 +257,23 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     let (username, user_agent) =
         (user.username().as_str().to_owned(), request.headers.get(USER_AGENT).cloned());
     let sent = Instant::now();
-    let (response, hub_answered) = match send(&proxy, &mut request, user, plan, (target, oauth), connection)
-        .await
-    {
-        Ok(LoginOutcome::Hub(response)) => (Ok(response), true),
-        Ok(LoginOutcome::Page(page)) => (Ok(respond::page(&proxy, &page, request.accept.format())), false),
-        Err(error) => (Err(error), false),
+    let (id, app) = (user.link().clone(), user.app().to_owned());
+    let outcome = send(&proxy, &mut request, user, plan, (target, oauth), connection).await;
+    if let Some(reason) = outcome.failure() {
+        let subject = Subject { id: Some(id.as_str()), app: Some(&app), username: Some(&username) };
+        service.recorder.login_failed(subject, request.client(), reason);
+    }
+    let hub_answered = matches!(outcome, LoginOutcome::Hub { .. });
+    let response = match outcome {
+        LoginOutcome::Hub { response, .. } => Ok(response),
+        LoginOutcome::Page(page) => Ok(respond::page(&proxy, &page, request.accept.format())),
+        LoginOutcome::Error(error) => Err(error),
     };
-    if let Ok(response) = &response
-        && let Some(place) = response.headers().get(LOCATION).and_then(|place| place.to_str().ok())
+    if hub_answered
+        && let Ok(response) = &response
+        && response.headers().contains_key(LOCATION)
     {
-        proxy.shared.recent_logins.add(request.origin.client, user_agent.as_ref(), &username, place);
+        proxy.shared.recent_logins.add(request.origin.client, user_agent.as_ref(), &username);
     }
     // Whoever is next may have the hub now; the browser may take its time with the response.
     if let Some(permit) = permit {
@@ -276,16 +298,41 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     }
 }
 
-/// What came of a login at the hub.
+/// What came of a login at the hub. The link is used up.
 enum LoginOutcome {
-    /// Its response.
-    Hub(Response<ResponseBody>),
-    /// None; the link is used up.
+    /// Its response; a redirect has let the user in.
+    Hub { response: Response<ResponseBody>, is_redirect: bool },
+    /// None.
     Page(Page<'static>),
+    /// None, or none that goes on to a browser.
+    Error(ProxyError),
+}
+
+impl LoginOutcome {
+    /// Why nobody was let in.
+    fn failure(&self) -> Option<AuditReason> {
+        match self {
+            Self::Hub { is_redirect: true, .. } => None,
+            Self::Hub { .. } | Self::Error(ProxyError::UnaskedUpgrade) => Some(AuditReason::HubRefused),
+            Self::Error(ProxyError::HubOAuth(HubOAuthError::Store(_))) => Some(AuditReason::StoreUnavailable),
+            Self::Page(_) | Self::Error(_) => Some(AuditReason::HubUnavailable),
+        }
+    }
 }
 
 /// Ends another user's session if need be, and sends the login.
 async fn send(
+    proxy: &Proxy,
+    request: &mut LoginRequest,
+    user: VerifiedUser,
+    plan: Plan,
+    login: (Uri, Option<hub_oauth::Begun>),
+    connection: HubConnection,
+) -> LoginOutcome {
+    try_to_send(proxy, request, user, plan, login, connection).await.unwrap_or_else(LoginOutcome::Error)
+}
+
+async fn try_to_send(
     proxy: &Proxy,
     request: &mut LoginRequest,
     user: VerifiedUser,
@@ -300,8 +347,7 @@ async fn send(
             Err(page) => return Ok(LoginOutcome::Page(page)),
         };
     }
-    let (id, app, name) = (user.link().clone(), user.app().to_owned(), user.username().as_str().to_owned());
-    let subject = Subject { id: Some(id.as_str()), app: Some(&app), username: Some(&name) };
+    let name = user.username().as_str().to_owned();
     // What a fresh assertion would be sent with.
     let mut again = None;
     let login = match oauth {
@@ -314,7 +360,7 @@ async fn send(
         }
         Some(begun) => hub_oauth::callback(begun, std::mem::take(&mut request.headers), user, plan).await?,
     };
-    let mut sent = within(proxy, connection.send_once(login)).await;
+    let mut sent = within(proxy, send_login(proxy, &mut connection, login)).await;
     if let Ok(response) = &sent
         && response.status() == StatusCode::FORBIDDEN
         && let Some((mut headers, target, identity)) = again
@@ -331,23 +377,42 @@ async fn send(
         Ok(response) => {
             let mut response = connection.release_with(response);
             let status = response.status();
-            if !status.is_redirection() {
+            let is_redirect = status.is_redirection();
+            if !is_redirect {
                 tracing::warn!(
                     status = status.as_u16(),
                     username = %name,
                     "login: the hub's response is no redirect, nobody is logged in: is its authenticator HublatchAuthenticator, \
                      and does it allow the user? (hublatch doctor)"
                 );
-                shared.login.recorder.login_failed(subject, request.client(), AuditReason::HubRefused);
             }
             shared.finish(response.headers_mut());
             respond::forbid_caching(response.headers_mut());
-            Ok(LoginOutcome::Hub(api_only::of_login(proxy, response, &request.accept)))
+            let response = api_only::of_login(proxy, response, &request.accept);
+            Ok(LoginOutcome::Hub { response, is_redirect })
         }
         Err(error) => {
             tracing::error!(%error, "login: the hub did not answer, the link is used up");
-            shared.login.recorder.login_failed(subject, request.client(), AuditReason::HubUnavailable);
             Ok(LoginOutcome::Page(Page::LoginFailed))
+        }
+    }
+}
+
+/// Sends the login, once. If the connection gives it back, not a byte of it was written: it was closed while the token was
+/// consumed, so that the hub can know of no login, and the same one goes over a new connection. That one is not asked twice.
+async fn send_login(
+    proxy: &Proxy,
+    connection: &mut HubConnection,
+    login: Request<RequestBody>,
+) -> Result<Response<Incoming>, UpstreamError> {
+    match connection.attempt(Box::new(login)).await {
+        Ok(response) => Ok(response),
+        Err(SendError::Failed(error)) => Err(error),
+        Err(SendError::Unsent(login)) => {
+            let share = connection.share.take();
+            *connection = Box::pin(hub_connection(proxy, Checkout::New)).await?;
+            connection.share = share;
+            connection.send_once(*login).await
         }
     }
 }
@@ -373,8 +438,9 @@ async fn end_other_session(
     proxy: &Proxy,
     request: &LoginRequest,
     user: &VerifiedUser,
-    mut connection: HubConnection,
+    connection: HubConnection,
 ) -> Result<HubConnection, Page<'static>> {
+    let Some(mut connection) = ready_or_new(proxy, connection).await else { return Err(Page::LogoutFailed) };
     let shared = &proxy.shared;
     let session = HubSession::new(&shared.rules, &request.headers);
     if let Err(error) = session.log_out(&mut connection).await {
@@ -385,13 +451,7 @@ async fn end_other_session(
         shared.tunnels.close_session(&session);
     }
     shared.login.recorder.switched(user, request.client());
-    if connection.ready().await.is_ok() {
-        return Ok(connection);
-    }
-    hub_connection(proxy, Checkout::New).await.map_err(|error| {
-        tracing::error!(%error, "login: no connection to the hub, the link is used up");
-        Page::LoginFailed
-    })
+    ready_or_new(proxy, connection).await.ok_or(Page::LoginFailed)
 }
 
 /// The login as the hub sees it.

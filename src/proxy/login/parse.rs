@@ -103,8 +103,8 @@ pub struct UnverifiedForm {
 /// The headers that two requests of one browser for one link have in common. The cookies among them: with others,
 /// somebody else may be logged in, and the response was not made for that. And all that `browser_checks` looks at:
 /// what one request need not be asked is nothing for another that must be.
-const IN_COMMON: [&str; 6] =
-    ["cookie", "user-agent", "origin", "referer", "sec-fetch-site", "sec-fetch-mode"];
+const IN_COMMON: [&str; 7] =
+    ["cookie", "user-agent", "origin", "referer", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"];
 
 impl LoginRequest {
     /// Who asks, for the audit.

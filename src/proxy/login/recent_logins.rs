@@ -1,8 +1,9 @@
 //! Browsers that have just been logged in: one that comes back at once, to where its link led, and is nobody at the hub has
 //! not kept the hub's cookie. It is told so; otherwise it would be sent for another link, for ever.
 //!
-//! Kept in memory, for ten seconds, by client network and User-Agent. Many browsers of a class look alike, so it must also
-//! come for the place of this very login. A miss costs the explanation and nothing else.
+//! Kept in memory, for ten seconds, by client network and User-Agent. Many browsers of a class look alike, and the links of
+//! all may lead to one address, so it must also come for a place that names the user of this very login. A miss costs the
+//! explanation and nothing else.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use crate::client_network::network_of;
 const KEPT_FOR: Duration = Duration::from_secs(10);
 /// The most logins that are remembered; the oldest goes.
 const LOGINS_MAX: usize = 2048;
-/// The longest User-Agent and place that are compared.
+/// The longest User-Agent that is compared.
 const BYTES_MAX: usize = 512;
 
 /// The logins of the last seconds.
@@ -31,14 +32,12 @@ struct RecentLogin {
     network: IpAddr,
     user_agent: Vec<u8>,
     username: String,
-    /// Where the hub has led the browser.
-    location: String,
     at: Instant,
 }
 
 impl RecentLogins {
-    /// Remembers that the browser with `headers` at `client` was logged in as `username` and led to `location`.
-    pub fn add(&self, client: IpAddr, user_agent: Option<&HeaderValue>, username: &str, location: &str) {
+    /// Remembers that the browser with `user_agent` at `client` was logged in as `username`.
+    pub fn add(&self, client: IpAddr, user_agent: Option<&HeaderValue>, username: &str) {
         let mut logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while logins.len() >= LOGINS_MAX || logins.front().is_some_and(|login| login.at.elapsed() > KEPT_FOR)
         {
@@ -48,7 +47,6 @@ impl RecentLogins {
             network: network_of(client),
             user_agent: shortened(user_agent),
             username: username.to_owned(),
-            location: location.chars().take(BYTES_MAX).collect(),
             at: Instant::now(),
         });
     }
@@ -62,7 +60,7 @@ impl RecentLogins {
             login.at.elapsed() <= KEPT_FOR
                 && login.network == network
                 && login.user_agent == user_agent
-                && (login.location == place || mentions(place, &login.username))
+                && mentions(place, &login.username)
         })?;
         logins.remove(at).map(|login| login.username)
     }
@@ -98,10 +96,9 @@ mod tests {
         let client: IpAddr = "192.0.2.7".parse().expect("an address");
         let other: IpAddr = "192.0.2.8".parse().expect("an address");
         let logins = RecentLogins::default();
-        let add = || logins.add(client, agent("a").get(USER_AGENT), "alice", "/hub/home");
+        let add = || logins.add(client, agent("a").get(USER_AGENT), "alice");
         let take = |client, agent_name, place| logins.take(client, &agent(agent_name), place);
         for place in [
-            "/hub/home",
             "/user/alice",
             "/hub/user/alice/lab",
             "/hub/api/oauth2/authorize?client_id=jupyterhub-user-alice&x",
@@ -109,7 +106,7 @@ mod tests {
             add();
             assert_eq!(take(other, "a", place), None);
             assert_eq!(take(client, "b", place), None);
-            for elsewhere in ["/hub/spawn", "/user/alicette/", "/user/bob/", ""] {
+            for elsewhere in ["/hub/spawn", "/hub/home", "/user/alicette/", "/user/bob/", ""] {
                 assert_eq!(take(client, "a", elsewhere), None, "{elsewhere}");
             }
             assert_eq!(take(client, "a", place).as_deref(), Some("alice"), "{place}");
@@ -117,6 +114,6 @@ mod tests {
         }
         add();
         tokio::time::advance(Duration::from_secs(11)).await;
-        assert_eq!(take(client, "a", "/hub/home"), None);
+        assert_eq!(take(client, "a", "/user/alice"), None);
     }
 }

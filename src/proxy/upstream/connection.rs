@@ -138,7 +138,8 @@ impl PooledConnection {
         self.connection.head.to_request()
     }
 
-    pub(super) async fn attempt(
+    /// Sends `request`, and gives it back if not a byte of it was written.
+    pub(in crate::proxy) async fn attempt(
         &mut self,
         request: Box<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, SendError> {

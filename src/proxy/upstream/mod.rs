@@ -36,12 +36,12 @@ use crate::shutdown::Shutdown;
 use crate::tls::Connector;
 use interim::{Awaited, InterimLimiter, TooManyInterim};
 
-use connection::{Connection, KeepAlive, SendError};
+use connection::{Connection, KeepAlive};
 use kept_head::KeptHead;
 use pool::IdleConnections;
 
 pub use body::ResponseBody;
-pub use connection::PooledConnection;
+pub use connection::{PooledConnection, SendError};
 pub use hub::HubConnection;
 pub use target::{RouteError, UpstreamDestination, Upstreams};
 

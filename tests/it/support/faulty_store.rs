@@ -17,7 +17,7 @@ pub enum Fault {
     Fails,
     /// It does it, and its answer is lost.
     LosesAnswer,
-    /// It does it, and is silent until the sender is gone; then its answer is lost.
+    /// It does it, and is silent until something is sent, and answers; or until the sender is gone: then its answer is lost.
     Hangs(watch::Receiver<()>),
     /// It does not do what it is asked, and panics.
     Panics,
@@ -99,8 +99,11 @@ impl FaultyStore {
                 Some(Fault::Fails | Fault::LosesAnswer) => down(),
                 Some(Fault::Panics) => panic!("the store is broken"),
                 Some(Fault::Hangs(mut until)) => {
-                    let _gone = until.changed().await;
-                    down()
+                    if until.changed().await.is_ok() {
+                        done
+                    } else {
+                        down()
+                    }
                 }
             }
         })
