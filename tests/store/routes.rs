@@ -400,3 +400,39 @@ fn the_first_write_after_a_restart_begins_an_epoch_and_the_next_does_not() {
     write();
     assert!(epoch().starts_with("9000000000000001"), "{}", epoch());
 }
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_user_with_no_more_than_the_documented_commands_can_keep_the_table() {
+    let server = RedisServer::start();
+    let documented = include_str!("../../docs/stores-and-replicas.md").split_whitespace();
+    let documented = documented.map(|word| word.trim_matches(|mark: char| "`(),;".contains(mark)));
+    let commands: Vec<&str> = documented.filter(|word| word.starts_with('+')).collect();
+    let user = ["ACL", "SETUSER", "hublatch", "on", ">secret", "~{hublatch}:*", "&{hublatch}:*", "-@all"];
+    server.run(&[&user[..], &commands].concat());
+    let mut redis = server.config();
+    redis.username = Some("hublatch".to_owned());
+    redis.password = Some("secret".to_owned().into());
+    let store = open(&redis, 100);
+    let table = store.shared_table("other").expect("it is shared");
+    let written = done(write(&table, "/user/alice", Some("http://127.0.0.1:9")));
+    assert_eq!(all(&table).1.len(), 1);
+    assert_eq!(wait(table.late(&written, true)).expect("allowed"), ["other"]);
+    wait(table.activity(0, &[("/user/alice".to_owned(), 2)])).expect("allowed");
+    let deleted = done(write(&table, "/user/alice", None));
+    assert_eq!(
+        wait(table.sync(Some(&written))).expect("allowed"),
+        Synced::Changes(deleted.clone(), vec![("/user/alice".to_owned(), None)])
+    );
+    server.run(&["FLUSHALL"]);
+    wait(table.seed(&deleted, &[("/".to_owned(), "{}".to_owned())])).expect("allowed");
+    assert_eq!(all(&table).0, deleted);
+    wait(table.leave()).expect("allowed");
+    let subscribed = tokio::sync::Notify::new();
+    wait(async {
+        tokio::select! {
+            ended = table.listen(|| subscribed.notify_one()) => panic!("{ended:?}"),
+            () = subscribed.notified() => {}
+        }
+    });
+}
