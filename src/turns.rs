@@ -3,4 +3,5 @@
 //! Logins and starts of servers wait alike. Knows neither sockets nor what is waited for.
 
 pub mod line;
+pub mod numbers;
 pub mod rate;

@@ -11,7 +11,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
-use super::start_queue::{AcceptedStart, StartStanding, Starter, Starting, start_key};
+use super::start_queue::{AcceptedStart, StartEnd, StartStanding, Starter, Starting, start_key};
 use super::{Created, HubClient, HubError, NotebookServer, SpawnEvent, Started, written};
 use crate::turns::line::Group;
 
@@ -94,7 +94,7 @@ impl HubClient {
         }
         let (key, group) = (start_key(user, server), Group::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), app));
         let starter = Arc::new(ApiStart {
-            hub: Arc::clone(self),
+            ordered_by: Arc::clone(self),
             user: user.to_owned(),
             server: server.to_owned(),
             options: options.cloned(),
@@ -239,28 +239,39 @@ fn failure(error: &HubError) -> Bytes {
 
 /// A start through the Hub API.
 struct ApiStart {
-    hub: Arc<HubClient>,
+    /// By which it was ordered. It may wait longer than this one's token is good for.
+    ordered_by: Arc<HubClient>,
     user: String,
     server: String,
     options: Option<Map<String, Value>>,
 }
 
 impl ApiStart {
+    /// The client of the configuration in force.
+    fn hub(&self) -> Arc<HubClient> {
+        self.ordered_by.starts.hub_in_force().unwrap_or_else(|| Arc::clone(&self.ordered_by))
+    }
+
     /// The hub has accepted it.
     fn accepted(&self) -> AcceptedStart {
-        let (hub, user, server) = (Arc::clone(&self.hub), self.user.clone(), self.server.clone());
+        let (hub, user, server) = (self.hub(), self.user.clone(), self.server.clone());
         let server_key = start_key(&user, &server);
         let over = async move {
             let mut events = match hub.events(&user, &server).await {
                 Ok(events) => events,
                 // Its words for a server that is not starting any more.
-                Err(error) => return error.refused_with() == Some(StatusCode::BAD_REQUEST),
+                Err(error) if error.refused_with() == Some(StatusCode::BAD_REQUEST) => {
+                    return StartEnd::Before;
+                }
+                Err(_) => return StartEnd::Unknown,
             };
+            // Of a start that is over the hub tells nothing but its end.
+            let mut end = StartEnd::Before;
             loop {
                 match events.next_event().await {
-                    Ok(Some(event)) if !event.ready && !event.failed => {}
-                    Ok(_) => return true,
-                    Err(_) => return false,
+                    Ok(Some(event)) if !event.ready && !event.failed => end = StartEnd::Seen,
+                    Ok(_) => return end,
+                    Err(_) => return StartEnd::Unknown,
                 }
             }
         };
@@ -271,7 +282,7 @@ impl ApiStart {
 impl Starter for ApiStart {
     fn start(&self) -> Starting<'_, Result<Option<AcceptedStart>, HubError>> {
         Box::pin(async {
-            match self.hub.start(&self.user, &self.server, self.options.as_ref()).await {
+            match self.hub().start(&self.user, &self.server, self.options.as_ref()).await {
                 Ok(_) => Ok(Some(self.accepted())),
                 // Somebody else was quicker, or the hub has not answered the first time.
                 Err(HubError::Refused { status: StatusCode::BAD_REQUEST, message, .. })

@@ -135,6 +135,11 @@ impl HubClient {
         self
     }
 
+    /// From now on, what waits at this hub is asked for by this client.
+    pub fn put_in_force(self: &Arc<Self>) {
+        self.starts.put_in_force(self);
+    }
+
     /// The starts that wait until the hub has room.
     pub fn starts(&self) -> &StartQueue {
         &self.starts

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -16,9 +16,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::HubError;
+use super::{HubClient, HubError};
 use crate::shutdown::Shutdown;
 use crate::turns::line::{Group, LinePlace, WaitingLine};
+use crate::turns::numbers::LineNumbers;
 use crate::turns::rate::Rate;
 
 /// The most starts that wait; what comes on top is refused as the hub has refused it.
@@ -31,14 +32,15 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_mins(2);
 /// The longest that a start waits at all: a waiting page is good for as long.
 const WAIT_MAX: Duration = Duration::from_hours(1);
+/// How long the others wait for the hub's answer to one start. A hub takes a second or two; a start that hangs must not
+/// stop the line.
+const ANSWER_AWAITED: Duration = Duration::from_secs(5);
 /// How long an accepted start is watched for its end. The hub gives up on its own much earlier.
 const WATCHED_MAX: Duration = Duration::from_mins(15);
 /// How long it is remembered why a start has failed.
 const FAILURE_KEPT: Duration = Duration::from_mins(10);
 /// The most failures, and the most accepted starts, which are remembered.
 const REMEMBERED_MAX: usize = 1000;
-/// How old the numbers may be that people are told.
-const NUMBERS_AGE: Duration = Duration::from_millis(500);
 
 /// What a [`Starter`] does.
 pub type Starting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -53,8 +55,19 @@ pub trait Starter: Send + Sync {
 pub struct AcceptedStart {
     /// Of which server, by [`start_key`]: however often it was asked for, it is one start.
     pub server: String,
-    /// Ends with the start, whatever became of it, and says whether that was seen: if not, nothing is known of room.
-    pub over: Starting<'static, bool>,
+    /// Ends with the start, whatever became of it.
+    pub over: Starting<'static, StartEnd>,
+}
+
+/// What whoever has watched an accepted start has seen of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartEnd {
+    /// All of it.
+    Seen,
+    /// The start was over before it was watched, maybe for long.
+    Before,
+    /// Nothing, so nothing is known of room.
+    Unknown,
 }
 
 /// Names a server. No name has a line end in it.
@@ -92,7 +105,7 @@ pub enum StartStanding {
 struct WaitingStart {
     key: String,
     group: Group,
-    /// In which order they came.
+    /// In which order they came, or were last sent to the end of the line.
     serial: u64,
     since: Instant,
     starter: Arc<dyn Starter>,
@@ -100,14 +113,16 @@ struct WaitingStart {
 
 struct StartQueueState {
     timeout: Duration,
+    /// The client of the configuration in force; none: there was no other since the start.
+    hub: Weak<HubClient>,
     /// The most starts that are watched at a time: each takes a connection to the hub.
     watched_max: usize,
     line: WaitingLine,
     orders: HashMap<LinePlace, WaitingStart>,
     /// Tried before, in the order in which they came; none: the hub is asked just now.
     tried: BTreeMap<u64, Option<WaitingStart>>,
-    /// Those for which the hub is asked just now.
-    asked: HashMap<u64, WaitingStart>,
+    /// Those for which the hub is asked just now, and since when.
+    asked: HashMap<u64, (Instant, WaitingStart)>,
     /// Where each key is: in line, or among those that were tried.
     places: HashMap<String, StartPlace>,
     serials: u64,
@@ -121,8 +136,13 @@ struct StartQueueState {
     room: usize,
     /// One may be tried to find out whether there is room for more.
     may_explore: bool,
-    /// That one is being asked for, and nobody else: whoever comes after it must not find the room that it has not found.
+    /// That one is being asked for, and for [`ANSWER_AWAITED`] nobody else: whoever comes after it must not find the room
+    /// that it has not found.
     exploring: Option<u64>,
+    /// Since when somebody waits.
+    begun: Instant,
+    /// Starts that may have been over before `begun` are no reason to try again any more: one of them was.
+    old_end_told: bool,
     /// How many starts were seen to end.
     ends: usize,
     /// When the hub may be tried again without any other reason.
@@ -130,7 +150,7 @@ struct StartQueueState {
     /// When the hub last accepted one.
     moved: Instant,
     is_running: bool,
-    numbers: Option<(Instant, HashMap<LinePlace, usize>)>,
+    numbers: LineNumbers,
 }
 
 #[derive(Clone, Copy)]
@@ -152,6 +172,7 @@ impl StartQueue {
         let now = Instant::now();
         let state = StartQueueState {
             timeout,
+            hub: Weak::new(),
             watched_max,
             line: WaitingLine::default(),
             orders: HashMap::new(),
@@ -166,11 +187,13 @@ impl StartQueue {
             room: 0,
             may_explore: false,
             exploring: None,
+            begun: now,
+            old_end_told: false,
             ends: 0,
             next_try: now,
             moved: now,
             is_running: false,
-            numbers: None,
+            numbers: LineNumbers::default(),
         };
         let inner = SharedStartQueue { state: Mutex::new(state), changed: Notify::new(), shutdown, waiting };
         Self { inner: Arc::new(inner) }
@@ -191,6 +214,16 @@ impl StartQueue {
         (state.timeout, state.watched_max) = (timeout, watched_max);
         drop(state);
         old.clone()
+    }
+
+    /// Whoever waits, and is to be started through the Hub API, is so through `hub` from now on.
+    pub(super) fn put_in_force(&self, hub: &Arc<HubClient>) {
+        self.lock().hub = Arc::downgrade(hub);
+    }
+
+    /// The client of the configuration in force, if there was another one before.
+    pub(super) fn hub_in_force(&self) -> Option<Arc<HubClient>> {
+        self.lock().hub.upgrade()
     }
 
     fn limits(&self) -> (Duration, usize) {
@@ -231,22 +264,18 @@ impl StartQueue {
         }
         state.failed.remove(key);
         if state.places.is_empty() {
-            state.moved = now;
+            tracing::info!("launch: starts of servers wait until the hub has room");
+            (state.begun, state.moved) = (now, now);
+            state.old_end_told = false;
             state.room = 0;
             state.may_explore = refused.is_none();
             state.next_try = now + refused.map_or(Duration::ZERO, pause);
         }
-        state.serials += 1;
-        let serial = state.serials;
-        let place = state.line.join(&group, i64::try_from(serial).unwrap_or(i64::MAX));
-        let key = key.to_owned();
-        state.places.insert(key.clone(), StartPlace::Line(place));
-        state.orders.insert(place, WaitingStart { key, group, serial, since: now, starter });
+        state.line_up(WaitingStart { key: key.to_owned(), group, serial: 0, since: now, starter });
         let begins = !std::mem::replace(&mut state.is_running, true);
         self.show(&state);
         drop(state);
         if begins {
-            tracing::info!("launch: starts of servers wait until the hub has room");
             self.inner.shutdown.spawn(Box::pin(self.clone().run()));
         }
         self.inner.changed.notify_one();
@@ -256,14 +285,17 @@ impl StartQueue {
     /// How the start of this key stands; none: it does not wait, and has not failed here.
     pub fn standing(&self, key: &str) -> Option<StartStanding> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let state = &mut *self.lock();
         let Some(at) = state.places.get(key).copied() else {
             let (at, error) = state.failed.get(key)?;
             return (now.duration_since(*at) <= FAILURE_KEPT).then(|| StartStanding::Failed(error.clone()));
         };
         let number = match at {
             StartPlace::Tried(serial) => state.tried.range(..=serial).count(),
-            StartPlace::Line(place) => state.tried.len() + state.number_in_line(place, now),
+            // Its turn has come in this very moment, if it has no number.
+            StartPlace::Line(place) => {
+                state.tried.len() + state.numbers.of(place, &state.line, now).unwrap_or(1)
+            }
         };
         #[allow(clippy::cast_precision_loss, reason = "people")]
         let wait = state
@@ -278,28 +310,34 @@ impl StartQueue {
         self.lock().failed.remove(key);
     }
 
-    /// Tries what waits, until nothing does.
+    /// Tries what waits, until nothing does and nothing is watched: whoever is refused while starts that waited are still
+    /// under way learns of their ends.
     async fn run(self) {
         let mut deciding = FuturesUnordered::new();
         let mut watching = FuturesUnordered::new();
-        let watch = |AcceptedStart { server, over }| async move {
-            let is_seen = tokio::time::timeout(WATCHED_MAX, over).await;
-            (server, is_seen.unwrap_or(true))
+        let watch = |accepted: Instant, AcceptedStart { server, over }| async move {
+            let end = tokio::time::timeout(WATCHED_MAX, over).await;
+            (server, accepted, end.unwrap_or(StartEnd::Seen))
         };
         loop {
-            for start in self.take_accepted() {
-                watching.push(watch(start));
+            for (accepted, start) in self.take_accepted() {
+                watching.push(watch(accepted, start));
             }
-            while let Some((serial, starter, ends)) = self.next(deciding.len()) {
+            while let Some((serial, starter, ends)) = self.next() {
                 deciding.push(async move { (serial, ends, starter.start().await) });
             }
-            let Some(next_try) = self.goes_on() else { return };
+            if watching.is_empty() && self.is_over() {
+                return;
+            }
+            let wake = self.wake();
             tokio::select! {
                 Some((serial, ends, outcome)) = deciding.next() => {
                     self.decided(serial, ends, outcome);
                 }
-                Some((server, is_seen)) = watching.next() => self.has_ended(&server, is_seen),
-                () = tokio::time::sleep_until(next_try), if deciding.is_empty() => self.may_try(),
+                Some((server, accepted, end)) = watching.next() => self.has_ended(&server, accepted, end),
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                    self.may_try();
+                }
                 () = self.inner.changed.notified() => {}
                 () = self.inner.shutdown.draining() => {
                     let mut state = self.lock();
@@ -310,28 +348,35 @@ impl StartQueue {
         }
     }
 
-    /// The starts that are watched from now on.
-    fn take_accepted(&self) -> Vec<AcceptedStart> {
+    /// The starts that are watched from now on, and when they were accepted: none, as long as nobody waits for their ends.
+    fn take_accepted(&self) -> Vec<(Instant, AcceptedStart)> {
         let now = Instant::now();
         let mut state = self.lock();
         let mut taken = Vec::new();
-        while state.watched.len() < state.watched_max
+        while !state.places.is_empty()
+            && state.watched.len() < state.watched_max
             && let Some((at, start)) = state.accepted.pop_front()
         {
             if now.duration_since(at) <= WATCHED_MAX {
                 state.watched.insert(start.server.clone());
-                taken.push(start);
+                taken.push((at, start));
             }
         }
         taken
     }
 
     /// Whose start is asked for next, if one may be: with how many ends that was known.
-    fn next(&self, deciding: usize) -> Option<(u64, Arc<dyn Starter>, usize)> {
+    fn next(&self) -> Option<(u64, Arc<dyn Starter>, usize)> {
+        let now = Instant::now();
         let mut state = self.lock();
         let explores = state.room == 0;
-        let may = if explores { state.may_explore && deciding == 0 } else { deciding < AT_ONCE };
-        if !may || state.exploring.is_some() {
+        let may = if explores {
+            state.may_explore && !state.asked.values().any(|(at, _)| is_awaited(*at, now))
+        } else {
+            let first = state.exploring.and_then(|serial| state.asked.get(&serial));
+            !first.is_some_and(|(at, _)| is_awaited(*at, now))
+        };
+        if !may || state.asked.len() >= AT_ONCE {
             return None;
         }
         let again = state.tried.values_mut().find_map(Option::take);
@@ -352,42 +397,60 @@ impl StartQueue {
         }
         // Its place in the order of those tried; the order itself is needed again when the hub has answered.
         state.tried.insert(serial, None);
-        state.asked.insert(serial, order);
+        state.asked.insert(serial, (now, order));
         Some((serial, starter, state.ends))
     }
 
-    /// When the hub may be tried without another reason; none: nobody waits.
-    fn goes_on(&self) -> Option<Instant> {
+    /// Whether nobody waits: then the task ends.
+    fn is_over(&self) -> bool {
         let mut state = self.lock();
-        if state.places.is_empty() {
-            state.is_running = false;
-            state.watched.clear();
-            tracing::info!("launch: no start waits for room at the hub any more");
-            return None;
-        }
-        Some(state.next_try)
+        state.is_running = !state.places.is_empty();
+        !state.is_running
     }
 
-    fn has_ended(&self, server: &str, is_seen: bool) {
+    /// When the line goes on without another reason: when the hub may be tried again, or its answer has been awaited for long
+    /// enough. None: nobody waits.
+    fn wake(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let state = self.lock();
+        let awaited = state.asked.values().map(|(at, _)| *at).filter(|at| is_awaited(*at, now)).min();
+        (!state.places.is_empty()).then(|| awaited.map_or(state.next_try, |at| at + ANSWER_AWAITED))
+    }
+
+    /// The start of `server`, `accepted` then, is over.
+    fn has_ended(&self, server: &str, accepted: Instant, end: StartEnd) {
         let mut state = self.lock();
         state.watched.remove(server);
-        if is_seen {
-            state.ends += 1;
-            state.room += 1;
+        match end {
+            StartEnd::Unknown => {}
+            // The hub may have known of it when it refused. All such ends together are worth one try.
+            StartEnd::Before if accepted < state.begun => {
+                state.may_explore |= !std::mem::replace(&mut state.old_end_told, true);
+            }
+            StartEnd::Before | StartEnd::Seen => {
+                state.ends += 1;
+                state.room += 1;
+            }
         }
     }
 
+    /// [`StartQueueState::next_try`] has come, or the hub has not answered to the one that was to find out.
     fn may_try(&self) {
+        let now = Instant::now();
         let mut state = self.lock();
-        state.may_explore = true;
-        state.next_try = Instant::now() + PAUSE;
+        if now >= state.next_try {
+            state.may_explore = true;
+            state.next_try = now + PAUSE;
+        } else if state.exploring.take().is_some() {
+            state.may_explore = true;
+        }
     }
 
     /// What the hub has answered.
     fn decided(&self, serial: u64, ends: usize, outcome: Result<Option<AcceptedStart>, HubError>) {
         let now = Instant::now();
         let mut state = self.lock();
-        let Some(order) = state.asked.remove(&serial) else { return };
+        let Some((asked, order)) = state.asked.remove(&serial) else { return };
         state.exploring.take_if(|exploring| *exploring == serial);
         match outcome {
             Ok(started) => {
@@ -401,14 +464,22 @@ impl StartQueue {
                 }
             }
             Err(error) if is_passing(&error) => {
-                // What has ended since it was asked is room that it may not have seen.
-                state.room = state.room.min(state.ends - ends);
-                state.may_explore = false;
-                state.next_try = now + pause(&error);
+                // The line has gone on without one that has hung: no reason to stop it now.
+                let has_hung = !is_awaited(asked, now) && error.retry_after().is_none();
+                if error.is_want_of_room() || !has_hung {
+                    // What has ended since it was asked is room that it may not have seen.
+                    state.room = state.room.min(state.ends - ends);
+                    state.may_explore = false;
+                    state.next_try = now + pause(&error);
+                }
                 if state.has_waited_too_long(&order, now) {
                     state.fail_all_late(order, &error, now);
-                } else {
+                } else if error.is_want_of_room() {
                     state.tried.insert(serial, Some(order));
+                } else {
+                    // It may be its own fault, as with a start that hangs: the others must not wait for it again.
+                    state.tried.remove(&serial);
+                    state.line_up(order);
                 }
             }
             Err(error) => {
@@ -416,6 +487,9 @@ impl StartQueue {
                 state.may_explore = true;
                 state.fail(order, error, now);
             }
+        }
+        if state.places.is_empty() {
+            tracing::info!("launch: no start waits for room at the hub any more");
         }
         self.show(&state);
     }
@@ -430,6 +504,15 @@ impl StartQueue {
 }
 
 impl StartQueueState {
+    /// `order` takes its place: the last of its group.
+    fn line_up(&mut self, mut order: WaitingStart) {
+        self.serials += 1;
+        order.serial = self.serials;
+        let place = self.line.join(&order.group, i64::try_from(order.serial).unwrap_or(i64::MAX));
+        self.places.insert(order.key.clone(), StartPlace::Line(place));
+        self.orders.insert(place, order);
+    }
+
     /// Remembers a start that is to be watched, unless it is watched already. Of two for one server the later one stays.
     fn remember(&mut self, start: AcceptedStart, now: Instant) {
         if self.watched.contains(&start.server) {
@@ -441,17 +524,6 @@ impl StartQueueState {
             self.accepted.pop_front();
         }
         self.accepted.push_back((now, start));
-    }
-
-    fn number_in_line(&mut self, place: LinePlace, now: Instant) -> usize {
-        let is_known = |(at, numbers): &(Instant, HashMap<LinePlace, usize>)| {
-            now.duration_since(*at) <= NUMBERS_AGE && numbers.contains_key(&place)
-        };
-        if !self.numbers.as_ref().is_some_and(is_known) {
-            self.numbers = Some((now, self.line.numbers()));
-        }
-        let numbers = self.numbers.as_ref().map(|(_, numbers)| numbers);
-        numbers.and_then(|numbers| numbers.get(&place)).copied().unwrap_or(1)
     }
 
     fn has_waited_too_long(&self, order: &WaitingStart, now: Instant) -> bool {
@@ -503,6 +575,11 @@ impl StartQueueState {
     }
 }
 
+/// Whether the hub, `asked` then, may well be about to answer.
+fn is_awaited(asked: Instant, now: Instant) -> bool {
+    now.duration_since(asked) < ANSWER_AWAITED
+}
+
 /// Whether the same start may be accepted later: the hub has no room, or is not there.
 fn is_passing(error: &HubError) -> bool {
     match error {
@@ -518,4 +595,227 @@ fn is_passing(error: &HubError) -> bool {
 
 fn pause(error: &HubError) -> Duration {
     error.retry_after().unwrap_or(PAUSE).clamp(Duration::from_secs(1), PAUSE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use reqwest::StatusCode;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::hub::Call;
+
+    /// What the hub says to a start.
+    #[derive(Clone, Copy)]
+    enum Says {
+        Yes,
+        /// 429, with this `Retry-After`.
+        NoRoom(u64),
+        /// 503 without words.
+        Unavailable,
+        /// Nothing, until the call is given up.
+        Nothing,
+    }
+
+    /// A hub with one queue before it.
+    struct TestHub {
+        queue: StartQueue,
+        shutdown: Shutdown,
+        /// For whom it was asked.
+        asked: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    #[derive(Clone)]
+    struct TestStart {
+        name: &'static str,
+        says: Arc<Mutex<Says>>,
+        over: CancellationToken,
+        asked: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    const GIVEN_UP: Duration = Duration::from_secs(20);
+
+    fn no_room(seconds: u64) -> HubError {
+        HubError::Refused {
+            call: Call::StartServer,
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: String::new(),
+            retry_after: Some(Duration::from_secs(seconds)),
+        }
+    }
+
+    impl Starter for TestStart {
+        fn start(&self) -> Starting<'_, Result<Option<AcceptedStart>, HubError>> {
+            Box::pin(async {
+                let call = Call::StartServer;
+                self.asked.lock().unwrap().push(self.name);
+                let says = *self.says.lock().unwrap();
+                match says {
+                    Says::Yes => Ok(Some(self.accepted())),
+                    Says::NoRoom(seconds) => Err(no_room(seconds)),
+                    Says::Unavailable => Err(HubError::Failed {
+                        call,
+                        status: StatusCode::SERVICE_UNAVAILABLE,
+                        message: None,
+                        retry_after: None,
+                    }),
+                    Says::Nothing => {
+                        tokio::time::sleep(GIVEN_UP).await;
+                        Err(HubError::TimedOut { call })
+                    }
+                }
+            })
+        }
+    }
+
+    impl TestStart {
+        fn accepted(&self) -> AcceptedStart {
+            let over = self.over.clone();
+            let over = async move {
+                if over.is_cancelled() {
+                    return StartEnd::Before;
+                }
+                over.cancelled().await;
+                StartEnd::Seen
+            };
+            AcceptedStart { server: self.name.to_owned(), over: Box::pin(over) }
+        }
+    }
+
+    impl TestHub {
+        fn new() -> Self {
+            let shutdown = Shutdown::new();
+            let queue = StartQueue::new(Duration::from_mins(5), 50, Gauge::default(), shutdown.clone());
+            Self { queue, shutdown, asked: Arc::default() }
+        }
+
+        fn start(&self, name: &'static str, says: Says) -> TestStart {
+            let says = Arc::new(Mutex::new(says));
+            TestStart { name, says, over: CancellationToken::new(), asked: Arc::clone(&self.asked) }
+        }
+
+        /// A start that waits since the hub has refused it, for so many seconds.
+        fn refused(&self, seconds: u64, name: &'static str, says: Says) -> TestStart {
+            let start = self.start(name, says);
+            let group = Group::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), "app");
+            let starter: Arc<dyn Starter> = Arc::new(start.clone());
+            assert!(self.queue.join(name, group, starter, Some(&no_room(seconds))));
+            start
+        }
+
+        fn asked(&self) -> Vec<&'static str> {
+            self.asked.lock().unwrap().clone()
+        }
+
+        fn number(&self, name: &str) -> Option<usize> {
+            match self.queue.standing(name)? {
+                StartStanding::Waiting { number, .. } => Some(number),
+                StartStanding::Failed(error) => panic!("{name}: {error}"),
+            }
+        }
+    }
+
+    async fn after(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_hangs_does_not_stop_the_line() {
+        let hub = TestHub::new();
+        let hanging = hub.refused(1, "hangs", Says::Nothing);
+        for name in ["second", "third"] {
+            hub.refused(1, name, Says::Yes);
+        }
+        after(10).await;
+        assert_eq!(hub.asked(), ["hangs", "second", "third"], "before it was given up");
+        after(GIVEN_UP.as_secs()).await;
+        assert_eq!(hub.number("hangs"), Some(1), "it still waits");
+        *hanging.says.lock().unwrap() = Says::Yes;
+        after(2 * GIVEN_UP.as_secs()).await;
+        assert_eq!(hub.number("hangs"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_that_comes_while_one_start_hangs_is_for_the_next() {
+        let hub = TestHub::new();
+        let earlier = hub.start("earlier", Says::Yes);
+        hub.queue.accepted(earlier.accepted());
+        hub.refused(1, "hangs", Says::Nothing);
+        hub.refused(1, "second", Says::Yes);
+        after(2).await;
+        earlier.over.cancel();
+        after(1).await;
+        assert_eq!(hub.asked(), ["hangs"], "the room may be the first one's");
+        after(5).await;
+        assert_eq!(hub.asked(), ["hangs", "second"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_at_which_the_hub_fails_goes_behind_the_rest() {
+        let hub = TestHub::new();
+        hub.refused(1, "fails", Says::Unavailable);
+        hub.refused(1, "second", Says::NoRoom(60));
+        after(3).await;
+        assert_eq!((hub.number("second"), hub.number("fails")), (Some(1), Some(2)));
+        after(5).await;
+        assert_eq!(hub.asked(), ["fails", "second"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_for_which_there_is_no_room_keeps_its_place() {
+        let hub = TestHub::new();
+        let first = hub.refused(1, "first", Says::NoRoom(1));
+        hub.refused(1, "second", Says::Yes);
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(hub.asked(), ["first", "first"]);
+        assert_eq!((hub.number("first"), hub.number("second")), (Some(1), Some(2)));
+        *first.says.lock().unwrap() = Says::Yes;
+        after(1).await;
+        assert_eq!(hub.asked(), ["first", "first", "first", "second"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_start_is_seen_also_when_nobody_waited_in_between() {
+        let hub = TestHub::new();
+        // One that is watched while somebody waits, and one that waited itself.
+        let watched = hub.start("watched", Says::Yes);
+        hub.queue.accepted(watched.accepted());
+        let waited = hub.refused(1, "waited", Says::Yes);
+        after(2).await;
+        assert!(hub.queue.is_idle());
+        let mut started = Vec::new();
+        for (name, ends) in [("first", &watched), ("second", &waited)] {
+            let start = hub.refused(60, name, Says::Yes);
+            after(2).await;
+            assert_eq!(hub.number(name), Some(1));
+            ends.over.cancel();
+            after(1).await;
+            assert_eq!(hub.number(name), None, "{name}: long before Retry-After has passed");
+            started.push(start);
+        }
+        assert_eq!(hub.asked(), ["waited", "first", "second"]);
+        for start in started {
+            start.over.cancel();
+        }
+        after(1).await;
+        assert_eq!(hub.shutdown.tasks(), 0, "nobody waits, and nothing is watched");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn starts_that_were_over_before_are_no_room_and_worth_one_question_together() {
+        let hub = TestHub::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            let start = hub.start(name, Says::Yes);
+            start.over.cancel();
+            hub.queue.accepted(start.accepted());
+        }
+        after(120).await;
+        for name in ["first", "second", "third"] {
+            hub.refused(60, name, Says::NoRoom(60));
+        }
+        after(30).await;
+        assert_eq!(hub.asked(), ["first"]);
+    }
 }

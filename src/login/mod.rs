@@ -113,6 +113,7 @@ impl LoginServices {
 
     /// Puts `policy` in force, for everything that is decided from now on.
     pub fn put_in_force(&self, policy: Arc<Policy>) {
+        policy.hub.put_in_force();
         self.policy.store(policy);
     }
 

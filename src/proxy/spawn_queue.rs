@@ -31,7 +31,7 @@ use super::upstream::limit::Purpose;
 use super::{api_only, cookies, sessions};
 use crate::body::{PieceError, Pieces, RequestBody};
 use crate::client_network::Share;
-use crate::hub::start_queue::{AcceptedStart, StartStanding, Starter, Starting, start_key};
+use crate::hub::start_queue::{AcceptedStart, StartEnd, StartStanding, Starter, Starting, start_key};
 use crate::hub::{Call, HubError};
 use crate::pages::{Format, Page, QueuedFor};
 use crate::turns::line::Group;
@@ -227,21 +227,26 @@ impl BrowserStart {
     }
 }
 
-/// Follows a start to its end, as its browser would; false: its end was not seen.
-async fn over(proxy: &Proxy, client: IpAddr, progress: &str, question: HeaderMap) -> bool {
+/// Follows a start to its end, as its browser would.
+async fn over(proxy: &Proxy, client: IpAddr, progress: &str, question: HeaderMap) -> StartEnd {
     // It may take minutes: so long it is one of its client's requests.
-    let Ok(share) = proxy.shared.hub_share(client, Purpose::Request).await else { return false };
-    let Ok(response) = ask(proxy, progress, question, Some(share)).await else { return false };
-    if response.status() != StatusCode::OK {
+    let Ok(share) = proxy.shared.hub_share(client, Purpose::Request).await else { return StartEnd::Unknown };
+    let Ok(response) = ask(proxy, progress, question, Some(share)).await else { return StartEnd::Unknown };
+    match response.status() {
+        StatusCode::OK => {}
         // The hub's word for a server that is not starting any more.
-        return response.status() == StatusCode::BAD_REQUEST;
+        StatusCode::BAD_REQUEST => return StartEnd::Before,
+        _ => return StartEnd::Unknown,
     }
     let mut body = response.into_body();
+    // Of a start that is over the hub tells nothing but its end, in one piece.
+    let mut pieces = 0;
     loop {
         match body.frame().await {
-            Some(Ok(_)) => {}
-            Some(Err(_)) => return false,
-            None => return true,
+            Some(Ok(_)) => pieces += 1,
+            Some(Err(_)) => return StartEnd::Unknown,
+            None if pieces > 1 => return StartEnd::Seen,
+            None => return StartEnd::Before,
         }
     }
 }

@@ -16,13 +16,12 @@ use tokio::time::Instant;
 use crate::config::LoginsAtOnce;
 use crate::metrics::LoginQueue;
 use crate::turns::line::{Group, LinePlace, WaitingLine};
+use crate::turns::numbers::LineNumbers;
 use crate::turns::rate::Rate;
 use limit::Limit;
 
 /// After a hub has not answered, one of those in line tries it this often.
 const RETRY: Duration = Duration::from_secs(1);
-/// How old the numbers may be that people are told.
-const NUMBERS_AGE: Duration = Duration::from_millis(500);
 /// How often the metric of the rate is set at the most.
 const RATE_TOLD_EVERY: Duration = Duration::from_millis(250);
 
@@ -46,7 +45,7 @@ struct AdmissionState {
     failing_since: Option<Instant>,
     /// When the hub was tried last.
     tried: Option<Instant>,
-    numbers: Option<(Instant, HashMap<LinePlace, usize>)>,
+    numbers: LineNumbers,
     /// Somebody was shown the page of the line, and the log says so.
     announced: bool,
 }
@@ -90,7 +89,7 @@ impl Admission {
             rate_told: None,
             failing_since: None,
             tried: None,
-            numbers: None,
+            numbers: LineNumbers::default(),
             announced: false,
         };
         Self { state: Arc::new(Mutex::new(state)), metrics }
@@ -231,16 +230,9 @@ impl LineWaiter {
     /// How it stands.
     pub fn outlook(&self) -> Outlook {
         let now = Instant::now();
-        let mut state = self.admission.lock();
-        if state.numbers.as_ref().is_none_or(|(at, numbers)| {
-            now.duration_since(*at) > NUMBERS_AGE || !numbers.contains_key(&self.place)
-        }) {
-            let numbers = state.line.numbers();
-            state.numbers = Some((now, numbers));
-        }
-        let number = state.numbers.as_ref().and_then(|(_, numbers)| numbers.get(&self.place)).copied();
-        // Its turn has come in this very moment.
-        let number = number.unwrap_or(1);
+        let state = &mut *self.admission.lock();
+        // Its turn has come in this very moment, if it has no number.
+        let number = state.numbers.of(self.place, &state.line, now).unwrap_or(1);
         let per_second = state.rate.per_second(now);
         #[allow(clippy::cast_precision_loss, reason = "people")]
         let wait = per_second.map(|rate| Duration::from_secs_f64((number as f64 / rate).min(3600.0)));

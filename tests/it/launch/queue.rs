@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{launching, logged_in, waiting_page};
+use super::{OWN, launching, logged_in, waiting_page};
 use crate::support::proxy::{standing_clock, wait_until};
 use crate::support::{
     Answer, Browser, Exchange, FakeHub, Gate, HubServer, Is, Issued, TestProxy, Then, Wire,
@@ -199,14 +199,19 @@ impl Room {
         exchange.answer("202 Accepted\r\nContent-Type: text/plain", "")
     }
 
-    /// Until the server is ready: as the hub does.
+    /// What has happened so far, at once, and then what happens until the server is ready: as the hub does.
     fn progress(&self, exchange: &mut Exchange<'_>, user: &str) -> Then {
         let is_starting = || self.lock().starting.iter().any(|name| name == user);
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+        if is_starting() {
+            exchange.send("data: {\"progress\": 0, \"message\": \"Server requested\"}\n\n");
+        }
         while is_starting() {
             std::thread::yield_now();
         }
         let event = json!({"progress": 100, "ready": true, "message": "Server ready"});
-        exchange.answer("200 OK\r\nContent-Type: text/event-stream", format!("data: {event}\n\n"))
+        exchange.send(format!("data: {event}\n\n"));
+        Then::Close
     }
 }
 
@@ -253,12 +258,28 @@ fn nobody_overtakes_those_who_wait() {
 #[test]
 fn a_reload_costs_nobody_a_place() {
     let hub = FakeHub::start();
-    let proxy = launching(&hub).start();
+    let builder = launching(&hub);
+    let proxy = builder.clone().start();
     let (mut browser, page, server, _) = refused(&proxy, &hub);
-    let again = launching(&hub).set("limits", "hub_api_calls = 50");
-    if proxy.reload(&again).is_ok() {
-        assert!(browser.get(&page).text().contains("You are number 1"));
-    }
+    let again = builder.set("limits", "hub_api_calls = 50");
+    proxy.reload(&again).expect("it is taken");
+    assert!(browser.get(&page).text().contains("You are number 1"));
+    server.admit();
+    wait_until("it is started", || proxy.metric("hublatch_launch_queue") == 0);
+}
+
+#[test]
+fn after_a_reload_what_waits_is_asked_for_with_the_new_token() {
+    let hub = FakeHub::start();
+    let builder = launching(&hub);
+    let proxy = builder.clone().start();
+    let (_, _, server, _) = refused(&proxy, &hub);
+    let path = "/hub/api/users/me/server";
+    let token =
+        || hub.seen_at(path).last().and_then(|seen| seen.headers.get("authorization").map(str::to_owned));
+    assert_eq!(token(), Some(format!("token {OWN}")));
+    proxy.reload(&builder.set("hub", "api_token = \"rotated\"")).expect("it is taken");
+    wait_until("it is asked for with the new one", || token().as_deref() == Some("token rotated"));
     server.admit();
     wait_until("it is started", || proxy.metric("hublatch_launch_queue") == 0);
 }
@@ -294,9 +315,6 @@ fn a_browser_that_meets_the_hubs_429_at_the_spawn_url_waits_on_our_page_and_goes
         .begin();
     assert!(events.head().expect("a head").line.contains(" 200 "));
     assert!(text_of(&mut events).contains("\"position\":1"));
-    let asked = hub.seen_at("/hub/spawn/alice").len();
-    assert_eq!(browser.get(SPAWN).status, 200);
-    assert!(hub.seen_at("/hub/spawn/alice").len() <= asked + 1, "a reload does not ask the hub");
     hub.reply("/hub/spawn/alice", LEADS_ON);
     until_ready(&mut events);
     let started = hub.seen_at("/hub/spawn/alice");
@@ -306,6 +324,18 @@ fn a_browser_that_meets_the_hubs_429_at_the_spawn_url_waits_on_our_page_and_goes
     assert!(ours.headers.get("remote_user").is_none());
     let on = browser.get(SPAWN);
     assert_eq!((on.status, on.location()), (302, "/hub/spawn-pending/alice"));
+}
+
+#[test]
+fn a_browser_that_loads_the_page_again_does_not_ask_the_hub() {
+    let hub = FakeHub::start();
+    hub.reply("/hub/spawn/alice", FULL.replace("Retry-After: 1\r", "Retry-After: 60\r"));
+    let proxy = TestProxy::start(&hub);
+    let mut browser = with_session(&proxy);
+    for _ in 0..3 {
+        assert!(browser.get(SPAWN).text().contains("You are number 1"));
+    }
+    assert_eq!(hub.seen_at("/hub/spawn/alice").len(), 1);
 }
 
 #[test]
