@@ -54,8 +54,7 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
     if !ids.iter().any(|id| is_dead(id)) {
         return None;
     }
-    let host_ids = cookies::host_session_ids(headers);
-    let counting = if host_ids.is_empty() { &ids } else { &host_ids };
+    let (counting, is_host) = counting(headers);
     if !counting.iter().all(|id| is_dead(id)) {
         // A tunnel must not be closed for it, either.
         cookies::strip_session_ids(headers, is_dead);
@@ -63,16 +62,23 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
     }
     let over = counting.iter().find(|id| is_over(id));
     let id = over.or_else(|| counting.first())?.clone();
-    let (by_itself, is_host) = (over.is_some(), !host_ids.is_empty());
-    Some(EndedSession { id, by_itself, is_host, cookies: cookies::strip_hub(headers) })
+    Some(EndedSession { id, by_itself: over.is_some(), is_host, cookies: cookies::strip_hub(headers) })
 }
 
 /// Whether one that came with `headers` a while ago is of a session that is over by now, by the rules of now.
 pub fn is_over(shared: &Shared, headers: &HeaderMap) -> bool {
     let (policy, now) = (shared.login.policy(), shared.login.clock().now().wall);
-    cookies::session_ids(headers).iter().any(|id| {
+    let (ids, _) = counting(headers);
+    let is_dead = |id: &String| {
         policy.session_ids.judge(id, now) == SessionState::Over || shared.ended_sessions.contains(id)
-    })
+    };
+    !ids.is_empty() && ids.iter().all(is_dead)
+}
+
+/// The ids that count, and whether they have the name with `__Host-`.
+fn counting(headers: &HeaderMap) -> (Vec<String>, bool) {
+    let host_ids = cookies::host_session_ids(headers);
+    if host_ids.is_empty() { (cookies::session_ids(headers), false) } else { (host_ids, true) }
 }
 
 /// What a person's browser gets in place of what it asks for, when it comes with cookies of a session that is over; none:
