@@ -221,7 +221,8 @@ async fn ready_or_new(proxy: &Proxy, mut connection: HubConnection) -> Option<Hu
     if connection.ready().await.is_ok() {
         return Some(connection);
     }
-    let connection = reconnected(proxy, connection).await;
+    // In a box of its own, since it is seldom needed: it would make the future of each login large to move.
+    let connection = Box::pin(reconnected(proxy, connection)).await;
     connection.inspect_err(|error| tracing::warn!(%error, "login: no connection to the hub")).ok()
 }
 
@@ -259,6 +260,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     let sent = Instant::now();
     let (id, app) = (user.link().clone(), user.app().to_owned());
     let outcome = send(&proxy, &mut request, user, plan, (target, oauth), connection).await;
+    let outcome = outcome.unwrap_or_else(LoginOutcome::Error);
     if let Some(reason) = outcome.failure() {
         let subject = Subject { id: Some(id.as_str()), app: Some(&app), username: Some(&username) };
         service.recorder.login_failed(subject, request.client(), reason);
@@ -322,17 +324,6 @@ impl LoginOutcome {
 
 /// Ends another user's session if need be, and sends the login.
 async fn send(
-    proxy: &Proxy,
-    request: &mut LoginRequest,
-    user: VerifiedUser,
-    plan: Plan,
-    login: (Uri, Option<hub_oauth::Begun>),
-    connection: HubConnection,
-) -> LoginOutcome {
-    try_to_send(proxy, request, user, plan, login, connection).await.unwrap_or_else(LoginOutcome::Error)
-}
-
-async fn try_to_send(
     proxy: &Proxy,
     request: &mut LoginRequest,
     user: VerifiedUser,
@@ -408,13 +399,20 @@ async fn send_login(
     match connection.attempt(Box::new(login)).await {
         Ok(response) => Ok(response),
         Err(SendError::Failed(error)) => Err(error),
-        Err(SendError::Unsent(login)) => {
-            let share = connection.share.take();
-            *connection = Box::pin(hub_connection(proxy, Checkout::New)).await?;
-            connection.share = share;
-            connection.send_once(*login).await
-        }
+        // In a box, as above.
+        Err(SendError::Unsent(login)) => Box::pin(send_anew(proxy, connection, login)).await,
     }
+}
+
+async fn send_anew(
+    proxy: &Proxy,
+    connection: &mut HubConnection,
+    login: Box<Request<RequestBody>>,
+) -> Result<Response<Incoming>, UpstreamError> {
+    let share = connection.share.take();
+    *connection = hub_connection(proxy, Checkout::New).await?;
+    connection.share = share;
+    connection.send_once(*login).await
 }
 
 /// As long as the hub may take for a login.
