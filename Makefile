@@ -115,7 +115,7 @@ proxy-tests: build
 	$(PYTHON) tests/jupyterhub_suite/run.py --mode class
 	# Flows that end in a login, where hublatch is the hub's proxy.
 	HUBLATCH_PLACE=proxy HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest \
-		$(addprefix tests/jupyterhub/test_,$(addsuffix .py,user_switch form_post link names paths planted_cookies spoofing))
+		$(addprefix tests/jupyterhub/test_,$(addsuffix .py,user_switch form_post frames link names paths planted_cookies spoofing))
 
 # The same with every module that touches the proxy, and with the older hubs (half an hour).
 hub-suite: build
