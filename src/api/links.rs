@@ -7,7 +7,6 @@ use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 use jiff::{SignedDuration, Timestamp};
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,7 +22,7 @@ use crate::login::issue_request::{IssueError, IssuedLink, RefusedRequest};
 use crate::login::next::NextError;
 use crate::login::{Caller, LoginServices};
 use crate::store::{IdempotencyKey, Link, LinkStatus, Revoked};
-use crate::token::LinkId;
+use crate::token::{LinkId, Username};
 
 /// The most links in one batch.
 pub(super) const BATCH_MAX: usize = 1000;
@@ -145,12 +144,10 @@ pub(super) async fn revoke(
 pub(super) async fn revoke_user(
     login: &LoginServices,
     app: &App,
-    name: &str,
+    username: &Username,
     client: Option<IpAddr>,
 ) -> Result<ApiResponse, ApiError> {
-    let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
-    let username = login.rules().usernames.parse(&app.full_username(&name)).map_err(ApiError::Username)?;
-    let revoked = login.issuer.revoke_user(&username, app, client).await?;
+    let revoked = login.issuer.revoke_user(username, app, client).await?;
     Ok(json_response(StatusCode::OK, &RevokedJson { revoked }))
 }
 

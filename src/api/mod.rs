@@ -68,14 +68,16 @@ use hyper::body::Body;
 use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 
 use crate::audit::Client;
-use crate::config::{Config, Listen, Scope};
+use crate::config::{App, Config, Listen, Scope};
 use crate::login::hub_oauth::HubOAuth;
 use crate::login::{Caller, LoginServices};
 use crate::reloads::Reloads;
 use crate::request_id;
 use crate::shutdown::Shutdown;
+use crate::token::Username;
 
 use error::ApiError;
 use info::Info;
@@ -230,11 +232,13 @@ impl Api {
             }
             Endpoint::RevokeUser => {
                 let caller = self.caller(&head.headers, Scope::Revoke, trace).await?;
-                links::revoke_user(&self.login, &caller.app, segment, client).await
+                let username = self.user_in_path(&caller.app, segment)?;
+                links::revoke_user(&self.login, &caller.app, &username, client).await
             }
             Endpoint::EndSessions => {
                 let caller = self.caller(&head.headers, Scope::End, trace).await?;
-                sessions::end(&self.login, &caller.app, segment, client).await
+                let username = self.user_in_path(&caller.app, segment)?;
+                sessions::end(&self.login, &caller.app, &username, client).await
             }
             Endpoint::BackchannelLogout => {
                 let response = match self.form(head, body).await {
@@ -324,6 +328,12 @@ impl Api {
             return Err(ApiError::NotForm.into());
         }
         Form::parse(&body::form(&head.headers, body, self.body_timeout).await?)
+    }
+
+    /// The user of whom `app` speaks by the `segment` of a path.
+    fn user_in_path(&self, app: &App, segment: &str) -> Result<Username, ApiError> {
+        let name = percent_decode_str(segment).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
+        self.login.rules().usernames.parse(&app.full_username(&name)).map_err(ApiError::Username)
     }
 
     async fn caller(&self, headers: &HeaderMap, scope: Scope, trace: &CallTrace) -> Result<Caller, ApiError> {

@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 
 use hyper::StatusCode;
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::error::ApiError;
@@ -13,6 +12,7 @@ use super::{ApiResponse, json_response};
 use crate::audit::AuditReason;
 use crate::config::App;
 use crate::login::{EndError, LoginServices, LogoutTokenError};
+use crate::token::Username;
 
 #[derive(Serialize)]
 struct EndedJson {
@@ -23,13 +23,11 @@ struct EndedJson {
 pub(super) async fn end(
     login: &LoginServices,
     app: &App,
-    name: &str,
+    username: &Username,
     client: Option<IpAddr>,
 ) -> Result<ApiResponse, ApiError> {
-    let name = percent_decode_str(name).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
-    let username = login.rules().usernames.parse(&app.full_username(&name)).map_err(ApiError::Username)?;
     let ended =
-        login.session_ender.end(&username, app, client, AuditReason::Api).await.map_err(ApiError::End)?;
+        login.session_ender.end(username, app, client, AuditReason::Api).await.map_err(ApiError::End)?;
     Ok(json_response(StatusCode::OK, &EndedJson { ended }))
 }
 

@@ -107,13 +107,13 @@ struct UserModel {
 }
 
 /// A response of the hub.
-struct Reply {
+struct SessionReply {
     status: StatusCode,
     retry_after: Option<u64>,
     body: bytes::Bytes,
 }
 
-impl Reply {
+impl SessionReply {
     /// It says nothing about `what`.
     fn unexpected(&self, what: &'static str) -> HubSessionError {
         let is_json =
@@ -234,7 +234,7 @@ impl<'a> HubSession<'a> {
         }
     }
 
-    async fn ask(&self, connection: &mut HubConnection, path: &str) -> Result<Reply, HubSessionError> {
+    async fn ask(&self, connection: &mut HubConnection, path: &str) -> Result<SessionReply, HubSessionError> {
         let asking = async {
             let mut request = Request::new(RequestBody::Empty);
             *request.uri_mut() =
@@ -245,7 +245,7 @@ impl<'a> HubSession<'a> {
             let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = retry_after.and_then(|seconds| seconds.trim().parse().ok());
             let body = collect(response.into_body(), RESPONSE_BYTES_MAX, self.limit).await?;
-            Ok(Reply { status, retry_after, body })
+            Ok(SessionReply { status, retry_after, body })
         };
         tokio::time::timeout(self.limit, asking).await.unwrap_or(Err(HubSessionError::Timeout))
     }

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::context::{Proxy, RequestContext};
@@ -177,13 +177,7 @@ impl SpawnPending<'_> {
                 _ => return Ok(self.error_page(&error)),
             },
         };
-        let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        respond::forbid_caching(headers);
-        // nginx would hold the events back until there are some thousand bytes of them.
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        Ok(response)
+        Ok(respond::event_stream(body))
     }
 
     /// The button: the hub starts the server with the options of its last start.

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    REFERRER_POLICY, SET_COOKIE,
 };
 use hyper::{Response, StatusCode};
 
@@ -17,6 +18,8 @@ use crate::pages::{self, Format, Page};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::token::{BrowserSecret, State, TokenDigest};
 
+/// Tells nginx to hold nothing back: it would keep events until there are some thousand bytes of them.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long a token may lie in the login-continuation cookie.
 const CONTINUATION_SECONDS: i64 = 30;
 /// How long a browser may take to come back from the app with a link, or to have its turn (`login::WAIT_MAX`).
@@ -70,6 +73,16 @@ pub fn bare(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Whole(Bytes::new()));
     *response.status_mut() = status;
     forbid_caching(response.headers_mut());
+    response
+}
+
+/// Server-sent events (HTML § 9.2) for a page of ours.
+pub fn event_stream(events: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(events);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    forbid_caching(headers);
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }
 

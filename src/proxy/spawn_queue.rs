@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt as _;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{ACCEPT, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -166,13 +166,7 @@ pub(super) fn events(
             Some((Ok::<_, PieceError>(Bytes::from(text)), next))
         }
     });
-    let mut response = Response::new(ResponseBody::Pieces(Pieces::of(stream)));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    respond::forbid_caching(headers);
-    // nginx would hold the events back until there are some thousand bytes of them.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    respond::event_stream(ResponseBody::Pieces(Pieces::of(stream)))
 }
 
 /// What the hub says by 429, as the queue knows it.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode};
+use hyper::Response;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
 use super::admission::{LineWaiter, Outlook};
@@ -123,14 +123,7 @@ pub fn events(attempt: &Attempt) -> Response<ResponseBody> {
         let (proxy, fingerprint) = (proxy.clone(), fingerprint.clone());
         async move { next_event(&proxy, &fingerprint, state, begin).await }
     });
-    let mut response = Response::new(ResponseBody::Pieces(Pieces::of(stream)));
-    *response.status_mut() = StatusCode::OK;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    respond::forbid_caching(headers);
-    // nginx would hold the events back until there are some thousand bytes of them.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    respond::event_stream(ResponseBody::Pieces(Pieces::of(stream)))
 }
 
 /// What the first event says.
