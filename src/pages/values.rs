@@ -74,6 +74,10 @@ impl Rendered<'_> {
                 label => &words.open_notebooks,
                 new_tab => matches!(self.page, Page::CookieLost),
             }),
+            frame => matches!(self.page, Page::Frame { .. }).then(|| context! {
+                go_on => &words.continue_here,
+                new_tab => &words.open_tab,
+            }),
             starting => self.starting(words),
             queue => self.queue(words),
             refresh => self.page.refresh(),
@@ -142,6 +146,7 @@ impl Rendered<'_> {
             | Page::NotWaiting
             | Page::SessionEnded
             | Page::CookieLost
+            | Page::Frame { .. }
             | Page::TooManyCookies { .. }
             | Page::ConfirmationUnverified
             | Page::LoginRefused
