@@ -139,6 +139,15 @@ pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<HubConn
     }
 }
 
+/// A new connection in place of `old`, for the same client's share.
+pub async fn reconnected(proxy: &Proxy, mut old: HubConnection) -> Result<HubConnection, UpstreamError> {
+    let share = old.share.take();
+    drop(old);
+    let mut connection = hub_connection(proxy, Checkout::New).await?;
+    connection.share = share;
+    Ok(connection)
+}
+
 /// Asks the hub who the browser is with whose [`question`] it comes.
 pub async fn identify(proxy: &Proxy, client: IpAddr, question: HeaderMap) -> Identified {
     let session = HubSession::asking(&proxy.shared.rules, question);

@@ -23,7 +23,9 @@ use crate::login::{Subject, ValidatedToken, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::context::Proxy;
 use crate::proxy::error::{ProxyError, ProxyResponse};
-use crate::proxy::hub_session::{Checkout, HubSession, HubTrouble, hub_connection, login_headers};
+use crate::proxy::hub_session::{
+    Checkout, HubSession, HubTrouble, hub_connection, login_headers, reconnected,
+};
 use crate::proxy::identity::SentIdentity;
 use crate::proxy::respond::{self, Continuation};
 use crate::proxy::upstream::{HubConnection, ResponseBody, SendError, UpstreamError};
@@ -225,15 +227,6 @@ async fn ready_or_new(proxy: &Proxy, mut connection: HubConnection) -> Option<Hu
     // In a box of its own, since it is seldom needed: it would make the future of each login large to move.
     let connection = Box::pin(reconnected(proxy, connection)).await;
     connection.inspect_err(|error| tracing::warn!(%error, "login: no connection to the hub")).ok()
-}
-
-/// A new connection in place of one that takes nothing any more.
-async fn reconnected(proxy: &Proxy, mut closed: HubConnection) -> Result<HubConnection, UpstreamError> {
-    let share = closed.share.take();
-    drop(closed);
-    let mut connection = hub_connection(proxy, Checkout::New).await?;
-    connection.share = share;
-    Ok(connection)
 }
 
 async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<Outcome>) {
