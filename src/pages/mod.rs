@@ -38,6 +38,8 @@ use values::{ID_MARK, Rendered, TIME_MARK};
 
 /// What moves the progress bar of a server that starts.
 const WAITING_SCRIPT: &str = include_str!("waiting.js");
+/// What asks again when the hub answers.
+const RETRY_SCRIPT: &str = include_str!("retry.js");
 /// What tells of the place in the queue.
 const QUEUE_SCRIPT: &str = include_str!("queue.js");
 /// What tests whether the browser keeps anything in a frame.

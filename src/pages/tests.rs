@@ -367,7 +367,9 @@ fn the_address_that_people_shall_open_is_a_link() {
 #[test]
 fn a_hub_that_does_not_answer_is_asked_again_only_if_the_link_is_in_the_address() {
     let page = |retries| html(&Page::HubDown { retries });
-    assert!(page(true).contains("<meta http-equiv=\"refresh\" content=\"5\">"));
+    // With script nothing is loaded again before there is something new.
+    assert!(page(true).contains("<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>"));
+    assert!(page(true).contains("fetch(\"api/\""));
     assert!(page(true).contains("href=\"\">Try again</a>"));
     assert!(!page(false).contains("http-equiv") && !page(false).contains("Try again"));
 }

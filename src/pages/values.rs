@@ -6,7 +6,7 @@ use minijinja::value::Value;
 use super::page::{Page, QueuedFor, Start};
 use super::page_content::PageContent;
 use super::theme::{markup, plain};
-use super::{Pages, QUEUE_SCRIPT, WAITING_SCRIPT};
+use super::{Pages, QUEUE_SCRIPT, RETRY_SCRIPT, WAITING_SCRIPT};
 use crate::config::{App, Language};
 use crate::pages::catalog::Catalog;
 
@@ -221,6 +221,8 @@ impl Page<'_> {
             Some(WAITING_SCRIPT)
         } else if matches!(self, Page::Queue { events: Some(_), .. }) {
             Some(QUEUE_SCRIPT)
+        } else if matches!(self, Page::HubDown { retries: true }) {
+            Some(RETRY_SCRIPT)
         } else {
             None
         }
