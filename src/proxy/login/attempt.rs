@@ -337,6 +337,13 @@ impl Attempt {
                 let identified = hub_session::identify(&self.proxy, self.request.origin.client, question);
                 (None, Box::pin(identified).await)
             }
+            // In a burst these are nearly all, and the hub's time is what everybody waits for.
+            (Some(permit), None)
+                if permit.is_hub_answering() && !cookies::has_of_hub(&self.request.headers) =>
+            {
+                let unasked = hub_session::unasked(&self.proxy, self.request.origin.client);
+                (Some(permit), Box::pin(unasked).await)
+            }
             (Some(permit), _) => {
                 let (proxy, client) = (self.proxy.clone(), self.request.origin.client);
                 let question = hub_session::question(&self.request.headers);

@@ -260,6 +260,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
         service.recorder.login_failed(subject, request.client(), reason);
     }
     let hub_answered = matches!(outcome, LoginOutcome::Hub { .. });
+    let is_let_in = matches!(outcome, LoginOutcome::Hub { is_redirect: true, .. });
     let response = match outcome {
         LoginOutcome::Hub { response, .. } => Ok(response),
         LoginOutcome::Page(page) => Ok(respond::page(&proxy, &page, request.accept.format())),
@@ -273,7 +274,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     }
     // Whoever is next may have the hub now; the browser may take its time with the response.
     if let Some(permit) = permit {
-        if hub_answered { permit.logged_in(sent.elapsed()) } else { permit.failed() }
+        if hub_answered { permit.logged_in(sent.elapsed(), is_let_in) } else { permit.failed() }
     }
     // A login that failed may be tried again with another link for the same state.
     let states = if hub_answered { [bound_to, in_line] } else { [None; 2] };
@@ -352,7 +353,7 @@ async fn send(
         && shared.identity.renew(&mut headers, identity, shared.login.clock().now())?
     {
         tracing::warn!("login: the assertion expired in the hub's own queue, and is sent afresh, once");
-        connection = hub_connection(proxy, Checkout::New).await?;
+        connection = Box::pin(reconnected(proxy, connection)).await?;
         sent = within(proxy, connection.send_once(get(target, headers))).await;
     }
     match sent {
