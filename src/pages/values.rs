@@ -56,7 +56,7 @@ impl Rendered<'_> {
         let (status, code) = (self.content.status.as_u16(), self.content.code);
         let error = plain(&words.error, &[("status", &status.to_string()), ("code", code)]);
         let (id, time) = (ID_MARK.to_string(), TIME_MARK.to_string());
-        let request = plain(&words.request, &[("id", &id), ("time", &time)]);
+        let request = markup(&words.request, &[("id", &id), ("time", &time)]);
         context! {
             lang => self.language.tag(),
             dir => self.language.direction(),
