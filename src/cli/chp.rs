@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -244,7 +245,7 @@ fn configuration(args: &ChpArgs, more: &[(String, String)]) -> Reading {
         let url = args.some_url();
         Source::Variable(format!("[public]\nurl = {url:?}\n[log]\nformat = \"text\"\naccess = false\n"))
     });
-    // There is a table, whatever the file says.
+    // A routing table is always needed, whatever the file says.
     let mut variables =
         vec![("HUBLATCH_ROUTES__INCLUDE_PREFIX".to_owned(), (!args.no_include_prefix).to_string())];
     variables.extend(more.iter().cloned());
@@ -338,15 +339,15 @@ impl ChpArgs {
         self.apply_listeners(config, plain)?;
         self.apply_routes(config, plain)?;
         if plain {
-            // What is unwise for logins is nothing here.
+            // The warnings are about logins, and nobody logs in here.
             config.warnings.clear();
         }
-        config.log.level = match self.log_level.as_str() {
+        config.log.level = Targets::new().with_default(match self.log_level.as_str() {
             "debug" => Level::DEBUG,
             "warn" => Level::WARN,
             "error" => Level::ERROR,
             _ => Level::INFO,
-        };
+        });
         let limits = &mut config.limits;
         if let Some(time) = millis("--timeout", self.timeout.as_ref())? {
             (limits.body_stall_timeout, limits.write_stall_timeout) = (time, time);
@@ -398,13 +399,13 @@ impl ChpArgs {
         let acceptor = of_api_tls.map(|identity| Acceptor::for_programs(identity, clients)).transpose();
         config.management.tls = acceptor.map_err(|error| error.to_string())?;
         if let Some(routes) = &mut config.routes {
-            // The other family, where all addresses are meant.
+            // The other address family, if the proxy listens on all addresses.
             routes.api_listen = of_api.pop();
         }
         Ok(())
     }
 
-    /// Where the metrics are, if they are.
+    /// Where the metrics are served, if they are asked for.
     fn metrics(&self) -> Result<Option<Listen>, String> {
         if let Some(socket) = &self.metrics_socket {
             return Ok(Some(Listen::Unix(absolute(socket)?)));
@@ -419,7 +420,7 @@ impl ChpArgs {
         let Some(routes) = &mut config.routes else { return Ok(()) };
         let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
         if let Some(token) = token {
-            routes.auth_token = Some(Zeroizing::new(token));
+            routes.auth_token = Some(token.into());
         }
         if self.default_target.is_some() {
             routes.default_target.clone_from(&self.default_target);
@@ -529,7 +530,7 @@ fn millis(option: &str, text: Option<&String>) -> Result<Option<Duration>, Strin
     let Some(text) = text else { return Ok(None) };
     let number: u64 =
         text.parse().map_err(|_| format!("{option} {text:?} is not a number of milliseconds"))?;
-    // 0 means for ever there; nothing lasts for ever here.
+    // 0 means no limit in configurable-http-proxy; here every wait has one.
     Ok((number > 0).then(|| Duration::from_millis(number)))
 }
 
