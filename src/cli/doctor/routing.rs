@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::{Deployment, Finding};
 use crate::cli::call::{CallResponse, CallTarget};
+use crate::cli::chp::token_of_environment;
 use crate::cli::read;
 use crate::cli::serve::with_learnt;
-use crate::config::{RoutesConfig, Secret, UpstreamAddress};
+use crate::config::{RoutesConfig, UpstreamAddress};
+use crate::routes::api::PATH as TABLE;
 use crate::routes::{LearntHub, Scheme, Target};
 
-const TABLE: &str = "/api/routes";
 /// The hub makes one of 64 characters.
 const TOKEN_CHARACTERS_MIN: usize = 20;
 /// How the hub gets out of the reach of notebooks.
@@ -50,8 +51,7 @@ async fn table(deployment: &mut Deployment, routes: &RoutesConfig) -> Vec<Findin
     } else {
         Finding::ok(tried, format!("refused ({})", open.status))
     }];
-    let of_environment = std::env::var("CONFIGPROXY_AUTH_TOKEN").ok().filter(|token| !token.is_empty());
-    let token = routes.auth_token.clone().or(of_environment.map(Secret::from)).map(|secret| secret.text);
+    let token = routes.auth_token.clone().or_else(token_of_environment).map(|secret| secret.text);
     if let Some(token) = token.as_ref().filter(|token| token.len() < TOKEN_CHARACTERS_MIN) {
         findings.push(Finding::warn(
             "the token of the routing table",
