@@ -7,6 +7,7 @@ use hyper::http::request::Builder;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
+use super::routing::shut_socket;
 use super::{Deployment, Finding};
 use crate::cli::call::{CallResponse, CallTarget};
 
@@ -68,6 +69,13 @@ async fn bare_header(deployment: &Deployment, name: &str) -> Finding {
             let happened = format!("{believed}: only the secrecy of the header's name protects this hub");
             return Finding::warn(tried, happened, PROVE);
         }
+        if let Some(socket) = shut_socket(deployment) {
+            let happened = format!(
+                "{believed}: only the permissions of the socket {} protect this hub",
+                socket.display()
+            );
+            return Finding::warn(tried, happened, PROVE);
+        }
         let happened = format!("{believed}: every notebook that reaches the hub can be anybody");
         return Finding::not_safe(tried, happened, PROVE);
     }
@@ -96,6 +104,14 @@ async fn tokens(deployment: &Deployment) -> Finding {
         let request = Request::post(&path).header(&header, name).header(CONTENT_TYPE, "application/json");
         match ask(&deployment.hub, request, "{}").await {
             Ok(answer) if answer.json()["token"].is_string() => {
+                if let Some(socket) = shut_socket(deployment) {
+                    let happened = format!(
+                        "{header} got one ({}): only the permissions of the socket {} protect this hub",
+                        answer.status,
+                        socket.display()
+                    );
+                    return Finding::warn(tried, happened, PROVE);
+                }
                 let happened =
                     format!("{header} got one ({}): every notebook can have anybody's", answer.status);
                 return Finding::not_safe(tried, happened, PROVE);
