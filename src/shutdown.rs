@@ -1,7 +1,5 @@
 //! The two ends of a process: "stop accepting and finish" and "stop now"; no signals, no I/O.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -13,12 +11,9 @@ pub struct Shutdown {
     draining: CancellationToken,
     deadline: CancellationToken,
     tasks: TaskTracker,
-    /// Those of the tasks that are tunnels.
-    tunnels: Arc<AtomicUsize>,
+    /// Those that have no end of their own, so that a drain does not wait for them.
+    tunnels: TaskTracker,
 }
-
-/// How often a drain looks whether only tunnels are left.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Shutdown {
     /// Nothing is shutting down yet.
@@ -34,23 +29,19 @@ impl Shutdown {
         self.tasks.spawn(task);
     }
 
-    /// Spawns the `task` of a tunnel: it has no end of its own, so a drain does not wait for it.
+    /// The same for the `task` of a tunnel, for which a drain does not wait.
     pub fn spawn_tunnel<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tunnels.fetch_add(1, Ordering::Relaxed);
-        let tunnels = Arc::clone(&self.tunnels);
-        self.tasks.spawn(async move {
-            task.await;
-            tunnels.fetch_sub(1, Ordering::Relaxed);
-        });
+        self.tunnels.spawn(task);
     }
 
     /// Begins the drain: no connection is accepted any more.
     pub fn drain(&self) {
         self.draining.cancel();
         self.tasks.close();
+        self.tunnels.close();
     }
 
     /// Ends what the drain has not ended.
@@ -77,21 +68,17 @@ impl Shutdown {
     /// Waits until every task but the tunnels has ended, at most `limit`, then ends the rest.
     pub async fn finish(&self, limit: Duration) {
         self.drain();
-        let only_tunnels = async {
-            while self.tasks.len() > self.tunnels.load(Ordering::Relaxed) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        let _in_time = tokio::time::timeout(limit, only_tunnels).await;
-        if !self.tasks.is_empty() {
+        let _in_time = tokio::time::timeout(limit, self.tasks.wait()).await;
+        if self.tasks() > 0 {
             self.stop();
             // Tasks see the deadline at their next poll; this bound is for one that never yields.
-            let _ended = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;
+            let all = async { tokio::join!(self.tasks.wait(), self.tunnels.wait()) };
+            let _ended = tokio::time::timeout(Duration::from_secs(1), all).await;
         }
     }
 
     /// The tasks that have not ended.
     pub fn tasks(&self) -> usize {
-        self.tasks.len()
+        self.tasks.len() + self.tunnels.len()
     }
 }

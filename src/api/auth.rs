@@ -1,12 +1,19 @@
 //! Who calls: an app by its key, the owner of a hub token by that, and never a browser.
 
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
 use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
 use super::error::ApiError;
+use super::state::ApiState;
+use super::trace;
+use crate::config::Scope;
 use crate::login::{AuthenticationError, Caller, LoginServices};
 
 /// The schemes in which a key may come: the hub's own word, and that of RFC 6750.
@@ -17,8 +24,73 @@ const SCHEMES: [&str; 2] = ["token", "bearer"];
 /// itself such a name, and another address a moment later.
 const PRIVATE_DOMAINS: [&str; 3] = [".localhost", ".internal", ".svc"];
 
+/// The app, or the owner of a hub token, that the request is from, and may do what `S` stands for.
+#[derive(Debug)]
+pub(super) struct Authorized<S> {
+    pub(super) caller: Caller,
+    scope: PhantomData<S>,
+}
+
+/// What an app needs for a call.
+pub(super) trait NeededScope {
+    const SCOPE: Scope;
+}
+
+pub(super) enum ToIssue {}
+pub(super) enum ToRead {}
+pub(super) enum ToRevoke {}
+pub(super) enum ToEnd {}
+
+impl NeededScope for ToIssue {
+    const SCOPE: Scope = Scope::Issue;
+}
+
+impl NeededScope for ToRead {
+    const SCOPE: Scope = Scope::Read;
+}
+
+impl NeededScope for ToRevoke {
+    const SCOPE: Scope = Scope::Revoke;
+}
+
+impl NeededScope for ToEnd {
+    const SCOPE: Scope = Scope::End;
+}
+
+impl<S: NeededScope> FromRequestParts<Arc<ApiState>> for Authorized<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(head: &mut Parts, api: &Arc<ApiState>) -> Result<Self, ApiError> {
+        let caller = authenticate(&api.login, &head.headers).await?;
+        trace::authenticated(head, &caller);
+        let (app, scope) = (&caller.app, S::SCOPE);
+        if app.may(scope) {
+            Ok(Self { caller, scope: PhantomData })
+        } else {
+            Err(ApiError::Scope { app: app.name.to_string(), scope })
+        }
+    }
+}
+
+/// That the request names a host which no page from elsewhere can have, or carries an app's key: for what needs no key.
+/// The hub is not asked for its sake.
+pub(super) struct KnownHost;
+
+impl FromRequestParts<Arc<ApiState>> for KnownHost {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(head: &mut Parts, api: &Arc<ApiState>) -> Result<Self, ApiError> {
+        let has_key =
+            || key(&head.headers).is_ok_and(|key| api.login.policy().applications.by_key(key).is_some());
+        if !api.on_unix_socket && !has_key() {
+            refuse_foreign_hosts(&head.uri, &head.headers, &api.public_host)?;
+        }
+        Ok(Self)
+    }
+}
+
 /// The app whose key, or the owner whose hub token, the request carries.
-pub(super) async fn authenticate(login: &LoginServices, headers: &HeaderMap) -> Result<Caller, ApiError> {
+async fn authenticate(login: &LoginServices, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let key = key(headers)?;
     let policy = login.policy();
     policy.applications.authenticate(key).await.map_err(|error| match error {
@@ -59,7 +131,7 @@ pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), ApiError> {
 /// Such a page calls us by its own name. An address, a name without a dot (`localhost`, or `hublatch` among containers)
 /// and a name in a private domain can be no page's name from the internet; the public URL's host is hublatch's own.
 /// Whoever scrapes metrics by another name sends an app's key.
-pub(super) fn refuse_foreign_hosts(uri: &Uri, headers: &HeaderMap, ours: &str) -> Result<(), ApiError> {
+fn refuse_foreign_hosts(uri: &Uri, headers: &HeaderMap, ours: &str) -> Result<(), ApiError> {
     let in_target = uri.authority().map(Authority::as_str);
     let in_headers = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or(""));
     for host in in_target.into_iter().chain(in_headers) {

@@ -9,12 +9,14 @@ mod codes;
 use std::fmt;
 use std::time::Duration;
 
+use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::member_error::MemberError;
-use super::{ApiResponse, allow, json_response};
+use super::response::{allow, json_response};
+use super::trace::CallRefusal;
 use crate::config::Scope;
 use crate::hub::HubError;
 use crate::login::issue_request::IssueError;
@@ -158,37 +160,6 @@ impl ApiError {
         Self::Issue { place, cause, by_path }
     }
 
-    /// The response.
-    pub(super) fn into_response(self) -> ApiResponse {
-        let (status, code) = self.status_and_code();
-        if status.is_server_error() {
-            tracing::error!(code, error = %self, "management API");
-        }
-        let (message, field, doc_url) = (self.to_string(), self.field(), doc_url(code));
-        let json = ErrorJson { status: status.as_u16(), message, code, field, doc_url };
-        let mut response = json_response(status, &json);
-        if let Self::MethodNotAllowed { allow: methods } = &self {
-            allow(&mut response, methods);
-        }
-        if let Self::Unauthenticated { key_given } = self {
-            // RFC 6750 § 3: a request without any credentials is not told of an error.
-            let challenge = if key_given {
-                "Bearer realm=\"hublatch\", error=\"invalid_token\""
-            } else {
-                "Bearer realm=\"hublatch\""
-            };
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        if matches!(self, Self::EncodedBody) {
-            // RFC 9110 § 15.5.16 with § 12.5.3: which codings would do.
-            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        if let Some(retry_after) = self.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
-        }
-        response
-    }
-
     /// The field, header or parameter at fault, as the message names it, if it is one.
     fn field(&self) -> Option<String> {
         let within = |place: FaultPlace, field: &str| format!("{place}{field}");
@@ -235,7 +206,7 @@ impl ApiError {
     }
 
     /// Whom the call is about, if that was a name that the app may not log in.
-    pub(super) fn username(&self) -> Option<&str> {
+    fn username(&self) -> Option<&str> {
         if let Self::Issue { cause: IssueError::UserNotAllowed { username, .. }, .. }
         | Self::End(EndError::UserNotAllowed { username, .. }) = self
         {
@@ -303,6 +274,40 @@ impl ApiError {
             Self::End(error) => end_status_and_code(error),
             Self::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
         }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status_and_code();
+        if status.is_server_error() {
+            tracing::error!(code, error = %self, "management API");
+        }
+        let (message, field, doc_url) = (self.to_string(), self.field(), doc_url(code));
+        let json = ErrorJson { status: status.as_u16(), message, code, field, doc_url };
+        let mut response = json_response(status, &json);
+        if let Self::MethodNotAllowed { allow: methods } = &self {
+            allow(&mut response, methods);
+        }
+        if let Self::Unauthenticated { key_given } = self {
+            // RFC 6750 § 3: a request without any credentials is not told of an error.
+            let challenge = if key_given {
+                "Bearer realm=\"hublatch\", error=\"invalid_token\""
+            } else {
+                "Bearer realm=\"hublatch\""
+            };
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if matches!(self, Self::EncodedBody) {
+            // RFC 9110 § 15.5.16 with § 12.5.3: which codings would do.
+            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        if let Some(retry_after) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+        }
+        let username = self.username().map(str::to_owned);
+        response.extensions_mut().insert(CallRefusal { code, username });
+        response.into_response()
     }
 }
 

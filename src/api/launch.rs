@@ -1,4 +1,4 @@
-//! Users and servers for the links that are about to be issued, and how their starts get on.
+//! Users and servers for the links that are about to be issued.
 //!
 //! The servers come first: a link that was given away cannot be taken back unseen, a server that was started too early
 //! does no harm. What was done for a call that fails all the same is said in its error.
@@ -6,18 +6,12 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
-use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, FaultPlace};
-use super::{ApiBody, ApiResponse};
-use crate::body::Pieces;
 use crate::config::App;
-use crate::hub::{HubClient, LaunchOrder, Launched, SpawnEvent, written};
-use crate::login::LoginServices;
+use crate::hub::{HubClient, LaunchOrder, Launched};
 use crate::login::issue_request::PreparedLink;
-use crate::token::LinkId;
 
 /// How many servers of one batch are begun at a time: the hub is one process, and each begin takes it some time.
 const AT_ONCE: usize = 8;
@@ -101,32 +95,4 @@ pub(super) async fn launch(
     }
     drop(launches);
     Ok((outcomes, done))
-}
-
-/// `GET /api/v1/links/{id}/progress`
-pub(super) async fn progress(
-    login: &LoginServices,
-    app: &App,
-    id: &str,
-) -> Result<hyper::Response<ApiBody>, ApiError> {
-    let id = LinkId::parse(id).ok_or(ApiError::NoSuchLink)?;
-    let link = login.issuer.status(&id, app).await?.ok_or(ApiError::NoSuchLink)?;
-    let server = link.grant.launch.ok_or(ApiError::NotLaunched)?;
-    let body = match login.hub().launch_events(link.grant.username.as_str(), server.as_str()).await {
-        Ok(events) => ApiBody::Pieces(Pieces::of(events)),
-        Err(error) => match error.refused_with() {
-            // The hub's words for a server that is not starting, and for one that never was.
-            Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => {
-                let message = "the server is not running, and nobody is starting it".to_owned();
-                let event = SpawnEvent { progress: 100, message, failed: true, ..SpawnEvent::default() };
-                ApiBody::from(written(&event))
-            }
-            _ => return Err(ApiError::Launch { place: FaultPlace::Body, cause: error }),
-        },
-    };
-    let mut response = ApiResponse::default().map(|_| body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // nginx would hold the events back until there are some thousand bytes of them.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
 }

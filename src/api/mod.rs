@@ -25,8 +25,8 @@
 //! `HEAD` is answered wherever `GET` is. Calls with a scope carry `Authorization: token KEY` or `Bearer KEY`: an app's key,
 //! or a hub API token whose owner `[hub_tokens]` lists.
 //! (1) OAuth: a form, the app's key in one of three ways, errors of RFC 6749; for apps with `[apps.hub_tokens]`: `oauth.rs`.
-//! (2) The hub's client id and secret, or the access token; only with `[hub_oauth]`: `hub_oauth.rs`.
-//! (3) Only the form's `logout_token`, which an app with `jwt` and the scope `end` has signed: `sessions.rs`.
+//! (2) The hub's client id and secret, or the access token; only with `[hub_oauth]`.
+//! (3) Only the form's `logout_token`, which an app with `jwt` and the scope `end` has signed.
 //! Every error is `{"status":400,"message":"…","code":"invalid_username","field":"username","doc_url":"…"}`; `error.rs` lists
 //! the codes. Each call is told in the access log and counted, a refused one is in the audit, too (`trace.rs`), and every answer
 //! bears `X-Request-Id`.
@@ -37,80 +37,66 @@
 //! takes what a front proxy passes on of a browser's request: it changes nothing, and tells only who has a token whose
 //! that is.
 //!
+//! An endpoint is a file in `endpoints/`. What it needs of a request it takes as arguments, which are looked at in their order:
+//! who calls and what they may (`auth.rs`), what the path says (`extract.rs`), the body (`body.rs`, `oauth.rs`).
+//!
 //! Knows nothing of connections, and nothing of the proxy.
 
 mod auth;
 mod body;
+mod endpoint;
+mod endpoints;
 mod error;
-mod exchange;
-mod hub_oauth;
-mod info;
+mod extract;
+mod issuing;
 mod json;
 mod launch;
-mod links;
 mod member_error;
 mod oauth;
 mod order;
 mod response;
-mod routes;
-mod sessions;
+mod state;
 mod trace;
-mod verify;
 
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::{Extension, MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use bytes::Bytes;
 use hyper::body::Body;
-use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
-use percent_encoding::percent_decode_str;
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Response, StatusCode};
+use tower::ServiceExt as _;
 
 use crate::audit::Client;
-use crate::config::{App, Config, Listen, Scope};
-use crate::login::hub_oauth::HubOAuth;
-use crate::login::{Caller, LoginServices};
+use crate::config::{Config, Listen};
+use crate::login::LoginServices;
 use crate::reloads::Reloads;
 use crate::request_id;
 use crate::shutdown::Shutdown;
-use crate::token::Username;
 
+use endpoints::{FORWARD_AUTH, Info};
 use error::ApiError;
-use info::Info;
-use oauth::{Form, OAuthError};
-use response::{allow, json_response, response, without_body};
-use routes::{Endpoint, FORWARD_AUTH, find_route};
-use trace::CallTrace;
+use extract::ClientAddress;
+use state::ApiState;
+use trace::{CallRefusal, CallTrace};
 
+pub use endpoint::ApiRoute;
+pub use endpoints::OPENAPI;
 pub use response::{ApiBody, ApiResponse};
-pub use routes::{ApiRoute, ROUTES};
+pub use state::StatusPages;
 
-/// The API, field by field, as `/api/v1/openapi.yaml` answers it.
-pub const OPENAPI: &str = include_str!("openapi.yaml");
-
-/// The codes of errors, as `/api/v1/errors.md` answers them.
-const ERRORS: &str = include_str!("../../docs/errors.md");
-
-/// Answers `/health`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
-pub type StatusPages =
-    Arc<dyn Fn(&'static str, &HeaderMap) -> Pin<Box<dyn Future<Output = ApiResponse> + Send>> + Send + Sync>;
+/// What calls each endpoint.
+pub static ROUTES: LazyLock<Vec<ApiRoute>> =
+    LazyLock::new(|| endpoints::all().into_iter().map(|endpoint| endpoint.route).collect());
 
 /// The management API.
 pub struct Api {
+    router: Router,
     login: Arc<LoginServices>,
-    status: StatusPages,
-    reloads: Arc<Reloads>,
-    /// Of what must go on when its caller hangs up.
-    shutdown: Shutdown,
-    info: Info,
-    /// The host of `public.url`, which may be ours as well.
-    public_host: String,
-    /// No browser reaches a unix socket, so there the host says nothing.
-    on_unix_socket: bool,
     body_timeout: Duration,
     /// Whether calls are in the access log.
     access_log: bool,
@@ -118,7 +104,7 @@ pub struct Api {
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Api").field("access_log", &self.access_log).finish_non_exhaustive()
     }
 }
 
@@ -131,240 +117,103 @@ impl Api {
         reloads: Arc<Reloads>,
         shutdown: Shutdown,
     ) -> Self {
-        Self {
+        let body_timeout = config.limits.held_body_timeout;
+        let state = ApiState {
             info: Info::of(config),
             public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),
             on_unix_socket: matches!(config.management.listen, Listen::Unix(_)),
-            body_timeout: config.limits.held_body_timeout,
-            access_log: config.log.access,
-            login,
+            body_timeout,
+            login: Arc::clone(&login),
             status,
             reloads,
             shutdown,
-        }
+        };
+        Self { router: router(Arc::new(state)), login, body_timeout, access_log: config.log.access }
     }
 
     /// Answers one request. Whatever it holds, there is a response.
     pub async fn handle<B>(&self, client: Option<IpAddr>, request: Request<B>) -> Response<ApiBody>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (mut head, body) = request.into_parts();
-        let trace = CallTrace::begin();
-        let request_id = request_id::set(&mut head.headers, false);
-        let mut body = pin!(body);
-        let mut response = match self.dispatch(client, &head, body.as_mut(), &trace).await {
-            Ok(response) => response,
-            Err(error) => {
-                trace.fail(error.status_and_code().1, error.username());
-                error.into_response().map(ApiBody::Whole)
-            }
-        };
+        let trace = Arc::new(CallTrace::begin());
+        let (head, body) = request.into_parts();
+        let (body, unread) = body::lend(ApiBody::new(body));
+        let mut request = Request::from_parts(head, body);
+        let request_id = request_id::set(request.headers_mut(), false);
+        // A client that waits for 100 (Continue) has sent nothing, and must not be asked to.
+        let waits = request.headers().contains_key(EXPECT);
+        let method = request.method().clone();
+        request.extensions_mut().insert(Arc::clone(&trace));
+        request.extensions_mut().insert(ClientAddress(client));
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        let refusal = response.extensions_mut().remove::<CallRefusal>();
         let by = Client { address: client, request_id: Some(request_id.as_str()) };
-        trace.end(&self.login.recorder, &head.method, response.status(), by, self.access_log);
-        response.headers_mut().insert(request_id::X_REQUEST_ID, request_id.to_value());
-        body::discard(&head.headers, body, self.body_timeout).await;
+        let outcome = (response.status(), refusal.as_ref());
+        trace.end(&self.login.recorder, &method, outcome, by, self.access_log);
+        if !waits {
+            unread.discard(self.body_timeout).await;
+        }
+        let is_empty = response.status() == StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        headers.insert(request_id::X_REQUEST_ID, request_id.to_value());
         // Links are credentials, and a cached status is a wrong one.
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if head.method == Method::HEAD { without_body(response) } else { response }
-    }
-
-    async fn dispatch<B>(
-        &self,
-        client: Option<IpAddr>,
-        head: &Parts,
-        body: Pin<&mut B>,
-        trace: &CallTrace,
-    ) -> Result<Response<ApiBody>, ApiError>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        if head.uri.path() != FORWARD_AUTH {
-            auth::refuse_browsers(&head.headers)?;
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if is_empty {
+            // RFC 9110 § 8.6: axum writes the length of every body.
+            headers.remove(CONTENT_LENGTH);
         }
-        let (route, segment) = find_route(&head.method, head.uri.path())?;
-        trace.reach(route);
-        if let Endpoint::Progress = route.endpoint {
-            let caller = self.caller(&head.headers, Scope::Read, trace).await?;
-            return launch::progress(&self.login, &caller.app, segment).await;
-        }
-        self.whole(client, head, body, (route, segment), trace)
-            .await
-            .map(|response| response.map(ApiBody::Whole))
+        response
     }
+}
 
-    /// The response of an endpoint that answers at once.
-    async fn whole<B>(
-        &self,
-        client: Option<IpAddr>,
-        head: &Parts,
-        body: Pin<&mut B>,
-        (route, segment): (&'static ApiRoute, &str),
-        trace: &CallTrace,
-    ) -> Result<ApiResponse, ApiError>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        match route.endpoint {
-            // It does not answer at once.
-            Endpoint::Progress => Err(ApiError::NoSuchPath),
-            Endpoint::Issue => {
-                let caller = self.caller(&head.headers, Scope::Issue, trace).await?;
-                let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                links::issue(&self.issue_call(&caller, client), &head.headers, body).await
-            }
-            Endpoint::IssueBatch => {
-                let caller = self.caller(&head.headers, Scope::Issue, trace).await?;
-                let body = self.json(&head.headers, body, body::BATCH_BYTES_MAX).await?;
-                links::issue_batch(&self.issue_call(&caller, client), &head.headers, body).await
-            }
-            Endpoint::ReadLink => {
-                let caller = self.caller(&head.headers, Scope::Read, trace).await?;
-                links::read(&self.login, &caller.app, segment).await
-            }
-            Endpoint::RevokeLink => {
-                let caller = self.caller(&head.headers, Scope::Revoke, trace).await?;
-                links::revoke(&self.login, &caller.app, segment, client).await
-            }
-            Endpoint::RevokeUser => {
-                let caller = self.caller(&head.headers, Scope::Revoke, trace).await?;
-                let username = self.user_in_path(&caller.app, segment)?;
-                links::revoke_user(&self.login, &caller.app, &username, client).await
-            }
-            Endpoint::EndSessions => {
-                let caller = self.caller(&head.headers, Scope::End, trace).await?;
-                let username = self.user_in_path(&caller.app, segment)?;
-                sessions::end(&self.login, &caller.app, &username, client).await
-            }
-            Endpoint::BackchannelLogout => {
-                let response = match self.form(head, body).await {
-                    Ok(form) => sessions::log_out(&self.login, form, client).await,
-                    Err(error) => Err(error),
-                };
-                Ok(response.unwrap_or_else(|error| error.into_traced_response(trace)))
-            }
-            Endpoint::Verify => {
-                let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                verify::verify(&self.login, body).await
-            }
-            Endpoint::ForwardAuth => verify::forward_auth(&self.login, &head.headers, head.uri.query()).await,
-            Endpoint::OAuthToken => {
-                let response = match self.form(head, body).await {
-                    Ok(form) => {
-                        oauth::token(&self.login, &self.shutdown, (&head.headers, form), client, trace).await
-                    }
-                    Err(error) => Err(error),
-                };
-                Ok(response.unwrap_or_else(|error| error.into_traced_response(trace)))
-            }
-            Endpoint::OAuthRevoke => {
-                let response = match self.form(head, body).await {
-                    Ok(form) => oauth::revoke(&self.login, (&head.headers, form), client, trace).await,
-                    Err(error) => Err(error),
-                };
-                Ok(response.unwrap_or_else(|error| error.into_traced_response(trace)))
-            }
-            Endpoint::HubOAuthToken => {
-                let provider = self.hub_oauth()?;
-                let response = match self.form(head, body).await {
-                    Ok(form) => hub_oauth::token(&provider, &head.headers, form).await,
-                    Err(error) => Err(error),
-                };
-                Ok(response.unwrap_or_else(|error| error.into_traced_response(trace)))
-            }
-            Endpoint::HubOAuthUserinfo => hub_oauth::userinfo(&*self.hub_oauth()?, &head.headers),
-            Endpoint::HubOAuthJwks => {
-                self.refuse_rebound_names(head)?;
-                hub_oauth::jwks(&*self.hub_oauth()?)
-            }
-            Endpoint::HubOAuthDiscovery => {
-                self.refuse_rebound_names(head)?;
-                Ok(hub_oauth::discovery(&*self.hub_oauth()?))
-            }
-            Endpoint::Exchange => {
-                let body = self.json(&head.headers, body, body::SMALL_BYTES_MAX).await?;
-                exchange::exchange(&self.login, body, Client::at(client)).await
-            }
-            Endpoint::Info => {
-                self.refuse_rebound_names(head)?;
-                Ok(json_response(StatusCode::OK, &self.info.with(&self.reloads)))
-            }
-            Endpoint::OpenApi => {
-                self.refuse_rebound_names(head)?;
-                // RFC 9512.
-                Ok(response(StatusCode::OK, "application/yaml", OPENAPI))
-            }
-            Endpoint::Errors => {
-                self.refuse_rebound_names(head)?;
-                // RFC 7763.
-                Ok(response(StatusCode::OK, "text/markdown; charset=utf-8", ERRORS))
-            }
-            Endpoint::Status => {
-                self.refuse_rebound_names(head)?;
-                Ok((self.status)(route.path, &head.headers).await)
-            }
-        }
+/// All endpoints over `state`; `HEAD` is answered wherever `GET` is.
+fn router(state: Arc<ApiState>) -> Router {
+    let mut router = Router::new();
+    for (endpoint, route) in endpoints::all().into_iter().zip(ROUTES.iter()) {
+        router = router.route(route.path, endpoint.handler.route_layer(from_fn_with_state(route, reach)));
     }
+    router
+        .fallback(|| async { ApiError::NoSuchPath })
+        .method_not_allowed_fallback(|path: MatchedPath| async move {
+            ApiError::MethodNotAllowed { allow: allowed(path.as_str()) }
+        })
+        .layer(from_fn(refuse_before_routing))
+        .with_state(state)
+}
 
-    fn issue_call<'a>(&'a self, caller: &'a Caller, client: Option<IpAddr>) -> links::IssueCall<'a> {
-        links::IssueCall { login: &self.login, caller, client }
-    }
+/// Tells the trace of a call which endpoint it has reached.
+async fn reach(
+    State(route): State<&'static ApiRoute>,
+    Extension(trace): Extension<Arc<CallTrace>>,
+    request: Request,
+    next: Next,
+) -> axum::response::Response {
+    trace.reach(route);
+    next.run(request).await
+}
 
-    fn hub_oauth(&self) -> Result<Arc<HubOAuth>, ApiError> {
-        self.login.policy().hub_oauth.clone().ok_or(ApiError::NoSuchPath)
+/// Refuses browsers everywhere but where front proxies pass their requests on, and paths with an empty segment, which the
+/// router takes for a name.
+async fn refuse_before_routing(request: Request, next: Next) -> Result<axum::response::Response, ApiError> {
+    let path = request.uri().path();
+    if path != FORWARD_AUTH {
+        auth::refuse_browsers(request.headers())?;
     }
+    if path.contains("//") {
+        return Err(ApiError::NoSuchPath);
+    }
+    Ok(next.run(request).await)
+}
 
-    async fn form<B>(&self, head: &Parts, body: B) -> Result<Form, OAuthError>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        // A secret in an address ends in somebody's log.
-        if head.uri.query().is_some() {
-            return Err(ApiError::NotForm.into());
-        }
-        Form::parse(&body::form(&head.headers, body, self.body_timeout).await?)
-    }
-
-    /// The user of whom `app` speaks by the `segment` of a path.
-    fn user_in_path(&self, app: &App, segment: &str) -> Result<Username, ApiError> {
-        let name = percent_decode_str(segment).decode_utf8().map_err(|_| ApiError::NameNotUtf8)?;
-        self.login.rules().usernames.parse(&app.full_username(&name)).map_err(ApiError::Username)
-    }
-
-    async fn caller(&self, headers: &HeaderMap, scope: Scope, trace: &CallTrace) -> Result<Caller, ApiError> {
-        let caller = auth::authenticate(&self.login, headers).await?;
-        trace.authenticated(&caller);
-        let may = caller.app.may(scope);
-        if may { Ok(caller) } else { Err(ApiError::Scope { app: caller.app.name.to_string(), scope }) }
-    }
-
-    /// Whether the request carries an app's key. The hub is not asked for the sake of what needs no key.
-    fn has_key(&self, headers: &HeaderMap) -> bool {
-        auth::key(headers).is_ok_and(|key| self.login.policy().applications.by_key(key).is_some())
-    }
-
-    async fn json<B>(
-        &self,
-        headers: &HeaderMap,
-        body: B,
-        bytes_max: usize,
-    ) -> Result<body::JsonBody, ApiError>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        body::read(headers, body, bytes_max, self.body_timeout).await
-    }
-
-    fn refuse_rebound_names(&self, head: &Parts) -> Result<(), ApiError> {
-        if self.on_unix_socket || self.has_key(&head.headers) {
-            return Ok(());
-        }
-        auth::refuse_foreign_hosts(&head.uri, &head.headers, &self.public_host)
-    }
+/// The methods that `path` takes, for `Allow`.
+fn allowed(path: &str) -> String {
+    let here = ROUTES.iter().filter(|route| route.path == path);
+    let methods = here.map(|route| match route.method {
+        Method::GET => "GET, HEAD",
+        ref other => other.as_str(),
+    });
+    methods.collect::<Vec<_>>().join(", ")
 }

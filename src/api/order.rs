@@ -60,21 +60,9 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
     if launch && matches!(destination, LinkDestination::Next(_)) {
         return Err(MemberError::new("launch", MemberFault::Conflict("next; send path and server")));
     }
-    let expires_in = match members.take("expires_in") {
-        None => None,
-        Some(value) => Some(seconds(&value).ok_or_else(|| {
-            MemberError::new("expires_in", MemberFault::Invalid("a whole number of seconds, at least 1"))
-        })?),
-    };
-    let session_expires_in = match members.take("session_expires_in") {
-        None => None,
-        Some(value) => Some(seconds(&value).ok_or_else(|| {
-            MemberError::new(
-                "session_expires_in",
-                MemberFault::Invalid("a whole number of seconds, at least 60"),
-            )
-        })?),
-    };
+    let expires_in = life(&mut members, "expires_in", "a whole number of seconds, at least 1")?;
+    let session_expires_in =
+        life(&mut members, "session_expires_in", "a whole number of seconds, at least 60")?;
     let confirm = members.flag("confirm")?.unwrap_or(false);
     let groups = members.texts("groups")?;
     let claims = match members.take("claims") {
@@ -109,6 +97,16 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
         launch,
     };
     Ok(LinkOrder { request, options })
+}
+
+/// The member `name`: how long something lasts, which has to be what is `wanted`.
+fn life(
+    members: &mut Members,
+    name: &'static str,
+    wanted: &'static str,
+) -> Result<Option<Duration>, MemberError> {
+    let Some(value) = members.take(name) else { return Ok(None) };
+    seconds(&value).map(Some).ok_or_else(|| MemberError::new(name, MemberFault::Invalid(wanted)))
 }
 
 /// `next` is a path on the public origin; `path` one inside the user's server, and `server` alone opens that server's

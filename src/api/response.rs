@@ -1,63 +1,17 @@
-//! A response of the management API: whole, or piece by piece.
-
-use std::pin::Pin;
-use std::task::{Context, Poll};
+//! Responses of the management API, and the time in them.
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
+use jiff::Timestamp;
 use serde::Serialize;
-
-use crate::body::{PieceError, Pieces};
 
 /// A response of the API that is there as a whole.
 pub type ApiResponse = Response<Full<Bytes>>;
 
-/// The body of any response.
-#[derive(Debug)]
-pub enum ApiBody {
-    /// There as a whole.
-    Whole(Full<Bytes>),
-    /// Events, as they happen.
-    Pieces(Pieces),
-}
-
-impl From<Bytes> for ApiBody {
-    fn from(bytes: Bytes) -> Self {
-        Self::Whole(Full::new(bytes))
-    }
-}
-
-impl Body for ApiBody {
-    type Data = Bytes;
-    type Error = PieceError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, PieceError>>> {
-        match self.get_mut() {
-            Self::Whole(whole) => Pin::new(whole).poll_frame(cx).map_err(|never| match never {}),
-            Self::Pieces(pieces) => Pin::new(pieces).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(whole) => whole.is_end_stream(),
-            Self::Pieces(pieces) => pieces.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(whole) => whole.size_hint(),
-            Self::Pieces(pieces) => pieces.size_hint(),
-        }
-    }
-}
+/// The body of any response: whole, or events as they happen.
+pub use axum::body::Body as ApiBody;
 
 pub(super) fn response(
     status: StatusCode,
@@ -81,17 +35,13 @@ pub(super) fn json_response(status: StatusCode, value: &impl Serialize) -> ApiRe
     }
 }
 
-/// The same head, with the length that the body would have (RFC 9110 § 9.3.2).
-pub(super) fn without_body(response: Response<ApiBody>) -> Response<ApiBody> {
-    let (mut head, body) = response.into_parts();
-    if let Some(length) = body.size_hint().exact() {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Response::from_parts(head, ApiBody::from(Bytes::new()))
-}
-
 pub(super) fn allow(response: &mut ApiResponse, methods: &str) {
     if let Ok(value) = HeaderValue::from_str(methods) {
         response.headers_mut().insert(ALLOW, value);
     }
+}
+
+/// RFC 3339 in UTC, to the millisecond: finer digits are beyond what many a language's parser takes.
+pub(super) fn rfc3339(time: Timestamp) -> String {
+    format!("{time:.3}")
 }

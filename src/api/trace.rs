@@ -5,9 +5,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
-use super::routes::{ApiRoute, Endpoint};
+use super::endpoint::{ApiRoute, CallKind};
 use crate::audit::Client;
 use crate::login::{Caller, Recorder};
 
@@ -17,7 +18,6 @@ pub(super) struct CallTrace {
     begun: Instant,
     route: OnceLock<&'static ApiRoute>,
     caller: OnceLock<CallerName>,
-    refusal: OnceLock<CallRefusal>,
 }
 
 #[derive(Debug)]
@@ -27,21 +27,18 @@ struct CallerName {
     is_listed: bool,
 }
 
-#[derive(Debug)]
-struct CallRefusal {
-    code: &'static str,
-    username: Option<String>,
+/// Why a call came to nothing; every response that is an error bears one, for [`CallTrace::end`].
+#[derive(Debug, Clone)]
+pub(super) struct CallRefusal {
+    pub(super) code: &'static str,
+    /// About whom, if that is why.
+    pub(super) username: Option<String>,
 }
 
 impl CallTrace {
     /// That of a call that has just come.
     pub(super) fn begin() -> Self {
-        Self {
-            begun: Instant::now(),
-            route: OnceLock::new(),
-            caller: OnceLock::new(),
-            refusal: OnceLock::new(),
-        }
+        Self { begun: Instant::now(), route: OnceLock::new(), caller: OnceLock::new() }
     }
 
     /// Which endpoint is called.
@@ -50,14 +47,9 @@ impl CallTrace {
     }
 
     /// Who calls.
-    pub(super) fn authenticated(&self, caller: &Caller) {
+    fn authenticated(&self, caller: &Caller) {
         let name = CallerName { app: Arc::clone(&caller.app.name), is_listed: caller.key.is_some() };
         _ = self.caller.set(name);
-    }
-
-    /// Why the call came to nothing; and about whom, if that is why.
-    pub(super) fn fail(&self, code: &'static str, username: Option<&str>) {
-        _ = self.refusal.set(CallRefusal { code, username: username.map(str::to_owned) });
     }
 
     /// Tells of the call. `logged`: in the access log, too.
@@ -65,23 +57,24 @@ impl CallTrace {
         &self,
         recorder: &Recorder,
         method: &Method,
-        status: StatusCode,
+        (status, refusal): (StatusCode, Option<&CallRefusal>),
         client: Client<'_>,
         logged: bool,
     ) {
         let route = self.route.get();
+        // What is called before its endpoint is known needs a key, for all that is known.
+        let calls = route.map_or(CallKind::Keyed, |route| route.calls);
         let is_refused = status.is_client_error();
-        // Probes and scrapers come every few seconds, and are nobody's call.
-        if route.is_some_and(|route| matches!(route.endpoint, Endpoint::Status)) && !is_refused {
+        if calls == CallKind::Probe && !is_refused {
             return;
         }
-        let (caller, refusal) = (self.caller.get(), self.refusal.get());
+        let caller = self.caller.get();
         let app = caller.map(|caller| &*caller.app);
         let label = caller.map_or("", |caller| if caller.is_listed { &caller.app } else { "hub_token" });
         recorder.called(label, status.as_u16());
         if let Some(refusal) = refusal
             && is_refused
-            && is_of_interest(route.copied(), status)
+            && calls.audits(status)
         {
             recorder.call_refused(app, refusal.username.as_deref(), refusal.code, client);
         }
@@ -103,37 +96,9 @@ impl CallTrace {
     }
 }
 
-/// Whether a refusal belongs into the audit: that of a call which needs a key. What is not there, or was done before, is an
-/// answer; and the refusals of tokens are told where the tokens are judged.
-fn is_of_interest(route: Option<&ApiRoute>, status: StatusCode) -> bool {
-    let is_answer = matches!(
-        status,
-        StatusCode::NOT_FOUND
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::CONFLICT
-            | StatusCode::REQUEST_TIMEOUT
-    );
-    let needs_key = route.is_none_or(|route| match route.endpoint {
-        Endpoint::Issue
-        | Endpoint::IssueBatch
-        | Endpoint::ReadLink
-        | Endpoint::Progress
-        | Endpoint::RevokeLink
-        | Endpoint::RevokeUser
-        | Endpoint::EndSessions => true,
-        Endpoint::OAuthToken | Endpoint::OAuthRevoke => status != StatusCode::BAD_REQUEST,
-        Endpoint::BackchannelLogout
-        | Endpoint::Verify
-        | Endpoint::ForwardAuth
-        | Endpoint::HubOAuthToken
-        | Endpoint::HubOAuthUserinfo
-        | Endpoint::HubOAuthJwks
-        | Endpoint::HubOAuthDiscovery
-        | Endpoint::Exchange
-        | Endpoint::Info
-        | Endpoint::OpenApi
-        | Endpoint::Errors
-        | Endpoint::Status => false,
-    });
-    needs_key && !is_answer
+/// Tells the trace of the call with `head` who calls.
+pub(super) fn authenticated(head: &Parts, caller: &Caller) {
+    if let Some(trace) = head.extensions.get::<Arc<CallTrace>>() {
+        trace.authenticated(caller);
+    }
 }

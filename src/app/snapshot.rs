@@ -369,7 +369,7 @@ impl Service for StatusPages {
 
     async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
         let (method, path) = (request.method(), request.uri().path());
-        self.0.handle_probe(method, path, request.headers()).await.map(ApiBody::Whole)
+        self.0.handle_probe(method, path, request.headers()).await.map(ApiBody::new)
     }
 }
 
@@ -379,7 +379,7 @@ impl Service for Management {
     async fn call(&self, connection: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
         match &self.routes {
             Some(routes) if RoutesApi::covers(request.uri().path()) => {
-                routes.handle(*request).await.map(ApiBody::Whole)
+                routes.handle(*request).await.map(ApiBody::new)
             }
             Some(_) | None => self.api.handle(Some(connection.peer), *request).await,
         }
@@ -394,7 +394,7 @@ impl Service for RoutingApi {
             Some(routes) if RoutesApi::covers(request.uri().path()) => Some(routes.handle(*request).await),
             Some(_) | None => None,
         };
-        let answer = answered.map(|answer| answer.map(ApiBody::Whole));
+        let answer = answered.map(|answer| answer.map(ApiBody::new));
         answer.unwrap_or_else(not_found)
     }
 }

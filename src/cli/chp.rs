@@ -18,6 +18,7 @@ use super::{Exit, fail, print, read};
 use crate::app::Running;
 use crate::config::{Chp, Config, Faults, Listen, Reading, Source, custom_header};
 use crate::routes::LearntHub;
+use crate::routes::api::PATH as TABLE;
 use crate::tls::{Acceptor, ClientRules, Roots, TlsIdentity};
 
 /// The port of browsers, unless another is given.
@@ -222,7 +223,7 @@ fn announce(args: &ChpArgs, running: &Running) {
         _ = print(&format!("Proxying {scheme}://{address} to {target}"));
     }
     let scheme = if args.api_ssl_key.is_some() { "https" } else { "http" };
-    _ = print(&format!("Proxy API at {scheme}://{}/api/routes", running.management()));
+    _ = print(&format!("Proxy API at {scheme}://{}{TABLE}", running.management()));
     if let Some(target) = &args.default_target {
         _ = print(&format!("Adding route / -> {target}"));
         _ = print(&format!("Route added / -> {target}"));
@@ -236,6 +237,11 @@ fn announce(args: &ChpArgs, running: &Running) {
 const PASSPHRASE_VARIABLES: &str = "CONFIGPROXY_SSL_KEY_PASSPHRASE, CONFIGPROXY_API_SSL_KEY_PASSPHRASE";
 /// What the hub proves itself with.
 const TOKEN_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
+
+/// That, if the environment has it.
+pub(super) fn token_of_environment() -> Option<Zeroizing<String>> {
+    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(Zeroizing::new)
+}
 
 /// The configuration that the command line means, over the file that it names.
 fn configuration(args: &ChpArgs, more: &[(String, String)]) -> Reading {
@@ -417,9 +423,8 @@ impl ChpArgs {
 
     fn apply_routes(&self, config: &mut Config, plain: bool) -> Result<(), String> {
         let Some(routes) = &mut config.routes else { return Ok(()) };
-        let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-        if let Some(token) = token {
-            routes.auth_token = Some(Zeroizing::new(token));
+        if let Some(token) = token_of_environment() {
+            routes.auth_token = Some(token);
         }
         if self.default_target.is_some() {
             routes.default_target.clone_from(&self.default_target);

@@ -85,11 +85,11 @@ pub fn run(args: &DoctorArgs) -> Exit {
         Err(reason) => return fail("doctor", &reason),
     };
     let all = RefCell::new(Vec::new());
-    // As found: a hub that hangs holds up nothing but what is asked of it.
     // https://no-color.org: whoever sets it to anything wants none.
     let plain =
         !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     let line = |finding: &Finding| if plain { finding.to_string() } else { finding.coloured() };
+    // As found: a hub that hangs holds up nothing but what is asked of it.
     let tell = |findings: Vec<Finding>| {
         let printed = args.json || findings.iter().all(|finding| print(&line(finding)) == Exit::Done);
         all.borrow_mut().extend(findings);

@@ -132,40 +132,10 @@ impl HubClient {
                 Ok(Box::pin(stream::once(async move { Ok(failure(&error)) })))
             }
             Some(StartStanding::Waiting { .. }) => {
-                let (hub, names) = (Arc::clone(self), (user.to_owned(), server.to_owned()));
-                let place = stream::unfold(false, {
-                    let (hub, names) = (Arc::clone(&hub), names.clone());
-                    move |told| {
-                        let (hub, names) = (Arc::clone(&hub), names.clone());
-                        async move {
-                            if told {
-                                tokio::time::sleep(PLACE_TOLD_EVERY).await;
-                            }
-                            let Some(StartStanding::Waiting { number, .. }) =
-                                hub.standing(&names.0, &names.1)
-                            else {
-                                return None;
-                            };
-                            let event = SpawnEvent {
-                                position: u64::try_from(number).ok(),
-                                message: format!("Number {number} in line for a start"),
-                                ..SpawnEvent::default()
-                            };
-                            Some((Ok(written(&event)), true))
-                        }
-                    }
-                });
-                let then = stream::once(async move {
-                    let (user, server) = names;
-                    if let Some(StartStanding::Failed(error)) = hub.standing(&user, &server) {
-                        return Box::pin(stream::once(async move { Ok(failure(&error)) })) as LaunchEvents;
-                    }
-                    match hub.events(&user, &server).await {
-                        Ok(events) => Box::pin(events.into_stream()) as LaunchEvents,
-                        Err(error) => Box::pin(stream::once(async move { Ok(failure(&error)) })),
-                    }
-                });
-                Ok(Box::pin(place.chain(then.flatten())))
+                let (user, server) = (user.to_owned(), server.to_owned());
+                let watch = StartWatch { hub: Arc::clone(self), user, server, told: false };
+                let then = stream::once(watch.clone().after_the_line()).flatten();
+                Ok(Box::pin(stream::unfold(watch, StartWatch::next_place).chain(then)))
             }
         }
     }
@@ -230,6 +200,48 @@ impl HubClient {
 
 /// The events of a launch as they are sent on.
 pub type LaunchEvents = Pin<Box<dyn Stream<Item = Result<Bytes, HubError>> + Send>>;
+
+/// Whoever watches a start that waits for room.
+#[derive(Clone)]
+struct StartWatch {
+    hub: Arc<HubClient>,
+    user: String,
+    server: String,
+    /// Whether its place was told before.
+    told: bool,
+}
+
+impl StartWatch {
+    /// The start's place in line, for as long as it is in line.
+    async fn next_place(mut self) -> Option<(Result<Bytes, HubError>, Self)> {
+        if self.told {
+            tokio::time::sleep(PLACE_TOLD_EVERY).await;
+        }
+        let Some(StartStanding::Waiting { number, .. }) = self.hub.standing(&self.user, &self.server) else {
+            return None;
+        };
+        let event = SpawnEvent {
+            position: u64::try_from(number).ok(),
+            message: format!("Number {number} in line for a start"),
+            ..SpawnEvent::default()
+        };
+        self.told = true;
+        Some((Ok(written(&event)), self))
+    }
+
+    /// The events of the start when it is in line no longer.
+    async fn after_the_line(self) -> LaunchEvents {
+        let failed =
+            |error: HubError| -> LaunchEvents { Box::pin(stream::once(async move { Ok(failure(&error)) })) };
+        if let Some(StartStanding::Failed(error)) = self.hub.standing(&self.user, &self.server) {
+            return failed(error);
+        }
+        match self.hub.events(&self.user, &self.server).await {
+            Ok(events) => Box::pin(events.into_stream()),
+            Err(error) => failed(error),
+        }
+    }
+}
 
 /// The last event of a start that came to nothing.
 fn failure(error: &HubError) -> Bytes {

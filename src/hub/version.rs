@@ -6,8 +6,7 @@ use reqwest::Method;
 use reqwest::header::ACCEPT;
 use serde::Deserialize;
 
-use super::response::HubResponse;
-use super::{Call, HubClient, HubError, unreachable};
+use super::{Call, HubClient, HubError};
 
 /// How long the answer is believed: a hub is seldom replaced, and says no itself to what it does not take.
 const MAX_AGE: Duration = Duration::from_mins(1);
@@ -44,11 +43,7 @@ impl HubClient {
             path.pop_if_empty().push("");
         }
         let request = self.client.request(Method::GET, url).header(ACCEPT, "application/json");
-        let whole = async {
-            let response = request.send().await.map_err(|error| unreachable(call, error))?;
-            HubResponse::read(call, response).await
-        };
-        let answer = self.timed(call, whole).await?;
+        let answer = self.call(call, request).await?;
         let VersionJson { version } = answer.json()?;
         let major = version.split('.').next().and_then(|major| major.parse().ok());
         let major = major.ok_or_else(|| answer.is_not_the_hubs())?;

@@ -8,6 +8,7 @@ use super::policy::Policy;
 use super::refusal::{Refusal, RefusalReason, ended};
 use jiff::Timestamp;
 
+use crate::clock::Moment;
 use crate::store::Link;
 use crate::token::{LoginGrant, State, Username};
 
@@ -80,6 +81,12 @@ impl Policy {
             (Some(wanted), Some(longest)) => Some(wanted.min(longest)),
             (wanted, longest) => wanted.or(longest),
         }
+    }
+
+    /// The id of a session that begins `now` by this link; none: the hub makes one.
+    pub fn session_id(&self, link: &Link, now: Moment) -> Option<String> {
+        let until = now.plus(self.session_life(&link.grant)?).wall;
+        self.session_ids.make(&link.id, &link.grant.app, until)
     }
 
     /// Whether the app may say what the grant says about its user.

@@ -131,17 +131,9 @@ impl Recorder {
         reason: AuditReason,
     ) {
         self.count_ended(reason, count);
-        self.audit.write(&Record {
-            timestamp: self.clock.now().wall,
-            event: Event::SessionEnded,
-            id: None,
-            app: Some(app),
-            username: Some(username.as_str()),
-            count: Some(count),
-            client,
-            reason: Some(reason),
-            code: None,
-        });
+        let subject = Subject { id: None, app: Some(app), username: Some(username.as_str()) };
+        let record = self.record(Event::SessionEnded, subject, client);
+        self.audit.write(&Record { count: Some(count), reason: Some(reason), ..record });
     }
 
     /// A session was over by its own id, and the browser learns of it.
@@ -163,17 +155,8 @@ impl Recorder {
         code: &'static str,
         client: Client<'_>,
     ) {
-        self.audit.write(&Record {
-            timestamp: self.clock.now().wall,
-            event: Event::Refused,
-            id: None,
-            app,
-            username,
-            count: None,
-            client,
-            reason: None,
-            code: Some(code),
-        });
+        let record = self.record(Event::Refused, Subject { id: None, app, username }, client);
+        self.audit.write(&Record { code: Some(code), ..record });
     }
 
     fn count_ended(&self, reason: AuditReason, count: usize) {
@@ -182,17 +165,13 @@ impl Recorder {
     }
 
     fn write(&self, event: Event, subject: Subject<'_>, client: Client<'_>, reason: Option<AuditReason>) {
-        self.audit.write(&Record {
-            timestamp: self.clock.now().wall,
-            event,
-            id: subject.id,
-            app: subject.app,
-            username: subject.username,
-            count: None,
-            client,
-            reason,
-            code: None,
-        });
+        self.audit.write(&Record { reason, ..self.record(event, subject, client) });
+    }
+
+    fn record<'a>(&self, event: Event, subject: Subject<'a>, client: Client<'a>) -> Record<'a> {
+        let Subject { id, app, username } = subject;
+        let timestamp = self.clock.now().wall;
+        Record { timestamp, event, id, app, username, count: None, client, reason: None, code: None }
     }
 }
 

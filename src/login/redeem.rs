@@ -80,8 +80,7 @@ impl ValidatedToken {
 
     /// The id that its session would get if it began now; none: the hub makes one.
     pub fn session_id(&self, now: Moment) -> Option<String> {
-        let until = now.plus(self.policy.session_life(&self.link.grant)?).wall;
-        self.policy.session_ids.make(&self.link.id, &self.link.grant.app, until)
+        self.policy.session_id(&self.link, now)
     }
 
     /// The app that issued the link.
@@ -270,9 +269,7 @@ impl Redeemer {
         };
         self.rejudge(&mut validated)?;
         self.recorder.redeemed(&link, client);
-        let policy = &validated.policy;
-        let until = policy.session_life(&link.grant).map(|life| self.clock.now().plus(life).wall);
-        let session_id = until.and_then(|until| policy.session_ids.make(&link.id, &link.grant.app, until));
+        let session_id = validated.policy.session_id(&link, self.clock.now());
         Ok(VerifiedUser { link: link.id, grant: link.grant, session_id })
     }
 

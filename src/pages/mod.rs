@@ -136,7 +136,7 @@ impl Pages {
         let with_form =
             matches!(page, Page::Confirm { .. } | Page::Server { .. } | Page::TooManyCookies { .. });
         let has_form = with_form && !waits;
-        let frame_script = self.frame_script(page);
+        let frame_script = if let Format::Html(_) = format { self.frame_script(page) } else { None };
         let policy = match format {
             Format::Html(_) => self.policy(page.script(), frame_script.as_deref(), has_form),
             Format::Json => self.policy(None, None, false),

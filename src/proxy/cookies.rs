@@ -55,6 +55,12 @@ pub fn has_of_a_login(headers: &HeaderMap) -> bool {
     pairs.any(|pair| is_of_a_login(as_the_hub_reads(split(pair).0)))
 }
 
+/// Whether the browser has any cookie by which the hub could know who it is.
+pub fn has_of_hub(headers: &HeaderMap) -> bool {
+    let mut pairs = headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes()));
+    pairs.any(|pair| is_of_hub(as_the_hub_reads(split(pair).0)))
+}
+
 /// Cuts our own cookies out. Nothing is touched when there are none.
 pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {
@@ -239,15 +245,18 @@ pub fn strip_hub_login(headers: &mut HeaderMap) {
 /// How the names begin of all cookies of the hub and of its users' servers.
 const HUB: [&str; 2] = ["jupyterhub-", "__Host-jupyterhub-"];
 
+fn is_of_hub(name: &[u8]) -> bool {
+    HUB.iter().any(|begin| name.starts_with(begin.as_bytes()))
+}
+
 /// Cuts all cookies of the hub and its servers out, and answers their names but that of the session id.
 pub fn strip_hub(headers: &mut HeaderMap) -> Vec<String> {
-    let of_hub = |name: &[u8]| HUB.iter().any(|begin| name.starts_with(begin.as_bytes()));
     let mut names: Vec<String> = Vec::new();
     for line in headers.get_all(COOKIE) {
         for pair in pairs(line.as_bytes()) {
             let name = as_the_hub_reads(split(pair).0);
             let text = std::str::from_utf8(name).unwrap_or_default();
-            if of_hub(name)
+            if is_of_hub(name)
                 && !SESSION.contains(&text)
                 && !text.is_empty()
                 && !names.iter().any(|known| known == text)
@@ -256,7 +265,7 @@ pub fn strip_hub(headers: &mut HeaderMap) -> Vec<String> {
             }
         }
     }
-    cut(headers, |name, _| of_hub(name));
+    cut(headers, |name, _| is_of_hub(name));
     names
 }
 

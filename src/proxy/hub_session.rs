@@ -139,6 +139,28 @@ pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<HubConn
     }
 }
 
+/// A new connection in place of `old`, for the same client's share.
+pub async fn reconnected(proxy: &Proxy, mut old: HubConnection) -> Result<HubConnection, UpstreamError> {
+    let share = old.share.take();
+    drop(old);
+    let mut connection = hub_connection(proxy, Checkout::New).await?;
+    connection.share = share;
+    Ok(connection)
+}
+
+/// A connection for the login of a browser that has no cookie of the hub, so that it is nobody there. Only where the hub is
+/// known to answer: nothing is asked that would prove it, and hence the connection is a new one.
+pub async fn unasked(proxy: &Proxy, client: IpAddr) -> Identified {
+    let share = proxy.shared.hub_share(client, Purpose::Login).await;
+    let share = share.inspect_err(|error| tracing::debug!(%error, %client, "login: connect to the hub"));
+    let share = share.map_err(|_| HubTrouble::Down)?;
+    let connection = hub_connection(proxy, Checkout::New).await;
+    let connection = connection.inspect_err(|error| tracing::warn!(%error, "login: connect to the hub"));
+    let mut connection = connection.map_err(|_| HubTrouble::Down)?;
+    connection.share = Some(share);
+    Ok((connection, None))
+}
+
 /// Asks the hub who the browser is with whose [`question`] it comes.
 pub async fn identify(proxy: &Proxy, client: IpAddr, question: HeaderMap) -> Identified {
     let session = HubSession::asking(&proxy.shared.rules, question);

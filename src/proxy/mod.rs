@@ -105,10 +105,9 @@ impl Service for Proxy {
             Ok(upgrade) => {
                 let ended = ended.clone();
                 let context = RequestContext { request, origin, has_upgrade, has_cookies, upgrade, ended };
-                let told = sessions::response_to_person(self, &context, &wishes);
                 // Boxed: a login must not make the state of every ordinary request larger.
                 match self.room_of(&context.request) {
-                    None if let Some(told) = told => told,
+                    None if let Some(told) = sessions::response_to_person(self, &context, &wishes) => told,
                     Some(Room::Login) => Box::pin(login::handle(self, context)).await,
                     Some(Room::OAuthLogin) => self.lead_to_login(&context),
                     Some(Room::Logout) => Box::pin(logout::handle(self, context)).await,

@@ -10,7 +10,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
-use super::context::Proxy;
+use super::context::{Proxy, Shared};
 use super::error::ProxyError;
 use super::upstream::ResponseBody;
 use crate::config::App;
@@ -127,7 +127,7 @@ pub fn set_continuation(
         Continuation::Waiting => STATE_SECONDS,
     };
     let name = proxy.shared.rules.cookie_names.continuation();
-    append_cookie(proxy, response, built(proxy, name, token, seconds)?);
+    append_cookie(&proxy.shared, response.headers_mut(), built(proxy, name, token, seconds)?);
     Ok(())
 }
 
@@ -143,7 +143,7 @@ pub fn set_secret(
     secret: &BrowserSecret,
 ) -> Result<(), ProxyError> {
     let name = proxy.shared.rules.cookie_names.state(secret.state());
-    append_cookie(proxy, response, built(proxy, name, secret.expose(), STATE_SECONDS)?);
+    append_cookie(&proxy.shared, response.headers_mut(), built(proxy, name, secret.expose(), STATE_SECONDS)?);
     Ok(())
 }
 
@@ -154,7 +154,7 @@ pub fn clear_secret(
     state: State,
 ) -> Result<(), ProxyError> {
     let name = proxy.shared.rules.cookie_names.state(state);
-    append_cookie(proxy, response, built(proxy, name, "", 0)?);
+    append_cookie(&proxy.shared, response.headers_mut(), built(proxy, name, "", 0)?);
     Ok(())
 }
 
@@ -222,19 +222,19 @@ pub fn set_click(
 ) -> Result<(), ProxyError> {
     let (value, seconds) = ticket.map_or(("", 0), |ticket| (ticket, STATE_SECONDS));
     let name = proxy.shared.rules.cookie_names.click(digest);
-    append_cookie(proxy, response, built(proxy, name, value, seconds)?);
+    append_cookie(&proxy.shared, response.headers_mut(), built(proxy, name, value, seconds)?);
     Ok(())
 }
 
 /// Where `[embed]` amends the hub's cookies, ours are amended as well.
-fn append_cookie(proxy: &Proxy, response: &mut Response<ResponseBody>, cookie: HeaderValue) {
-    match &proxy.shared.embed {
+pub(super) fn append_cookie(shared: &Shared, headers: &mut HeaderMap, cookie: HeaderValue) {
+    match &shared.embed {
         Some(embed) => {
             for line in embed.cookie(&cookie) {
-                response.headers_mut().append(SET_COOKIE, line);
+                headers.append(SET_COOKIE, line);
             }
         }
-        None => _ = response.headers_mut().append(SET_COOKIE, cookie),
+        None => _ = headers.append(SET_COOKIE, cookie),
     }
 }
 

@@ -17,8 +17,9 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
+use hyper::header::{COOKIE, HeaderValue};
 use hyper::{HeaderMap, Method, Response};
+use jiff::Timestamp;
 use memchr::memmem::Finder;
 
 use super::accept::AcceptHeaders;
@@ -30,7 +31,7 @@ use super::login::state_cookie::send_to_app;
 use super::upstream::ResponseBody;
 use super::{cookies, respond};
 use crate::config::WithoutToken;
-use crate::login::sessions::SessionState;
+use crate::login::sessions::{SessionIds, SessionState};
 use crate::pages::{Format, Page};
 
 /// How often it is asked which sessions other replicas have ended.
@@ -50,7 +51,7 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
     let ids = cookies::session_ids(headers);
     let now = shared.login.clock().now().wall;
     let is_over = |id: &str| shared.session_ids.judge(id, now) == SessionState::Over;
-    let is_dead = |id: &str| is_over(id) || shared.ended_sessions.contains(id);
+    let is_dead = |id: &str| is_dead(shared, &shared.session_ids, id, now);
     if !ids.iter().any(|id| is_dead(id)) {
         return None;
     }
@@ -69,10 +70,12 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
 pub fn is_over(shared: &Shared, headers: &HeaderMap) -> bool {
     let (policy, now) = (shared.login.policy(), shared.login.clock().now().wall);
     let (ids, _) = counting(headers);
-    let is_dead = |id: &String| {
-        policy.session_ids.judge(id, now) == SessionState::Over || shared.ended_sessions.contains(id)
-    };
-    !ids.is_empty() && ids.iter().all(is_dead)
+    !ids.is_empty() && ids.iter().all(|id| is_dead(shared, &policy.session_ids, id, now))
+}
+
+/// Over by itself, or ended.
+fn is_dead(shared: &Shared, session_ids: &SessionIds, id: &str, now: Timestamp) -> bool {
+    session_ids.judge(id, now) == SessionState::Over || shared.ended_sessions.contains(id)
 }
 
 /// The ids that count, and whether they have the name with `__Host-`.
@@ -102,9 +105,7 @@ pub fn response_to_person(
         None => Ok(page(proxy, ended, accept.format())),
         Some(app_url) => {
             let next = proxy.asked(context.request.uri().path_and_query());
-            // A bad one would only be refused when the app asks for the link.
-            let next = Some(next).filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
-            send_to_app(proxy, app_url, headers, next.as_deref())
+            send_to_app(proxy, app_url, headers, Some(&next))
         }
     })
 }
@@ -139,13 +140,8 @@ fn forget(shared: &Shared, name: &str, path: &str, headers: &mut HeaderMap) {
     let is_secure = shared.rules.public_secure || name == cookies::HOST_SESSION;
     let secure = if is_secure { "; Secure" } else { "" };
     let line = format!("{name}=; Max-Age=0; Path={path}; HttpOnly{secure}");
-    let Ok(line) = HeaderValue::try_from(line) else { return };
-    let lines = match &shared.embed {
-        Some(embed) => embed.cookie(&line),
-        None => vec![line],
-    };
-    for line in lines {
-        headers.append(SET_COOKIE, line);
+    if let Ok(line) = HeaderValue::try_from(line) {
+        respond::append_cookie(shared, headers, line);
     }
 }
 

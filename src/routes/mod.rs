@@ -141,7 +141,7 @@ impl Routes {
         }
         if let Some(target) = routes.rules.default_target.clone() {
             // The operator's own word needs no pin.
-            _ = routes.insert("/", &target, Map::new(), None);
+            _ = routes.insert("/", &target, Map::new());
         }
         let routes = Arc::new(routes);
         if let Some(replicas) = &routes.replicas {
@@ -185,7 +185,7 @@ impl Routes {
 
     /// Puts the route `key` in force: every request from now on, on every thread, goes by it.
     pub fn add(&self, key: &str, target: &str, data: Map<String, Value>) -> Result<(), AddError> {
-        self.insert(key, target, data, None)?;
+        self.insert(key, target, data)?;
         self.tell_hub();
         self.save();
         Ok(())
@@ -279,16 +279,9 @@ impl Routes {
         }
     }
 
-    fn insert(
-        &self,
-        key: &str,
-        target: &str,
-        data: Map<String, Value>,
-        last_activity: Option<u64>,
-    ) -> Result<(), AddError> {
+    fn insert(&self, key: &str, target: &str, data: Map<String, Value>) -> Result<(), AddError> {
         let mut writer = self.lock();
-        let last_activity = last_activity.unwrap_or_else(now_millis);
-        let route = self.make(&mut writer, key, target, data, last_activity)?;
+        let route = self.make(&mut writer, key, target, data, now_millis())?;
         self.table.store(Arc::new(self.table.load().with(Arc::new(route))));
         Ok(())
     }

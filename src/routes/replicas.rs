@@ -125,6 +125,15 @@ impl Replicas {
         }
     }
 
+    /// Waits until what was written before this call is in force here, but not for long.
+    pub(super) async fn look(&self) {
+        let mut over = self.follower.over.subscribe();
+        // One that has begun may have read before.
+        let wanted = self.follower.begun.load(Ordering::SeqCst) + 1;
+        self.follower.wake.notify_one();
+        _ = tokio::time::timeout(LOOK_PATIENCE, over.wait_for(|over| *over >= wanted)).await;
+    }
+
     /// The same for a request that has found nobody: strangers can send as many as they like.
     pub(super) async fn look_for_request(&self) {
         {
@@ -135,15 +144,6 @@ impl Replicas {
             *looked = Some(Instant::now());
         }
         self.look().await;
-    }
-
-    /// Waits until what was written before this call is in force here, but not for long.
-    pub(super) async fn look(&self) {
-        let mut over = self.follower.over.subscribe();
-        // One that has begun may have read before.
-        let wanted = self.follower.begun.load(Ordering::SeqCst) + 1;
-        self.follower.wake.notify_one();
-        _ = tokio::time::timeout(LOOK_PATIENCE, over.wait_for(|over| *over >= wanted)).await;
     }
 
     /// Ends the following; nobody waits for this replica any more.

@@ -40,9 +40,6 @@ pub enum RouteKind {
 }
 
 impl RouteKind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Hub, Self::User, Self::Service, Self::Extra];
-
     /// By the data that came with a route.
     pub fn of(data: &Map<String, Value>) -> Self {
         if data.get("hub") == Some(&Value::Bool(true)) {
@@ -53,16 +50,6 @@ impl RouteKind {
             Self::Service
         } else {
             Self::Extra
-        }
-    }
-
-    /// The same in one word, for the metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hub => "hub",
-            Self::User => "user",
-            Self::Service => "service",
-            Self::Extra => "extra",
         }
     }
 }

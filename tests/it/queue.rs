@@ -421,3 +421,54 @@ fn before_a_hub_that_hangs_one_question_is_under_way_and_nothing_is_consumed() {
     assert_eq!((alice.look().status, bob.look().status), (302, 302), "nobody's place was taken away");
     assert_eq!(redeemed(&proxy), 2);
 }
+
+/// One login after the other of browsers that have never been here.
+fn log_in_newcomers(proxy: &TestProxy, count: usize) {
+    for number in 0..count {
+        let answer = proxy.browser().get(&proxy.link(&format!("user-{number}")).target());
+        assert_eq!((answer.status, answer.location()), (302, "/hub/home"));
+    }
+}
+
+#[test]
+fn in_a_burst_the_hub_is_asked_only_about_browsers_that_it_may_know() {
+    let (hub, gate) = slow_hub();
+    gate.open();
+    let proxy = TestProxy::before(&hub).start();
+    log_in_newcomers(&proxy, 30);
+    let asked = hub.seen_at("/hub/api/user").len();
+    assert!((1..30).contains(&asked), "{asked} times");
+    for cookie in ["jupyterhub-hub-login", "__Host-jupyterhub-session-id", "jupyterhub-session-id"] {
+        let (before, mut known) = (hub.seen_at("/hub/api/user").len(), proxy.browser());
+        known.set_cookie(cookie, "x", "/");
+        known.get(&proxy.link("known").target());
+        assert_eq!(hub.seen_at("/hub/api/user").len(), before + 1, "{cookie}");
+    }
+}
+
+#[test]
+fn a_login_that_a_proxy_answers_for_a_hub_that_is_gone_proves_nothing_to_the_next() {
+    let (hub, gone) = (FakeHub::start(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    for path in ["/hub/login", "/hub/api/user"] {
+        let gone = Arc::clone(&gone);
+        hub.on(path, move |exchange| {
+            exchange.read_body();
+            match (gone.load(Ordering::SeqCst), path) {
+                (true, _) => exchange.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"),
+                (false, "/hub/login") => exchange.send(IN),
+                (false, _) => {
+                    return exchange.answer("403 Forbidden\r\nContent-Type: application/json", "{}");
+                }
+            }
+            Then::Next
+        });
+    }
+    let proxy = TestProxy::before(&hub).start();
+    log_in_newcomers(&proxy, 3);
+    gone.store(true, Ordering::SeqCst);
+    for number in 0..5 {
+        let status = proxy.browser().get(&proxy.link(&format!("late-{number}")).target()).status;
+        assert_eq!(status, 503);
+    }
+    assert!(redeemed(&proxy) <= 3 + 1, "whoever came first at the most");
+}

@@ -41,6 +41,7 @@ audit = "{folder}/audit.log"
 name = "load"
 keys = ["sha256:{digest}"]
 rate = "100000/s"
+max_live_links = 20000
 """
 # Short, so that what is cut off is cut off while we look; but the origin may be late on a busy machine. All attackers
 # have one address.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use crate::api::error::{ApiError, doc_url, hub_status_and_code, refusal_status_and_code, whole_seconds};
-use crate::api::trace::CallTrace;
-use crate::api::{ApiResponse, json_response};
+use crate::api::response::json_response;
+use crate::api::trace::CallRefusal;
 use crate::hub::HubError;
 use crate::login::hub_token_exchange::ExchangeError;
 
@@ -68,20 +69,15 @@ impl OAuthError {
         Self { status, challenge: Some(challenge), ..Self::new("invalid_client", description) }
     }
 
-    pub(super) fn hub(error: &HubError) -> Self {
+    pub(in crate::api) fn hub(error: &HubError) -> Self {
         let (status, code) = hub_status_and_code(error);
         let retry_after = error.retry_after();
         Self { status, code, retry_after, ..Self::new("temporarily_unavailable", error.to_string()) }
     }
+}
 
-    /// The response, of which `trace` will tell.
-    pub(in crate::api) fn into_traced_response(self, trace: &CallTrace) -> ApiResponse {
-        trace.fail(self.code, None);
-        self.into_response()
-    }
-
-    /// The response.
-    fn into_response(self) -> ApiResponse {
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
         let Self { status, error, code, description, retry_after, challenge } = self;
         if status.is_server_error() {
             tracing::error!(code, error = %description, "management API");
@@ -104,7 +100,8 @@ impl OAuthError {
         if let Some(challenge) = challenge {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        response
+        response.extensions_mut().insert(CallRefusal { code, username: None });
+        response.into_response()
     }
 }
 

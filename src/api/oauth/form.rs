@@ -1,7 +1,9 @@
 //! The form of a request, and the app that it proves to be from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::{FromRequest, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -9,16 +11,44 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use super::OAuthError;
-use crate::api::auth;
+use crate::api::state::ApiState;
+use crate::api::{auth, body, trace};
 use crate::login::{Caller, LoginServices};
 
 /// A form, each parameter once; without a value is not at all (RFC 6749 § 3.2).
 #[derive(Debug)]
 pub(in crate::api) struct Form(Vec<(String, Zeroizing<String>)>);
 
+impl FromRequest<Arc<ApiState>> for Form {
+    type Rejection = OAuthError;
+
+    async fn from_request(request: Request, api: &Arc<ApiState>) -> Result<Self, OAuthError> {
+        Self::parse(&body::form(request, api).await?)
+    }
+}
+
+/// A form, and the app that it is from.
+#[derive(Debug)]
+pub(in crate::api) struct AppForm {
+    pub(in crate::api) caller: Caller,
+    pub(in crate::api) form: Form,
+}
+
+impl FromRequest<Arc<ApiState>> for AppForm {
+    type Rejection = OAuthError;
+
+    async fn from_request(request: Request, api: &Arc<ApiState>) -> Result<Self, OAuthError> {
+        let (head, body) = request.into_parts();
+        let form = Form::from_request(Request::from_parts(head.clone(), body), api).await?;
+        let caller = authenticate(&api.login, &head.headers, &form)?;
+        trace::authenticated(&head, &caller);
+        Ok(Self { caller, form })
+    }
+}
+
 impl Form {
     /// The parameters in `body`.
-    pub(in crate::api) fn parse(body: &[u8]) -> Result<Self, OAuthError> {
+    fn parse(body: &[u8]) -> Result<Self, OAuthError> {
         let mut form: Vec<(String, Zeroizing<String>)> = Vec::new();
         for (name, value) in form_urlencoded::parse(body) {
             if form.iter().any(|(other, _)| *other == name) {
@@ -37,11 +67,7 @@ impl Form {
 }
 
 /// The app that the request proves to be, in one way.
-pub(super) fn authenticate(
-    login: &LoginServices,
-    headers: &HeaderMap,
-    form: &Form,
-) -> Result<Caller, OAuthError> {
+fn authenticate(login: &LoginServices, headers: &HeaderMap, form: &Form) -> Result<Caller, OAuthError> {
     let in_form = form.get("client_secret");
     let basic = headers.get(AUTHORIZATION).and_then(|line| line.to_str().ok()).is_some_and(is_basic);
     let scheme = if basic { "Basic realm=\"hublatch\"" } else { "Bearer realm=\"hublatch\"" };
@@ -83,7 +109,7 @@ pub(in crate::api) fn basic_credentials(headers: &HeaderMap) -> Option<(String, 
 }
 
 /// Scopes with one space between them (RFC 6749 § 3.3).
-pub(super) fn scopes(text: &str) -> Result<Vec<String>, OAuthError> {
+pub(in crate::api) fn scopes(text: &str) -> Result<Vec<String>, OAuthError> {
     let token = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
     text.split(' ')
         .map(|scope| {
@@ -95,7 +121,7 @@ pub(super) fn scopes(text: &str) -> Result<Vec<String>, OAuthError> {
         .collect()
 }
 
-pub(super) fn expires_in(form: &Form) -> Result<Option<Duration>, OAuthError> {
+pub(in crate::api) fn expires_in(form: &Form) -> Result<Option<Duration>, OAuthError> {
     let seconds = form.get("expires_in").map(|text| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u64>().ok().filter(|_| digits).map(Duration::from_secs)

@@ -6,14 +6,14 @@ use std::path::Path;
 use hyper::header::AUTHORIZATION;
 use hyper::{Request, StatusCode};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::{Deployment, Finding};
 use crate::cli::call::{CallResponse, CallTarget};
+use crate::cli::chp::token_of_environment;
 use crate::config::{RoutesConfig, UpstreamAddress};
+use crate::routes::api::PATH as TABLE;
 use crate::routes::{Scheme, Target};
 
-const TABLE: &str = "/api/routes";
 /// The hub makes one of 64 characters.
 const TOKEN_CHARACTERS_MIN: usize = 20;
 /// How the hub gets out of the reach of notebooks.
@@ -50,8 +50,7 @@ async fn table(deployment: &mut Deployment, routes: &RoutesConfig) -> Vec<Findin
     } else {
         Finding::ok(tried, format!("refused ({})", open.status))
     }];
-    let of_environment = std::env::var("CONFIGPROXY_AUTH_TOKEN").ok().filter(|token| !token.is_empty());
-    let token = routes.auth_token.clone().or(of_environment.map(Zeroizing::new));
+    let token = routes.auth_token.clone().or_else(token_of_environment);
     if let Some(token) = token.as_ref().filter(|token| token.len() < TOKEN_CHARACTERS_MIN) {
         findings.push(Finding::warn(
             "the token of the routing table",

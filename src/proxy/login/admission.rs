@@ -22,6 +22,9 @@ use limit::Limit;
 
 /// After a hub has not answered, one of those in line tries it this often.
 const RETRY: Duration = Duration::from_secs(1);
+/// So long a login that has succeeded proves that the hub answers. Short, for who logs in on such a proof loses a link if the hub
+/// has gone meanwhile; and long enough for a burst, in which one login follows the other.
+const PROOF: Duration = Duration::from_millis(500);
 /// How often the metric of the rate is set at the most.
 const RATE_TOLD_EVERY: Duration = Duration::from_millis(250);
 
@@ -43,6 +46,8 @@ struct AdmissionState {
     rate_told: Option<Instant>,
     /// Since when the hub has not answered, and no login has succeeded.
     failing_since: Option<Instant>,
+    /// When a login has succeeded last, unless the hub has failed since.
+    succeeded: Option<Instant>,
     /// When the hub was tried last.
     tried: Option<Instant>,
     numbers: LineNumbers,
@@ -88,6 +93,7 @@ impl Admission {
             rate: Rate::default(),
             rate_told: None,
             failing_since: None,
+            succeeded: None,
             tried: None,
             numbers: LineNumbers::default(),
             announced: false,
@@ -171,14 +177,16 @@ impl AdmissionState {
 }
 
 impl LoginPermit {
-    /// The hub has done what it was asked: a login, which took so long.
-    pub fn logged_in(&self, took: Duration) {
+    /// The hub has answered a login, which `took` so long, and has let the person in or not.
+    pub fn logged_in(&self, took: Duration, is_let_in: bool) {
         let now = Instant::now();
         let mut state = self.admission.lock();
         let in_flight = state.in_flight;
         state.limit.answered(took, in_flight, now);
         state.rate.note(now);
         state.failing_since = None;
+        // Whatever else is answered may come from its proxy, because the hub is gone.
+        state.succeeded = is_let_in.then_some(now);
         self.admission.metrics.logged_in(took);
         // Nobody reads it more often, and it is worked out of all that is remembered.
         if state.rate_told.is_none_or(|told| now.duration_since(told) >= RATE_TOLD_EVERY) {
@@ -187,6 +195,11 @@ impl LoginPermit {
                 self.admission.metrics.rate(rate, state.line.waiting() > 0);
             }
         }
+    }
+
+    /// Whether the hub has just logged somebody in: it need not be asked whether it answers.
+    pub fn is_hub_answering(&self) -> bool {
+        self.admission.lock().succeeded.is_some_and(|at| at.elapsed() < PROOF)
     }
 
     /// The hub has answered a question.
@@ -198,6 +211,7 @@ impl LoginPermit {
     pub fn failed(&self) {
         let mut state = self.admission.lock();
         state.limit.failed();
+        state.succeeded = None;
         state.failing_since.get_or_insert_with(Instant::now);
     }
 }
@@ -335,6 +349,26 @@ mod tests {
         assert_eq!(permits.len(), 5, "it is there again");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_login_proves_for_a_moment_that_the_hub_answers_and_a_failure_ends_the_proof() {
+        let admission = admission(LoginsAtOnce::Fixed(2));
+        let permit = is_admitted(&mut admission.join(group(), 1)).await.expect("nobody is before");
+        let other = is_admitted(&mut admission.join(group(), 2)).await.expect("there is room");
+        assert!(!permit.is_hub_answering());
+        permit.logged_in(Duration::from_millis(20), true);
+        assert!(other.is_hub_answering());
+        tokio::time::advance(PROOF).await;
+        assert!(!other.is_hub_answering());
+        permit.logged_in(Duration::from_millis(20), true);
+        other.failed();
+        assert!(!other.is_hub_answering());
+        other.answered();
+        assert!(!other.is_hub_answering(), "an answer to a question is no login");
+        permit.logged_in(Duration::from_millis(20), true);
+        other.logged_in(Duration::from_millis(20), false);
+        assert!(!other.is_hub_answering(), "that may have been a proxy before a hub that is gone");
+    }
+
     /// 5,000 at once: the hub does one after the other, and its pace is the same at the end as at the beginning.
     #[tokio::test(start_paused = true)]
     async fn a_line_of_five_thousand_goes_on_at_the_same_pace() {
@@ -350,7 +384,7 @@ mod tests {
                 let sent = Instant::now();
                 let _hub = hub.acquire().await.expect("open");
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                permit.logged_in(sent.elapsed());
+                permit.logged_in(sent.elapsed(), true);
                 begin.elapsed()
             });
         }

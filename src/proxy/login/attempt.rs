@@ -25,7 +25,7 @@ use crate::login::next::form_decode;
 use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::proxy::context::Proxy;
 use crate::proxy::cookies;
-use crate::proxy::hub_session::{self, Checkout, HubTrouble, Identified};
+use crate::proxy::hub_session::{self, HubTrouble, Identified};
 use crate::proxy::upstream::{HubConnection, ResponseBody};
 use crate::proxy::validate::Rejection;
 use crate::token::{BrowserSecret, State};
@@ -333,6 +333,13 @@ impl Attempt {
                 let identified = hub_session::identify(&self.proxy, self.request.origin.client, question);
                 (None, Box::pin(identified).await)
             }
+            // In a burst these are nearly all, and the hub's time is what everybody waits for.
+            (Some(permit), None)
+                if permit.is_hub_answering() && !cookies::has_of_hub(&self.request.headers) =>
+            {
+                let unasked = hub_session::unasked(&self.proxy, self.request.origin.client);
+                (Some(permit), Box::pin(unasked).await)
+            }
             (Some(permit), _) => {
                 let (proxy, client) = (self.proxy.clone(), self.request.origin.client);
                 let question = hub_session::question(&self.request.headers);
@@ -416,11 +423,7 @@ impl Attempt {
 /// The same over a new connection: the one over which the hub was asked may have been idle for so long that the hub's side
 /// closes it just when the login is sent, and the link would be used up in vain.
 async fn on_new_connection(proxy: &Proxy, identified: Identified) -> Identified {
-    let (mut asked, name) = identified?;
-    let share = asked.share.take();
-    drop(asked);
-    let connection = hub_session::hub_connection(proxy, Checkout::New).await;
-    let mut connection = connection.map_err(|_| HubTrouble::Down)?;
-    connection.share = share;
+    let (asked, name) = identified?;
+    let connection = hub_session::reconnected(proxy, asked).await.map_err(|_| HubTrouble::Down)?;
     Ok((connection, name))
 }

@@ -23,7 +23,9 @@ use crate::login::{Subject, ValidatedToken, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::context::Proxy;
 use crate::proxy::error::{ProxyError, ProxyResponse};
-use crate::proxy::hub_session::{Checkout, HubSession, HubTrouble, hub_connection, login_headers};
+use crate::proxy::hub_session::{
+    Checkout, HubSession, HubTrouble, hub_connection, login_headers, reconnected,
+};
 use crate::proxy::identity::SentIdentity;
 use crate::proxy::respond::{self, Continuation};
 use crate::proxy::upstream::{HubConnection, ResponseBody, SendError, UpstreamError};
@@ -226,15 +228,6 @@ async fn ready_or_new(proxy: &Proxy, mut connection: HubConnection) -> Option<Hu
     connection.inspect_err(|error| tracing::warn!(%error, "login: no connection to the hub")).ok()
 }
 
-/// A new connection in place of one that takes nothing any more.
-async fn reconnected(proxy: &Proxy, mut closed: HubConnection) -> Result<HubConnection, UpstreamError> {
-    let share = closed.share.take();
-    drop(closed);
-    let mut connection = hub_connection(proxy, Checkout::New).await?;
-    connection.share = share;
-    Ok(connection)
-}
-
 async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<Outcome>) {
     let service = attempt.proxy.shared.login.clone();
     let Login { plan, token, target, connection, oauth, permit } = login;
@@ -266,6 +259,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
         service.recorder.login_failed(subject, request.client(), reason);
     }
     let hub_answered = matches!(outcome, LoginOutcome::Hub { .. });
+    let is_let_in = matches!(outcome, LoginOutcome::Hub { is_redirect: true, .. });
     let response = match outcome {
         LoginOutcome::Hub { response, .. } => Ok(response),
         LoginOutcome::Page(page) => Ok(respond::page(&proxy, &page, request.accept.format())),
@@ -279,7 +273,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     }
     // Whoever is next may have the hub now; the browser may take its time with the response.
     if let Some(permit) = permit {
-        if hub_answered { permit.logged_in(sent.elapsed()) } else { permit.failed() }
+        if hub_answered { permit.logged_in(sent.elapsed(), is_let_in) } else { permit.failed() }
     }
     // A login that failed may be tried again with another link for the same state.
     let states = if hub_answered { [bound_to, in_line] } else { [None; 2] };
@@ -358,7 +352,7 @@ async fn send(
         && shared.identity.renew(&mut headers, identity, shared.login.clock().now())?
     {
         tracing::warn!("login: the assertion expired in the hub's own queue, and is sent afresh, once");
-        connection = hub_connection(proxy, Checkout::New).await?;
+        connection = Box::pin(reconnected(proxy, connection)).await?;
         sent = within(proxy, connection.send_once(get(target, headers))).await;
     }
     match sent {

@@ -41,17 +41,22 @@ pub(super) async fn handle(
     proxy: &Proxy,
     context: RequestContext,
 ) -> Result<Response<ResponseBody>, ProxyError> {
-    let spoilt = OurCookies::read(context.request.headers(), &proxy.shared.rules.cookie_names).spoilt;
-    let mut response = respond_to(proxy, context).await?;
+    let mut ours = OurCookies::read(context.request.headers(), &proxy.shared.rules.cookie_names);
+    let spoilt = std::mem::take(&mut ours.spoilt);
+    let mut response = respond_to(proxy, context, ours).await?;
     respond::forget(proxy, &mut response, &spoilt);
     Ok(response)
 }
 
-async fn respond_to(proxy: &Proxy, context: RequestContext) -> Result<Response<ResponseBody>, ProxyError> {
+async fn respond_to(
+    proxy: &Proxy,
+    context: RequestContext,
+    ours: OurCookies,
+) -> Result<Response<ResponseBody>, ProxyError> {
     let client = context.origin.client;
     // Under another name than `public.url`'s a browser has other cookies, so that who is logged in could not be known.
     let is_at_home = proxy.shared.rules.is_public_host(context.request.headers());
-    match parse(proxy, context).await? {
+    match parse(proxy, context, ours).await? {
         Parsed::Login(_) | Parsed::ForeignForm(_) | Parsed::Unverified(_) | Parsed::ForgetCookies(..)
             if !is_at_home =>
         {

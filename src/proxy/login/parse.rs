@@ -144,18 +144,21 @@ pub fn client(headers: &HeaderMap, origin: Origin) -> Client<'_> {
     Client { address: Some(origin.client), request_id }
 }
 
-/// Says what a request on the login path is.
-pub async fn parse(proxy: &Proxy, mut context: RequestContext) -> Result<Parsed, ProxyError> {
+/// Says what a request on the login path is, which came with `ours`.
+pub async fn parse(
+    proxy: &Proxy,
+    mut context: RequestContext,
+    ours: OurCookies,
+) -> Result<Parsed, ProxyError> {
     let parameter = &proxy.shared.token_rules.parameter;
     let query = context.request.uri().query().unwrap_or_default().to_owned();
     let query = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery);
     match *context.request.method() {
         Method::HEAD if query.as_ref().map_or(true, |query| query.token.is_some()) => Ok(Parsed::Preview),
-        Method::POST if is_urlencoded(context.request.headers()) => form(proxy, context).await,
+        Method::POST if is_urlencoded(context.request.headers()) => form(proxy, context, ours).await,
         Method::GET => {
             let query = query?;
             let is_token_in_address = query.token.is_some();
-            let ours = OurCookies::read(context.request.headers(), &proxy.shared.rules.cookie_names);
             // What no token looks like is not ours: it must not stand before the hub's login.
             let continued = ours.continuation.and_then(|text| proxy.shared.login.redeemer.parse(&text));
             let has_continuation_cookie = continued.is_some();
@@ -218,7 +221,7 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyError> {
+async fn form(proxy: &Proxy, context: RequestContext, ours: OurCookies) -> Result<Parsed, ProxyError> {
     let accept = AcceptHeaders::of(context.request.headers());
     let (has_upgrade, origin) = (context.has_upgrade, context.origin);
     let mut held = proxy.shared.held_share(origin.client);
@@ -258,7 +261,6 @@ async fn form(proxy: &Proxy, context: RequestContext) -> Result<Parsed, ProxyErr
         let token = token.ok_or(Rejection::LoginForm)?;
         return Ok(Parsed::ForeignForm(ForeignForm { token, target }));
     }
-    let ours = OurCookies::read(&parts.headers, &proxy.shared.rules.cookie_names);
     Ok(Parsed::Login(Box::new(LoginRequest {
         next: next.map(str::to_owned),
         other_parameters,

@@ -41,7 +41,7 @@ pub fn give(
 
 /// Sends the browser to the app.
 ///
-/// `next`: where the person wanted to go, decoded and checked.
+/// `next`: where the person wanted to go, decoded.
 pub fn send_to_app(
     proxy: &Proxy,
     app_url: &Url,
@@ -57,6 +57,8 @@ pub fn send_to_app(
         }
     };
     let known = OurCookies::read(headers, &proxy.shared.rules.cookie_names).secrets;
+    // A bad one would only be refused when the app asks for the link.
+    let next = next.filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
     let mut url = app_url.clone();
     let mut query = url.query_pairs_mut();
     query.append_pair("state", &secret.state().to_string());

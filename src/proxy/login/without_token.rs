@@ -111,8 +111,6 @@ pub async fn handle(
         (LoginPageDecision::ToApp, _, Some(_)) if !is_at_home => Err(Rejection::Misdirected.into()),
         (LoginPageDecision::ToApp, _, Some(app_url)) => {
             let next = next.and_then(form_decode);
-            // A bad one would only be refused when the app asks for the link.
-            let next = next.filter(|next| proxy.shared.token_rules.next.check(next).is_ok());
             state_cookie::send_to_app(proxy, app_url, headers, next.as_deref())
         }
         (LoginPageDecision::NoToken, ..) | (LoginPageDecision::ToApp, _, None) => Ok(match &context.ended {

@@ -126,6 +126,7 @@ async fn a_revoked_link_is_dead_and_can_be_revoked_again() {
     for _ in 0..2 {
         let reply = delete(&target).key(PORTAL).send(&api).await;
         assert_eq!((reply.status, reply.body.len()), (204, 0));
+        assert_eq!(reply.header("content-length"), "", "RFC 9110 § 8.6");
     }
     assert_eq!(api.status(&link).await, "revoked");
     let login = post("/login").json(&json!({"token": link["login_token"]})).send(&api).await;

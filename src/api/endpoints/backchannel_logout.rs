@@ -1,45 +1,31 @@
-//! `DELETE /api/v1/users/{name}/sessions`: all browser sessions of a user end now. `POST /oidc/backchannel-logout`: the same,
-//! at the word of whoever signs the app's tokens.
+//! `POST /oidc/backchannel-logout`: a user's sessions end at the word of whoever signs the app's tokens.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
+use axum::extract::State;
 use hyper::StatusCode;
-use serde::Serialize;
 
-use super::error::ApiError;
-use super::oauth::{Form, OAuthError};
-use super::{ApiResponse, json_response};
-use crate::audit::AuditReason;
-use crate::config::App;
-use crate::login::{EndError, LoginServices, LogoutTokenError};
-use crate::token::Username;
+use super::end_sessions_of_user::EndedJson;
+use crate::api::endpoint::{CallKind, Endpoint};
+use crate::api::extract::ClientAddress;
+use crate::api::oauth::{Form, OAuthError};
+use crate::api::response::{ApiResponse, json_response};
+use crate::api::state::ApiState;
+use crate::login::{EndError, LogoutTokenError};
 
-#[derive(Serialize)]
-struct EndedJson {
-    ended: usize,
-}
-
-/// Ends them: at the hub, at the user's servers, in every replica; and revokes the app's links that wait.
-pub(super) async fn end(
-    login: &LoginServices,
-    app: &App,
-    username: &Username,
-    client: Option<IpAddr>,
-) -> Result<ApiResponse, ApiError> {
-    let ended =
-        login.session_ender.end(username, app, client, AuditReason::Api).await.map_err(ApiError::End)?;
-    Ok(json_response(StatusCode::OK, &EndedJson { ended }))
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::post("/oidc/backchannel-logout", CallKind::Open, log_out)
 }
 
 /// Ends the sessions of whom the form's `logout_token` names (`OpenID` Connect Back-Channel Logout 1.0 § 2.5). Whatever keeps
 /// them from ending is a 400, as § 2.8 wants it.
-pub(super) async fn log_out(
-    login: &LoginServices,
+async fn log_out(
+    State(api): State<Arc<ApiState>>,
+    ClientAddress(client): ClientAddress,
     form: Form,
-    client: Option<IpAddr>,
 ) -> Result<ApiResponse, OAuthError> {
     let token = form.get("logout_token").ok_or_else(|| OAuthError::missing("logout_token"))?;
-    let ended = login.backchannel_logout.log_out(token, client).await;
+    let ended = api.login.backchannel_logout.log_out(token, client).await;
     let ended = ended.map_err(|error| {
         tracing::warn!(%error, "sessions: a logout token has ended nothing");
         let kind = match error {

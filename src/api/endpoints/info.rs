@@ -1,14 +1,30 @@
 //! `GET /api/v1/info`: what a developer or an operator needs to know of this hublatch. No secrets.
 
+use std::future::ready;
+use std::sync::Arc;
+
+use axum::extract::State;
+use hyper::StatusCode;
 use serde::Serialize;
 
-use super::links::BATCH_MAX;
+use super::issue_links::BATCH_MAX;
+use crate::api::auth::KnownHost;
+use crate::api::endpoint::{CallKind, Endpoint};
+use crate::api::response::json_response;
+use crate::api::state::ApiState;
 use crate::config::Config;
 use crate::reloads::{ReloadState, Reloads};
 
+pub(super) fn endpoint() -> Endpoint {
+    let handler = |_: KnownHost, State(api): State<Arc<ApiState>>| {
+        ready(json_response(StatusCode::OK, &api.info.with(&api.reloads)))
+    };
+    Endpoint::get("/api/v1/info", CallKind::Open, handler)
+}
+
 /// The response.
 #[derive(Debug, Serialize)]
-pub(super) struct InfoJson<'a> {
+struct InfoJson<'a> {
     #[serde(flatten)]
     info: &'a Info,
     configuration: ReloadState,
@@ -16,7 +32,7 @@ pub(super) struct InfoJson<'a> {
 
 /// What does not change while a configuration is in force.
 #[derive(Debug, Serialize)]
-pub(super) struct Info {
+pub(in crate::api) struct Info {
     version: &'static str,
     /// What browsers type.
     public_url: String,
@@ -43,7 +59,7 @@ pub(super) struct Info {
 }
 
 impl Info {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(in crate::api) fn of(config: &Config) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             public_url: config.public.url.origin.clone(),
@@ -61,7 +77,7 @@ impl Info {
     }
 
     /// Together with what came of reading the configuration.
-    pub(super) fn with(&self, reloads: &Reloads) -> InfoJson<'_> {
+    fn with(&self, reloads: &Reloads) -> InfoJson<'_> {
         InfoJson { info: self, configuration: reloads.state() }
     }
 }

@@ -1,16 +1,25 @@
 //! `POST /login`: a token for a user name, as in `JupyterHub`'s forced-login example. The token itself is the secret.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::body::JsonBody;
-use super::error::{ApiError, FaultPlace};
-use super::member_error::{MemberError, MemberFault};
-use super::{ApiResponse, json_response};
+use crate::api::body::JsonBody;
+use crate::api::endpoint::{CallKind, Endpoint};
+use crate::api::error::ApiError;
+use crate::api::extract::ClientAddress;
+use crate::api::response::{ApiResponse, json_response};
+use crate::api::state::ApiState;
 use crate::audit::{AuditReason, Client};
 use crate::config::Confirm;
-use crate::login::{LoginServices, RedeemRequest, Refusal};
+use crate::login::{RedeemRequest, Refusal};
 use crate::token::OpaqueToken;
+
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::post("/login", CallKind::Open, exchange)
+}
 
 #[derive(Serialize)]
 struct NameJson<'a> {
@@ -18,15 +27,13 @@ struct NameJson<'a> {
 }
 
 /// Consumes the token and answers whose it was, by the same rules as a redeeming browser.
-pub(super) async fn exchange(
-    login: &LoginServices,
-    mut body: JsonBody,
-    client: Client<'_>,
+async fn exchange(
+    State(api): State<Arc<ApiState>>,
+    ClientAddress(client): ClientAddress,
+    body: JsonBody,
 ) -> Result<ApiResponse, ApiError> {
-    let at_body = |error| ApiError::member(FaultPlace::Body, error);
-    let text = body.members.text("token").map_err(at_body)?;
-    let text = text.ok_or_else(|| at_body(MemberError::new("token", MemberFault::Missing)))?;
-    body.members.end().map_err(at_body)?;
+    let (login, client) = (&api.login, Client::at(client));
+    let text = body.token()?;
     let refused = |refusal: Refusal| {
         login.recorder.refused(&refusal, client);
         ApiError::Refused(refusal)

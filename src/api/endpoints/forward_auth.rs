@@ -1,24 +1,28 @@
-//! `POST /api/v1/verify` and `GET /api/v1/forward-auth`: whose a hub token is, for other programs.
+//! `GET /api/v1/forward-auth`: whether a front proxy may let a request through.
 //!
-//! The second speaks the language of nginx's `auth_request` and Traefik's `ForwardAuth`: 2xx with the identity in headers
-//! lets a request through, 401 and 403 do not. Both need no key of the caller's: who has a token may ask the hub itself,
-//! and is told the same.
+//! Speaks the language of nginx's `auth_request` and Traefik's `ForwardAuth`: 2xx with the identity in headers lets a request
+//! through, 401 and 403 do not. No key of the caller's: who has a token may ask the hub itself, and is told the same.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use axum::extract::{RawQuery, State};
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::Serialize;
 use url::form_urlencoded;
 
-use super::auth;
-use super::body::JsonBody;
-use super::error::{ApiError, FaultPlace};
-use super::member_error::{MemberError, MemberFault};
-use super::{ApiResponse, json_response};
+use super::verify::OwnerJson;
+use crate::api::auth;
+use crate::api::endpoint::{CallKind, Endpoint};
+use crate::api::error::ApiError;
+use crate::api::response::{ApiResponse, json_response};
+use crate::api::state::ApiState;
 use crate::hub::{OwnerKind, TokenOwner};
-use crate::login::LoginServices;
 use crate::token::Username;
+
+/// Where front proxies ask whom to let through. The one endpoint that takes what is left of a browser's request: it changes
+/// nothing, and tells only who has a token whose that is.
+pub(in crate::api) const FORWARD_AUTH: &str = "/api/v1/forward-auth";
 
 /// Where a front proxy puts the token if `Authorization` belongs to the guarded application.
 const TOKEN_HEADER: &str = "x-hublatch-token";
@@ -27,44 +31,20 @@ const REMOTE_GROUPS: HeaderName = HeaderName::from_static("remote-groups");
 /// What a service is called by in `Remote-User`, so that it is not taken for the user of that name.
 const SERVICE: &str = "service:";
 
-/// Whose a token is.
-#[derive(Serialize)]
-struct OwnerJson<'a> {
-    name: &'a str,
-    kind: OwnerKind,
-    groups: &'a [String],
-    scopes: &'a [String],
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::get(FORWARD_AUTH, CallKind::Open, forward_auth)
 }
 
-impl<'a> OwnerJson<'a> {
-    fn of(owner: &'a TokenOwner) -> Self {
-        Self { name: &owner.name, kind: owner.kind, groups: &owner.groups, scopes: &owner.scopes }
-    }
-}
-
-/// `POST /api/v1/verify`
-pub(super) async fn verify(login: &LoginServices, mut body: JsonBody) -> Result<ApiResponse, ApiError> {
-    let at_body = |error| ApiError::member(FaultPlace::Body, error);
-    let text = body.members.text("token").map_err(at_body)?;
-    let token = text.ok_or_else(|| at_body(MemberError::new("token", MemberFault::Missing)))?;
-    body.members.end().map_err(at_body)?;
-    let policy = login.policy();
-    let checks = policy.applications.token_checks().ok_or(ApiError::NoHubTokens)?;
-    let owner = checks.owner(&token).await.map_err(ApiError::Hub)?.ok_or(ApiError::NoSuchToken)?;
-    Ok(json_response(StatusCode::OK, &OwnerJson::of(&owner)))
-}
-
-/// `GET /api/v1/forward-auth`
-pub(super) async fn forward_auth(
-    login: &LoginServices,
-    headers: &HeaderMap,
-    query: Option<&str>,
+async fn forward_auth(
+    State(api): State<Arc<ApiState>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
 ) -> Result<ApiResponse, ApiError> {
     // Judged first: a misspelt rule must not be found out by somebody whom it lets in.
-    let rule = Rule::parse(query.unwrap_or_default())?;
-    let policy = login.policy();
+    let rule = Rule::parse(query.as_deref().unwrap_or_default())?;
+    let policy = api.login.policy();
     let checks = policy.applications.token_checks().ok_or(ApiError::NoHubTokens)?;
-    let owner = checks.owner(token(headers)?).await.map_err(ApiError::Hub)?;
+    let owner = checks.owner(token(&headers)?).await.map_err(ApiError::Hub)?;
     let owner = owner.ok_or(ApiError::Unauthenticated { key_given: true })?;
     rule.admit(&owner)?;
     let mut response = json_response(StatusCode::OK, &OwnerJson::of(&owner));

@@ -1,25 +1,28 @@
-//! `/hub-oauth/…`: where the hub's own OAuth login asks, with the code that hublatch has given it, who is logged in.
+//! `POST /hub-oauth/token`: what the hub gets for the code that hublatch has given it at a login.
 //!
 //! For the hub alone: it proves itself by the client's secret (RFC 6749 § 2.3.1), and there is nothing here for a browser.
 //! Unknown parameters are ignored, as RFC 6749 § 3.2 asks (oauthenticator 16 sends `data=None`).
 
 use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderValue, PRAGMA, WWW_AUTHENTICATE};
-use serde_json::Value;
+use hyper::header::{HeaderMap, HeaderValue, PRAGMA};
 
-use super::auth;
-use super::error::ApiError;
-use super::oauth::{Form, OAuthError, basic_credentials};
-use super::response::{ApiResponse, json_response};
+use crate::api::endpoint::{CallKind, Endpoint};
+use crate::api::error::ApiError;
+use crate::api::extract::HubOAuthProvider;
+use crate::api::oauth::{Form, OAuthError, basic_credentials};
+use crate::api::response::{ApiResponse, json_response};
 use crate::login::hub_oauth::{HubOAuth, HubOAuthError};
 
-/// `POST /hub-oauth/token`
-pub(super) async fn token(
-    provider: &HubOAuth,
-    headers: &HeaderMap,
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::post("/hub-oauth/token", CallKind::Open, token)
+}
+
+async fn token(
+    HubOAuthProvider(provider): HubOAuthProvider,
+    headers: HeaderMap,
     form: Form,
 ) -> Result<ApiResponse, OAuthError> {
-    authenticate(provider, headers, &form)?;
+    authenticate(&provider, &headers, &form)?;
     match form.get("grant_type") {
         Some("authorization_code") => {}
         Some(_) => {
@@ -35,30 +38,6 @@ pub(super) async fn token(
     // RFC 6749 § 5.1; Cache-Control is on every response of this API.
     response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
     Ok(response)
-}
-
-/// `GET /hub-oauth/userinfo`
-pub(super) fn userinfo(provider: &HubOAuth, headers: &HeaderMap) -> Result<ApiResponse, ApiError> {
-    let token = auth::key(headers)?;
-    let Some(info) = provider.userinfo(token) else {
-        // RFC 6750 § 3.1: the session is over, and the hub sends its user to the login.
-        let mut response = ApiError::Unauthenticated { key_given: true }.into_response();
-        let challenge = HeaderValue::from_static("Bearer realm=\"hublatch\", error=\"invalid_token\"");
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        return Ok(response);
-    };
-    Ok(json_response(StatusCode::OK, &info))
-}
-
-/// `GET /hub-oauth/jwks`
-pub(super) fn jwks(provider: &HubOAuth) -> Result<ApiResponse, ApiError> {
-    let keys: Value = provider.jwks().map_err(|_| ApiError::NoSuchPath)?;
-    Ok(json_response(StatusCode::OK, &keys))
-}
-
-/// `GET /.well-known/openid-configuration`
-pub(super) fn discovery(provider: &HubOAuth) -> ApiResponse {
-    json_response(StatusCode::OK, &provider.discovery())
 }
 
 /// The client's id and secret, in the form or as HTTP Basic; one way at a time.
