@@ -80,7 +80,7 @@ impl JwtLogin {
     pub(super) async fn consume(&self, link: &Link, epoch: i64) -> Result<(), Refusal> {
         self.replay_cache.consume(link).await?;
         if self.replay_cache.memory().epoch != epoch {
-            // Another server stands in its place by now, and may not know of an earlier login.
+            // Another Redis has taken its place, and may not know that the token was used.
             return Err(StoreError::unavailable("its memory was lost in a failover").into());
         }
         Ok(())
@@ -122,7 +122,7 @@ impl JwtLogin {
                     );
                     return Err(refused(RefusalReason::NotAllowed));
                 };
-                // Longer than the app may, it ends with what the app may.
+                // A session longer than the app may begin is cut to what it may.
                 Some(Duration::from_secs(left.as_secs()))
             }
         };

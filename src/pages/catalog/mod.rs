@@ -59,7 +59,7 @@ pub struct Catalog {
     pub link_required: Message,
     pub hub_unavailable: Message,
     pub hub_busy: Message,
-    /// What it has answered stands between `what` and `advice`.
+    /// The status of the hub's response stands between `what` and `advice`.
     pub hub_unexpected: Message,
     pub store_unavailable: Message,
     pub logout_failed: Message,
@@ -82,6 +82,7 @@ pub struct Catalog {
     pub queue: Message,
     pub session_ended: Message,
     pub cookie_lost: Message,
+    pub storage_blocked: Message,
     pub too_many_cookies: Message,
     pub confirmation_unverified: Message,
     /// A request that is itself at fault; why stands between `what` and `advice`.
@@ -94,10 +95,14 @@ pub struct Catalog {
     pub back: String,
     /// The same, if it has a name, with `{app}`.
     pub back_to: String,
-    /// The way to remain who one is, with `{current}`.
+    /// The link by which the user who is logged in stays logged in, with `{current}`.
     pub stay: String,
     /// The link to the address of the notebooks.
     pub open_notebooks: String,
+    /// In a frame in which the browser keeps nothing: the button that asks it to.
+    pub continue_here: String,
+    /// The same: the link that opens a tab.
+    pub open_tab: String,
     /// The button that starts a server again.
     pub start_again: String,
     /// The button that makes the browser forget cookies.
