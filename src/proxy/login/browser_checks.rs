@@ -34,9 +34,14 @@ fn is_frame(dest: &HeaderValue) -> bool {
 /// site can have a frame that nobody sees, and log its reader in as somebody else there.
 pub fn is_framed_by_other(proxy: &Proxy, headers: &HeaderMap) -> bool {
     let Some(embed) = &proxy.shared.embed else { return false };
-    headers.get_all(DEST).iter().any(is_frame)
+    is_for_frame(headers)
         && headers.get(SITE).is_none_or(|site| site != "same-origin")
         && !comes_from(headers, embed.origins())
+}
+
+/// Whether the response is for a frame.
+pub fn is_for_frame(headers: &HeaderMap) -> bool {
+    headers.get_all(DEST).iter().any(is_frame)
 }
 
 /// Whether a person's browser is to show the response, as far as can be told.
