@@ -46,7 +46,8 @@ main() {
     exit 0
   fi
   trap 'exit 0' INT TERM HUP # from here on this is how it ends
-  printf '\n    Open %s/ and press the button.\n\n    Ctrl-C ends the demo. Logs: %s\n\n' "$portal_url" "$shown/log"
+  printf '\n    Open %s/ and press the button.\n    A tour of what else there is: %s/tour\n' "$portal_url" "$portal_url"
+  printf '\n    Ctrl-C ends the demo. Logs: %s\n\n' "$shown/log"
   while true; do
     sleep 0.5
     require_alive
@@ -114,7 +115,15 @@ forget_environment() {
 
 initialise() {
   step "writing a configuration and keys into $shown/hublatch"
-  "$1" init --proxy --dir "$state/hublatch" --public-url "$public_url" >/dev/null || fail "hublatch init failed"
+  "$1" init --proxy --launch --dir "$state/hublatch" --public-url "$public_url" --app-url "$portal_url/" \
+    --name "Sample portal" >/dev/null || fail "hublatch init failed"
+  # What the tour shows beside: the end of sessions (the app's section is the last one), and a frame.
+  cat >>"$state/hublatch/hublatch.toml" <<END
+scopes = ["issue", "read", "revoke", "end"]
+
+[embed]
+frame_ancestors = ["$portal_url"]
+END
   # As in the environment of a hub that has the wheel: the program by its name, and the package.
   mkdir "$state/bin"
   ln -s "$(realpath "$1")" "$state/bin/hublatch"
@@ -130,6 +139,8 @@ start_hub() {
     HUB_INTERNAL_URL="http://127.0.0.1:$port_hub" \
     HUB_PROXY_API_URL="http://127.0.0.1:$port_api" \
     HUB_HUBLATCH_CONFIG_FILE="$state/hublatch/hublatch.toml" \
+    HUB_HUBLATCH_TOKEN_FILE="$state/hublatch/hub.token" \
+    HUBLATCH_HUB__API_URL="http://127.0.0.1:$port_hub/hub/api" \
     target/venv/bin/python -m jupyterhub --config docker/hub/jupyterhub_config.py
   wait_until_answers "$public_url/hub/api/" 120
   wait_until_answers "http://127.0.0.1:$port_api/ready" 30
@@ -140,9 +151,12 @@ start_portal() {
   start portal env \
     PORTAL_LISTEN="127.0.0.1:$port_portal" \
     PORTAL_NAME="Sample portal" \
+    PORTAL_USER=alice \
+    PORTAL_LAUNCH=1 \
+    PORTAL_HUB_URL="$public_url" \
     HUBLATCH_API_URL="http://127.0.0.1:$port_api" \
     HUBLATCH_API_KEY_FILE="$state/hublatch/app.key" \
-    target/venv/bin/python examples/portal/portal.py
+    target/venv/bin/python examples/portal/tour.py
   wait_until_answers "$portal_url/" 30
 }
 

@@ -42,6 +42,12 @@ if "HUB_PROXY_TOKEN_FILE" in os.environ:
     # Where the proxy finds users' servers: this machine, under the name that others know it by.
     c.Spawner.ip = os.environ["HUB_SERVER_IP"]
 
+# --- hublatch starts servers, where an application wants to see the progress ("launch"). ---
+if "HUB_HUBLATCH_TOKEN_FILE" in os.environ:
+    token = Path(os.environ["HUB_HUBLATCH_TOKEN_FILE"]).read_text().strip()
+    c.JupyterHub.services = [{"name": "hublatch", "api_token": token}]
+    c.JupyterHub.load_roles = [{"name": "hublatch", "services": ["hublatch"], "scopes": ["servers", "admin:users"]}]
+
 # --- State, all of it in one directory. ---
 c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")

@@ -10,11 +10,16 @@
 //
 // The operator lists your page's origin in `[embed] frame_ancestors`: nobody else is told anything.
 
+// How long before its end a session is renewed, in seconds: nobody is to see its end.
+const LEAD = 5;
+const LONGEST_TIMEOUT = 2 ** 31 - 1;
+
 // A frame that comes back for a link at once will do so again (cookies that the browser refuses it): it is left alone then.
 const AT_MOST_EVERY = 10_000;
 
 // `frame`: the iframe. `hub`: where the notebooks are (public.url). `newLink(reason)`: a link, by your back end. `onMessage`:
-// is called with each message, `{ hublatch: "needs_link" or "page", reason: "session_ended" … }`. Returns what ends all this.
+// is called with each message, `{ hublatch: "needs_link", "storage_blocked" or "page", reason: "session_ended" … }`; with
+// "storage_blocked" the browser keeps no login in the frame, which says so and offers a tab. Returns what ends all this.
 export function showNotebook(frame, hub, newLink, onMessage = () => {}) {
   const origin = new URL(hub).origin;
   let asking = false;
@@ -39,8 +44,9 @@ export function showNotebook(frame, hub, newLink, onMessage = () => {}) {
       frame.src = url;
       clearTimeout(timer);
       if (seconds > 0) {
-        // A notebook that is open cannot tell that its session is over: it is given a new one then.
-        timer = setTimeout(() => open("session_over"), seconds * 1000);
+        // A notebook that is open cannot tell that its session is over: it is given a new one before that.
+        const delay = Math.max(seconds - LEAD, seconds / 2) * 1000;
+        timer = setTimeout(() => open("session_over"), Math.min(delay, LONGEST_TIMEOUT));
       }
     } finally {
       asking = false;

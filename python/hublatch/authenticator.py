@@ -173,6 +173,8 @@ class HublatchAuthenticator(Authenticator):
                     setattr(self, name, told[name])
         else:
             self._keys = PublicKeys(self.public_key_file)
+        if self.username_map and self.links_only:
+            self.log.warning("hublatch: links for the %d names that c.Authenticator.username_map maps are refused", len(self.username_map))
         self._remembered = {}  # jti -> when to forget it; the hub is one process, so one dict sees every login
         self._started_at = int(time.time())
 
@@ -249,6 +251,8 @@ class HublatchAuthenticator(Authenticator):
         # Header bytes arrive decoded as Latin-1 (tornado); the assertion is UTF-8. Compare the bytes.
         if identity_lines and [line.encode("latin-1", "replace") for line in identity_lines] != [name.encode()]:
             raise Refused(f"{self.user_header} is not the assertion's sub")
+        if self.username_map.get(name, name) != name:
+            raise Refused("c.Authenticator.username_map maps the name to another one; links are for the hub's own names")
         if self.normalize_username(name) != name or not self.validate_username(name):
             raise Refused("the name is not in the form that this hub gives to names")
 

@@ -68,7 +68,7 @@ enum Command {
     /// Run (the default)
     Serve(ConfigArg),
     /// Read and validate the configuration; exit 78 with every fault
-    Check(ConfigArg),
+    Check(check::CheckArgs),
     /// Write a working configuration and keys into a directory
     Init(init::InitArgs),
     /// Print what the hub's authenticator has to know: the public key of [assertion], its audience and header, as JSON
@@ -127,7 +127,7 @@ impl std::process::Termination for Exit {
 pub fn run(cli: Cli, serve: impl FnOnce(&Source) -> Exit) -> Exit {
     match cli.command.unwrap_or(Command::Serve(cli.config)) {
         Command::Serve(config) => serve(&config.source()),
-        Command::Check(config) => check::run(&config.source()),
+        Command::Check(args) => check::run(args),
         Command::Init(args) => init::run(&args),
         Command::Assertion(config) => assertion::run(&config.source()),
         Command::Keygen => keygen::run(),

@@ -70,6 +70,8 @@ section! {
         ///   status, code, is_error        503, "hub_unavailable": the codes are listed at the head of src/pages/page.rs
         ///   stay, notebooks               url, label; or none: remain who one is, open the address of the notebooks
         ///   queue, starting               or none: what the page of a wait shows; refresh, script: how it goes on by itself
+        ///   frame                         or none: go_on, new_tab: labels of two links to this very address (href=""), with the ids
+        ///                                 "continue" and "tab"; frame_script tests whether the browser keeps anything
         ///   frame_script                  or none: what tells the page around a frame what is shown in it
         ///   retry                         whether asking for the same address again is the thing to do
         ///   form                          or none: action, fields (name, value). A page with a form must post these fields

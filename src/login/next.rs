@@ -7,8 +7,10 @@ use url::Url;
 use super::parameter::Parameter;
 use crate::token::{ServerName, Username};
 
-/// The longest `next`, in bytes.
-const NEXT_BYTES_MAX: usize = 2048;
+/// The longest `next`, in bytes. Percent-encoding does not count: letters outside ASCII take nine times as many.
+const NEXT_BYTES_MAX: usize = 8192;
+/// Which part of the head of a login is for all but its `next`: cookies and the browser's other headers.
+const REST_OF_HEAD: usize = 4;
 
 /// What JavaScript's `encodeURIComponent` leaves alone besides letters and digits, less the quotes.
 const COMPONENT: &AsciiSet =
@@ -27,6 +29,9 @@ pub enum NextError {
     /// Longer than the limit.
     #[error("next is longer than {NEXT_BYTES_MAX} bytes")]
     TooLong,
+    /// As it is escaped on its way, it takes more room than the head of a login has at the hub.
+    #[error("next is too long for hub.head_bytes once it is percent-encoded, as it is on its way to the hub")]
+    TooLongForHub,
     /// It does not start with exactly one slash.
     #[error("next must be a path that starts with one \"/\"")]
     NotAPath,
@@ -95,18 +100,39 @@ pub struct NextRule {
     origin: Url,
     base_url: String,
     parameter: Parameter,
+    /// The largest head that the hub takes; none: whatever comes.
+    head_bytes: Option<usize>,
 }
 
 impl NextRule {
     /// Paths below `base_url` on `origin`; `None` if `origin` is no URL.
     pub fn new(origin: &str, base_url: &str, parameter: Parameter) -> Option<Self> {
         let origin = Url::parse(origin).ok()?;
-        Some(Self { origin, base_url: base_url.to_owned(), parameter })
+        Some(Self { origin, base_url: base_url.to_owned(), parameter, head_bytes: None })
+    }
+
+    /// The same for a hub that takes heads of so many bytes.
+    #[must_use]
+    pub fn within(self, head_bytes: usize) -> Self {
+        Self { head_bytes: Some(head_bytes), ..self }
     }
 
     /// Judges `text`.
     pub fn check(&self, text: &str) -> Result<Next, NextError> {
-        if text.len() > NEXT_BYTES_MAX { Err(NextError::TooLong) } else { self.judge(text) }
+        if percent_decode_str(text).count() > NEXT_BYTES_MAX {
+            return Err(NextError::TooLong);
+        }
+        let next = self.judge(text)?;
+        self.refuse_too_long_for_hub(text)?;
+        Ok(next)
+    }
+
+    /// The hub is asked for a login with `text` as one parameter. A link that could never be opened is none.
+    fn refuse_too_long_for_hub(&self, text: &str) -> Result<(), NextError> {
+        let room = self.head_bytes.map(|head| head - head / REST_OF_HEAD);
+        let fits =
+            room.is_none_or(|room| utf8_percent_encode(text, COMPONENT).map(str::len).sum::<usize>() <= room);
+        if fits { Ok(()) } else { Err(NextError::TooLongForHub) }
     }
 
     /// What goes to the hub of a query, or of a form, that logs nobody in: without each `next` that leads elsewhere. The
@@ -171,7 +197,9 @@ impl NextRule {
         let inner = self.inside(user, server, path)?;
         let encoded = utf8_percent_encode(inner.as_str(), COMPONENT);
         let place = place_of(user, server);
-        let outer = self.check(&format!("{}hub/spawn/{place}?next={encoded}", self.base_url))?;
+        // The inner one is within the limit, and this one holds it.
+        let outer = self.judge(&format!("{}hub/spawn/{place}?next={encoded}", self.base_url))?;
+        self.refuse_too_long_for_hub(outer.as_str())?;
         Ok((outer, inner))
     }
 
@@ -309,6 +337,26 @@ mod tests {
             assert_eq!(without_bad(form).as_deref(), Some(rest), "{form}");
         }
         assert_eq!(rule("/").without_bad(b"a=\xff&next=/\xff").as_deref(), Some(&b"a=\xff"[..]));
+    }
+
+    #[test]
+    fn the_limit_is_on_what_is_meant_and_not_on_how_it_is_escaped() {
+        let inside = |path: &str| rule("/").spawn(&user("alice"), &ServerName::default(), path).map(|_| ());
+        let letters = |count: usize| "\u{6f22}".repeat(count);
+        assert_eq!(inside(&letters(2700)), Ok(()));
+        assert_eq!(inside(&letters(2731)), Err(NextError::TooLong));
+        for (length, expected) in [(8192, Ok(())), (8193, Err(NextError::TooLong))] {
+            let text = format!("/{}", "x".repeat(length - 1));
+            assert_eq!(rule("/").check(&text).map(|_| ()), expected, "{length}");
+            let escaped = format!("/{}", "%78".repeat(length - 1));
+            assert_eq!(rule("/").check(&escaped).map(|_| ()), expected, "{length}, escaped");
+        }
+        // Escaped three times, a letter of three bytes takes 21.
+        let hub = rule("/").within(15 * 1024);
+        let path = |count| hub.spawn(&user("alice"), &ServerName::default(), &letters(count)).map(|_| ());
+        assert_eq!(path(500), Ok(()));
+        assert_eq!(path(600), Err(NextError::TooLongForHub));
+        assert_eq!(hub.check(&format!("/{}", "x".repeat(8191))).map(|_| ()), Ok(()));
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Rules {
             origin: config.public.url.origin.clone(),
             login_path: config.hub.login_path(),
             usernames: config.login.username_rule(),
-            next: NextRule::new(&config.public.url.origin, &config.hub.base_url, parameter.clone())?,
+            next: NextRule::new(&config.public.url.origin, &config.hub.base_url, parameter.clone())?
+                .within(config.hub.head_bytes),
             parameter,
             lifetime: config.login.lifetime,
             confirm: config.login.confirm,

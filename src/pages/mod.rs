@@ -12,6 +12,7 @@ mod page;
 mod page_content;
 #[cfg(test)]
 mod reading;
+mod samples;
 #[cfg(test)]
 mod tests;
 mod theme;
@@ -37,8 +38,12 @@ use values::{ID_MARK, Rendered, TIME_MARK};
 
 /// What moves the progress bar of a server that starts.
 const WAITING_SCRIPT: &str = include_str!("waiting.js");
+/// What asks again when the hub answers.
+const RETRY_SCRIPT: &str = include_str!("retry.js");
 /// What tells of the place in the queue.
 const QUEUE_SCRIPT: &str = include_str!("queue.js");
+/// What tests whether the browser keeps anything in a frame.
+const STORAGE_SCRIPT: &str = include_str!("storage.js");
 /// What tells the page around a frame what is shown in it.
 const FRAME_SCRIPT: &str = include_str!("frame.js");
 
@@ -182,11 +187,21 @@ impl Pages {
         if self.ancestors.is_empty() {
             return None;
         }
-        let kind = if page.needs_link() { "needs_link" } else { "page" };
         let reason = page.content(Language::English.words()).code;
+        let kind = match page {
+            Page::Frame { .. } => reason,
+            page if page.needs_link() => "needs_link",
+            _ => "page",
+        };
         let message = serde_json::json!({ "hublatch": kind, "reason": reason }).to_string();
         let origins = serde_json::json!(self.ancestors).to_string();
-        Some(FRAME_SCRIPT.replace("ORIGINS", &origins).replace("MESSAGE", &message))
+        let script = match page {
+            Page::Frame { attributes } => {
+                STORAGE_SCRIPT.replace("COOKIE", &serde_json::json!(attributes).to_string())
+            }
+            _ => FRAME_SCRIPT.to_owned(),
+        };
+        Some(script.replace("ORIGINS", &origins).replace("MESSAGE", &message))
     }
 
     /// Nothing may load, frame, script or rebase the page; only its own style and scripts, known by their hashes, and the

@@ -21,6 +21,7 @@
 //! | `gateway_timeout` | 504 | the upstream does not answer in time |
 //! | `queue` | 200, as JSON 202 | a login, or the start of a server, waits for its turn; the page goes on by itself |
 //! | `session_ended` | 403 | the session is over: its time has come, or the app has ended it |
+//! | `storage_blocked` | 200 | a login in a frame of another site: its script tests whether the browser keeps anything there, and goes on |
 //! | `cookie_lost` | 403 | logged in a moment ago, and back without the hub's cookie |
 //! | `too_many_cookies` | 431 | more cookies than the hub takes |
 //! | `confirmation_unverified` | 403 | the button was pressed in a browser that does not say on which page |
@@ -116,6 +117,12 @@ pub enum Page<'a> {
     SessionEnded,
     /// 403, the browser has just been logged in, and comes without the hub's cookie.
     CookieLost,
+    /// 200, a login in a frame of another site: a script that tests whether the browser keeps anything there. If so, it asks for
+    /// the page's own address again; if not, the page says so. Nothing is used up.
+    Frame {
+        /// What a cookie must say to be kept as login cookies are: `; SameSite=None; Secure`.
+        attributes: &'a str,
+    },
     /// 431, more cookies than the hub takes: a form that makes the browser forget them.
     TooManyCookies {
         /// Where the form is posted: a path on this origin.
@@ -229,73 +236,5 @@ impl Page<'_> {
                 self,
                 Self::NoToken | Self::SessionEnded | Self::LoginFailed | Self::LoggedOut | Self::NotWaiting
             )
-    }
-
-    /// One of each kind, to try templates on.
-    pub(super) fn samples() -> Vec<Page<'static>> {
-        let refused = [
-            LinkRefusal::Unknown,
-            LinkRefusal::Expired,
-            LinkRefusal::Used,
-            LinkRefusal::Revoked,
-            LinkRefusal::NotAllowed,
-            LinkRefusal::Bound,
-            LinkRefusal::NeedsState,
-        ];
-        let confirm = |username, current| Page::Confirm {
-            username,
-            current,
-            action: "/hub/login",
-            fields: &[("login_token", "…"), ("next", "/hub/home")],
-        };
-        let server = |start| Page::Server { start, action: "/hub/x", events: "/hub/x/events" };
-        let queue = |turn| Page::Queue {
-            turn,
-            position: 37,
-            seconds: 20,
-            address: "/hub/login?x",
-            events: Some("/hub/x/events"),
-        };
-        let rejected = Page::Rejected {
-            status: StatusCode::BAD_REQUEST,
-            code: "bad_next",
-            message: "It leads elsewhere.",
-        };
-        let mut samples: Vec<Page<'static>> = refused.map(Page::Refused).into();
-        samples.extend([
-            Page::NoToken,
-            Page::HubDown { retries: true },
-            Page::HubBusy,
-            Page::HubUnexpected { answer: "404 Not Found" },
-            Page::StoreDown,
-            Page::LogoutFailed,
-            Page::LoginFailed,
-            Page::BadGateway,
-            Page::GatewayTimeout,
-            Page::TooManyTries,
-            server(Start::Starting { percent: 50, message: "Spawning server" }),
-            server(Start::Failed { message: "Spawn failed" }),
-            server(Start::Stopped),
-            server(Start::Full { message: "Active user limit exceeded." }),
-            server(Start::Refused { message: "alice is pending stop" }),
-            queue(QueuedFor::Login),
-            queue(QueuedFor::LoginHubDown),
-            queue(QueuedFor::Start),
-            Page::SessionEnded,
-            Page::CookieLost,
-            Page::TooManyCookies { action: "/hub/login", fields: &[("login_token", "…")] },
-            Page::ConfirmationUnverified,
-            Page::NotWaiting,
-            Page::LoginRefused,
-            Page::LoggedOut,
-            Page::ServerNotRunning,
-            Page::NotFound,
-            Page::Unavailable,
-            confirm(Some("alice"), None),
-            confirm(Some("alice"), Some("bob")),
-            confirm(None, None),
-            rejected,
-        ]);
-        samples
     }
 }

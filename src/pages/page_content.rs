@@ -117,6 +117,11 @@ impl Page<'_> {
             Self::CookieLost => {
                 PageContent { opens_notebooks: true, ..refusal("cookie_lost", &words.cookie_lost) }
             }
+            Self::Frame { .. } => PageContent {
+                status: StatusCode::OK,
+                is_error: false,
+                ..refusal("storage_blocked", &words.storage_blocked)
+            },
             Self::TooManyCookies { .. } => PageContent {
                 status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 ..refusal("too_many_cookies", &words.too_many_cookies)

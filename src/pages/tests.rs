@@ -16,7 +16,7 @@ const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
 
 /// What needs no form: the page, its status and its code.
-const NOTICES: [(Page<'static>, u16, &str); 27] = [
+const NOTICES: [(Page<'static>, u16, &str); 28] = [
     (Page::Refused(LinkRefusal::Unknown), 403, "link_unknown"),
     (Page::Refused(LinkRefusal::Expired), 403, "link_expired"),
     (Page::Refused(LinkRefusal::Used), 403, "link_used"),
@@ -34,6 +34,7 @@ const NOTICES: [(Page<'static>, u16, &str); 27] = [
     (Page::TooManyTries, 429, "too_many_tries"),
     (Page::SessionEnded, 403, "session_ended"),
     (Page::CookieLost, 403, "cookie_lost"),
+    (Page::Frame { attributes: "; SameSite=None; Secure" }, 200, "storage_blocked"),
     (Page::HubBusy, 503, "hub_busy"),
     (Page::HubUnexpected { answer: "404 Not Found" }, 502, "hub_unexpected"),
     (Page::ConfirmationUnverified, 403, "confirmation_unverified"),
@@ -366,7 +367,9 @@ fn the_address_that_people_shall_open_is_a_link() {
 #[test]
 fn a_hub_that_does_not_answer_is_asked_again_only_if_the_link_is_in_the_address() {
     let page = |retries| html(&Page::HubDown { retries });
-    assert!(page(true).contains("<meta http-equiv=\"refresh\" content=\"5\">"));
+    // With script nothing is loaded again before there is something new.
+    assert!(page(true).contains("<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>"));
+    assert!(page(true).contains("fetch(\"api/\""));
     assert!(page(true).contains("href=\"\">Try again</a>"));
     assert!(!page(false).contains("http-equiv") && !page(false).contains("Try again"));
 }
@@ -393,4 +396,26 @@ fn the_way_back_is_the_apps_own_if_it_has_one() {
         let answer = pages.response_for(&Page::Refused(LinkRefusal::Used), HTML, Some(&config.apps[0]));
         assert!(text(&answer).contains(expected), "{expected}: {}", text(&answer));
     }
+}
+
+#[test]
+fn a_frame_is_tested_by_a_script_that_tells_the_listed_pages_alone_and_has_no_link_in_it() {
+    let embedded = |ancestors: &[&str]| {
+        let ancestors = ancestors.iter().map(ToString::to_string).collect();
+        let public = public("https://hub.example.org");
+        Pages::of(&Wanted::default(), None, (&public, "/"), ancestors).unwrap()
+    };
+    let page = Page::Frame { attributes: "; SameSite=None; Secure; Partitioned" };
+    let answer = embedded(&["https://lms.example", "https://b.example"]).response(&page, HTML);
+    let script = between(text(&answer), "<script>", "</script>");
+    assert!(script.contains("const ATTRIBUTES = \"; SameSite=None; Secure; Partitioned\";"), "{script}");
+    assert!(script.contains("of [\"https://lms.example\",\"https://b.example\"]"), "{script}");
+    let message = r#"parent.postMessage({"hublatch":"storage_blocked","reason":"storage_blocked"}, origin)"#;
+    assert!(script.contains(message), "{script}");
+    let policy = header(&answer, &header::CONTENT_SECURITY_POLICY);
+    assert!(policy.contains(&format!("; script-src '{}'; form-action", sha256(script))), "{policy}");
+    // Both links lead to the page's own address, also without the script.
+    assert_eq!(text(&answer).matches("href=").count(), 2);
+    assert_eq!(text(&answer).matches("href=\"\"").count(), 2);
+    assert!(text(&answer).contains("href=\"\" target=\"_blank\" rel=\"noopener\">Open in a new tab</a>"));
 }

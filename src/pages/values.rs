@@ -6,7 +6,7 @@ use minijinja::value::Value;
 use super::page::{Page, QueuedFor, Start};
 use super::page_content::PageContent;
 use super::theme::{markup, plain};
-use super::{Pages, QUEUE_SCRIPT, WAITING_SCRIPT};
+use super::{Pages, QUEUE_SCRIPT, RETRY_SCRIPT, WAITING_SCRIPT};
 use crate::config::{App, Language};
 use crate::pages::catalog::Catalog;
 
@@ -56,7 +56,7 @@ impl Rendered<'_> {
         let (status, code) = (self.content.status.as_u16(), self.content.code);
         let error = plain(&words.error, &[("status", &status.to_string()), ("code", code)]);
         let (id, time) = (ID_MARK.to_string(), TIME_MARK.to_string());
-        let request = plain(&words.request, &[("id", &id), ("time", &time)]);
+        let request = markup(&words.request, &[("id", &id), ("time", &time)]);
         context! {
             lang => self.language.tag(),
             dir => self.language.direction(),
@@ -73,6 +73,10 @@ impl Rendered<'_> {
                 url => &pages.notebooks,
                 label => &words.open_notebooks,
                 new_tab => matches!(self.page, Page::CookieLost),
+            }),
+            frame => matches!(self.page, Page::Frame { .. }).then(|| context! {
+                go_on => &words.continue_here,
+                new_tab => &words.open_tab,
             }),
             starting => self.starting(words),
             queue => self.queue(words),
@@ -142,6 +146,7 @@ impl Rendered<'_> {
             | Page::NotWaiting
             | Page::SessionEnded
             | Page::CookieLost
+            | Page::Frame { .. }
             | Page::TooManyCookies { .. }
             | Page::ConfirmationUnverified
             | Page::LoginRefused
@@ -216,6 +221,8 @@ impl Page<'_> {
             Some(WAITING_SCRIPT)
         } else if matches!(self, Page::Queue { events: Some(_), .. }) {
             Some(QUEUE_SCRIPT)
+        } else if matches!(self, Page::HubDown { retries: true }) {
+            Some(RETRY_SCRIPT)
         } else {
             None
         }

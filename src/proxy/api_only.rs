@@ -10,8 +10,9 @@ use super::accept::AcceptHeaders;
 use super::context::{Proxy, RequestContext};
 use super::error::ProxyResponse;
 use super::login::browser_checks;
-use super::respond::{page, with_cookies_of};
+use super::respond::{self, page, with_cookies_of};
 use super::upstream::ResponseBody;
+use crate::config::WithoutToken;
 use crate::pages::{Format, Page};
 
 /// Whose pages stand at a path.
@@ -42,6 +43,11 @@ pub(super) async fn forward(proxy: &Proxy, context: RequestContext) -> ProxyResp
         return Ok(response);
     }
     let base = &proxy.shared.rules.base_url;
+    if response.status() == StatusCode::NOT_FOUND && leads_in(proxy, &path) {
+        // The login path knows the way: to the user's server, or to the app.
+        let led = respond::see_other(&proxy.shared.rules.login_path)?;
+        return Ok(with_cookies_of(led, response.headers()));
+    }
     let shown = match owner(path.strip_prefix(base.as_str())) {
         PageOwner::Service => return Ok(response),
         PageOwner::Servers(rest) => {
@@ -88,6 +94,16 @@ pub(super) fn of_logout(
     format: Format,
 ) -> Response<ResponseBody> {
     with_cookies_of(page(proxy, &Page::LoggedOut, format), response.headers())
+}
+
+/// Whether people come to `path` who know the address of the notebooks and nothing more. With the hub's own login its page,
+/// which is not there either, would be the end of the way.
+fn leads_in(proxy: &Proxy, path: &str) -> bool {
+    let rules = &proxy.shared.rules;
+    let below = path.strip_prefix(rules.base_url.trim_end_matches('/'));
+    rules.without_token != WithoutToken::Forward
+        && (path == "/"
+            || below.is_some_and(|below| matches!(below, "" | "/" | "/hub" | "/hub/" | "/hub/home")))
 }
 
 fn owner(below_base: Option<&str>) -> PageOwner<'_> {

@@ -54,6 +54,16 @@ impl Embed {
         &self.origins
     }
 
+    /// What is done to cookies.
+    pub fn cookies(&self) -> EmbedCookies {
+        self.cookies
+    }
+
+    /// What a cookie says of other sites that is to be kept as login cookies are.
+    pub fn attributes(&self) -> &'static str {
+        if self.attributes.is_empty() { "; SameSite=Lax" } else { self.attributes }
+    }
+
     /// Amends the headers of a response.
     pub fn amend(&self, headers: &mut HeaderMap) {
         self.amend_policies(headers);

@@ -239,7 +239,8 @@ mod tests {
             Rejection::Authority => Some(Rejection::Form),
             Rejection::Form => Some(Rejection::Path),
             Rejection::Path => Some(Rejection::TokenInPath),
-            Rejection::TokenInPath => Some(Rejection::LoginQuery),
+            Rejection::TokenInPath => Some(Rejection::EscapedLink),
+            Rejection::EscapedLink => Some(Rejection::LoginQuery),
             Rejection::LoginQuery => Some(Rejection::Next),
             Rejection::Next => Some(Rejection::NotANavigation),
             Rejection::NotANavigation => Some(Rejection::LoginUpgrade),
@@ -269,7 +270,7 @@ mod tests {
             assert!(english != german && english != french && german != french, "{error}: {german}");
             count += 1;
         }
-        assert_eq!(count, 17);
+        assert_eq!(count, 18);
     }
 
     fn detail(response: Response<ResponseBody>) -> String {

@@ -78,6 +78,18 @@ fn is_dead(shared: &Shared, session_ids: &SessionIds, id: &str, now: Moment) -> 
     session_ids.judge(id, now) == SessionState::Over || shared.ended_sessions.contains(id)
 }
 
+/// Whether a login with the session id `new` is worth another session to the browser with `headers`, whose own has an end as
+/// well: less than half of the time is left to it that the new one has. Other tabs would rather keep the one they have.
+pub fn is_renewed_by(shared: &Shared, headers: &HeaderMap, new: &str) -> bool {
+    let now = shared.login.clock().now().wall;
+    let left = |id: &str| match shared.session_ids.judge(id, now) {
+        SessionState::Until(until) => Some(until.duration_since(now)),
+        SessionState::Unlimited | SessionState::Over => None,
+    };
+    let (ids, _) = counting(headers);
+    left(new).is_some_and(|new| ids.iter().filter_map(|id| left(id)).any(|old| old * 2 < new))
+}
+
 /// The ids that count, and whether they have the name with `__Host-`.
 fn counting(headers: &HeaderMap) -> (Vec<String>, bool) {
     let host_ids = cookies::host_session_ids(headers);

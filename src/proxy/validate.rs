@@ -27,6 +27,8 @@ pub enum Rejection {
     TokenInPath,
     /// More than one login token, another spelling of its name, or two `next`.
     LoginQuery,
+    /// A link that was escaped for HTML once too often: `&amp;` stands where `&` belongs.
+    EscapedLink,
     /// A `next` that leads elsewhere.
     Next,
     /// A login that is no navigation of a browser to a document.
@@ -58,6 +60,7 @@ impl Rejection {
             | Self::Path
             | Self::TokenInPath
             | Self::LoginQuery
+            | Self::EscapedLink
             | Self::Next
             | Self::LoginUpgrade
             | Self::LoginForm
@@ -73,7 +76,7 @@ impl Rejection {
             Self::Authority => "authority_is_not_host",
             Self::Form => "bad_target",
             Self::Path => "bad_path",
-            Self::TokenInPath => "link_damaged",
+            Self::TokenInPath | Self::EscapedLink => "link_damaged",
             Self::LoginQuery => "bad_login_query",
             Self::Next => "bad_next",
             Self::NotANavigation => "not_a_navigation",
@@ -94,6 +97,9 @@ impl Rejection {
             Self::Form => "The request's target is not a path.",
             Self::Path => "The path holds a dot segment, a backslash or a control character.",
             Self::TokenInPath => "The link was damaged on its way: open it from the application itself.",
+            Self::EscapedLink => {
+                "The link was damaged on its way, \"&amp;\" stands where \"&\" belongs: open it from the application itself."
+            }
             Self::LoginQuery => "The link holds more than one login or more than one destination.",
             Self::Next => "The destination of this link is not allowed.",
             Self::NotANavigation => "A login link must be opened as a page of its own.",

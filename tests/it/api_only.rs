@@ -72,7 +72,7 @@ fn people_see_our_pages_in_the_place_of_bare_errors() {
     for path in ["/user/me/lab", "/user/me/named/lab", "/user/nobody/"] {
         assert_eq!(shown(&mut browser, path), "Error 404, server_not_running", "{path}");
     }
-    for path in ["/hub/home", "/hub/spawn/me", "/hub/user/me/", "/", "/elsewhere", "/userme"] {
+    for path in ["/hub/spawn/me", "/hub/user/me/", "/elsewhere", "/userme", "/hub/homes"] {
         assert_eq!(shown(&mut browser, path), "Error 404, page_not_found", "{path}");
     }
     assert!(
@@ -84,11 +84,34 @@ fn people_see_our_pages_in_the_place_of_bare_errors() {
     bare(&hub, "503 Service Unavailable");
     assert_eq!(shown(&mut browser, "/user/me/lab"), "Error 404, server_not_running");
     assert_eq!(shown(&mut browser, "/hub/home"), "Error 502, bad_gateway");
+    assert_eq!(shown(&mut browser, "/"), "Error 502, bad_gateway");
     bare(&hub, "403 Forbidden");
     assert_eq!(shown(&mut browser, "/hub/api/oauth2/authorize"), "Error 403, login_refused");
     server.set(Is::Starting(Vec::new()));
     bare(&hub, "404 Not Found");
     assert_eq!(shown(&mut browser, "/user/me/lab"), "Error 404, server_not_running");
+}
+
+#[test]
+fn the_address_of_the_notebooks_leads_to_the_users_server_or_to_the_app() {
+    let hub = FakeHub::start();
+    let proxy = api_only(&hub).start();
+    let mut browser = logged_in(&proxy, "me");
+    bare(&hub, "404 Not Found");
+    for path in ["/", "/hub", "/hub/", "/hub/home"] {
+        let led = browser.get(path);
+        assert_eq!((led.status, led.location()), (303, "/hub/login"), "{path}");
+        assert_eq!(led.headers.all("set-cookie"), ["kept=1"], "{path}");
+    }
+    assert_eq!(browser.get("/hub/login").location(), "/user/me/");
+    let page = proxy.browser().get("/hub/login");
+    assert!(page.text().contains("Error 403, link_required"), "{}", page.text());
+    let app = "without_token = \"redirect\"\napp_url = \"https://portal.example/\"";
+    let led = api_only(&hub).set("login", app).start().browser().get("/hub/login");
+    assert!(led.location().starts_with("https://portal.example/?state="), "{}", led.location());
+    // The hub's own login has no page.
+    let forward = api_only(&hub).set("login", "without_token = \"forward\"").start();
+    assert_eq!(shown(&mut forward.browser(), "/"), "Error 404, page_not_found");
 }
 
 #[test]

@@ -72,6 +72,28 @@ fn check_tells_a_good_configuration_and_what_is_unwise_in_it() {
 }
 
 #[test]
+fn check_writes_every_page_in_every_language_or_in_the_one_that_there_is() {
+    for (language, folders) in [("", 7), ("[pages]\nlanguage = \"de\"\nname = \"Physics\"\n", 1)] {
+        let dir = TempDir::new().unwrap();
+        let (file, pages) = (dir.path().join("hublatch.toml"), dir.path().join("pages"));
+        fs::write(&file, format!("{CONFIG}{language}")).unwrap();
+        let outcome =
+            run(hublatch(&["check", "--config", file.to_str().unwrap(), "--pages", pages.to_str().unwrap()]));
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+        assert_eq!(fs::read_dir(&pages).unwrap().count(), folders);
+        let german: Vec<_> = fs::read_dir(pages.join("de")).unwrap().map(|entry| entry.unwrap()).collect();
+        let told = format!("{}: {} pages", pages.display(), german.len() * folders);
+        assert_eq!(outcome.stdout.lines().last(), Some(&*told));
+        assert!(german.len() >= 40, "{}", german.len());
+        let used =
+            german.iter().find(|entry| entry.file_name().to_string_lossy().ends_with("-link_used.html"));
+        let text = fs::read_to_string(used.expect("a used link").path()).unwrap();
+        assert!(text.contains("<html lang=\"de\">") && text.contains("0123456789abcdef"), "{text}");
+        assert_eq!(text.contains("Physics"), folders == 1);
+    }
+}
+
+#[test]
 fn check_prints_every_fault_one_a_line_and_exits_78() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("hublatch.toml");

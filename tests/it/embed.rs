@@ -35,6 +35,22 @@ fn framed(browser: &mut Browser, target: &str) -> Answer {
     in_frame(browser, target, "iframe").header("Referer", &format!("{LMS}/")).send()
 }
 
+/// The same where a login is wanted: by way of the page that tests the frame, whose script asks again.
+fn framed_login(browser: &mut Browser, target: &str) -> Answer {
+    let page = framed(browser, target);
+    if is_test(&page) { tested(browser, target, "iframe") } else { page }
+}
+
+/// Whether it is the page that tests the frame.
+fn is_test(page: &Answer) -> bool {
+    page.status == 200 && page.text().contains("id=\"continue\"")
+}
+
+/// What the script of that page asks for.
+fn tested(browser: &mut Browser, target: &str, element: &str) -> Answer {
+    in_frame(browser, target, element).header("Sec-Fetch-Site", "same-origin").send()
+}
+
 #[test]
 fn without_the_section_every_answer_is_the_hubs_and_our_pages_forbid_frames() {
     let hub = hub();
@@ -95,9 +111,10 @@ fn a_link_logs_in_in_a_frame() {
     let proxy = embedded(&hub, "partitioned");
     let link = proxy.links().issue(&json!({ "username": "alice", "next": "/user/alice/lab" }));
     let mut browser = proxy.browser();
-    let answer = framed(&mut browser, &link.target());
+    let answer = framed_login(&mut browser, &link.target());
     assert_eq!((answer.status, answer.location()), (302, "/user/alice/lab"), "{}", answer.text());
     let cookies = answer.headers.all("set-cookie");
+    let cookies: Vec<&str> = cookies.iter().copied().filter(|line| !line.contains("hublatch-")).collect();
     let (deleted, set): (Vec<&str>, Vec<&str>) =
         cookies.iter().copied().partition(|cookie| cookie.contains("Max-Age=0"));
     assert_eq!((deleted.len(), set.len()), (3, 3), "{cookies:?}");
@@ -131,14 +148,14 @@ fn each_of_our_pages_tells_the_listed_pages_around_it_what_it_is_and_nobody_else
     let hub = hub();
     let proxy = embedded(&hub, "partitioned");
     let used = proxy.link("alice");
-    assert_eq!(framed(&mut proxy.browser(), &used.target()).status, 302);
+    assert_eq!(framed_login(&mut proxy.browser(), &used.target()).status, 302);
     let confirm = proxy.links().issue(&json!({ "username": "alice", "confirm": true }));
     for (target, expected) in [
         ("/hub/login".to_owned(), json!({ "hublatch": "needs_link", "reason": "link_required" })),
         (used.target(), json!({ "hublatch": "needs_link", "reason": "link_used" })),
         (confirm.target(), json!({ "hublatch": "page", "reason": "confirmation_required" })),
     ] {
-        let page = framed(&mut proxy.browser(), &target);
+        let page = framed_login(&mut proxy.browser(), &target);
         let text = page.text();
         let (_, script) = text.split_once("<script>").expect("a script");
         let (script, _) = script.split_once("</script>").expect("its end");
@@ -159,7 +176,7 @@ fn our_own_pages_and_cookies_work_in_a_frame_of_the_listed_pages_and_no_others()
     let proxy = embedded(&hub, "partitioned");
     let mut browser = proxy.browser();
     let link = proxy.links().issue(&json!({ "username": "alice", "confirm": true }));
-    let page = framed(&mut browser, &link.target());
+    let page = framed_login(&mut browser, &link.target());
     assert_eq!((page.status, page.headers.has("x-frame-options")), (200, false));
     let policy = page.headers.get("content-security-policy").expect("a policy");
     assert!(policy.ends_with("; frame-ancestors https://lms.example"), "{policy}");
@@ -202,7 +219,7 @@ fn a_state_is_given_to_a_frame_too() {
         "{cookie}"
     );
     let link = proxy.links().issue(&json!({ "username": "alice", "state": state }));
-    assert_eq!(framed(&mut browser, &link.target()).status, 302);
+    assert_eq!(framed_login(&mut browser, &link.target()).status, 302);
 }
 
 /// Every element that makes a frame, as browsers name it (Fetch § 2.2.5, "destination").
@@ -218,11 +235,11 @@ fn every_element_that_makes_a_frame_logs_in_where_frames_are_allowed_and_none_el
             let link = proxy.link("alice");
             let mut browser = proxy.browser();
             let sending = in_frame(&mut browser, &link.target(), element);
-            assert_eq!(
-                sending.header("Referer", &format!("{LMS}/week/3")).send().status,
-                status,
-                "{element}"
-            );
+            let page = sending.header("Referer", &format!("{LMS}/week/3")).send();
+            assert_eq!(is_test(&page), status == 302, "{element}");
+            assert_eq!(proxy.links().status(&link.id), "pending", "{element}");
+            let answer = tested(&mut browser, &link.target(), element);
+            assert_eq!(answer.status, status, "{element}");
             assert_eq!(proxy.links().status(&link.id), left, "{element}");
         }
     }
@@ -261,8 +278,13 @@ fn a_frame_that_no_listed_page_has_asked_for_is_asked_first_even_where_nobody_is
             if let Some(origin) = origin {
                 sending = sending.header("Origin", origin);
             }
-            let answer = sending.send();
+            let mut answer = sending.send();
             let told = format!("{element} {referer:?} {origin:?} {site}");
+            if site == "cross-site" && !is_asked {
+                assert!(is_test(&answer), "{told}");
+                assert_eq!(proxy.links().status(&link.id), "pending", "{told}");
+                answer = tested(&mut browser, &link.target(), element);
+            }
             assert_eq!(answer.status, if is_asked { 200 } else { 302 }, "{told}");
             assert_eq!(proxy.links().status(&link.id), if is_asked { "pending" } else { "used" }, "{told}");
             if is_asked {
@@ -296,6 +318,55 @@ fn a_form_that_the_listed_page_posts_into_its_frame_is_asked_nothing() {
         // So the browser tells the origin again.
         let mut sending = in_frame(&mut browser, "/hub/login", "iframe");
         sending = sending.header("Referer", &format!("{origin}/"));
-        assert_eq!(sending.send().status, if is_asked { 200 } else { 302 }, "{origin}");
+        let page = sending.send();
+        assert_eq!((page.status, is_test(&page)), (200, !is_asked), "{origin}");
+        if !is_asked {
+            assert_eq!(tested(&mut browser, "/hub/login", "iframe").status, 302);
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_tested_before_its_link_is_used_up_and_a_tab_is_not() {
+    let hub = hub();
+    for cookies in ["lax", "none", "partitioned"] {
+        let proxy = embedded(&hub, cookies);
+        let link = proxy.links().issue(&json!({ "username": "alice", "next": "/user/alice/lab" }));
+        let mut browser = proxy.browser();
+        let page = framed(&mut browser, &link.target());
+        assert!(is_test(&page), "{cookies}: {}", page.text());
+        assert!(!page.text().contains(&link.token) && !page.text().contains("login_token"), "{cookies}");
+        assert_eq!(proxy.links().status(&link.id), "pending", "{cookies}");
+        // A program has no frame to test, and a frame of the same site keeps cookies as any page does.
+        let mut other = proxy.browser();
+        let program = in_frame(&mut other, &proxy.link("alice").target(), "iframe");
+        let program = program.header("Referer", &format!("{LMS}/")).header("Accept", "application/json");
+        assert_eq!(program.header("Sec-Fetch-Mode", "navigate").send().status, 302, "{cookies}");
+        let mut other = proxy.browser();
+        let same_site = in_frame(&mut other, &proxy.link("alice").target(), "iframe");
+        let same_site = same_site.header("Referer", &format!("{LMS}/")).header("Sec-Fetch-Site", "same-site");
+        assert_eq!(same_site.send().status, 302, "{cookies}");
+        // What the page offers where nothing is kept.
+        assert_eq!(proxy.browser().get(&link.target()).status, 302, "{cookies}: a tab");
+    }
+}
+
+#[test]
+fn a_click_of_the_apps_own_page_is_still_one_after_the_test_of_the_frame() {
+    let hub = hub();
+    for element in FRAMES {
+        let proxy = TestProxy::before(&hub)
+            .public_url("https://hub.test")
+            .set("embed", &format!("frame_ancestors = [{LMS:?}]\ncookies = \"none\""))
+            .portal(&format!("origins = [{LMS:?}]"))
+            .start();
+        let link = proxy.link("alice");
+        let mut browser = proxy.browser();
+        let sending = in_frame(&mut browser, &link.target(), element);
+        assert!(is_test(&sending.header("Referer", &format!("{LMS}/")).send()), "{element}");
+        let mut forged = proxy.browser();
+        let asked = tested(&mut forged, &link.target(), element);
+        assert!(asked.status == 200 && asked.text().contains("Continue as"), "{element}: {}", asked.text());
+        assert_eq!(tested(&mut browser, &link.target(), element).status, 302, "{element}");
     }
 }

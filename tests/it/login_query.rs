@@ -47,6 +47,17 @@ fn every_query_of_the_table_is_taken_as_it_says() {
     assert_still_good(&proxy, &hub, &other, "the table");
 }
 
+#[test]
+fn a_link_that_was_escaped_twice_says_so_and_is_not_used_up() {
+    let hub = FakeHub::start();
+    let proxy = TestProxy::start(&hub);
+    let link = proxy.link("alice");
+    let answer = proxy.browser().get(&format!("/hub/login?login_token={}&amp;next=/hub/home", link.token));
+    let text = answer.text();
+    assert!(text.contains("Error 400, link_damaged") && text.contains("&amp;amp;"), "{text}");
+    assert_still_good(&proxy, &hub, &link, "&amp;");
+}
+
 /// Whether a server could read `query` as one with a login token: `&` and `;` separate, names decode up to three times,
 /// case and `-`/`_` do not matter, and a value may be a URL with such a query.
 fn could_be_read_as_a_token(query: &str) -> bool {

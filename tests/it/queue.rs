@@ -269,7 +269,10 @@ fn asked_again(alice: &mut InLine, dest: &str) -> Answer {
 
 #[test]
 fn a_frame_that_no_listed_page_has_asked_for_is_asked_at_the_turn_as_well() {
-    for (referer, is_asked) in [("https://evil.example/", true), ("https://lms.example/", false)] {
+    // The other one is the frame of a listed page, in which our own page has tried cookies and leads on.
+    for (site, referer, is_asked) in
+        [("cross-site", "https://evil.example/", true), ("same-origin", "https://hub.test/hub/login", false)]
+    {
         let (hub, gate) = slow_hub();
         let section = "frame_ancestors = [\"https://lms.example\"]\ncookies = \"none\"";
         let builder = one_at_once(&hub, &standing_clock());
@@ -277,7 +280,7 @@ fn a_frame_that_no_listed_page_has_asked_for_is_asked_at_the_turn_as_well() {
         let _first = under_way(&proxy, &hub);
         let link = proxy.link("alice");
         let mut browser = proxy.browser();
-        let sending = browser.navigate(&link.target()).header("Sec-Fetch-Site", "cross-site");
+        let sending = browser.navigate(&link.target()).header("Sec-Fetch-Site", site);
         let page = sending.header("Sec-Fetch-Dest", "iframe").header("Referer", referer).send();
         assert!(page.text().contains("You are number"), "{}", page.text());
         let mut alice = InLine { page: link.target(), browser };

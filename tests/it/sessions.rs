@@ -104,6 +104,24 @@ fn a_session_with_an_end_goes_on_until_then_and_no_longer() {
 }
 
 #[test]
+fn a_link_for_the_same_user_renews_a_session_that_is_nearly_over_and_keeps_another() {
+    let deployment = Deployment::new("max_session = \"10m\"", "");
+    let (mut browser, first) = deployment.logged_in(&json!({ "username": "alice" }));
+    let mut click_after = |seconds| {
+        deployment.clock.advance(Duration::from_secs(seconds));
+        assert_eq!(browser.get(&deployment.proxy.link("alice").target()).status, 302);
+        browser.cookie("jupyterhub-session-id").expect("a session").to_owned()
+    };
+    assert_eq!(click_after(299), first, "half of its time is left");
+    let second = click_after(2);
+    assert!(second.starts_with("hl1.") && second != first, "{second}");
+    // The first would be over by now.
+    deployment.clock.advance(Duration::from_secs(400));
+    assert!(browser.get("/user/alice/lab").text().contains("jupyterhub-user-alice"));
+    assert!(!browser.get("/hub/home").text().contains("Your session has ended"));
+}
+
+#[test]
 fn without_a_rule_the_hub_makes_the_session_and_decides() {
     let deployment = Deployment::new("", "");
     let (mut browser, session) = deployment.logged_in(&json!({ "username": "alice" }));

@@ -342,7 +342,9 @@ sys.path.insert(0, sys.argv[1])
 from flask_app import app
 client = app.test_client()
 assert client.post("/notebook").status_code == 401
-client.post("/login/flo")
+assert b"Log in" in client.get("/").data
+client.post("/login", data={"name": "flo"})
+assert b"To my notebook" in client.get("/").data
 answer = client.post("/notebook")
 assert client.get("/notebook").status_code == 405
 print(json.dumps([answer.status_code, answer.headers["Cache-Control"], answer.headers["Location"]]))

@@ -6,7 +6,7 @@ import re
 import signal
 import socket
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -113,6 +113,52 @@ def test_an_error_is_shown_on_the_page_and_the_field_has_the_focus(demo, chromiu
     page.context.close()
 
 
+def test_the_tour_shows_a_start_a_used_link_a_switch_a_frame_and_the_end_of_a_session(demo, chromium):
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(demo.url)
+    expect(page.get_by_label("User name")).to_have_value("alice")
+    page.get_by_role("link", name="Take the tour").click()
+
+    @contextmanager
+    def tab_of(name, role="button"):
+        with context.expect_page() as opened:
+            page.get_by_role(role, name=name).click()
+        yield opened.value
+        opened.value.close()
+
+    def assert_notebook(tab, user):
+        expect(tab.locator("#jupyter-config-data")).to_be_attached(timeout=MILLISECONDS)
+        assert json.loads(tab.locator("#jupyter-config-data").text_content())["hubUser"] == user
+
+    def switch_to(user):
+        with tab_of(f"Open as {user}") as tab:
+            tab.get_by_role("button", name=f"Continue as {user}").click()
+            assert_notebook(tab, user)
+
+    with tab_of("Open as alice") as tab:
+        assert_notebook(tab, "alice")
+    with tab_of("Start and watch") as tab:
+        expect(tab.get_by_role("heading", name="Your server is starting")).to_be_visible()
+        assert_notebook(tab, "alice")
+        assert "/user/alice/tour-1/lab" in tab.url
+    again = "Open the link of step 1 again"
+    with tab_of(again) as tab:
+        assert_notebook(tab, "alice")
+    switch_to("bob")
+    with tab_of(again) as tab:
+        expect(tab.get_by_role("heading", name="This link has already been used")).to_be_visible()
+    switch_to("alice")
+    with tab_of("Open the page with the frame", "link") as tab:
+        framed = tab.frame_locator("iframe")
+        expect(framed.locator("#jupyter-config-data")).to_be_attached(timeout=MILLISECONDS)
+        expect(tab.locator("output")).to_contain_text("The page asks for a link: first")
+    with tab_of("End the sessions of alice") as tab:
+        expect(tab.get_by_role("heading", name="Your session has ended")).to_be_visible()
+        expect(tab.get_by_role("link", name="Back to Sample portal")).to_be_visible()
+    context.close()
+
+
 @pytest.fixture
 def ending(tmp_path):
     demo = Demo(tmp_path)
@@ -129,7 +175,7 @@ def test_ending_the_demo_ends_all_that_it_started(ending, chromium):
     expect(page.locator(".jp-Launcher")).to_be_visible(timeout=MILLISECONDS)
     page.context.close()
     running = demo.processes().values()
-    for part in ("jupyterhub --config", "jupyterhub-singleuser", "hublatch chp", "portal.py"):
+    for part in ("jupyterhub --config", "jupyterhub-singleuser", "hublatch chp", "tour.py"):
         assert any(part in line for line in running), (part, running)
     # One hop: nothing but hublatch is between the browser and the notebook.
     assert not [line for line in running if re.match(r"\S*\bnode\b", line) or "configurable-http-proxy" in line], running

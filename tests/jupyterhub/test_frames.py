@@ -3,6 +3,8 @@
 import http.server
 import json
 import threading
+import time
+from datetime import datetime
 from html import escape
 
 import pytest
@@ -11,8 +13,9 @@ from playwright.sync_api import expect, sync_playwright
 from chromium import CHROMIUM, PATIENCE, QUIET, compute, show, wait_for
 from processes import ROOT
 
-# Third-party cookies and storage, as the user allows them.
+# Third-party cookies and storage, as the user allows them or blocks them.
 ALLOWED = {"block_third_party_cookies": False, "cookie_controls_mode": 0}
+BLOCKED = {"block_third_party_cookies": True, "cookie_controls_mode": 1}
 
 
 # The client that application developers copy, as docs/applications.md shows it.
@@ -75,25 +78,51 @@ class CoursePage:
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """With a profile of its own that allows them: JupyterLab does not run where a frame has no storage."""
+def start_chromium(tmp_path_factory):
+    """With a profile of its own that allows them, or does not."""
     with sync_playwright() as playwright:
-        folder = tmp_path_factory.mktemp("profile")
-        (folder / "Default").mkdir()
-        (folder / "Default/Preferences").write_text(json.dumps({"profile": ALLOWED}))
-        browser = playwright.chromium.launch_persistent_context(
-            folder, executable_path=CHROMIUM, headless=True, args=QUIET, timeout=PATIENCE
-        )
-        yield browser
-        browser.close()
+        browsers = []
+
+        def start(profile):
+            folder = tmp_path_factory.mktemp("profile")
+            (folder / "Default").mkdir()
+            (folder / "Default/Preferences").write_text(json.dumps({"profile": profile}))
+            browsers.append(playwright.chromium.launch_persistent_context(
+                folder, executable_path=CHROMIUM, headless=True, args=QUIET, timeout=PATIENCE
+            ))  # fmt: skip
+            return browsers[-1]
+
+        yield start
+        for browser in browsers:
+            browser.close()
 
 
-@pytest.fixture
-def page(chromium):
+@pytest.fixture(scope="module")
+def chromium(start_chromium):
+    return start_chromium(ALLOWED)
+
+
+@pytest.fixture(scope="module")
+def blocking(start_chromium):
+    return start_chromium(BLOCKED)
+
+
+def fresh_page(chromium):
     chromium.clear_cookies()
     page = chromium.new_page()
     yield page
     page.close()
+
+
+@pytest.fixture
+def page(chromium):
+    yield from fresh_page(chromium)
+
+
+@pytest.fixture
+def blocked_page(blocking):
+    yield from fresh_page(blocking)
+    blocking.clear_permissions()
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +192,39 @@ def test_a_frame_whose_session_has_ended_gets_a_new_link_from_the_application(em
     assert page.evaluate("window.messages") == [{"hublatch": "needs_link", "reason": "session_ended"}]
 
 
+def test_a_session_that_ends_by_its_time_is_begun_again_and_the_next_is_renewed_before_its_end(embedding, course, page):
+    cookies, latch = embedding
+    user, made = f"henry-{cookies}", []
+
+    def new_link():
+        made.append(latch.issue(user, path="lab", session_expires_in=60))
+        # The first time the client is not told when to come again, so that the end itself is seen.
+        return {"url": made[-1]["url"], **({"session_expires_in": 60} if len(made) > 1 else {})}
+
+    course.framed, course.links, course.new_link = "about:blank", [], new_link
+    page.clock.install()
+    page.goto(f"{course.origin}/stays?{latch.url}")
+    notebooks = page.frame_locator("#lab").locator("#jupyter-config-data")
+    expect(notebooks).to_be_attached(timeout=PATIENCE)
+    until = latch.manage("GET", f"/api/v1/links/{made[0]['id']}")[1]["session"]["until"]
+    left = datetime.fromisoformat(until).timestamp() - time.time()
+    assert left <= 60
+    # No fake clock: hublatch's and the hub's are real.
+    page.wait_for_timeout(max(left, 0) * 1000 + 100)
+    frame = next(frame for frame in page.frames if frame.url.startswith(latch.url))
+    frame.evaluate("setTimeout(() => location.reload(), 0)")
+    wait_for(page, lambda: len(course.links) == 2, "a new link to be asked for")
+    expect(notebooks).to_be_attached(timeout=PATIENCE)
+    wait_for(page, lambda: latch.status(made[1]) == "used", "the second link to be opened")
+    # Now it knows when: shortly before the end of the second one it asks for a third.
+    page.clock.fast_forward(50_000)
+    assert len(course.links) == 2
+    page.clock.fast_forward(6_000)
+    wait_for(page, lambda: len(made) == 3 and latch.status(made[2]) == "used", "a third link to be opened")
+    expect(notebooks).to_be_attached(timeout=PATIENCE)
+    assert course.links == ["first", "session_ended", "session_over"]
+
+
 def test_a_page_that_is_not_listed_is_told_nothing(embedding, stranger, page):
     _, latch = embedding
     stranger.links, stranger.new_link = [], lambda: {"url": f"{latch.url}/hub/login"}
@@ -170,3 +232,64 @@ def test_a_page_that_is_not_listed_is_told_nothing(embedding, stranger, page):
     refused = page.frame_locator("#lab").locator("#main-frame-error, .interstitial-wrapper").first
     expect(refused).to_be_attached()
     assert (stranger.links, page.evaluate("window.messages")) == (["first"], [])
+
+
+def open_blocked(page, course, latch, link):
+    """The frame of a page with the client, and every page that the frame has asked for."""
+    course.framed, course.links, course.new_link = "about:blank", [], lambda: {"url": link["url"]}
+    loads = []
+    page.on("request", lambda request: loads.append(request.url) if request.is_navigation_request() and request.url.startswith(latch.url) else None)
+    page.goto(f"{course.origin}/stays?{latch.url}")
+    return page.frame_locator("#lab"), loads
+
+
+def assert_says_so(page, frame, latch, link, loads, buttons):
+    expect(frame.locator("h1")).to_have_text("Your browser does not let the notebooks keep a login here")
+    assert [button.inner_text() for button in frame.locator(".actions a:visible").all()] == buttons
+    # That nothing more comes, only time can show: JupyterLab would load once a second.
+    page.wait_for_timeout(5_000)
+    assert 1 <= len(loads) <= 3, loads
+    assert page.evaluate("window.messages") == [{"hublatch": "storage_blocked", "reason": "storage_blocked"}]
+    assert latch.status(link) == "pending"
+    html = frame.locator("html").inner_html()
+    assert link["login_token"] not in html and "login_token" not in html
+
+
+def test_a_frame_in_which_nothing_is_kept_says_so_and_a_tab_goes_on_with_its_link(embedding, course, blocked_page):
+    page, (cookies, latch) = blocked_page, embedding
+    link = latch.issue(f"iris-{cookies}", path="lab")
+    frame, loads = open_blocked(page, course, latch, link)
+    assert_says_so(page, frame, latch, link, loads, ["Continue here", "Open in a new tab"])
+    show(page, f"frame-blocked-{cookies}")
+    with page.context.expect_page() as opened:
+        frame.get_by_role("link", name="Open in a new tab").click()
+    tab = opened.value
+    expect(tab.locator("#jupyter-config-data")).to_be_attached(timeout=PATIENCE)
+    assert latch.status(link) == "used"
+    tab.close()
+
+
+@pytest.mark.parametrize("is_granted", [True, False], ids=["granted", "refused"])
+def test_the_button_asks_the_browser_and_goes_on_if_it_allows(embedding, course, blocked_page, is_granted):
+    page, (cookies, latch) = blocked_page, embedding
+    link = latch.issue(f"jack-{cookies}-{is_granted}".lower(), path="lab")
+    if is_granted:
+        page.context.grant_permissions(["storage-access"], origin=latch.url)
+    frame, loads = open_blocked(page, course, latch, link)
+    frame.get_by_role("link", name="Continue here").click()
+    if is_granted:
+        expect(frame.locator("#jupyter-config-data")).to_be_attached(timeout=PATIENCE)
+        assert latch.status(link) == "used"
+    else:
+        expect(frame.get_by_role("link", name="Continue here")).to_be_hidden()
+        expect(frame.get_by_role("link", name="Open in a new tab")).to_be_focused()
+        assert (len(loads), latch.status(link)) == (1, "pending")
+
+
+def test_a_frame_of_another_site_with_cookies_for_the_same_site_offers_a_tab_alone(hub, start_hublatch, course, page):
+    latch = start_hublatch(hub, {"embed": {"frame_ancestors": [course.origin], "cookies": "lax"}})
+    link = latch.issue("kim", path="lab")
+    frame, loads = open_blocked(page, course, latch, link)
+    assert_says_so(page, frame, latch, link, loads, ["Open in a new tab"])
+    lines = [line for line in latch.process.records() if "embed.cookies" in line.get("message", "")]
+    assert len(lines) == 1, lines

@@ -166,6 +166,17 @@ def test_a_key_file_is_read_again_for_each_link(start_portal, api, tmp_path):
     assert [headers["Authorization"] for _, headers, _ in api.requests] == [f"token {KEY}", "token hk_new"]
 
 
+def test_the_second_button_asks_for_a_launch_where_there_is_one(start_portal, api):
+    assert "launch" not in start_portal().get().text
+    portal = start_portal(PORTAL_LAUNCH="1", PORTAL_USER="ada")
+    page = portal.get()
+    assert '<button name="launch" value="1"' in page.text
+    assert Fields(page.text).inputs["username"]["value"] == "ada"
+    portal.post(form(launch="1"))
+    portal.post(form())
+    assert [body.get("launch") for _, _, body in api.requests] == [True, None]
+
+
 # ---- what is shown ----
 
 

@@ -180,7 +180,7 @@ pub(super) fn issue_message(place: FaultPlace, cause: &IssueError, by_path: bool
 
 fn path_message(error: NextError) -> String {
     match error {
-        NextError::TooLong => "path is too long".to_owned(),
+        NextError::TooLong | NextError::TooLongForHub => error.to_string().replacen("next", "path", 1),
         NextError::NotAPath | NextError::OtherOrigin | NextError::OutsideBase => {
             "path must stay inside the user's server".to_owned()
         }

@@ -82,6 +82,7 @@ pub struct Catalog {
     pub queue: Message,
     pub session_ended: Message,
     pub cookie_lost: Message,
+    pub storage_blocked: Message,
     pub too_many_cookies: Message,
     pub confirmation_unverified: Message,
     /// A request that is itself at fault; why stands between `what` and `advice`.
@@ -98,6 +99,10 @@ pub struct Catalog {
     pub stay: String,
     /// The link to the address of the notebooks.
     pub open_notebooks: String,
+    /// In a frame in which the browser keeps nothing: the button that asks it to.
+    pub continue_here: String,
+    /// The same: the link that opens a tab.
+    pub open_tab: String,
     /// The button that starts a server again.
     pub start_again: String,
     /// The button that makes the browser forget cookies.

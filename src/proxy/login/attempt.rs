@@ -120,6 +120,8 @@ impl Attempt {
                 is_confirmed: request.confirmed,
                 is_unvouched: browser_checks::is_unvouched(proxy, headers),
                 is_framed_by_other,
+                is_untested_frame: browser_checks::is_untested_frame(proxy, headers)
+                    && !request.accept.prefers_json(),
                 is_in_line: ticket.is_some(),
             },
             rules: LoginRules { confirm: rules.confirm, require_state: rules.require_state },
@@ -199,6 +201,8 @@ impl Attempt {
                 let policy = login.policy();
                 let app = policy.applications.exchanging_for(token.expose());
                 let is_foreign = app.as_ref().is_none_or(|app| is_foreign(&self.request.headers, app));
+                self.click.is_from_app |= !is_foreign;
+                let is_foreign = !self.click.is_from_app;
                 self.facts.exchange = Some(ExchangeFact::Needed {
                     wait: login.redeemer.must_wait_to_exchange(token, self.request.origin.client),
                     has_allowed_next: self.own_next.as_ref().is_none_or(|next| next_rule.check(next).is_ok()),

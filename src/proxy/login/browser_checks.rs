@@ -44,6 +44,15 @@ pub fn is_for_frame(headers: &HeaderMap) -> bool {
     headers.get_all(DEST).iter().any(is_frame)
 }
 
+/// Whether the response is for a frame of another site that a listed page has asked for: only a page in it can tell whether
+/// the browser keeps a login there. What our own page leads to comes from this origin, and has been tested.
+pub fn is_untested_frame(proxy: &Proxy, headers: &HeaderMap) -> bool {
+    let Some(embed) = &proxy.shared.embed else { return false };
+    is_for_frame(headers)
+        && headers.get(SITE).is_some_and(|site| site == "cross-site")
+        && comes_from(headers, embed.origins())
+}
+
 /// Whether a person's browser is to show the response, as far as can be told.
 pub fn is_navigation(proxy: &Proxy, headers: &HeaderMap) -> bool {
     check_navigation(headers, proxy.shared.embed.is_some()).is_ok()

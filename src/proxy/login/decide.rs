@@ -51,6 +51,8 @@ pub struct RequestFacts {
     pub is_unvouched: bool,
     /// It is for a frame, and no page that may have one has asked for it.
     pub is_framed_by_other: bool,
+    /// It is for a frame of another site, and nobody has tested whether the browser keeps anything there.
+    pub is_untested_frame: bool,
     /// The browser has been in line before.
     pub is_in_line: bool,
 }
@@ -67,6 +69,7 @@ impl Default for RequestFacts {
             is_confirmed: false,
             is_unvouched: false,
             is_framed_by_other: false,
+            is_untested_frame: false,
             is_in_line: false,
         }
     }
@@ -214,6 +217,8 @@ pub enum Decision<'a> {
     Queue,
     /// The response of the same browser's earlier request.
     Join,
+    /// The page that tests the frame; nothing is consumed.
+    TestFrame,
     /// The person is asked first.
     Confirm {
         /// Whom the link logs in, if that is known yet.
@@ -253,6 +258,7 @@ impl Decision<'_> {
                 | Rejection::Form
                 | Rejection::Path
                 | Rejection::TokenInPath
+                | Rejection::EscapedLink
                 | Rejection::NotANavigation
                 | Rejection::LoginUpgrade
                 | Rejection::LoginForm
@@ -266,6 +272,7 @@ impl Decision<'_> {
             | Self::Queue
             // The response that is joined clears for itself.
             | Self::Join
+            | Self::TestFrame
             | Self::Confirm { .. } => false,
         }
     }
@@ -328,6 +335,7 @@ fn exchange(facts: &Facts) -> Option<Step<'_>> {
         _ if wait.is_some() => Step::Do(Decision::TooManyTries(wait.unwrap_or_default())),
         _ if facts.rules.require_state => Step::Do(Decision::Refuse(&NEEDS_STATE)),
         _ if !has_allowed_next => Step::Do(Decision::Reject(Rejection::Next)),
+        _ if facts.request.is_untested_frame => Step::Do(Decision::TestFrame),
         None => Step::Ask(Question::Visitor),
         Some(VisitorFact::HubDown) => Step::Do(Decision::HubDown),
         Some(VisitorFact::Unidentified(trouble)) => Step::Do(Decision::Unidentified(*trouble)),
@@ -386,6 +394,9 @@ fn refused<'a>(
 }
 
 fn valid<'a>(facts: &'a Facts, username: &'a str, asks: bool) -> Step<'a> {
+    if facts.request.is_untested_frame {
+        return Step::Do(Decision::TestFrame);
+    }
     match facts.place {
         None => return Step::Ask(Question::Place),
         Some(PlaceFact::Waiting) => return Step::Do(Decision::Queue),
@@ -470,6 +481,7 @@ mod tests {
         is_confirmed: false,
         is_unvouched: false,
         is_framed_by_other: false,
+        is_untested_frame: false,
         is_in_line: false,
     };
     const AUTO: LoginRules = LoginRules { confirm: Confirm::Auto, require_state: false };
@@ -717,6 +729,28 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_is_tested_before_anything_is_asked_or_burnt_and_no_link_that_is_none_is() {
+        let untested = |link: Option<LinkFact>, exchange| Facts {
+            request: RequestFacts { is_untested_frame: true, ..NAVIGATION },
+            turn: Some(TurnFact::First),
+            exchange: Some(exchange),
+            link,
+            ..Facts::default()
+        };
+        let needed =
+            ExchangeFact::Needed { wait: None, has_allowed_next: true, asks: true, is_foreign: true };
+        check(vec![
+            ("valid", untested(Some(valid()), ExchangeFact::NotNeeded), "TestFrame"),
+            ("an app's own", untested(None, needed), "TestFrame"),
+            (
+                "used",
+                untested(Some(refused(RefusalReason::Used, false)), ExchangeFact::NotNeeded),
+                "refuse used",
+            ),
+        ]);
+    }
+
+    #[test]
     fn a_foreign_token_is_exchanged_only_when_a_person_wants_it_and_the_hub_is_alive() {
         let needed = |wait, has_allowed_next, is_foreign| {
             Some(ExchangeFact::Needed { wait, has_allowed_next, asks: false, is_foreign })
@@ -779,6 +813,7 @@ mod tests {
             Decision::HubDown,
             Decision::Queue,
             Decision::Join,
+            Decision::TestFrame,
             Decision::Confirm { username: None, current: None },
         ] {
             assert!(!decision.is_final(), "{decision:?}");

@@ -30,7 +30,7 @@ use crate::proxy::identity::SentIdentity;
 use crate::proxy::respond::{self, Continuation};
 use crate::proxy::upstream::{HubConnection, ResponseBody, SendError, UpstreamError};
 use crate::proxy::validate::Rejection;
-use crate::proxy::{api_only, cookies};
+use crate::proxy::{api_only, cookies, sessions};
 use crate::token::State;
 
 /// How long the second request of a double click may be on its way when the login of the first has ended.
@@ -118,7 +118,8 @@ pub fn respond(
             let next = token.as_ref().map_or(own_next, |token| token.next().map(Next::as_str));
             Ok(refuse::unidentified(proxy, request, *trouble, link, next))
         }
-        Decision::HubDown | Decision::Queue | Decision::Login(_) => {
+        // The last three have been carried out before.
+        Decision::HubDown | Decision::Queue | Decision::TestFrame | Decision::Login(_) => {
             Ok(refuse::hub_down(proxy, request, link))
         }
     };
@@ -461,7 +462,8 @@ fn hub_request(
     target: Uri,
 ) -> Result<(Request<RequestBody>, SentIdentity), ProxyError> {
     let shared = &proxy.shared;
-    let keeps_session = plan == Plan::KeepSession;
+    let renews = || user.session_id().is_some_and(|id| sessions::is_renewed_by(shared, &request.headers, id));
+    let keeps_session = plan == Plan::KeepSession && !renews();
     let mut headers = login_headers(std::mem::take(&mut request.headers), keeps_session);
     if let Some(id) = user.session_id().filter(|_| !keeps_session) {
         cookies::set_session_id(&mut headers, id);

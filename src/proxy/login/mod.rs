@@ -18,6 +18,7 @@ mod decide;
 mod destination;
 mod execute;
 mod external_token;
+mod frame_page;
 mod hub_oauth;
 mod own_forms;
 mod queue_page;
@@ -96,6 +97,7 @@ async fn log_in(proxy: &Proxy, request: LoginRequest) -> Result<Response<Respons
                 }
                 continue;
             }
+            Step::Do(Decision::TestFrame) => return frame_page::respond(&attempt),
             Step::Do(decision) => {
                 let held = std::mem::take(&mut attempt.held);
                 let own_next = attempt.own_next.as_deref();

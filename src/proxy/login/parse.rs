@@ -152,7 +152,10 @@ pub async fn parse(
 ) -> Result<Parsed, ProxyError> {
     let parameter = &proxy.shared.token_rules.parameter;
     let query = context.request.uri().query().unwrap_or_default().to_owned();
-    let query = LoginQuery::parse(&query, parameter).map_err(|_| Rejection::LoginQuery);
+    let query = LoginQuery::parse(&query, parameter).map_err(|_| {
+        // A template that escapes what is escaped already does this to every link of an app.
+        if query.contains("&amp;") { Rejection::EscapedLink } else { Rejection::LoginQuery }
+    });
     match *context.request.method() {
         Method::HEAD if query.as_ref().map_or(true, |query| query.token.is_some()) => Ok(Parsed::Preview),
         Method::POST if is_urlencoded(context.request.headers()) => form(proxy, context, ours).await,

@@ -20,7 +20,7 @@ use crate::body::{PieceError, Pieces};
 use crate::login::ValidatedToken;
 use crate::pages::{Format, Page, QueuedFor};
 use crate::proxy::context::Proxy;
-use crate::proxy::error::ProxyResponse;
+use crate::proxy::error::{ProxyError, ProxyResponse};
 use crate::proxy::respond::{self, Continuation};
 use crate::proxy::upstream::ResponseBody;
 use crate::token::BrowserSecret;
@@ -53,23 +53,29 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         return Ok(response);
     }
-    // A secret of this login's own, which goes with it.
+    // A form cannot be asked for again: its page is at the address to which it was posted, and the token in a cookie.
+    let mut response = if request.is_post { respond::see_other(&own_address(attempt))? } else { page() };
+    if !give_ticket(attempt, &mut response)? {
+        return Ok(respond::page(proxy, &Page::Unavailable, format));
+    }
+    if let Some(token) = request.token.as_ref().filter(|_| !request.is_token_in_address) {
+        respond::set_continuation(proxy, &mut response, Continuation::Waiting, token.expose())?;
+    }
+    Ok(response)
+}
+
+/// Gives the browser the signed time of its click, and a secret of this login's own, which goes with it; false: there is none.
+pub fn give_ticket(attempt: &Attempt, response: &mut Response<ResponseBody>) -> Result<bool, ProxyError> {
+    let Attempt { proxy, request, .. } = attempt;
     let own = attempt.line_state.or_else(|| attempt.held.token.as_ref()?.link().grant.state);
     let known = request.secrets.iter().find(|secret| Some(secret.state()) == own);
     let known = known.and_then(|secret| BrowserSecret::parse(secret.expose()));
     let secret = known.map_or_else(|| proxy.shared.login.browser_secret().ok(), Some);
-    let (Some(token), Some(secret)) = (&request.token, secret) else {
-        return Ok(respond::page(proxy, &Page::Unavailable, format));
-    };
-    // A form cannot be asked for again: its page is at the address to which it was posted, and the token in a cookie.
-    let mut response = if request.is_post { respond::see_other(&own_address(attempt))? } else { page() };
+    let (Some(token), Some(secret)) = (&request.token, secret) else { return Ok(false) };
     let ticket = proxy.shared.click_tickets.write(attempt.click, token.digest(), secret.state());
-    respond::set_click(proxy, &mut response, token.digest(), Some(&ticket))?;
-    state_cookie::give(proxy, &mut response, &secret, &request.secrets)?;
-    if !request.is_token_in_address {
-        respond::set_continuation(proxy, &mut response, Continuation::Waiting, token.expose())?;
-    }
-    Ok(response)
+    respond::set_click(proxy, response, token.digest(), Some(&ticket))?;
+    state_cookie::give(proxy, response, &secret, &request.secrets)?;
+    Ok(true)
 }
 
 /// The login path with what the hub will be asked for, and without the token.

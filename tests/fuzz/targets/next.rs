@@ -32,7 +32,7 @@ fn is_within(path: &str, base: &str) -> bool {
 
 fn is_plain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'/';
-    text.len() <= 2048 && text.starts_with('/') && !text.starts_with("//") && text.bytes().all(plain)
+    text.len() <= 8192 && text.starts_with('/') && !text.starts_with("//") && text.bytes().all(plain)
 }
 
 fuzz_target!(|text: &str| {

@@ -178,12 +178,13 @@ async fn a_bad_place_is_refused_in_the_words_of_its_field() {
         (json!({"next": "lab"}), "invalid_next"),
         (json!({"next": "/x\ny"}), "invalid_next"),
         (json!({"next": "/x?login_token=hl_x"}), "invalid_next"),
-        (json!({"next": format!("/{}", "x".repeat(2048))}), "invalid_next"),
+        (json!({"next": format!("/{}", "x".repeat(8192))}), "invalid_next"),
         (json!({"path": "../bob/lab"}), "invalid_path"),
         (json!({"path": "%2e%2e/bob"}), "invalid_path"),
         (json!({"path": "x\u{7f}"}), "invalid_path"),
         (json!({"path": "lab?login_token=x"}), "invalid_path"),
-        (json!({"path": "x".repeat(2048)}), "invalid_path"),
+        (json!({"path": "x".repeat(8192)}), "invalid_path"),
+        (json!({"path": "\u{6f22}".repeat(1000)}), "invalid_path"),
         (json!({"path": "https://hub.example/user/alice/lab"}), "invalid_path"),
         (json!({"path": "/user/alice/lab"}), "invalid_path"),
         (json!({"path": "lab", "server": "a/b"}), "invalid_server"),
@@ -194,6 +195,28 @@ async fn a_bad_place_is_refused_in_the_words_of_its_field() {
         assert_eq!((reply.status, reply.code()), (400, code), "{fields}");
         let field = code.strip_prefix("invalid_").unwrap();
         assert!(reply.message().contains(field), "{fields}: {}", reply.message());
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_is_too_long_is_told_the_limit() {
+    let api = TestApi::new();
+    for (fields, limit) in [
+        (json!({"next": format!("/{}", "x".repeat(8192))}), "next is longer than 8192 bytes"),
+        (json!({"path": "x".repeat(8192)}), "path is longer than 8192 bytes"),
+        (json!({"path": "\u{6f22}".repeat(1000)}), "path is too long for hub.head_bytes"),
+    ] {
+        let reply = issue(&api, &order(&fields).to_string()).await;
+        assert_eq!(reply.status, 400);
+        assert!(reply.message().starts_with(limit), "{}", reply.message());
+    }
+    for fields in [
+        json!({"next": format!("/{}", "x".repeat(8191))}),
+        json!({"path": "x".repeat(8192 - "/user/alice/".len())}),
+        json!({"path": format!("lab/tree/{}.ipynb", "\u{6f22}".repeat(400))}),
+    ] {
+        let reply = issue(&api, &order(&fields).to_string()).await;
+        assert_eq!(reply.status, 201, "{}", reply.json);
     }
 }
 

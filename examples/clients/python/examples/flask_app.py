@@ -1,13 +1,14 @@
 """A Flask application with one button: whoever is logged in here gets into the notebook.
 
-HUBLATCH_API_URL=... HUBLATCH_API_KEY_FILE=... SECRET_KEY=... flask --app flask_app run
+    pip install flask ./examples/clients/python
+    HUBLATCH_API_URL=... HUBLATCH_API_KEY_FILE=... SECRET_KEY=... flask --app examples/clients/python/examples/flask_app.py run
 
 A logout ends the sessions at the hub as well: in hublatch.toml the app needs scopes = ["issue", "read", "revoke", "end"].
 """
 
 import os
 
-from flask import Flask, abort, redirect, session
+from flask import Flask, abort, redirect, request, session
 from hublatch_client import Hublatch, HublatchError
 
 app = Flask(__name__)
@@ -15,15 +16,17 @@ app.secret_key = os.environ["SECRET_KEY"]
 latch = Hublatch.from_environment()
 
 
-# In the place of your own login.
-@app.post("/login/<name>")
-def login(name):
-    session["user"] = name
-    return "", 204
+# In the place of your own login: here everybody may be anybody.
+@app.post("/login")
+def login():
+    session["user"] = request.form["name"]
+    return redirect("/", 303)
 
 
 @app.get("/")
 def page():
+    if "user" not in session:
+        return '<form method="post" action="/login"><label>Name <input name="name" value="alice"></label> <button>Log in</button></form>'
     return '<form method="post" action="/notebook"><button>To my notebook</button></form>'
 
 
