@@ -81,9 +81,9 @@ fn is_dead(shared: &Shared, session_ids: &SessionIds, id: &str, now: Moment) -> 
 /// Whether a login with the session id `new` is worth another session to the browser with `headers`, whose own has an end as
 /// well: less than half of the time is left to it that the new one has. Other tabs would rather keep the one they have.
 pub fn is_renewed_by(shared: &Shared, headers: &HeaderMap, new: &str) -> bool {
-    let now = shared.login.clock().now().wall;
+    let now = shared.login.clock().now();
     let left = |id: &str| match shared.session_ids.judge(id, now) {
-        SessionState::Until(until) => Some(until.duration_since(now)),
+        SessionState::Until(until) => Some(until.duration_since(now.wall)),
         SessionState::Unlimited | SessionState::Over => None,
     };
     let (ids, _) = counting(headers);
