@@ -93,7 +93,7 @@ pub enum Unverified {
         /// One of few sentences: nothing of the token.
         why: &'static str,
     },
-    /// There is no telling.
+    /// It cannot be judged: the app's keys cannot be had.
     #[error(transparent)]
     Keys(#[from] KeysError),
 }
@@ -106,7 +106,7 @@ pub struct JwtIssuers {
 }
 
 impl JwtIssuers {
-    /// Those among `apps`.
+    /// The signers among `apps`.
     pub fn new(apps: &[Arc<App>], client: Arc<ApplicationClient>) -> Self {
         let issuer = |app: &Arc<App>| {
             let jwt = app.jwt.clone()?;
@@ -182,7 +182,7 @@ impl JwtIssuers {
     }
 
     async fn verify_signed(&self, token: &str, now: Moment) -> Result<(&JwtIssuer, Claims), Unverified> {
-        // Says which key is to be asked; believed only when that one has signed it.
+        // The header says which key to try; it is believed only if that key has signed it.
         let claimed = jsonwebtoken::dangerous::insecure_decode_claims::<IssuerClaim>(token)
             .map_err(|_| Unverified::Bad("no JWT"))?;
         let header = jsonwebtoken::decode_header(token)

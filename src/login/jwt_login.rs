@@ -89,7 +89,7 @@ impl JwtLogin {
             return Err(Refusal::of_link(RefusalReason::Revoked, Some(Box::new(link.clone()))));
         }
         if self.replay_cache.memory().epoch != epoch {
-            // Another server stands in its place by now, and may not know of an earlier login.
+            // Another Redis has taken its place, and may not know that the token was used.
             return Err(StoreError::unavailable("its memory was lost in a failover").into());
         }
         Ok(())
@@ -135,7 +135,7 @@ impl JwtLogin {
                     );
                     return Err(refused(RefusalReason::NotAllowed));
                 };
-                // Longer than the app may, it ends with what the app may.
+                // A session longer than the app may begin is cut to what it may.
                 Some(Duration::from_secs(left.as_secs()))
             }
         };

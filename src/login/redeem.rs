@@ -33,7 +33,7 @@ pub struct ValidatedToken {
     next: Option<Next>,
     /// Whether the app itself asks ([`RedeemRequest::by_app`]).
     by_app: bool,
-    /// By which all this was judged.
+    /// The policy by which all this was judged.
     policy: Arc<Policy>,
 }
 
@@ -104,7 +104,7 @@ pub struct VerifiedUser {
 }
 
 impl VerifiedUser {
-    /// One for the tests of what takes it: outside tests only the store's success makes one.
+    /// For tests alone: otherwise only a successful consume makes one.
     #[cfg(test)]
     pub(super) fn for_test(link: LinkId, grant: LoginGrant) -> Self {
         Self { link, grant, session_id: None }
@@ -299,7 +299,7 @@ impl Redeemer {
         Ok(())
     }
 
-    /// The link, taken from everybody else.
+    /// Consumes the link in the store, so that nobody else can.
     async fn take(&self, link: &Link) -> Result<Box<Link>, Refusal> {
         match self.store.consume(link.digest, self.clock.now()).await? {
             Consumed::Granted(link) => {
@@ -331,7 +331,7 @@ impl Redeemer {
         Ok(token.kind() == TokenKind::External && self.external_tokens.link(token).await?.is_none())
     }
 
-    /// Asks the apps whose `token` is, once, and makes a link of the response.
+    /// Asks the app for the user of `token`, once, and makes a link of the response.
     pub async fn exchange(&self, token: &LoginToken, client: Client<'_>) -> Result<(), Refusal> {
         self.external_tokens.exchange(token, client).await
     }

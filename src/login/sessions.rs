@@ -39,11 +39,11 @@ pub const ID_BYTES_MAX: usize = 128;
 /// What an id says of its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionState {
-    /// It is the hub's own, which says nothing.
+    /// An id that the hub has made; it says nothing about an end.
     Unlimited,
-    /// It goes on until then.
+    /// The session lasts until then.
     Until(Timestamp),
-    /// It is over, or nobody has begun it: the id is forged.
+    /// The session is over, or its id is forged.
     Over,
 }
 
@@ -62,7 +62,8 @@ impl fmt::Debug for SessionIds {
 }
 
 impl SessionIds {
-    /// Of all who share `secret`, in a process that began at `started`; without a secret, no session has an end of ours.
+    /// The ids that all replicas with `secret` make, in a process that began at `started`; without a secret no session ends by
+    /// itself.
     pub fn new(secret: Option<&[u8]>, started: Moment) -> Self {
         let derive = |secret: &[u8]| {
             let key = hmac::sign(&Key::new(HMAC_SHA256, secret), PURPOSE);
@@ -142,7 +143,7 @@ impl EndedSessions {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
     }
 
-    /// Whether none is known, which is so nearly always.
+    /// Whether no ended session is known: the usual case, in which nothing has to be looked up.
     pub fn is_empty(&self) -> bool {
         self.ended.load().is_empty()
     }

@@ -25,6 +25,17 @@ fn slow_hub() -> (FakeHub, Gate) {
     (hub, gate)
 }
 
+/// A hub that says who nobody is only when the gate is open.
+fn hanging_hub() -> (FakeHub, Gate) {
+    let (hub, gate) = (FakeHub::start(), Gate::new());
+    let waits = gate.clone();
+    hub.on("/hub/api/user", move |exchange| {
+        waits.pass();
+        exchange.answer("403 Forbidden\r\nContent-Type: application/json", "{}")
+    });
+    (hub, gate)
+}
+
 fn one_at_once(hub: &FakeHub, clock: &Arc<ManualClock>) -> Builder {
     TestProxy::before(hub).set("limits", "logins_at_once = \"1\"").clock(clock)
 }
@@ -58,6 +69,16 @@ impl InLine {
             .header("Sec-Fetch-Mode", "cors")
             .header("Sec-Fetch-Dest", "empty")
             .begin()
+    }
+}
+
+/// The event by which a browser in line learns that its turn has come.
+fn until_ready(events: &mut Wire) -> String {
+    loop {
+        let event = String::from_utf8(events.chunk().expect("an event")).expect("UTF-8");
+        if event.contains("\"ready\":true") {
+            return event;
+        }
     }
 }
 
@@ -171,13 +192,7 @@ fn the_events_tell_the_number_and_when_the_turn_has_come() {
     assert!(number.contains("\"position\":1"), "{number}");
     gate.open();
     first.answer_to("GET").expect("an answer");
-    let ready = loop {
-        let event = String::from_utf8(events.chunk().expect("an event")).expect("UTF-8");
-        if event.contains("\"ready\":true") {
-            break event;
-        }
-    };
-    assert!(ready.starts_with("data: "));
+    assert!(until_ready(&mut events).starts_with("data: "));
     assert_eq!(alice.look().status, 302);
 }
 
@@ -198,23 +213,13 @@ fn the_place_of_a_browser_that_goes_away_is_given_back() {
     wait_until("her place is given back", || proxy.metric("hublatch_login_queue") == 1);
     assert!(begun.elapsed() < Duration::from_secs(2));
     gate.open();
-    let found = loop {
-        let event = his.chunk().expect("an event");
-        if String::from_utf8_lossy(&event).contains("\"ready\":true") {
-            break true;
-        }
-    };
-    assert!(found && bob.look().status == 302);
+    until_ready(&mut his);
+    assert_eq!(bob.look().status, 302);
 }
 
 #[test]
 fn before_a_hub_that_hangs_a_place_is_kept_and_it_is_asked_once() {
-    let (hub, gate) = (FakeHub::start(), Gate::new());
-    let waits = gate.clone();
-    hub.on("/hub/api/user", move |exchange| {
-        waits.pass();
-        exchange.answer("403 Forbidden\r\nContent-Type: application/json", "{}")
-    });
+    let (hub, gate) = hanging_hub();
     let proxy = TestProxy::start(&hub);
     let mut alice = InLine::at(&proxy, &proxy.link("alice"));
     let page = alice.look();
@@ -435,7 +440,7 @@ fn the_places_of_half_a_class_that_closes_its_browsers_are_given_back_within_a_s
     std::thread::scope(|scope| {
         for (mut browser, mut wire) in line.drain(10..).zip(events) {
             scope.spawn(move || {
-                while !String::from_utf8_lossy(&wire.chunk().expect("an event")).contains("\"ready\":true") {}
+                until_ready(&mut wire);
                 assert_eq!(browser.look().status, 302);
             });
         }
@@ -470,12 +475,7 @@ fn the_logout_of_a_switch_counts_as_a_login_under_way() {
 
 #[test]
 fn before_a_hub_that_hangs_one_question_is_under_way_and_nothing_is_consumed() {
-    let (hub, gate) = (FakeHub::start(), Gate::new());
-    let waits = gate.clone();
-    hub.on("/hub/api/user", move |exchange| {
-        waits.pass();
-        exchange.answer("403 Forbidden\r\nContent-Type: application/json", "{}")
-    });
+    let (hub, gate) = hanging_hub();
     let proxy = one_at_once(&hub, &standing_clock()).start();
     let mut alice = InLine::at(&proxy, &proxy.link("alice"));
     let mut bob = InLine::at(&proxy, &proxy.link("bob"));

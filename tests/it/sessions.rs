@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::redeem::click;
 use crate::support::proxy::{Builder, standing_clock, wait_until};
 use crate::support::requests::{get, websocket};
-use crate::support::{Answer, Browser, Exchange, FakeHub, Links, TestProxy, Then, hub_pages};
+use crate::support::{Answer, Browser, Exchange, FakeHub, Links, TestProxy, Then, Wire, hub_pages};
 
 /// The hub answers with the Cookie header that it was sent.
 fn echo(exchange: &mut Exchange<'_>) -> Then {
@@ -47,6 +47,22 @@ impl Deployment {
         browser.set_cookie("theme", "dark", "/");
         let session = browser.cookie("jupyterhub-session-id").expect("a session").to_owned();
         (browser, session)
+    }
+
+    /// A WebSocket of `browser` to alice's server, which stays open.
+    fn tunnel(&self, browser: &Browser) -> Wire {
+        self.hub.on("/user/alice/ws", |exchange| {
+            exchange.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            );
+            while exchange.wire.fill() {}
+            Then::Close
+        });
+        let cookies = format!("Cookie: {}", browser.cookies_for("/user/alice/ws"));
+        let mut wire = self.proxy.connect();
+        wire.send(websocket("/user/alice/ws", &[&cookies]));
+        assert!(wire.head().expect("an answer").line.contains(" 101 "));
+        wire
     }
 
     fn end(&self, key: &str, name: &str) -> Answer {
@@ -244,17 +260,8 @@ fn a_session_id_under_the_name_that_no_other_site_can_set_counts_alone() {
 #[test]
 fn a_tunnel_ends_with_its_session() {
     let deployment = Deployment::new("max_session = \"10m\"", "");
-    deployment.hub.on("/user/alice/ws", |exchange| {
-        exchange
-            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-        while exchange.wire.fill() {}
-        Then::Close
-    });
     let (browser, _) = deployment.logged_in(&json!({ "username": "alice" }));
-    let cookies = format!("Cookie: {}", browser.cookies_for("/user/alice/ws"));
-    let mut wire = deployment.proxy.connect();
-    wire.send(websocket("/user/alice/ws", &[&cookies]));
-    assert!(wire.head().expect("an answer").line.contains(" 101 "));
+    let mut wire = deployment.tunnel(&browser);
     deployment.clock.advance(Duration::from_secs(600));
     assert!(wire.is_ended());
 }
@@ -283,17 +290,7 @@ fn an_app_ends_the_sessions_of_a_user_at_once_and_nobody_elses() {
         other.set_cookie("jupyterhub-user-alice", "x", "/");
         with_handler(&deployment.hub, vec![session.clone()]);
         let pending = deployment.proxy.link("alice");
-        let cookies = format!("Cookie: {}", browser.cookies_for("/user/alice/ws"));
-        deployment.hub.on("/user/alice/ws", |exchange| {
-            exchange.send(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-            );
-            while exchange.wire.fill() {}
-            Then::Close
-        });
-        let mut wire = deployment.proxy.connect();
-        wire.send(websocket("/user/alice/ws", &[&cookies]));
-        assert!(wire.head().expect("an answer").line.contains(" 101 "));
+        let mut wire = deployment.tunnel(&browser);
 
         let answer = deployment.end(deployment.proxy.key(), "alice");
         assert_eq!((answer.status, answer.json()), (200, json!({ "ended": 1 })), "{}", answer.text());

@@ -17,6 +17,7 @@ use super::parked::ParkedItem;
 use super::single_flight::RequestFingerprint;
 use super::state_cookie;
 use crate::body::{PieceError, Pieces};
+use crate::hub::written;
 use crate::login::ValidatedToken;
 use crate::pages::{Format, Page, QueuedFor};
 use crate::proxy::context::Proxy;
@@ -194,9 +195,4 @@ async fn next_event(
             Some((Ok(event), (EventsState::Waiting(waiter), Begin::Sent)))
         }
     }
-}
-
-fn written(event: &QueueEventJson) -> Bytes {
-    // Numbers and a flag: writing them cannot fail, and JSON has no line end in it.
-    format!("data: {}\n\n", serde_json::to_string(event).unwrap_or_default()).into()
 }

@@ -114,7 +114,7 @@ impl TokenStore for RedbStore {
         self.threads.write(move |tables| tables.revoke_user(&username, &app, now))
     }
 
-    /// A commit of its own: whoever answers `/ready` knows that the disk takes one.
+    /// Commits a transaction of its own, so that `/ready` knows that the disk can be written.
     fn ping(&self) -> StoreFuture<'_, ()> {
         self.threads.ping()
     }

@@ -14,10 +14,10 @@ use crate::token::{LinkId, TokenDigest};
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OperationError {
-    /// The file: the whole transaction is given up.
+    /// The file cannot be read: the whole transaction is given up.
     #[error(transparent)]
     Storage(#[from] redb::Error),
-    /// One record: the others go on.
+    /// One record cannot be read: the others can.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
