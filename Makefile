@@ -2,9 +2,11 @@
 
 CARGO := cargo
 PYTHON ?= python3
+# One that has BuildKit.
+DOCKER ?= docker
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb wheel release in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
+.PHONY: proxy-tests hub-suite help demo test lint deploy-tests wheel-tests release-tests tljh image deb wheel release in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -16,6 +18,8 @@ help:
 	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
 	@echo "make deploy-tests   the containers of docker/ on a real engine (a part of make test)"
+	@echo "make wheel-tests, make release-tests, make tljh   what takes longer, once a week: the wheel in new environments of three"
+	@echo "            hubs; two releases in two folders, byte for byte; a real TLJH under systemd (TLJH=its source)"
 	@echo "make image  the container image, by the Docker engine of this machine"
 	@echo "make wheel, make deb   the Python package, in target/wheels; the Debian package, in target/deb"
 	@echo "make class  people who log in at once, by links and by the hub's own form, side by side; CLASS='--people 200,600 --busy'"
@@ -75,18 +79,34 @@ deploy-tests: build
 	tests/install.sh deploy
 	target/venv-deploy/bin/python -m pytest tests/deploy
 
+# Weekly: the wheel of `make wheel`, installed by pip into new environments with JupyterHub 4.1, 5.5 and 6.1.
+wheel-tests: wheel
+	tests/install.sh deploy
+	target/venv-deploy/bin/python -m pytest tests/deploy/test_wheel.py -m weekly
+
+# Weekly: two releases of this commit in two folders must be the same, byte for byte (a quarter of an hour on two idle cores).
+release-tests:
+	tests/install.sh deploy
+	target/venv-deploy/bin/python -m pytest tests/deploy/test_release.py -m weekly
+
+# Weekly: the wheel as a plugin of a real TLJH, under systemd. Its source is not ours to keep: TLJH=FOLDER of a checkout.
+tljh: wheel
+	tests/install.sh deploy
+	TLJH=$(TLJH) target/venv-deploy/bin/python -m pytest tests/deploy/test_tljh.py -m weekly
+
 # The image as a registry would get it: a static binary on an empty base. Wants a running Docker engine with BuildKit.
 image:
-	DOCKER_BUILDKIT=1 docker build --file docker/Dockerfile --tag hublatch \
+	DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --tag hublatch \
 		--build-arg REVISION=$$(git rev-parse HEAD) .
 
 # The Python package with the program in it, for any Linux with glibc 2.17 or newer, in target/wheels.
 wheel:
 	tests/install.sh tools
-	cd python && PATH="$(CURDIR)/target/tools/bin:$$PATH" maturin build --release --locked --zig \
+	docker/licences.sh python/THIRD-PARTY-LICENCES
+	cd python && PATH="$(CURDIR)/target/tools/bin:$$PATH" maturin build --release --locked --zig --strip \
 		--compatibility manylinux2014 --out $(CURDIR)/target/wheels
 
-# Wheel, Debian package, clients, licences, SBOM and checksums, without a path of this machine in any; nothing is uploaded.
+# Wheel, Debian package, image, clients, licences, SBOM and checksums, the same from the same commit; nothing is uploaded.
 # `.ci/release.py cut`, and a commit, come first.
 release:
 	$(PYTHON) .ci/release.py make

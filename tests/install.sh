@@ -4,7 +4,7 @@
 #   tests/install.sh hub     target/venv: JupyterHub and JupyterLab, all that the demo needs
 #   tests/install.sh chp     the same, and target/node: Node and configurable-http-proxy
 #   tests/install.sh tests   both, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
-#                             clients of OpenID Connect, nginx, faketime, PHP and Java
+#                             clients of OpenID Connect, nginx, faketime, PHP, Java and TypeScript
 #   tests/install.sh redis   Redis, for the tests of the stores
 #   tests/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
 #   tests/install.sh hub5    target/venv5 (JupyterHub 5.4), the same
@@ -56,6 +56,17 @@ install_tests() {
   oauth_clients
   # The samples for applications run, too.
   programs nginx=nginx faketime=faketime slapd=slapd php=php-cli java=default-jdk-headless
+  typescript
+}
+
+# The compiler that reads the types of the client for Node.
+typescript() {
+  local folder=target/typescript package=typescript@5.9.3
+  [ "$(cat "$folder/.installed" 2>/dev/null)" = "$package" ] && return
+  step "installing $package into $folder"
+  PATH="$PWD/target/node/bin:$PATH" run_logged target/venv/bin/npm install --prefix "$folder" --no-audit --no-fund \
+    --no-package-lock "$package"
+  echo "$package" >"$folder/.installed"
 }
 
 # Clients of OpenID Connect that nobody here wrote.

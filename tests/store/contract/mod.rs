@@ -4,6 +4,8 @@
 
 #[allow(dead_code, reason = "no test can set the clocks of a store that is another process")]
 pub mod clocks;
+#[allow(dead_code, reason = "what one of the two binaries reads is no file of bytes")]
+pub mod earlier;
 pub mod ends;
 pub mod links;
 pub mod once;
