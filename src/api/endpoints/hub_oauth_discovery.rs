@@ -29,8 +29,9 @@ fn documentation() -> Documentation {
     .answers(
         StatusCode::OK,
         ResponseDoc::new("The provider's metadata.").json(
-            open(["issuer", "token_endpoint", "userinfo_endpoint", "jwks_uri"])
+            open(["issuer", "authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"])
                 .property("issuer", text())
+                .property("authorization_endpoint", text())
                 .property("token_endpoint", text())
                 .property("userinfo_endpoint", text())
                 .property("jwks_uri", text()),
