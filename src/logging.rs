@@ -1,9 +1,9 @@
 //! Log lines: JSON (or text) to stderr, one line an event, formatted where it happens and written by a thread of its
 //! own, so that no request waits for a slow reader.
 //!
-//! The access log is one event a request. `tracing-subscriber` and a channel of lines cost a fifth of such a request:
-//! a tree of layers, a serializer for each line, a wake-up and a `write` for each. Here a line is put together in one
-//! pass, and the writer takes whole batches.
+//! `tracing-subscriber` filters (`log.level`) and hands events on; its own formats are not used. They bound no field, and
+//! clients choose what stands in some; and the access log is one event a request, which a serializer, a wake-up and a
+//! `write` for each line made a fifth dearer. Here a line is put together in one pass, and the writer takes whole batches.
 
 mod line;
 mod writer;
@@ -11,12 +11,14 @@ mod writer;
 use std::cell::Cell;
 
 use prometheus_client::metrics::counter::Counter;
-use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::Event;
+use tracing::subscriber::{Subscriber, set_global_default};
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use line::LogLine;
-use writer::LogWriter;
+use writer::{LineQueue, LogWriter};
 
 /// What is logged is written out when this is dropped.
 #[derive(Debug)]
@@ -29,21 +31,24 @@ impl Guard {
     }
 }
 
-/// Begins logging.
-pub fn start(json: bool, level: Level) -> Guard {
+/// Begins logging what `filter` lets through.
+pub fn start(json: bool, filter: Targets) -> Guard {
     let writer = LogWriter::start(Box::new(std::io::stderr()));
-    let log = Log { level: LevelFilter::from_level(level), json, lines: writer.lines() };
     // A second subscriber in one process is a test's; the first one stays.
-    let _installed = tracing::subscriber::set_global_default(log);
+    let _installed = set_global_default(lines_of(json, filter, writer.lines()));
     Guard(writer)
 }
 
-/// Takes events and leaves spans alone: hublatch has none of its own.
+/// One filter for all layers, not one for each: an event that it keeps out costs a look at a flag beside it.
+fn lines_of(json: bool, filter: Targets, queue: LineQueue) -> impl Subscriber + Send + Sync {
+    Registry::default().with(filter).with(LogLayer { json, queue })
+}
+
+/// Makes a line of each event. Spans are left alone: hublatch has none of its own.
 #[derive(Debug)]
-struct Log {
-    level: LevelFilter,
+struct LogLayer {
     json: bool,
-    lines: writer::LineQueue,
+    queue: LineQueue,
 }
 
 thread_local! {
@@ -51,30 +56,78 @@ thread_local! {
     static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
-    }
-
-    fn event(&self, event: &Event<'_>) {
+impl<S: Subscriber> Layer<S> for LogLayer {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = LogLine::new(ROOM.take(), self.json, event.metadata());
         event.record(&mut line);
         let mut text = line.end();
-        self.lines.push(&text);
+        self.queue.push(&text);
         text.clear();
         ROOM.set(text);
     }
+}
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use tracing::level_filters::LevelFilter;
+    use tracing::subscriber::with_default;
+
+    /// What `events` leave in a log with this filter.
+    fn logged(json: bool, filter: &str, events: impl FnOnce()) -> String {
+        struct Sent(mpsc::Sender<Vec<u8>>);
+        impl std::io::Write for Sent {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                _ = self.0.send(bytes.to_vec());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (sender, receiver) = mpsc::channel();
+        let writer = LogWriter::start(Box::new(Sent(sender)));
+        with_default(lines_of(json, filter.parse().unwrap(), writer.lines()), events);
+        drop(writer);
+        String::from_utf8(receiver.iter().collect::<Vec<_>>().concat()).unwrap()
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+    #[test]
+    fn an_event_is_one_json_object_of_its_own_fields_between_time_and_target() {
+        let lines = logged(true, "info", || {
+            tracing::warn!(target: "hublatch::x", path = "/a\n\u{1b}", status = 404_u16, code = ?Some("b"), "said");
+        });
+        let (time, rest) = lines.split_at("{\"timestamp\":\"2026-11-22T00:00:00.000000Z\"".len());
+        assert!(time.starts_with("{\"timestamp\":\"2") && time.ends_with("Z\""), "{lines}");
+        let fields =
+            r#","level":"WARN","message":"said","path":"/a\n\u001b","status":404,"code":"Some(\"b\")""#;
+        assert_eq!(rest, format!("{fields},\"target\":\"hublatch::x\"}}\n"));
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_text_for_people() {
+        let lines = logged(false, "info", || tracing::info!(target: "hublatch::x", to = %"a\nb", "said"));
+        let (_, rest) = lines.split_once(' ').unwrap();
+        assert_eq!(rest, " INFO hublatch::x: said to=a\\nb\n");
+    }
+
+    #[test]
+    fn a_level_is_logged_where_the_filter_has_it_and_nowhere_else() {
+        let lines = logged(false, "warn,hublatch::hub=debug", || {
+            tracing::debug!(target: "hublatch::hub::events", "one");
+            tracing::trace!(target: "hublatch::hub", "two");
+            tracing::info!(target: "hublatch::proxy", "three");
+            tracing::error!(target: "hublatch::proxy", "four");
+        });
+        let said: Vec<&str> = lines.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(said, ["one", "four"]);
+    }
+
+    #[test]
+    fn a_level_that_no_filter_has_is_known_to_be_off_before_an_event_is_made() {
+        let log = lines_of(true, "info,hublatch::hub=warn".parse().unwrap(), LineQueue::default());
+        assert_eq!(log.max_level_hint(), Some(LevelFilter::INFO));
+        with_default(log, || assert!(!tracing::enabled!(tracing::Level::DEBUG)));
+    }
 }

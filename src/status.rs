@@ -17,7 +17,6 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use jiff::SignedDuration;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -27,13 +26,10 @@ use crate::hub::HubProbe;
 use crate::metrics::Metrics;
 use crate::routes::Routes;
 use crate::shutdown::Shutdown;
-use crate::store::TokenStore;
+use crate::store::{self, TokenStore};
 
 /// How long what was found out about the hub is believed: probes of several balancers cost the hub one request.
 const HUB_BELIEVED: Duration = Duration::from_secs(1);
-/// Clocks may differ by this much.
-const SKEW: SignedDuration = SignedDuration::from_secs(2);
-
 /// What a response of [`Status::pages`] is.
 pub type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
@@ -229,10 +225,8 @@ impl Status {
 
     /// What is wrong with the clocks of the store and of this machine, as of the last answer.
     fn skew(&self) -> Option<String> {
-        let ahead = self.store.skew(self.clock.now()).filter(|ahead| ahead.abs() > SKEW)?;
-        let (seconds, side) =
-            (ahead.abs().as_secs(), if ahead.is_negative() { "behind" } else { "ahead of" });
-        Some(format!("ok, but its clock is {seconds} s {side} ours; both need NTP"))
+        let fault = self.store.skew(self.clock.now()).and_then(store::clock_fault)?;
+        Some(format!("ok, but its clock is {fault}; both need NTP"))
     }
 
     async fn store_state(&self) -> Result<(), String> {

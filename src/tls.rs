@@ -289,10 +289,12 @@ impl Connector {
         Ok(Self { config: Arc::new(config), name })
     }
 
-    /// Its rules, for a client that makes its own connections and checks the name in its URL: reqwest takes them as they
-    /// are, so that no other module need name rustls.
-    pub fn rules(&self) -> impl Any + use<> {
-        ClientConfig::clone(&self.config)
+    /// The same for another protocol than HTTP, which has no name in the handshake.
+    #[must_use]
+    pub fn speaking_no_http(self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols.clear();
+        Self { config: Arc::new(config), ..self }
     }
 
     /// Shakes hands over `io`.
@@ -354,10 +356,24 @@ impl fmt::Debug for ClientRules {
     }
 }
 
-/// The same for a client that speaks in the clear only: no certificate would do.
-pub fn trusting_nobody() -> Result<impl Any, TlsError> {
+/// The rules of `connector` for a client that makes its own connections and checks the name in its URL: reqwest takes
+/// them as they are, so that no other module need name rustls. Without one, for a client that speaks in the clear only: no
+/// certificate would do, and the system need not have any to trust.
+pub fn client_rules(connector: Option<&Connector>) -> Result<impl Any + use<>, TlsError> {
+    if let Some(connector) = connector {
+        return Ok(ClientConfig::clone(&connector.config));
+    }
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS);
     Ok(builder.map_err(setup)?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// Whether `error` is about a handshake: its certificate, its versions, a peer that does not speak TLS.
+pub fn refuses(error: &(dyn std::error::Error + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.is_some_and(|inner| refuses(inner))
 }
 
 impl fmt::Debug for Connector {

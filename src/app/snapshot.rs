@@ -123,7 +123,7 @@ impl Snapshot {
         let shutdown = lasting.shutdown.clone();
         let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads), shutdown);
         let routing = lasting.routes.as_ref().zip(config.routes.as_ref()).map(|(routes, rules)| {
-            let token = rules.auth_token.clone();
+            let token = rules.auth_token.clone().map(|secret| secret.text);
             let api = RoutesApi::new(Arc::clone(routes), token, config.limits.body_stall_timeout);
             Arc::new(if rules.chp.is_some() { api.in_its_words() } else { api })
         });

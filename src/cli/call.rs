@@ -1,18 +1,17 @@
 //! One question over a connection of its own, to the hub, to hublatch or to whatever stands before it.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{HOST, HeaderValue};
-use hyper::{HeaderMap, Request, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use http_body_util::{BodyExt as _, Limited};
+use reqwest::header::{HOST, HeaderMap};
+use reqwest::{Body, Client, Method, RequestBuilder, StatusCode, redirect, retry};
+use tokio::net::TcpStream;
 
 use crate::config::{Config, Listen, UpstreamAddress};
-use crate::tls::{Connector, Secured, peer_left};
+use crate::tls::{self, Connector, peer_left};
 
 /// Longer than `/ready` itself takes when the hub is silent.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,9 +28,10 @@ pub(super) struct CallTarget {
     tls: Option<Connector>,
     /// The Host of the requests.
     authority: String,
+    client: Client,
 }
 
-/// What was answered.
+/// A whole response.
 #[derive(Debug)]
 pub(super) struct CallResponse {
     pub(super) status: StatusCode,
@@ -43,7 +43,7 @@ pub(super) struct CallResponse {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cookie {
     pub(super) name: String,
-    /// Byte for byte.
+    /// As it was sent, with quotes if there are any.
     pub(super) value: String,
     pub(super) secure: bool,
 }
@@ -56,10 +56,6 @@ pub(super) enum Unsecured {
     /// Something takes it, and its handshake or certificate is bad.
     Tls(String),
 }
-
-/// A stream in the clear or over TLS.
-trait AnyStream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send> AnyStream for IO {}
 
 impl CallResponse {
     /// The body as text.
@@ -97,13 +93,10 @@ impl CallResponse {
 
 impl CallTarget {
     /// The hub's own public proxy, asked as hublatch asks it.
-    pub(super) fn hub(config: &Config) -> Self {
-        let authority = config.public.url.authority.clone();
-        Self {
-            to: config.hub.upstream.clone().unwrap_or(UpstreamAddress::Unix(std::path::PathBuf::new())),
-            tls: config.hub.tls.clone(),
-            authority,
-        }
+    pub(super) fn hub(config: &Config) -> Result<Self, String> {
+        let to = config.hub.upstream.clone();
+        let to = to.unwrap_or(UpstreamAddress::Unix(std::path::PathBuf::new()));
+        Self::new(to, config.hub.tls.clone(), &config.public.url.authority)
     }
 
     /// The management listener of the running hublatch. The name of its certificate is not that of a loopback address,
@@ -115,45 +108,60 @@ impl CallTarget {
     /// A listener for programs, which has the certificate of the management listener.
     pub(super) fn programs(config: &Config, listen: &Listen) -> Result<Self, String> {
         let tls = config.management.tls.as_ref().map(Connector::to_own).transpose();
-        Ok(Self { tls: tls.map_err(|error| error.to_string())?, ..Self::plain(listen)? })
+        Self::new(address_of(listen)?, tls.map_err(|error| error.to_string())?, "localhost")
     }
 
     /// A listener of ours in the clear.
     pub(super) fn plain(listen: &Listen) -> Result<Self, String> {
-        let to = match listen {
-            Listen::Tcp(address) => {
-                let address = reachable(*address)?;
-                UpstreamAddress::Tcp { host: address.ip().to_string(), port: address.port() }
-            }
-            Listen::Unix(path) => UpstreamAddress::Unix(path.clone()),
-        };
-        Ok(Self { to, tls: None, authority: "localhost".to_owned() })
+        Self::new(address_of(listen)?, None, "localhost")
     }
 
     /// What browsers talk to, found by the name in public.url; over https by `tls`.
-    pub(super) fn public(config: &Config, tls: Option<Connector>) -> Self {
+    pub(super) fn public(config: &Config, tls: Option<Connector>) -> Result<Self, String> {
         let public = &config.public.url;
-        let host = public.host().to_owned();
-        Self {
-            to: UpstreamAddress::Tcp { host, port: public.port },
-            tls,
-            authority: public.authority.clone(),
-        }
+        let to = UpstreamAddress::Tcp { host: public.host().to_owned(), port: public.port };
+        Self::new(to, tls, &public.authority)
     }
 
-    /// Sends `request`, whose URI is a path, and reads the whole response.
-    pub(super) async fn send(&self, request: Request<String>) -> Result<CallResponse, String> {
+    fn new(to: UpstreamAddress, tls: Option<Connector>, authority: &str) -> Result<Self, String> {
+        // A finding is about this address and this one response: no redirect, no second try, no proxy of the environment.
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .tls_backend_preconfigured(tls::client_rules(tls.as_ref()).map_err(|error| error.to_string())?);
+        let client = match &to {
+            UpstreamAddress::Tcp { .. } => client,
+            UpstreamAddress::Unix(path) => client.unix_socket(path.as_path()),
+        };
+        let client = client.build().map_err(|error| root_cause(&error).to_string())?;
+        Ok(Self { to, tls, authority: authority.to_owned(), client })
+    }
+
+    /// A request for `path`, to be completed and given to [`CallTarget::send`].
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let place = match &self.to {
+            UpstreamAddress::Tcp { .. } => self.name(),
+            UpstreamAddress::Unix(_) => "localhost".to_owned(),
+        };
+        self.client.request(method, format!("{scheme}://{place}{path}")).header(HOST, &self.authority)
+    }
+
+    /// Sends `request` and reads the whole response.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<CallResponse, String> {
         let late = || format!("no answer of {} within {} s", self.name(), TIMEOUT.as_secs());
         tokio::time::timeout(TIMEOUT, self.exchange(request)).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// `GET path`.
     pub(super) async fn get(&self, path: &str) -> Result<CallResponse, String> {
-        let request = Request::get(path).body(String::new());
-        self.send(request.map_err(|error| format!("ask for {path}: {error}"))?).await
+        self.send(self.request(Method::GET, path)).await
     }
 
-    /// Shakes hands, and tells how long the certificate is valid from now on.
+    /// Shakes hands, and tells how long the certificate is valid from now on. Without reqwest, which has no word for the
+    /// certificate of a server whose HTTP fails.
     pub(super) async fn handshake(&self) -> Result<Option<Duration>, Unsecured> {
         let UpstreamAddress::Tcp { host, port } = &self.to else { return Ok(None) };
         let Some(connector) = &self.tls else { return Ok(None) };
@@ -164,65 +172,32 @@ impl CallTarget {
             Ok(Err(error)) => return Err(Unsecured::Connect(format!("connect to {}: {error}", self.name()))),
             Err(_) => return Err(Unsecured::Connect(late("connection to"))),
         };
-        let shaking = tokio::time::timeout(TIMEOUT, self.secure(connector, stream)).await;
-        let secured = shaking.unwrap_or_else(|_| Err(late("handshake with"))).map_err(Unsecured::Tls)?;
-        Ok(peer_left(&secured))
+        match tokio::time::timeout(TIMEOUT, connector.connect(stream)).await {
+            Ok(Ok(secured)) => Ok(peer_left(&secured)),
+            Ok(Err(error)) => Err(Unsecured::Tls(format!("TLS handshake with {}: {error}", self.name()))),
+            Err(_) => Err(Unsecured::Tls(late("handshake with"))),
+        }
     }
 
-    async fn exchange(&self, request: Request<String>) -> Result<CallResponse, String> {
-        let what = format!("{} {} of {}", request.method(), request.uri().path(), self.name());
-        let said = |error: hyper::Error| format!("{what}: {error}");
-        let (mut parts, body) = request.into_parts();
-        let host = HeaderValue::from_str(&self.authority).map_err(|error| error.to_string())?;
-        parts.headers.insert(HOST, host);
-        let request = Request::from_parts(parts, Full::new(Bytes::from(body)));
-        let stream = TokioIo::new(self.connect().await?);
-        let (sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(said)?;
-        let exchange = async {
-            // Dropped at the end, and the connection with it.
-            let mut sender = sender;
-            let answer = sender.send_request(request).await.map_err(said)?;
-            let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| format!("{what}: read the answer: {error}"))?.to_bytes();
-            Ok(CallResponse { status: parts.status, headers: parts.headers, body })
-        };
-        // The connection ends with the exchange, whose sender is gone by then; its own errors are the exchange's.
-        let (outcome, _closed) = tokio::join!(exchange, connection);
-        outcome
-    }
-
-    async fn connect(&self) -> Result<Box<dyn AnyStream>, String> {
-        let cannot = |error: std::io::Error| format!("connect to {}: {error}", self.name());
-        Ok(match &self.to {
-            UpstreamAddress::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(cannot)?;
-                match &self.tls {
-                    Some(connector) => Box::new(self.secure(connector, stream).await?),
-                    None => Box::new(stream),
-                }
+    async fn exchange(&self, request: RequestBuilder) -> Result<CallResponse, String> {
+        let request =
+            request.build().map_err(|error| format!("ask {}: {}", self.name(), root_cause(&error)))?;
+        let what = format!("{} {} of {}", request.method(), request.url().path(), self.name());
+        let response = self.client.execute(request).await.map_err(|error| {
+            let cause = root_cause(&error);
+            if !error.is_connect() {
+                return format!("{what}: {cause}");
             }
-            UpstreamAddress::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(cannot)?;
-                match &self.tls {
-                    Some(connector) => Box::new(self.secure(connector, stream).await?),
-                    None => Box::new(stream),
-                }
-            }
-        })
+            let step = if tls::refuses(cause) { "TLS handshake with" } else { "connect to" };
+            format!("{step} {}: {cause}", self.name())
+        })?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = Limited::new(Body::from(response), RESPONSE_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| format!("{what}: read the answer: {}", root_cause(&*error)))?;
+        Ok(CallResponse { status, headers, body: body.to_bytes() })
     }
 
-    async fn secure<IO>(&self, connector: &Connector, stream: IO) -> Result<Secured<IO>, String>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin,
-    {
-        connector
-            .connect(stream)
-            .await
-            .map_err(|error| format!("TLS handshake with {}: {error}", self.name()))
-    }
-
-    /// For people.
+    /// The address, as findings show it.
     pub(super) fn name(&self) -> String {
         match &self.to {
             UpstreamAddress::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
@@ -230,6 +205,25 @@ impl CallTarget {
             UpstreamAddress::Unix(path) => path.display().to_string(),
         }
     }
+}
+
+/// What is wrong at the bottom of it: reqwest itself says only what it was about to do.
+pub(super) fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause
+}
+
+fn address_of(listen: &Listen) -> Result<UpstreamAddress, String> {
+    Ok(match listen {
+        Listen::Tcp(address) => {
+            let address = reachable(*address)?;
+            UpstreamAddress::Tcp { host: address.ip().to_string(), port: address.port() }
+        }
+        Listen::Unix(path) => UpstreamAddress::Unix(path.clone()),
+    })
 }
 
 /// Where to call what listens on `address`.

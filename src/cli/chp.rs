@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use clap::Args;
 use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::serve::{Process, run_by, with_learnt};
 use super::{Exit, fail, print, read};
 use crate::app::Running;
-use crate::config::{Chp, Config, Faults, Listen, Reading, Source, custom_header};
+use crate::config::{Chp, Config, Faults, Listen, Reading, Secret, Source, custom_header};
 use crate::routes::LearntHub;
 use crate::routes::api::PATH as TABLE;
 use crate::tls::{Acceptor, ClientRules, Roots, TlsIdentity};
@@ -239,8 +240,8 @@ const PASSPHRASE_VARIABLES: &str = "CONFIGPROXY_SSL_KEY_PASSPHRASE, CONFIGPROXY_
 const TOKEN_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
 
 /// That, if the environment has it.
-pub(super) fn token_of_environment() -> Option<Zeroizing<String>> {
-    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(Zeroizing::new)
+pub(super) fn token_of_environment() -> Option<Secret> {
+    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(Secret::from)
 }
 
 /// The configuration that the command line means, over the file that it names.
@@ -250,7 +251,7 @@ fn configuration(args: &ChpArgs, more: &[(String, String)]) -> Reading {
         let url = args.some_url();
         Source::Variable(format!("[public]\nurl = {url:?}\n[log]\nformat = \"text\"\naccess = false\n"))
     });
-    // There is a table, whatever the file says.
+    // A routing table is always needed, whatever the file says.
     let mut variables =
         vec![("HUBLATCH_ROUTES__INCLUDE_PREFIX".to_owned(), (!args.no_include_prefix).to_string())];
     variables.extend(more.iter().cloned());
@@ -344,15 +345,15 @@ impl ChpArgs {
         self.apply_listeners(config, plain)?;
         self.apply_routes(config, plain)?;
         if plain {
-            // What is unwise for logins is nothing here.
+            // The warnings are about logins, and nobody logs in here.
             config.warnings.clear();
         }
-        config.log.level = match self.log_level.as_str() {
+        config.log.level = Targets::new().with_default(match self.log_level.as_str() {
             "debug" => Level::DEBUG,
             "warn" => Level::WARN,
             "error" => Level::ERROR,
             _ => Level::INFO,
-        };
+        });
         let limits = &mut config.limits;
         if let Some(time) = millis("--timeout", self.timeout.as_ref())? {
             (limits.body_stall_timeout, limits.write_stall_timeout) = (time, time);
@@ -404,13 +405,13 @@ impl ChpArgs {
         let acceptor = of_api_tls.map(|identity| Acceptor::for_programs(identity, clients)).transpose();
         config.management.tls = acceptor.map_err(|error| error.to_string())?;
         if let Some(routes) = &mut config.routes {
-            // The other family, where all addresses are meant.
+            // The other address family, if the proxy listens on all addresses.
             routes.api_listen = of_api.pop();
         }
         Ok(())
     }
 
-    /// Where the metrics are, if they are.
+    /// Where the metrics are served, if they are asked for.
     fn metrics(&self) -> Result<Option<Listen>, String> {
         if let Some(socket) = &self.metrics_socket {
             return Ok(Some(Listen::Unix(absolute(socket)?)));
@@ -534,7 +535,7 @@ fn millis(option: &str, text: Option<&String>) -> Result<Option<Duration>, Strin
     let Some(text) = text else { return Ok(None) };
     let number: u64 =
         text.parse().map_err(|_| format!("{option} {text:?} is not a number of milliseconds"))?;
-    // 0 means for ever there; nothing lasts for ever here.
+    // 0 means no limit in configurable-http-proxy; here every wait has one.
     Ok((number > 0).then(|| Duration::from_millis(number)))
 }
 

@@ -114,8 +114,8 @@ fn deployment(args: &DoctorArgs, config: Config, source: Source) -> Result<Deplo
     let mut bytes = [0_u8; 4];
     SystemRandom::new().fill(&mut bytes).map_err(|_| "the operating system gave no random bytes")?;
     Ok(Deployment {
-        hub: CallTarget::hub(&config),
-        public: tls.map(|tls| CallTarget::public(&config, tls)),
+        hub: CallTarget::hub(&config)?,
+        public: tls.and_then(|tls| CallTarget::public(&config, tls)),
         source,
         clock: Arc::new(SystemClock::new()),
         stranger: format!("hublatch-doctor-{:08x}", u32::from_be_bytes(bytes)),
@@ -136,7 +136,7 @@ fn public_tls(args: &DoctorArgs, host: &str) -> Result<Connector, String> {
 
 /// What is near at hand first, then what is asked of others, all at once; a login comes last. `tell` prints.
 async fn examine(args: &DoctorArgs, deployment: &mut Deployment, tell: &impl Fn(Vec<Finding>) -> bool) {
-    // The table says where the hub is.
+    // First, because the routing table says where the hub is.
     tell(routing::examine(deployment).await);
     let deployment = &*deployment;
     tell(files::examine(deployment, args.public_key.as_deref()));

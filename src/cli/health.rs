@@ -45,15 +45,15 @@ pub(super) async fn ready(config: &Config) -> Result<(), String> {
 /// Whether `path` says so; else what it says, or why it does not say anything.
 async fn ask(config: &Config, path: &str) -> Result<(), String> {
     let asked = CallTarget::management(config)?.get(path).await;
-    let answer = asked.map_err(|error| match &config.management.tls {
+    let response = asked.map_err(|error| match &config.management.tls {
         Some(_) if error.contains("TLS handshake") => {
             format!("{error} (does hublatch still run with an older management.tls.certificate?)")
         }
         _ => error,
     })?;
-    if answer.status == StatusCode::OK {
+    if response.status == StatusCode::OK {
         return Ok(());
     }
-    let message = serde_json::from_slice::<Unready>(&answer.body).map(|unready| unready.message);
-    Err(message.unwrap_or_else(|_| format!("{path} answers {}", answer.status)))
+    let message = serde_json::from_slice::<Unready>(&response.body).map(|unready| unready.message);
+    Err(message.unwrap_or_else(|_| format!("{path} answers {}", response.status)))
 }

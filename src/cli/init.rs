@@ -123,7 +123,7 @@ fn make(dir: &Path) -> std::io::Result<()> {
 fn create_all(dir: &Path, files: &[NewFile<'_>]) -> Result<(), String> {
     for file in files {
         let path = dir.join(file.name);
-        // A dangling link is there too, though what it names is not.
+        // A symbolic link that leads nowhere counts as a file that is there.
         if path.symlink_metadata().is_ok() {
             return Err(format!("{} is there already; nothing was written", path.display()));
         }
@@ -133,7 +133,7 @@ fn create_all(dir: &Path, files: &[NewFile<'_>]) -> Result<(), String> {
         let path = dir.join(file.name);
         if let Err(error) = create(&path, file, &mut created) {
             for path in &created {
-                // What cannot be taken back is named by the error that is reported anyway.
+                // If a file cannot be removed again, the error that is reported names it anyway.
                 let _removed = fs::remove_file(path);
             }
             return Err(format!("write {}: {error}; nothing was left behind", path.display()));
@@ -145,7 +145,7 @@ fn create_all(dir: &Path, files: &[NewFile<'_>]) -> Result<(), String> {
 fn create(path: &Path, file: &NewFile<'_>, created: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let mut handle = OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path)?;
     created.push(path.to_owned());
-    // Until here the umask has its say, which can only take permissions away.
+    // The umask can have taken permissions away, but not added any.
     handle.set_permissions(Permissions::from_mode(file.mode))?;
     handle.write_all(file.content)?;
     handle.sync_all()

@@ -102,9 +102,9 @@ pub(super) async fn answered<T: serde::de::DeserializeOwned>(
     request: RequestBuilder,
     wanted: StatusCode,
 ) -> Result<T, String> {
-    let answer = request.send().await.map_err(|error| with_causes(&error))?;
-    let status = answer.status();
-    let body = answer.bytes().await.map_err(|error| with_causes(&error))?;
+    let response = request.send().await.map_err(|error| with_causes(&error))?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(|error| with_causes(&error))?;
     if status == wanted {
         return serde_json::from_slice(&body)
             .map_err(|error| format!("the answer is not hublatch's: {error}"));

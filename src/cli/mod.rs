@@ -165,7 +165,7 @@ pub fn load(source: &Source) -> Result<Config, Exit> {
 
 /// The same with the names of all files that have a say in it, and with variables that are not set.
 fn read(source: &Source, more: &[(String, String)]) -> Reading {
-    // Lossy: a value that is no text is a bad value, and its fault says so.
+    // Lossy: a value that is not UTF-8 is no valid value of any key either, and its fault says so.
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
     let Reading { outcome, files } = config::load_with_files(source, environment.chain(more.iter().cloned()));

@@ -41,7 +41,7 @@ pub(super) type Announce = Box<dyn FnOnce(&Running)>;
 pub(super) struct Process {
     /// The ports are free at the first signal: the hub starts the next proxy without waiting for the end of this one.
     pub(super) frees_ports: bool,
-    /// Tells that it runs, in the words that its starter waits for.
+    /// Tells whoever has started it that it runs, in the words that they wait for.
     pub(super) announce: Option<Announce>,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn with_learnt(learnt: &LearntHub, read: impl Fn(&[(String, String)])
         return first;
     }
     let (mut more, mut base) = (Vec::new(), config.hub.base_url.as_str());
-    // Whoever writes nothing means whatever it is.
+    // "/" is the default: an operator who writes nothing wants the one that the table tells.
     if let Some(base_url) = learnt.base_url.as_deref().filter(|base_url| base == "/" && *base_url != "/") {
         more.push(("HUBLATCH_HUB__BASE_URL".to_owned(), base_url.to_owned()));
         base = base_url;
@@ -82,7 +82,7 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
         Err(error) => return fail("serve", &format!("start a runtime: {error}")),
     };
     let Ok(signals) = Signals::listen(&runtime) else { return fail("serve", "cannot listen to signals") };
-    let log = logging::start(is_json(config.log.format), config.log.level);
+    let log = logging::start(is_json(config.log.format), config.log.level.clone());
     warn_about(&config);
     let running = match app::start(&config, Dependencies { inherited, ..Dependencies::default() }) {
         Ok(running) => running,
@@ -114,7 +114,7 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
     };
     supervisor::ready();
     let ended = runtime.block_on(until_signalled(running, signals, &reload, process.frees_ports));
-    // What has not ended is not waited for: the second signal means at once.
+    // The drain is over, or a second signal has come: nothing else is waited for.
     runtime.shutdown_background();
     drop(log);
     ended
@@ -152,7 +152,7 @@ fn warn_about(config: &Config) {
 fn raise_descriptor_limit(limits: &Limits) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // It fails where a sandbox forbids it; then what there is has to do.
+    // A sandbox may forbid it; then the present limit has to do.
     let _raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let wanted = limits.descriptors();
     let possible = getrlimit(Resource::Nofile).current;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::file::ConfigFile;
 use super::kind::{duration, list};
+use super::parse::plain_text;
 use super::table::section;
 
 /// The longest life of an app's hub tokens.
@@ -34,8 +35,6 @@ pub(super) fn demand_scopes(file: &mut ConfigFile, section: &str, tokens: &AppHu
 /// A scope (RFC 6749 § 3.3), such as `access:servers!user`.
 pub(super) fn scope(text: &str) -> Result<String, String> {
     let token = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-    if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(token) {
-        return Err("is not a scope of the hub; write for example \"access:servers!user\"".to_owned());
-    }
-    Ok(text.to_owned())
+    let wrong = "is not a scope of the hub; write for example \"access:servers!user\"";
+    plain_text(text, NAME_BYTES_MAX, token, wrong)
 }

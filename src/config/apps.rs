@@ -16,7 +16,7 @@ use super::jwt::{JwtSection, jwt, service_url};
 use super::kind::{self, duration, flag, list, list_of_words, number, text};
 use super::origin::{next_prefix, origin_of_page, page_url, whole_origin};
 use super::pages::name as people_name;
-use super::parse::{app_name, duration_within, rate, written};
+use super::parse::{app_name, duration_within, rate};
 use super::section::Section as _;
 use super::table::section;
 use super::{AppHubTokens, Jwt};
@@ -276,19 +276,10 @@ impl Rules {
     /// An app of these rules without a key, which makes no tokens of its own. `longest` is `login.max_lifetime`.
     pub(super) fn app(self, file: &mut ConfigFile, section: &str, longest: Longest, name: Arc<str>) -> App {
         let max_lifetime = self.max_lifetime.unwrap_or(longest.lifetime);
-        if max_lifetime > longest.lifetime {
-            let (max_lifetime, longest) = (written(max_lifetime), written(longest.lifetime));
-            let message =
-                format!("\"{max_lifetime}\" is longer than login.max_lifetime; write at most \"{longest}\"");
-            file.conflict(&format!("{section}.max_lifetime"), &["login.max_lifetime"], message);
-        }
-        if let (Some(session), Some(longest)) = (self.max_session, longest.session)
-            && session > longest
-        {
-            let (session, longest) = (written(session), written(longest));
-            let message =
-                format!("\"{session}\" is longer than login.max_session; write at most \"{longest}\"");
-            file.conflict(&format!("{section}.max_session"), &["login.max_session"], message);
+        let key = |name: &str| format!("{section}.{name}");
+        file.refuse_longer(&key("max_lifetime"), max_lifetime, "login.max_lifetime", longest.lifetime);
+        if let Some((session, longest)) = self.max_session.zip(longest.session) {
+            file.refuse_longer(&key("max_session"), session, "login.max_session", longest);
         }
         App {
             name,

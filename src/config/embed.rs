@@ -1,9 +1,7 @@
 //! `[embed]`: who may show the notebooks in frames.
 
-use super::PublicUrl;
-use super::file::ConfigFile;
 use super::kind::{list, words};
-use super::origin::{click_origin, is_loopback};
+use super::origin::click_origin;
 use super::table::section;
 
 const COOKIES: [(&str, EmbedCookies); 3] =
@@ -40,14 +38,4 @@ const EMPTY: &str = "is required in [embed]; write the origins of the pages with
 
 fn origin(text: &str) -> Result<String, String> {
     click_origin(text).map(|_| text.to_owned())
-}
-
-/// Browsers keep cookies for other sites over https alone, and from this machine.
-pub(super) fn check(file: &mut ConfigFile, embed: &Embed, public: &PublicUrl) {
-    let is_kept = public.secure || url::Url::parse(&public.origin).is_ok_and(|url| is_loopback(&url));
-    if embed.cookies != EmbedCookies::Lax && !is_kept {
-        let message = "needs a public.url of https: browsers keep such cookies from no other; or write \"lax\", which \
-                       does for frames of the same site";
-        file.conflict("embed.cookies", &["public.url"], message);
-    }
 }

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults, Noted};
+use super::parse::written;
 
 /// What the variables begin with that override keys.
 const VARIABLE_PREFIX: &str = "HUBLATCH_";
@@ -155,6 +157,15 @@ impl ConfigFile {
     pub(super) fn conflict(&mut self, key: &str, others: &[&str], message: impl Into<String>) {
         if !self.is_faulty(key) && !others.iter().any(|other| self.is_faulty(other)) {
             self.fault(key, message);
+        }
+    }
+
+    /// Notes a fault if the duration `value` of `key` is longer than `longest`, which `other` says.
+    pub(super) fn refuse_longer(&mut self, key: &str, value: Duration, other: &str, longest: Duration) {
+        if value > longest {
+            let (value, longest) = (written(value), written(longest));
+            let message = format!("\"{value}\" is longer than {other}; write at most \"{longest}\"");
+            self.conflict(key, &[other], message);
         }
     }
 

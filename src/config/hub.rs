@@ -10,7 +10,7 @@ use super::kind::{flag, size, text};
 use super::origin::base_url;
 use super::secret::{Secret, secret};
 use super::table::section;
-use super::{Listen, Login, WithoutToken, tls};
+use super::{Listen, tls};
 use crate::tls::{Connector, Roots};
 use crate::token::ServerName;
 
@@ -129,11 +129,6 @@ pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
         }
         Some(UpstreamAddress::Tcp { .. } | UpstreamAddress::Unix(_)) | None => None,
     };
-    if api_only && api_token.is_none() {
-        let message = "needs hub.api_token_file: the token of a hub service with the scopes \"servers\" and \
-                       \"admin:users\"";
-        file.conflict("hub.api_only", &["hub.api_token"], message);
-    }
     let is_learnt = upstream.is_none() && file.has_section("routes");
     if upstream.is_none() && !is_learnt {
         let message = "is required; write for example url = \"http://127.0.0.1:8400\"";
@@ -142,13 +137,4 @@ pub(super) fn hub(file: &mut ConfigFile, keys: HubKeys, own: &[Listen]) -> Hub {
     let place = api(file, api_url, upstream.as_ref(), (tls.as_ref(), roots.as_ref()), &base_url, own);
     let api = HubApiConfig { token: api_token.map(|secret| secret.text), ..place };
     Hub { upstream, tls, base_url, api, head_bytes, api_only, default_server }
-}
-
-/// Notes a fault if people would be sent to the hub's own login, whose page API-only mode does not style.
-pub(super) fn refuse_forward(file: &mut ConfigFile, hub: &Hub, login: &Login) {
-    if hub.api_only && login.without_token == WithoutToken::Forward {
-        let message =
-            "is \"forward\", but with hub.api_only the hub has no login page; write \"page\" or \"redirect\"";
-        file.conflict("login.without_token", &["hub.api_only"], message);
-    }
 }

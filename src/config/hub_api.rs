@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
 use super::origin::web_url;
+use super::secret::visible;
 use super::{Listen, UpstreamAddress, tls};
 use crate::tls::{Connector, Roots};
 
@@ -140,7 +141,5 @@ pub(super) fn api_place(text: &str) -> Result<ApiPlace, String> {
 
 /// What is wrong with a hub API token, if anything.
 pub(super) fn token(text: &str) -> Result<(), &'static str> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let wrong = "holds no hub API token: one line of visible ASCII, as in c.JupyterHub.services";
-    if plain { Ok(()) } else { Err(wrong) }
+    visible(text, "holds no hub API token: one line of visible ASCII, as in c.JupyterHub.services")
 }

@@ -1,14 +1,11 @@
 //! `[hub_oauth]`: hublatch as the provider of the hub's own OAuth login.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::App;
-use super::file::ConfigFile;
 use super::kind::{duration, flag, text, words};
-use super::login::{Login, WithoutToken};
-use super::origin::{is_loopback, is_unprotected, web_url};
+use super::origin::web_url;
+use super::parse::plain_text;
 use super::secret::{self, Secret};
 use super::table::section;
 
@@ -54,48 +51,9 @@ section! {
     }
 }
 
-/// Notes a fault for each session that is to end by itself, at `login` or at an app: that login gives the hub no session id.
-pub(super) fn refuse_sessions(file: &mut ConfigFile, login: &Login, apps: &[Arc<App>]) {
-    let message = "has no effect with [hub_oauth], whose logins give the hub no session id: take it out; hub_oauth.session is \
-                   how long the hub keeps a session, if it keeps auth state";
-    if login.max_session.is_some() {
-        return file.conflict("login.max_session", &["hub_oauth"], message);
-    }
-    for (index, _) in apps.iter().enumerate().filter(|(_, app)| app.max_session.is_some()) {
-        file.conflict(&format!("apps[{index}].max_session"), &["hub_oauth"], message);
-    }
-}
-
-/// Notes a fault for what does not go together.
-pub(super) fn check(file: &mut ConfigFile, provider: &HubOAuth, login: &Login, has_assertion: bool) {
-    if has_assertion {
-        let message =
-            "stands beside [assertion]; a hub learns of its user in one way: remove one of the two sections";
-        file.conflict("hub_oauth", &["assertion"], message);
-    }
-    if login.without_token == WithoutToken::Forward {
-        let message =
-            "leads nowhere with [hub_oauth]: the hub's own login is hublatch; write \"page\" or \"redirect\"";
-        file.conflict("login.without_token", &["hub_oauth"], message);
-    }
-    if let Some(issuer) = web_url(&provider.issuer)
-        && issuer.scheme() == "http"
-        && !(provider.insecure && is_loopback(&issuer))
-    {
-        let message = if is_unprotected(&issuer) {
-            "must be https: whoever answers there is the identity at the hub; write management.tls and its https address"
-        } else {
-            "must be https, or insecure = true where every program on this machine may be trusted"
-        };
-        file.conflict("hub_oauth.issuer", &["hub_oauth.insecure"], message);
-    }
-}
-
 fn client_id(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.bytes().all(is_unreserved) {
-        return Ok(text.to_owned());
-    }
-    Err("is no client id; write letters, digits, \"-\", \"_\", \".\" and \"~\"".to_owned())
+    let wrong = "is no client id; write letters, digits, \"-\", \"_\", \".\" and \"~\"";
+    plain_text(text, usize::MAX, is_unreserved, wrong)
 }
 
 /// Of characters that no part of OAuth has to encode: clients differ in whether they do (RFC 6749 § 2.3.1).

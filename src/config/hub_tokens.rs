@@ -9,7 +9,7 @@ use super::file::ConfigFile;
 use super::kind::{duration, flag, list};
 use super::section::Section as _;
 use super::table::section;
-use super::{App, Hub, Scope};
+use super::{App, Scope};
 use crate::token::NamePattern;
 
 /// The longest that the hub's word on a token can be believed.
@@ -85,17 +85,6 @@ pub(super) fn hub_tokens(file: &mut ConfigFile, longest: Longest) -> Option<HubT
         let rules = Arc::new(rules);
         HubTokens { services, users, groups, scopes, cache_max_age, users_for_others, rules }
     })
-}
-
-/// Notes a fault for each app that needs what only a hub token of our own can do.
-pub(super) fn demand_token(file: &mut ConfigFile, hub: &Hub, apps: &[Arc<App>]) {
-    for (index, app) in apps.iter().enumerate() {
-        if app.hub_tokens.is_some() && hub.api.token.is_none() {
-            let message =
-                "needs hub.api_token_file: the token of a hub service that has the scope \"tokens\"";
-            file.conflict(&format!("apps[{index}].hub_tokens"), &["hub.api_token"], message);
-        }
-    }
 }
 
 /// The name of a service, user or group: the hub puts few bounds to it.

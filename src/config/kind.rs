@@ -152,5 +152,5 @@ pub(super) fn one_or_more<T: 'static>(
 
 /// A section within a section, or one that may be left out.
 pub(super) fn section<S: Section + 'static>() -> Kind<S> {
-    Kind::new(Shape::Section(S::entries()), |file, key| Ok(file.has_section(key).then(|| S::read(file, key))))
+    Kind::new(Shape::Section(S::entries()), |file, key| Ok(file.section(key)))
 }

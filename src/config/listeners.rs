@@ -167,13 +167,6 @@ pub(super) fn check(
     if let Some(hub) = hub {
         refuse_own(file, hub, &own);
     }
-    check_management(file, management);
-    check_url(file, public);
-    if public.proxy_protocol && public.trusted_proxies.is_empty() {
-        let message =
-            "is on, but nobody may speak it: write the addresses of your proxies as public.trusted_proxies";
-        file.conflict("public.proxy_protocol", &["public.trusted_proxies"], message);
-    }
     own
 }
 
@@ -189,32 +182,6 @@ fn refuse_own(file: &mut ConfigFile, hub: &UpstreamAddress, own: &[Listen]) {
          (c.JupyterHub.bind_url = \"http://127.0.0.1:{port}\") and write that"
     );
     file.conflict("hub.url", &["public.listen", "public.redirect_listen", "management.listen"], message);
-}
-
-fn check_management(file: &mut ConfigFile, management: &Management) {
-    let listen = &management.listen;
-    if management.tls.is_none() && !listen.is_local() {
-        let message = format!(
-            "\"{listen}\" can be reached from other machines, and an app's key could be read on the way; write \
-             management.tls, or a loopback address, for example \"127.0.0.1:8010\", or \
-             \"unix:/run/hublatch/management.sock\""
-        );
-        file.conflict("management.listen", &["management.tls"], message);
-    }
-}
-
-fn check_url(file: &mut ConfigFile, public: &Public) {
-    if public.url.secure {
-        return;
-    }
-    let instead = format!("write \"{}\"", public.url.origin.replacen("http:", "https:", 1));
-    if public.tls.is_some() {
-        let message = format!("is http, but public.tls answers https only; {instead}");
-        file.conflict("public.url", &[], message);
-    } else if !public.redirect_listen.is_empty() {
-        let message = format!("is http, so public.redirect_listen leads nowhere; {instead}");
-        file.conflict("public.url", &["public.redirect_listen", "public.tls"], message);
-    }
 }
 
 /// `0660`: the permissions of a file as `chmod` writes them, none of them special.

@@ -10,7 +10,7 @@ use super::apps::{max_session, pattern};
 use super::file::ConfigFile;
 use super::kind::{duration, flag, text, words};
 use super::origin::page_url;
-use super::parse::{folded, header, parameter, written};
+use super::parse::{header, parameter, written};
 use super::secret::{self, Secret};
 use super::table::section;
 use crate::token::{NamePattern, UsernameCase, UsernameRule};
@@ -116,38 +116,18 @@ impl Login {
     }
 }
 
-/// Notes a fault for each pair of keys that do not go together.
+/// Notes a fault if a link would live longer than any may.
 pub(super) fn check(file: &mut ConfigFile, login: &Login) {
     let (lifetime, longest) = (login.lifetime, login.max_lifetime);
-    if lifetime > longest {
-        // Told of the one that is written: the other may be a default that the reader never saw.
+    // Told of the one that is written: the other may be a default that the reader never saw.
+    if file.is_written("login.lifetime") {
+        file.refuse_longer("login.lifetime", lifetime, "login.max_lifetime", longest);
+    } else if lifetime > longest {
         let (lifetime, longest) = (written(lifetime), written(longest));
-        if file.is_written("login.lifetime") {
-            let message =
-                format!("\"{lifetime}\" is longer than login.max_lifetime; write at most \"{longest}\"");
-            file.conflict("login.lifetime", &["login.max_lifetime"], message);
-        } else {
-            let message = format!(
-                "\"{longest}\" is shorter than login.lifetime; write at least \"{lifetime}\", or a shorter login.lifetime"
-            );
-            file.conflict("login.max_lifetime", &["login.lifetime"], message);
-        }
-    }
-    if login.without_token == WithoutToken::Redirect && login.app_url.is_none() {
-        let message = "\"redirect\" needs login.app_url; write where the app asks its users in";
-        file.conflict("login.without_token", &["login.app_url"], message);
-    }
-    if login.require_state && login.without_token != WithoutToken::Redirect {
-        let message = "needs login.without_token = \"redirect\": no browser would ever get a state";
-        file.conflict("login.require_state", &["login.without_token"], message);
-    }
-}
-
-/// Notes a fault if the proof and the name that it proves are in the same header.
-pub(super) fn check_assertion(file: &mut ConfigFile, assertion: &Assertion, login: &Login) {
-    if folded(&assertion.header) == folded(&login.user_header) {
-        let message = "is the same header as login.user_header; write another name";
-        file.conflict("assertion.header", &["login.user_header"], message);
+        let message = format!(
+            "\"{longest}\" is shorter than login.lifetime; write at least \"{lifetime}\", or a shorter login.lifetime"
+        );
+        file.conflict("login.max_lifetime", &["login.lifetime"], message);
     }
 }
 

@@ -16,9 +16,10 @@
 //! `field "key": …` where the field has another name than the key. A new section also goes into `Config`, `validate.rs`
 //! (`S::read`, or `section::<S>()` if it can be left out) and `parts()` of `reference.rs`.
 //!
-//! What concerns several keys is a `check` beside the table, which notes faults by `ConfigFile::conflict`. A reader never
-//! stops at a fault: it notes it and goes on with the default, so that all faults are told at once; with any fault there is no
-//! configuration. Nothing here opens a socket or knows what a request is.
+//! What concerns several keys is a row in `rules.rs`, or a function beside the table where it takes more than a look at
+//! values; such a fault is noted by `ConfigFile::conflict`. Fields behind `made` are no keys: they are set after reading. A
+//! reader never stops at a fault: it notes it and goes on with the default, so that all faults are told at once; with any
+//! fault there is no configuration. Nothing here opens a socket or knows what a request is.
 
 mod address;
 mod app_hub_tokens;
@@ -44,6 +45,7 @@ mod redis;
 mod reference;
 mod restart;
 mod routes;
+mod rules;
 mod secret;
 mod section;
 mod store;

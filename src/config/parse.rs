@@ -87,40 +87,11 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)]) -> impl Fn(&str) -> Result<T,
 
 /// Headers that a browser, a proxy or the hub already gives a meaning: removing or setting them on every request would
 /// break the request, or let a client speak for us.
-const RESERVED_HEADERS: &[&str] = &[
-    "accept",
-    "authorization",
-    "cache-control",
-    "connection",
-    "cookie",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "keep-alive",
-    "origin",
-    "pragma",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "range",
-    "referer",
-    "set-cookie",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "upgrade-insecure-requests",
-    "user-agent",
-    "via",
-    "x-real-ip",
-    "x-scheme",
-];
+const RESERVED_HEADERS: &str = "\
+    accept authorization cache-control connection cookie date expect forwarded host if-match \
+    if-modified-since if-none-match if-range if-unmodified-since keep-alive origin pragma \
+    proxy-authenticate proxy-authorization proxy-connection range referer set-cookie te trailer \
+    transfer-encoding upgrade upgrade-insecure-requests user-agent via x-real-ip x-scheme";
 /// Beginnings of such headers.
 const RESERVED_HEADER_FAMILIES: &[&str] = &["accept-", "content-", "sec-", "x-forwarded-"];
 
@@ -132,7 +103,7 @@ pub(super) fn header(text: &str) -> Result<HeaderName, String> {
         .filter(|_| text.bytes().all(plain))
         .ok_or("is not a header name; write letters, digits, \"-\" and \"_\", for example \"REMOTE_USER\"")?;
     let folded = folded(&name);
-    if RESERVED_HEADERS.contains(&folded.as_str())
+    if RESERVED_HEADERS.split(' ').any(|word| word == folded)
         || RESERVED_HEADER_FAMILIES.iter().any(|family| folded.starts_with(family))
     {
         return Err(
@@ -150,60 +121,44 @@ pub(super) fn folded(name: &HeaderName) -> String {
 
 /// Parameters that the hub, its OAuth (RFC 6749), notebook servers or we give a meaning: the token's is removed from every
 /// query, and a notebook's `?token=` would be as well.
-const RESERVED_PARAMETERS: &[&str] = &[
-    "_xsrf",
-    "access_token",
-    "client_id",
-    "client_secret",
-    "code",
-    "code_challenge",
-    "code_challenge_method",
-    "error",
-    "error_description",
-    "file",
-    "grant_type",
-    "id_token",
-    "next",
-    "nonce",
-    "password",
-    "path",
-    "redirect_uri",
-    "refresh_token",
-    "reset",
-    "response_type",
-    "scope",
-    "server",
-    "state",
-    "token",
-    "url",
-    "user",
-    "username",
-    "workspace",
-];
+const RESERVED_PARAMETERS: &str = "\
+    _xsrf access_token client_id client_secret code code_challenge code_challenge_method error \
+    error_description file grant_type id_token next nonce password path redirect_uri refresh_token \
+    reset response_type scope server state token url user username workspace";
 
 /// The query parameter of the token.
 pub(super) fn parameter(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
-        return Err(
-            "is not a parameter; write at most 64 of a-z, 0-9 and \"_\", for example \"login_token\"".into(),
-        );
-    }
-    if RESERVED_PARAMETERS.contains(&text) {
+    let wrong = "is not a parameter; write at most 64 of a-z, 0-9 and \"_\", for example \"login_token\"";
+    let name = plain_text(text, 64, plain, wrong)?;
+    if RESERVED_PARAMETERS.split(' ').any(|word| word == text) {
         return Err("is a parameter of the hub's own, of OAuth or of notebooks, and would be taken out of every request; \
                     write another name, for example \"login_token\""
             .into());
     }
-    Ok(text.to_owned())
+    Ok(name)
 }
 
 /// The name of an app: for logs, metrics and the audit.
 pub(super) fn app_name(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
-        return Err("is not an app's name; write at most 64 letters, digits, \".\", \"_\" and \"-\"".into());
-    }
-    Ok(text.to_owned())
+    plain_text(
+        text,
+        64,
+        plain,
+        "is not an app's name; write at most 64 letters, digits, \".\", \"_\" and \"-\"",
+    )
+}
+
+/// `text`, if it is not empty, has at most `most` bytes and `plain` ones alone; else what is `wrong`.
+pub(super) fn plain_text(
+    text: &str,
+    most: usize,
+    plain: impl Fn(u8) -> bool,
+    wrong: &str,
+) -> Result<String, String> {
+    let fits = (1..=most).contains(&text.len()) && text.bytes().all(plain);
+    if fits { Ok(text.to_owned()) } else { Err(wrong.to_owned()) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::fault::Noted;
 use super::file::{ConfigFile, Value, is_within};
+use super::section::Section;
 
 /// The most characters of a bad value that a fault repeats.
 const QUOTED_CHARS_MAX: usize = 80;
@@ -21,6 +22,11 @@ impl ConfigFile {
             Some(_) => false,
             None => self.values.keys().any(|other| is_within(other, key)),
         }
+    }
+
+    /// The section `[key]`, if it is there.
+    pub(super) fn section<S: Section>(&mut self, key: &str) -> Option<S> {
+        self.has_section(key).then(|| S::read(self, key))
     }
 
     /// The keys of the sections `[[key]]`: `apps[0]`, `apps[1]`.

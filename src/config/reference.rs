@@ -8,29 +8,14 @@ use super::apps::{AppKeys, Rules};
 use super::file::variable_name;
 use super::hub::HubKeys;
 use super::hub_tokens::HubTokenKeys;
-use super::routes::RouteKeys;
 use super::section::{KeyEntry, Section, Shape};
 use super::store::StoreKeys;
-use super::{Assertion, Embed, HubOAuth, Limits, Log, Login, Management, Pages, Public, StatusListener};
+use super::{
+    Assertion, Embed, HubOAuth, Limits, Log, Login, Management, Pages, Public, RoutesConfig, StatusListener,
+};
 
-const HEAD: &str = r#"# hublatch: every key with its default. This is the manual: one comment a key. `hublatch reference config` prints it.
-#
-# Start from minimal.toml and take from here only what you change: a default that is not written down follows the
-# version of hublatch. `hublatch check --config FILE` tells of every fault at once, each with its line.
-# `hublatch reference schema` prints a JSON Schema, with which editors complete keys and underline mistakes.
-#
-# - Unknown keys are errors.
-# - Durations are a number and a unit: "500ms", "30s", "5m", "1h". Sizes: "512B", "64KiB", "1MiB".
-# - A relative path of a file begins at the directory of this file.
-# - HUBLATCH_CONFIG_TOML can hold all of this as text, in place of a file; relative paths then begin at the working
-#   directory.
-# - Every key outside [[apps]] can be set by a variable: HUBLATCH_LOGIN__LIFETIME="1m" sets login.lifetime; a list is
-#   written with commas. A variable that names no key is an error too.
-# - A secret `x` can stand in a file of its own, named by `x_file`. A file with a secret must be readable by its owner
-#   only (chmod 600).
-# - This file, and every file that it names, is read again on SIGHUP and when it has changed. If anything is wrong, all
-#   stays as it was. Keys with "Needs a restart" change only then.
-"#;
+/// The head of the manual.
+const HEAD: &str = include_str!("reference.head.toml");
 const RULE: &str = "# ---------------------------------------------------------------------------------------------------------------------";
 
 /// How the manual shows a section.
@@ -72,7 +57,7 @@ fn parts() -> Vec<Part> {
         part::<Management>("management", Style::Always),
         part::<StatusListener>("status", Style::Apart),
         part::<HubKeys>("hub", Style::Always),
-        part::<RouteKeys>("routes", Style::Apart),
+        part::<RoutesConfig>("routes", Style::Apart),
         part::<Login>("login", Style::Always),
         part::<Assertion>("assertion", Style::Advised),
         part::<HubOAuth>("hub_oauth", Style::Apart),

@@ -55,6 +55,6 @@ impl Config {
         self.public.threads = old.public.threads;
         self.store = old.store.clone();
         self.log.format = old.log.format;
-        self.log.level = old.log.level;
+        self.log.level = old.log.level.clone();
     }
 }

@@ -4,53 +4,18 @@ use std::path::PathBuf;
 
 use hyper::header::{HeaderName, HeaderValue};
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::Listen;
 use super::address::listen;
 use super::file::ConfigFile;
-use super::kind::{flag, list, text, words};
+use super::kind::{Kind, flag, list, text, words};
 use super::origin::web_url;
-use super::secret::{Secret, secret};
-use super::store::StoreUrl;
+use super::secret::{Secret, secret, visible};
 use super::table::section;
 use super::tls::{authorities, path, to_routes};
 use crate::tls::{ClientRules, Roots};
 
 const ACTIVITY: [(&str, Activity); 2] = [("bytes", Activity::Bytes), ("messages", Activity::Messages)];
-
-/// `[routes]`.
-#[derive(Debug, Clone)]
-pub struct RoutesConfig {
-    /// Where the routing API answers; none: on the management listener.
-    pub api_listen: Option<Listen>,
-    /// What the hub proves itself with; none: everybody who reaches the listener may.
-    pub auth_token: Option<Zeroizing<String>>,
-    /// Where requests go that no other route takes.
-    pub default_target: Option<String>,
-    /// Whose pages are shown for 404 and 503.
-    pub error_target: Option<Url>,
-    /// Where such pages lie as files.
-    pub error_path: Option<PathBuf>,
-    /// Whether the host of a request is part of its route.
-    pub host_routing: bool,
-    /// Whether the part of the path that chose the route goes to the target.
-    pub include_prefix: bool,
-    /// Whether the target's own path comes before it.
-    pub prepend_path: bool,
-    /// Headers that every request gets.
-    pub custom_headers: Vec<(HeaderName, HeaderValue)>,
-    /// What counts as use of a route.
-    pub activity: Activity,
-    /// What keeps the table.
-    pub state: Option<RouteState>,
-    /// Where only the Hub API answers.
-    pub hub_api_listen: Option<Listen>,
-    /// How targets of https are spoken to.
-    pub client_tls: Option<ClientRules>,
-    /// What only the command line of configurable-http-proxy can say.
-    pub chp: Option<Chp>,
-}
 
 /// What keeps the table across restarts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +61,8 @@ section! {
     /// notebook. hub.url may then be left out; written, it is the hub's own address (c.JupyterHub.hub_bind_url), and a route
     /// of the hub to anywhere else is refused. hub.base_url, not written, is learnt from the hub's route. Without any [[apps]]
     /// nobody logs in by links: a plain proxy.
-    pub(super) struct RouteKeys {
+    #[derive(Debug, Clone)]
+    pub struct RoutesConfig {
         /// Where the hub writes its routes (/api/routes); not written, on management.listen. Needs a restart.
         api_listen: Option<Listen>, text(listen), optional "127.0.0.1:8001";
         /// What the hub proves itself with, in a file that only its owner can read: CONFIGPROXY_AUTH_TOKEN of the hub. It opens
@@ -122,7 +88,7 @@ section! {
         activity: Activity, words(&ACTIVITY), default "bytes";
         /// A file that keeps the routes, so that notebooks can be reached after a restart even if the hub is down; or "store":
         /// the Redis of store.url keeps them, and all hublatch with that store go by one table. Needs a restart.
-        state: Option<String>, text(|path| Ok(path.to_owned())), optional "/var/lib/hublatch/routes.json";
+        state: Option<RouteState>, route_state(), optional "/var/lib/hublatch/routes.json";
         /// A listener for notebooks and services, where only {base_url}hub/api/ is: then the hub itself can sit where no notebook
         /// reaches it (c.Spawner.hub_connect_url). Needs a restart.
         hub_api_listen: Option<Listen>, text(listen), optional "127.0.0.1:8082";
@@ -136,61 +102,33 @@ section! {
         /// that vouch for theirs.
         client_ca_file: Option<Roots>, authorities(), optional "/srv/jupyterhub/internal-ssl/proxy-client-ca_trust.crt";
     }
+    made {
+        /// How targets of https are spoken to, by the keys client_*; none: by those that the system trusts.
+        client_tls: Option<ClientRules>;
+        /// What only the command line of configurable-http-proxy can say.
+        chp: Option<Chp>;
+    }
 }
 
-/// What the keys of `[routes]` say.
-pub(super) fn routes(file: &mut ConfigFile, keys: RouteKeys) -> RoutesConfig {
-    if keys.error_target.is_some() && keys.error_path.is_some() {
+/// What takes more than one key of `[routes]`.
+pub(super) fn complete(file: &mut ConfigFile, mut routes: RoutesConfig) -> RoutesConfig {
+    if routes.error_target.is_some() && routes.error_path.is_some() {
         let message = "is written as well as routes.error_target; keep one of the two";
         file.conflict("routes.error_path", &["routes.error_target"], message);
     }
-    let client = (keys.client_certificate, keys.client_private_key);
-    RoutesConfig {
-        api_listen: keys.api_listen,
-        auth_token: keys.auth_token.map(|secret| secret.text),
-        default_target: keys.default_target,
-        error_target: keys.error_target,
-        error_path: keys.error_path,
-        host_routing: keys.host_routing,
-        include_prefix: keys.include_prefix,
-        prepend_path: keys.prepend_path,
-        custom_headers: keys.custom_headers,
-        activity: keys.activity,
-        state: keys.state.map(|state| match state.as_str() {
-            "store" => RouteState::Store,
-            path => RouteState::File(file.file_beside(path)),
-        }),
-        hub_api_listen: keys.hub_api_listen,
-        client_tls: to_routes(file, client, keys.client_ca_file),
-        chp: None,
-    }
+    routes.client_tls = to_routes(file, &routes);
+    routes
 }
 
-/// Notes a fault if anybody on other machines could write routes. `management`: where the routing API is otherwise.
-pub(super) fn check(file: &mut ConfigFile, routes: &RoutesConfig, management: &Listen) {
-    let listen = routes.api_listen.as_ref().unwrap_or(management);
-    if routes.auth_token.is_none() && !listen.is_local() {
-        let message = format!(
-            "is required where the routes can be written from other machines (\"{listen}\"): write the hub's \
-             CONFIGPROXY_AUTH_TOKEN into a file, or a loopback address as routes.api_listen"
-        );
-        file.conflict("routes.auth_token_file", &["routes", "management"], message);
-    }
-}
-
-/// Notes a fault if no other replica could read the table in `store`.
-pub(super) fn check_store(file: &mut ConfigFile, routes: &RoutesConfig, store: &StoreUrl) {
-    if routes.state == Some(RouteState::Store) && !matches!(store, StoreUrl::Redis(_)) {
-        let message = "is \"store\", which needs a Redis as store.url; write a file, or such a store";
-        file.conflict("routes.state", &["store.url"], message);
-    }
+fn route_state() -> Kind<RouteState> {
+    text(|text| Ok(text.to_owned())).and_then(|file, _, text: String| {
+        Ok(if text == "store" { RouteState::Store } else { RouteState::File(file.file_beside(&text)) })
+    })
 }
 
 /// What is wrong with the hub's token, if anything.
 fn auth_token(text: &str) -> Result<(), &'static str> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let wrong = "holds no token: one line of visible ASCII, as in CONFIGPROXY_AUTH_TOKEN of the hub";
-    if plain { Ok(()) } else { Err(wrong) }
+    visible(text, "holds no token: one line of visible ASCII, as in CONFIGPROXY_AUTH_TOKEN of the hub")
 }
 
 fn target(text: &str) -> Result<String, String> {

@@ -56,6 +56,12 @@ pub(super) fn secret(check: fn(&str) -> Result<(), &'static str>) -> Kind<Secret
     })
 }
 
+/// Whether `text` can be a token in a header; else what is `wrong`.
+pub(super) fn visible(text: &str, wrong: &'static str) -> Result<(), &'static str> {
+    let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_visible { Ok(()) } else { Err(wrong) }
+}
+
 /// A name that is told to the hub: it may stand in a file that others can read.
 pub(super) fn name<T: 'static>(parse: fn(&str) -> Result<T, String>) -> Kind<T> {
     Kind::new(Shape::Secret, take).and_then(move |file, _, found: Secret| {

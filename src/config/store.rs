@@ -10,7 +10,9 @@ use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
 use super::kind::{Kind, duration, number, text};
+use super::parse::plain_text;
 use super::secret::{Secret, public_bytes, secret};
+use super::section::Section as _;
 use super::table::section;
 use super::{RedisServers, redis};
 
@@ -103,7 +105,8 @@ section! {
         sentinel_username: Option<String>, text(some), default "";
         /// The password of the Sentinels.
         sentinel_password: Option<Secret>, secret(password), optional "/etc/hublatch/sentinel.password";
-        /// For rediss://: certificates, PEM, by which the server's is judged. "" takes the system's.
+        /// For rediss://: certificates, PEM, by which the server's is judged: those of authorities, or its own. "" takes the
+        /// system's.
         ca_file: Option<Vec<u8>>, certificates(), default "";
         /// For Redis: what the names of all keys begin with. Hublatch that share one must have the same. A cluster needs the
         /// braces (a hash tag).
@@ -125,8 +128,9 @@ pub(super) enum StoreLocation {
     Redis(redis::RedisLocation),
 }
 
-/// What the keys of `[store]` say.
-pub(super) fn store(file: &mut ConfigFile, keys: StoreKeys) -> Store {
+/// `[store]`.
+pub(super) fn store(file: &mut ConfigFile) -> Store {
+    let keys = StoreKeys::read(file, "store");
     let url = match keys.url {
         StoreLocation::Memory => StoreUrl::Memory,
         StoreLocation::Redb(path) => StoreUrl::Redb(path),
@@ -211,13 +215,8 @@ fn absolute(path: &str) -> Result<PathBuf, String> {
 
 fn prefix(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:{}".contains(&byte);
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
-        return Err(
-            "is not a prefix; write at most 64 letters, digits and -_.:{}, for example \"{hublatch}:\""
-                .into(),
-        );
-    }
-    Ok(text.to_owned())
+    let wrong = "is not a prefix; write at most 64 letters, digits and -_.:{}, for example \"{hublatch}:\"";
+    plain_text(text, 64, plain, wrong)
 }
 
 fn password(text: &str) -> Result<(), &'static str> {

@@ -9,7 +9,8 @@ use super::file::ConfigFile;
 use super::kind::Kind;
 use super::section::Shape;
 
-/// Declares a section: `field: Type, kind, presence text;` for each key; `field "key": …` where the two names differ.
+/// Declares a section: `field: Type, kind, presence text;` for each key; `field "key": …` where the two names differ. Fields
+/// behind `made` are no keys: they begin with the default of their type, and whoever reads the section sets them.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
@@ -20,6 +21,7 @@ macro_rules! section {
                 $field:ident $($key:literal)?: $Type:ty, $kind:expr, $presence:ident $text:tt;
             )+
         }
+        $(made { $($(#[doc = $made_doc:literal])+ $made:ident: $Made:ty;)+ })?
     ) => {
         $(#[doc = $about])+
         $(#[derive($($derive),+)])?
@@ -27,6 +29,7 @@ macro_rules! section {
         #[allow(clippy::doc_markdown, clippy::doc_link_with_quotes, rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
         $visibility struct $Name {
             $($(#[doc = $doc])+ pub $field: $Type,)+
+            $($($(#[doc = $made_doc])+ pub $made: $Made,)+)?
         }
 
         impl $crate::config::section::Section for $Name {
@@ -39,6 +42,7 @@ macro_rules! section {
                         &$kind,
                         stringify!($text),
                     ),)+
+                    $($($made: Default::default(),)+)?
                 }
             }
 

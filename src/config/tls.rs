@@ -7,7 +7,7 @@ use super::fault::Noted;
 use super::file::ConfigFile;
 use super::kind::{Kind, section, text};
 use super::table::section;
-use super::{Management, Public, secret};
+use super::{Management, Public, RoutesConfig, secret};
 use crate::tls::{Acceptor, ClientRules, Connector, Roots, TlsError, TlsIdentity};
 
 /// No chain of certificates is longer, and no bundle of authorities.
@@ -81,15 +81,12 @@ pub(super) fn to_hub(
 
 /// How targets of https are spoken to, by `routes.client_*`, if any is written: a certificate and its key, and the
 /// authorities that vouch for theirs.
-pub(super) fn to_routes(
-    file: &mut ConfigFile,
-    pair: (Option<String>, Option<String>),
-    roots: Option<Roots>,
-) -> Option<ClientRules> {
+pub(super) fn to_routes(file: &mut ConfigFile, routes: &RoutesConfig) -> Option<ClientRules> {
     let (of_certificate, of_key) = ("routes.client_certificate", "routes.client_private_key");
-    let identity = match pair {
+    let roots = routes.client_ca_file.clone();
+    let identity = match (&routes.client_certificate, &routes.client_private_key) {
         (Some(certificate), Some(key)) => {
-            Some(identity_at(file, (of_certificate, of_key), &certificate, &key).ok()?)
+            Some(identity_at(file, (of_certificate, of_key), certificate, key).ok()?)
         }
         (None, None) => None,
         (Some(_), None) => {

@@ -7,14 +7,11 @@ use std::path::{Path, PathBuf};
 use super::fault::Faults;
 use super::file::ConfigFile;
 use super::hub::HubKeys;
-use super::login::is_guessable;
-use super::origin::is_unprotected;
 use super::section::Section as _;
-use super::store::StoreKeys;
 use super::{
-    Config, Confirm, HubTokens, JwtKeys, Limits, Log, Login, Management, Pages, Public, StatusListener,
+    Config, HubTokens, Limits, Log, Login, Management, Pages, Public, StatusListener,
     apps::{self, Longest},
-    embed, hub, hub_oauth, hub_tokens, kind, listeners, login, routes, secret, store, tls,
+    hub, hub_tokens, listeners, login, routes, rules, secret, store,
 };
 
 /// No configuration is larger.
@@ -160,51 +157,18 @@ fn finish(mut file: ConfigFile) -> (Result<Config, Faults>, Vec<PathBuf>) {
 fn config(file: &mut ConfigFile) -> Config {
     let public = Public::read(file, "public");
     let management = Management::read(file, "management");
-    let status: Option<StatusListener> = kind::section().take(file, "status").ok().flatten();
+    let status: Option<StatusListener> = file.section("status");
     let hub = HubKeys::read(file, "hub");
-    let own = listeners::check(
-        file,
-        &public,
-        &management,
-        status.as_ref(),
-        hub.url.as_ref().map(|url| &url.upstream),
-    );
+    let of_hub = hub.url.as_ref().map(|url| &url.upstream);
+    let own = listeners::check(file, &public, &management, status.as_ref(), of_hub);
     let hub = hub::hub(file, hub, &own);
-    let routes = kind::section().take(file, "routes").ok().flatten().map(|keys| routes::routes(file, keys));
-    if let Some(routes) = &routes {
-        routes::check(file, routes, &management.listen);
-    }
+    let routes = file.section("routes").map(|routes| routes::complete(file, routes));
     let login = Login::read(file, "login");
     login::check(file, &login);
-    hub::refuse_forward(file, &hub, &login);
-    let assertion = kind::section().take(file, "assertion").ok().flatten();
-    if let Some(assertion) = &assertion {
-        login::check_assertion(file, assertion, &login);
-    }
-    let hub_oauth = kind::section().take(file, "hub_oauth").ok().flatten();
-    if let Some(provider) = &hub_oauth {
-        hub_oauth::check(file, provider, &login, assertion.is_some());
-    }
-    let store = StoreKeys::read(file, "store");
-    let store = store::store(file, store);
-    if let Some(routes) = &routes {
-        routes::check_store(file, routes, &store.url);
-    }
     let longest = Longest { lifetime: login.max_lifetime, session: login.max_session };
     let hub_tokens = hub_tokens::hub_tokens(file, longest);
     let others_issue = hub_tokens.as_ref().is_some_and(HubTokens::lists_anybody) || routes.is_some();
     let apps = apps::apps(file, longest, others_issue);
-    hub_tokens::demand_token(file, &hub, &apps);
-    if hub_oauth.is_some() {
-        hub_oauth::refuse_sessions(file, &login, &apps);
-    }
-    let embed = kind::section().take(file, "embed").ok().flatten();
-    if let Some(embed) = &embed {
-        embed::check(file, embed, &public.url);
-    }
-    let pages = Pages::read(file, "pages");
-    let limits = Limits::read(file, "limits");
-    let log = Log::read(file, "log");
     let mut config = Config {
         public,
         management,
@@ -212,78 +176,19 @@ fn config(file: &mut ConfigFile) -> Config {
         hub,
         routes,
         login,
-        assertion,
-        hub_oauth,
-        store,
+        assertion: file.section("assertion"),
+        hub_oauth: file.section("hub_oauth"),
+        store: store::store(file),
         apps,
         hub_tokens,
-        embed,
-        pages,
-        limits,
-        log,
+        embed: file.section("embed"),
+        pages: Pages::read(file, "pages"),
+        limits: Limits::read(file, "limits"),
+        log: Log::read(file, "log"),
         warnings: Vec::new(),
     };
-    config.warnings = warnings(&config);
+    rules::check(file, &config);
+    config.warnings = rules::warnings(&config);
     config.warnings.extend(file.misspelt_variables());
     config
-}
-
-/// What is allowed but unwise. That hublatch runs as root, or with few descriptors, is for the
-/// process to see.
-fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let header = &config.login.user_header;
-    if config.hub_oauth.as_ref().is_some_and(|provider| provider.insecure) {
-        warnings.push(
-            "hub_oauth.insecure: a program on this machine that takes the management port while hublatch restarts can be \
-             anybody at the hub; write management.tls and an https issuer"
-                .to_owned(),
-        );
-    }
-    if config.assertion.is_none() && config.hub_oauth.is_none() && is_guessable(header) {
-        warnings.push(format!(
-            "no [assertion]: whoever reaches the hub's port past hublatch, such as any notebook, can send the header \
-             \"{header}\" and be anybody; use HublatchAuthenticator with [assertion], or a secret login.user_header"
-        ));
-    }
-    let far = config.public.listen.iter().find(|listen| !listen.is_local());
-    if let Some(listen) = far.filter(|_| !config.public.url.secure) {
-        warnings.push(format!(
-            "public.url is http while \"{listen}\" can be reached from other machines: login links and sessions can \
-             be read on the way; write public.tls, or put a TLS front before hublatch, and the https URL as public.url"
-        ));
-    }
-    if config.public.url.secure && config.public.tls.is_none() && config.public.trusted_proxies.is_empty() {
-        warnings.push(
-            "public.url is https without public.tls, so a TLS front stands before hublatch, but there is no \
-             public.trusted_proxies: all browsers count as one address, that of the TLS front; write its address as \
-             public.trusted_proxies"
-                .to_owned(),
-        );
-    }
-    if config.login.confirm == Confirm::Never {
-        warnings.push(
-            "login.confirm is \"never\": a link opened by mistake, or sent by somebody else, replaces the user who is \
-             logged in without a question"
-                .to_owned(),
-        );
-    }
-    for app in &config.apps {
-        let jwks = app.jwt.as_ref().and_then(|jwt| match &jwt.keys {
-            JwtKeys::Url(url) => Some(url),
-            JwtKeys::Pem(_) => None,
-        });
-        for (key, url) in [("jwks_url", jwks), ("exchange_url", app.exchange_url.as_ref())] {
-            if url.is_some_and(is_unprotected) {
-                warnings.push(format!(
-                    "the {key} of app {:?} is http: whoever stands on the way can answer in its place and be anybody \
-                     whom the app may log in",
-                    app.name
-                ));
-            }
-        }
-    }
-    warnings.extend(tls::warnings(&config.public, &config.management));
-    warnings.extend(config.store.url.warning());
-    warnings
 }

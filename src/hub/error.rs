@@ -40,7 +40,7 @@ pub enum Call {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::WhoAmI,
         Self::ReadUser,
         Self::CreateUser,
@@ -54,6 +54,7 @@ impl Call {
         Self::DeleteToken,
         Self::CheckRoutes,
         Self::ReadVersion,
+        Self::EndSessions,
     ];
 
     /// The word for metrics.
@@ -101,7 +102,7 @@ impl fmt::Display for Call {
 /// Why a call came to nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HubError {
-    /// It needs a token of our own.
+    /// The call needs `hub.api_token`, and there is none.
     #[error("{call}: hub.api_token_file is not configured")]
     NoToken {
         /// Which call.
@@ -145,7 +146,7 @@ pub enum HubError {
         /// When to come again.
         retry_after: Option<Duration>,
     },
-    /// The response is no response of a hub: a page, another program's JSON, a redirect, too much.
+    /// The response is not one that a hub gives: a page, another program's JSON, a redirect, or too long.
     #[error("{call}: status {} with {what}, which is not the hub's answer; is hub.api_url right?", status.as_u16())]
     Unreadable {
         /// Which call.
@@ -158,9 +159,9 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// What to answer to whoever has caused the call: 502 for a hub that makes no sense, 503 for one that is not there
-    /// or busy, 504 for one that is slow (RFC 9110 § 15.6). A refusal is the caller's to interpret, and 502 if it does
-    /// not.
+    /// The status for the client whose request led to the call: 502 for a hub that makes no sense, 503 for one that is
+    /// not there or busy, 504 for one that is slow (RFC 9110 § 15.6). A caller interprets refusals itself; one that it
+    /// does not expect is 502.
     pub fn gateway_status(&self) -> StatusCode {
         match self {
             Self::NoToken { .. } | Self::Unreachable { .. } => StatusCode::SERVICE_UNAVAILABLE,

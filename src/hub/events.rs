@@ -28,7 +28,7 @@ pub struct SpawnEvent {
     pub message: String,
     /// The server answers: the last event.
     pub ready: bool,
-    /// It will not: the last event.
+    /// The server will not come up: the last event.
     pub failed: bool,
     /// Its place in line, from 1, where it waits until the hub has room.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,14 +53,14 @@ struct EventJson {
 pub struct SpawnEvents {
     progress: SpawnEventStream,
     lines: LineSplitter,
-    /// The last number: an event without one does not take the bar back.
+    /// The last progress: an event without a number does not move the bar back.
     last_progress: u8,
 }
 
 /// What comes next in the hub's stream.
 enum StreamItem {
     Event(SpawnEvent),
-    /// The hub is alive, and has nothing to say.
+    /// A comment line: the hub is alive, and nothing has happened.
     Alive,
 }
 
@@ -145,9 +145,9 @@ impl SpawnEvents {
     }
 }
 
-/// `event` as it is sent.
-pub fn written(event: &SpawnEvent) -> Bytes {
-    // Numbers, flags and a text: writing them cannot fail, and JSON has no line end in it.
+/// `event`, plain data of numbers, flags and texts, as it is sent to a browser: one server-sent event.
+pub fn written(event: &impl Serialize) -> Bytes {
+    // Such data can always be written, and JSON has no line end in it.
     let json = serde_json::to_string(event).unwrap_or_default();
     format!("data: {json}\n\n").into()
 }

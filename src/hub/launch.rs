@@ -62,7 +62,7 @@ pub struct LaunchError {
 pub enum ServerState {
     /// It answers.
     Ready,
-    /// On its way.
+    /// The server is starting.
     Starting {
         /// From 0 to 100.
         percent: u8,
@@ -123,7 +123,7 @@ impl HubClient {
         self.starts.standing(&start_key(user, server))
     }
 
-    /// The events of the server's start, its place in line included, as they are sent on. Refused as
+    /// The events of the server's start, as they are passed to the client, with its place in the queue. Refused as
     /// [`HubClient::progress`] is.
     pub async fn launch_events(self: &Arc<Self>, user: &str, server: &str) -> Result<LaunchEvents, HubError> {
         match self.standing(user, server) {
@@ -170,7 +170,7 @@ impl HubClient {
         }
         let mut events = match self.events(user, server).await {
             Ok(events) => events,
-            // Its words for a server that is not starting, and for one that never was.
+            // The hub's words for a server that is not starting, and for one that never was started.
             Err(error)
                 if matches!(error.refused_with(), Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)) =>
             {
@@ -251,7 +251,7 @@ fn failure(error: &HubError) -> Bytes {
 
 /// A start through the Hub API.
 struct ApiStart {
-    /// By which it was ordered. It may wait longer than this one's token is good for.
+    /// The client through which it was ordered. The start may wait longer than the token of this client is valid.
     ordered_by: Arc<HubClient>,
     user: String,
     server: String,
@@ -271,13 +271,13 @@ impl ApiStart {
         let over = async move {
             let mut events = match hub.events(&user, &server).await {
                 Ok(events) => events,
-                // Its words for a server that is not starting any more.
+                // The hub's words for a server that is not starting any more.
                 Err(error) if error.refused_with() == Some(StatusCode::BAD_REQUEST) => {
                     return StartEnd::Before;
                 }
                 Err(_) => return StartEnd::Unknown,
             };
-            // Of a start that is over the hub tells nothing but its end.
+            // Once a start is over, the hub sends only its last event.
             let mut end = StartEnd::Before;
             loop {
                 match events.next_event().await {
@@ -296,7 +296,7 @@ impl Starter for ApiStart {
         Box::pin(async {
             match self.hub().start(&self.user, &self.server, self.options.as_ref()).await {
                 Ok(_) => Ok(Some(self.accepted())),
-                // Somebody else was quicker, or the hub has not answered the first time.
+                // Another request has started it meanwhile, or the response to our first call was lost.
                 Err(HubError::Refused { status: StatusCode::BAD_REQUEST, message, .. })
                     if message.ends_with("is pending spawn") =>
                 {

@@ -77,8 +77,8 @@ impl HubClient {
     pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, SetupError> {
         let (api, limits) = (&config.hub.api, &config.limits);
         let setup = |error: &dyn std::fmt::Display| SetupError(error.to_string());
-        // No redirects: the operator has named the address, and a token must not follow one elsewhere. No proxy of the
-        // environment's: neither. Nothing again: reqwest must not decide that a call can be repeated.
+        // No redirects and no proxy of the environment: the operator has named the address, and a token must not be sent
+        // elsewhere. No retries: reqwest must not decide that a call can be repeated.
         let builder = Client::builder()
             .redirect(redirect::Policy::none())
             .retry(retry::never())
@@ -87,17 +87,13 @@ impl HubClient {
             .connect_timeout(limits.upstream_connect_timeout)
             .pool_idle_timeout(limits.upstream_idle_timeout)
             .pool_max_idle_per_host(limits.upstream_idle_connections)
-            .user_agent(concat!("hublatch/", env!("CARGO_PKG_VERSION")));
-        let builder = match &api.tls {
-            Some(connector) => builder.tls_backend_preconfigured(connector.rules()),
-            // In the clear no certificate is looked at, so the system need not have any.
-            None => builder.tls_backend_preconfigured(tls::trusting_nobody().map_err(|error| setup(&error))?),
-        };
+            .user_agent(concat!("hublatch/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls::client_rules(api.tls.as_ref()).map_err(|error| setup(&error))?);
         let builder = match &api.socket {
             Some(path) => builder.unix_socket(path.as_path()),
             None => builder,
         };
-        // Calls that have not been made yet are counted, too: as zero.
+        // Each metric is there from the start, as zero.
         for call in Call::ALL {
             for result in ["answered"].into_iter().chain(HubError::WORDS) {
                 _ = metrics.hub.calls.get_or_create(&labels(call, result));
@@ -121,21 +117,21 @@ impl HubClient {
         })
     }
 
-    /// The same, whose starts that wait end with `shutdown`.
+    /// The same client; starts that still wait in its queue are given up at `shutdown`.
     #[must_use]
     pub fn until(mut self, shutdown: Shutdown) -> Self {
         self.starts = self.starts.until(shutdown);
         self
     }
 
-    /// The same, in which the starts go on to wait that wait at `old`.
+    /// The same client with the queue of `old`: the starts that wait there keep their places.
     #[must_use]
     pub fn carry_over(mut self, old: &Self) -> Self {
         self.starts = self.starts.carry_over(&old.starts);
         self
     }
 
-    /// From now on, what waits at this hub is asked for by this client.
+    /// From now on this client sends the starts that wait in the queue.
     pub fn put_in_force(self: &Arc<Self>) {
         self.starts.put_in_force(self);
     }

@@ -166,7 +166,7 @@ impl std::fmt::Debug for StartQueue {
 }
 
 impl StartQueue {
-    /// Nothing waits. `timeout` is `limits.launch_queue_timeout`, and `waiting` the metric of its length. No more starts
+    /// An empty queue. `timeout` is `limits.launch_queue_timeout`, and `waiting` the metric of its length. No more starts
     /// than `watched_max` are watched at a time.
     pub fn new(timeout: Duration, watched_max: usize, waiting: Gauge, shutdown: Shutdown) -> Self {
         let now = Instant::now();
@@ -199,14 +199,14 @@ impl StartQueue {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The same, before anything waits, which ends with `shutdown`.
+    /// The same queue, which ends with `shutdown`. To be called before anything waits.
     #[must_use]
     pub(super) fn until(self, shutdown: Shutdown) -> Self {
         let (timeout, watched_max) = self.limits();
         Self::new(timeout, watched_max, self.inner.waiting.clone(), shutdown)
     }
 
-    /// By another configuration: `old`, with everybody who waits in it.
+    /// The queue of a new configuration: it continues `old`, with everybody who waits there.
     #[must_use]
     pub(super) fn carry_over(self, old: &Self) -> Self {
         let (timeout, watched_max) = self.limits();
@@ -216,7 +216,7 @@ impl StartQueue {
         old.clone()
     }
 
-    /// Whoever waits, and is to be started through the Hub API, is so through `hub` from now on.
+    /// From now on starts through the Hub API are sent by `hub`, those that wait already included.
     pub(super) fn put_in_force(&self, hub: &Arc<HubClient>) {
         self.lock().hub = Arc::downgrade(hub);
     }
@@ -231,7 +231,7 @@ impl StartQueue {
         (state.timeout, state.watched_max)
     }
 
-    /// Whether starts may be asked for without regard to others: nobody waits.
+    /// Whether a start may go straight to the hub, because nobody waits.
     pub fn is_idle(&self) -> bool {
         self.lock().places.is_empty()
     }
@@ -282,7 +282,7 @@ impl StartQueue {
         true
     }
 
-    /// How the start of this key stands; none: it does not wait, and has not failed here.
+    /// The state of the start with this key; none if it neither waits nor has failed here.
     pub fn standing(&self, key: &str) -> Option<StartStanding> {
         let now = Instant::now();
         let state = &mut *self.lock();
@@ -292,7 +292,7 @@ impl StartQueue {
         };
         let number = match at {
             StartPlace::Tried(serial) => state.tried.range(..=serial).count(),
-            // Its turn has come in this very moment, if it has no number.
+            // Without a number it is being sent right now.
             StartPlace::Line(place) => {
                 state.tried.len() + state.numbers.of(place, &state.line, now).unwrap_or(1)
             }
@@ -305,7 +305,7 @@ impl StartQueue {
         Some(StartStanding::Waiting { number, wait })
     }
 
-    /// Whoever was told why a start has failed may ask for it again.
+    /// Forgets the failure of a start, so that it can be asked for again.
     pub fn forget_failure(&self, key: &str) {
         self.lock().failed.remove(key);
     }
@@ -457,17 +457,17 @@ impl StartQueue {
                 state.leave(serial, &order.key);
                 state.rate.note(now);
                 state.moved = now;
-                // There may be room for more.
+                // The hub may have room for more.
                 state.may_explore = true;
                 if let Some(started) = started {
                     state.remember(started, now);
                 }
             }
             Err(error) if is_passing(&error) => {
-                // The line has gone on without one that has hung: no reason to stop it now.
+                // The queue went on while this call hung; its late response is no reason to stop now.
                 let has_hung = !is_awaited(asked, now) && error.retry_after().is_none();
                 if error.is_want_of_room() || !has_hung {
-                    // What has ended since it was asked is room that it may not have seen.
+                    // A start that has ended since we asked has made room that the hub's response may not reflect.
                     state.room = state.room.min(state.ends - ends);
                     state.may_explore = false;
                     state.next_try = now + pause(&error);
@@ -477,13 +477,13 @@ impl StartQueue {
                 } else if error.is_want_of_room() {
                     state.tried.insert(serial, Some(order));
                 } else {
-                    // It may be its own fault, as with a start that hangs: the others must not wait for it again.
+                    // The fault may lie with this start alone, for example if it hangs: the others must not wait for it again.
                     state.tried.remove(&serial);
                     state.line_up(order);
                 }
             }
             Err(error) => {
-                // It takes no room: the next one may.
+                // It has failed and takes no room, so the next one may be tried.
                 state.may_explore = true;
                 state.fail(order, error, now);
             }
@@ -504,7 +504,7 @@ impl StartQueue {
 }
 
 impl StartQueueState {
-    /// `order` takes its place: the last of its group.
+    /// Adds `order` behind the others of its group.
     fn line_up(&mut self, mut order: WaitingStart) {
         self.serials += 1;
         order.serial = self.serials;
@@ -584,7 +584,7 @@ fn is_awaited(asked: Instant, now: Instant) -> bool {
 fn is_passing(error: &HubError) -> bool {
     match error {
         HubError::Refused { .. } => error.is_want_of_room(),
-        // With words of its own it is the spawner's failure.
+        // A message of the hub's own means that the spawner failed.
         HubError::Failed { status, message, .. } => {
             message.is_none() || *status == reqwest::StatusCode::SERVICE_UNAVAILABLE
         }

@@ -50,9 +50,9 @@ pub struct NotebookServer {
 /// What became of the creation of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// They are new.
+    /// The user was created.
     New,
-    /// They were there before.
+    /// The user existed before.
     Existed,
 }
 

@@ -20,7 +20,7 @@ pub enum ApplicationError {
     /// No response, or not all of it, in time.
     #[error("{0}")]
     NoResponse(String),
-    /// More than anybody would have to say.
+    /// The response is too long.
     #[error("the answer is larger than {RESPONSE_BYTES_MAX} bytes")]
     TooLarge,
 }
@@ -60,7 +60,7 @@ impl ApplicationClient {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        // No redirects: the operator has named the address. No proxy of the environment's: neither.
+        // No redirects and no proxy of the environment: the operator has named the address.
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()

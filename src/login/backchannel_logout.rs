@@ -25,13 +25,13 @@ use crate::token::{LinkId, LoginGrant, NoRandomness, TokenDigest, UsernameError}
 /// Why a logout token has ended nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum LogoutTokenError {
-    /// It does not count.
+    /// The token is not valid.
     #[error("the logout token does not count: {0}")]
     Unverified(&'static str),
-    /// It has done its work.
+    /// The token was used before.
     #[error("the logout token was used already")]
     Used {
-        /// Whose it is.
+        /// The app that has signed it.
         app: Arc<App>,
     },
     /// The app that has signed it may end no sessions.
@@ -119,7 +119,7 @@ impl BackchannelLogout {
             note: None,
         };
         match self.used.consume(&record).await {
-            // Another call with it was as fast.
+            // Another call with the same token came first.
             Ok(()) | Err(Refusal::Link { .. } | Refusal::Next { .. }) => {
                 Ok(LoggedOut { ended, app: Arc::clone(app) })
             }

@@ -76,7 +76,7 @@ impl ExternalTokens {
             ANY_APP.into(),
             REMEMBERED_FOR,
         )?;
-        // Lost: it was asked about before, and refused, or its link has been forgotten since.
+        // Consumed before: the app refused the token then, or its link has been forgotten since.
         self.replay_cache.consume(&consumed).await.map_err(|refusal| match refusal {
             Refusal::Link { .. } => Refusal::unknown(),
             Refusal::Next { .. } | Refusal::Store(_) => refusal,
@@ -88,7 +88,7 @@ impl ExternalTokens {
             if let Some(address) = client.address {
                 policy.failures.failed(address, &asked.name, self.clock.now().monotonic);
             }
-            // Nobody's: the record need not take up room. A store forgets what is revoked when it is short of it.
+            // The token names nobody, so its record need not take up room: a full store drops revoked links first.
             self.replay_cache.forget(&consumed).await?;
             return Err(Refusal::unknown());
         };

@@ -65,7 +65,7 @@ impl FailureLimiter {
         count.failed += 1;
     }
 
-    /// If the address has had its tries: how long it must wait.
+    /// How long the address must wait, if it has used up its tries.
     pub fn wait(&self, address: IpAddr, app: &str, now: Duration) -> Option<Duration> {
         if self.max == 0 {
             return None;
@@ -80,7 +80,7 @@ impl FailureLimiter {
 }
 
 impl Count {
-    /// What is left of the time in which it counts.
+    /// How long the failure still counts.
     fn left(&self, now: Duration) -> Option<Duration> {
         WINDOW.checked_sub(now.saturating_sub(self.since)).filter(|left| !left.is_zero())
     }

@@ -41,11 +41,11 @@ pub struct ExchangeRequest {
     pub subject: Zeroizing<String>,
     /// What it is.
     pub kind: SubjectTokenType,
-    /// Of these scopes; none: all that the app may have.
+    /// The scopes that are asked for; none: all that the app may have.
     pub scopes: Option<Vec<String>>,
-    /// For so long; none: as long as it may be.
+    /// The lifetime that is asked for; none: the longest.
     pub expires_in: Option<Duration>,
-    /// From where.
+    /// The client's address.
     pub client: Option<IpAddr>,
 }
 
@@ -71,7 +71,7 @@ pub struct HubToken {
 }
 
 impl HubToken {
-    /// It stands in a response that somebody waits for.
+    /// Says that the token stands in a response, and must not be deleted.
     pub fn mark_delivered(self) {
         // Nobody listens any more only if the process ends.
         let _told = self.delivered.send(());
@@ -87,10 +87,10 @@ pub enum ExchangeError {
     /// The configuration was replaced while the request was under way, and knows the app's key no more.
     #[error("the app's key is not known any more: the configuration has changed")]
     NoLongerAuthorized,
-    /// Not such a one.
+    /// A scope was asked for that the app may not have.
     #[error("the scope {0:?} is not among those of [apps.hub_tokens]")]
     Scope(String),
-    /// Not for so long.
+    /// A longer life was asked for than the app's tokens may have.
     #[error("expires_in must be from 1 to {max_seconds} seconds")]
     Lifetime {
         /// The app's maximum.
@@ -145,7 +145,7 @@ struct UnseenToken {
 /// What became of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevokedToken {
-    /// The token is worth nothing: by this call, or since before.
+    /// The token is revoked: by this call, or before it.
     Dead,
     /// It is not a token that this app got.
     NotOfApp,
@@ -200,7 +200,7 @@ impl HubTokenExchange {
                 return drop(asker.send(Err(refusal.into())));
             }
         };
-        // The store may have taken its time as well.
+        // The store may have been slow as well, so the policy is asked again.
         if let Err(error) = self.authorize(&request) {
             self.undo(&user, &created.id).await;
             return drop(asker.send(Err(error)));

@@ -96,7 +96,7 @@ pub struct IssuedLink {
 /// Why no link was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// The name is none.
+    /// The name cannot be a user name.
     #[error(transparent)]
     Username(#[from] UsernameError),
     /// The app may not log this user in.

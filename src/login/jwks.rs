@@ -26,10 +26,10 @@ pub enum KeysError {
     /// The server does not answer.
     #[error("ask for the keys of the app: {0}")]
     Service(#[from] ApplicationError),
-    /// It answers something else.
+    /// Its response is not a JWK set.
     #[error("the answer is no JWK Set, but {0}")]
     NoSet(String),
-    /// It did not answer a moment ago.
+    /// It failed a moment ago, and is not asked again so soon.
     #[error("the keys of the app could not be had a moment ago")]
     Lately,
 }

@@ -19,7 +19,7 @@ use crate::clock::Moment;
 use crate::config::{App, Jwt, Scope};
 
 /// The longest life of a token: `exp - iat`.
-const LIFETIME_MAX: Duration = Duration::from_mins(2);
+pub const LIFETIME_MAX: Duration = Duration::from_mins(2);
 /// By how much the clocks of the app and of hublatch may differ.
 pub const LEEWAY: Duration = Duration::from_secs(5);
 /// The event of which a logout token tells.
@@ -47,7 +47,8 @@ pub struct Claims {
     aud: Audience,
     /// Who is to be logged in.
     pub sub: String,
-    iat: f64,
+    /// When it was signed, in seconds of Unix time.
+    pub iat: f64,
     exp: f64,
     nbf: Option<f64>,
     /// Its own name: no two tokens of an app have the same.
@@ -92,7 +93,7 @@ pub enum Unverified {
         /// One of few sentences: nothing of the token.
         why: &'static str,
     },
-    /// There is no telling.
+    /// It cannot be judged: the app's keys cannot be had.
     #[error(transparent)]
     Keys(#[from] KeysError),
 }
@@ -105,7 +106,7 @@ pub struct JwtIssuers {
 }
 
 impl JwtIssuers {
-    /// Those among `apps`.
+    /// The signers among `apps`.
     pub fn new(apps: &[Arc<App>], client: Arc<ApplicationClient>) -> Self {
         let issuer = |app: &Arc<App>| {
             let jwt = app.jwt.clone()?;
@@ -181,7 +182,7 @@ impl JwtIssuers {
     }
 
     async fn verify_signed(&self, token: &str, now: Moment) -> Result<(&JwtIssuer, Claims), Unverified> {
-        // Says which key is to be asked; believed only when that one has signed it.
+        // The header says which key to try; it is believed only if that key has signed it.
         let claimed = jsonwebtoken::dangerous::insecure_decode_claims::<IssuerClaim>(token)
             .map_err(|_| Unverified::Bad("no JWT"))?;
         let header = jsonwebtoken::decode_header(token)

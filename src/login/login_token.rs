@@ -20,7 +20,7 @@ pub struct LoginToken {
 /// Who has made a token, as its shape tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
-    /// We have.
+    /// Made by us: the token of a link.
     Opaque,
     /// An app has signed it: a JWT in compact form (RFC 7519 § 3).
     Jwt,

@@ -27,7 +27,7 @@ impl MeteredApp {
         Self { app, limiter: Arc::new(RateLimiter::direct(quota)), live: Arc::default() }
     }
 
-    /// The same app, which continues where `old` is. A changed rate begins anew.
+    /// The same app with the counts of `old`. A changed rate begins anew.
     pub fn carry_over(&self, old: &Self) -> Self {
         let same = self.app.rate_per_second == old.app.rate_per_second;
         let limiter = if same { &old.limiter } else { &self.limiter };

@@ -24,6 +24,7 @@ mod live_link_quota;
 pub mod login_token;
 mod metered_app;
 pub mod next;
+mod not_before;
 pub mod parameter;
 pub mod policy;
 pub mod principals;
@@ -65,15 +66,15 @@ pub use session_ender::{EndError, SessionEnder};
 /// The parts of this folder, put together over one policy.
 #[derive(Debug)]
 pub struct LoginServices {
-    /// Requests of apps become links.
+    /// Turns requests of apps into links.
     pub issuer: Issuer,
-    /// Tokens become verified users.
+    /// Turns tokens into verified users.
     pub redeemer: Arc<Redeemer>,
-    /// Tokens become hub tokens.
+    /// Exchanges tokens for hub tokens.
     pub hub_tokens: Arc<HubTokenExchange>,
-    /// Sessions end.
+    /// Ends sessions.
     pub session_ender: Arc<SessionEnder>,
-    /// And at the word of an app's identity provider.
+    /// Ends sessions by logout tokens of an app's identity provider.
     pub backchannel_logout: BackchannelLogout,
     /// Audit and metrics.
     pub recorder: Arc<Recorder>,

@@ -107,7 +107,7 @@ impl Principals {
         }
         if kind == OwnerKind::User && !self.listed.users_for_others {
             let own_name = rules.usernames.matches(name).then(|| regex::escape(name));
-            // Nothing matches a class without a character.
+            // An empty character class matches nothing.
             rules.usernames = NamePattern::new(&own_name.unwrap_or_else(|| "[^\\s\\S]".to_owned())).ok()?;
         }
         Some(rules)

@@ -15,8 +15,8 @@ pub struct LoginQuery<'a> {
     pub token: Option<&'a str>,
     /// The value of `next`; an empty one counts as none.
     pub next: Option<&'a str>,
-    /// There is more than one `next`: which of them counts, servers do not agree upon. No login may have that; what goes
-    /// on to the hub without one, may.
+    /// There is more than one `next`, and servers do not agree which of them counts: no login is taken with that. A request
+    /// that is only forwarded to the hub may have it.
     pub has_many_nexts: bool,
     /// Every other pair, in order.
     pub others: Vec<&'a str>,

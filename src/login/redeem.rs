@@ -33,7 +33,7 @@ pub struct ValidatedToken {
     next: Option<Next>,
     /// Whether the app itself asks ([`RedeemRequest::by_app`]).
     by_app: bool,
-    /// By which all this was judged.
+    /// The policy by which all this was judged.
     policy: Arc<Policy>,
 }
 
@@ -42,8 +42,9 @@ pub struct ValidatedToken {
 enum UseRecord {
     /// The store holds its link and hands it out.
     AsLink,
-    /// An app has signed it, and the store learns of it only by its end. Judged by the memory of this epoch.
-    InReplayCache { epoch: i64 },
+    /// An app has signed it, at this second of Unix time, and the store learns of it only by its end. Judged by the memory
+    /// of this epoch.
+    InReplayCache { epoch: i64, issued_at: f64 },
 }
 
 impl ValidatedToken {
@@ -103,7 +104,7 @@ pub struct VerifiedUser {
 }
 
 impl VerifiedUser {
-    /// One for the tests of what takes it: outside tests only the store's success makes one.
+    /// For tests alone: otherwise only a successful consume makes one.
     #[cfg(test)]
     pub(super) fn for_test(link: LinkId, grant: LoginGrant) -> Self {
         Self { link, grant, session_id: None }
@@ -213,8 +214,9 @@ impl Redeemer {
             }
             TokenKind::Jwt => {
                 let epoch = self.replay_cache.memory().epoch;
-                let link = Box::pin(self.jwt_login.link(&policy, token.expose(), request.clicked_at)).await?;
-                (Some(link), UseRecord::InReplayCache { epoch })
+                let link = self.jwt_login.link(&policy, token.expose(), request.clicked_at);
+                let (link, issued_at) = Box::pin(link).await?;
+                (Some(link), UseRecord::InReplayCache { epoch, issued_at })
             }
             TokenKind::External => (Box::pin(self.external_tokens.link(token)).await?, UseRecord::AsLink),
         };
@@ -260,8 +262,8 @@ impl Redeemer {
         self.rejudge(&mut validated)?;
         let link = match validated.kept {
             UseRecord::AsLink => self.take(&validated.link).await?,
-            UseRecord::InReplayCache { epoch } => {
-                self.jwt_login.consume(&validated.link, epoch).await?;
+            UseRecord::InReplayCache { epoch, issued_at } => {
+                self.jwt_login.consume(&validated.link, epoch, issued_at).await?;
                 // Each redeem in the audit has one issue: that of this token is known only now.
                 self.recorder.issued(&validated.link, client, Some(AuditReason::SignedByApp));
                 Box::new(validated.link.clone())
@@ -297,7 +299,7 @@ impl Redeemer {
         Ok(())
     }
 
-    /// The link, taken from everybody else.
+    /// Consumes the link in the store, so that nobody else can.
     async fn take(&self, link: &Link) -> Result<Box<Link>, Refusal> {
         match self.store.consume(link.digest, self.clock.now()).await? {
             Consumed::Granted(link) => {
@@ -329,7 +331,7 @@ impl Redeemer {
         Ok(token.kind() == TokenKind::External && self.external_tokens.link(token).await?.is_none())
     }
 
-    /// Asks the apps whose `token` is, once, and makes a link of the response.
+    /// Asks the app for the user of `token`, once, and makes a link of the response.
     pub async fn exchange(&self, token: &LoginToken, client: Client<'_>) -> Result<(), Refusal> {
         self.external_tokens.exchange(token, client).await
     }

@@ -13,7 +13,7 @@ pub enum RefusalReason {
     Expired,
     /// It was redeemed before.
     Used,
-    /// It was taken back.
+    /// It was revoked.
     Revoked,
     /// The app's key that issued it was taken out of the configuration.
     KeyRevoked,

@@ -92,7 +92,7 @@ impl Rendered<'_> {
         }
     }
 
-    /// Where the way back leads, and what it is called: the app's own, else everybody's.
+    /// Address and label of the link back: the app's own, else those of `[login]` and `[pages]`.
     fn app_face<'a>(&'a self, pages: &'a Pages) -> (Option<&'a str>, Option<&'a str>) {
         let own = self.app;
         let url = own.and_then(|app| app.url.as_deref()).or(pages.app_url.as_deref());
@@ -179,7 +179,7 @@ impl Rendered<'_> {
         None
     }
 
-    /// The way to remain who one is.
+    /// The link by which the user who is logged in stays logged in.
     fn stay(&self, pages: &Pages, words: &Catalog) -> Option<Value> {
         let Page::Confirm { current: Some(current), .. } = self.page else { return None };
         let label = markup(&words.stay, &[("current", current)]);

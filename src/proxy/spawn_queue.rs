@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt as _;
 use hyper::header::{ACCEPT, HeaderValue, LOCATION, RETRY_AFTER};
@@ -32,7 +31,7 @@ use super::{api_only, cookies, sessions};
 use crate::body::{PieceError, Pieces, RequestBody};
 use crate::client_network::Share;
 use crate::hub::start_queue::{AcceptedStart, StartEnd, StartStanding, Starter, Starting, start_key};
-use crate::hub::{Call, HubError};
+use crate::hub::{Call, HubError, written};
 use crate::pages::{Format, Page, QueuedFor};
 use crate::turns::line::Group;
 
@@ -161,9 +160,7 @@ pub(super) fn events(
                 }
                 Some(StartStanding::Failed(_)) | None => (StartEventJson::Ready { ready: true }, None),
             };
-            // Numbers and a flag: writing them cannot fail, and JSON has no line end in it.
-            let text = format!("data: {}\n\n", serde_json::to_string(&event).unwrap_or_default());
-            Some((Ok::<_, PieceError>(Bytes::from(text)), next))
+            Some((Ok::<_, PieceError>(written(&event)), next))
         }
     });
     respond::event_stream(ResponseBody::Pieces(Pieces::of(stream)))

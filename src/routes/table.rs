@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 
 use super::key;
 use super::route::{Route, RouteKind};
-use super::target::Scheme;
+use super::target::{Scheme, Target};
 use crate::config::UpstreamAddress;
 
 /// No key has more segments that count; deeper ones are found by trying every cut.
@@ -42,10 +42,26 @@ impl Eq for ByKey {}
 /// What the hub's own route tells of the hub, where the operator has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LearntHub {
-    /// Its base URL.
+    /// Its base URL: `/` or `/jupyter/`. With routes by host its key does not tell it.
     pub base_url: Option<String>,
     /// Where it answers: `http://127.0.0.1:8081`, or `unix:/run/hub.sock`.
     pub origin: Option<String>,
+}
+
+impl LearntHub {
+    /// What the route with this key and target tells.
+    pub fn of(key: &str, target: Option<&Target>, host_routing: bool) -> Self {
+        // In API-only mode the route is that of the API alone.
+        let base = key.strip_suffix("/hub/api").unwrap_or(key);
+        let base_url = format!("/{}/", base.trim_matches('/')).replace("//", "/");
+        // Over TLS it shows a certificate, and nobody has said whose.
+        let target = target.filter(|target| target.scheme() == Scheme::Http);
+        let origin = target.map(|target| match target.address() {
+            UpstreamAddress::Unix(_) => target.place().to_owned(),
+            UpstreamAddress::Tcp { .. } => format!("http://{}", target.authority()),
+        });
+        Self { base_url: (!host_routing).then_some(base_url), origin }
+    }
 }
 
 /// The routes of one moment.
@@ -92,22 +108,13 @@ impl Table {
 
     /// The hub's base URL, as the key of its route tells it: `/` or `/jupyter/`. With routes by host it does not.
     pub fn base_url(&self) -> Option<String> {
-        let hub = self.hub.as_ref().filter(|_| !self.host_routing)?;
-        // In API-only mode the route is that of the API alone.
-        let base = hub.key.strip_suffix("/hub/api").unwrap_or(&hub.key);
-        Some(format!("/{}/", base.trim_matches('/')).replace("//", "/"))
+        self.learnt().base_url
     }
 
     /// What the hub's route tells of the hub.
     pub fn learnt(&self) -> LearntHub {
-        let target = self.hub.as_ref().and_then(|hub| hub.target.as_ref());
-        // Over TLS it shows a certificate, and nobody has said whose.
-        let target = target.filter(|target| target.scheme() == Scheme::Http);
-        let origin = target.map(|target| match target.address() {
-            UpstreamAddress::Unix(_) => target.place().to_owned(),
-            UpstreamAddress::Tcp { .. } => format!("http://{}", target.authority()),
-        });
-        LearntHub { base_url: self.base_url(), origin }
+        let of = |hub: &Arc<Route>| LearntHub::of(&hub.key, hub.target.as_deref(), self.host_routing);
+        self.hub.as_ref().map(of).unwrap_or_default()
     }
 
     /// The route of exactly this key.

@@ -14,7 +14,7 @@ const OTHERS: u32 = 0o077;
 /// A disk with less room is soon full: the file of a million links and its copy while it is compacted.
 const ROOM_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// How good it is.
+/// How sound it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreGrade {
     /// As it should be.
@@ -30,7 +30,7 @@ pub enum StoreGrade {
 pub struct StoreFinding {
     /// How good it is.
     pub grade: StoreGrade,
-    /// What it is.
+    /// What was found, as a sentence for the operator.
     pub text: String,
 }
 

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{Clock, Moment};
 use crate::config::{self, StoreUrl};
@@ -31,6 +31,9 @@ pub const RETENTION: Duration = Duration::from_mins(10);
 
 /// A wall clock may be stepped back this far before its tokens are refused.
 const STEP_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// The clocks of a store and of this machine may differ by this much.
+const SKEW_MAX: SignedDuration = SignedDuration::from_secs(2);
 
 /// What a store's method returns: a boxed future, because stores are used behind `Arc<dyn TokenStore>`.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -199,17 +202,18 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     fn ping(&self) -> StoreFuture<'_, ()>;
     /// How many links can still be redeemed; of a shared store, as last read.
     fn live(&self, now: Moment) -> usize;
-    /// Tells every process that shares this store which sessions were ended, for as long as `remembered`.
+    /// Tells every process that has this store, now or after a restart, which sessions were ended, for as long as
+    /// `remembered`.
     fn end_sessions(&self, sessions: Vec<String>, remembered: Duration) -> StoreFuture<'_, ()> {
         drop((sessions, remembered));
         Box::pin(std::future::ready(Ok(())))
     }
-    /// The sessions that were ended by whatever process; none where no other process shares this store.
+    /// The sessions that were ended by whatever process; none where no other process ever has this store.
     fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
         None
     }
     /// How far the clock of a store that has one of its own is ahead of ours, which stands at `now`, as last read.
-    fn skew(&self, now: Moment) -> Option<jiff::SignedDuration> {
+    fn skew(&self, now: Moment) -> Option<SignedDuration> {
         let _ = now;
         None
     }
@@ -236,6 +240,12 @@ fn as_of(status: LinkStatus, issued: Moment, expires: Moment, now: Moment) -> Li
     if status == LinkStatus::Pending && over { LinkStatus::Expired } else { status }
 }
 
+/// How a store's clock stands that is `ahead` of ours, if the two differ by more than they may: "7 s ahead of ours".
+pub fn clock_fault(ahead: SignedDuration) -> Option<String> {
+    let side = if ahead.is_negative() { "behind" } else { "ahead of" };
+    (ahead.abs() > SKEW_MAX).then(|| format!("{} s {side} ours", ahead.abs().as_secs()))
+}
+
 /// `link` as it is kept until `until`.
 fn reserved(mut link: Link, until: Moment) -> Link {
     link.grant.click_by.get_or_insert(link.expires.wall);
@@ -251,6 +261,14 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_told_with_its_side_and_a_small_difference_is_none() {
+        let fault = |seconds| clock_fault(SignedDuration::from_secs(seconds));
+        assert_eq!(fault(7).as_deref(), Some("7 s ahead of ours"));
+        assert_eq!(fault(-5).as_deref(), Some("5 s behind ours"));
+        assert_eq!((fault(2), fault(-2), fault(0)), (None, None, None));
+    }
 
     #[test]
     fn an_error_of_the_store_keeps_its_source() {

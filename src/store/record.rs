@@ -126,11 +126,11 @@ impl GrantRecord {
     /// The grant and the app's remark.
     pub(super) fn into_grant(self) -> Result<(LoginGrant, Option<String>), RecordError> {
         let username = Username::from_store(&self.username).ok_or(RecordError::Damaged)?;
-        // A link that is bound to a browser must not come back as one that works in any.
+        // If the binding were lost, a link for one browser would work in any.
         let state = self.state.map(|state| State::parse(&state).ok_or(RecordError::Damaged)).transpose()?;
         let launch =
             self.launch.map(|name| ServerName::parse(&name).ok_or(RecordError::Damaged)).transpose()?;
-        // Nor one of a key as one of none.
+        // And without the key's id, a link would outlive the key that issued it.
         if self.key.is_some() != (self.v == VERSION) {
             return Err(RecordError::Damaged);
         }

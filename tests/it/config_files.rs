@@ -19,6 +19,8 @@ use hublatch::token::{AppKey, KeyDigest};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use crate::support::keys::signing_key;
+
 /// The fewest keys that run, with a digest that nobody knows.
 const MINIMAL: &str = r#"
 [public]
@@ -71,12 +73,6 @@ fn finished(path: &str, directory: &TempDir) -> String {
     }
     let key = signing_key_file(directory, 0o600);
     text.replace("/etc/hublatch/assertion.key.pem", key.to_str().expect("a path in UTF-8"))
-}
-
-fn signing_key() -> String {
-    let pair = Ed25519KeyPair::generate().expect("a key pair");
-    let der = pair.to_pkcs8v1().expect("PKCS#8");
-    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()))
 }
 
 fn signing_key_file(directory: &TempDir, mode: u32) -> PathBuf {

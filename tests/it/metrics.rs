@@ -20,6 +20,7 @@ fn every_closed_list_of_labels_starts_at_zero() {
         "hublatch_handshakes_total{result=\"ok\",version=\"1.3\",protocol=\"h2\"}",
         "hublatch_hub_api_calls_total{call=\"create_user\",result=\"answered\"}",
         "hublatch_hub_api_calls_total{call=\"whoami\",result=\"timed_out\"}",
+        "hublatch_hub_api_calls_total{call=\"end_sessions\",result=\"answered\"}",
     ] {
         let line = format!("{series} 0");
         let (_, text) = text(&proxy, "*/*");

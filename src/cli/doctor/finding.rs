@@ -97,7 +97,7 @@ impl fmt::Display for Finding {
             Grade::Failed => "failed",
             Grade::Skipped => "skipped",
         };
-        // A peer's words are repeated in some findings: they get no lines of their own.
+        // Some findings repeat what a peer has sent: a line end in it must not begin a line.
         let line = |text: &str| text.replace(char::is_control, " ");
         write!(f, "{grade:<8} {} - {}", line(&self.tried), line(&self.happened))?;
         self.change.iter().try_for_each(|change| write!(f, " - {}", line(change)))

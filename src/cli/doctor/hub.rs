@@ -1,8 +1,8 @@
 //! The hub as hublatch reaches it: whether it answers, its version, its clock, the routes of a login, our API token.
 
-use hyper::{Request, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
+use reqwest::{Method, StatusCode};
 
 use super::{Deployment, Finding};
 use crate::cli::call::CallResponse;
@@ -16,8 +16,8 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
     let path = deployment.path("hub/api/");
     let tried = format!("the hub at hub.url ({}), GET {path}", deployment.hub.name());
     let before = deployment.clock.now().wall;
-    let answer = match deployment.hub.get(&path).await {
-        Ok(answer) => answer,
+    let response = match deployment.hub.get(&path).await {
+        Ok(response) => response,
         Err(error) => {
             let change =
                 "start the hub, or write its public proxy's address (c.JupyterHub.bind_url) as hub.url";
@@ -25,16 +25,16 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
         }
     };
     let after = deployment.clock.now().wall;
-    let Some(version) = answer.json()["version"].as_str().map(str::to_owned) else {
-        let happened = format!("{} without a hub's version", answer.status);
-        let change = if is_gateway_error(answer.status) {
+    let Some(version) = response.json()["version"].as_str().map(str::to_owned) else {
+        let happened = format!("{} without a hub's version", response.status);
+        let change = if is_gateway_error(response.status) {
             "start the hub: it does not run behind this proxy"
         } else {
             "write c.JupyterHub.base_url as hub.base_url, and the hub's public proxy as hub.url"
         };
         return vec![Finding::failed(tried, happened, change)];
     };
-    let mut findings = vec![of_version(&tried, &version), clocks(&answer, before, after)];
+    let mut findings = vec![of_version(&tried, &version), clocks(&response, before, after)];
     for (path, needed) in [("hub/login", "logins"), ("hub/logout", "a switch of users")] {
         findings.extend(route(deployment, path, needed).await);
     }
@@ -51,15 +51,15 @@ pub(super) fn is_gateway_error(status: StatusCode) -> bool {
 async fn pages(deployment: &Deployment) -> Option<Finding> {
     let path = deployment.path("hub/home");
     let tried = format!("pages of the hub itself, GET {path}");
-    let answer = deployment.hub.get(&path).await.ok()?;
-    match (deployment.config.hub.api_only, answer.status == StatusCode::NOT_FOUND) {
+    let response = deployment.hub.get(&path).await.ok()?;
+    match (deployment.config.hub.api_only, response.status == StatusCode::NOT_FOUND) {
         (true, true) => Some(Finding::ok(tried, "there are none, as hub.api_only says")),
         (true, false) => {
             let change = format!(
                 "write c.JupyterHub.hub_routespec = {:?} and the routes of docs/launch-and-api-only.md, or leave hub.api_only out",
                 deployment.path("hub/api/")
             );
-            let happened = format!("{}: people can see them, although hub.api_only is true", answer.status);
+            let happened = format!("{}: people can see them, although hub.api_only is true", response.status);
             Some(Finding::warn(tried, happened, change))
         }
         (false, true) => {
@@ -84,9 +84,9 @@ fn of_version(tried: &str, version: &str) -> Finding {
 }
 
 /// Judged by the Date of a response (RFC 9110 § 6.6.1), which is a whole second.
-fn clocks(answer: &CallResponse, before: Timestamp, after: Timestamp) -> Finding {
+fn clocks(response: &CallResponse, before: Timestamp, after: Timestamp) -> Finding {
     let tried = "the hub's clock against ours";
-    let date = answer.lines("date").first().and_then(|date| rfc2822::parse(date).ok());
+    let date = response.lines("date").first().and_then(|date| rfc2822::parse(date).ok());
     let Some(date) = date.map(|date| date.timestamp().as_second()) else {
         return Finding::skipped(tried, "its answer has no Date");
     };
@@ -107,10 +107,9 @@ fn clocks(answer: &CallResponse, before: Timestamp, after: Timestamp) -> Finding
 async fn route(deployment: &Deployment, path: &str, needed: &str) -> Option<Finding> {
     let path = deployment.path(path);
     // Not GET: a logout is no question, and neither page knows OPTIONS (405).
-    let request = Request::options(&path).body(String::new()).ok()?;
-    let answer = deployment.hub.send(request).await;
-    match answer {
-        Ok(answer) if answer.status != StatusCode::NOT_FOUND => None,
+    let response = deployment.hub.send(deployment.hub.request(Method::OPTIONS, &path)).await;
+    match response {
+        Ok(response) if response.status != StatusCode::NOT_FOUND => None,
         Ok(_) => Some(Finding::failed(
             format!("the route of {path}"),
             format!("404: the hub's proxy does not lead there, and {needed} need it"),

@@ -1,7 +1,7 @@
 //! A login from beginning to end, by a link of the running hublatch, for a user whom the operator has named.
 
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
-use hyper::{Request, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, ORIGIN};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::hub::is_gateway_error;
@@ -59,32 +59,32 @@ impl From<String> for NoLogin {
 
 /// A response that logs nobody in: hublatch's own, which has a code or tells of a hub that does not answer; or the hub's.
 impl From<&CallResponse> for NoLogin {
-    fn from(answer: &CallResponse) -> Self {
-        let is_ours = answer.json()["code"].is_string() || is_gateway_error(answer.status);
-        Self { happened: said(answer), change: if is_ours { OUR_LOG } else { HUBS_LOG } }
+    fn from(response: &CallResponse) -> Self {
+        let is_ours = response.json()["code"].is_string() || is_gateway_error(response.status);
+        Self { happened: said(response), change: if is_ours { OUR_LOG } else { HUBS_LOG } }
     }
 }
 
 /// The token of a link; or why there is none.
 async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String, Finding> {
     let tried = format!("{TRIED} for {user}");
-    let answer = match order(deployment, user, key).await {
-        Ok(answer) => answer,
+    let response = match order(deployment, user, key).await {
+        Ok(response) => response,
         Err(error) => {
             let change = "start hublatch with this configuration: its management listener makes the link";
             return Err(Finding::failed(tried, error, change));
         }
     };
-    if let Some(token) = answer.json()["login_token"].as_str() {
+    if let Some(token) = response.json()["login_token"].as_str() {
         return Ok(token.to_owned());
     }
     // A sound configuration: no link of our own making can work.
-    if answer.json()["code"] == "state_required" {
+    if response.json()["code"] == "state_required" {
         let why =
             "login.require_state is on: a link works only in the browser that was sent to the app for it";
         return Err(Finding::skipped(tried, why));
     }
-    let change = match answer.status {
+    let change = match response.status {
         StatusCode::UNAUTHORIZED => {
             "put the key of an app of this configuration into HUBLATCH_API_KEY or its file"
         }
@@ -92,18 +92,15 @@ async fn issue(deployment: &Deployment, user: &str, key: &str) -> Result<String,
         status if status.is_server_error() => OUR_LOG,
         _ => "name a user for whom this app may issue links",
     };
-    Err(Finding::failed(tried, said(&answer), change))
+    Err(Finding::failed(tried, said(&response), change))
 }
 
 /// Asks for a link as an app does.
 async fn order(deployment: &Deployment, user: &str, key: &str) -> Result<CallResponse, String> {
     let order = json!({ "username": user, "next": deployment.path("hub/home"), "note": "hublatch doctor" });
-    let request = Request::post("/api/v1/links")
-        .header(AUTHORIZATION, format!("token {key}"))
-        .header(CONTENT_TYPE, "application/json")
-        .body(order.to_string());
-    let request = request.map_err(|error| error.to_string())?;
-    CallTarget::management(&deployment.config)?.send(request).await
+    let management = CallTarget::management(&deployment.config)?;
+    let request = management.request(Method::POST, "/api/v1/links");
+    management.send(request.header(AUTHORIZATION, format!("token {key}")).json(&order)).await
 }
 
 async fn log_in(
@@ -112,11 +109,11 @@ async fn log_in(
     user: &str,
     token: &str,
 ) -> Result<Vec<Finding>, NoLogin> {
-    let answer = click(deployment, public, token).await?;
-    if !answer.logs_in() {
-        return Err(NoLogin::from(&answer));
+    let response = click(deployment, public, token).await?;
+    if !response.logs_in() {
+        return Err(NoLogin::from(&response));
     }
-    let cookies = answer.cookies();
+    let cookies = response.cookies();
     let jar: Vec<String> = cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
     let jar = jar.join("; ");
     let who = ask(public, &deployment.path("hub/api/user"), &jar).await?;
@@ -169,14 +166,14 @@ async fn running_server(
     let server = &who["servers"][""];
     let url = server["url"].as_str().filter(|url| server["ready"] == true && url.starts_with('/'))?;
     let path = format!("{url}api");
-    let answer = ask(public, &path, jar).await.ok()?;
+    let response = ask(public, &path, jar).await.ok()?;
     let back = deployment.path("hub/user/");
     let is_sent_back =
-        answer.status.is_redirection() && answer.lines("location").iter().any(|to| to.starts_with(&back));
+        response.status.is_redirection() && response.lines("location").iter().any(|to| to.starts_with(&back));
     is_sent_back.then(|| {
         Finding::failed(
             format!("the user's server, which runs, GET {path}"),
-            format!("{}: the hub itself answers, so no notebook opens", answer.status),
+            format!("{}: the hub itself answers, so no notebook opens", response.status),
             "write the hub's public proxy (c.JupyterHub.bind_url) as hub.url, not the hub's own port (8081 by default)",
         )
     })
@@ -186,20 +183,21 @@ async fn running_server(
 async fn click(deployment: &Deployment, public: &CallTarget, token: &str) -> Result<CallResponse, String> {
     let login = &deployment.config.login;
     let body = format!("{}={}", login.parameter, form_encode(token));
-    let request = Request::post(deployment.config.hub.login_path())
+    let request = public
+        .request(Method::POST, &deployment.config.hub.login_path())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header("Origin", &deployment.config.public.url.origin)
+        .header(ORIGIN, &deployment.config.public.url.origin)
         .header("Sec-Fetch-Site", "same-origin")
         .header("Sec-Fetch-Mode", "navigate")
         .header("Sec-Fetch-Dest", "document")
-        .header("Accept", "application/json")
+        .header(ACCEPT, "application/json")
         .body(body);
-    public.send(request.map_err(|error| error.to_string())?).await
+    public.send(request).await
 }
 
 async fn ask(public: &CallTarget, path: &str, jar: &str) -> Result<CallResponse, String> {
-    let request = Request::get(path).header(COOKIE, jar).header("Accept", "application/json");
-    public.send(request.body(String::new()).map_err(|error| error.to_string())?).await
+    let request = public.request(Method::GET, path).header(COOKIE, jar).header(ACCEPT, "application/json");
+    public.send(request).await
 }
 
 /// A cookie without Secure also goes over http, where anybody on the way can read it.
@@ -225,7 +223,8 @@ fn secure(deployment: &Deployment, cookies: &[Cookie]) -> Finding {
 }
 
 /// A response in its own words.
-fn said(answer: &CallResponse) -> String {
-    let message = answer.json()["message"].as_str().map(str::to_owned);
-    message.map_or_else(|| format!("{}", answer.status), |message| format!("{message} ({})", answer.status))
+fn said(response: &CallResponse) -> String {
+    let message = response.json()["message"].as_str().map(str::to_owned);
+    message
+        .map_or_else(|| format!("{}", response.status), |message| format!("{message} ({})", response.status))
 }

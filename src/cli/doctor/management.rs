@@ -17,9 +17,9 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
         }
     }];
     if let Ok(management) = CallTarget::management(config)
-        && let Ok(answer) = management.get(INFO).await
+        && let Ok(response) = management.get(INFO).await
     {
-        findings.extend(same(deployment, &answer.json()));
+        findings.extend(same(deployment, &response.json()));
         let metrics = management.get("/metrics").await;
         if let Ok(metrics) = metrics {
             findings.extend(descriptors(deployment, &metrics.text()));
@@ -115,11 +115,11 @@ fn wait(seconds: f64) -> String {
 /// The API is for programs: browsers must not reach it.
 async fn outside(deployment: &Deployment) -> Option<Finding> {
     let tried = format!("the management API from outside, public.url{INFO}");
-    let answer = deployment.public.as_ref().ok()?.get(INFO).await.ok()?;
-    Some(if answer.json()["login_url"].is_string() {
+    let response = deployment.public.as_ref().ok()?.get(INFO).await.ok()?;
+    Some(if response.json()["login_url"].is_string() {
         Finding::not_safe(tried, "it answers there", "let the front lead to public.listen alone")
     } else {
-        Finding::ok(tried, format!("not there ({})", answer.status))
+        Finding::ok(tried, format!("not there ({})", response.status))
     })
 }
 

@@ -10,14 +10,16 @@ pub(super) async fn examine(deployment: &Deployment) -> Option<Finding> {
     let provider = deployment.config.hub_oauth.as_ref()?;
     let path = deployment.path("hub/oauth_login");
     let tried = format!("the hub's own OAuth login, GET {path}");
-    let answer = match deployment.hub.get(&path).await {
-        Ok(answer) => answer,
+    let response = match deployment.hub.get(&path).await {
+        Ok(response) => response,
         Err(error) => return Some(Finding::failed(tried, error, "look into the hub's log")),
     };
-    let location = answer.lines("location").first().and_then(|location| Url::parse(location).ok());
-    let Some(location) = location.filter(|_| answer.status.is_redirection()) else {
-        let happened =
-            format!("{}: it leads to no provider, so no OAuthenticator is in use at the hub", answer.status);
+    let location = response.lines("location").first().and_then(|location| Url::parse(location).ok());
+    let Some(location) = location.filter(|_| response.status.is_redirection()) else {
+        let happened = format!(
+            "{}: it leads to no provider, so no OAuthenticator is in use at the hub",
+            response.status
+        );
         let change =
             "set c.JupyterHub.authenticator_class and c.GenericOAuthenticator as docs/install.md has them";
         return Some(Finding::failed(tried, happened, change));

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use hyper::header::{ACCEPT, CONNECTION, UPGRADE};
-use hyper::{Request, StatusCode};
+use reqwest::header::{ACCEPT, CONNECTION, UPGRADE};
+use reqwest::{Method, StatusCode};
 
 use super::{Deployment, Finding};
 use crate::cli::call::{CallTarget, Unsecured};
@@ -17,7 +17,7 @@ const LEAD: &str = "let its name resolve, and name and port lead to public.liste
 /// A token's shape, and the token of no link.
 const NO_TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// And whether hublatch answers there: if not, nothing else is to be had by it.
+/// The findings, and whether hublatch answers at public.url: if not, nothing more can be tested through it.
 pub(super) async fn examine(deployment: &Deployment) -> (Vec<Finding>, bool) {
     let url = &deployment.config.public.url;
     let tried = format!("public.url ({})", url.origin);
@@ -88,13 +88,13 @@ fn certificate(left: Option<Duration>) -> Finding {
 async fn click(deployment: &Deployment, public: &CallTarget, upgrade: bool) -> Result<String, String> {
     let parameter = &deployment.config.login.parameter;
     let path = format!("{}?{parameter}={NO_TOKEN}", deployment.config.hub.login_path());
-    let mut request = Request::get(path).header(ACCEPT, "application/json");
+    let mut request = public.request(Method::GET, &path).header(ACCEPT, "application/json");
     if upgrade {
         request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "websocket");
     }
-    let answer = public.send(request.body(String::new()).map_err(|error| error.to_string())?).await?;
-    let code = answer.json()["code"].as_str().map(str::to_owned);
-    Ok(code.unwrap_or_else(|| answer.status.to_string()))
+    let response = public.send(request).await?;
+    let code = response.json()["code"].as_str().map(str::to_owned);
+    Ok(code.unwrap_or_else(|| response.status.to_string()))
 }
 
 /// hublatch refuses an upgrade on the login page: if it does not, it was not asked for one, so a front before it keeps
@@ -128,12 +128,12 @@ async fn websocket(deployment: &Deployment, public: &CallTarget) -> Vec<Finding>
 }
 
 async fn handshake(target: &CallTarget, path: &str) -> Result<StatusCode, String> {
-    let request = Request::get(path)
+    let request = target
+        .request(Method::GET, path)
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header("Sec-WebSocket-Version", "13")
         // The sample of RFC 6455 § 1.3.
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let answer = target.send(request.body(String::new()).map_err(|error| error.to_string())?).await?;
-    Ok(answer.status)
+    Ok(target.send(request).await?.status)
 }

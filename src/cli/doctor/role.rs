@@ -55,7 +55,7 @@ fn needed(owner: &str, scopes: &[String], (feature, wanted): (&str, &[&str]), is
         return Finding::ok(tried, format!("has {}", wanted.join(", ")));
     }
     let happened = format!("lacks {}: the hub refuses it (403)", missing.join(", "));
-    // Never a scope that the hub may not know: it would not start with one.
+    // Only scopes that every hub knows: a hub does not start with an unknown one.
     let mut wanted: Vec<&str> =
         missing.iter().map(|scope| if scope.ends_with(":servers") { "servers" } else { scope }).collect();
     wanted.dedup();

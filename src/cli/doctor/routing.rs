@@ -1,17 +1,20 @@
 //! As the hub's own proxy: who can write the routing table, where the hub is by it, and who reaches the hub past us.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
-use hyper::header::AUTHORIZATION;
-use hyper::{Request, StatusCode};
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{Deployment, Finding};
 use crate::cli::call::{CallResponse, CallTarget};
 use crate::cli::chp::token_of_environment;
+use crate::cli::read;
+use crate::cli::serve::with_learnt;
 use crate::config::{RoutesConfig, UpstreamAddress};
 use crate::routes::api::PATH as TABLE;
-use crate::routes::{Scheme, Target};
+use crate::routes::{LearntHub, Scheme, Target};
 
 /// The hub makes one of 64 characters.
 const TOKEN_CHARACTERS_MIN: usize = 20;
@@ -33,7 +36,7 @@ async fn table(deployment: &mut Deployment, routes: &RoutesConfig) -> Vec<Findin
     let listen = routes.api_listen.clone().unwrap_or_else(|| deployment.config.management.listen.clone());
     let tried = format!("the routes without a token at {listen}, GET {TABLE}");
     let asked = match CallTarget::programs(&deployment.config, &listen) {
-        Ok(target) => target.get(TABLE).await.map(|answer| (target, answer)),
+        Ok(target) => target.get(TABLE).await.map(|response| (target, response)),
         Err(error) => Err(error),
     };
     let (target, open) = match asked {
@@ -49,7 +52,7 @@ async fn table(deployment: &mut Deployment, routes: &RoutesConfig) -> Vec<Findin
     } else {
         Finding::ok(tried, format!("refused ({})", open.status))
     }];
-    let token = routes.auth_token.clone().or_else(token_of_environment);
+    let token = routes.auth_token.clone().or_else(token_of_environment).map(|secret| secret.text);
     if let Some(token) = token.as_ref().filter(|token| token.len() < TOKEN_CHARACTERS_MIN) {
         findings.push(Finding::warn(
             "the token of the routing table",
@@ -58,7 +61,7 @@ async fn table(deployment: &mut Deployment, routes: &RoutesConfig) -> Vec<Findin
         ));
     }
     let tried = format!("the routing table at {listen}");
-    let answer = match &token {
+    let response = match &token {
         None if open.status == StatusCode::OK => Ok(open),
         None => {
             let why = "its token is not in the configuration: give it in the variable CONFIGPROXY_AUTH_TOKEN";
@@ -67,11 +70,11 @@ async fn table(deployment: &mut Deployment, routes: &RoutesConfig) -> Vec<Findin
         }
         Some(token) => ask(&target, TABLE, AUTHORIZATION.as_str(), &format!("token {}", **token)).await,
     };
-    findings.push(match answer {
-        Ok(answer) if answer.status == StatusCode::OK => learn(deployment, tried, &answer.json()),
-        Ok(answer) => Finding::failed(
+    findings.push(match response {
+        Ok(response) if response.status == StatusCode::OK => learn(deployment, tried, &response.json()),
+        Ok(response) => Finding::failed(
             tried,
-            answer.status.to_string(),
+            response.status.to_string(),
             "let routes.auth_token_file hold the hub's token",
         ),
         Err(error) => Finding::failed(tried, error, "look into hublatch's log"),
@@ -91,47 +94,48 @@ fn learn(deployment: &mut Deployment, tried: String, table: &Value) -> Finding {
     let Ok(target) = Target::parse(text) else {
         return Finding::failed(tried, format!("the hub's route leads to {text:?}"), "mend the hub's route");
     };
-    let (config, routes) = (&mut deployment.config, rows.map_or(0, serde_json::Map::len));
-    let by_host = config.routes.as_ref().is_some_and(|routes| routes.host_routing);
-    if config.hub.base_url == "/" && !by_host {
-        let base = key.strip_suffix("/hub/api").unwrap_or(key).trim_matches('/');
-        config.hub.base_url = if base.is_empty() { "/".to_owned() } else { format!("/{base}/") };
-    }
+    let routes = rows.map_or(0, serde_json::Map::len);
     let happened = format!("{routes} routes; the hub's leads to {}", target.place());
-    if config.hub.upstream.is_some() {
-        // Another one would have been refused.
+    let is_written = deployment.config.hub.upstream.is_some();
+    let by_host = deployment.config.routes.as_ref().is_some_and(|routes| routes.host_routing);
+    let learnt = LearntHub::of(key, Some(&target), by_host);
+    match with_learnt(&learnt, |more| read(&deployment.source, more)).outcome {
+        Ok(config) => deployment.config = config,
+        Err(faults) => {
+            let fault = faults.iter().next().map(ToString::to_string).unwrap_or_default();
+            return Finding::failed(
+                tried,
+                format!("{happened}, and by that: {fault}"),
+                "mend the hub's route",
+            );
+        }
+    }
+    if is_written {
+        // A route of the hub to another address would have been refused.
         return Finding::ok(tried, format!("{happened}, as hub.url says"));
     }
     if target.scheme() == Scheme::Https {
         return Finding::skipped(tried, format!("{happened}, over TLS: write hub.url"));
     }
-    config.hub.upstream = Some(target.address().clone());
-    if config.hub.api.is_unknown() {
-        let api = &mut config.hub.api;
-        api.socket = match target.address() {
-            UpstreamAddress::Unix(path) => Some(path.clone()),
-            UpstreamAddress::Tcp { .. } => None,
-        };
-        let origin = if api.socket.is_some() { "localhost" } else { target.authority() };
-        if let Ok(url) = format!("http://{origin}{}hub/api", config.hub.base_url).parse() {
-            api.url = url;
-        }
+    deployment.config.hub.upstream = Some(target.address().clone());
+    match CallTarget::hub(&deployment.config) {
+        Ok(hub) => deployment.hub = hub,
+        Err(error) => return Finding::failed(tried, error, "mend the hub's route"),
     }
-    deployment.hub = CallTarget::hub(&deployment.config);
     Finding::ok(tried, happened)
 }
 
 /// The table is for the hub: browsers must not reach it.
 async fn from_outside(deployment: &Deployment) -> Option<Finding> {
     let tried = format!("the routing table from outside, public.url{TABLE}");
-    let answer = deployment.public.as_ref().ok()?.get(TABLE).await.ok()?;
-    let is_table = answer.json().as_object().is_some_and(|rows| {
+    let response = deployment.public.as_ref().ok()?.get(TABLE).await.ok()?;
+    let is_table = response.json().as_object().is_some_and(|rows| {
         rows.values().any(|row| row["target"].is_string() && row["last_activity"].is_string())
     });
     Some(if is_table {
         Finding::not_safe(tried, "it answers there", "let the front lead to public.listen alone")
     } else {
-        Finding::ok(tried, format!("not there ({})", answer.status))
+        Finding::ok(tried, format!("not there ({})", response.status))
     })
 }
 
@@ -147,7 +151,7 @@ async fn hub_port(deployment: &Deployment) -> Option<Finding> {
                 Err(error) => return Some(Finding::skipped(tried, error)),
             };
             let happened = format!("the socket {} with mode {mode:04o}", path.display());
-            Some(if mode & 0o002 == 0 || is_shut(path) {
+            Some(if is_shut(path) {
                 Finding::ok(tried, happened)
             } else {
                 Finding::warn(
@@ -175,10 +179,21 @@ async fn hub_port(deployment: &Deployment) -> Option<Finding> {
     }
 }
 
-/// Whether the folder of a socket lets nobody else in.
-fn is_shut(path: &std::path::Path) -> bool {
-    let folder = path.parent().and_then(|folder| std::fs::metadata(folder).ok());
-    folder.is_some_and(|status| status.permissions().mode() & 0o001 == 0)
+/// Whether the file system keeps everybody but its user and group from a socket.
+fn is_shut(path: &Path) -> bool {
+    let lets_others =
+        |path: &Path, bit| std::fs::metadata(path).is_ok_and(|status| status.permissions().mode() & bit != 0);
+    // unix(7): connecting wants write permission on the socket, and search permission on its folder.
+    !(lets_others(path, 0o002) && path.parent().is_some_and(|folder| lets_others(folder, 0o001)))
+}
+
+/// The hub's socket, if hublatch is its proxy and nobody else reaches it.
+pub(super) fn shut_socket(deployment: &Deployment) -> Option<&Path> {
+    deployment.config.routes.as_ref()?;
+    match deployment.config.hub.upstream.as_ref()? {
+        UpstreamAddress::Unix(path) => Some(path.as_path()).filter(|path| path.exists() && is_shut(path)),
+        UpstreamAddress::Tcp { .. } => None,
+    }
 }
 
 /// The listener for notebooks: the Hub API and nothing else, without an identity.
@@ -191,11 +206,11 @@ async fn hub_api(deployment: &Deployment, routes: &RoutesConfig) -> Option<Findi
         Err(error) => return Some(Finding::failed(tried, error, change)),
     };
     match target.get(&deployment.path("hub/api/")).await {
-        Ok(answer) if answer.json()["version"].is_string() => {}
-        Ok(answer) => {
+        Ok(response) if response.json()["version"].is_string() => {}
+        Ok(response) => {
             return Some(Finding::failed(
                 tried,
-                format!("{} without a hub's version", answer.status),
+                format!("{} without a hub's version", response.status),
                 "start the hub",
             ));
         }
@@ -204,8 +219,8 @@ async fn hub_api(deployment: &Deployment, routes: &RoutesConfig) -> Option<Findi
     let header = deployment.config.login.user_header.as_str();
     let login = ask(&target, &deployment.path("hub/login"), header, &deployment.stranger).await;
     let who = ask(&target, &deployment.path("hub/api/user"), header, &deployment.stranger).await;
-    let is_open = login.is_ok_and(|answer| answer.logs_in() || answer.status != StatusCode::NOT_FOUND);
-    let is_believed = who.is_ok_and(|answer| answer.json()["name"] == deployment.stranger.as_str());
+    let is_open = login.is_ok_and(|response| response.logs_in() || response.status != StatusCode::NOT_FOUND);
+    let is_believed = who.is_ok_and(|response| response.json()["name"] == deployment.stranger.as_str());
     Some(if is_open || is_believed {
         let happened = "it leads to more than the Hub API, or believes an identity header";
         Finding::not_safe(tried, happened, "let notebooks reach hublatch's own listener and no other")
@@ -215,6 +230,5 @@ async fn hub_api(deployment: &Deployment, routes: &RoutesConfig) -> Option<Findi
 }
 
 async fn ask(target: &CallTarget, path: &str, name: &str, value: &str) -> Result<CallResponse, String> {
-    let request = Request::get(path).header(name, value).body(String::new());
-    target.send(request.map_err(|error| error.to_string())?).await
+    target.send(target.request(Method::GET, path).header(name, value)).await
 }

@@ -1,12 +1,11 @@
 //! The attack itself: an identity without our proof, sent straight to the hub. A sound hub takes none.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use hyper::Request;
-use hyper::header::CONTENT_TYPE;
-use hyper::http::request::Builder;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use reqwest::Method;
 use serde_json::json;
 
+use super::routing::shut_socket;
 use super::{Deployment, Finding};
 use crate::cli::call::{CallResponse, CallTarget};
 
@@ -54,18 +53,25 @@ async fn bare_header(deployment: &Deployment, name: &str) -> Finding {
     let tried = format!("a bare identity header straight to the hub, GET {path} as {name}");
     let mut refused = None;
     for header in names(deployment) {
-        let answer = match ask(&deployment.hub, Request::get(&path).header(&header, name), "").await {
-            Ok(answer) => answer,
+        let response = match get(&deployment.hub, &path, &[(&header, name)]).await {
+            Ok(response) => response,
             Err(error) => return Finding::failed(tried, error, "look into the hub's log"),
         };
-        if !answer.logs_in() {
-            refused = Some(answer);
+        if !response.logs_in() {
+            refused = Some(response);
             continue;
         }
         let believed = format!("{header} logged {name} in (remove this user, if the hub has just made it)");
         let is_secret = header == secret && !is_common(secret);
         if is_secret && deployment.config.assertion.is_none() {
             let happened = format!("{believed}: only the secrecy of the header's name protects this hub");
+            return Finding::warn(tried, happened, PROVE);
+        }
+        if let Some(socket) = shut_socket(deployment) {
+            let happened = format!(
+                "{believed}: only the permissions of the socket {} protect this hub",
+                socket.display()
+            );
             return Finding::warn(tried, happened, PROVE);
         }
         let happened = format!("{believed}: every notebook that reaches the hub can be anybody");
@@ -93,14 +99,22 @@ async fn tokens(deployment: &Deployment) -> Finding {
     let tried = format!("a bare identity header for an API token, POST {path}");
     let mut last = String::new();
     for header in names(deployment) {
-        let request = Request::post(&path).header(&header, name).header(CONTENT_TYPE, "application/json");
-        match ask(&deployment.hub, request, "{}").await {
-            Ok(answer) if answer.json()["token"].is_string() => {
+        let request = deployment.hub.request(Method::POST, &path).header(&header, name).json(&json!({}));
+        match deployment.hub.send(request).await {
+            Ok(response) if response.json()["token"].is_string() => {
+                if let Some(socket) = shut_socket(deployment) {
+                    let happened = format!(
+                        "{header} got one ({}): only the permissions of the socket {} protect this hub",
+                        response.status,
+                        socket.display()
+                    );
+                    return Finding::warn(tried, happened, PROVE);
+                }
                 let happened =
-                    format!("{header} got one ({}): every notebook can have anybody's", answer.status);
+                    format!("{header} got one ({}): every notebook can have anybody's", response.status);
                 return Finding::not_safe(tried, happened, PROVE);
             }
-            Ok(answer) => last = answer.status.to_string(),
+            Ok(response) => last = response.status.to_string(),
             Err(error) => return Finding::failed(tried, error, "look into the hub's log"),
         }
     }
@@ -114,21 +128,20 @@ async fn forged(deployment: &Deployment, user: Option<&str>) -> Finding {
     let (Some(assertion), Some(forgery)) = (&deployment.config.assertion, forgery(deployment, name)) else {
         return Finding::skipped(tried, "no other key could be made");
     };
-    let request = Request::get(deployment.path("hub/login"))
-        .header(deployment.config.login.user_header.as_str(), name)
-        .header(&assertion.header, forgery);
-    let answer = match ask(&deployment.hub, request, "").await {
-        Ok(answer) => answer,
+    let user_header = deployment.config.login.user_header.as_str();
+    let headers = [(user_header, name), (assertion.header.as_str(), &forgery)];
+    let response = match get(&deployment.hub, &deployment.path("hub/login"), &headers).await {
+        Ok(response) => response,
         Err(error) => return Finding::failed(tried, error, "look into the hub's log"),
     };
-    let status = answer.status;
-    if answer.logs_in() {
+    let status = response.status;
+    if response.logs_in() {
         Finding::not_safe(
             tried,
             format!("it was believed: anybody can log in as {name}"),
             "let the authenticator verify the signature; HublatchAuthenticator does",
         )
-    } else if answer.text().contains(WORDS_WITH_A_BAD_PROOF) {
+    } else if response.text().contains(WORDS_WITH_A_BAD_PROOF) {
         let version = match handler(deployment).await {
             Handler::Ours { version: Some(version) } => format!(" {version}"),
             Handler::Ours { version: None } | Handler::Absent => String::new(),
@@ -165,13 +178,13 @@ enum Handler {
 
 /// Asks the handler by which sessions are ended, without a proof: it ends none, and says so in words that are ours.
 async fn handler(deployment: &Deployment) -> Handler {
-    let request = Request::post(deployment.path("hub/hublatch/sessions"));
-    match ask(&deployment.hub, request, "").await {
-        Ok(answer)
-            if answer.json()["message"].as_str().is_some_and(|said| said.contains(WORDS_OF_HANDLER)) =>
+    let request = deployment.hub.request(Method::POST, &deployment.path("hub/hublatch/sessions"));
+    match deployment.hub.send(request).await {
+        Ok(response)
+            if response.json()["message"].as_str().is_some_and(|said| said.contains(WORDS_OF_HANDLER)) =>
         {
             let version =
-                answer.lines("x-hublatch-authenticator").first().map(|version| (*version).to_owned());
+                response.lines("x-hublatch-authenticator").first().map(|version| (*version).to_owned());
             Handler::Ours { version }
         }
         Ok(_) | Err(_) => Handler::Absent,
@@ -193,9 +206,8 @@ fn forgery(deployment: &Deployment, name: &str) -> Option<String> {
 async fn from_outside(deployment: &Deployment, public: &CallTarget) -> Finding {
     let tried = "an identity header through public.url";
     for header in names(deployment) {
-        let request = Request::get(deployment.path("hub/login")).header(&header, &deployment.stranger);
-        match ask(public, request, "").await {
-            Ok(answer) if answer.logs_in() => {
+        match get(public, &deployment.path("hub/login"), &[(&header, &deployment.stranger)]).await {
+            Ok(response) if response.logs_in() => {
                 let happened = format!("{header} was believed: public.url leads to the hub past hublatch");
                 let change = "let every request for public.url go through hublatch";
                 return Finding::not_safe(tried, happened, change);
@@ -207,7 +219,7 @@ async fn from_outside(deployment: &Deployment, public: &CallTarget) -> Finding {
     Finding::ok(tried, "stripped")
 }
 
-async fn ask(target: &CallTarget, request: Builder, body: &str) -> Result<CallResponse, String> {
-    let request = request.body(body.to_owned()).map_err(|error| error.to_string())?;
-    target.send(request).await
+async fn get(target: &CallTarget, path: &str, headers: &[(&str, &str)]) -> Result<CallResponse, String> {
+    let request = target.request(Method::GET, path);
+    target.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
 }

@@ -14,7 +14,7 @@ pub(super) fn hub_and_base(text: &str) -> (String, String) {
             url.set_path("");
             (url.as_str().trim_end_matches('/').to_owned(), base)
         }
-        // Whatever it is, the validator says what is wrong with it.
+        // If it is wrong, validation says so.
         _ => (text.to_owned(), "/".to_owned()),
     }
 }

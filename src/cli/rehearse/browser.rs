@@ -12,7 +12,8 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::tls::{Connector, trusting_nobody};
+use crate::cli::call::root_cause;
+use crate::tls::{Connector, client_rules};
 
 /// The most steps of one person: redirects, and looks at a page that waits.
 const STEPS_MAX: usize = 2_000;
@@ -50,12 +51,9 @@ pub(super) struct Browser {
 impl Browser {
     /// A browser without cookies and with connections of its own.
     pub(super) fn of(site: Arc<Site>, number: u32) -> Result<Self, String> {
+        let rules = client_rules(site.tls.as_ref()).map_err(|error| error.to_string())?;
         let builder = Client::builder().redirect(redirect::Policy::none()).no_proxy();
-        let builder = match &site.tls {
-            Some(connector) => builder.tls_backend_preconfigured(connector.rules()),
-            None => builder.tls_backend_preconfigured(trusting_nobody().map_err(|error| error.to_string())?),
-        };
-        let client = builder.build().map_err(|error| error.to_string())?;
+        let client = builder.tls_backend_preconfigured(rules).build().map_err(|error| error.to_string())?;
         Ok(Self { site, client, agent: format!("hublatch-rehearsal/{number}"), cookies: Vec::new() })
     }
 
@@ -152,7 +150,8 @@ impl Browser {
         if !cookies.is_empty() {
             request = request.header(COOKIE, cookies.join("; "));
         }
-        request.send().await.map_err(|error| format!("no answer: {}", link_free(error)))
+        // The cause alone: the error itself names the link.
+        request.send().await.map_err(|error| format!("no answer: {}", root_cause(&error)))
     }
 
     fn keep_cookies(&mut self, url: &Url, headers: &HeaderMap) {
@@ -194,16 +193,6 @@ async fn refused(response: Response) -> String {
         Some((title, _)) => format!("{status}: {}", title.trim().chars().take(80).collect::<String>()),
         None => status.to_string(),
     }
-}
-
-/// An error without the link that it is about.
-fn link_free(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Report {
         report
     }
 
-    /// How many are outside.
+    /// How many people did not get in.
     pub(super) fn failed(&self) -> usize {
         self.failures.values().sum()
     }

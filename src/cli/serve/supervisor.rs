@@ -10,16 +10,16 @@ use sd_notify::NotifyState;
 pub struct Watchdog(Option<Duration>);
 
 impl Watchdog {
-    /// As the environment says.
+    /// The watchdog that systemd asks for in the environment, if it does.
     pub fn of_environment() -> Self {
         Self(sd_notify::watchdog_enabled())
     }
 
-    /// Tells of life for as long as every thread that serves answers; never comes back.
+    /// Sends keep-alives to systemd for as long as every serving thread reacts; never returns.
     pub async fn run(self, alive: impl AsyncFn()) {
         let Some(limit) = self.0 else { return std::future::pending().await };
         loop {
-            // A thread that hangs is told by our silence.
+            // If a thread hangs, no keep-alive is sent, and systemd restarts the process.
             alive().await;
             tell(&[NotifyState::Watchdog]);
             tokio::time::sleep(limit / 2).await;

@@ -26,7 +26,7 @@ pub struct ReloadTrigger(Sender<()>);
 impl ReloadTrigger {
     /// Reads the configuration again, whether it has changed or not.
     pub fn ask(&self) {
-        // It ends with the process alone.
+        // The thread ends only with the process.
         let _sent = self.0.send(());
     }
 }
@@ -62,7 +62,7 @@ fn run(asked: &Receiver<()>, mut watch: Watch, read: &Read, routes: Option<&Rout
 }
 
 fn reload(watch: &mut Watch, read: &Read, routes: Option<&Routes>, reloader: &Reloader) {
-    // Before they are read: what changes from now on is a change again.
+    // Looked at before they are read, so that a change during the reading is seen as another one.
     watch.remember();
     let learnt = routes.map(Routes::learnt).unwrap_or_default();
     let Reading { outcome, files } = read(&learnt);
@@ -71,7 +71,7 @@ fn reload(watch: &mut Watch, read: &Read, routes: Option<&Routes>, reloader: &Re
         watch.follow(files);
         limits.inspect(raise_descriptor_limit);
     } else {
-        // The old ones too: what is in force may be what somebody goes back to.
+        // The files of the configuration in force too: somebody may put it back.
         watch.follow_also(files);
     }
 }
@@ -82,9 +82,9 @@ type Prints = Vec<Option<[i64; 6]>>;
 /// The files of the configuration.
 struct Watch {
     files: Vec<PathBuf>,
-    /// What they were when they were last read.
+    /// The state of the files when they were last read.
     read: Prints,
-    /// What they were at the last look.
+    /// Their state at the last look.
     seen: Prints,
 }
 
@@ -94,7 +94,7 @@ impl Watch {
         Self { files, read: now.clone(), seen: now }
     }
 
-    /// Whether a file is not what it was when it was read, and has been so for two looks.
+    /// Whether a file has changed since it was read, and was the same at the last two looks: nobody is still writing it.
     fn has_changed(&mut self) -> bool {
         let now = prints(&self.files);
         let settled = now == self.seen;

@@ -59,7 +59,7 @@ pub struct Catalog {
     pub link_required: Message,
     pub hub_unavailable: Message,
     pub hub_busy: Message,
-    /// What it has answered stands between `what` and `advice`.
+    /// The status of the hub's response stands between `what` and `advice`.
     pub hub_unexpected: Message,
     pub store_unavailable: Message,
     pub logout_failed: Message,
@@ -95,7 +95,7 @@ pub struct Catalog {
     pub back: String,
     /// The same, if it has a name, with `{app}`.
     pub back_to: String,
-    /// The way to remain who one is, with `{current}`.
+    /// The link by which the user who is logged in stays logged in, with `{current}`.
     pub stay: String,
     /// The link to the address of the notebooks.
     pub open_notebooks: String,

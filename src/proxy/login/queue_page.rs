@@ -17,6 +17,7 @@ use super::parked::ParkedItem;
 use super::single_flight::RequestFingerprint;
 use super::state_cookie;
 use crate::body::{PieceError, Pieces};
+use crate::hub::written;
 use crate::login::ValidatedToken;
 use crate::pages::{Format, Page, QueuedFor};
 use crate::proxy::context::Proxy;
@@ -43,7 +44,10 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let app = attempt.held.token.as_ref().map(ValidatedToken::app);
     let page =
         || respond::page_of(proxy, &Page::Queue { turn, position, seconds, address, events }, format, app);
-    proxy.shared.admission.announce();
+    // Whoever is sent back by a reload alone has not waited.
+    if !app.is_some_and(|app| attempt.is_outdated(app)) {
+        proxy.shared.admission.announce();
+    }
     if format == Format::Json {
         let mut response = page();
         let seconds = outlook.wait.map_or(COME_AGAIN_SECONDS, |wait| wait.as_secs().max(1));
@@ -191,9 +195,4 @@ async fn next_event(
             Some((Ok(event), (EventsState::Waiting(waiter), Begin::Sent)))
         }
     }
-}
-
-fn written(event: &QueueEventJson) -> Bytes {
-    // Numbers and a flag: writing them cannot fail, and JSON has no line end in it.
-    format!("data: {}\n\n", serde_json::to_string(event).unwrap_or_default()).into()
 }

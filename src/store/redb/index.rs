@@ -21,6 +21,8 @@ use crate::token::{LinkId, TokenDigest};
 pub(super) const LINKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("issued");
 /// Number of an end → [`EndRecord`].
 pub(super) const ENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ends");
+/// Id of a session that was ended → until when that is remembered. Not indexed.
+pub(super) const SESSIONS: TableDefinition<'_, &str, i64> = TableDefinition::new("ended sessions");
 
 /// For how many links room is made at once, whatever the file says of itself.
 const COUNTED_MAX: usize = 1 << 22;
@@ -33,15 +35,15 @@ const ID_BYTES: usize = 22;
 pub(super) struct Index {
     digests: HashMap<[u8; 32], u64>,
     ids: HashMap<[u8; ID_BYTES], u64>,
-    /// Of app and key; with the digest of the body.
+    /// By app and idempotency key: the digest of the request body, and the link.
     repeats: HashMap<[u8; 32], ([u8; 32], u64)>,
-    /// Of app and user, of what can still be redeemed.
+    /// By app and user: the links that can still be redeemed.
     users: BTreeSet<(u64, u64)>,
-    /// By expiry in milliseconds, what can still be redeemed.
+    /// By expiry in milliseconds: the links that can still be redeemed.
     live: BTreeSet<(i64, u64)>,
-    /// By when it may be forgotten, what has ended.
+    /// By the time when they may be forgotten: the links that have ended.
     ended: BTreeSet<(i64, u64)>,
-    /// By link; with its own number.
+    /// By link: the number of its end.
     ends: HashMap<u64, (EndRecord, u64)>,
     /// The numbers of the next link and the next end.
     next: (u64, u64),

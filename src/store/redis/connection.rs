@@ -39,19 +39,19 @@ pub enum RedisError {
     /// It was started, but has not read its data yet, or takes no connections yet.
     #[error("Redis is not up after {after:?} (store.loading_timeout): {last}")]
     NotUp {
-        /// How long it was waited for.
+        /// How long we have waited for it.
         after: Duration,
-        /// Why it could not be used when that was over.
+        /// Why it still could not be used then.
         #[source]
         last: Box<RedisError>,
     },
-    /// Its answer makes no sense.
+    /// Its reply makes no sense.
     #[error("Redis is refused: {0}")]
     Answer(#[source] StoreError),
     /// A call failed: whether the server has done it is not known.
     #[error("Redis: {0}")]
     Call(#[source] redis::RedisError),
-    /// Nobody says where the primary is.
+    /// No Sentinel or node says where the primary is.
     #[error("find the primary of Redis: {0}")]
     NoPrimary(String),
     /// The Sentinels name another server by now.
@@ -100,7 +100,7 @@ impl std::fmt::Debug for ReconnectShared {
 impl ReconnectingConnection {
     /// Connects, and keeps connected until it is dropped.
     ///
-    /// The first answer of each server goes to `server_info` before any call is made: how far its memory goes back.
+    /// The first reply of each server goes to `server_info` before any call is made: how far its memory goes back.
     pub(super) fn open(redis: &config::Redis, server_info: Arc<ServerInfo>) -> Result<Self, RedisError> {
         let task = ReconnectTask {
             dialler: Dialler { redis: redis.clone() },
@@ -135,7 +135,7 @@ impl ReconnectingConnection {
         Ok(connection)
     }
 
-    /// Sends one script and waits for its answer.
+    /// Sends one script and waits for its reply.
     pub(super) async fn invoke(&self, invocation: &ScriptInvocation<'_>) -> Result<Vec<Value>, StoreError> {
         let current = self.shared.lock().clone();
         let Some(mut connection) = current else {
@@ -291,7 +291,7 @@ impl Dialler {
         let is_cluster = matches!(self.redis.servers, RedisServers::Cluster(_));
         let server = ServerReport::judge(&info, is_cluster)?;
         if is_cluster {
-            // A node that does not hold the slot, or no longer all of it, or is cut off from the cluster, says so.
+            // A node refuses if it does not hold our slot (any more), or is cut off from the cluster.
             let epoch = format!("{}e", self.redis.prefix);
             let _epoch: Value = redis::cmd("GET").arg(epoch).query_async(connection).await?;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::RedisStore;
 use super::connection::Primary;
@@ -12,7 +12,7 @@ use super::dial::Dialler;
 use crate::clock::{Clock, Moment};
 use crate::config::{self, RedisAddress, RedisServers};
 use crate::store::inspect::StoreFinding;
-use crate::store::{Consumed, Inserted, Link, LinkStatus, Revoked, StoreError, TokenStore as _};
+use crate::store::{Consumed, Inserted, Link, LinkStatus, Revoked, StoreError, TokenStore as _, clock_fault};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
 
 /// The app of the trial's links: ":" is in no app's name.
@@ -21,8 +21,6 @@ const APP: &str = "doctor:";
 const TRIAL_TOKENS: usize = usize::MAX >> 32;
 /// How long a link of the trial is good for.
 const TRIAL_LIFE: Duration = Duration::from_secs(10);
-/// Clocks may differ by this much.
-const SKEW: SignedDuration = SignedDuration::from_secs(2);
 
 /// On a thread of its own: whoever asks may be within a runtime.
 pub(in crate::store) fn inspect(redis: &config::Redis, clock: &Arc<dyn Clock>) -> Vec<StoreFinding> {
@@ -54,7 +52,7 @@ async fn look(redis: &config::Redis, clock: &dyn Clock) -> Vec<StoreFinding> {
 }
 
 impl Dialler {
-    /// Those that say where the primary is: whether all of them answer, and the same.
+    /// The Sentinels or nodes that say where the primary is: whether all of them respond, and agree.
     async fn guides(&self) -> Vec<StoreFinding> {
         let (kind, addresses) = match &self.redis.servers {
             RedisServers::One(_) => return Vec::new(),
@@ -114,13 +112,10 @@ async fn of_primary(mut primary: Primary, redis: &config::Redis, clock: &dyn Clo
     let time: Result<(i64, i32), _> = redis::cmd("TIME").query_async(&mut primary.connection).await;
     let theirs = time.ok().and_then(|(seconds, micros)| Timestamp::new(seconds, micros * 1000).ok());
     let ahead = theirs.map(|theirs| theirs.duration_since(clock.now().wall));
-    findings.push(match ahead {
+    findings.push(match ahead.map(clock_fault) {
         None => StoreFinding::not_safe("Redis does not tell its time"),
-        Some(ahead) if ahead.abs() > SKEW => {
-            let seconds = ahead.as_secs();
-            StoreFinding::unwise(format!("the clock of Redis is {seconds} s ahead of ours; both need NTP"))
-        }
-        Some(_) => StoreFinding::good("the clock of Redis and ours agree"),
+        Some(Some(fault)) => StoreFinding::unwise(format!("the clock of Redis is {fault}; both need NTP")),
+        Some(None) => StoreFinding::good("the clock of Redis and ours agree"),
     });
     findings
 }
@@ -135,7 +130,7 @@ async fn trial(redis: &config::Redis, clock: &dyn Clock) -> StoreFinding {
 }
 
 async fn tried(redis: &config::Redis, clock: &dyn Clock) -> Result<(), String> {
-    // That it loads its data is something to be told, not to be waited for.
+    // The doctor reports that Redis still loads its data, and does not wait for it.
     let redis = config::Redis { loading_timeout: Duration::ZERO, ..redis.clone() };
     let store = RedisStore::open(&redis, TRIAL_TOKENS).map_err(|error| error.to_string())?;
     let told = |error: StoreError| error.to_string();

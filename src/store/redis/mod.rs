@@ -49,7 +49,6 @@ pub struct RedisStore {
     connection: Arc<ReconnectingConnection>,
     dialler: Dialler,
     scripts: Scripts,
-    prefix: String,
     max_tokens: usize,
     server_info: Arc<ServerInfo>,
 }
@@ -62,7 +61,6 @@ impl RedisStore {
             connection: Arc::new(ReconnectingConnection::open(redis, Arc::clone(&server_info))?),
             dialler: Dialler { redis: redis.clone() },
             scripts: Scripts::new(),
-            prefix: redis.prefix.clone(),
             max_tokens,
             server_info,
         })
@@ -77,7 +75,7 @@ impl RedisStore {
         script: &redis::Script,
         arguments: &[Vec<u8>],
     ) -> Result<Vec<redis::Value>, StoreError> {
-        let mut invocation = script.key(&self.prefix);
+        let mut invocation = script.key(&self.dialler.redis.prefix);
         for argument in arguments {
             invocation.arg(argument.as_slice());
         }
@@ -130,7 +128,7 @@ impl TokenStore for RedisStore {
             let reply = self.run(&self.scripts.consume, &[digest_text(digest)]).await?;
             match reply.word.as_str() {
                 "granted" => {
-                    // Of this token, and taken: a reply that says anything else is no success.
+                    // The reply must be about this token and say that it was consumed; anything else is no success.
                     let link = reply.link(now)?;
                     if link.digest != digest || link.status != LinkStatus::Used {
                         return Err(damaged());
@@ -147,7 +145,7 @@ impl TokenStore for RedisStore {
     fn reserve(&self, digest: TokenDigest, until: Moment, now: Moment) -> StoreFuture<'_, bool> {
         Box::pin(async move {
             let Some(link) = self.find(digest, now).await? else { return Ok(false) };
-            // What a link is changes only by this, and always to the same: so two calls may lie in between.
+            // Only this call changes the link, and always in the same way, so it does no harm if the call is made twice.
             let link = reserved(link, until);
             let life = link.expires.monotonic.saturating_sub(now.monotonic);
             let arguments = [

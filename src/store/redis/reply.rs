@@ -19,7 +19,7 @@ use crate::token::{LinkId, TokenDigest};
 pub(super) struct ServerInfo {
     live: AtomicUsize,
     memory: Mutex<Option<ServerMemory>>,
-    /// Its present, in milliseconds of its clock, and when that was heard.
+    /// The server's time of its last reply, in milliseconds, and when that reply came.
     present: Mutex<Option<(i64, Instant)>>,
 }
 
@@ -29,7 +29,7 @@ struct ServerMemory {
     /// When it began, in milliseconds of the server's clock, which may differ from ours: it only tells one memory from
     /// another.
     began: i64,
-    /// How old it was when it was heard of.
+    /// How old the memory was when the reply came.
     age: Duration,
     heard: Instant,
 }
@@ -41,7 +41,7 @@ pub(super) struct Reply {
 }
 
 impl ServerInfo {
-    /// Reads an answer.
+    /// Reads a reply.
     pub(super) fn read(&self, values: Vec<Value>) -> Result<Reply, StoreError> {
         let mut values = values.into_iter();
         let word = values.next().map(String::from_redis_value).and_then(Result::ok).ok_or_else(damaged)?;
@@ -51,7 +51,7 @@ impl ServerInfo {
         self.live.store(live, Ordering::Relaxed);
         *self.present.lock().unwrap_or_else(PoisonError::into_inner) = Some((present, Instant::now()));
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        // The later one: an answer of an earlier server may come after one of its successor.
+        // The later one: a reply of an earlier server may arrive after one of its successor.
         if memory.is_none_or(|memory| memory.began < since) {
             let age = Duration::from_millis(u64::try_from(present.saturating_sub(since)).unwrap_or(0));
             *memory = Some(ServerMemory { began: since, age, heard: Instant::now() });

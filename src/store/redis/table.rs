@@ -47,9 +47,9 @@ pub struct TableVersion {
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteWritten {
-    /// With it the table is this one.
+    /// It was written; the table now has this version.
     Done(TableVersion),
-    /// There is nothing to delete.
+    /// The route to delete was not there.
     Unknown,
     /// The server knows less than the caller: it must be told the table first.
     Behind,
@@ -176,7 +176,7 @@ impl SharedTable {
         let mut messages = self.dialler.messages(&address).await?;
         messages.subscribe(format!("{}routes", self.dialler.redis.prefix)).await?;
         let mut messages = messages.into_on_message();
-        // What was said before.
+        // Changes from before the subscription.
         wake();
         while messages.next().await.is_some() {
             wake();

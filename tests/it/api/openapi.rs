@@ -1,13 +1,10 @@
-//! `openapi.yaml` tells the truth. Every answer of the other tests is held against it by `document.rs`; here it is held
+//! The document tells the truth. Every answer of the other tests is held against it by `document.rs`; here it is held
 //! against the table of routes, and every status that it promises is brought about.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::signature::Ed25519KeyPair;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hublatch::api::{OPENAPI, ROUTES};
 use hublatch::clock::Clock as _;
 use hublatch::config::{App, Config, Scope};
@@ -18,6 +15,7 @@ use super::broken_store::BrokenStore;
 use super::call::{Call, StrangeBody, call, delete, get, order, post};
 use super::client::{ISSUER, NARROW, OTHER, PORTAL, TestApi, Variant, config, config_before};
 use crate::jwt::signer;
+use crate::support::keys::signing_key;
 use crate::support::{FakeHub, HubServer, Is, Then};
 
 use super::document::{DOCUMENT, METHODS, operation, resolve, violations};
@@ -71,6 +69,13 @@ async fn every_example_of_an_order_is_taken() {
             assert_eq!(reply.status, 201, "{path} {name}: {}", reply.json);
         }
     }
+}
+
+#[test]
+fn the_file_in_docs_is_the_document() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text == *OPENAPI, "run: cargo run -- reference openapi > docs/openapi.yaml");
 }
 
 #[tokio::test]
@@ -244,9 +249,7 @@ async fn see_ended_sessions(unseen: &mut BTreeSet<String>) {
     let path = "/api/v1/users/{name}/sessions";
     let end = |name: &str| delete(&format!("/api/v1/users/{name}/sessions"));
     let hub = FakeHub::start();
-    let der = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
-    let pem = STANDARD.encode(der.as_ref());
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{pem}\n-----END PRIVATE KEY-----\n");
+    let pem = signing_key();
     let may_end = |mut config: Config| {
         let mut portal = App::clone(&config.apps[0]);
         portal.scopes.push(Scope::End);
@@ -286,11 +289,7 @@ async fn see_logout_tokens(unseen: &mut BTreeSet<String>, impatient: &TestApi) {
     hub.reply("/hub/hublatch/sessions", "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"sessions\":[]}");
     let file = files.path().join("portal.pem");
     std::fs::write(&file, &own.pem).unwrap();
-    let der = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
-    let pem = format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        STANDARD.encode(der.as_ref())
-    );
+    let pem = signing_key();
     let more = format!(
         "[assertion]\nkey = {pem:?}\n[[apps]]\nname = \"lms\"\nscopes = [\"end\"]\n\
          jwt = {{ issuer = {:?}, audience = {:?}, public_key_file = {file:?} }}",

@@ -44,14 +44,7 @@ fn a_start_for_which_there_is_no_room_is_taken_and_its_page_shows_the_place_and_
         assert!(shown.text().contains(text), "{text}: {}", shown.text());
     }
     assert_eq!(proxy.metric("hublatch_launch_queue"), 1);
-    let mut events = browser
-        .request("GET", &format!("{page}/queue"))
-        .header("Accept", "text/event-stream")
-        .header("Sec-Fetch-Site", "same-origin")
-        .header("Sec-Fetch-Mode", "cors")
-        .begin();
-    assert!(events.head().expect("a head").line.contains(" 200 "));
-    assert!(text_of(&mut events).contains("\"position\":1"));
+    let mut events = listen(&mut browser, &format!("{page}/queue"));
     server.admit();
     until_ready(&mut events);
     assert_eq!(as_json(&mut browser, &page).status, 202);
@@ -63,6 +56,19 @@ fn a_start_for_which_there_is_no_room_is_taken_and_its_page_shows_the_place_and_
 
 fn as_json(browser: &mut Browser, page: &str) -> Answer {
     browser.navigate(page).header("Accept", "application/json").send()
+}
+
+/// The events of a page that waits, as its script reads them; the first one tells the first place.
+fn listen(browser: &mut Browser, page: &str) -> Wire {
+    let mut events = browser
+        .request("GET", page)
+        .header("Accept", "text/event-stream")
+        .header("Sec-Fetch-Site", "same-origin")
+        .header("Sec-Fetch-Mode", "cors")
+        .begin();
+    assert!(events.head().expect("a head").line.contains(" 200 "));
+    assert!(text_of(&mut events).contains("\"position\":1"));
+    events
 }
 
 fn text_of(events: &mut Wire) -> String {
@@ -307,14 +313,7 @@ fn a_browser_that_meets_the_hubs_429_at_the_spawn_url_waits_on_our_page_and_goes
         assert!(page.text().contains(text), "{text}: {}", page.text());
     }
     assert!(!page.text().contains("hub's 429"));
-    let mut events = browser
-        .request("GET", SPAWN)
-        .header("Accept", "text/event-stream")
-        .header("Sec-Fetch-Site", "same-origin")
-        .header("Sec-Fetch-Mode", "cors")
-        .begin();
-    assert!(events.head().expect("a head").line.contains(" 200 "));
-    assert!(text_of(&mut events).contains("\"position\":1"));
+    let mut events = listen(&mut browser, SPAWN);
     hub.reply("/hub/spawn/alice", LEADS_ON);
     until_ready(&mut events);
     let started = hub.seen_at("/hub/spawn/alice");
@@ -395,6 +394,23 @@ fn somebody_waits(proxy: &TestProxy, hub: &FakeHub, again: usize) {
     wait_until("it was tried again", || hub.seen_at("/hub/spawn/alice").len() > again);
 }
 
+/// Each of these asks the hub for a server, which sends them to its page of a start.
+fn all_start(proxy: &TestProxy, names: &[&str]) {
+    for name in names {
+        assert_eq!(with_session(proxy).get(&format!("/hub/spawn/{name}")).status, 302);
+    }
+}
+
+/// How often the starts of these are watched.
+fn watched(hub: &FakeHub, names: &[&str]) -> usize {
+    names.iter().map(|name| hub.seen_at(&progress_of(name)).len()).sum()
+}
+
+fn assert_logs_in(proxy: &TestProxy) {
+    let login = proxy.browser().get(&proxy.link("alice").target());
+    assert_eq!(login.status, 302, "{}", login.text());
+}
+
 #[test]
 fn a_server_that_one_browser_asks_for_many_times_is_watched_once_and_logins_go_on() {
     let hub = FakeHub::start();
@@ -406,14 +422,13 @@ fn a_server_that_one_browser_asks_for_many_times_is_watched_once_and_logins_go_o
         assert_eq!(bob.get(&format!("/hub/spawn/bob?opt-a={number}")).status, 302);
     }
     somebody_waits(&proxy, &hub, 1);
-    wait_until("bob's start is watched", || !hub.seen_at(&progress_of("bob")).is_empty());
+    wait_until("bob's start is watched", || watched(&hub, &["bob"]) > 0);
     for number in 0..30 {
         assert_eq!(bob.get(&format!("/hub/spawn/bob?opt-b={number}")).status, 302);
     }
     somebody_waits(&proxy, &hub, hub.seen_at("/hub/spawn/alice").len());
-    assert_eq!(hub.seen_at(&progress_of("bob")).len(), 1);
-    let login = proxy.browser().get(&proxy.link("alice").target());
-    assert_eq!(login.status, 302, "{}", login.text());
+    assert_eq!(watched(&hub, &["bob"]), 1);
+    assert_logs_in(&proxy);
     gate.open();
 }
 
@@ -423,14 +438,11 @@ fn no_more_starts_are_watched_at_a_time_than_may_be_and_the_others_after_them() 
     let names = ["bob", "carol", "dave", "erin"];
     let gate = starting(&hub, &names);
     let proxy = TestProxy::before(&hub).set("limits", "hub_api_calls = 2").start();
-    for name in names {
-        assert_eq!(with_session(&proxy).get(&format!("/hub/spawn/{name}")).status, 302);
-    }
+    all_start(&proxy, &names);
     somebody_waits(&proxy, &hub, 2);
-    let watched = || names.iter().map(|name| hub.seen_at(&progress_of(name)).len()).sum::<usize>();
-    assert_eq!(watched(), 2);
+    assert_eq!(watched(&hub, &names), 2);
     gate.open();
-    wait_until("the others are watched", || watched() == 4);
+    wait_until("the others are watched", || watched(&hub, &names) == 4);
 }
 
 #[test]
@@ -440,14 +452,11 @@ fn one_client_has_no_more_starts_watched_than_it_may_have_requests_and_its_login
     let gate = starting(&hub, &names);
     let limits = "upstream_connections_per_client = 2\nupstream_connect_timeout = \"100ms\"";
     let proxy = TestProxy::before(&hub).set("limits", limits).start();
-    for name in names {
-        assert_eq!(with_session(&proxy).get(&format!("/hub/spawn/{name}")).status, 302);
-    }
+    all_start(&proxy, &names);
     // The line itself goes on without a share, or its client would hold up everybody.
     somebody_waits(&proxy, &hub, 2);
-    assert_eq!(names.iter().map(|name| hub.seen_at(&progress_of(name)).len()).sum::<usize>(), 2);
-    let login = proxy.browser().get(&proxy.link("alice").target());
-    assert_eq!(login.status, 302, "{}", login.text());
+    assert_eq!(watched(&hub, &names), 2);
+    assert_logs_in(&proxy);
     gate.open();
 }
 

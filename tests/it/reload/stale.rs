@@ -12,7 +12,7 @@ use crate::launch::launching;
 use crate::redeem::{logins, nobody};
 use crate::support::proxy::{Builder, standing_clock};
 use crate::support::requests::request;
-use crate::support::{Answer, Exchange, FakeHub, Gate, TestProxy, Then, Wire};
+use crate::support::{Answer, Exchange, FakeHub, Gate, Issued, TestProxy, Then, Wire};
 
 /// A request whose body is asked for, and does not come yet: hublatch has judged its head.
 struct Held {
@@ -152,15 +152,32 @@ fn while_the_hub_is_asked_who_somebody_is_a_rule_goes_and_so_does_the_login() {
     }
 }
 
+/// A click, while the hub takes its time to say who the browser is.
+struct AskedWho {
+    hub: FakeHub,
+    gate: Gate,
+    builder: Builder,
+    proxy: TestProxy,
+    link: Issued,
+    wire: Wire,
+}
+
+impl AskedWho {
+    fn begin() -> Self {
+        let (hub, gate) = (FakeHub::start(), Gate::new());
+        gated(&hub, &gate, "/hub/api/user", nobody);
+        let builder = TestProxy::before(&hub);
+        let proxy = builder.clone().start();
+        let link = proxy.link("alice");
+        let wire = proxy.browser().navigate(&link.target()).begin();
+        hub.wait_for_path("/hub/api/user");
+        Self { hub, gate, builder, proxy, link, wire }
+    }
+}
+
 #[test]
 fn a_login_that_a_reload_does_not_concern_goes_through() {
-    let (hub, gate) = (FakeHub::start(), Gate::new());
-    gated(&hub, &gate, "/hub/api/user", nobody);
-    let builder = TestProxy::before(&hub);
-    let proxy = builder.clone().start();
-    let link = proxy.link("alice");
-    let mut wire = proxy.browser().navigate(&link.target()).begin();
-    hub.wait_for_path("/hub/api/user");
+    let AskedWho { hub: _hub, gate, builder, proxy, mut wire, .. } = AskedWho::begin();
     proxy.reload(&builder.portal("deny_usernames = [\"bob\"]")).unwrap();
     gate.open();
     assert_eq!(wire.answer_to("GET").expect("an answer").status, 302);
@@ -168,13 +185,7 @@ fn a_login_that_a_reload_does_not_concern_goes_through() {
 
 #[test]
 fn who_waits_behind_a_first_click_is_judged_by_the_rules_of_now() {
-    let (hub, gate) = (FakeHub::start(), Gate::new());
-    gated(&hub, &gate, "/hub/api/user", nobody);
-    let builder = TestProxy::before(&hub);
-    let proxy = builder.clone().start();
-    let link = proxy.link("alice");
-    let mut first = proxy.browser().navigate(&link.target()).begin();
-    hub.wait_for_path("/hub/api/user");
+    let AskedWho { hub, gate, builder, proxy, link, wire: mut first } = AskedWho::begin();
     let mut second = proxy.browser().navigate(&link.target()).begin();
     proxy.reload(&builder.portal("deny_usernames = [\"alice\"]")).unwrap();
     gate.open();

@@ -12,6 +12,7 @@ pub mod form;
 pub mod gate;
 pub mod hub;
 pub mod hub_pages;
+pub mod keys;
 pub mod links;
 pub mod message;
 pub mod node;

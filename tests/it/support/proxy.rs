@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hublatch::app::{self, Dependencies, ReloadError, Running};
 use hublatch::clock::{Clock, ManualClock, SystemClock};
 use hublatch::config::{Config, Faults, load_str};
@@ -19,6 +17,7 @@ use hublatch::store::TokenStore;
 use hublatch::token::AppKey;
 
 use super::hub_pages::Proof;
+use super::keys::private_pem;
 use super::{Answer, Browser, FakeHub, Issued, Links, PATIENCE, Wire};
 
 /// A running hublatch, until it is dropped.
@@ -52,11 +51,7 @@ impl TestProxy {
     pub fn before(hub: &FakeHub) -> Builder {
         let builder = Self::before_url(&hub.url());
         let pair = Ed25519KeyPair::generate().expect("a key pair");
-        let der = pair.to_pkcs8v1().expect("PKCS#8");
-        let pem = format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            STANDARD.encode(der.as_ref())
-        );
+        let pem = private_pem(&pair);
         let proof = Proof {
             header: "X-Hublatch-Assertion".to_owned(),
             public_key: pair.public_key().as_ref().to_vec(),

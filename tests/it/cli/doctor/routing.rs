@@ -4,7 +4,7 @@ use super::deployment::Deployment;
 
 #[test]
 fn a_proxy_by_routes_is_told_to_be_sound_and_the_hub_is_found_by_its_route() {
-    let deployment = Deployment::routed("");
+    let deployment = Deployment::routed(false);
     let findings = deployment.doctor(&[]);
     for (about, words) in [
         ("without a token", "refused (403"),
@@ -23,7 +23,7 @@ fn a_proxy_by_routes_is_told_to_be_sound_and_the_hub_is_found_by_its_route() {
 
 #[test]
 fn a_routing_table_that_everybody_may_write_is_unsafe() {
-    let deployment = Deployment::routed("auth_token = \"\"");
+    let deployment = Deployment::routed(true);
     let findings = deployment.doctor(&[]);
     findings.assert("without a token", "unsafe", "lead people and their logins elsewhere");
     findings.assert("the routing table at 127.0.0.1", "ok", "the hub's leads to");
@@ -31,7 +31,7 @@ fn a_routing_table_that_everybody_may_write_is_unsafe() {
 
 #[test]
 fn a_table_without_the_hub_and_a_bad_token_are_named() {
-    let deployment = Deployment::routed("");
+    let deployment = Deployment::routed(false);
     assert_eq!(deployment.proxy.routes("DELETE", "/", "").status, 204);
     deployment.doctor(&[]).assert("the routing table at 127.0.0.1", "failed", "no route in it");
     deployment.write_routed("auth_token = \"short\"");
