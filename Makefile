@@ -6,7 +6,7 @@ PYTHON ?= python3
 DOCKER ?= docker
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: proxy-tests hub-suite help demo test lint deploy-tests wheel-tests release-tests tljh image deb wheel release in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
+.PHONY: proxy-proof proxy-tests hub-suite help demo test lint deploy-tests wheel-tests release-tests tljh image deb wheel release in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -15,6 +15,7 @@ help:
 	@echo "            restarts under load, attacks over loopback"
 	@echo "make race   100,000 tokens for each store, ten racers for each, kill -9 in between (half an hour)"
 	@echo "make fuzz   ten minutes for each target that parses hostile bytes, two at a time; SECONDS=30 for less"
+	@echo "make hub-suite, make proxy-proof   hublatch as the hub's proxy: JupyterHub's own tests; kills, restarts and load"
 	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
 	@echo "make deploy-tests   the containers of docker/ on a real engine (a part of make test)"
@@ -123,6 +124,7 @@ hub-tests: build
 	tests/install.sh hub41
 	tests/install.sh hub5
 	tests/install.sh tools
+	tests/install.sh redis
 	# The tables of hostile `next` and paths as a browser reads them: judged by Node's URL as well.
 	$(CARGO) test --locked --test it -- --ignored node_
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
@@ -144,6 +146,15 @@ hub-suite: build
 	$(PYTHON) tests/jupyterhub_suite/run.py --subdomain test_proxy
 	$(PYTHON) tests/jupyterhub_suite/run.py --hub 5.4 --all
 	$(PYTHON) tests/jupyterhub_suite/run.py --hub 4.1 --all
+	$(PYTHON) tests/jupyterhub_suite/run.py --browser
+
+# What a part of make test shows in short, as often and as long as it takes to be sure (half an hour): a proxy killed and a
+# hub restarted 20 times each, a frozen proxy, a million requests with 1,000 route changes a second, a storm at a dead server.
+proxy-proof: build
+	HUBLATCH_ROUNDS=20 HUBLATCH_FREEZE=20 HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest \
+		tests/jupyterhub/test_proxy_restarts.py --timeout 1800 --junitxml target/proxy-restarts.xml
+	HUBLATCH_REQUESTS=1000000 $(CARGO) test --locked --test it -- --nocapture routes::under_load
+	HUBLATCH_STORM_SECONDS=30 target/venv/bin/python -m pytest -s tests/chp/test_storm.py
 
 # Wants two idle cores, and half an hour; writes a report and a picture into target/bench/, and with BENCH=--readme the
 # table of docs/architecture.md.

@@ -5,6 +5,7 @@ mod api;
 mod forced_login;
 mod healing;
 mod hub_api;
+mod limits;
 mod model;
 mod nobody;
 mod process;
