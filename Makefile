@@ -2,9 +2,11 @@
 
 CARGO := cargo
 PYTHON ?= python3
+# One that has BuildKit.
+DOCKER ?= docker
 HUBLATCH_BIN := $(CURDIR)/target/release/hublatch
 
-.PHONY: proxy-tests hub-suite help demo test lint deploy-tests image deb wheel release in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
+.PHONY: proxy-proof proxy-tests hub-suite help demo test lint deploy-tests wheel-tests release-tests tljh image deb wheel release in-process store-tests restart-tests race race-short fuzz fuzz-short hub-tests build bench bench-quick bench-instructions load-tests class soak
 
 help:
 	@echo "make demo   JupyterHub, hublatch and a sample application on this machine; prints the URL to open"
@@ -13,9 +15,12 @@ help:
 	@echo "            restarts under load, attacks over loopback"
 	@echo "make race   100,000 tokens for each store, ten racers for each, kill -9 in between (half an hour)"
 	@echo "make fuzz   ten minutes for each target that parses hostile bytes, two at a time; SECONDS=30 for less"
+	@echo "make hub-suite, make proxy-proof   hublatch as the hub's proxy: JupyterHub's own tests; kills, restarts and load"
 	@echo "make bench  CPU, latency and memory side by side with nginx, HAProxy and configurable-http-proxy"
 	@echo "            BENCH='--rounds N --seconds S --scenarios a,b --readme'; make bench-quick: under five minutes"
 	@echo "make deploy-tests   the containers of docker/ on a real engine (a part of make test)"
+	@echo "make wheel-tests, make release-tests, make tljh   what takes longer, once a week: the wheel in new environments of three"
+	@echo "            hubs; two releases in two folders, byte for byte; a real TLJH under systemd (TLJH=its source)"
 	@echo "make image  the container image, by the Docker engine of this machine"
 	@echo "make wheel, make deb   the Python package, in target/wheels; the Debian package, in target/deb"
 	@echo "make class  people who log in at once, by links and by the hub's own form, side by side; CLASS='--people 200,600 --busy'"
@@ -78,18 +83,34 @@ deploy-tests: build
 	tests/install.sh deploy
 	target/venv-deploy/bin/python -m pytest tests/deploy
 
+# Weekly: the wheel of `make wheel`, installed by pip into new environments with JupyterHub 4.1, 5.5 and 6.1.
+wheel-tests: wheel
+	tests/install.sh deploy
+	target/venv-deploy/bin/python -m pytest tests/deploy/test_wheel.py -m weekly
+
+# Weekly: two releases of this commit in two folders must be the same, byte for byte (a quarter of an hour on two idle cores).
+release-tests:
+	tests/install.sh deploy
+	target/venv-deploy/bin/python -m pytest tests/deploy/test_release.py -m weekly
+
+# Weekly: the wheel as a plugin of a real TLJH, under systemd. Its source is not ours to keep: TLJH=FOLDER of a checkout.
+tljh: wheel
+	tests/install.sh deploy
+	TLJH=$(TLJH) target/venv-deploy/bin/python -m pytest tests/deploy/test_tljh.py -m weekly
+
 # The image as a registry would get it: a static binary on an empty base. Wants a running Docker engine with BuildKit.
 image:
-	DOCKER_BUILDKIT=1 docker build --file docker/Dockerfile --tag hublatch \
+	DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --tag hublatch \
 		--build-arg REVISION=$$(git rev-parse HEAD) .
 
 # The Python package with the program in it, for any Linux with glibc 2.17 or newer, in target/wheels.
 wheel:
 	tests/install.sh tools
-	cd python && PATH="$(CURDIR)/target/tools/bin:$$PATH" maturin build --release --locked --zig \
+	docker/licences.sh python/THIRD-PARTY-LICENCES
+	cd python && PATH="$(CURDIR)/target/tools/bin:$$PATH" maturin build --release --locked --zig --strip \
 		--compatibility manylinux2014 --out $(CURDIR)/target/wheels
 
-# Wheel, Debian package, clients, licences, SBOM and checksums, without a path of this machine in any; nothing is uploaded.
+# Wheel, Debian package, image, clients, licences, SBOM and checksums, the same from the same commit; nothing is uploaded.
 # `.ci/release.py cut`, and a commit, come first.
 release:
 	$(PYTHON) .ci/release.py make
@@ -106,6 +127,7 @@ hub-tests: build
 	tests/install.sh hub41
 	tests/install.sh hub5
 	tests/install.sh tools
+	tests/install.sh redis
 	# The tables of hostile `next` and paths as a browser reads them: judged by Node's URL as well.
 	$(CARGO) test --locked --test it -- --ignored node_
 	HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest tests/jupyterhub
@@ -127,6 +149,15 @@ hub-suite: build
 	$(PYTHON) tests/jupyterhub_suite/run.py --subdomain test_proxy
 	$(PYTHON) tests/jupyterhub_suite/run.py --hub 5.4 --all
 	$(PYTHON) tests/jupyterhub_suite/run.py --hub 4.1 --all
+	$(PYTHON) tests/jupyterhub_suite/run.py --browser
+
+# What a part of make test shows in short, as often and as long as it takes to be sure (half an hour): a proxy killed and a
+# hub restarted 20 times each, a frozen proxy, a million requests with 1,000 route changes a second, a storm at a dead server.
+proxy-proof: build
+	HUBLATCH_ROUNDS=20 HUBLATCH_FREEZE=20 HUBLATCH_BIN=$(HUBLATCH_BIN) target/venv/bin/python -m pytest \
+		tests/jupyterhub/test_proxy_restarts.py --timeout 1800 --junitxml target/proxy-restarts.xml
+	HUBLATCH_REQUESTS=1000000 $(CARGO) test --locked --test it -- --nocapture routes::under_load
+	HUBLATCH_STORM_SECONDS=30 target/venv/bin/python -m pytest -s tests/chp/test_storm.py
 
 # Wants two idle cores, and half an hour; writes a report and a picture into target/bench/, and with BENCH=--readme the
 # table of docs/architecture.md.

@@ -2,21 +2,30 @@
 """Makes a release in target/release-VERSION: `make release`, from a clean tree whose CHANGELOG.md has been cut.
 
     .ci/release.py cut [DATE]   CHANGELOG.md: what is "Unreleased" becomes the version of Cargo.toml; commit that
-    .ci/release.py make         wheel, Debian package, clients, licences, SBOM and SHA256SUMS
+    .ci/release.py make         wheel, Debian package, image, clients, licences, SBOM and SHA256SUMS
 
-Paths of this machine are not in the binary (--remap-path-prefix), so that two builds in two folders are the same. Nothing is
-signed and nothing is uploaded: that needs an identity which this script has not.
+What it makes depends on the commit alone, and on the compilers: no path, time or chance of this machine is in it, so that two
+builds in two folders are the same, byte for byte (`make release-tests`). Nothing is signed and nothing is uploaded: that
+needs an identity which this script has not.
 """
 
+import base64
 import datetime
 import hashlib
+import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import image  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADING = "## Unreleased\n"
@@ -57,7 +66,42 @@ def bill_of_materials(wheel, folder):
             (folder / Path(name).name).write_bytes(archive.read(name))
     if not names:
         raise SystemExit(f"release: {wheel.name} has no SBOM")
-    return names
+
+
+def normalise(wheel, date):
+    """Writes a wheel anew without what differs from one build to the next: chance and paths in the SBOM, times, an order."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = {info.filename: (info.external_attr, archive.read(info)) for info in archive.infolist() if not info.is_dir()}
+    for name, (attributes, data) in files.items():
+        if name.endswith(".cyclonedx.json"):
+            files[name] = (attributes, plain_bill(data, date))
+    (record,) = [name for name in files if name.endswith(".dist-info/RECORD")]
+    files.pop(record)
+    names = sorted(files, key=lambda name: (".dist-info/" in name, name))
+    files[record] = (0, "".join([*(recorded(name, files[name][1]) for name in names), f"{record},,\n"]).encode())
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in [*names, record]:
+            info = zipfile.ZipInfo(name, time.gmtime(date)[:6])
+            # Unix's rights, whatever the umask was.
+            is_program = files[name][0] >> 16 & 0o100
+            info.external_attr = (0o100755 if is_program else 0o100644) << 16
+            info.create_system, info.compress_type = 3, zipfile.ZIP_DEFLATED
+            archive.writestr(info, files[name][1], compresslevel=9)
+
+
+def plain_bill(data, date):
+    """A CycloneDX document without its number, which is chance, and without the folder that it was made in."""
+    # A package's name is left out where the folder is called so, too.
+    bill = json.loads(re.sub(rb'path\+file://[^"#]*#(hublatch@)?', b"path+file:///hublatch#", data))
+    bill.pop("serialNumber", None)
+    bill["metadata"]["timestamp"] = image.stamp(date)
+    return json.dumps(bill, indent=2).encode()
+
+
+def recorded(name, data):
+    """The line of a file in RECORD."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return f"{name},sha256={digest},{len(data)}\n"
 
 
 def checksums(folder):
@@ -86,24 +130,50 @@ def make():
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     env = environment(os.environ, ROOT)
+    date = int(env["SOURCE_DATE_EPOCH"])
     shutil.rmtree(ROOT / "target/wheels", ignore_errors=True)
     run(env, "make", "wheel")
-    (wheel,) = (ROOT / "target/wheels").glob("hublatch-*.whl")
-    shutil.copy2(wheel, folder)
+    (built,) = (ROOT / "target/wheels").glob("hublatch-*.whl")
+    wheel = Path(shutil.copy2(built, folder))
+    normalise(wheel, date)
     bill_of_materials(wheel, folder)
-    # The program of the wheel runs on glibc 2.17, so the package's does, too.
-    program = unpacked(wheel, folder / "program")
-    run(env, "config/debian/build.sh", program, folder)
-    run(env, "docker/stage.sh", program, folder / "stage")
-    shutil.copy2(folder / "stage/usr/share/doc/hublatch/THIRD-PARTY-LICENCES", folder)
-    for temporary in ("stage", "program"):
-        shutil.rmtree(folder / temporary)
-    shutil.copy2(ROOT / "LICENSE", folder)
-    run(env, sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, "examples/clients/python")
+    with temporary(ROOT / "target/release-files") as files:
+        # The program of the wheel runs on glibc 2.17, so the package's does, too.
+        run(env, "config/debian/build.sh", unpacked(wheel, files / "program"), folder)
+        run(env, "docker/stage.sh", static_program(env), files / "image")
+        shutil.copy2(files / "image/usr/share/doc/hublatch/THIRD-PARTY-LICENCES", folder)
+        arguments = {"VERSION": number, "REVISION": output("git", "rev-parse", "HEAD").strip()}
+        dockerfile, machine = (ROOT / "docker/Dockerfile").read_text(), platform.machine()
+        name = f"hublatch-{number}-image-{image.ARCHITECTURES[machine]}.tar.gz"
+        made = {"name": f"hublatch:{number}", "date": date, "machine": machine, "arguments": arguments}
+        image.write(folder / name, files / "image", dockerfile, **made)
+        # Outside of the tree, in which setuptools would leave what it builds.
+        client = shutil.copytree(ROOT / "examples/clients/python", files / "client")
+        run(env, sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, client)
+    for client in folder.glob("hublatch_client-*.whl"):
+        normalise(client, date)
     run(env, "npm", "pack", "--pack-destination", folder, "./examples/clients/javascript")
+    shutil.copy2(ROOT / "LICENSE", folder)
     checksums(folder)
     print(f"{folder}:")
     print((folder / "SHA256SUMS").read_text(), end="")
+
+
+def static_program(env):
+    """The program for an image without a C library: as docker/Dockerfile builds it, but here."""
+    target = output("rustc", "--print", "host-tuple").strip()
+    folder = ROOT / "target/static"
+    static = {**env, "RUSTFLAGS": f"{env['RUSTFLAGS']} -Ctarget-feature=+crt-static -Cstrip=symbols"}
+    run(static, "cargo", "build", "--release", "--locked", "--target", target, "--target-dir", folder)
+    return folder / target / "release/hublatch"
+
+
+@contextmanager
+def temporary(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def unpacked(wheel, folder):

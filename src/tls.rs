@@ -289,6 +289,14 @@ impl Connector {
         Ok(Self { config: Arc::new(config), name })
     }
 
+    /// The same for another protocol than HTTP, which has no name in the handshake.
+    #[must_use]
+    pub fn speaking_no_http(self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols.clear();
+        Self { config: Arc::new(config), ..self }
+    }
+
     /// Shakes hands over `io`.
     pub async fn connect<IO>(&self, io: IO) -> io::Result<Secured<IO>>
     where

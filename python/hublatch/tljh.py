@@ -35,6 +35,7 @@ class Layout:
         self.token = self.folder / "routes.token"
         self.app_key = self.folder / "app.key"
         self.assertion_key = self.folder / "assertion.key.pem"
+        self.derived_url = self.prefix / "state/hublatch-public-url"
         self.rule = self.prefix / "state/rules/hublatch.toml"
         self.binary = self.prefix / "hub/bin/hublatch"
         self.unit = Path(systemd) / "hublatch.service"
@@ -75,8 +76,10 @@ def tljh_custom_jupyterhub_config(c):
     if not where.config.exists():
         return
     configure_hub(where, c)
-    # `tljh-config set https.enabled true` changes it; `tljh-config reload proxy` comes here.
-    write_rule(where, tljh_config())
+    # `tljh-config set https.enabled true` changes them; `tljh-config reload` comes here.
+    config = tljh_config()
+    write_rule(where, config)
+    follow_public_url(where, config)
 
 
 def write_configuration(where, config):
@@ -89,6 +92,22 @@ def write_configuration(where, config):
     write_secret(where.app_key, app_key + "\n")
     write_secret(where.assertion_key, new_private_key())
     write_secret(where.config, configuration(config, app_key))
+    if "HUBLATCH_PUBLIC_URL" not in os.environ:
+        where.derived_url.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        where.derived_url.write_text(public_url(config))
+
+
+def follow_public_url(where, config):
+    """Writes the new URL where https was switched on or a domain was set, unless somebody else has chosen the present one."""
+    if not where.derived_url.exists():
+        return
+    old, new = where.derived_url.read_text(), public_url(config)
+    line = f"\nurl = {json.dumps(old)} "
+    text = where.config.read_text()
+    if new == old or line not in text:
+        return
+    write_secret(where.config, text.replace(line, f"\nurl = {json.dumps(new)} "))
+    where.derived_url.write_text(new)
 
 
 def configuration(config, app_key):
@@ -158,6 +177,7 @@ def write_rule(where, config):
 rule = "PathPrefix(`/`)"
 entryPoints = ["{entry_point}"]
 service = "hublatch"
+priority = 1000000 # before the routes that the hub wrote into rules.toml when it had traefik for its proxy
 
 [http.services.hublatch.loadBalancer]
 passHostHeader = true
@@ -194,11 +214,13 @@ WantedBy=multi-user.target
 
 
 def write_secret(path, text):
-    """A file that only its owner can read, whole or not at all."""
+    """A file that only its owner can read, whole or not at all. It keeps the owner that it had."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
+        if path.exists():
+            os.chown(new, path.stat().st_uid, path.stat().st_gid)
     os.replace(new, path)
 
 

@@ -78,6 +78,7 @@ section! {
         /// The most connections to the hub that are no WebSockets, in all.
         upstream_connections: usize, number(1..=COUNT_MAX), default 10000;
         /// With [routes]: the most of them, tunnels among them, to one server; others are answered 503.
+        /// Logins have a fifth more.
         route_connections: usize, number(1..=COUNT_MAX), default 1000;
         /// The most requests of one client (see tunnels_per_client) that the hub is busy with at once: fewer than the files that a
         /// hub may open, which is 1,024 on many systems. Further ones wait for upstream_connect_timeout, then they are answered

@@ -105,7 +105,8 @@ section! {
         sentinel_username: Option<String>, text(some), default "";
         /// The password of the Sentinels.
         sentinel_password: Option<Secret>, secret(password), optional "/etc/hublatch/sentinel.password";
-        /// For rediss://: certificates, PEM, by which the server's is judged. "" takes the system's.
+        /// For rediss://: certificates, PEM, by which the server's is judged: those of authorities, or its own. "" takes the
+        /// system's.
         ca_file: Option<Vec<u8>>, certificates(), default "";
         /// For Redis: what the names of all keys begin with. Hublatch that share one must have the same. A cluster needs the
         /// braces (a hash tag).

@@ -146,14 +146,14 @@ impl Proxy {
         else {
             return Err(ProxyError::UnaskedUpgrade);
         };
-        let upstream = hyper::upgrade::on(&mut response);
+        let (of_server, upstream) = (pool.count_tunnel(), hyper::upgrade::on(&mut response));
         self.shared.finish(response.headers_mut());
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, agreed);
         let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
         let used = used.map(|used| Used::by(used, shared.routing.as_ref().map(|routing| routing.activity)));
         self.shared.shutdown.spawn_tunnel(async move {
-            let _counted = (counted, tunnel_share);
+            let _counted = (counted, tunnel_share, of_server);
             // Boxed: the halves of the handshake are large, and the tunnel outlives them.
             let joined = Box::pin(async { tokio::try_join!(downstream, upstream) }).await;
             let ended = match joined {

@@ -13,6 +13,7 @@ mod table;
 mod target;
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, Guard};
@@ -296,6 +297,10 @@ impl Routes {
         let parsed = Target::parse(target).map(|parsed| writer.interned(parsed));
         let kind = RouteKind::of(&data);
         self.admit(target, kind, &parsed)?;
+        if let Ok(target) = &parsed {
+            // Whoever writes a route knows of a server there: what refused a moment ago may have been the one before.
+            target.health().refused_until.store(0, Ordering::Relaxed);
+        }
         writer.generation += 1;
         Ok(Route {
             key: key.into(),

@@ -40,3 +40,12 @@ def images(engine, tmp_path_factory):
         file = ROOT / f"docker/{name}/Dockerfile"
         engine.docker("build", "--quiet", "--file", file, "--tag", f"{PROJECT}-{name}", ROOT, timeout=900)
     return PROJECT
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory):
+    """The Debian package of that binary."""
+    folder = tmp_path_factory.mktemp("deb")
+    run(ROOT / "config/debian/build.sh", binary(), folder)
+    (file,) = folder.glob("hublatch_*.deb")
+    return file

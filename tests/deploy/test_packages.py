@@ -10,14 +10,6 @@ from engine import ROOT, binary, run
 UNIT = ROOT / "config/systemd/hublatch.service"
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("deb")
-    run(ROOT / "config/debian/build.sh", binary(), folder)
-    (file,) = folder.glob("hublatch_*.deb")
-    return file
-
-
 def contents(package):
     """Modes, owners and names of what is installed."""
     lines = run("dpkg-deb", "--contents", package).splitlines()

@@ -5,6 +5,7 @@ mod api;
 mod forced_login;
 mod healing;
 mod hub_api;
+mod limits;
 mod model;
 mod nobody;
 mod process;
@@ -104,6 +105,20 @@ fn a_kept_table_is_there_after_a_restart_and_a_damaged_file_is_an_empty_one() {
     std::fs::write(&file, "[{\"key\":\"/user").unwrap();
     let proxy = builder.start();
     assert_eq!(proxy.routes("GET", "", "").body, b"{}");
+}
+
+#[test]
+fn a_table_that_an_earlier_version_has_kept_is_there_after_an_upgrade() {
+    let made: serde_json::Value =
+        serde_json::from_str(include_str!("../data/earlier/routes.json")).expect("what make.py writes");
+    let (hub, dir) = (FakeHub::start(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("routes.json");
+    std::fs::write(&file, made["it"].to_string()).unwrap();
+    let proxy = TestProxy::before(&hub).routed().set("routes", &format!("state = {file:?}")).start();
+    let table: serde_json::Value = serde_json::from_slice(&proxy.routes("GET", "", "").body).unwrap();
+    assert_eq!(table["/user/ada"]["user"], "ada");
+    assert_eq!(table["/services/docs"]["target"], "http://127.0.0.1:9/");
+    assert_eq!(table["/user/ada"]["target"], "http://127.0.0.1:7/");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod bodies;
 pub mod certificates;
 mod frames;
 mod handshakes;
-mod http2;
+pub mod http2;
 mod limits;
 mod management;
 pub mod pump;

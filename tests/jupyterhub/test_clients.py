@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import threading
-import urllib.error
 import urllib.parse
 import urllib.request
 
 import pytest
 
 import launching
+from browser import raw
 from latch import BINARY
 from processes import PATIENCE, ROOT, Process, free_port, wait_until
 
@@ -34,7 +34,7 @@ def latch(start_hub, start_hublatch, tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain(hub, start_hublatch, tmp_path_factory):
     """Before a hub with pages: in API-only mode its authenticator's call that ends sessions is not routed."""
-    latch = start_hublatch(hub)
+    latch = start_hublatch(hub, {"hub_tokens": {"users": ["nobody"]}})
     latch.key_file = tmp_path_factory.mktemp("plain") / "app.key"
     latch.key_file.touch(mode=0o600)
     latch.key_file.write_text(latch.key + "\n")
@@ -118,11 +118,68 @@ def test_the_node_library(plain):
     assert json.loads(node(access(plain), NODE_LIBRARY).stdout) == EXPECTED
 
 
+WHOSE = {
+    "python": (python, "import json, os\nfrom hublatch_client import *\nlatch = Hublatch.from_environment()\n"
+               "print(json.dumps([latch.verify(os.environ['TOKEN']), latch.verify('0123456789abcdef')]))"),
+    "node": (node, "const { Hublatch } = await import(process.env.CLIENT); const latch = Hublatch.fromEnvironment();"
+             "console.log(JSON.stringify([await latch.verify(process.env.TOKEN), await latch.verify('0123456789abcdef')]))"),
+}
+
+
+@pytest.mark.parametrize("language", WHOSE)
+def test_the_libraries_tell_whose_a_hub_token_is_and_that_one_is_nobodys(plain, hub, language):
+    program, code = WHOSE[language]
+    hub.api("POST", f"/users/verified-{language}")
+    token = hub.api("POST", f"/users/verified-{language}/tokens", {})["token"]
+    owner, nobody = json.loads(program({**access(plain), "TOKEN": token}, code).stdout)
+    assert (owner["name"], owner["kind"], owner["groups"], nobody) == (f"verified-{language}", "user", [], None)
+    assert owner["scopes"], "what it may do"
+
+
 def test_the_types_name_every_method_of_the_node_library():
     code = "const { Hublatch } = await import(process.env.CLIENT); console.log(JSON.stringify([Object.getOwnPropertyNames(Hublatch.prototype), Object.keys(new Hublatch('unix:/x', 'k'))]));"
     methods, fields = json.loads(node({}, code).stdout)
     types = (CLIENTS / "javascript/index.d.ts").read_text()
     assert fields == [] and sorted(methods) == sorted(name for name in methods if f"  {name}(" in types)
+
+
+def test_the_python_library_is_typed_to_the_last_line():
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", os.devnull]
+    run_with({}, *mypy, CLIENTS / "python/hublatch_client")
+
+
+USE = """
+import { Hublatch, HublatchError, type IssuedLink, type Owner } from "@hublatch/client";
+const latch = new Hublatch("http://127.0.0.1:8010", "key", { caFile: "/ca.pem", ca: new Uint8Array(), retries: 0 });
+const link: IssuedLink = await latch.link("ada", { path: "lab", launch: { profile: "gpu" }, idempotencyKey: "once" });
+const all: string[] = (await latch.links([{ username: "ada" }])).map((each) => each.url);
+const status: "pending" | "used" | "expired" | "revoked" = await latch.status(link);
+const counted: number = (await latch.revokeUser("ada")) + (await latch.endSessions("ada"));
+const owner: Owner | null = await latch.verify("token");
+for await (const event of latch.progress(link)) { const ready: boolean | undefined = event.ready; void ready; }
+await latch.revoke(link);
+const error: Error = new HublatchError("no");
+void [all, status, counted, owner, error];
+"""
+
+
+def checked_by_typescript(folder, text):
+    """What the compiler says of a program of somebody who has installed the package."""
+    (folder / "node_modules/@hublatch").mkdir(parents=True, exist_ok=True)
+    installed = folder / "node_modules/@hublatch/client"
+    if not installed.exists():
+        installed.symlink_to(CLIENTS / "javascript")
+    (folder / "use.mts").write_text(text)
+    options = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2022"]
+    compiler = ROOT / "target/typescript/node_modules/typescript/bin/tsc"
+    done = subprocess.run([NODE[0], compiler, *options, "use.mts"], cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
+    return done.returncode, done.stdout
+
+
+def test_the_types_of_the_node_library_hold_a_program_to_them(tmp_path):
+    assert checked_by_typescript(tmp_path, USE) == (0, "")
+    code, said = checked_by_typescript(tmp_path, USE.replace("const owner: Owner | null", "const owner: Owner"))
+    assert code != 0 and "'null'" in said, said
 
 
 # --- what passes by itself
@@ -198,6 +255,8 @@ def elsewhere(hub, start_hublatch, tmp_path_factory):
     private.chmod(0o600)
     tls = {"certificate": str(certificate), "private_key": str(private)}
     secure = start_hublatch(hub, {"management": {"listen": "127.0.0.1:0"}, "management.tls": tls})
+    # Only for those who prove a certificate that this one vouches for: itself.
+    known = start_hublatch(hub, {"management": {"listen": "127.0.0.1:0"}, "management.tls": {**tls, "client_ca": str(certificate)}})
     local = start_hublatch(hub, {"management": {"listen": f"unix:{folder}/api.sock"}})
     yield {
         "socket": ({"HUBLATCH_API_URL": f"unix:{folder}/api.sock", "HUBLATCH_API_KEY": local.key}, []),
@@ -205,7 +264,14 @@ def elsewhere(hub, start_hublatch, tmp_path_factory):
             {"HUBLATCH_API_URL": secure.management.replace("http:", "https:"), "HUBLATCH_API_KEY": secure.key},
             ["--ca-file", certificate],
         ),
+        "certificate": {
+            "HUBLATCH_API_URL": known.management.replace("http:", "https:"),
+            "HUBLATCH_API_KEY": known.key,
+            "CERTIFICATE": str(certificate),
+            "PRIVATE": str(private),
+        },
     }
+    known.stop()
     secure.stop()
     local.stop()
 
@@ -218,6 +284,26 @@ def test_a_socket_and_an_authority_of_ones_own_will_do(elsewhere, program, place
     if options:
         done = run_with(env, *program, "ada", check=False)
         assert (done.returncode, done.stdout) == (1, ""), "nobody vouches for it"
+
+
+PROVING = {
+    "python": (python, "import os\nfrom hublatch_client import *\nfile = os.environ['CERTIFICATE']\n"
+               "latch = Hublatch.from_environment(ca_file=file, certificate={})\nprint(latch.link('ada')['username'])",
+               "(file, os.environ['PRIVATE'])", "None"),
+    "node": (node, "const {{ Hublatch }} = await import(process.env.CLIENT);"
+             "const {{ readFileSync }} = await import('node:fs'); const file = process.env.CERTIFICATE;"
+             "const latch = Hublatch.fromEnvironment({{ caFile: file, retries: 0, {} }});"
+             "console.log((await latch.link('ada')).username)",
+             "cert: readFileSync(file), clientKey: readFileSync(process.env.PRIVATE)", ""),
+}
+
+
+@pytest.mark.parametrize("language", PROVING)
+def test_where_hublatch_wants_a_certificate_the_libraries_have_one(elsewhere, language):
+    program, code, own, none = PROVING[language]
+    assert program(elsewhere["certificate"], code.format(own)).stdout.strip() == "ada"
+    refused = program(elsewhere["certificate"], code.format(none), check=False)
+    assert (refused.returncode != 0, refused.stdout) == (True, ""), refused
 
 
 @pytest.mark.parametrize(("program", "user"), [(PYTHON, "py"), (NODE, "js")], ids=["python", "node"])
@@ -314,20 +400,6 @@ def test_the_command_line_of_hublatch_itself(latch):
 # --- the samples, each as its reader would run it
 
 
-def posted(url, cookie=None):
-    """The answer to a form, without following where it leads."""
-
-    class Stay(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_):
-            return None
-
-    request = urllib.request.Request(url, data=b"", headers={"Cookie": cookie} if cookie else {})
-    try:
-        return urllib.request.build_opener(Stay).open(request, timeout=PATIENCE)
-    except urllib.error.HTTPError as answer:
-        return answer
-
-
 def leads_in(latch, url, user):
     link = urllib.parse.urlsplit(url)
     assert link.path == "/hub/login" and "login_token=hl_" in link.query, url
@@ -402,10 +474,10 @@ def test_the_page_in_php_leads_into_the_notebook(latch, tmp_path):
                 return False
 
         assert b"<button>" in wait_until(answers, PATIENCE, "php to answer")
-        assert posted(f"{url}/?nobody").status == 401
-        answer = posted(url)
-        assert (answer.status, answer.headers["Cache-Control"]) == (303, "no-store")
-        assert leads_in(latch, answer.headers["Location"], "phil")
+        assert raw("POST", f"{url}/?nobody", body=b"").status == 401
+        answer = raw("POST", url, body=b"")
+        assert (answer.status, answer.header("Cache-Control")) == (303, "no-store")
+        assert leads_in(latch, answer.location, "phil")
     finally:
         page.stop()
 

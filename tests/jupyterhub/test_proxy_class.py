@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
 
 from browser import Browser, raw
 from hub import VENV
@@ -54,34 +53,6 @@ def test_no_node_is_running(proxied):
     children = Path(f"/proc/{proxied.hub.process.pid}/task").glob("*/children")
     names = [Path(f"/proc/{pid}/comm").read_text().strip() for each in children for pid in each.read_text().split()]
     assert names and "node" not in names
-
-
-def kernel_like_socket(proxied, user):
-    """An open WebSocket to the user's server, with her cookies."""
-    browser = Browser(proxied.url)
-    assert browser.open_server(proxied.link(user, f"/hub/spawn/{user}?next=/user/{user}/lab")).status == 200
-    cookies = browser.cookie_header(f"/user/{user}/api/events/subscribe")
-    return browser, connect(
-        proxied.url.replace("http", "ws") + f"/user/{user}/api/events/subscribe",
-        additional_headers={"Cookie": cookies},
-        origin=proxied.url,
-        open_timeout=PATIENCE,
-    )
-
-
-def test_connections_survive_a_restart_of_the_hub(proxied):
-    browser, socket = kernel_like_socket(proxied, "carol")
-    pid, routes = proxied.pid, set(proxied.routes())
-    for _ in range(3):
-        proxied.hub.process.stop_alone()
-        assert browser.open("/user/carol/lab").status == 200, "while the hub is down"
-        proxied.hub.start()
-        assert proxied.pid == pid
-    assert set(proxied.routes()) == routes
-    assert "Taking over the running proxy" in proxied.hub.log
-    socket.ping().wait(PATIENCE)
-    assert browser.open(proxied.link("dave")).status == 200
-    socket.close()
 
 
 def test_a_proxy_that_was_started_otherwise_is_not_taken_over(proxied):

@@ -71,12 +71,40 @@ def test_the_public_url_can_be_given(monkeypatch):
     assert tljh.public_url(config()) == "https://given.example.org"
 
 
+def written_url(where):
+    return tomllib.loads(where.config.read_text())["public"]["url"]
+
+
+def test_https_that_is_switched_on_later_changes_the_links(where):
+    tljh.write_configuration(where, config())
+    plain = written_url(where)
+    tljh.follow_public_url(where, config())
+    assert plain.startswith("http://") and written_url(where) == plain
+    tljh.follow_public_url(where, config(enabled=True, letsencrypt={"email": "a@b", "domains": ["hub.example.org"]}))
+    assert written_url(where) == "https://hub.example.org"
+    assert stat.S_IMODE(where.config.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("chosen", ["by the administrator", "at the installation"])
+def test_a_url_that_somebody_has_chosen_stays(where, monkeypatch, chosen):
+    if chosen == "at the installation":
+        monkeypatch.setenv("HUBLATCH_PUBLIC_URL", "https://given.example.org")
+        tljh.write_configuration(where, config())
+        monkeypatch.delenv("HUBLATCH_PUBLIC_URL")
+    else:
+        tljh.write_configuration(where, config())
+        where.config.write_text(where.config.read_text().replace(written_url(where), "https://given.example.org"))
+    tljh.follow_public_url(where, config(enabled=True))
+    assert written_url(where) == "https://given.example.org"
+
+
 @pytest.mark.parametrize(("enabled", "entry_point"), [(True, "https"), (False, "http")])
 def test_traefik_sends_everything_to_hublatch(where, enabled, entry_point):
     for _ in range(2):
         tljh.write_rule(where, config(enabled=enabled))
     rule = tomllib.loads(where.rule.read_text())["http"]
     assert rule["routers"]["hublatch"]["entryPoints"] == [entry_point]
+    assert rule["routers"]["hublatch"]["priority"] > 1000, "longer than any rule: that is what others have"
     tljh.write_configuration(where, config())
     listens = tomllib.loads(where.config.read_text())["public"]["listen"]
     assert rule["services"]["hublatch"]["loadBalancer"]["servers"] == [{"url": f"http://{listens}"}]

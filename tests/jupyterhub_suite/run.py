@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """JupyterHub's own tests, with hublatch as the hub's proxy.
 
-    tests/jupyterhub_suite/run.py [--hub 6.1|5.4|4.1] [--mode command|class] [--subdomain] [--quick] [MODULE…]
+    tests/jupyterhub_suite/run.py [--hub 6.1|5.4|4.1] [--mode command|class] [--subdomain] [--all|--browser] [MODULE…]
 
 In `command` mode the first `configurable-http-proxy` in PATH is hublatch, so that tests which start the proxy by that name
 use it unchanged; in `class` mode the hub's proxy_class is HublatchProxy as well. Fails if a test fails, if no proxy of ours
@@ -36,6 +36,8 @@ ALL = {
     "5.4": ["test_proxy", "test_internal_ssl_connections", "test_api"],
     "4.1": ["test_proxy", "test_api"],
 }
+# With Debian's Chromium in place of Playwright's own Firefox (suite_plugin.py).
+BROWSER = ["browser.test_browser", "browser.test_share"]
 
 
 def main():
@@ -56,6 +58,8 @@ def main():
     if options.mode == "class":
         # It asserts that the command is called configurable-http-proxy.
         pytest += ["-k", "not test_unix_socket_proxy"]
+    if any(module in BROWSER for module in options.modules):
+        pytest += ["-m", "browser"]
     with Watch(folder) as watch:
         code = subprocess.run([*pytest, "--pyargs", *modules, *for_pytest], cwd=folder, env=env, check=False).returncode
     started = len(starts.read_text().splitlines()) if starts.exists() else 0
@@ -75,10 +79,11 @@ def read_arguments():
     parser.add_argument("--mode", choices=["command", "class"], default="command")
     parser.add_argument("--subdomain", action="store_true", help="with host routing")
     parser.add_argument("--all", action="store_true", help="all modules that touch the proxy")
+    parser.add_argument("--browser", action="store_true", help="the tests in a browser")
     parser.add_argument("--command", help="another proxy than `hublatch chp`")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as test_proxy")
     options = parser.parse_args(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    options.modules = options.modules or (ALL if options.all else QUICK)[options.hub]
+    options.modules = options.modules or (BROWSER if options.browser else (ALL if options.all else QUICK)[options.hub])
     return options, for_pytest
 
 
@@ -124,8 +129,11 @@ class Watch:
         while not self._over.wait(0.5):
             for process in self._processes():
                 try:
-                    if (process / "comm").read_text().strip() in ("node", "nodejs"):
-                        self.nodes.add((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    is_node = (process / "comm").read_text().strip() in ("node", "nodejs")
+                    # What steers the browser is one, too.
+                    if is_node and "/playwright/driver/" not in command:
+                        self.nodes.add(command)
                 except OSError:
                     continue
 

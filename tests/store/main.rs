@@ -9,6 +9,7 @@
 mod cluster;
 mod contract;
 mod disk;
+mod earlier;
 mod failover;
 mod fleet;
 mod hub_oauth;

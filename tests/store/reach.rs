@@ -3,6 +3,7 @@
 use hublatch::clock::{Clock as _, SystemClock};
 use hublatch::config::{Redis, RedisAddress, RedisServers};
 use hublatch::store::{Inserted, RedisError, Revoked, ServerError, TokenStore as _};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::contract::{Calls as _, LIFE, key, link, wait};
 use crate::redis::{Remote, grants, open, refusal};
@@ -70,13 +71,22 @@ struct Certified {
     options: Vec<String>,
 }
 
+fn params(names: &[&str]) -> CertificateParams {
+    CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).expect("names")
+}
+
 fn certified(names: &[&str]) -> Certified {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params(names).self_signed(&key).expect("a certificate").pem();
+    of_pem(&certificate, &key, &certificate)
+}
+
+/// A server with `chain`, which is judged by `authority`.
+fn of_pem(chain: &str, private: &KeyPair, authority: &str) -> Certified {
     let directory = tempfile::tempdir().expect("a directory");
     let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
-    std::fs::write(&certificate, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    std::fs::write(&certificate, chain).expect("written");
+    std::fs::write(&key, private.serialize_pem()).expect("written");
     let text = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
     let port = free_port();
     let mut options = Vec::new();
@@ -89,7 +99,7 @@ fn certified(names: &[&str]) -> Certified {
     ] {
         options.extend([format!("--{name}"), value]);
     }
-    Certified { _directory: directory, pem: made.cert.pem().into_bytes(), port, options }
+    Certified { _directory: directory, pem: authority.as_bytes().to_vec(), port, options }
 }
 
 impl Certified {
@@ -125,6 +135,47 @@ fn tls_is_spoken_to_a_server_whose_certificate_is_good() {
         assert!(matches!(refusal(&unknown), RedisError::Connect(_)), "{unknown:?}");
     }
     keeps_links(&to("localhost", pem));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn an_authority_of_ones_own_vouches_for_the_server_and_for_no_other_name() {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority =
+        CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("one");
+    let key = KeyPair::generate().expect("a key");
+    let issued = params(&["127.0.0.1"]).signed_by(&key, &authority).expect("a certificate").pem();
+    let tls = of_pem(&issued, &key, &authority.pem());
+    let server = RedisServer::with(&tls.options());
+    let to = |host: &str, ca_pem: &[u8]| Redis {
+        servers: RedisServers::One(tls.address(host)),
+        ca_pem: Some(ca_pem.to_vec()),
+        ..server.config()
+    };
+    for unknown in [to("localhost", &tls.pem), to("127.0.0.1", &certified(&["127.0.0.1"]).pem)] {
+        assert!(matches!(refusal(&unknown), RedisError::Connect(_)), "{unknown:?}");
+    }
+    keeps_links(&to("127.0.0.1", &tls.pem));
+}
+
+/// As `openssl req -x509` makes it: an authority's certificate, which is its own.
+#[test]
+#[ignore = "needs redis-server"]
+fn a_certificate_that_is_its_own_authority_is_believed_where_it_is_named_itself() {
+    let key = KeyPair::generate().expect("a key");
+    let mut own = params(&["localhost"]);
+    own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = own.self_signed(&key).expect("a certificate").pem();
+    let tls = of_pem(&certificate, &key, &certificate);
+    let server = RedisServer::with(&tls.options());
+    let to = |host: &str| Redis {
+        servers: RedisServers::One(tls.address(host)),
+        ca_pem: Some(tls.pem.clone()),
+        ..server.config()
+    };
+    assert!(matches!(refusal(&to("127.0.0.1")), RedisError::Connect(_)), "it bears another name");
+    keeps_links(&to("localhost"));
 }
 
 #[test]

@@ -2,12 +2,12 @@ export interface Options {
   /** Milliseconds of silence after which a call is given up; 30 000 unless you say otherwise. */
   timeout?: number;
   /** Authorities to trust at an https address (PEM); else those that Node trusts. */
-  ca?: string | Buffer;
+  ca?: string | Uint8Array;
   /** The same, as a file. */
   caFile?: string;
   /** A certificate of yours and its key (PEM), where hublatch wants one (`management.tls.client_ca`). */
-  cert?: string | Buffer;
-  clientKey?: string | Buffer;
+  cert?: string | Uint8Array;
+  clientKey?: string | Uint8Array;
   /** How often a call is made again that found hublatch or the hub away for a moment; nothing is done twice. Default 2. */
   retries?: number;
 }

@@ -1,6 +1,7 @@
 //! As the hub's own proxy: who can write the routing table, where the hub is by it, and who reaches the hub past us.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, StatusCode};
@@ -150,7 +151,7 @@ async fn hub_port(deployment: &Deployment) -> Option<Finding> {
                 Err(error) => return Some(Finding::skipped(tried, error)),
             };
             let happened = format!("the socket {} with mode {mode:04o}", path.display());
-            Some(if mode & 0o002 == 0 || is_shut(path) {
+            Some(if is_shut(path) {
                 Finding::ok(tried, happened)
             } else {
                 Finding::warn(
@@ -178,10 +179,21 @@ async fn hub_port(deployment: &Deployment) -> Option<Finding> {
     }
 }
 
-/// Whether the folder of a socket lets nobody else in.
-fn is_shut(path: &std::path::Path) -> bool {
-    let folder = path.parent().and_then(|folder| std::fs::metadata(folder).ok());
-    folder.is_some_and(|status| status.permissions().mode() & 0o001 == 0)
+/// Whether the file system keeps everybody but its user and group from a socket.
+fn is_shut(path: &Path) -> bool {
+    let lets_others =
+        |path: &Path, bit| std::fs::metadata(path).is_ok_and(|status| status.permissions().mode() & bit != 0);
+    // unix(7): connecting wants write permission on the socket, and search permission on its folder.
+    !(lets_others(path, 0o002) && path.parent().is_some_and(|folder| lets_others(folder, 0o001)))
+}
+
+/// The hub's socket, if hublatch is its proxy and nobody else reaches it.
+pub(super) fn shut_socket(deployment: &Deployment) -> Option<&Path> {
+    deployment.config.routes.as_ref()?;
+    match deployment.config.hub.upstream.as_ref()? {
+        UpstreamAddress::Unix(path) => Some(path.as_path()).filter(|path| path.exists() && is_shut(path)),
+        UpstreamAddress::Tcp { .. } => None,
+    }
 }
 
 /// The listener for notebooks: the Hub API and nothing else, without an identity.

@@ -5,6 +5,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::Method;
 use serde_json::json;
 
+use super::routing::shut_socket;
 use super::{Deployment, Finding};
 use crate::cli::call::{CallResponse, CallTarget};
 
@@ -66,6 +67,13 @@ async fn bare_header(deployment: &Deployment, name: &str) -> Finding {
             let happened = format!("{believed}: only the secrecy of the header's name protects this hub");
             return Finding::warn(tried, happened, PROVE);
         }
+        if let Some(socket) = shut_socket(deployment) {
+            let happened = format!(
+                "{believed}: only the permissions of the socket {} protect this hub",
+                socket.display()
+            );
+            return Finding::warn(tried, happened, PROVE);
+        }
         let happened = format!("{believed}: every notebook that reaches the hub can be anybody");
         return Finding::not_safe(tried, happened, PROVE);
     }
@@ -94,6 +102,14 @@ async fn tokens(deployment: &Deployment) -> Finding {
         let request = deployment.hub.request(Method::POST, &path).header(&header, name).json(&json!({}));
         match deployment.hub.send(request).await {
             Ok(response) if response.json()["token"].is_string() => {
+                if let Some(socket) = shut_socket(deployment) {
+                    let happened = format!(
+                        "{header} got one ({}): only the permissions of the socket {} protect this hub",
+                        response.status,
+                        socket.display()
+                    );
+                    return Finding::warn(tried, happened, PROVE);
+                }
                 let happened =
                     format!("{header} got one ({}): every notebook can have anybody's", response.status);
                 return Finding::not_safe(tried, happened, PROVE);

@@ -41,6 +41,11 @@ impl Purpose {
         self.with_extra(limits.upstream_connections_per_client)
     }
 
+    /// The most connections to one server of a routing table.
+    pub fn connections_per_server(self, limits: &Limits) -> usize {
+        self.with_extra(limits.route_connections)
+    }
+
     fn with_extra(self, of_requests: usize) -> usize {
         match self {
             Self::Login => of_requests.saturating_add(of_requests.div_ceil(LOGIN_EXTRA_OF)),

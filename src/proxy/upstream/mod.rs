@@ -261,6 +261,12 @@ impl Upstream {
         }
     }
 
+    /// Counts a tunnel as one of its server's connections, as long as what is returned lives: the connection that it began
+    /// on is counted no more. Only the table's servers are counted.
+    pub fn count_tunnel(&self) -> Option<OfTarget> {
+        self.dial.health.as_ref().map(OfTarget::one_more)
+    }
+
     /// The connection that was used last.
     fn take_idle(self: &Arc<Self>) -> Option<PooledConnection> {
         let now = Instant::now();
@@ -281,7 +287,8 @@ impl Upstream {
                 return Err(self.unconnected(io::ErrorKind::ConnectionRefused.into()));
             }
             Some(target) => {
-                let Some(of_target) = OfTarget::take(target, self.limits.route_connections) else {
+                let max = purpose.connections_per_server(&self.limits);
+                let Some(of_target) = OfTarget::take(target, max) else {
                     self.metrics.upstream_busy.inc();
                     return Err(UpstreamError::Busy);
                 };
@@ -348,13 +355,19 @@ impl Upstream {
 
 /// One of the connections that a target may have, until it is dropped.
 #[derive(Debug)]
-struct OfTarget(Arc<Health>);
+pub struct OfTarget(Arc<Health>);
 
 impl OfTarget {
     fn take(target: &Arc<Health>, max: usize) -> Option<Self> {
         let taken = Self(Arc::clone(target));
         // One too many is given back by the drop.
         (target.connections.fetch_add(1, Ordering::Relaxed) < max).then_some(taken)
+    }
+
+    /// Whatever there are already.
+    fn one_more(target: &Arc<Health>) -> Self {
+        target.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(target))
     }
 }
 

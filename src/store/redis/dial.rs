@@ -1,15 +1,14 @@
 //! Connects to one server: a Redis, or a Sentinel with its own name and password.
 
-use std::time::Duration;
+use std::io;
 
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
-    TlsCertificates,
-};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
+use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use crate::config::{self, RedisAddress};
+use crate::tls::{ClientRules, Roots, Secured, TlsError};
 
 /// What every connection of this store needs.
 #[derive(Debug, Clone)]
@@ -39,9 +38,10 @@ impl Dialler {
     /// A connection to hear messages on.
     pub(super) async fn messages(&self, address: &RedisAddress) -> Result<PubSub, redis::RedisError> {
         let settings = login(self.redis.username.as_deref(), self.redis.password.as_ref());
-        let connecting = self.client(address, settings)?;
-        let connected = tokio::time::timeout(self.redis.timeout, connecting.get_async_pubsub()).await;
-        connected.unwrap_or_else(|_elapsed| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+        if let Some(stream) = self.secured(address).await? {
+            return self.in_time(PubSub::new(&settings, stream)).await;
+        }
+        self.in_time(client(address, settings)?.get_async_pubsub()).await
     }
 
     async fn dial(
@@ -49,29 +49,48 @@ impl Dialler {
         address: &RedisAddress,
         settings: RedisConnectionInfo,
     ) -> Result<MultiplexedConnection, redis::RedisError> {
-        let timeout: Duration = self.redis.timeout;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(timeout))
-            .set_response_timeout(Some(timeout));
-        self.client(address, settings)?.get_multiplexed_async_connection_with_config(&config).await
+        let timeout = Some(self.redis.timeout);
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(timeout).set_response_timeout(timeout);
+        if let Some(stream) = self.secured(address).await? {
+            let opening = MultiplexedConnection::new_with_config(&settings, stream, config);
+            let (connection, driver) = self.in_time(opening).await?;
+            // It ends with the last clone of the connection, as that which the crate starts for its own streams.
+            tokio::spawn(driver);
+            return Ok(connection);
+        }
+        client(address, settings)?.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    fn client(
-        &self,
-        address: &RedisAddress,
-        settings: RedisConnectionInfo,
-    ) -> Result<Client, redis::RedisError> {
-        let info = connection_address(address).into_connection_info()?.set_redis_settings(settings);
-        match (address, &self.redis.ca_pem) {
-            (RedisAddress::Tls { .. }, Some(ca)) => {
-                let tls = TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) };
-                Client::build_with_tls(info, tls)
-            }
-            (RedisAddress::Tls { .. } | RedisAddress::Tcp { .. } | RedisAddress::Unix(_), _) => {
-                Client::open(info)
-            }
-        }
+    /// A stream over TLS, if that is spoken by the certificates of `store.ca_file`: the crate would refuse a server whose
+    /// certificate is one of them itself.
+    async fn secured(&self, address: &RedisAddress) -> Result<Option<Secured<TcpStream>>, redis::RedisError> {
+        let (RedisAddress::Tls { host, port }, Some(pem)) = (address, &self.redis.ca_pem) else {
+            return Ok(None);
+        };
+        let rules = Roots::from_pem(pem).and_then(|roots| ClientRules::new(roots, None));
+        let unusable = |error: TlsError| io::Error::other(format!("store.ca_file: {error}"));
+        let connector = rules.and_then(|rules| rules.to(host)).map_err(unusable)?.speaking_no_http();
+        let connecting = async {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(connector.connect(stream).await?)
+        };
+        self.in_time(connecting).await.map(Some)
     }
+
+    /// What takes no longer than `store.timeout`.
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, redis::RedisError>>,
+    ) -> Result<T, redis::RedisError> {
+        let done = tokio::time::timeout(self.redis.timeout, call).await;
+        done.unwrap_or_else(|_elapsed| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+    }
+}
+
+fn client(address: &RedisAddress, settings: RedisConnectionInfo) -> Result<Client, redis::RedisError> {
+    Client::open(connection_address(address).into_connection_info()?.set_redis_settings(settings))
 }
 
 fn login(username: Option<&str>, password: Option<&Zeroizing<String>>) -> RedisConnectionInfo {

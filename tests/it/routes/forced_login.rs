@@ -1,10 +1,13 @@
 //! A login by link through the table: at the hub's own route and nowhere else.
 
 use super::{house, status};
+use crate::support::hub::absent;
 use crate::support::message::folded;
 use crate::support::requests::{get, websocket};
 use crate::support::tables::lines;
 use crate::support::{FakeHub, Seen, TestProxy};
+use crate::tls::certificates::Authority;
+use crate::tls::http2::{self, Http2};
 
 /// Folded names that only hublatch may send, and only to the hub.
 const RESERVED: [&str; 4] = ["remote_user", "http_remote_user", "x_remote_user", "x_hublatch_assertion"];
@@ -72,30 +75,62 @@ fn in_api_only_mode_an_extra_route_to_the_hub_is_the_hub() {
     assert_eq!(hub.seen().iter().filter(|seen| has_identity(seen)).count(), 1);
 }
 
+/// What the spoofed requests are for: hub, user, named server, service, extra route, and nobody, whose page is the error
+/// target's.
+const SPOOFED: [(&str, u16); 7] = [
+    ("/hub/home", 200),
+    ("/user/alice/x", 200),
+    ("/user/alice/named/x", 200),
+    ("/services/s/x", 200),
+    ("/extra/x", 200),
+    ("/user/dead/x", 503),
+    ("/user/broken/x", 500),
+];
+
 #[test]
 fn no_spelling_of_an_identity_reaches_any_target() {
-    let (hub, notebook, proxy) = house();
-    let (service, extra, errors) = (FakeHub::start(), FakeHub::start(), FakeHub::start());
-    proxy.add_route("/services/s", &service.url(), r#""service":"s""#);
-    proxy.add_route("/extra", &extra.url(), r#""extra":true"#);
-    proxy.add_route("/user/alice/named", &notebook.url(), r#""user":"alice","server_name":"named""#);
+    let [hub, notebook, named, service, extra, errors] = std::array::from_fn(|_| FakeHub::start());
+    let authority = Authority::new("public");
+    let target = format!("error_target = \"{}/hub/error\"", errors.url());
+    let proxy = TestProxy::before(&hub).routed().set("routes", &target);
+    let secure =
+        proxy.clone().public_url("https://hub.test").set("public", &authority.files().toml()).start();
+    let proxy = proxy.start();
+    let (_hold, dead) = absent();
+    for proxy in [&proxy, &secure] {
+        proxy.add_route("/", &hub.url(), r#""hub":true"#);
+        proxy.add_route("/user/alice", &notebook.url(), r#""user":"alice","server_name":"""#);
+        proxy.add_route("/user/alice/named", &named.url(), r#""user":"alice","server_name":"named""#);
+        proxy.add_route("/services/s", &service.url(), r#""service":"s""#);
+        proxy.add_route("/extra", &extra.url(), r#""extra":true"#);
+        proxy.add_route("/user/dead", &dead, r#""user":"dead""#);
+        proxy.add_route("/user/broken", "nonsense", r#""user":"broken""#);
+    }
     let mut wire = proxy.connect();
+    let mut http2 = Http2::connect(secure.address(), &authority.client(&["h2"], None));
     for name in lines("identity_headers.txt") {
         let spoof = format!("{name}: mallory");
-        for path in ["/hub/home", "/user/alice/x", "/user/alice/named/x", "/services/s/x", "/extra/x"] {
-            assert_eq!(wire.ask(get(path, &[&spoof])).status, 200, "{name} {path}");
+        for (path, status) in SPOOFED {
+            // A person's page, so that the error target is asked.
+            let path = format!("{path}/{name}");
+            assert_eq!(wire.ask(get(&path, &[&spoof, "Accept: text/html"])).status, status, "{name} {path}");
+            let headers = [(&*name.to_lowercase(), "mallory"), ("accept", "text/html")];
+            assert_eq!(http2.ask(http2::get(&path, &headers)).status, status, "{name} {path}");
             let mut upgrading = proxy.connect();
-            upgrading.send(websocket(path, &[&spoof]));
+            upgrading.send(websocket(&path, &[&spoof]));
             upgrading.head().expect("a head");
         }
     }
-    for target in [&hub, &notebook, &service, &extra, &errors] {
+    for target in [&hub, &notebook, &named, &service, &extra] {
+        assert!(target.seen().len() >= 3 * lines("identity_headers.txt").len());
+    }
+    assert!(!errors.seen().is_empty());
+    for target in [&hub, &notebook, &named, &service, &extra, &errors] {
         assert!(!target.seen().iter().any(has_identity));
         for bytes in target.received() {
             assert!(!crate::support::requests::holds(&bytes, "mallory"));
         }
     }
-    assert!(service.seen().len() >= 2 * lines("identity_headers.txt").len());
 }
 
 #[test]

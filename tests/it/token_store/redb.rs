@@ -1,5 +1,6 @@
 //! The redb store: the contract, restarts, and files that must not be believed.
 
+mod earlier;
 mod reopened;
 
 use std::fs::{self, Permissions};

@@ -16,7 +16,7 @@ import secrets
 import socket
 import ssl
 import time
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
@@ -115,19 +115,22 @@ class Hublatch:
         process has begun; without it each call has one, so that a retry issues no second link.
         """
         headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
-        return self._json("POST", "/api/v1/links", {"username": username, **order}, headers, repeatable=True)
+        issued: Dict[str, Any] = self._json("POST", "/api/v1/links", {"username": username, **order}, headers, repeatable=True)
+        return issued
 
     def links(self, orders: Iterable[Dict[str, Any]]) -> List[Dict[str, Any]]:
         """Issues many links, all or none: each order is a dict with a `username`. Never made again by itself."""
-        return self._json("POST", "/api/v1/links/batch", {"links": list(orders)})["links"]
+        issued: List[Dict[str, Any]] = self._json("POST", "/api/v1/links/batch", {"links": list(orders)})["links"]
+        return issued
 
     def read(self, link: Dict[str, Any]) -> Dict[str, Any]:
         """All that is known of a link, but its token."""
-        return self._json("GET", _path("links", link["id"]), repeatable=True)
+        found: Dict[str, Any] = self._json("GET", _path("links", link["id"]), repeatable=True)
+        return found
 
     def status(self, link: Dict[str, Any]) -> str:
         """Where a link stands: "pending", "used", "expired" or "revoked"."""
-        return self.read(link)["status"]
+        return str(self.read(link)["status"])
 
     def revoke(self, link: Dict[str, Any]) -> None:
         """Makes a link dead."""
@@ -135,16 +138,17 @@ class Hublatch:
 
     def revoke_user(self, username: str) -> int:
         """Makes all links dead that wait for a user; how many those were."""
-        return self._json("DELETE", _path("users", username, "links"), repeatable=True)["revoked"]
+        return int(self._json("DELETE", _path("users", username, "links"), repeatable=True)["revoked"])
 
     def end_sessions(self, username: str) -> int:
         """Ends all browser sessions of a user (scope `end`); how many those were."""
-        return self._json("DELETE", _path("users", username, "sessions"), repeatable=True)["ended"]
+        return int(self._json("DELETE", _path("users", username, "sessions"), repeatable=True)["ended"])
 
     def verify(self, hub_token: str) -> Optional[Dict[str, Any]]:
         """Whose a hub API token is: `name`, `kind`, `groups`, `scopes`; None if the hub does not know it."""
         try:
-            return self._json("POST", "/api/v1/verify", {"token": hub_token}, repeatable=True)
+            owner: Dict[str, Any] = self._json("POST", "/api/v1/verify", {"token": hub_token}, repeatable=True)
+            return owner
         except HublatchError as error:
             if error.code == "unknown":
                 return None
@@ -163,7 +167,15 @@ class Hublatch:
         finally:
             connection.close()
 
-    def _json(self, method, path, body=None, headers=None, *, repeatable=False):
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Dict[str, Any]] = None,
+        headers: Optional[Dict[str, str]] = None,
+        *,
+        repeatable: bool = False,
+    ) -> Any:
         left = self._retries if repeatable else 0
         wait = 0.1
         while True:
@@ -176,7 +188,7 @@ class Hublatch:
             time.sleep(wait)
             left, wait = left - 1, wait * 3
 
-    def _once(self, method, path, body, headers):
+    def _once(self, method: str, path: str, body: Optional[Dict[str, Any]], headers: Optional[Dict[str, str]]) -> Any:
         connection, answer = self._open(method, path, body, headers)
         try:
             return json.loads(answer.read(ANSWER_BYTES_MAX) or "null")
@@ -187,7 +199,7 @@ class Hublatch:
         finally:
             connection.close()
 
-    def _connection(self):
+    def _connection(self) -> HTTPConnection:
         # Not urllib.request: that would follow redirects, and obey http_proxy, with the key in hand.
         if self._url.scheme == "unix":
             return _UnixConnection(self._url.path, self._timeout)
@@ -195,7 +207,13 @@ class Hublatch:
             return HTTPSConnection(self._url.netloc, timeout=self._timeout, context=self._tls)
         return HTTPConnection(self._url.netloc, timeout=self._timeout)
 
-    def _open(self, method, path, body=None, headers=None):
+    def _open(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Dict[str, Any]] = None,
+        headers: Optional[Dict[str, str]] = None,
+    ) -> Tuple[HTTPConnection, HTTPResponse]:
         connection = self._connection()
         sent = {"Authorization": f"token {self._key}", "Content-Type": "application/json", **(headers or {})}
         before = "" if self._url.scheme == "unix" else self._url.path.rstrip("/")
@@ -224,11 +242,11 @@ class Hublatch:
             error = self._unreadable(answer.status)
         raise error
 
-    def _unreachable(self, cause):
+    def _unreachable(self, cause: Exception) -> HublatchError:
         place = self._url.netloc or self._url.path
         return HublatchError(0, "unreachable", f"no answer of hublatch at {place}: {cause}")
 
-    def _unreadable(self, status):
+    def _unreadable(self, status: int) -> HublatchError:
         """Something else than hublatch answers there."""
         message = f"no word of hublatch; is {self._url.geturl()} the management address?"
         return HublatchError(status, "unreadable", message)
