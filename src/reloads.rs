@@ -4,29 +4,39 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::{PartialSchema as _, ToSchema};
 
 /// The configuration in force, and the last attempt to replace it.
 #[derive(Debug)]
 pub struct Reloads(Mutex<ReloadState>);
 
 /// What `/api/v1/info` says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(description = "The configuration in force, and the last attempt to replace it.")]
 pub struct ReloadState {
     /// When the configuration in force was read.
+    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// Keys that were changed since the start and wait for a restart.
+    /// Keys that were changed and keep their old value until a restart.
     pub needs_restart: Vec<&'static str>,
     /// The last attempt to read it again, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = ReloadAttempt::schema)]
     pub last_reload: Option<ReloadAttempt>,
 }
 
 /// One attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(description = "Absent if there was none since the start.")]
 pub struct ReloadAttempt {
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Whether it came into force.
+    /// `refused`: the old configuration stays in force.
+    #[schema(schema_with = result_schema)]
     pub result: ReloadResult,
     /// How many faults were found; the log tells them.
     pub faults: usize,
@@ -40,6 +50,14 @@ pub enum ReloadResult {
     Reloaded,
     /// The old one stays in force.
     Refused,
+}
+
+/// The words of [`ReloadResult`], and what one of them means.
+fn result_schema() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some([ReloadResult::Reloaded, ReloadResult::Refused].map(ReloadResult::word)))
+        .description(Some("`refused`: the old configuration stays in force."))
 }
 
 impl ReloadResult {

@@ -4,7 +4,7 @@
 #   tests/install.sh hub     target/venv: JupyterHub and JupyterLab, all that the demo needs
 #   tests/install.sh chp     the same, and target/node: Node and configurable-http-proxy
 #   tests/install.sh tests   both, the tests' own Python packages, JupyterHub's forced-login example, Chromium,
-#                             nginx, faketime, PHP, Java and TypeScript
+#                             clients of OpenID Connect, nginx, faketime, PHP, Java and TypeScript
 #   tests/install.sh redis   Redis, for the tests of the stores
 #   tests/install.sh hub41   target/venv41 (JupyterHub 4.1), for the compatibility test
 #   tests/install.sh hub5    target/venv5 (JupyterHub 5.4), the same
@@ -53,6 +53,7 @@ install_tests() {
   python_packages target/venv tests/jupyterhub/requirements.txt "packages of the tests"
   forced_login_example
   command -v chromium >/dev/null || debian_package chromium
+  oauth_clients
   # The samples for applications run, too.
   programs nginx=nginx faketime=faketime slapd=slapd php=php-cli java=default-jdk-headless
   typescript
@@ -66,6 +67,28 @@ typescript() {
   PATH="$PWD/target/node/bin:$PATH" run_logged target/venv/bin/npm install --prefix "$folder" --no-audit --no-fund \
     --no-package-lock "$package"
   echo "$package" >"$folder/.installed"
+}
+
+# Clients of OpenID Connect that nobody here wrote.
+oauth_clients() {
+  local authlib="Authlib==1.9.10 joserfc==1.8.0" package=tests/jupyterhub/openid_client/package.json
+  if [ "$(cat target/authlib/.installed 2>/dev/null)" != "$authlib" ]; then
+    step "installing Authlib into target/authlib"
+    rm -rf target/authlib
+    # shellcheck disable=SC2086 # two packages
+    run_logged target/venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps \
+      --target target/authlib $authlib
+    echo "$authlib" >target/authlib/.installed
+  fi
+  if ! is_stamped target/openid-client/.installed "$package"; then
+    step "installing openid-client into target/openid-client"
+    mkdir -p target/openid-client
+    cp "$package" target/openid-client/package.json
+    PATH="$PWD/target/node/bin:$PATH" run_logged target/venv/bin/npm install --prefix target/openid-client \
+      --no-audit --no-fund --no-package-lock
+    stamp target/openid-client/.installed "$package"
+  fi
+  [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] || debian_package libapache2-mod-auth-openidc
 }
 
 # The example stands in the source archive of the very JupyterHub that is installed, and in no wheel.

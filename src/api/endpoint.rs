@@ -1,4 +1,4 @@
-//! An endpoint of the management API: what calls it, what answers, and what is told of its calls.
+//! An endpoint of the management API: what calls it, what answers, what the document says of it, and what is told of its calls.
 //!
 //! Knows nothing of the endpoints themselves: each is a file in `endpoints/`.
 
@@ -8,6 +8,7 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 use hyper::{Method, StatusCode};
 
+use super::document::Documentation;
 use super::state::ApiState;
 
 /// What calls an endpoint.
@@ -57,33 +58,53 @@ impl CallKind {
 pub(super) struct Endpoint {
     pub(super) route: ApiRoute,
     pub(super) handler: MethodRouter<Arc<ApiState>>,
+    /// What the document says of it.
+    pub(super) documentation: fn() -> Documentation,
 }
 
 impl Endpoint {
     /// What answers `GET`, and `HEAD` without the body.
-    pub(super) fn get<H, T>(path: &'static str, calls: CallKind, handler: H) -> Self
+    pub(super) fn get<H, T>(
+        path: &'static str,
+        calls: CallKind,
+        handler: H,
+        documentation: fn() -> Documentation,
+    ) -> Self
     where
         H: Handler<T, Arc<ApiState>>,
         T: 'static,
     {
-        Self { route: ApiRoute { method: Method::GET, path, calls }, handler: routing::get(handler) }
+        let route = ApiRoute { method: Method::GET, path, calls };
+        Self { route, handler: routing::get(handler), documentation }
     }
 
     /// What answers `POST`.
-    pub(super) fn post<H, T>(path: &'static str, calls: CallKind, handler: H) -> Self
+    pub(super) fn post<H, T>(
+        path: &'static str,
+        calls: CallKind,
+        handler: H,
+        documentation: fn() -> Documentation,
+    ) -> Self
     where
         H: Handler<T, Arc<ApiState>>,
         T: 'static,
     {
-        Self { route: ApiRoute { method: Method::POST, path, calls }, handler: routing::post(handler) }
+        let route = ApiRoute { method: Method::POST, path, calls };
+        Self { route, handler: routing::post(handler), documentation }
     }
 
     /// What answers `DELETE`.
-    pub(super) fn delete<H, T>(path: &'static str, calls: CallKind, handler: H) -> Self
+    pub(super) fn delete<H, T>(
+        path: &'static str,
+        calls: CallKind,
+        handler: H,
+        documentation: fn() -> Documentation,
+    ) -> Self
     where
         H: Handler<T, Arc<ApiState>>,
         T: 'static,
     {
-        Self { route: ApiRoute { method: Method::DELETE, path, calls }, handler: routing::delete(handler) }
+        let route = ApiRoute { method: Method::DELETE, path, calls };
+        Self { route, handler: routing::delete(handler), documentation }
     }
 }

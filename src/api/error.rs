@@ -13,10 +13,10 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::member_error::MemberError;
-use super::response::{allow, json_response};
-use super::trace::CallRefusal;
+use super::response::{CallRefusal, allow, json_response};
 use crate::config::Scope;
 use crate::hub::HubError;
 use crate::login::issue_request::IssueError;
@@ -131,13 +131,20 @@ pub(super) enum ApiError {
     Store(#[from] StoreError),
 }
 
-#[derive(Serialize)]
-struct ErrorJson<'a> {
+/// An error of this API.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Error)]
+pub(super) struct ErrorJson {
     status: u16,
     message: String,
-    code: &'a str,
+    code: &'static str,
+    /// The field, header or parameter at fault, if it is one: `username`, `links[3].next`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<String>,
+    /// Where the code is explained: a path of this API.
+    #[schema(format = "uri-reference")]
     doc_url: String,
 }
 
@@ -158,6 +165,13 @@ impl ApiError {
     /// An order that was refused; `by_path`: it named a path or a server instead of `next`.
     pub(super) fn issue(place: FaultPlace, cause: IssueError, by_path: bool) -> Self {
         Self::Issue { place, cause, by_path }
+    }
+
+    /// What the response says.
+    pub(super) fn json(&self) -> ErrorJson {
+        let (status, code) = self.status_and_code();
+        let (message, field, doc_url) = (self.to_string(), self.field(), doc_url(code));
+        ErrorJson { status: status.as_u16(), message, code, field, doc_url }
     }
 
     /// The field, header or parameter at fault, as the message names it, if it is one.
@@ -283,9 +297,7 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             tracing::error!(code, error = %self, "management API");
         }
-        let (message, field, doc_url) = (self.to_string(), self.field(), doc_url(code));
-        let json = ErrorJson { status: status.as_u16(), message, code, field, doc_url };
-        let mut response = json_response(status, &json);
+        let mut response = json_response(status, &self.json());
         if let Self::MethodNotAllowed { allow: methods } = &self {
             allow(&mut response, methods);
         }

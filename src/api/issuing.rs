@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema as _, ToSchema};
 
 use super::error::{ApiError, FaultPlace};
 use super::launch;
@@ -62,24 +65,43 @@ impl IssueCall<'_> {
 }
 
 /// A link, just issued: the only response that holds a token.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = IssuedLink)]
 pub(super) struct IssuedJson<'a> {
+    /// The link's public name, no part of its token.
     id: &'a str,
+    /// Where to send the browser. A credential until it is used.
     url: &'a str,
+    /// The secret in `url`.
     login_token: &'a str,
     username: &'a str,
+    /// Where the browser goes after the login.
+    #[schema(required)]
     next: Option<&'a str>,
+    #[schema(minimum = 1)]
     expires_in: u64,
+    #[schema(format = DateTime)]
     expires_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = server_schema)]
     server: Option<ServerJson>,
 }
 
 /// The server of a launched link.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(description = "With `launch`.")]
 struct ServerJson {
+    /// Whether the server answers already.
     ready: bool,
+    /// Where its start can be followed: a path of this API.
     progress_url: String,
+}
+
+/// Not null: it is there or not.
+fn server_schema() -> RefOr<Schema> {
+    ServerJson::schema()
 }
 
 impl<'a> IssuedJson<'a> {

@@ -44,6 +44,7 @@
 
 mod auth;
 mod body;
+mod document;
 mod endpoint;
 mod endpoints;
 mod error;
@@ -55,6 +56,8 @@ mod member_error;
 mod oauth;
 mod order;
 mod response;
+mod schema;
+mod shared_responses;
 mod state;
 mod trace;
 
@@ -81,8 +84,9 @@ use crate::shutdown::Shutdown;
 use endpoints::{FORWARD_AUTH, Info};
 use error::ApiError;
 use extract::ClientAddress;
+use response::CallRefusal;
 use state::ApiState;
-use trace::{CallRefusal, CallTrace};
+use trace::CallTrace;
 
 pub use endpoint::ApiRoute;
 pub use endpoints::OPENAPI;
@@ -119,7 +123,7 @@ impl Api {
     ) -> Self {
         let body_timeout = config.limits.held_body_timeout;
         let state = ApiState {
-            info: Info::of(config),
+            info: Info::of(config, &reloads),
             public_host: auth::host_name(&config.public.url.authority).unwrap_or_default(),
             on_unix_socket: matches!(config.management.listen, Listen::Unix(_)),
             body_timeout,

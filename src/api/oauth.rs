@@ -7,5 +7,5 @@
 mod error;
 mod form;
 
-pub(super) use error::OAuthError;
+pub(super) use error::{OAuthError, OAuthErrorJson};
 pub(super) use form::{AppForm, Form, basic_credentials, expires_in, scopes};

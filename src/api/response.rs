@@ -13,6 +13,14 @@ pub type ApiResponse = Response<Full<Bytes>>;
 /// The body of any response: whole, or events as they happen.
 pub use axum::body::Body as ApiBody;
 
+/// Why a call came to nothing; every response that is an error bears one, for the trace of the call.
+#[derive(Debug, Clone)]
+pub(super) struct CallRefusal {
+    pub(super) code: &'static str,
+    /// About whom, if that is why.
+    pub(super) username: Option<String>,
+}
+
 pub(super) fn response(
     status: StatusCode,
     content_type: &'static str,

@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
 use super::endpoint::{ApiRoute, CallKind};
+use super::response::CallRefusal;
 use crate::audit::Client;
 use crate::login::{Caller, Recorder};
 
@@ -25,14 +26,6 @@ struct CallerName {
     app: Arc<str>,
     /// By a key of the configuration. Owners of hub tokens are too many for a label.
     is_listed: bool,
-}
-
-/// Why a call came to nothing; every response that is an error bears one, for [`CallTrace::end`].
-#[derive(Debug, Clone)]
-pub(super) struct CallRefusal {
-    pub(super) code: &'static str,
-    /// About whom, if that is why.
-    pub(super) username: Option<String>,
 }
 
 impl CallTrace {

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::{Exit, print};
-use crate::config;
+use crate::{api, config};
 
 /// What to print.
 #[derive(Debug, Args)]
@@ -18,6 +18,8 @@ enum ReferenceKind {
     Config,
     /// A JSON Schema of the configuration, for editors
     Schema,
+    /// The management API, field by field, as YAML
+    Openapi,
     /// A TLS front: a site of nginx
     Nginx,
     /// The units of systemd, each after a line with its name
@@ -32,6 +34,7 @@ pub fn run(args: &ReferenceArgs) -> Exit {
     let text = match args.what {
         ReferenceKind::Config => config::reference(),
         ReferenceKind::Schema => format!("{:#}", config::schema()),
+        ReferenceKind::Openapi => api::OPENAPI.clone(),
         ReferenceKind::Nginx => include_str!("../../config/nginx/hublatch.conf").to_owned(),
         ReferenceKind::Systemd => format!("# hublatch.service\n{SERVICE}\n# hublatch.socket\n{SOCKET}"),
     };

@@ -42,6 +42,18 @@ const CODE_LIFETIME: Duration = Duration::from_secs(10);
 const KEPT_BY: &str = "hub-oauth:code";
 /// `aud` of an access token, which is nobody's business but ours.
 const ACCESS_AUDIENCE: &str = "hublatch:hub-oauth";
+/// The longest nonce: it stands in the store until the code is redeemed.
+const NONCE_BYTES_MAX: usize = 255;
+/// What is read of an authorization request; each may be there once (RFC 6749 § 3.1).
+const ASKED: [&str; 7] = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+    "nonce",
+];
 /// RFC 7636 § 4.1.
 const VERIFIER_BYTES: std::ops::RangeInclusive<usize> = 43..=128;
 
@@ -78,6 +90,8 @@ pub struct AuthorizeRequest {
     pub state: String,
     /// The PKCE challenge (S256); none only where `pkce` is optional.
     challenge: Option<String>,
+    /// What the ID token repeats (`OpenID` Connect Core 1.0 § 3.1.2.1). oauthenticator sends none; other clients insist on it.
+    nonce: Option<String>,
 }
 
 /// What the hub gets for a code.
@@ -172,10 +186,15 @@ impl HubOAuth {
     pub fn read_authorize(&self, location: &str) -> Result<AuthorizeRequest, HubOAuthError> {
         let wrong = HubOAuthError::Misconfigured;
         let url = Url::parse(location).map_err(|_| wrong("its authorize_url is no URL"))?;
-        let one = |name: &str| {
-            let mut values = url.query_pairs().filter(|(other, _)| other == name).map(|(_, value)| value);
-            values.next().filter(|_| values.next().is_none()).map(Cow::into_owned)
+        let all = |name: &str| {
+            let named: Vec<Cow<'_, str>> =
+                url.query_pairs().filter(|(other, _)| other == name).map(|(_, value)| value).collect();
+            named
         };
+        if ASKED.iter().any(|name| all(name).len() > 1) {
+            return Err(wrong("a parameter of its authorize_url is there twice"));
+        }
+        let one = |name: &str| all(name).pop().map(Cow::into_owned);
         if one("client_id").as_deref() != Some(self.settings.client_id.as_str()) {
             return Err(wrong("its client_id is not that of [hub_oauth]"));
         }
@@ -195,7 +214,11 @@ impl HubOAuth {
                 "it sends no code_challenge; oauthenticator before 17 needs pkce = \"optional\"",
             ));
         }
-        Ok(AuthorizeRequest { state, challenge })
+        let nonce = one("nonce").filter(|nonce| !nonce.is_empty());
+        if nonce.as_ref().is_some_and(|nonce| nonce.len() > NONCE_BYTES_MAX) {
+            return Err(wrong("its nonce is too long"));
+        }
+        Ok(AuthorizeRequest { state, challenge, nonce })
     }
 
     /// A code by which the hub learns of `user`, once.
@@ -219,7 +242,7 @@ impl HubOAuth {
             issued: now,
             expires: now.plus(CODE_LIFETIME),
             used_at: None,
-            note: None,
+            note: request.nonce.clone(),
         };
         match self.store.insert(vec![record], None, now).await? {
             Inserted::New => Ok(Zeroizing::new(code.expose().to_owned())),
@@ -249,7 +272,7 @@ impl HubOAuth {
         };
         let now = self.clock.now();
         match self.store.consume(self.digest(code, challenge.as_deref()), now).await? {
-            Consumed::Granted(record) => self.tokens(&record.grant),
+            Consumed::Granted(record) => self.tokens(&record.grant, record.note),
             Consumed::Unknown | Consumed::Ended(_) => Err(HubOAuthError::InvalidGrant),
         }
     }
@@ -292,10 +315,14 @@ impl HubOAuth {
         let at = |path: &str| format!("{}/hub-oauth/{path}", self.settings.issuer);
         json!({
             "issuer": self.settings.issuer,
+            // Where the hub sends a browser that begins to log in. It must be told (§ 3), and no browser ever comes there.
+            "authorization_endpoint": at("authorize"),
             "token_endpoint": at("token"),
             "userinfo_endpoint": at("userinfo"),
             "jwks_uri": at("jwks"),
+            "scopes_supported": ["openid"],
             "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
             "grant_types_supported": ["authorization_code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
@@ -304,7 +331,7 @@ impl HubOAuth {
         })
     }
 
-    fn tokens(&self, grant: &LoginGrant) -> Result<IssuedTokens, HubOAuthError> {
+    fn tokens(&self, grant: &LoginGrant, nonce: Option<String>) -> Result<IssuedTokens, HubOAuthError> {
         let (now, life) = (self.clock.now().wall.as_second(), self.settings.session.as_secs());
         let until = now.saturating_add(i64::try_from(life).unwrap_or(i64::MAX));
         let claims = AccessClaims {
@@ -319,14 +346,14 @@ impl HubOAuth {
         };
         let key = EncodingKey::from_secret(&self.access_key);
         let access_token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?;
-        let id_token = self.id_token(&grant.username, claims.groups, now, until)?;
+        let id_token = self.id_token(&grant.username, (claims.groups, nonce), now, until)?;
         Ok(IssuedTokens { access_token, token_type: "Bearer", expires_in: life, id_token, scope: "openid" })
     }
 
     fn id_token(
         &self,
         username: &Username,
-        groups: Option<Vec<String>>,
+        (groups, nonce): (Option<Vec<String>>, Option<String>),
         now: i64,
         until: i64,
     ) -> Result<String, HubOAuthError> {
@@ -340,6 +367,7 @@ impl HubOAuth {
         ];
         claims.extend(more.map(|(name, value)| (name.to_owned(), value)));
         claims.extend(groups.map(|groups| ("groups".to_owned(), json!(groups))));
+        claims.extend(nonce.map(|nonce| ("nonce".to_owned(), json!(nonce))));
         let header = Header { kid: Some(IdKey::ID.to_owned()), ..Header::new(Algorithm::RS256) };
         Ok(jsonwebtoken::encode(&header, &claims, &self.id_key.get()?.signing)?)
     }
@@ -553,6 +581,9 @@ mod tests {
             with("code_challenge", None),
             with("code_challenge_method", Some("plain")),
             format!("{}&state=s2", authorize(&good())),
+            format!("{}&code_challenge={CHALLENGE}", authorize(&good())),
+            format!("{}&nonce={}", authorize(&good()), "n".repeat(256)),
+            format!("{}&nonce=one&nonce=two", authorize(&good())),
             "/hub/home".to_owned(),
         ] {
             assert!(
@@ -573,10 +604,24 @@ mod tests {
         assert!(provider.redeem_code(&code, REDIRECT, None).await.is_ok());
     }
 
+    #[tokio::test]
+    async fn the_id_token_repeats_the_nonce_that_was_sent_and_no_other() {
+        let (provider, _) = provider(Pkce::Required);
+        for (nonce, expected) in [(Some("n-0S6_WzA2Mj"), json!("n-0S6_WzA2Mj")), (None, Value::Null)] {
+            let pairs: Vec<_> = good().into_iter().chain(nonce.map(|nonce| ("nonce", nonce))).collect();
+            let request = provider.read_authorize(&authorize(&pairs)).unwrap();
+            let code = provider.mint_code(alice(), &request).await.unwrap();
+            let tokens = provider.redeem_code(&code, REDIRECT, Some(VERIFIER)).await.unwrap();
+            let payload = tokens.id_token.split('.').nth(1).unwrap();
+            let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+            assert_eq!((&claims["nonce"], &claims["sub"]), (&expected, &json!("alice")));
+        }
+    }
+
     #[test]
     fn the_callback_is_the_hubs_own_with_code_and_state() {
         let (provider, _) = provider(Pkce::Required);
-        let request = AuthorizeRequest { state: "a b&c".to_owned(), challenge: None };
+        let request = AuthorizeRequest { state: "a b&c".to_owned(), challenge: None, nonce: None };
         assert_eq!(provider.callback(&request, "hl_x"), "/hub/oauth_callback?code=hl_x&state=a+b%26c");
     }
 

@@ -13,6 +13,7 @@ use super::issue_request::{
 };
 use super::live_link_quota::second_of;
 use super::next::{Next, NextError, form_encode};
+use super::not_before::NotBefore;
 use super::policy::{Policy, PolicyInForce};
 use super::recorder::{Recorder, Subject};
 use super::rules::Rules;
@@ -39,6 +40,7 @@ pub struct Issuer {
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom + Send + Sync>,
     recorder: Arc<Recorder>,
+    not_before: NotBefore,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -51,7 +53,7 @@ impl Issuer {
     /// Issues by the `policy` in force.
     pub(super) fn new(policy: PolicyInForce, dependencies: &LoginDependencies) -> Self {
         let LoginDependencies { store, clock, random, recorder, .. } = dependencies.clone();
-        Self { policy, store, clock, random, recorder }
+        Self { policy, store, clock, random, recorder, not_before: NotBefore::new(dependencies) }
     }
 
     /// Judges each of `requests` and prepares its link; one that is bad spoils all. Stores nothing.
@@ -214,7 +216,8 @@ impl Issuer {
         Ok(revoked)
     }
 
-    /// Revokes all pending links of `app` for `username`; answers how many there were.
+    /// Revokes all pending links of `app` for `username`, and answers how many there were; and what it has signed itself,
+    /// of which nobody knows the number.
     pub async fn revoke_user(
         &self,
         username: &Username,
@@ -222,6 +225,7 @@ impl Issuer {
         client: Option<IpAddr>,
     ) -> Result<usize, StoreError> {
         let revoked = self.store.revoke_user(username, &app.name, self.clock.now()).await?;
+        self.not_before.revoke(username, app).await?;
         self.recorder.revoked_all(username, &app.name, Client::at(client));
         Ok(revoked)
     }

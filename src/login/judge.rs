@@ -85,8 +85,8 @@ impl Policy {
 
     /// The id of a session that begins `now` by this link; none: the hub makes one.
     pub fn session_id(&self, link: &Link, now: Moment) -> Option<String> {
-        let until = now.plus(self.session_life(&link.grant)?).wall;
-        self.session_ids.make(&link.id, &link.grant.app, until)
+        let life = self.session_life(&link.grant)?;
+        self.session_ids.make(&link.id, &link.grant.app, life, now)
     }
 
     /// Whether the app may say what the grant says about its user.

@@ -19,7 +19,7 @@ use crate::clock::Moment;
 use crate::config::{App, Jwt, Scope};
 
 /// The longest life of a token: `exp - iat`.
-const LIFETIME_MAX: Duration = Duration::from_mins(2);
+pub const LIFETIME_MAX: Duration = Duration::from_mins(2);
 /// By how much the clocks of the app and of hublatch may differ.
 pub const LEEWAY: Duration = Duration::from_secs(5);
 /// The event of which a logout token tells.
@@ -47,7 +47,8 @@ pub struct Claims {
     aud: Audience,
     /// Who is to be logged in.
     pub sub: String,
-    iat: f64,
+    /// When it was signed, in seconds of Unix time.
+    pub iat: f64,
     exp: f64,
     nbf: Option<f64>,
     /// Its own name: no two tokens of an app have the same.

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::dependencies::LoginDependencies;
 use super::issue_request::fits_a_header;
 use super::jwt::{Claims, JwtIssuer, Unverified};
+use super::not_before::NotBefore;
 use super::policy::Policy;
 use super::refusal::{Refusal, RefusalReason};
 use super::replay_cache::ReplayCache;
@@ -24,6 +25,7 @@ use crate::token::{LinkId, LoginGrant, State, TokenDigest};
 /// Turns tokens that apps have signed into links.
 pub(super) struct JwtLogin {
     replay_cache: Arc<ReplayCache>,
+    not_before: NotBefore,
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom + Send + Sync>,
     started: Moment,
@@ -33,10 +35,11 @@ impl JwtLogin {
     /// Consumed tokens are kept in `replay_cache`.
     pub(super) fn new(replay_cache: Arc<ReplayCache>, dependencies: &LoginDependencies) -> Self {
         let LoginDependencies { clock, random, started, .. } = dependencies.clone();
-        Self { replay_cache, clock, random, started }
+        Self { replay_cache, not_before: NotBefore::new(dependencies), clock, random, started }
     }
 
-    /// The link that `token` stands for, as it stands: used, if its `jti` is in the replay cache.
+    /// The link that `token` stands for, as it stands: used, if its `jti` is in the replay cache. And when it was signed, in
+    /// seconds of Unix time.
     ///
     /// `clicked_at`: when the browser clicked, if it has waited for its turn since; then its token's time is judged by that.
     pub(super) async fn link(
@@ -44,7 +47,7 @@ impl JwtLogin {
         policy: &Policy,
         token: &str,
         clicked_at: Option<Timestamp>,
-    ) -> Result<Link, Refusal> {
+    ) -> Result<(Link, f64), Refusal> {
         let now = self.clock.now();
         let (issuer, claims) = match policy.jwt_issuers.verify(token, now).await {
             Ok(verified) => verified,
@@ -70,20 +73,30 @@ impl JwtLogin {
         } else if claims.is_early(now.wall) {
             log_refusal(&issuer.app.name, "its time has not come: iat or nbf is in the future");
             return Err(Refusal::unknown());
+        } else if self.was_revoked(&link, claims.iat).await? {
+            link.status = LinkStatus::Revoked;
         }
-        Ok(link)
+        Ok((link, claims.iat))
     }
 
     /// Consumes the token of `link`: of all callers everywhere, one succeeds.
     ///
-    /// `epoch`: of the store's memory when the token was judged.
-    pub(super) async fn consume(&self, link: &Link, epoch: i64) -> Result<(), Refusal> {
+    /// `epoch`: of the store's memory when the token was judged; `issued_at`: when it was signed.
+    pub(super) async fn consume(&self, link: &Link, epoch: i64, issued_at: f64) -> Result<(), Refusal> {
         self.replay_cache.consume(link).await?;
+        // After that: a revocation either finds the login done, or is found here.
+        if self.was_revoked(link, issued_at).await? {
+            return Err(Refusal::of_link(RefusalReason::Revoked, Some(Box::new(link.clone()))));
+        }
         if self.replay_cache.memory().epoch != epoch {
             // Another Redis has taken its place, and may not know that the token was used.
             return Err(StoreError::unavailable("its memory was lost in a failover").into());
         }
         Ok(())
+    }
+
+    async fn was_revoked(&self, link: &Link, issued_at: f64) -> Result<bool, StoreError> {
+        self.not_before.revokes(&link.grant.username, &link.grant.app, issued_at).await
     }
 
     /// Whether the token's time is over, by the wall clock or by the time that has passed since the start: a clock that

@@ -24,6 +24,7 @@ mod live_link_quota;
 pub mod login_token;
 mod metered_app;
 pub mod next;
+mod not_before;
 pub mod parameter;
 pub mod policy;
 pub mod principals;

@@ -58,6 +58,7 @@ impl Policy {
             hub,
             session_ids: SessionIds::new(
                 config.assertion.as_ref().map(|assertion| assertion.key.text.as_bytes()),
+                dependencies.started,
             ),
             // A key that is none is a fault of the configuration, and told where the proxy's own signer is made.
             signer: config.assertion.as_ref().and_then(|assertion| Signer::new(assertion).ok()),

@@ -42,8 +42,9 @@ pub struct ValidatedToken {
 enum UseRecord {
     /// The store holds its link and hands it out.
     AsLink,
-    /// An app has signed it, and the store learns of it only by its end. Judged by the memory of this epoch.
-    InReplayCache { epoch: i64 },
+    /// An app has signed it, at this second of Unix time, and the store learns of it only by its end. Judged by the memory
+    /// of this epoch.
+    InReplayCache { epoch: i64, issued_at: f64 },
 }
 
 impl ValidatedToken {
@@ -213,8 +214,9 @@ impl Redeemer {
             }
             TokenKind::Jwt => {
                 let epoch = self.replay_cache.memory().epoch;
-                let link = Box::pin(self.jwt_login.link(&policy, token.expose(), request.clicked_at)).await?;
-                (Some(link), UseRecord::InReplayCache { epoch })
+                let link = self.jwt_login.link(&policy, token.expose(), request.clicked_at);
+                let (link, issued_at) = Box::pin(link).await?;
+                (Some(link), UseRecord::InReplayCache { epoch, issued_at })
             }
             TokenKind::External => (Box::pin(self.external_tokens.link(token)).await?, UseRecord::AsLink),
         };
@@ -260,8 +262,8 @@ impl Redeemer {
         self.rejudge(&mut validated)?;
         let link = match validated.kept {
             UseRecord::AsLink => self.take(&validated.link).await?,
-            UseRecord::InReplayCache { epoch } => {
-                self.jwt_login.consume(&validated.link, epoch).await?;
+            UseRecord::InReplayCache { epoch, issued_at } => {
+                self.jwt_login.consume(&validated.link, epoch, issued_at).await?;
                 // Each redeem in the audit has one issue: that of this token is known only now.
                 self.recorder.issued(&validated.link, client, Some(AuditReason::SignedByApp));
                 Box::new(validated.link.clone())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::next::{Next, NextRule};
 use super::parameter::Parameter;
 use crate::config::{Config, Confirm};
-use crate::token::{ServerName, Username, UsernameRule};
+use crate::token::{ServerName, TokenDigest, Username, UsernameRule};
 
 /// How long a browser may wait for its turn at the hub, from its click on.
 pub const WAIT_MAX: Duration = Duration::from_mins(10);
@@ -38,6 +38,10 @@ pub struct Rules {
     pub api_only: bool,
     /// The server that is meant where none is named (`hub.default_server_name`).
     pub default_server: ServerName,
+    /// The pages that may have notebooks in frames (`embed.frame_ancestors`).
+    pub frame_ancestors: Vec<String>,
+    /// A digest of what proves a login to the hub: whether that is still the same.
+    pub proof: TokenDigest,
 }
 
 impl Rules {
@@ -58,6 +62,12 @@ impl Rules {
             waiting_path: format!("{}hub/hublatch/launch/", config.hub.base_url),
             api_only: config.hub.api_only,
             default_server: config.hub.default_server.clone(),
+            frame_ancestors: config
+                .embed
+                .as_ref()
+                .map(|embed| embed.frame_ancestors.clone())
+                .unwrap_or_default(),
+            proof: proof(config),
         })
     }
 
@@ -65,4 +75,18 @@ impl Rules {
     pub fn home_of(&self, username: &Username) -> Option<Next> {
         self.next.inside(username, &self.default_server, "").ok()
     }
+}
+
+fn proof(config: &Config) -> TokenDigest {
+    let lifetime = config.assertion.as_ref().map(|assertion| assertion.lifetime.as_millis().to_string());
+    let mut parts = vec!["proof of a login", config.login.user_header.as_str()];
+    if let Some(assertion) = &config.assertion {
+        parts.extend([
+            assertion.header.as_str(),
+            assertion.key.text.as_str(),
+            assertion.audience.as_str(),
+            lifetime.as_deref().unwrap_or_default(),
+        ]);
+    }
+    TokenDigest::of_parts(&parts)
 }

@@ -7,6 +7,7 @@ use aws_lc_rs::rand::SecureRandom;
 
 use super::assertion::AssertionError;
 use super::dependencies::LoginDependencies;
+use super::not_before::NotBefore;
 use super::policy::PolicyInForce;
 use super::recorder::Recorder;
 use super::sessions::{EndedSessions, REMEMBERED_FOR};
@@ -52,6 +53,7 @@ pub struct SessionEnder {
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom + Send + Sync>,
     recorder: Arc<Recorder>,
+    not_before: NotBefore,
     ended: Arc<EndedSessions>,
 }
 
@@ -65,7 +67,8 @@ impl SessionEnder {
     /// Ends sessions by the `policy` in force.
     pub(super) fn new(policy: PolicyInForce, dependencies: &LoginDependencies) -> Self {
         let LoginDependencies { store, clock, random, recorder, .. } = dependencies.clone();
-        Self { policy, store, clock, random, recorder, ended: Arc::default() }
+        let not_before = NotBefore::new(dependencies);
+        Self { policy, store, clock, random, recorder, not_before, ended: Arc::default() }
     }
 
     /// The sessions that were ended a short time ago.
@@ -76,7 +79,7 @@ impl SessionEnder {
     /// Ends all browser sessions of `username` and answers how many there were; `app` asks, in the way that `reason` names.
     ///
     /// The hub comes first: what it has not ended goes on after the ten minutes. A link that waits could begin a new one,
-    /// so those of the app are revoked before.
+    /// so those of the app are revoked before, and what it has signed itself.
     pub async fn end(
         &self,
         username: &Username,
@@ -90,6 +93,7 @@ impl SessionEnder {
         }
         let signer = policy.signer.as_ref().ok_or(EndError::NoAssertion)?;
         self.store.revoke_user(username, &app.name, self.clock.now()).await?;
+        self.not_before.revoke(username, app).await?;
         let call = LinkId::generate(&*self.random)?;
         let assertion = signer.sign_end(username, &call, self.clock.now())?;
         let sessions = policy.hub.end_sessions(signer.header(), assertion).await?;

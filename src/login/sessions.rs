@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
+use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
 /// How the ids begin that we make.
@@ -48,7 +49,11 @@ pub enum SessionState {
 
 /// Makes and judges session ids.
 #[derive(Clone)]
-pub struct SessionIds(Option<Arc<Key>>);
+pub struct SessionIds {
+    key: Option<Arc<Key>>,
+    /// When this process began.
+    started: Moment,
+}
 
 impl fmt::Debug for SessionIds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,37 +62,45 @@ impl fmt::Debug for SessionIds {
 }
 
 impl SessionIds {
-    /// The ids that all replicas with `secret` make; without a secret no session ends by itself.
-    pub fn new(secret: Option<&[u8]>) -> Self {
+    /// The ids that all replicas with `secret` make, in a process that began at `started`; without a secret no session ends by
+    /// itself.
+    pub fn new(secret: Option<&[u8]>, started: Moment) -> Self {
         let derive = |secret: &[u8]| {
             let key = hmac::sign(&Key::new(HMAC_SHA256, secret), PURPOSE);
             Arc::new(Key::new(HMAC_SHA256, key.as_ref()))
         };
-        Self(secret.map(derive))
+        Self { key: secret.map(derive), started }
     }
 
-    /// The id of a session that `link` of `app` begins and that is over at `until`.
-    pub fn make(&self, link: &LinkId, app: &str, until: Timestamp) -> Option<String> {
+    /// The id of a session that `link` of `app` begins at `now` and that goes on for `life`.
+    pub fn make(&self, link: &LinkId, app: &str, life: Duration, now: Moment) -> Option<String> {
+        let until = Moment { wall: self.time(now), ..now }.plus(life).wall;
         let said = format!("{PREFIX}{}.{}.{}", until.as_second(), link.as_str(), app_hash(app));
-        let proof = hmac::sign(self.0.as_deref()?, said.as_bytes());
+        let proof = hmac::sign(self.key.as_deref()?, said.as_bytes());
         Some(format!("{said}.{}", URL_SAFE_NO_PAD.encode(&proof.as_ref()[..MAC_BYTES])))
     }
 
     /// What `id` says at `now`.
-    pub fn judge(&self, id: &str, now: Timestamp) -> SessionState {
+    pub fn judge(&self, id: &str, now: Moment) -> SessionState {
         if !id.starts_with(PREFIX) {
             return SessionState::Unlimited;
         }
         match self.verified(id) {
-            Some(until) if now < until => SessionState::Until(until),
+            Some(until) if self.time(now) < until => SessionState::Until(until),
             Some(_) | None => SessionState::Over,
         }
+    }
+
+    /// The time of day by which sessions are judged: if the wall clock is set back, the one that it would have shown.
+    fn time(&self, now: Moment) -> Timestamp {
+        let passed = now.monotonic.saturating_sub(self.started.monotonic);
+        now.wall.max(self.started.plus(passed).wall)
     }
 
     fn verified(&self, id: &str) -> Option<Timestamp> {
         let (said, proof) = id.rsplit_once('.')?;
         let proof = URL_SAFE_NO_PAD.decode(proof).ok()?;
-        let right = hmac::sign(self.0.as_deref()?, said.as_bytes());
+        let right = hmac::sign(self.key.as_deref()?, said.as_bytes());
         aws_lc_rs::constant_time::verify_slices_are_equal(&right.as_ref()[..MAC_BYTES], &proof).ok()?;
         let until = said.strip_prefix(PREFIX)?.split('.').next()?;
         Timestamp::from_second(until.parse().ok()?).ok()
@@ -183,8 +196,18 @@ impl EndedSessions {
 mod tests {
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+    /// Both clocks stand at this second.
+    fn at(second: u64) -> Moment {
+        Moment { wall: Timestamp::UNIX_EPOCH, monotonic: Duration::ZERO }.plus(Duration::from_secs(second))
+    }
+
+    fn ids(secret: &[u8]) -> SessionIds {
+        SessionIds::new(Some(secret), at(0))
+    }
+
+    /// Of a session that is over at second 1000.
+    fn made_by(secret: &[u8]) -> String {
+        ids(secret).make(&link(), "portal", Duration::from_secs(990), at(10)).unwrap()
     }
 
     fn link() -> LinkId {
@@ -193,9 +216,8 @@ mod tests {
 
     #[test]
     fn an_id_says_until_when_its_session_goes_on_to_all_who_share_the_secret() {
-        let id = SessionIds::new(Some(b"secret")).make(&link(), "portal", at(1000)).unwrap();
-        let ids = SessionIds::new(Some(b"secret"));
-        assert_eq!(ids.judge(&id, at(999)), SessionState::Until(at(1000)));
+        let (id, ids) = (made_by(b"secret"), ids(b"secret"));
+        assert_eq!(ids.judge(&id, at(999)), SessionState::Until(at(1000).wall));
         assert_eq!(ids.judge(&id, at(1000)), SessionState::Over);
         assert_eq!(ids.judge("0123456789abcdef0123456789abcdef", at(0)), SessionState::Unlimited);
         assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)), "{id}");
@@ -205,19 +227,33 @@ mod tests {
     }
 
     #[test]
+    fn a_wall_clock_that_is_set_back_prolongs_no_session_and_brings_none_back() {
+        let (id, ids) = (made_by(b"secret"), ids(b"secret"));
+        let stepped = |second, wall| Moment { wall: at(wall).wall, ..at(second) };
+        assert_eq!(ids.judge(&id, stepped(1000, 500)), SessionState::Over);
+        assert_eq!(ids.judge(&id, stepped(999, 500)), SessionState::Until(at(1000).wall));
+        assert_eq!(ids.judge(&id, stepped(500, 1000)), SessionState::Over, "nor one that is set forward");
+        // One that begins then lasts no longer, either, and no shorter.
+        let late = ids.make(&link(), "portal", Duration::from_mins(1), stepped(2000, 1500)).unwrap();
+        assert_eq!(ids.judge(&late, stepped(2059, 1559)), SessionState::Until(at(2060).wall));
+        assert_eq!(ids.judge(&late, stepped(2060, 1560)), SessionState::Over);
+    }
+
+    #[test]
     fn an_id_that_we_have_not_made_is_over() {
-        let ids = SessionIds::new(Some(b"secret"));
-        let good = ids.make(&link(), "portal", at(1000)).unwrap();
+        let ids = ids(b"secret");
+        let good = made_by(b"secret");
         let later = good.replacen("1000", "9999", 1);
-        let other = SessionIds::new(Some(b"other")).make(&link(), "portal", at(1000)).unwrap();
+        let other = made_by(b"other");
         let cut = &good[..good.len() - 1];
         for id in
             [&*later, &other, cut, "hl1.", "hl1.9999", "hl1.9999.AAAA.", "hl1.9999.AAAA.AAAA", "hl1...."]
         {
             assert_eq!(ids.judge(id, at(1)), SessionState::Over, "{id}");
         }
-        assert_eq!(SessionIds::new(None).judge(&good, at(1)), SessionState::Over);
-        assert_eq!(SessionIds::new(None).make(&link(), "portal", at(1000)), None);
+        let none = SessionIds::new(None, at(0));
+        assert_eq!(none.judge(&good, at(1)), SessionState::Over);
+        assert_eq!(none.make(&link(), "portal", Duration::from_mins(1), at(0)), None);
     }
 
     #[test]

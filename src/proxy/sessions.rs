@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use hyper::header::{COOKIE, HeaderValue};
 use hyper::{HeaderMap, Method, Response};
-use jiff::Timestamp;
 use memchr::memmem::Finder;
 
 use super::accept::AcceptHeaders;
@@ -30,6 +29,7 @@ use super::login::browser_checks::{is_navigation, is_prefetch};
 use super::login::state_cookie::send_to_app;
 use super::upstream::ResponseBody;
 use super::{cookies, respond};
+use crate::clock::Moment;
 use crate::config::WithoutToken;
 use crate::login::sessions::{SessionIds, SessionState};
 use crate::pages::{Format, Page};
@@ -49,7 +49,7 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
         return None;
     }
     let ids = cookies::session_ids(headers);
-    let now = shared.login.clock().now().wall;
+    let now = shared.login.clock().now();
     let is_over = |id: &str| shared.session_ids.judge(id, now) == SessionState::Over;
     let is_dead = |id: &str| is_dead(shared, &shared.session_ids, id, now);
     if !ids.iter().any(|id| is_dead(id)) {
@@ -68,22 +68,22 @@ pub fn strip(shared: &Shared, headers: &mut HeaderMap) -> Option<EndedSession> {
 
 /// Whether one that came with `headers` a while ago is of a session that is over by now, by the rules of now.
 pub fn is_over(shared: &Shared, headers: &HeaderMap) -> bool {
-    let (policy, now) = (shared.login.policy(), shared.login.clock().now().wall);
+    let (policy, now) = (shared.login.policy(), shared.login.clock().now());
     let (ids, _) = counting(headers);
     !ids.is_empty() && ids.iter().all(|id| is_dead(shared, &policy.session_ids, id, now))
 }
 
 /// Over by itself, or ended.
-fn is_dead(shared: &Shared, session_ids: &SessionIds, id: &str, now: Timestamp) -> bool {
+fn is_dead(shared: &Shared, session_ids: &SessionIds, id: &str, now: Moment) -> bool {
     session_ids.judge(id, now) == SessionState::Over || shared.ended_sessions.contains(id)
 }
 
 /// Whether a login with the session id `new` is worth another session to the browser with `headers`, whose own has an end as
 /// well: less than half of the time is left to it that the new one has. Other tabs would rather keep the one they have.
 pub fn is_renewed_by(shared: &Shared, headers: &HeaderMap, new: &str) -> bool {
-    let now = shared.login.clock().now().wall;
+    let now = shared.login.clock().now();
     let left = |id: &str| match shared.session_ids.judge(id, now) {
-        SessionState::Until(until) => Some(until.duration_since(now)),
+        SessionState::Until(until) => Some(until.duration_since(now.wall)),
         SessionState::Unlimited | SessionState::Over => None,
     };
     let (ids, _) = counting(headers);
@@ -166,7 +166,7 @@ pub async fn keep(shared: Arc<Shared>) {
     loop {
         beat.tick().await;
         shared.login.session_ender.refresh().await;
-        let (policy, now) = (shared.login.policy(), shared.login.clock().now().wall);
+        let (policy, now) = (shared.login.policy(), shared.login.clock().now());
         shared.tunnels.close_sessions(|id| policy.session_ids.judge(id, now) == SessionState::Over);
     }
 }

@@ -202,12 +202,13 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     fn ping(&self) -> StoreFuture<'_, ()>;
     /// How many links can still be redeemed; of a shared store, as last read.
     fn live(&self, now: Moment) -> usize;
-    /// Tells every process that shares this store which sessions were ended, for as long as `remembered`.
+    /// Tells every process that has this store, now or after a restart, which sessions were ended, for as long as
+    /// `remembered`.
     fn end_sessions(&self, sessions: Vec<String>, remembered: Duration) -> StoreFuture<'_, ()> {
         drop((sessions, remembered));
         Box::pin(std::future::ready(Ok(())))
     }
-    /// The sessions that were ended by whatever process; none where no other process shares this store.
+    /// The sessions that were ended by whatever process; none where no other process ever has this store.
     fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
         None
     }

@@ -231,6 +231,7 @@ fn what_packages_need_is_generated() {
     assert_eq!((&timeout["default"], &timeout["type"]), (&"10s".into(), &"string".into()));
     assert!(timeout["description"].as_str().unwrap().contains("request's head"), "{timeout}");
     assert!(schema["properties"]["assertion"]["properties"]["key_file"].is_object());
+    assert!(with(&["reference", "openapi"]).starts_with("openapi: 3.1.0\n"));
     assert!(with(&["reference", "nginx"]).contains("proxy_pass"));
     assert!(with(&["reference", "systemd"]).contains("[Service]"));
 }

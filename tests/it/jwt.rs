@@ -2,6 +2,7 @@
 
 mod keys;
 mod race;
+mod revoked;
 pub mod signer;
 
 use std::sync::Arc;

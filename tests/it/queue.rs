@@ -8,7 +8,7 @@ use hublatch::clock::ManualClock;
 
 use crate::support::hub_pages::claims_of;
 use crate::support::proxy::{Builder, standing_clock, wait_until};
-use crate::support::{Answer, Browser, FakeHub, Gate, Issued, TestProxy, Then, Wire};
+use crate::support::{Answer, Browser, FakeHub, Gate, Issued, Sending, TestProxy, Then, Wire};
 
 const IN: &str = "HTTP/1.1 302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=x; Path=/hub/\r\nContent-Length: 0\r\n\r\n";
 
@@ -262,6 +262,70 @@ fn the_confirm_page_comes_at_the_turn_and_its_button_keeps_the_place() {
     assert!(page.text().contains("Continue as"), "{}", page.text());
     assert_eq!(redeemed(&proxy), 1, "nothing is consumed before the button");
     assert_eq!(alice.browser.press(&page).status, 302, "the link is kept, although its own life is over");
+}
+
+/// The page of the line asks again by itself, from this origin.
+fn asked_again(alice: &mut InLine, dest: &str) -> Answer {
+    let page = alice.page.clone();
+    let own = format!("{}/hub/login", alice.browser.origin());
+    let sending = alice.browser.navigate(&page).header("Sec-Fetch-Site", "same-origin");
+    sending.header("Sec-Fetch-Dest", dest).header("Referer", &own).send()
+}
+
+#[test]
+fn a_frame_that_no_listed_page_has_asked_for_is_asked_at_the_turn_as_well() {
+    // The other one is the frame of a listed page, in which our own page has tried cookies and leads on.
+    for (site, referer, is_asked) in
+        [("cross-site", "https://evil.example/", true), ("same-origin", "https://hub.test/hub/login", false)]
+    {
+        let (hub, gate) = slow_hub();
+        let section = "frame_ancestors = [\"https://lms.example\"]\ncookies = \"none\"";
+        let builder = one_at_once(&hub, &standing_clock());
+        let proxy = builder.public_url("https://hub.test").set("embed", section).start();
+        let _first = under_way(&proxy, &hub);
+        let link = proxy.link("alice");
+        let mut browser = proxy.browser();
+        let sending = browser.navigate(&link.target()).header("Sec-Fetch-Site", site);
+        let page = sending.header("Sec-Fetch-Dest", "iframe").header("Referer", referer).send();
+        assert!(page.text().contains("You are number"), "{}", page.text());
+        let mut alice = InLine { page: link.target(), browser };
+        assert!(asked_again(&mut alice, "iframe").text().contains("You are number"));
+        gate.open();
+        let answer = asked_again(&mut alice, "iframe");
+        assert_eq!(answer.text().contains("Continue as"), is_asked, "{referer}: {}", answer.text());
+        assert_eq!(
+            (answer.status, redeemed(&proxy)),
+            if is_asked { (200, 1) } else { (302, 2) },
+            "{referer}"
+        );
+    }
+}
+
+fn from_the_portal<'a>(browser: &'a mut Browser, link: &Issued) -> Sending<'a> {
+    let sending = browser.navigate(&link.target()).header("Sec-Fetch-Site", "cross-site");
+    sending.header("Referer", "https://portal.example/")
+}
+
+#[test]
+fn whoever_came_from_a_page_that_is_the_apps_no_more_is_asked_at_the_turn() {
+    for (after, is_asked) in [("https://lms.example", true), ("https://portal.example", false)] {
+        let (hub, gate) = slow_hub();
+        let builder = one_at_once(&hub, &standing_clock());
+        let from_portal = builder.clone().portal("origins = [\"https://portal.example\"]");
+        let proxy = from_portal.start();
+        let (holder, link) = (proxy.link("holder"), proxy.link("alice"));
+        let (mut first, mut browser) = (proxy.browser(), proxy.browser());
+        let _first = from_the_portal(&mut first, &holder).begin();
+        hub.wait_for_path("/hub/login");
+        let page = from_the_portal(&mut browser, &link).send();
+        assert!(page.text().contains("You are number"), "{}", page.text());
+        let mut alice = InLine { page: link.target(), browser };
+        proxy.reload(&builder.portal(&format!("origins = [{after:?}]\ndeny_usernames = [\"zoe\"]"))).unwrap();
+        gate.open();
+        let answer = asked_again(&mut alice, "document");
+        assert_eq!(answer.text().contains("Continue as"), is_asked, "{after}: {}", answer.text());
+        assert_eq!((answer.status, redeemed(&proxy)), if is_asked { (200, 1) } else { (302, 2) }, "{after}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reload: another configuration comes into force as a whole and at once, or not at all; connections stay.
 
 mod bad_files;
+mod clicks;
 mod hub_tokens;
 mod process;
 mod stale;

@@ -185,6 +185,22 @@ fn a_forged_id_is_no_session_and_every_replica_judges_alike() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_brings_no_session_back() {
+    let deployment = Deployment::new("max_session = \"10m\"", "");
+    let (mut browser, _) = deployment.logged_in(&json!({ "username": "alice" }));
+    let begun = deployment.clock.now().wall;
+    deployment.clock.advance(Duration::from_secs(600));
+    deployment.clock.step(begun);
+    assert_out(&mut browser);
+    // Nor does it end those that begin then before their time, or keep them longer.
+    let (mut next, _) = deployment.logged_in(&json!({ "username": "alice" }));
+    deployment.clock.advance(Duration::from_secs(599));
+    assert!(next.get("/user/alice/lab").text().contains("jupyterhub-user-alice"));
+    deployment.clock.advance(Duration::from_secs(1));
+    assert_out(&mut next);
+}
+
+#[test]
 fn an_id_that_somebody_has_planted_beside_a_good_one_ends_nothing_and_goes_no_further() {
     let deployment = Deployment::new("max_session = \"1h\"", "");
     let (_, old) = deployment.logged_in(&json!({ "username": "mallory", "session_expires_in": 60 }));
@@ -251,7 +267,7 @@ fn a_tunnel_ends_with_its_session() {
 }
 
 /// The hub's side: it ends the sessions of alice, and knows nobody else.
-fn with_handler(hub: &FakeHub, sessions: Vec<String>) {
+pub fn with_handler(hub: &FakeHub, sessions: Vec<String>) {
     hub.on("/hub/hublatch/sessions", move |exchange| {
         let token = exchange.seen.headers.get("x-hublatch-assertion").expect("an assertion").to_owned();
         let claims = hub_pages::claims_of(&token);
@@ -320,6 +336,94 @@ fn whoever_may_not_end_sessions_ends_none() {
     assert!(deployment.hub.seen_at("/hub/hublatch/sessions").is_empty());
     let nobody = deployment.end(deployment.proxy.key(), "anna");
     assert_eq!((nobody.status, nobody.json()), (200, json!({ "ended": 0 })), "the hub does not know them");
+}
+
+/// Whose sessions the hub was told to end.
+fn ended_at_hub(hub: &FakeHub) -> Vec<String> {
+    let of = |seen: &crate::support::Seen| {
+        let assertion = seen.headers.get("x-hublatch-assertion").expect("an assertion");
+        hub_pages::claims_of(assertion)["sub"].as_str().expect("a name").to_owned()
+    };
+    hub.seen_at("/hub/hublatch/sessions").iter().map(of).collect()
+}
+
+#[test]
+fn a_name_is_the_one_in_the_path_in_whatever_spelling_and_never_another() {
+    let deployment = Deployment::new("", "usernames = \"(alice|bob)\"");
+    with_handler(&deployment.hub, vec!["0123456789abcdef0123456789abcdef".to_owned()]);
+    for name in ["alice", "%61lice", "%61%6C%69%63%65"] {
+        assert_eq!(deployment.end(deployment.proxy.key(), name).status, 200, "{name}");
+    }
+    for name in [
+        "Alice",
+        "ALICE",
+        "alice%00",
+        "alice%20",
+        "%20alice",
+        "alice%0a",
+        "alice%2F",
+        "alice%2F..%2Fbob",
+        "..%2Fbob",
+        "%2e%2e",
+        "..",
+        ".",
+        "",
+        "bob/alice",
+        "alice;bob",
+        "alice%3Bbob",
+        "alice,bob",
+        "alice%2Cbob",
+        "alice%26bob",
+        "%2561lice",
+        "al%C0%AFice",
+        "%E0%A0",
+        "%",
+        "%zz",
+        "\u{FF41}lice",
+        "%EF%BD%81lice",
+        "alice%E2%80%8B",
+        "*",
+        "%2A",
+    ] {
+        let answer = deployment.end(deployment.proxy.key(), name);
+        assert!((400..500).contains(&answer.status), "{name}: {} {}", answer.status, answer.text());
+    }
+    assert_eq!(ended_at_hub(&deployment.hub), ["alice"; 3]);
+}
+
+#[test]
+fn an_app_with_a_prefix_ends_the_sessions_of_its_own_users_alone() {
+    let rules = "username_prefix = \"lms-\"\nusernames = \"^lms-.*$\"";
+    let deployment = Deployment::new("", rules);
+    with_handler(&deployment.hub, Vec::new());
+    for name in ["alice", "lms-alice"] {
+        assert_eq!(deployment.end(deployment.proxy.key(), name).status, 200, "{name}");
+    }
+    assert_eq!(ended_at_hub(&deployment.hub), ["lms-alice", "lms-lms-alice"]);
+}
+
+#[test]
+fn whoever_was_shut_out_stays_out_when_hublatch_is_restarted() {
+    let files = tempfile::tempdir().expect("a directory");
+    let url = format!("url = \"redb://{}\"", files.path().join("tokens.redb").display());
+    let Deployment { hub, builder, proxy, clock } = Deployment::new("", "");
+    drop(proxy);
+    let builder = builder.set("store", &url);
+    let deployment = Deployment { hub, proxy: builder.another(), builder, clock };
+    let (alice, session) = deployment.logged_in(&json!({ "username": "alice" }));
+    let alice = std::cell::RefCell::new(alice);
+    with_handler(&deployment.hub, vec![session]);
+    assert_eq!(deployment.end(deployment.proxy.key(), "alice").json(), json!({ "ended": 1 }));
+    let (mut bob, _) = deployment.logged_in(&json!({ "username": "bob" }));
+    let Deployment { hub, builder, proxy, clock } = deployment;
+    drop(proxy);
+    clock.advance(Duration::from_secs(300));
+    let deployment = Deployment { hub, proxy: builder.another(), builder, clock };
+    let address = deployment.proxy.address();
+    let server =
+        |browser: &mut Browser| browser.sent_to(address).request("GET", "/user/alice/lab").send().text();
+    wait_until("it hears of it", || server(&mut alice.borrow_mut()) == "theme=dark");
+    assert!(server(&mut bob).contains("jupyterhub-user-alice"));
 }
 
 #[test]

@@ -92,6 +92,13 @@ class Hublatch:
         if self.process:
             self.process.stop()
 
+    def restart(self):
+        """Ends it and starts it again, by the same configuration."""
+        self.stop()
+        # What the next one says is to be told from what the last one has said.
+        self.process.log_path.rename(self.folder / "hublatch.log.1")
+        return self.start()
+
     def browser(self):
         """A new one, that knows nobody."""
         return Browser(self.url)

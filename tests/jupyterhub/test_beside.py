@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assertion import good
 from browser import Browser, raw
 from hub import VENV
-from processes import PATIENCE, Process, free_port, wait_until
+from processes import PATIENCE, ROOT, Process, free_port, wait_until
 
 COMMON = """
 from hublatch import beside
@@ -37,7 +37,6 @@ class Login:
     path: str = "/hub/login"
     page: str = 'name="password"'  # what is on the hub's login page
     prepare: object = None
-    names: dict = field(default_factory=dict)
     checks_passwords: bool = True
 
     def log_in(self, browser, password="right"):
@@ -153,7 +152,6 @@ c.LDAPAuthenticator.tls_strategy = "insecure"
 c.LDAPAuthenticator.bind_dn_template = ["uid={{username}},dc=example,dc=org"]
 c.LDAPAuthenticator.allow_all = True
 """,
-        names={"ldap_port": free_port()},
     ),
     "GenericOAuth": OAuthLogin(OAUTH, page="oauth_login", checks_passwords=False),
     "GenericOAuth on 5.4": OAuthLogin(OAUTH, version="5.4", page="oauth_login", checks_passwords=False),
@@ -255,23 +253,40 @@ def start_slapd(folder, port):
     return process
 
 
+class Deployment:
+    """A hub with one of the logins, and that login; links go straight to the hub, signed by its key."""
+
+    def __init__(self, login, version, start_hub, provider, folder, path=""):
+        if not (VENV[version] / "bin/python").exists():
+            pytest.fail(f"JupyterHub {version} is missing: tests/install.sh hub{version.replace('.', '')[:1]}")
+        names = {"provider": provider}
+        self._slapd = None
+        if "{ldap_port}" in login.config:
+            names["ldap_port"] = free_port()
+            self._slapd = start_slapd(folder, names["ldap_port"])
+        config = login.config
+        for name, value in names.items():
+            config = config.replace("{" + name + "}", str(value))
+
+        def more_path(hub):
+            hub.env["PYTHONPATH"] = f"{path}:{hub.env['PYTHONPATH']}" if path else hub.env["PYTHONPATH"]
+
+        self.hub, self.login = start_hub(authenticator=COMMON + config, version=version, before_start=more_path), login
+        if login.prepare:
+            login.prepare(self.hub)
+
+    def end(self):
+        self.hub.kill()
+        if self._slapd:
+            self._slapd.kill()
+
+
 @pytest.fixture(scope="module", params=list(LOGINS))
 def deployment(request, start_hub, provider, tmp_path_factory):
-    """A hub with one of the logins, and that login; links go straight to the hub, signed by its key."""
     login = LOGINS[request.param]
-    if not (VENV[login.version] / "bin/python").exists():
-        pytest.fail(f"JupyterHub {login.version} is missing: tests/install.sh hub{login.version.replace('.', '')[:1]}")
-    slapd = start_slapd(tmp_path_factory.mktemp("ldap"), login.names["ldap_port"]) if "ldap_port" in login.names else None
-    config = login.config.replace("{provider}", provider)
-    for name, value in login.names.items():
-        config = config.replace("{" + name + "}", str(value))
-    hub = start_hub(authenticator=COMMON + config, version=login.version)
-    if login.prepare:
-        login.prepare(hub)
-    yield hub, login
-    hub.kill()
-    if slapd:
-        slapd.kill()
+    deployment = Deployment(login, login.version, start_hub, provider, tmp_path_factory.mktemp("beside"))
+    yield deployment.hub, login
+    deployment.end()
 
 
 def click(hub, browser, user, key=None, **claims):
@@ -365,6 +380,37 @@ def test_a_link_makes_nobody_an_admin(deployment):
     hub, login = deployment
     click(hub, Browser(hub.public_url), login.links[0], admin=True, claims={"admin": True})
     assert hub.api("GET", f"/users/{login.links[0]}")["admin"] is False
+
+
+# The other hubs that are promised, of the logins above that run there: what matters most of each. oauthenticator 17 wants a
+# hub of its own time.
+ON_OTHER_HUBS = [
+    ("PAM", "5.4", ""),
+    ("PAM", "4.1", ""),
+    ("FirstUse", "5.4", ""),
+    ("LDAP", "5.4", ""),
+    ("LTI 1.3", "5.4", ""),
+    ("GenericOAuth", "4.1", "16.3.1"),
+]
+
+
+@pytest.mark.parametrize("name,version,oauthenticator", ON_OTHER_HUBS)
+def test_links_and_the_other_login_on_the_other_hubs(name, version, oauthenticator, start_hub, provider, tmp_path):
+    login = LOGINS[name]
+    path = ROOT / f"target/oauthenticator-{oauthenticator}" if oauthenticator else ""
+    deployment = Deployment(login, version, start_hub, provider, tmp_path, path)
+    hub = deployment.hub
+    linked, own, stranger = (Browser(hub.public_url) for _ in range(3))
+    assert click(hub, linked, login.links[0]).status == 200
+    assert linked.user() == login.links[0]
+    assert click(hub, linked, login.links[1]).status == 200
+    assert linked.user() == login.links[1], "another user is switched to"
+    if not isinstance(login, NoLogin):
+        assert login.log_in(own).status == 200
+        assert own.user() == login.own
+    assert click(hub, stranger, "root", key=Ed25519PrivateKey.generate()).status == 403
+    assert stranger.user() is None
+    deployment.end()
 
 
 def test_the_other_authenticator_itself_stays_as_it_is():

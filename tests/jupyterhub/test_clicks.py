@@ -51,6 +51,7 @@ class Pair:
             public = {"listen": address, "url": self.url}
             self.latches.append(start_hublatch(hub, {"public": public, **shared}))
             shared["apps"] = self.latches[0].apps
+            self.latches[-1].key = self.latches[0].key
 
     def issue(self, *arguments, **fields):
         return self.latches[0].issue(*arguments, **fields)

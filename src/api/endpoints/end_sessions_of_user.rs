@@ -5,21 +5,57 @@ use std::sync::Arc;
 use axum::extract::State;
 use hyper::StatusCode;
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::api::auth::{Authorized, ToEnd};
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::extract::{ClientAddress, NameInPath};
 use crate::api::response::{ApiResponse, json_response};
+use crate::api::schema::BodySchema;
+use crate::api::shared_responses::{HUB_BAD, HUB_SLOW, NO_KEY, NOT_ALLOWED, STORE_DOWN};
 use crate::api::state::ApiState;
 use crate::audit::AuditReason;
+use crate::login::EndError;
+use crate::token::UsernameError;
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::delete("/api/v1/users/{name}/sessions", CallKind::Keyed, end)
+    Endpoint::delete("/api/v1/users/{name}/sessions", CallKind::Keyed, end, documentation)
+}
+
+fn documentation() -> Documentation {
+    Documentation::new("sessions", "endSessionsOfUser", "End all browser sessions of a user now (scope end)")
+        .description(
+            "At the hub, at the user's servers (tunnels and event streams close), in every replica; \
+            and the app's links for the user that wait are dead. API tokens, kernels and servers of \
+            the user live on. Needs `[assertion]` and our authenticator at the hub; when the hub or \
+            the store does not do it, an error says so, and the call can be repeated.",
+        )
+        .path_parameter("name", "The user's name, percent-encoded.")
+        .answers(
+            StatusCode::OK,
+            ResponseDoc::new("How many there were.")
+                .json(BodySchema::inline::<EndedJson>())
+                .example("two", json!({"ended": 2})),
+        )
+        .answers(
+            StatusCode::BAD_REQUEST,
+            ResponseDoc::error("The name is no user name (`invalid_username`).")
+                .when("upper", ApiError::Username(UsernameError::UpperCase)),
+        )
+        .answers(
+            StatusCode::NOT_IMPLEMENTED,
+            ResponseDoc::error("There is no `[assertion]`, so the hub cannot be told (`no_assertion`).")
+                .when("bare", ApiError::End(EndError::NoAssertion)),
+        )
+        .fails([&NO_KEY, &NOT_ALLOWED, &HUB_BAD, &STORE_DOWN, &HUB_SLOW])
 }
 
 /// How many sessions have ended.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct EndedJson {
     pub(super) ended: usize,
 }

@@ -5,23 +5,75 @@ use std::sync::Arc;
 use axum::extract::State;
 use hyper::StatusCode;
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::api::body::JsonBody;
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::extract::ClientAddress;
 use crate::api::response::{ApiResponse, json_response};
+use crate::api::schema::{self, BodySchema};
+use crate::api::shared_responses::{BAD_FIELD, NOT_JSON, STORE_DOWN, TOO_LARGE, TOO_SLOW, refused};
 use crate::api::state::ApiState;
 use crate::audit::{AuditReason, Client};
 use crate::config::Confirm;
-use crate::login::{RedeemRequest, Refusal};
+use crate::login::{RedeemRequest, Refusal, RefusalReason};
 use crate::token::OpaqueToken;
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::post("/login", CallKind::Open, exchange)
+    Endpoint::post("/login", CallKind::Open, exchange, documentation)
 }
 
-#[derive(Serialize)]
+fn documentation() -> Documentation {
+    Documentation::new("exchange", "exchangeToken", "Consume a token for the user's name")
+        .description(
+            "What JupyterHub's own forced-login example calls: its authenticator works against this \
+            unchanged. No key: the token is the secret. The rules are those of a redeeming browser; \
+            a link that asks its user first is 403, not consumed.",
+        )
+        .security([])
+        .takes_json(
+            schema::token(),
+            [("token", json!({"token": "hl_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"}))],
+        )
+        .answers(
+            StatusCode::OK,
+            ResponseDoc::new("Whose token it was. It is worth nothing from now on.")
+                .json(BodySchema::inline::<NameJson<'_>>())
+                .example("alice", json!({"name": "alice"})),
+        )
+        .answers(
+            StatusCode::BAD_REQUEST,
+            ResponseDoc::error(
+                "The token has expired (`expired`), its `next` is bad today (`invalid_next`), or the \
+                body is not JSON (`invalid_json`).",
+            )
+            .when("expired", ApiError::Refused(refused(RefusalReason::Expired))),
+        )
+        .answers(
+            StatusCode::FORBIDDEN,
+            ResponseDoc::error(
+                "Today's rules of the app do not allow this login (`not_allowed`), its user must be \
+                asked (`confirm_required`), the link belongs to one browser (`bound`) or would have to \
+                (`needs_state`), or a browser sent the request (`browser_request`).",
+            )
+            .when("confirm", ApiError::ConfirmRequired),
+        )
+        .answers(
+            StatusCode::NOT_FOUND,
+            ResponseDoc::error(
+                "The token is not known (`unknown`), was used (`used`) or revoked (`revoked`; also when \
+                the key that issued its link was removed from the configuration).",
+            )
+            .when("used", ApiError::Refused(refused(RefusalReason::Used))),
+        )
+        .fails([&TOO_SLOW, &TOO_LARGE, &NOT_JSON, &BAD_FIELD, &STORE_DOWN])
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct NameJson<'a> {
     name: &'a str,
 }

@@ -9,14 +9,39 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::api::auth::{Authorized, ToRead};
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::{ApiError, FaultPlace};
 use crate::api::extract::LinkInPath;
+use crate::api::shared_responses::{BAD_HUB, NO_KEY, NOT_ALLOWED, NOT_NOW, SLOW_HUB};
 use crate::api::state::ApiState;
 use crate::hub::{SpawnEvent, written};
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::get("/api/v1/links/{id}/progress", CallKind::Keyed, follow)
+    Endpoint::get("/api/v1/links/{id}/progress", CallKind::Keyed, follow, documentation)
+}
+
+fn documentation() -> Documentation {
+    Documentation::new("links", "followLaunch", "How the server of a launched link starts (scope read)")
+        .description(
+            "Server-sent events, each one line `data: {\"progress\": 0 to 100, \"message\": text, \
+            \"ready\": boolean, \"failed\": boolean}`, from the beginning of the start. While the \
+            start waits because the hub has no room, `\"position\": number` is its place in line, \
+            each second. The last one has `ready` or `failed`; a stream that ends without was cut \
+            off, and can be asked for again. Lines that begin with `:` are signs of life. Messages \
+            are text, whatever they look like.",
+        )
+        .path_parameter("id", "The `id` of a link with `launch`.")
+        .answers(StatusCode::OK, ResponseDoc::new("The events, as they happen.").text("text/event-stream"))
+        .answers(
+            StatusCode::NOT_FOUND,
+            ResponseDoc::error(
+                "This app has no such link (`link_not_found`), or one that launches nothing \
+                (`not_launched`).",
+            )
+            .when("none", ApiError::NotLaunched),
+        )
+        .fails([&NO_KEY, &NOT_ALLOWED, &BAD_HUB, &NOT_NOW, &SLOW_HUB])
 }
 
 async fn follow(

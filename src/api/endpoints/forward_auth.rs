@@ -9,13 +9,17 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
 use url::form_urlencoded;
 
 use super::verify::OwnerJson;
 use crate::api::auth;
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::response::{ApiResponse, json_response};
+use crate::api::schema::{BodySchema, text};
+use crate::api::shared_responses::{HUB_BAD, HUB_DOWN, HUB_SLOW, NO_SUCH_TOKEN};
 use crate::api::state::ApiState;
 use crate::hub::{OwnerKind, TokenOwner};
 use crate::token::Username;
@@ -28,11 +32,70 @@ pub(in crate::api) const FORWARD_AUTH: &str = "/api/v1/forward-auth";
 const TOKEN_HEADER: &str = "x-hublatch-token";
 const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
 const REMOTE_GROUPS: HeaderName = HeaderName::from_static("remote-groups");
+/// Why an owner is not let in.
+const NOT_AMONG: &str = "the token's owner is not among those who are let in here";
 /// What a service is called by in `Remote-User`, so that it is not taken for the user of that name.
 const SERVICE: &str = "service:";
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::get(FORWARD_AUTH, CallKind::Open, forward_auth)
+    Endpoint::get(FORWARD_AUTH, CallKind::Open, forward_auth, documentation)
+}
+
+fn documentation() -> Documentation {
+    Documentation::new(
+        "hub tokens",
+        "forwardAuth",
+        "Whether a front proxy may let a request through (nginx `auth_request`, Traefik `ForwardAuth`)",
+    )
+    .description(
+        "The token comes in `Authorization: token T` or `Bearer T`, or in `X-Hublatch-Token`, \
+        which goes before it. The query says who is let in: any of the users, groups and \
+        services named (without a name: every user, and no service), and only with one of the \
+        scopes, if any are named. Name a scope that stands for the guarded application, such as \
+        `access:services!service=docs`: without one, a token that was made for something else \
+        does as well. The request may be a browser's, as the front proxy passes it on.",
+    )
+    .query_list("user", "A user who is let in.")
+    .query_list("group", "A hub group whose users are let in.")
+    .query_list("service", "A hub service that is let in.")
+    .query_list("scope", "A scope of which the token must have one.")
+    .security(["key", "hubStyleKey", "tokenHeader"])
+    .answers(
+        StatusCode::OK,
+        ResponseDoc::new("Let it through.")
+            .json(BodySchema::of::<OwnerJson>())
+            .example(
+                "user",
+                json!({
+                    "name": "alice",
+                    "kind": "user",
+                    "groups": ["staff"],
+                    "scopes": ["access:services!service=docs"],
+                }),
+            )
+            .header("Remote-User", "The user's name; for a service, `service:` and its name.", text())
+            .header("Remote-Groups", "The user's hub groups, with commas between them.", text()),
+    )
+    .answers(
+        StatusCode::BAD_REQUEST,
+        ResponseDoc::error("The query has another parameter, or one without a value (`invalid_parameter`).")
+            .when("misspelt", Rule::parse("groups=staff").err()),
+    )
+    .answers(
+        StatusCode::UNAUTHORIZED,
+        ResponseDoc::error("No token, or one that the hub does not know (`unauthorized`).")
+            .when("none", ApiError::Unauthenticated { key_given: false })
+            .header("WWW-Authenticate", "", text()),
+    )
+    .answers(
+        StatusCode::FORBIDDEN,
+        ResponseDoc::error(
+            "The hub knows whose the token is, and that one is not let in here, or not by this token \
+            (`not_admitted`).",
+        )
+        .when("other", ApiError::NotAdmitted(NOT_AMONG)),
+    )
+    .fails([&NO_SUCH_TOKEN, &HUB_BAD, &HUB_DOWN, &HUB_SLOW])
 }
 
 async fn forward_auth(
@@ -126,7 +189,7 @@ impl<'a> Rule<'a> {
             }
         };
         if !admitted {
-            return Err(ApiError::NotAdmitted("the token's owner is not among those who are let in here"));
+            return Err(ApiError::NotAdmitted(NOT_AMONG));
         }
         if self.scopes.is_empty() || self.scopes.iter().any(|scope| has_scope(owner, scope)) {
             return Ok(());

@@ -5,16 +5,61 @@
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue, PRAGMA};
+use utoipa::openapi::schema::ObjectBuilder;
 
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::extract::HubOAuthProvider;
 use crate::api::oauth::{Form, OAuthError, basic_credentials};
 use crate::api::response::{ApiResponse, json_response};
+use crate::api::schema::{BodySchema, closed, integer, open, text, text_of, word};
+use crate::api::shared_responses::{NO_HUB_OAUTH, NOT_ALLOWED, OAUTH_BODY, OAUTH_HUB, OAUTH_NO_CLIENT};
 use crate::login::hub_oauth::{HubOAuth, HubOAuthError};
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::post("/hub-oauth/token", CallKind::Open, token)
+    Endpoint::post("/hub-oauth/token", CallKind::Open, token, documentation)
+}
+
+fn documentation() -> Documentation {
+    Documentation::new(
+        "hub oauth",
+        "hubOAuthToken",
+        "Tokens for the code that the hub was given (RFC 6749 § 4.1.3)",
+    )
+    .description(
+        "For the hub's own `GenericOAuthenticator`; only with `[hub_oauth]`, else 404. The hub \
+        proves itself by the client's id and secret, in the form or as HTTP Basic. A code works \
+        once, for ten seconds, and only with the redirect URI and the PKCE verifier of its \
+        login.",
+    )
+    .security(["basic"])
+    .or_in_the_body()
+    .takes_form(
+        open(["grant_type", "code", "redirect_uri"])
+            .property("grant_type", word(["authorization_code"]))
+            .property("code", text())
+            .property("redirect_uri", text())
+            .property("code_verifier", text())
+            .property("client_id", text())
+            .property("client_secret", text()),
+    )
+    .answers(
+        StatusCode::OK,
+        ResponseDoc::new("The tokens.").json(BodySchema::named("HubOAuthTokens", tokens_schema())),
+    )
+    .answers(
+        StatusCode::BAD_REQUEST,
+        ResponseDoc::oauth_error(
+            "The code is unknown, used, over, or was made for another request (`invalid_grant`), \
+            another grant is asked for (`unsupported_grant_type`), or the request is malformed \
+            (`invalid_request`).",
+        )
+        .when_oauth("used", &HubOAuthError::InvalidGrant.into()),
+    )
+    .fails([&OAUTH_NO_CLIENT, &NOT_ALLOWED, &NO_HUB_OAUTH])
+    .fails(&OAUTH_BODY)
+    .fails([&OAUTH_HUB[1]])
 }
 
 async fn token(
@@ -69,4 +114,16 @@ impl From<HubOAuthError> for OAuthError {
             | HubOAuthError::Key => Self::unavailable(error.to_string()),
         }
     }
+}
+
+fn tokens_schema() -> ObjectBuilder {
+    closed(["access_token", "token_type", "expires_in", "id_token", "scope"])
+        .property("access_token", text())
+        .property("token_type", word(["Bearer"]))
+        .property(
+            "expires_in",
+            integer().description(Some("Seconds; where the hub keeps auth state, the life of its session.")),
+        )
+        .property("id_token", text_of("A JWT by RS256."))
+        .property("scope", word(["openid"]))
 }

@@ -5,24 +5,109 @@ use std::sync::Arc;
 use axum::extract::State;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue, LOCATION};
+use serde_json::{Value, json};
 
 use crate::api::auth::{Authorized, ToIssue};
 use crate::api::body::JsonBody;
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::{ApiError, FaultPlace};
 use crate::api::extract::ClientAddress;
 use crate::api::issuing::{IDEMPOTENCY_KEY, IssueCall, IssuedJson};
-use crate::api::order::order;
+use crate::api::order::{self, order};
 use crate::api::response::{ApiResponse, json_response};
+use crate::api::schema::{BodySchema, text};
+use crate::api::shared_responses::{
+    BAD_FIELD, BAD_HUB, BAD_ORDER, NO_KEY, NOT_ALLOWED, NOT_JSON, NOT_NOW, SLOW_HUB, TOO_FAST, TOO_LARGE,
+    TOO_SLOW, server_refused,
+};
 use crate::api::state::ApiState;
 use crate::config::App;
+use crate::login::issue_request::IssueError;
 use crate::store::IdempotencyKey;
 
+/// The token in examples.
+const TOKEN: &str = "hl_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
 /// The longest idempotency key, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::post("/api/v1/links", CallKind::Keyed, issue)
+    Endpoint::post("/api/v1/links", CallKind::Keyed, issue, documentation)
+}
+
+fn documentation() -> Documentation {
+    Documentation::new("links", "issueLink", "Issue a link (scope issue)")
+        .header(
+            "Idempotency-Key",
+            "1 to 255 visible ASCII characters. A repeat with the same body revokes the first link if it is pending, \
+            and answers with a new token under the same `id`. After the first link was used or revoked: 409. With \
+            another body: 422.",
+            text().min_length(Some(1)).max_length(Some(IDEMPOTENCY_KEY_BYTES_MAX)),
+        )
+        .takes_json(order::schema(), order_examples())
+        .answers(
+            StatusCode::CREATED,
+            ResponseDoc::new("The link.")
+                .json(BodySchema::of::<IssuedJson>())
+                .example("link", issued_example())
+                .example("launched", launched_example())
+                .header("Location", "Where its status can be read.", text()),
+        )
+        .answers(
+            StatusCode::CONFLICT,
+            ResponseDoc::error(
+                "The link of this Idempotency-Key was used or revoked (`idempotency_key_ended`), or the hub does not \
+                start the server (`server_refused`).",
+            )
+            .when("stopping", server_refused(FaultPlace::Body))
+            .when("used", ApiError::issue(FaultPlace::Body, IssueError::RepeatOfEnded, false)),
+        )
+        .fails([&BAD_ORDER, &NO_KEY, &NOT_ALLOWED, &TOO_SLOW, &TOO_LARGE, &NOT_JSON, &BAD_FIELD, &TOO_FAST])
+        .fails([&BAD_HUB, &NOT_NOW, &SLOW_HUB])
+}
+
+fn order_examples() -> [(&'static str, Value); 5] {
+    [
+        ("default_server", json!({"username": "alice", "path": "lab/tree/welcome.ipynb"})),
+        ("named_server", json!({"username": "alice", "server": "project-1", "path": "lab"})),
+        ("next", json!({"username": "alice", "next": "/hub/home", "expires_in": 60})),
+        ("launch", json!({"username": "me", "server": "named", "path": "lab", "launch": {"cpu": 2}})),
+        (
+            "everything",
+            json!({
+                "username": "alice",
+                "next": "/hub/home",
+                "expires_in": 30,
+                "confirm": true,
+                "groups": ["course-7"],
+                "claims": {"course": "7"},
+                "note": "ticket 4711",
+            }),
+        ),
+    ]
+}
+
+fn issued_example() -> Value {
+    json!({
+        "id": "7rU1cG0m6j1q0QfZ8pQ2Xw",
+        "url": format!("http://127.0.0.1:8000/hub/login?login_token={TOKEN}&next=%2Fhub%2Fhome"),
+        "login_token": TOKEN,
+        "username": "alice",
+        "next": "/hub/home",
+        "expires_in": 30,
+        "expires_at": "2026-01-31T12:00:30.000Z",
+    })
+}
+
+fn launched_example() -> Value {
+    let mut link = issued_example();
+    link["url"] =
+        format!("http://127.0.0.1:8000/hub/login?login_token={TOKEN}&next=%2Fuser%2Fme%2Fnamed%2Flab").into();
+    link["username"] = "me".into();
+    link["next"] = "/user/me/named/lab".into();
+    let progress = "/api/v1/links/7rU1cG0m6j1q0QfZ8pQ2Xw/progress";
+    link["server"] = json!({"ready": false, "progress_url": progress});
+    link
 }
 
 async fn issue(

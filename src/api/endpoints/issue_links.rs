@@ -6,28 +6,84 @@ use axum::extract::State;
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::api::auth::{Authorized, ToIssue};
 use crate::api::body::{BATCH_BYTES_MAX, JsonBody};
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::{ApiError, FaultPlace};
 use crate::api::extract::ClientAddress;
 use crate::api::issuing::{IDEMPOTENCY_KEY, IssueCall, IssuedJson};
 use crate::api::json::Members;
 use crate::api::member_error::{MemberError, MemberFault};
+use crate::api::order;
 use crate::api::order::{LinkOrder, order};
 use crate::api::response::{ApiResponse, json_response};
+use crate::api::schema::{BodySchema, closed};
+use crate::api::shared_responses::{
+    BAD_FIELD, BAD_HUB, BAD_ORDER, NO_KEY, NOT_ALLOWED, NOT_JSON, NOT_NOW, SERVER_REFUSED, SLOW_HUB,
+    TOO_FAST, TOO_LARGE, TOO_SLOW,
+};
 use crate::api::state::ApiState;
 
 /// The most links in one batch.
 pub(super) const BATCH_MAX: usize = 1000;
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::post("/api/v1/links/batch", CallKind::Keyed, issue)
+    Endpoint::post("/api/v1/links/batch", CallKind::Keyed, issue, documentation)
 }
 
-#[derive(Serialize)]
+fn documentation() -> Documentation {
+    Documentation::new("links", "issueLinks", "Issue many links, all or none (scope issue)")
+        .description(
+            "An error names the order that it is about: `links[3].username: …`. A batch cannot be \
+            larger than ten times what the app's rate allows in a second (422, `batch_above_rate`), \
+            and takes no `Idempotency-Key` (422). Servers are launched a few at a time; if one \
+            cannot be, no link is issued, and the error says what was done.",
+        )
+        .takes_json(
+            closed(["links"]).property("links", order::list(BATCH_MAX)),
+            [(
+                "class",
+                json!({
+                    "links": [
+                        {
+                            "username": "alice",
+                            "path": "lab",
+                        },
+                        {
+                            "username": "bob",
+                            "path": "lab",
+                        }
+                    ],
+                }),
+            )],
+        )
+        .answers(
+            StatusCode::CREATED,
+            ResponseDoc::new("The links, in the order of the batch.")
+                .json(BodySchema::inline::<BatchJson<'_>>()),
+        )
+        .fails([
+            &BAD_ORDER,
+            &NO_KEY,
+            &NOT_ALLOWED,
+            &TOO_SLOW,
+            &SERVER_REFUSED,
+            &TOO_LARGE,
+            &NOT_JSON,
+            &BAD_FIELD,
+            &TOO_FAST,
+            &BAD_HUB,
+            &NOT_NOW,
+            &SLOW_HUB,
+        ])
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct BatchJson<'a> {
     links: Vec<IssuedJson<'a>>,
 }

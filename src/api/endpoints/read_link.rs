@@ -6,18 +6,52 @@ use axum::extract::State;
 use hyper::StatusCode;
 use jiff::SignedDuration;
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::api::auth::{Authorized, ToRead};
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::extract::LinkInPath;
 use crate::api::response::{ApiResponse, json_response, rfc3339};
+use crate::api::schema::{BodySchema, closed, flag, time, word};
+use crate::api::shared_responses::{HUB_BAD, HUB_SLOW, NO_KEY, NO_SUCH_LINK, NOT_ALLOWED, STORE_DOWN};
 use crate::api::state::ApiState;
 use crate::login::LoginServices;
 use crate::store::{Link, LinkStatus};
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::get("/api/v1/links/{id}", CallKind::Keyed, read)
+    Endpoint::get("/api/v1/links/{id}", CallKind::Keyed, read, documentation)
+}
+
+fn documentation() -> Documentation {
+    Documentation::new("links", "readLink", "Where a link of this app stands, never its token (scope read)")
+        .description("Readable until 10 minutes after the link's end.")
+        .path_parameter("id", "The `id` of an issued link.")
+        .answers(
+            StatusCode::OK,
+            ResponseDoc::new("The link.").json(BodySchema::of::<LinkJson>()).example(
+                "used",
+                json!({
+                    "id": "7rU1cG0m6j1q0QfZ8pQ2Xw",
+                    "username": "alice",
+                    "next": "/hub/home",
+                    "status": "used",
+                    "issued_at": "2026-01-31T12:00:00.000Z",
+                    "expires_at": "2026-01-31T12:00:30.000Z",
+                    "used_at": "2026-01-31T12:00:02.250Z",
+                    "confirm": false,
+                    "note": null,
+                    "session": {
+                        "until": "2026-01-31T20:00:02.250Z",
+                        "ended": false,
+                    }
+                }),
+            ),
+        )
+        .fails([&NO_KEY, &NOT_ALLOWED, &NO_SUCH_LINK, &HUB_BAD, &STORE_DOWN, &HUB_SLOW])
 }
 
 async fn read(
@@ -30,17 +64,26 @@ async fn read(
 }
 
 /// Where a link stands.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Link)]
 struct LinkJson<'a> {
     id: &'a str,
     username: &'a str,
+    #[schema(required)]
     next: Option<&'a str>,
+    #[schema(schema_with = statuses)]
     status: &'static str,
+    #[schema(format = DateTime)]
     issued_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
+    #[schema(required, format = DateTime)]
     used_at: Option<String>,
     confirm: bool,
+    #[schema(required)]
     note: Option<&'a str>,
+    #[schema(required, schema_with = session_schema)]
     session: Option<SessionJson>,
 }
 
@@ -49,6 +92,17 @@ struct LinkJson<'a> {
 struct SessionJson {
     until: String,
     ended: bool,
+}
+
+fn statuses() -> ObjectBuilder {
+    word(["pending", "used", "expired", "revoked"])
+}
+
+fn session_schema() -> ObjectBuilder {
+    let members = closed(["until", "ended"]).property("until", time()).property("ended", flag(""));
+    members
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .description(Some("The session that the link has begun, if it ends by itself; null otherwise."))
 }
 
 impl SessionJson {

@@ -5,19 +5,47 @@ use std::sync::Arc;
 use axum::extract::State;
 use hyper::StatusCode;
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::api::auth::{Authorized, ToRevoke};
+use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::extract::{ClientAddress, NameInPath};
 use crate::api::response::{ApiResponse, json_response};
+use crate::api::schema::BodySchema;
+use crate::api::shared_responses::{HUB_BAD, HUB_SLOW, NO_KEY, NOT_ALLOWED, STORE_DOWN};
 use crate::api::state::ApiState;
+use crate::token::UsernameError;
 
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint::delete("/api/v1/users/{name}/links", CallKind::Keyed, revoke)
+    Endpoint::delete("/api/v1/users/{name}/links", CallKind::Keyed, revoke, documentation)
 }
 
-#[derive(Serialize)]
+fn documentation() -> Documentation {
+    Documentation::new(
+        "links",
+        "revokeLinksOfUser",
+        "Make all pending links of this app for a user dead (scope revoke)",
+    )
+    .path_parameter("name", "The user's name, percent-encoded.")
+    .answers(
+        StatusCode::OK,
+        ResponseDoc::new("How many there were.")
+            .json(BodySchema::inline::<RevokedJson>())
+            .example("two", json!({"revoked": 2})),
+    )
+    .answers(
+        StatusCode::BAD_REQUEST,
+        ResponseDoc::error("The name is no user name (`invalid_username`).")
+            .when("upper", ApiError::Username(UsernameError::UpperCase)),
+    )
+    .fails([&NO_KEY, &NOT_ALLOWED, &HUB_BAD, &STORE_DOWN, &HUB_SLOW])
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct RevokedJson {
     revoked: usize,
 }

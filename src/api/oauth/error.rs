@@ -6,10 +6,12 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::ObjectBuilder;
 
 use crate::api::error::{ApiError, doc_url, hub_status_and_code, refusal_status_and_code, whole_seconds};
-use crate::api::response::json_response;
-use crate::api::trace::CallRefusal;
+use crate::api::response::{CallRefusal, json_response};
+use crate::api::schema::word;
 use crate::hub::HubError;
 use crate::login::hub_token_exchange::ExchangeError;
 
@@ -25,14 +27,37 @@ pub(in crate::api) struct OAuthError {
     challenge: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct OAuthErrorJson<'a> {
+/// An error of RFC 6749, with the members of this API's other errors.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = OAuthError)]
+pub(in crate::api) struct OAuthErrorJson<'a> {
+    #[schema(schema_with = error_words)]
     error: &'a str,
     error_description: &'a str,
     status: u16,
+    /// As `error_description`.
     message: &'a str,
+    /// More exact than `error`.
     code: &'a str,
+    /// Where the code is explained: a path of this API.
+    #[schema(format = "uri-reference")]
     doc_url: String,
+}
+
+/// All that `error` can be.
+fn error_words() -> ObjectBuilder {
+    word([
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "invalid_target",
+        "unsupported_token_type",
+        "temporarily_unavailable",
+    ])
 }
 
 impl OAuthError {
@@ -74,23 +99,27 @@ impl OAuthError {
         let retry_after = error.retry_after();
         Self { status, code, retry_after, ..Self::new("temporarily_unavailable", error.to_string()) }
     }
+
+    /// What the response says.
+    pub(in crate::api) fn json(&self) -> OAuthErrorJson<'_> {
+        OAuthErrorJson {
+            error: self.error,
+            error_description: &self.description,
+            status: self.status.as_u16(),
+            message: &self.description,
+            code: self.code,
+            doc_url: doc_url(self.code),
+        }
+    }
 }
 
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
-        let Self { status, error, code, description, retry_after, challenge } = self;
+        let Self { status, code, retry_after, challenge, .. } = self;
         if status.is_server_error() {
-            tracing::error!(code, error = %description, "management API");
+            tracing::error!(code, error = %self.description, "management API");
         }
-        let json = OAuthErrorJson {
-            error,
-            error_description: &description,
-            status: status.as_u16(),
-            message: &description,
-            code,
-            doc_url: doc_url(code),
-        };
-        let mut response = json_response(status, &json);
+        let mut response = json_response(self.status, &self.json());
         if let Some(retry_after) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::admission::{LoginPermit, Outlook};
 use super::browser_checks::{self, is_foreign};
-use super::click_ticket::Click;
+use super::click_ticket::{Click, OriginsDigest};
 use super::decide::{
     ExchangeFact, Facts, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, TurnFact, VisitorFact,
 };
@@ -96,9 +96,19 @@ impl Attempt {
         let (ticket, line_state) = ticket.unzip();
         request.click_ticket = request.click_ticket.filter(|_| ticket.is_some());
         request.confirmed |= ticket.is_some_and(|click| click.is_confirmed);
-        let click = Click { at: now, is_confirmed: request.confirmed, is_from_app: false };
-        let click = ticket.map_or(click, |ticket| Click { is_confirmed: request.confirmed, ..ticket });
         let headers = &request.headers;
+        let is_framed_by_other = browser_checks::is_framed_by_other(proxy, headers)
+            || ticket.is_some_and(|click| click.is_framed_by_other);
+        let click = match ticket {
+            Some(ticket) => Click { is_confirmed: request.confirmed, is_framed_by_other, ..ticket },
+            None => Click {
+                at: now,
+                is_confirmed: request.confirmed,
+                is_from_app: false,
+                is_framed_by_other,
+                origins: None,
+            },
+        };
         let rules = proxy.shared.login.rules();
         let facts = Facts {
             request: RequestFacts {
@@ -109,7 +119,7 @@ impl Attempt {
                 has_token: request.token.is_some(),
                 is_confirmed: request.confirmed,
                 is_unvouched: browser_checks::is_unvouched(proxy, headers),
-                is_framed_by_other: browser_checks::is_framed_by_other(proxy, headers),
+                is_framed_by_other,
                 is_untested_frame: browser_checks::is_untested_frame(proxy, headers)
                     && !request.accept.prefers_json(),
                 is_in_line: ticket.is_some(),
@@ -237,6 +247,14 @@ impl Attempt {
             Ok(token) => {
                 let app = login.policy().applications.by_name(token.app());
                 let is_foreign = app.as_ref().is_some_and(|app| is_foreign(&self.request.headers, app));
+                let origins = app.as_ref().map(|app| OriginsDigest::of(&self.proxy.shared.token_rules, app));
+                if self.click.origins.is_some() && self.click.origins != origins {
+                    // Where the click came from cannot be seen any more, so it is nowhere.
+                    self.click.is_from_app = false;
+                    self.click.is_framed_by_other |= browser_checks::is_for_frame(&self.request.headers);
+                    self.facts.request.is_framed_by_other = self.click.is_framed_by_other;
+                }
+                self.click.origins = origins;
                 self.click.is_from_app |= !is_foreign;
                 let is_foreign = is_foreign && !self.click.is_from_app;
                 let is_safe = app.is_some_and(|app| app.scanner_safe);
@@ -404,6 +422,28 @@ impl Attempt {
     fn park(&mut self, probe: Probe) {
         self.proxy.shared.parked.put(self.browser(), ParkedItem::Probe(probe));
         self.outlook = Outlook { number: 1, wait: None, is_hub_down: true };
+        self.facts.place = Some(PlaceFact::Waiting);
+    }
+
+    /// Whether a reload has replaced what this login, by a token of `app`, was judged by or is to be sent with, where nobody
+    /// judges it again when the token is consumed.
+    pub fn is_outdated(&self, app: &str) -> bool {
+        let shared = &self.proxy.shared;
+        let (before, now) = (&shared.token_rules, shared.login.rules());
+        if Arc::ptr_eq(before, &now) {
+            return false;
+        }
+        // Of an app that is gone no token is consumed.
+        let app = shared.login.policy().applications.by_name(app);
+        before.confirm != now.confirm
+            || before.proof != now.proof
+            || app.is_some_and(|app| self.click.origins != Some(OriginsDigest::of(&now, &app)))
+    }
+
+    /// The browser asks again in a moment, and is judged by the configuration of then; its place and its link are kept.
+    pub fn send_back_in_line(&mut self, token: ValidatedToken) {
+        self.held.token = Some(token);
+        self.outlook = Outlook { number: 1, wait: None, is_hub_down: false };
         self.facts.place = Some(PlaceFact::Waiting);
     }
 

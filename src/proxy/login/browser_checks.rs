@@ -34,16 +34,21 @@ fn is_frame(dest: &HeaderValue) -> bool {
 /// site can have a frame that nobody sees, and log its reader in as somebody else there.
 pub fn is_framed_by_other(proxy: &Proxy, headers: &HeaderMap) -> bool {
     let Some(embed) = &proxy.shared.embed else { return false };
-    headers.get_all(DEST).iter().any(is_frame)
+    is_for_frame(headers)
         && headers.get(SITE).is_none_or(|site| site != "same-origin")
         && !comes_from(headers, embed.origins())
+}
+
+/// Whether the response is for a frame.
+pub fn is_for_frame(headers: &HeaderMap) -> bool {
+    headers.get_all(DEST).iter().any(is_frame)
 }
 
 /// Whether the response is for a frame of another site that a listed page has asked for: only a page in it can tell whether
 /// the browser keeps a login there. What our own page leads to comes from this origin, and has been tested.
 pub fn is_untested_frame(proxy: &Proxy, headers: &HeaderMap) -> bool {
     let Some(embed) = &proxy.shared.embed else { return false };
-    headers.get_all(DEST).iter().any(is_frame)
+    is_for_frame(headers)
         && headers.get(SITE).is_some_and(|site| site == "cross-site")
         && comes_from(headers, embed.origins())
 }

@@ -1,8 +1,9 @@
 //! The time of a click, signed: what a browser carries in a cookie while it waits for its turn.
 //!
-//! It proves three things to any replica, of this token in this browser only: when the browser clicked, so that its place
-//! and its link are kept; that a person has pressed the button of the confirm page; and that the click came from the app's
-//! own page, which later requests of the waiting page do not show. It is no credential: without the token it is worth
+//! It proves to any replica, of this token in this browser only: when the browser clicked, so that its place and its link are
+//! kept; that a person has pressed the button of the confirm page; and from where the click came, which later requests of the
+//! waiting page do not show: from the app's own page, or in a frame of a stranger. By which origins that was judged it says
+//! as well: a reload may have changed them since. It is no credential: without the token it is worth
 //! nothing. It names the browser's secret (`state_cookie`), because in another browser it would spare somebody a question
 //! that was answered by somebody else.
 
@@ -11,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::Config;
-use crate::login::WAIT_MAX;
+use crate::config::{App, Config};
+use crate::login::{Rules, WAIT_MAX};
 use crate::token::{State, TokenDigest};
 
 /// What the key is for: no other use of the same secret makes the same tickets.
@@ -27,6 +28,38 @@ pub struct Click {
     pub is_confirmed: bool,
     /// It came from the app's own page.
     pub is_from_app: bool,
+    /// It was for a frame, and no page that may have one has asked for it.
+    pub is_framed_by_other: bool,
+    /// By which origins the last two were judged; none: not yet.
+    pub origins: Option<OriginsDigest>,
+}
+
+/// Stands for the origins by which a click is judged: those of its app, and those of pages that may have frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OriginsDigest([u8; DIGEST_BYTES]);
+
+/// So many bytes of a digest: it only has to differ.
+const DIGEST_BYTES: usize = 6;
+
+impl OriginsDigest {
+    /// Of `app`, by `rules`.
+    pub fn of(rules: &Rules, app: &App) -> Self {
+        let mut parts = vec!["origins of clicks", if app.scanner_safe { "safe" } else { "" }];
+        parts.extend(rules.frame_ancestors.iter().map(String::as_str));
+        parts.push("app");
+        parts.extend(app.origins.iter().filter_map(|origin| origin.to_str().ok()));
+        let mut digest = [0; DIGEST_BYTES];
+        digest.copy_from_slice(&TokenDigest::of_parts(&parts).as_bytes()[..DIGEST_BYTES]);
+        Self(digest)
+    }
+
+    fn written(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
 }
 
 /// Signs clicks, and reads what was signed.
@@ -70,8 +103,11 @@ impl ClickTickets {
 
     /// The ticket of a `click` with the token of `digest`, in the browser that can prove `state`.
     pub fn write(&self, click: Click, digest: TokenDigest, state: State) -> String {
-        let flags = u8::from(click.is_confirmed) | u8::from(click.is_from_app) << 1;
-        let signed = format!("{}.{flags}", click.at.as_millisecond());
+        let flags = u8::from(click.is_confirmed)
+            | u8::from(click.is_from_app) << 1
+            | u8::from(click.is_framed_by_other) << 2;
+        let origins = click.origins.map(OriginsDigest::written).unwrap_or_default();
+        let signed = format!("{}.{flags}.{origins}", click.at.as_millisecond());
         let proof = hmac::sign(&self.key, &message(&signed, digest, state));
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(proof))
     }
@@ -90,12 +126,19 @@ impl ClickTickets {
         let genuine =
             |state: &State| hmac::verify(&self.key, &message(signed, digest, *state), &proof).is_ok();
         let state = *states.iter().find(|state| genuine(state))?;
-        let (millis, flags) = signed.split_once('.')?;
+        let (millis, rest) = signed.split_once('.')?;
+        let (flags, origins) = rest.split_once('.')?;
         let (millis, flags): (i64, u8) = (millis.parse().ok()?, flags.parse().ok()?);
         let at = Timestamp::from_millisecond(millis).ok()?;
         let waited = now.duration_since(at);
         let longest = SignedDuration::try_from(WAIT_MAX).unwrap_or_default();
-        let click = Click { at, is_confirmed: flags & 1 != 0, is_from_app: flags & 2 != 0 };
+        let click = Click {
+            at,
+            is_confirmed: flags & 1 != 0,
+            is_from_app: flags & 2 != 0,
+            is_framed_by_other: flags & 4 != 0,
+            origins: OriginsDigest::read(origins),
+        };
         (waited <= longest).then_some((click, state))
     }
 }
@@ -119,8 +162,15 @@ mod tests {
     #[test]
     fn a_ticket_is_good_for_its_token_in_its_browser_for_ten_minutes() {
         let (at, digest) = (Timestamp::from_millisecond(1_000_000).unwrap(), TokenDigest::of(b"token"));
-        for (is_confirmed, is_from_app) in [(false, false), (true, false), (false, true), (true, true)] {
-            let click = Click { at, is_confirmed, is_from_app };
+        let one = OriginsDigest([1; DIGEST_BYTES]);
+        for (is_confirmed, is_from_app, is_framed_by_other, origins) in [
+            (false, false, false, None),
+            (true, false, false, Some(one)),
+            (false, true, false, Some(one)),
+            (false, false, true, Some(one)),
+            (true, true, true, None),
+        ] {
+            let click = Click { at, is_confirmed, is_from_app, is_framed_by_other, origins };
             let text = tickets(b"secret").write(click, digest, state(1));
             let read = |digest, states: &[State], millis| {
                 let now = Timestamp::from_millisecond(millis).unwrap();
@@ -137,12 +187,22 @@ mod tests {
     #[test]
     fn a_ticket_that_was_altered_or_that_we_have_not_written_is_none() {
         let (at, digest) = (Timestamp::from_millisecond(1_000_000).unwrap(), TokenDigest::of(b"token"));
-        let click = Click { at, is_confirmed: false, is_from_app: false };
+        let click = Click {
+            at,
+            is_confirmed: false,
+            is_from_app: false,
+            is_framed_by_other: false,
+            origins: Some(OriginsDigest([1; DIGEST_BYTES])),
+        };
         let good = tickets(b"secret").write(click, digest, state(1));
         let other = tickets(b"other").write(click, digest, state(1));
         let earlier = good.replacen("1000000", "900000", 1);
         let confirmed = good.replacen(".0.", ".1.", 1);
-        for text in ["", ".", "1000000.0", "1000000.0.", &other, &earlier, &confirmed] {
+        let elsewhere = good.replacen(".AQEB", ".AgEB", 1);
+        assert_ne!(elsewhere, good);
+        let texts =
+            ["", ".", "1000000.0", "1000000.0.", "1000000.0..", &other, &earlier, &confirmed, &elsewhere];
+        for text in texts {
             assert_eq!(tickets(b"secret").read(text, digest, &[state(1)], at), None, "{text}");
         }
         assert_eq!(tickets(b"secret").read(&good, digest, &[state(1)], at), Some((click, state(1))));

@@ -168,7 +168,8 @@ enum Outcome {
     LostRace(Box<Attempt>),
 }
 
-/// Consumes the token and logs the browser in; the attempt comes back if the token could not be consumed.
+/// Consumes the token and logs the browser in; the attempt comes back if the token could not be consumed, or if a reload
+/// came in between that concerns it.
 ///
 /// Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
 pub async fn log_in(mut attempt: Box<Attempt>, plan: Plan) -> Result<ProxyResponse, Box<Attempt>> {
@@ -176,6 +177,11 @@ pub async fn log_in(mut attempt: Box<Attempt>, plan: Plan) -> Result<ProxyRespon
         let Attempt { proxy, request, own_next, held, .. } = *attempt;
         return Ok(respond(&proxy, &request, own_next.as_deref(), &Decision::HubDown, held));
     };
+    if attempt.is_outdated(login.token.app()) {
+        login.connection.release();
+        attempt.send_back_in_line(login.token);
+        return Err(attempt);
+    }
     let (done, outcome) = oneshot::channel();
     let shutdown = attempt.proxy.shared.shutdown.clone();
     // Boxed: a task is moved several times before it runs, and this one is large.

@@ -44,7 +44,10 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let app = attempt.held.token.as_ref().map(ValidatedToken::app);
     let page =
         || respond::page_of(proxy, &Page::Queue { turn, position, seconds, address, events }, format, app);
-    proxy.shared.admission.announce();
+    // Whoever is sent back by a reload alone has not waited.
+    if !app.is_some_and(|app| attempt.is_outdated(app)) {
+        proxy.shared.admission.announce();
+    }
     if format == Format::Json {
         let mut response = page();
         let seconds = outlook.wait.map_or(COME_AGAIN_SECONDS, |wait| wait.as_secs().max(1));

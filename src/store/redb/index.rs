@@ -21,6 +21,8 @@ use crate::token::{LinkId, TokenDigest};
 pub(super) const LINKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("issued");
 /// Number of an end → [`EndRecord`].
 pub(super) const ENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ends");
+/// Id of a session that was ended → until when that is remembered. Not indexed.
+pub(super) const SESSIONS: TableDefinition<'_, &str, i64> = TableDefinition::new("ended sessions");
 
 /// For how many links room is made at once, whatever the file says of itself.
 const COUNTED_MAX: usize = 1 << 22;

@@ -26,12 +26,14 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Consumed, IdempotencyKey, Inserted, Link, Memory, Revoked, StoreFuture, TokenStore};
 use crate::clock::{Clock, Moment};
 use crate::token::{LinkId, TokenDigest, Username};
 
 pub use error::FileError;
+use link_record::{millis, millis_after};
 use read::Lookup;
 use threads::Threads;
 
@@ -39,12 +41,13 @@ use threads::Threads;
 #[derive(Debug)]
 pub struct RedbStore {
     threads: Threads,
+    clock: Arc<dyn Clock>,
 }
 
 impl RedbStore {
     /// Opens the store at `path`, or creates it, for at most `max_tokens` live links.
     pub fn open(path: &Path, max_tokens: usize, clock: Arc<dyn Clock>) -> Result<Self, FileError> {
-        Ok(Self { threads: Threads::start(path, max_tokens, clock)? })
+        Ok(Self { threads: Threads::start(path, max_tokens, Arc::clone(&clock))?, clock })
     }
 }
 
@@ -118,6 +121,18 @@ impl TokenStore for RedbStore {
 
     fn live(&self, _now: Moment) -> usize {
         self.threads.live()
+    }
+
+    /// By the wall clock, because they outlive this process: the next one must know them.
+    fn end_sessions(&self, sessions: Vec<String>, remembered: Duration) -> StoreFuture<'_, ()> {
+        let now = self.clock.now().wall;
+        let (now, until) = (millis(now), millis_after(now, remembered));
+        self.threads.write(move |tables| tables.end_sessions(&sessions, until, now))
+    }
+
+    fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
+        let now = millis(self.clock.now().wall);
+        Some(self.threads.read(move |transaction, _, _| read::ended_sessions(transaction, now)))
     }
 
     fn memory(&self, _now: Moment) -> Option<Memory> {

@@ -6,7 +6,7 @@ use redb::{ReadTransaction, ReadableTable, StorageError, TableError};
 
 use super::super::Link;
 use super::super::record::RecordError;
-use super::index::{Index, LINKS};
+use super::index::{Index, LINKS, SESSIONS};
 use super::link_record::{EndRecord, LinkRecord, Session};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
@@ -85,6 +85,24 @@ pub(super) fn get(
         Lookup::Link(link) if *link.grant.app != *app => Lookup::Missing,
         found @ (Lookup::Missing | Lookup::Link(_) | Lookup::Uncommitted) => found,
     })
+}
+
+/// The sessions that were ended and are remembered at `now`, in milliseconds of Unix time.
+pub(super) fn ended_sessions(transaction: &ReadTransaction, now: i64) -> Result<Vec<String>, OperationError> {
+    let table = match transaction.open_table(SESSIONS) {
+        Ok(table) => table,
+        // None was ever ended, or an older hublatch has made the file.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut ids = Vec::new();
+    for row in table.iter()? {
+        let (id, until) = row?;
+        if until.value() > now {
+            ids.push(id.value().to_owned());
+        }
+    }
+    Ok(ids)
 }
 
 /// Its number and end. The lock is not held while the disk is waited for.

@@ -7,7 +7,7 @@ use redb::{Table, TableError, WriteTransaction};
 
 use super::super::record::RecordError;
 use super::super::{Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Revoked};
-use super::index::{ENDS, Index, LINKS};
+use super::index::{ENDS, Index, LINKS, SESSIONS};
 use super::link_record::{EndRecord, LinkRecord, Session, millis};
 use super::read::{OperationError, read_record};
 use crate::clock::Moment;
@@ -18,6 +18,7 @@ const TIDIED_AT_ONCE: usize = 4096;
 
 /// Both tables of a write transaction, and the index of what is in them.
 pub(super) struct Tables<'t> {
+    transaction: &'t WriteTransaction,
     links: Table<'t, u64, &'static [u8]>,
     ends: Table<'t, u64, &'static [u8]>,
     index: &'t mut Index,
@@ -33,7 +34,7 @@ impl<'t> Tables<'t> {
         max_tokens: usize,
     ) -> Result<Self, TableError> {
         let (links, ends) = (transaction.open_table(LINKS)?, transaction.open_table(ENDS)?);
-        Ok(Self { links, ends, index, session, max_tokens })
+        Ok(Self { transaction, links, ends, index, session, max_tokens })
     }
 
     pub(super) fn live(&self) -> usize {
@@ -157,6 +158,22 @@ impl<'t> Tables<'t> {
             }
         }
         Ok(revoked)
+    }
+
+    /// Remembers that `sessions` were ended, until `until`; those of which that is over are forgotten. In milliseconds of
+    /// Unix time. A table of its own, which is opened for this alone: it has hardly ever a row.
+    pub(super) fn end_sessions(
+        &mut self,
+        sessions: &[String],
+        until: i64,
+        now: i64,
+    ) -> Result<(), OperationError> {
+        let mut table = self.transaction.open_table(SESSIONS)?;
+        table.retain(|_, until| until > now)?;
+        for id in sessions {
+            table.insert(id.as_str(), until)?;
+        }
+        Ok(())
     }
 
     /// The link of `digest`, as the writer sees it.

@@ -1,4 +1,4 @@
-//! `openapi.yaml` as a judge: is this answer one that the document promises?
+//! The document of the API as a judge: is this answer one that the document promises?
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::call::Reply;
 
 /// The document.
-pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_norway::from_str(OPENAPI).unwrap());
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_norway::from_str(&OPENAPI).unwrap());
 
 /// Methods that a path of the document can have.
 pub const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];

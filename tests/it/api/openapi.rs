@@ -1,4 +1,4 @@
-//! `openapi.yaml` tells the truth. Every answer of the other tests is held against it by `document.rs`; here it is held
+//! The document tells the truth. Every answer of the other tests is held against it by `document.rs`; here it is held
 //! against the table of routes, and every status that it promises is brought about.
 
 use std::collections::BTreeSet;
@@ -69,6 +69,13 @@ async fn every_example_of_an_order_is_taken() {
             assert_eq!(reply.status, 201, "{path} {name}: {}", reply.json);
         }
     }
+}
+
+#[test]
+fn the_file_in_docs_is_the_document() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text == *OPENAPI, "run: cargo run -- reference openapi > docs/openapi.yaml");
 }
 
 #[tokio::test]

@@ -99,6 +99,7 @@ macro_rules! contract {
                 a_repeat_with_another_body_stores_nothing,
                 a_repeat_of_a_used_or_revoked_link_stores_nothing,
                 a_repeat_of_an_expired_link_is_answered_under_its_id,
+                a_repeat_with_the_same_token_is_read_with_the_time_of_the_last,
                 keys_of_two_apps_are_two_keys,
                 a_repeat_fits_into_a_full_store,
                 racing_repeats_leave_one_live_token,

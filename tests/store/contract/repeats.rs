@@ -58,6 +58,27 @@ pub fn a_repeat_of_an_expired_link_is_answered_under_its_id<R: Rig>() {
     assert!(rig.admits(&second));
 }
 
+/// As the moment is kept before which tokens were revoked (`src/login/not_before.rs`).
+pub fn a_repeat_with_the_same_token_is_read_with_the_time_of_the_last<R: Rig>() {
+    let rig = R::new(1);
+    let key = key("revoked:portal", "alice", 0);
+    let record = || link_of(rig.now(), "alice", "revoked:portal");
+    let first = record();
+    let mut last = first.clone();
+    assert_eq!(rig.insert_with_key(&first, &key), Inserted::New);
+    for _ in 0..2 {
+        rig.pass(rig.short_life());
+        last = Link { digest: first.digest, ..record() };
+        assert_eq!(rig.insert_with_key(&last, &key), Inserted::Again(first.id.clone()));
+    }
+    let found = rig.find(&first).expect("it is kept");
+    assert!(
+        found.issued.wall.duration_since(last.issued.wall).abs() < jiff::SignedDuration::from_millis(500)
+    );
+    assert_eq!((found.status, rig.store().live(rig.now())), (LinkStatus::Pending, 1));
+    assert_eq!(rig.revoke_user("alice", "portal"), 0, "it is none of the app's links");
+}
+
 pub fn keys_of_two_apps_are_two_keys<R: Rig>() {
     let rig = R::new(10);
     let (one, two) = (rig.link(), link_of(rig.now(), "alice", "shop"));

@@ -107,6 +107,35 @@ fn everything_is_found_again_as_it_was_left() {
 }
 
 #[test]
+fn sessions_that_were_ended_are_known_to_the_next_process_until_they_are_forgotten() {
+    let mut rig = File::new(100);
+    let heard = |rig: &File| {
+        contract::wait(rig.store().ended_sessions().expect("it outlives its process")).expect("an answer")
+    };
+    let end = |rig: &File, ids: &[&str]| {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        contract::wait(rig.store().end_sessions(ids, Duration::from_mins(10))).expect("it is told");
+    };
+    assert_eq!(heard(&rig), Vec::<String>::new());
+    end(&rig, &["hl1.1900000000.x.y", "0123456789abcdef0123456789abcdef"]);
+    let both = ["0123456789abcdef0123456789abcdef", "hl1.1900000000.x.y"];
+    assert_eq!(heard(&rig), both);
+    rig.restart(5);
+    assert_eq!(heard(&rig), both);
+    rig.restart(594);
+    assert_eq!(heard(&rig), both);
+    rig.restart(1);
+    assert_eq!(heard(&rig), Vec::<String>::new());
+    end(&rig, &["another"]);
+    assert_eq!(heard(&rig), ["another"]);
+    assert!(rig.admits(&{
+        let link = rig.link();
+        rig.insert(&[&link]);
+        link
+    }));
+}
+
+#[test]
 fn what_is_forgotten_leaves_nothing_in_the_file() {
     let mut rig = File::new(100);
     let links: Vec<Link> = (0..6).map(|_| rig.link()).collect();
