@@ -89,7 +89,7 @@ section! {
         /// A file that keeps the routes, so that notebooks can be reached after a restart even if the hub is down; or "store":
         /// the Redis of store.url keeps them, and all hublatch with that store go by one table. Needs a restart.
         state: Option<RouteState>, route_state(), optional "/var/lib/hublatch/routes.json";
-        /// A listener for notebooks and services, where only {base_url}hub/api/ is: then the hub itself can sit where no notebook
+        /// A listener for notebooks and services, where only {base_url}hub/api is: then the hub itself can sit where no notebook
         /// reaches it (c.Spawner.hub_connect_url). Needs a restart.
         hub_api_listen: Option<Listen>, text(listen), optional "127.0.0.1:8082";
         /// With targets of https (c.JupyterHub.internal_ssl): the certificate and key that they are shown, and the authorities
@@ -143,7 +143,8 @@ fn error_target(text: &str) -> Result<Url, String> {
 /// `Name: value`.
 pub fn custom_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let wrong = || "is not a header; write for example \"X-Frame-Options: DENY\"".to_owned();
-    let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+    let no_colon = || "is not a header: a colon was expected, as in \"X-Frame-Options: DENY\"".to_owned();
+    let (name, value) = text.split_once(':').ok_or_else(no_colon)?;
     let name = name.trim().parse::<HeaderName>().map_err(|_| wrong())?;
     let value = value.trim().parse::<HeaderValue>().map_err(|_| wrong())?;
     Ok((name, value))

@@ -72,8 +72,9 @@ impl Proxy {
         let (headers, path) = (request.headers(), request.uri().path());
         let base_url = self.shared.rules.base_url.as_str();
         if self.is_hub_api {
-            let rest = path.strip_prefix(base_url);
-            if !rest.is_some_and(|rest| rest.starts_with("hub/api/")) {
+            let below = path.strip_prefix(base_url).and_then(|rest| rest.strip_prefix("hub/api"));
+            // A server that starts asks for `hub/api` itself, and does not run without an answer.
+            if !below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
                 return Err(RouteError::NoRoute.into());
             }
             return Ok(UpstreamDestination { pool: self.upstream.hub()?.into_pool(), route: None });

@@ -19,7 +19,6 @@ fn a_notebook_gets_the_hub_api_alone_and_no_identity_through() {
         "/hub/login?login_token=x",
         "/hub/home",
         "/hub/apiary",
-        "/hub/api",
         "/user/alice/x",
         "/",
         "//hub/api/",
@@ -33,6 +32,9 @@ fn a_notebook_gets_the_hub_api_alone_and_no_identity_through() {
     }
     assert_eq!(Wire::connect(proxy.hub_api()).ask(get("/hub/api/../login", &[])).status, 400);
     assert_eq!(hub.seen().len(), before);
+    // A server that starts asks for this one before all.
+    assert_eq!(wire.ask(get("/hub/api", &[])).status, 200);
+    assert_eq!(hub.only("/hub/api").target, "/hub/api");
     for name in lines("identity_headers.txt") {
         assert_eq!(wire.ask(get("/hub/api/x", &[&format!("{name}: mallory")])).status, 200, "{name}");
     }
