@@ -52,13 +52,16 @@ fuzz:
 fuzz-short:
 	FUZZ_SEED=1 tests/fuzz/run.sh 30
 
+# In place of .cargo/config.toml, for tests that compute: each has servers of its own that need a core.
+BY_CORES := RUST_TEST_THREADS=$$(nproc)
+
 # The token stores on what they stand on: a real redis-server (Debian: apt-get install redis-server), Sentinels, a
 # cluster, several replicas, a full disk, 500 power cuts, 1,000 flipped bits.
 store-tests:
 	tests/install.sh redis
 	$(CARGO) test --locked --lib -- --ignored power_cut
 	$(CARGO) test --locked --test it -- --ignored flipped_bits
-	$(CARGO) test --locked --test store -- --ignored --skip measure
+	$(BY_CORES) $(CARGO) test --locked --test store -- --ignored --skip measure
 
 # At most one login per token, whatever is killed: real processes, a real Redis, and a checker of the whole history.
 race: build
@@ -68,7 +71,7 @@ race: build
 
 race-short:
 	tests/install.sh redis
-	$(CARGO) test --locked --test race -- --ignored
+	$(BY_CORES) $(CARGO) test --locked --test race -- --ignored
 
 # Reloads and restarts under load, with no failure: a few of each. Without options the script does a hundred of each.
 restart-tests:

@@ -84,4 +84,5 @@ def main(portal, public):
     expect(status == 303, "a used link in the same browser to lead on without a login", status)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -30,7 +30,8 @@ class Layout:
 
     def __init__(self, prefix, systemd="/etc/systemd/system"):
         self.prefix = Path(prefix)
-        self.folder = self.prefix / "config/hublatch"
+        # Not in config/ or state/, into which TLJH lets root alone.
+        self.folder = self.prefix / "hublatch"
         self.config = self.folder / "hublatch.toml"
         self.token = self.folder / "routes.token"
         self.app_key = self.folder / "app.key"

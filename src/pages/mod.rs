@@ -191,18 +191,19 @@ impl Pages {
             return None;
         }
         let reason = page.content(Language::English.words()).code;
-        let kind = match page {
-            Page::Frame { .. } => reason,
-            page if page.needs_link() => "needs_link",
-            _ => "page",
+        let kind = if matches!(page, Page::Frame { .. }) {
+            reason
+        } else if page.needs_link() {
+            "needs_link"
+        } else {
+            "page"
         };
         let message = serde_json::json!({ "hublatch": kind, "reason": reason }).to_string();
         let origins = serde_json::json!(self.ancestors).to_string();
-        let script = match page {
-            Page::Frame { attributes } => {
-                STORAGE_SCRIPT.replace("COOKIE", &serde_json::json!(attributes).to_string())
-            }
-            _ => FRAME_SCRIPT.to_owned(),
+        let script = if let Page::Frame { attributes } = page {
+            STORAGE_SCRIPT.replace("COOKIE", &serde_json::json!(attributes).to_string())
+        } else {
+            FRAME_SCRIPT.to_owned()
         };
         Some(script.replace("ORIGINS", &origins).replace("MESSAGE", &message))
     }

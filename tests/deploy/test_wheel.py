@@ -3,6 +3,7 @@
 import re
 import sys
 import time
+import urllib.request
 import zipfile
 
 import pytest
@@ -77,7 +78,9 @@ def test_pip_install_and_three_lines_end_in_jupyterlab_within_a_minute(wheel, tm
     env = {"PATH": f"{environment}/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
     hub = Process("hub", tmp_path, [environment / "bin/jupyterhub", "--config", config], env)
     try:
-        link = wait_until(lambda: a_link(environment, folder, api), SECONDS_MAX, "a link")
+        wait_until(lambda: is_up(url), SECONDS_MAX, "the hub")
+        env = {"HUBLATCH_API_URL": f"http://127.0.0.1:{api}", "HUBLATCH_API_KEY_FILE": str(folder / "app.key")}
+        link = run(environment / "bin/hublatch", "link", "alice", "--path", "lab", env=env).strip()
         status, at, text = demo_check.follow(link, "cross-site")
         took = time.monotonic() - began
         assert (status, at.partition("?")[0]) == (200, f"{url}/user/alice/lab"), text[:500]
@@ -90,10 +93,10 @@ def test_pip_install_and_three_lines_end_in_jupyterlab_within_a_minute(wheel, tm
         hub.stop()
 
 
-def a_link(environment, folder, api):
-    """What the application does; nothing while the hub still starts."""
-    env = {"HUBLATCH_API_URL": f"http://127.0.0.1:{api}", "HUBLATCH_API_KEY_FILE": str(folder / "app.key")}
+def is_up(url):
+    """Whether the hub has told its proxy where it is."""
     try:
-        return run(environment / "bin/hublatch", "link", "alice", "--path", "lab", env=env).strip()
-    except AssertionError:
-        return None
+        with urllib.request.urlopen(f"{url}/hub/api/", timeout=10) as answer:
+            return answer.status == 200
+    except OSError:
+        return False

@@ -56,6 +56,7 @@ impl Dialler {
             let opening = MultiplexedConnection::new_with_config(&settings, stream, config);
             let (connection, driver) = self.in_time(opening).await?;
             // It ends with the last clone of the connection, as that which the crate starts for its own streams.
+            #[expect(clippy::disallowed_methods, reason = "a drain needs it to the end")]
             tokio::spawn(driver);
             return Ok(connection);
         }

@@ -144,17 +144,19 @@ fn the_version_of_the_authenticator_is_told_where_it_tells_it() {
 #[test]
 fn what_is_wrong_with_the_hub_is_named() {
     let deployment = Deployment::new();
-    let answer = |date: i64, version: &str| {
-        let date = hublatch::clock::Clock::now(&hublatch::clock::SystemClock::new()).wall
-            + jiff::SignedDuration::from_secs(date);
-        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT");
-        let body = json!({ "version": version }).to_string();
-        format!("HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    // The date is that of the answer: the doctor may take seconds to ask.
+    let answer = |apart: i64, version: &'static str| {
+        deployment.hub.on("/hub/api/", move |exchange| {
+            let now = hublatch::clock::Clock::now(&hublatch::clock::SystemClock::new()).wall;
+            let date = now + jiff::SignedDuration::from_secs(apart);
+            let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT");
+            exchange.answer(&format!("200 OK\r\nDate: {date}"), json!({ "version": version }).to_string())
+        });
     };
-    deployment.hub.reply("/hub/api/", answer(0, "6.1.1"));
+    answer(0, "6.1.1");
     deployment.doctor(&[]).assert("the hub's clock", "ok", "one second");
     for (apart, version, grade) in [(-60, "6.1.1", "failed"), (60, "3.0.0", "failed"), (4, "6.1.1", "warn")] {
-        deployment.hub.reply("/hub/api/", answer(apart, version));
+        answer(apart, version);
         let findings = deployment.doctor(&[]);
         findings.assert("the hub's clock", grade, "NTP");
         let old = version.starts_with('3');
