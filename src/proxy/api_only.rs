@@ -12,7 +12,6 @@ use super::error::ProxyResponse;
 use super::login::browser_checks;
 use super::respond::{self, page, with_cookies_of};
 use super::upstream::ResponseBody;
-use crate::config::WithoutToken;
 use crate::pages::{Format, Page};
 
 /// Whose pages stand at a path.
@@ -96,14 +95,10 @@ pub(super) fn of_logout(
     with_cookies_of(page(proxy, &Page::LoggedOut, format), response.headers())
 }
 
-/// Whether people come to `path` who know the address of the notebooks and nothing more. With the hub's own login its page,
-/// which is not there either, would be the end of the way.
+/// Whether people come to `path` who know the address of the notebooks and nothing more.
 fn leads_in(proxy: &Proxy, path: &str) -> bool {
-    let rules = &proxy.shared.rules;
-    let below = path.strip_prefix(rules.base_url.trim_end_matches('/'));
-    rules.without_token != WithoutToken::Forward
-        && (path == "/"
-            || below.is_some_and(|below| matches!(below, "" | "/" | "/hub" | "/hub/" | "/hub/home")))
+    let below = path.strip_prefix(proxy.shared.rules.base_url.trim_end_matches('/'));
+    path == "/" || below.is_some_and(|below| matches!(below, "" | "/" | "/hub" | "/hub/" | "/hub/home"))
 }
 
 fn owner(below_base: Option<&str>) -> PageOwner<'_> {
