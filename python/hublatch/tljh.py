@@ -221,7 +221,7 @@ def write_secret(path, text):
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
         if path.exists():
-            os.chown(new, path.stat().st_uid, path.stat().st_gid)
+            os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
     os.replace(new, path)
 
 

@@ -207,8 +207,8 @@ pub(super) const NO_SUCH_TOKEN: SharedResponse = SharedResponse {
     },
 };
 
-pub(super) const HUB_BAD: SharedResponse = SharedResponse {
-    name: "HubBad",
+pub(super) const HUB_FAULT: SharedResponse = SharedResponse {
+    name: "HubFault",
     status: StatusCode::BAD_GATEWAY,
     response: || {
         ResponseDoc::error(
@@ -228,8 +228,8 @@ pub(super) const HUB_DOWN: SharedResponse = SharedResponse {
     },
 };
 
-pub(super) const HUB_SLOW: SharedResponse = SharedResponse {
-    name: "HubSlow",
+pub(super) const HUB_TIMEOUT: SharedResponse = SharedResponse {
+    name: "HubTimeout",
     status: StatusCode::GATEWAY_TIMEOUT,
     response: || {
         ResponseDoc::error("The hub did not answer in time (`hub_timeout`).")
@@ -237,8 +237,8 @@ pub(super) const HUB_SLOW: SharedResponse = SharedResponse {
     },
 };
 
-pub(super) const STORE_DOWN: SharedResponse = SharedResponse {
-    name: "StoreDown",
+pub(super) const STORE_UNAVAILABLE: SharedResponse = SharedResponse {
+    name: "StoreUnavailable",
     status: StatusCode::SERVICE_UNAVAILABLE,
     response: || {
         ResponseDoc::error(
@@ -249,8 +249,8 @@ pub(super) const STORE_DOWN: SharedResponse = SharedResponse {
     },
 };
 
-pub(super) const NOT_NOW: SharedResponse = SharedResponse {
-    name: "NotNow",
+pub(super) const NO_LINK_UNAVAILABLE: SharedResponse = SharedResponse {
+    name: "NoLinkUnavailable",
     status: StatusCode::SERVICE_UNAVAILABLE,
     response: || {
         ResponseDoc::error(
@@ -273,8 +273,8 @@ pub(super) const SERVER_REFUSED: SharedResponse = SharedResponse {
     },
 };
 
-pub(super) const BAD_HUB: SharedResponse = SharedResponse {
-    name: "BadHub",
+pub(super) const NO_LINK_HUB_ERROR: SharedResponse = SharedResponse {
+    name: "NoLinkHubError",
     status: StatusCode::BAD_GATEWAY,
     response: || {
         ResponseDoc::error(
@@ -295,8 +295,8 @@ pub(super) const BAD_HUB: SharedResponse = SharedResponse {
     },
 };
 
-pub(super) const SLOW_HUB: SharedResponse = SharedResponse {
-    name: "SlowHub",
+pub(super) const NO_LINK_HUB_TIMEOUT: SharedResponse = SharedResponse {
+    name: "NoLinkHubTimeout",
     status: StatusCode::GATEWAY_TIMEOUT,
     response: || {
         ResponseDoc::error("The hub did not answer in time (`hub_timeout`). No link was issued.")

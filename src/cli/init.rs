@@ -264,10 +264,12 @@ fn next_steps(args: &InitArgs) -> String {
         return format!(
             "{head}\nInstall hublatch's Python package where the hub is, and paste into jupyterhub_config.py:\n\n    \
              c.JupyterHub.proxy_class = \"hublatch\"\n    c.HublatchProxy.config_file = {}\n    \
-             c.JupyterHub.authenticator_class = \"hublatch\"\n    c.Authenticator.allow_all = True  # or allowed_users, as \
-             always\n{service}\nThe next two commands (the hub starts hublatch):\n\n    hublatch check --config {config}\n    \
-             jupyterhub",
+             c.JupyterHub.authenticator_class = \"hublatch\"\n    c.JupyterHub.bind_url = {}\n    \
+             c.Authenticator.allow_all = True  # or allowed_users, as always\n{service}\nThe next commands (the hub starts \
+             hublatch; it must be able to read the files):\n\n    hublatch check --config {config}\n    jupyterhub\n    \
+             hublatch doctor --config {config}",
             path("hublatch.toml"),
+            proxy_bind_url(&args.public_url),
         );
     }
     let (public_key, place) = (path("assertion.pub.pem"), quoted(&dir));
@@ -297,6 +299,15 @@ Then restart the hub. The next two commands:
     hublatch serve --config {config}
     hublatch doctor --config {config}"#
     )
+}
+
+/// Where the hub's proxy listens: behind a TLS front, or where browsers are.
+fn proxy_bind_url(public_url: &str) -> String {
+    if public_url.starts_with("https:") {
+        "\"http://127.0.0.1:8000\"  # behind your TLS front; or https, with ssl_cert and ssl_key".to_owned()
+    } else {
+        quoted(public_url)
+    }
 }
 
 #[cfg(test)]

@@ -78,11 +78,11 @@ section! {
         /// The most connections to the hub that are no WebSockets, in all.
         upstream_connections: usize, number(1..=COUNT_MAX), default 10000;
         /// With [routes]: the most of them, tunnels among them, to one server; others are answered 503.
-        /// Logins have a fifth more.
+        /// Logins may use a fifth more than this (1,200 by default).
         route_connections: usize, number(1..=COUNT_MAX), default 1000;
         /// The most requests of one client (see tunnels_per_client) that the hub is busy with at once: fewer than the files that a
         /// hub may open, which is 1,024 on many systems. Further ones wait for upstream_connect_timeout, then they are answered
-        /// 503. Logins have a fifth more, and of all connections a twentieth that nobody else takes.
+        /// 503. Logins may use a fifth more than this, and have a twentieth of all connections to themselves.
         upstream_connections_per_client: usize, number(1..=COUNT_MAX), default 400;
         /// The most requests that wait for one of these, each for upstream_connect_timeout at most; others are answered 503.
         upstream_queue: usize, number(0..=COUNT_MAX), default 1000;

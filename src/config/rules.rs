@@ -14,7 +14,7 @@ use super::{Config, Confirm, EmbedCookies, JwtKeys, RouteState, StoreUrl, Withou
 /// What is wrong, if anything.
 type Verdict = Option<Cow<'static, str>>;
 
-/// The key at which the fault is told; the other keys without whose own faults there is none; the rule.
+/// The key at which the fault is told; the other keys that it reads: if one of them is faulty itself, the rule is not reported; the rule.
 type Rule = (&'static str, &'static [&'static str], fn(&Config) -> Verdict);
 
 /// `text`, if the rule is broken.

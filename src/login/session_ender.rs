@@ -93,7 +93,8 @@ impl SessionEnder {
         }
         let signer = policy.signer.as_ref().ok_or(EndError::NoAssertion)?;
         self.store.revoke_user(username, &app.name, self.clock.now()).await?;
-        self.not_before.revoke(username, app).await?;
+        // A store that is full keeps no session alive: this error waits until the rest is done.
+        let kept = self.not_before.revoke(username, app).await;
         let call = LinkId::generate(&*self.random)?;
         let assertion = signer.sign_end(username, &call, self.clock.now())?;
         let sessions = policy.hub.end_sessions(signer.header(), assertion).await?;
@@ -101,6 +102,7 @@ impl SessionEnder {
         // Here at once, whatever the store says: the hub has ended them.
         self.ended.end(&sessions, self.clock.now().monotonic);
         self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
+        kept?;
         self.recorder.sessions_ended(count, username, &app.name, Client::at(client), reason);
         Ok(count)
     }

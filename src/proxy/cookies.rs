@@ -61,6 +61,15 @@ pub fn has_of_hub(headers: &HeaderMap) -> bool {
     pairs.any(|pair| is_of_hub(as_the_hub_reads(split(pair).0)))
 }
 
+/// Whether a response of the hub logs somebody in: it sets the hub's login cookie.
+pub fn sets_hub_login(headers: &HeaderMap) -> bool {
+    let names = headers.get_all(SET_COOKIE).iter().map(|line| split(line.as_bytes()).0);
+    names.into_iter().any(|name| {
+        let name = name.strip_prefix(HOST.as_bytes()).unwrap_or(name);
+        name == b"jupyterhub-hub-login"
+    })
+}
+
 /// Cuts our own cookies out. Nothing is touched when there are none.
 pub fn strip_ours(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().any(|value| OURS.find(value.as_bytes()).is_some()) {

@@ -148,17 +148,17 @@ pub async fn reconnected(proxy: &Proxy, mut old: HubConnection) -> Result<HubCon
     Ok(connection)
 }
 
-/// A connection for the login of a browser that has no cookie of the hub, so that it is nobody there. Only where the hub is
-/// known to answer: nothing is asked that would prove it, and hence the connection is a new one.
-pub async fn unasked(proxy: &Proxy, client: IpAddr) -> Identified {
+/// A connection for the login of a browser about which the hub is not asked: a new one, since nothing proves that one of the
+/// pool still lives. None: there is none.
+pub async fn connect(proxy: &Proxy, client: IpAddr) -> Option<HubConnection> {
     let share = proxy.shared.hub_share(client, Purpose::Login).await;
-    let share = share.inspect_err(|error| tracing::debug!(%error, %client, "login: connect to the hub"));
-    let share = share.map_err(|_| HubTrouble::Down)?;
+    let share =
+        share.inspect_err(|error| tracing::debug!(%error, %client, "login: connect to the hub")).ok()?;
     let connection = hub_connection(proxy, Checkout::New).await;
-    let connection = connection.inspect_err(|error| tracing::warn!(%error, "login: connect to the hub"));
-    let mut connection = connection.map_err(|_| HubTrouble::Down)?;
+    let mut connection =
+        connection.inspect_err(|error| tracing::warn!(%error, "login: connect to the hub")).ok()?;
     connection.share = Some(share);
-    Ok((connection, None))
+    Some(connection)
 }
 
 /// Asks the hub who the browser is with whose [`question`] it comes.

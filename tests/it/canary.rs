@@ -145,7 +145,7 @@ fn no_failure_of_the_hub_repeats_the_token() {
     sinks.hub.on("/hub/api/user", |exchange| exchange.answer("500 Oops", ""));
     sinks.visit("a hub that fails", 503, &link.target());
     sinks.hub.on("/hub/api/user", |_| Then::Close);
-    sinks.visit("a hub that hangs up", 503, &link.target());
+    sinks.visit_again("a hub that hangs up", 503, &link.target());
     sinks.hub.on("/hub/api/user", |exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n");
         Then::Close

@@ -187,10 +187,12 @@ def click(latch, fault="", user="alice", **order):
     return link, answer
 
 
-def test_a_code_that_comes_late_is_begun(authlib):
-    """Redeemed by the last test: it waits for nothing but what is left of ten seconds."""
+@pytest.fixture(scope="module", autouse=True)
+def late_code(authlib):
+    """Begun before all tests, so that the one that redeems it waits for nothing but what is left of ten seconds."""
     link, answer = click(authlib, "late")
     assert (answer.status, authlib.status(link)) == (302, "used"), answer.text
+    return authlib.hub.late.pop()
 
 
 @pytest.mark.parametrize("method", ["", "basic"])
@@ -296,11 +298,10 @@ def test_mod_auth_openidc_lets_in_whom_a_link_names_and_nobody_else(apache):
         assert (page.status, page.text, page.header("X-User"), page.header("X-Groups")) == (200, "home", user, "course-7")
 
 
-def test_a_code_that_comes_late_is_worth_nothing(authlib):
+def test_a_code_that_comes_late_is_worth_nothing(late_code):
     from authlib.integrations.base_client import OAuthError
 
-    assert authlib.hub.late, "the first test of this module begins it"
-    begun, redeem = authlib.hub.late.pop()
+    begun, redeem = late_code
     time.sleep(max(0, begun + CODE_LIFETIME + 0.5 - time.monotonic()))
     with pytest.raises(OAuthError) as refused:
         redeem()

@@ -15,7 +15,7 @@ use crate::api::error::ApiError;
 use crate::api::extract::ClientAddress;
 use crate::api::response::{ApiResponse, json_response};
 use crate::api::schema::{self, BodySchema};
-use crate::api::shared_responses::{BAD_FIELD, NOT_JSON, STORE_DOWN, TOO_LARGE, TOO_SLOW, refused};
+use crate::api::shared_responses::{BAD_FIELD, NOT_JSON, STORE_UNAVAILABLE, TOO_LARGE, TOO_SLOW, refused};
 use crate::api::state::ApiState;
 use crate::audit::{AuditReason, Client};
 use crate::config::Confirm;
@@ -69,7 +69,7 @@ fn documentation() -> Documentation {
             )
             .when("used", ApiError::Refused(refused(RefusalReason::Used))),
         )
-        .fails([&TOO_SLOW, &TOO_LARGE, &NOT_JSON, &BAD_FIELD, &STORE_DOWN])
+        .fails([&TOO_SLOW, &TOO_LARGE, &NOT_JSON, &BAD_FIELD, &STORE_UNAVAILABLE])
 }
 
 #[derive(Serialize, ToSchema)]

@@ -13,7 +13,9 @@ use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::{ApiError, FaultPlace};
 use crate::api::extract::LinkInPath;
-use crate::api::shared_responses::{BAD_HUB, NO_KEY, NOT_ALLOWED, NOT_NOW, SLOW_HUB};
+use crate::api::shared_responses::{
+    NO_KEY, NO_LINK_HUB_ERROR, NO_LINK_HUB_TIMEOUT, NO_LINK_UNAVAILABLE, NOT_ALLOWED,
+};
 use crate::api::state::ApiState;
 use crate::hub::{SpawnEvent, written};
 
@@ -41,7 +43,7 @@ fn documentation() -> Documentation {
             )
             .when("none", ApiError::NotLaunched),
         )
-        .fails([&NO_KEY, &NOT_ALLOWED, &BAD_HUB, &NOT_NOW, &SLOW_HUB])
+        .fails([&NO_KEY, &NOT_ALLOWED, &NO_LINK_HUB_ERROR, &NO_LINK_UNAVAILABLE, &NO_LINK_HUB_TIMEOUT])
 }
 
 async fn follow(

@@ -19,7 +19,7 @@ use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::response::{ApiResponse, json_response};
 use crate::api::schema::{BodySchema, text};
-use crate::api::shared_responses::{HUB_BAD, HUB_DOWN, HUB_SLOW, NO_SUCH_TOKEN};
+use crate::api::shared_responses::{HUB_DOWN, HUB_FAULT, HUB_TIMEOUT, NO_SUCH_TOKEN};
 use crate::api::state::ApiState;
 use crate::hub::{OwnerKind, TokenOwner};
 use crate::token::Username;
@@ -95,7 +95,7 @@ fn documentation() -> Documentation {
         )
         .when("other", ApiError::NotAdmitted(NOT_AMONG)),
     )
-    .fails([&NO_SUCH_TOKEN, &HUB_BAD, &HUB_DOWN, &HUB_SLOW])
+    .fails([&NO_SUCH_TOKEN, &HUB_FAULT, &HUB_DOWN, &HUB_TIMEOUT])
 }
 
 async fn forward_auth(

@@ -18,8 +18,8 @@ use crate::api::order::{self, order};
 use crate::api::response::{ApiResponse, json_response};
 use crate::api::schema::{BodySchema, text};
 use crate::api::shared_responses::{
-    BAD_FIELD, BAD_HUB, BAD_ORDER, NO_KEY, NOT_ALLOWED, NOT_JSON, NOT_NOW, SLOW_HUB, TOO_FAST, TOO_LARGE,
-    TOO_SLOW, server_refused,
+    BAD_FIELD, BAD_ORDER, NO_KEY, NO_LINK_HUB_ERROR, NO_LINK_HUB_TIMEOUT, NO_LINK_UNAVAILABLE, NOT_ALLOWED,
+    NOT_JSON, TOO_FAST, TOO_LARGE, TOO_SLOW, server_refused,
 };
 use crate::api::state::ApiState;
 use crate::config::App;
@@ -63,7 +63,7 @@ fn documentation() -> Documentation {
             .when("used", ApiError::issue(FaultPlace::Body, IssueError::RepeatOfEnded, false)),
         )
         .fails([&BAD_ORDER, &NO_KEY, &NOT_ALLOWED, &TOO_SLOW, &TOO_LARGE, &NOT_JSON, &BAD_FIELD, &TOO_FAST])
-        .fails([&BAD_HUB, &NOT_NOW, &SLOW_HUB])
+        .fails([&NO_LINK_HUB_ERROR, &NO_LINK_UNAVAILABLE, &NO_LINK_HUB_TIMEOUT])
 }
 
 fn order_examples() -> [(&'static str, Value); 5] {

@@ -23,8 +23,8 @@ use crate::api::order::{LinkOrder, order};
 use crate::api::response::{ApiResponse, json_response};
 use crate::api::schema::{BodySchema, closed};
 use crate::api::shared_responses::{
-    BAD_FIELD, BAD_HUB, BAD_ORDER, NO_KEY, NOT_ALLOWED, NOT_JSON, NOT_NOW, SERVER_REFUSED, SLOW_HUB,
-    TOO_FAST, TOO_LARGE, TOO_SLOW,
+    BAD_FIELD, BAD_ORDER, NO_KEY, NO_LINK_HUB_ERROR, NO_LINK_HUB_TIMEOUT, NO_LINK_UNAVAILABLE, NOT_ALLOWED,
+    NOT_JSON, SERVER_REFUSED, TOO_FAST, TOO_LARGE, TOO_SLOW,
 };
 use crate::api::state::ApiState;
 
@@ -76,9 +76,9 @@ fn documentation() -> Documentation {
             &NOT_JSON,
             &BAD_FIELD,
             &TOO_FAST,
-            &BAD_HUB,
-            &NOT_NOW,
-            &SLOW_HUB,
+            &NO_LINK_HUB_ERROR,
+            &NO_LINK_UNAVAILABLE,
+            &NO_LINK_HUB_TIMEOUT,
         ])
 }
 

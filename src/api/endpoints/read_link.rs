@@ -17,7 +17,9 @@ use crate::api::error::ApiError;
 use crate::api::extract::LinkInPath;
 use crate::api::response::{ApiResponse, json_response, rfc3339};
 use crate::api::schema::{BodySchema, closed, flag, time, word};
-use crate::api::shared_responses::{HUB_BAD, HUB_SLOW, NO_KEY, NO_SUCH_LINK, NOT_ALLOWED, STORE_DOWN};
+use crate::api::shared_responses::{
+    HUB_FAULT, HUB_TIMEOUT, NO_KEY, NO_SUCH_LINK, NOT_ALLOWED, STORE_UNAVAILABLE,
+};
 use crate::api::state::ApiState;
 use crate::login::LoginServices;
 use crate::store::{Link, LinkStatus};
@@ -51,7 +53,7 @@ fn documentation() -> Documentation {
                 }),
             ),
         )
-        .fails([&NO_KEY, &NOT_ALLOWED, &NO_SUCH_LINK, &HUB_BAD, &STORE_DOWN, &HUB_SLOW])
+        .fails([&NO_KEY, &NOT_ALLOWED, &NO_SUCH_LINK, &HUB_FAULT, &STORE_UNAVAILABLE, &HUB_TIMEOUT])
 }
 
 async fn read(

@@ -10,7 +10,9 @@ use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::extract::{ClientAddress, LinkInPath};
-use crate::api::shared_responses::{HUB_BAD, HUB_SLOW, NO_KEY, NO_SUCH_LINK, NOT_ALLOWED, STORE_DOWN};
+use crate::api::shared_responses::{
+    HUB_FAULT, HUB_TIMEOUT, NO_KEY, NO_SUCH_LINK, NOT_ALLOWED, STORE_UNAVAILABLE,
+};
 use crate::api::state::ApiState;
 use crate::store::Revoked;
 
@@ -27,7 +29,7 @@ fn documentation() -> Documentation {
             StatusCode::CONFLICT,
             ResponseDoc::error("The link was used (`link_used`).").when("used", ApiError::LinkUsed),
         )
-        .fails([&NO_KEY, &NOT_ALLOWED, &NO_SUCH_LINK, &HUB_BAD, &STORE_DOWN, &HUB_SLOW])
+        .fails([&NO_KEY, &NOT_ALLOWED, &NO_SUCH_LINK, &HUB_FAULT, &STORE_UNAVAILABLE, &HUB_TIMEOUT])
 }
 
 async fn revoke(

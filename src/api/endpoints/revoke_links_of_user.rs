@@ -15,7 +15,7 @@ use crate::api::error::ApiError;
 use crate::api::extract::{ClientAddress, NameInPath};
 use crate::api::response::{ApiResponse, json_response};
 use crate::api::schema::BodySchema;
-use crate::api::shared_responses::{HUB_BAD, HUB_SLOW, NO_KEY, NOT_ALLOWED, STORE_DOWN};
+use crate::api::shared_responses::{HUB_FAULT, HUB_TIMEOUT, NO_KEY, NOT_ALLOWED, STORE_UNAVAILABLE};
 use crate::api::state::ApiState;
 use crate::token::UsernameError;
 
@@ -41,7 +41,7 @@ fn documentation() -> Documentation {
         ResponseDoc::error("The name is no user name (`invalid_username`).")
             .when("upper", ApiError::Username(UsernameError::UpperCase)),
     )
-    .fails([&NO_KEY, &NOT_ALLOWED, &HUB_BAD, &STORE_DOWN, &HUB_SLOW])
+    .fails([&NO_KEY, &NOT_ALLOWED, &HUB_FAULT, &STORE_UNAVAILABLE, &HUB_TIMEOUT])
 }
 
 #[derive(Serialize, ToSchema)]

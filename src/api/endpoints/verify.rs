@@ -18,7 +18,7 @@ use crate::api::error::ApiError;
 use crate::api::response::{ApiResponse, json_response};
 use crate::api::schema::{BodySchema, word};
 use crate::api::shared_responses::{
-    BAD_FIELD, HUB_BAD, HUB_DOWN, HUB_SLOW, NO_SUCH_TOKEN, NOT_ALLOWED, NOT_JSON, TOO_LARGE, TOO_SLOW,
+    BAD_FIELD, HUB_DOWN, HUB_FAULT, HUB_TIMEOUT, NO_SUCH_TOKEN, NOT_ALLOWED, NOT_JSON, TOO_LARGE, TOO_SLOW,
 };
 use crate::api::state::ApiState;
 use crate::api::{json, schema};
@@ -63,9 +63,9 @@ fn documentation() -> Documentation {
             &TOO_LARGE,
             &NOT_JSON,
             &BAD_FIELD,
-            &HUB_BAD,
+            &HUB_FAULT,
             &HUB_DOWN,
-            &HUB_SLOW,
+            &HUB_TIMEOUT,
         ])
 }
 

@@ -101,9 +101,12 @@ impl Admission {
         Self { state: Arc::new(Mutex::new(state)), metrics }
     }
 
-    /// Another setting.
+    /// Another setting; what has been proved of the hub may have been of another one.
     pub fn set(&self, setting: LoginsAtOnce) {
-        self.lock().limit.set(setting);
+        let mut state = self.lock();
+        state.limit.set(setting);
+        state.succeeded = None;
+        drop(state);
         self.serve();
     }
 

@@ -347,6 +347,11 @@ impl Attempt {
     /// Asks the hub who the browser is. If that takes long, the browser is shown the page of the line meanwhile, and the
     /// question goes on: to ask again each time would never come to an end before a slow hub.
     async fn identify(&mut self) {
+        if let Some(connection) = self.connect_unasked().await {
+            self.held.connection = Some(connection);
+            self.facts.visitor = Some(VisitorFact::Nobody);
+            return;
+        }
         let patience = self.patience();
         let (permit, identified) = match (self.held.permit.take(), self.held.probe.take()) {
             // Not for a login: whoever has used a link, or before a token is exchanged.
@@ -354,13 +359,6 @@ impl Attempt {
                 let question = hub_session::question(&self.request.headers);
                 let identified = hub_session::identify(&self.proxy, self.request.origin.client, question);
                 (None, Box::pin(identified).await)
-            }
-            // In a burst these are nearly all, and the hub's time is what everybody waits for.
-            (Some(permit), None)
-                if permit.is_hub_answering() && !cookies::has_of_hub(&self.request.headers) =>
-            {
-                let unasked = hub_session::unasked(&self.proxy, self.request.origin.client);
-                (Some(permit), Box::pin(unasked).await)
             }
             (Some(permit), _) => {
                 let (proxy, client) = (self.proxy.clone(), self.request.origin.client);
@@ -400,6 +398,23 @@ impl Attempt {
                 name.map_or(VisitorFact::Nobody, VisitorFact::User)
             }
         });
+    }
+
+    /// A connection for the login of a browser that has no cookie of the hub and so is nobody there, if the hub has just shown
+    /// that it answers. In a burst these are nearly all, and the hub's time is what everybody waits for.
+    async fn connect_unasked(&mut self) -> Option<HubConnection> {
+        if !self.is_hub_answering() || self.held.probe.is_some() || cookies::has_of_hub(&self.request.headers)
+        {
+            return None;
+        }
+        let connecting = hub_session::connect(&self.proxy, self.request.origin.client);
+        let connection = Box::pin(connecting).await?;
+        // It may have taken long.
+        self.is_hub_answering().then_some(connection)
+    }
+
+    fn is_hub_answering(&self) -> bool {
+        self.held.permit.as_ref().is_some_and(LoginPermit::is_hub_answering)
     }
 
     fn go_on_asking(

@@ -266,7 +266,11 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
         service.recorder.login_failed(subject, request.client(), reason);
     }
     let hub_answered = matches!(outcome, LoginOutcome::Hub { .. });
-    let is_let_in = matches!(outcome, LoginOutcome::Hub { is_redirect: true, .. });
+    // A redirect alone may be that of a front which stands in for the hub.
+    let is_let_in = match &outcome {
+        LoginOutcome::Hub { response, is_redirect: true } => cookies::sets_hub_login(response.headers()),
+        LoginOutcome::Hub { .. } | LoginOutcome::Page(_) | LoginOutcome::Error(_) => false,
+    };
     let response = match outcome {
         LoginOutcome::Hub { response, .. } => Ok(response),
         LoginOutcome::Page(page) => Ok(respond::page(&proxy, &page, request.accept.format())),

@@ -11,7 +11,7 @@ use crate::login::ValidatedToken;
 use crate::pages::Page;
 use crate::proxy::embed::Embed;
 use crate::proxy::error::ProxyResponse;
-use crate::proxy::respond;
+use crate::proxy::respond::{self, Continuation};
 
 /// The page, at the address of the link: neither the token nor the link has to be in it.
 pub fn respond(attempt: &Attempt) -> ProxyResponse {
@@ -28,5 +28,9 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let mut response = respond::page_of(proxy, &page, request.accept.format(), app);
     // Without a ticket the person may be asked first, and no more.
     give_ticket(attempt, &mut response)?;
+    if let Some(token) = request.token.as_ref().filter(|_| !request.is_token_in_address) {
+        // The person may think about the button.
+        respond::set_continuation(proxy, &mut response, Continuation::Waiting, token.expose())?;
+    }
     Ok(response)
 }

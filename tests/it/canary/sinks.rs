@@ -96,6 +96,14 @@ impl Sinks {
         self.took(what, status, &answer);
     }
 
+    /// The same by a browser about which the hub is asked, also in a burst: it has a cookie of the hub.
+    pub fn visit_again(&mut self, what: &'static str, status: u16, target: &str) {
+        let mut browser = self.proxy.browser();
+        browser.set_cookie("jupyterhub-session-id", "0f", "/");
+        let answer = browser.get(target);
+        self.took(what, status, &answer);
+    }
+
     pub fn send(&mut self, what: &'static str, status: u16, request: &str) {
         let answer = self.proxy.connect().ask(request);
         self.took(what, status, &answer);

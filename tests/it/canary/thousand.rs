@@ -145,11 +145,12 @@ impl Deployment {
             }
             9 => {
                 self.sinks.hub.on("/hub/api/user", |_| Then::Close);
-                self.sinks.visit("a hub that hangs up", 503, &target);
+                self.sinks.visit_again("a hub that hangs up", 503, &target);
                 self.sinks.hub.on("/hub/api/user", nobody);
             }
             10 => {
                 self.sinks.hub.on("/hub/api/user", |exchange| exchange.answer("200 OK", r#"{"name":"bob"}"#));
+                browser.set_cookie("jupyterhub-session-id", "0f", "/");
                 let page = browser.get(&target);
                 self.sinks.took_but("the page that asks, less its field", 200, &page, token);
                 let json = browser.request("GET", &target).header("Accept", "application/json").send();
@@ -227,7 +228,8 @@ impl Deployment {
                 self.sinks.took("another order under one key", 422, &third);
             }
             21 => {
-                let token = self.signed(&json!({}));
+                // Whoever's links were revoked in this second would not be let in by it.
+                let token = self.signed(&json!({ "sub": "bob" }));
                 let target = format!("/hub/login?login_token={token}");
                 self.sinks.visit("a signed token", 302, &target);
                 self.sinks.visit("a used signed token", 403, &target);
