@@ -289,8 +289,11 @@ async fn head_is_answered_as_get_without_its_body() {
         let full = get(path).key(PORTAL).send(&api).await;
         let head = call("HEAD", path).key(PORTAL).send(&api).await;
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
-        assert_eq!(head.header("content-length"), full.body.len().to_string(), "{path}");
         assert_eq!(head.header("content-type"), full.header("content-type"), "{path}");
+        // The figures of the process (CPU time, memory) differ from one call to the next.
+        if path != "/metrics" {
+            assert_eq!(head.header("content-length"), full.body.len().to_string(), "{path}");
+        }
     }
 }
 
