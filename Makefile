@@ -35,6 +35,8 @@ test: lint in-process fuzz-short store-tests race-short bench-instructions hub-t
 # Formatting, lints, documentation, dependencies (bans, licences, sources). With network access to the advisory
 # database, `cargo deny check advisories` is worth running too.
 lint:
+	@# What a merge has left in a file.
+	! grep --recursive --line-number --extended-regexp '^(<{7}|>{7}) ' --exclude-dir=target --exclude-dir=.git .
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
