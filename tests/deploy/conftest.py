@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import ROOT, Engine, binary, missing, run
+from engine import ROOT, Engine, binary, missing, only, run
 
 # The name under which compose.yaml's services are built (Compose names them so).
 PROJECT = "hublatch-demo"
@@ -47,5 +47,4 @@ def package(tmp_path_factory):
     """The Debian package of that binary."""
     folder = tmp_path_factory.mktemp("deb")
     run(ROOT / "config/debian/build.sh", binary(), folder)
-    (file,) = folder.glob("hublatch_*.deb")
-    return file
+    return only(folder, "hublatch_*.deb")

@@ -104,5 +104,12 @@ def binary():
     return path
 
 
+def only(folder, pattern):
+    """The one file of a folder that has such a name."""
+    found = sorted(folder.glob(pattern))
+    assert len(found) == 1, f"{folder} must hold one {pattern}, and has {[file.name for file in found]}"
+    return found[0]
+
+
 def missing(*programs):
     return [program for program in programs if not shutil.which(program)]

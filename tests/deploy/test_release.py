@@ -4,12 +4,13 @@ import gzip
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import zipfile
 
 import pytest
 
-from engine import ROOT, binary, run
+from engine import ROOT, binary, only, run
 
 spec = importlib.util.spec_from_file_location("release", ROOT / ".ci/release.py")
 release = importlib.util.module_from_spec(spec)
@@ -65,6 +66,19 @@ def test_no_folder_of_this_machine_is_left_in_what_the_compiler_writes(tmp_path)
         made.append((folder / "out").read_bytes())
         assert str(tmp_path).encode() not in made[-1]
     assert made[0] == made[1]
+
+
+def test_the_image_is_built_with_every_file_that_the_source_includes():
+    stage = (ROOT / "docker/Dockerfile").read_text().split(" AS build\n")[1].split("\nFROM ")[0]
+    copied = [word for line in re.findall(r"^COPY (.+)$", stage, re.M) for word in line.split()[:-1]]
+    let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    included = set()
+    for file in (ROOT / "src").rglob("*.rs"):
+        for path in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', file.read_text()):
+            included.add(os.path.relpath(file.parent / path, ROOT))
+    assert len(included) > 20
+    for places in (copied, let_in):
+        assert not [path for path in included if not any(f"{path}/".startswith(f"{place}/") for place in places)]
 
 
 def wheel(path, names):
@@ -185,14 +199,14 @@ def test_two_releases_in_two_folders_are_the_same(engine, tmp_path_factory):
         dated = {**os.environ, "GIT_AUTHOR_DATE": "1767225600 +0000", "GIT_COMMITTER_DATE": "1767225600 +0000"}
         run("git", "-C", tree, *author, "commit", "--quiet", "--all", "--message", "cut", env=dated)
         run("make", "-C", tree, "release", timeout=3600)
-        (made_here,) = (tree / "target").glob("release-*")
+        made_here = only(tree / "target", "release-[0-9]*")
         run("sh", "-c", "cd $0 && sha256sum --check --strict --quiet SHA256SUMS", made_here)
         made.append(made_here)
     sums = [(folder / "SHA256SUMS").read_text() for folder in made]
     print(sums[0])
     assert sums[0] == sums[1]
     assert {"deb", "whl", "gz", "tgz", "json"} <= {line.rsplit(".", 1)[1] for line in sums[0].splitlines() if "." in line}
-    (image,) = made[0].glob("*-image-*.tar.gz")
+    image = only(made[0], "*-image-*.tar.gz")
     engine.docker("load", "--input", image)
     number = release.version((ROOT / "Cargo.toml").read_text())
     assert engine.docker("run", "--rm", f"hublatch:{number}", "--version").startswith(f"hublatch {number}")
