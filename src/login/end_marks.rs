@@ -14,7 +14,6 @@ use aws_lc_rs::rand::SecureRandom;
 
 use super::dependencies::LoginDependencies;
 use super::policy::Policy;
-use super::redeem::VerifiedUser;
 use super::replay_cache::full;
 use crate::clock::Clock;
 use crate::config::Scope;
@@ -42,10 +41,10 @@ pub struct LoginWatch {
 }
 
 impl LoginWatch {
-    /// The same for the login of `user`, whose token is consumed now.
+    /// The same for a login whose session gets this id; none: the hub makes one.
     #[must_use]
-    pub fn of(self, user: &VerifiedUser) -> Self {
-        Self { session_id: user.session_id().map(str::to_owned), ..self }
+    pub fn of_session(self, id: Option<&str>) -> Self {
+        Self { session_id: id.map(str::to_owned), ..self }
     }
 
     pub(super) fn session_id(&self) -> Option<&str> {

@@ -320,7 +320,7 @@ async fn consumed(
 ) -> Result<(VerifiedUser, Option<LoginWatch>), Refusal> {
     let watch = redeemer.watch(&token).await?;
     let user = redeemer.consume(token, client).await?;
-    let watch = watch.map(|watch| watch.of(&user));
+    let watch = watch.map(|watch| watch.of_session(user.session_id()));
     Ok((user, watch))
 }
 
