@@ -14,6 +14,7 @@ use super::cookies::{self, CookieNames};
 use super::embed::Embed;
 use super::ended_session::EndedSession;
 use super::error::ProxyError;
+use super::failure_log::FailureLog;
 use super::headers::{self, Forwarding, ForwardingMode, Origin};
 use super::identity::IdentityHeaders;
 use super::login::admission::Admission;
@@ -91,6 +92,8 @@ pub struct Shared {
     pub(super) parked: Parked,
     /// Who has just been logged in.
     pub(super) recent_logins: RecentLogins,
+    /// Which failures are in the log.
+    pub(super) failure_log: FailureLog,
     /// Signs the times of clicks.
     pub(super) click_tickets: ClickTickets,
     pub(super) connection_limit: ConnectionLimit,
@@ -211,6 +214,7 @@ impl Shared {
             admission: Admission::new(config.limits.logins_at_once, metrics.login_queue.clone()),
             parked: Parked::default(),
             recent_logins: RecentLogins::default(),
+            failure_log: FailureLog::default(),
             click_tickets: ClickTickets::new(config),
             connection_limit: ConnectionLimit::default(),
             clients: Clients::default(),
@@ -273,6 +277,7 @@ impl Shared {
             admission: self.admission.clone(),
             parked: self.parked.clone(),
             recent_logins: self.recent_logins.clone(),
+            failure_log: self.failure_log.clone(),
             click_tickets: new.click_tickets.carry_over(&self.click_tickets),
             connection_limit: self.connection_limit.clone(),
             clients: self.clients.clone(),

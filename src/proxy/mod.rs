@@ -15,6 +15,7 @@ mod api_only;
 mod context;
 mod ended_session;
 mod error;
+mod failure_log;
 mod forward;
 mod header_names;
 mod healing;
@@ -341,20 +342,27 @@ impl Proxy {
             ProxyError::Rejected(_) | ProxyError::Body(_) | ProxyError::OverShare(_) => {
                 tracing::debug!(%error, source, path, "request rejected");
             }
-            ProxyError::Upstream(upstream) => self.tell_upstream(error, upstream.reason(), path),
-            ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", path),
+            ProxyError::Upstream(upstream) => {
+                self.tell_upstream(error, upstream.reason(), upstream.address(), path);
+            }
+            ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", "", path),
             ProxyError::Unrouted(_) => tracing::debug!(%error, path, "no route"),
-            ProxyError::TooManyTunnels
-            | ProxyError::Assertion(_)
-            | ProxyError::HubOAuth(_)
-            | ProxyError::Assembly(_) => {
+            ProxyError::TooManyTunnels(limit) => {
+                if let Some(unlogged) = self.shared.failure_log.admit(limit, "", Instant::now()) {
+                    tracing::error!(%error, source, path, unlogged, "request failed");
+                }
+            }
+            ProxyError::Assertion(_) | ProxyError::HubOAuth(_) | ProxyError::Assembly(_) => {
                 tracing::error!(%error, source, path, "request failed");
             }
         }
     }
 
-    fn tell_upstream(&self, error: &ProxyError, reason: &'static str, path: &str) {
+    fn tell_upstream(&self, error: &ProxyError, reason: &'static str, address: &str, path: &str) {
         self.shared.metrics.upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
-        tracing::warn!(%error, source = error.side().as_str(), path, "no answer of the hub");
+        if let Some(unlogged) = self.shared.failure_log.admit(reason, address, Instant::now()) {
+            let source = error.side().as_str();
+            tracing::warn!(%error, source, path, unlogged, "no answer of the upstream");
+        }
     }
 }

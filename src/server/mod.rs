@@ -174,7 +174,7 @@ impl Server {
     }
 
     fn accept(&self, stream: Stream, peer: IpAddr, service: impl Service) {
-        let permit = ConnectionPermit::acquire(&self.open);
+        let permit = ConnectionPermit::count(&self.open);
         let settings = self.settings();
         if permit.number > settings.limits.connections.saturating_add(settings.reserve) {
             self.refuse("limit");
@@ -217,7 +217,8 @@ struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    fn acquire(open: &Arc<AtomicUsize>) -> Self {
+    /// One more, whatever there are already: whoever asks judges by the number.
+    fn count(open: &Arc<AtomicUsize>) -> Self {
         let number = open.fetch_add(1, Ordering::Relaxed) + 1;
         Self { open: Arc::clone(open), number }
     }
