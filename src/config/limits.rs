@@ -96,7 +96,8 @@ section! {
         /// after two seconds. "auto": as many as the hub's own response times allow, from 2 to 64. Or a number: "8". Of several
         /// hublatch each counts for itself.
         logins_at_once: LoginsAtOnce, text(at_once), default "auto";
-        /// Each question that hublatch itself puts to the hub during a login, and the login itself.
+        /// Each question that hublatch itself puts to the hub during a login, and the login itself; in place of
+        /// upstream_head_timeout.
         login_hub_timeout: Duration, duration(SOME_DURATION), default "60s";
         /// Each call of the Hub API, and each pause in what it streams. Starting a server takes the hub up to 10 s to answer
         /// (c.Spawner.slow_spawn_timeout).

@@ -51,7 +51,9 @@ pub async fn serve_connection(
         let upgrade = asks_upgrade.then(|| (request.extensions().get::<OnUpgrade>().cloned(), tasks.clone()));
         let request = Box::new(request);
         async move {
-            let mut response = service.call(info, request).await;
+            // In a box of its own: hyper keeps the room of this future for as long as the connection is open, and one that
+            // is idle, or waits for events, does not need it.
+            let mut response = Box::pin(service.call(info, request)).await;
             // framing.rs does not check what follows such a request, so unless the protocol changes the connection
             // must close.
             if let Some((upgraded, tasks)) = upgrade
