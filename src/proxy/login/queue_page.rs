@@ -177,7 +177,7 @@ impl QueueEvents {
         };
         let admitted = async {
             match &mut self.state {
-                EventsState::Waiting(waiter) => waiter.admitted().await,
+                EventsState::Waiting(waiter) => waiter.turn().await,
                 EventsState::Asking | EventsState::Told | EventsState::Over => std::future::pending().await,
             }
         };
