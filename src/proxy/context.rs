@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -91,6 +92,8 @@ pub struct Shared {
     pub(super) parked: Parked,
     /// Who has just been logged in.
     pub(super) recent_logins: RecentLogins,
+    /// Whether the log says already that logins come under another name than that of `public.url`.
+    pub(super) foreign_host_told: Arc<AtomicBool>,
     /// Signs the times of clicks.
     pub(super) click_tickets: ClickTickets,
     pub(super) connection_limit: ConnectionLimit,
@@ -211,6 +214,7 @@ impl Shared {
             admission: Admission::new(config.limits.logins_at_once, metrics.login_queue.clone()),
             parked: Parked::default(),
             recent_logins: RecentLogins::default(),
+            foreign_host_told: Arc::default(),
             click_tickets: ClickTickets::new(config),
             connection_limit: ConnectionLimit::default(),
             clients: Clients::default(),
@@ -273,6 +277,7 @@ impl Shared {
             admission: self.admission.clone(),
             parked: self.parked.clone(),
             recent_logins: self.recent_logins.clone(),
+            foreign_host_told: Arc::clone(&self.foreign_host_told),
             click_tickets: new.click_tickets.carry_over(&self.click_tickets),
             connection_limit: self.connection_limit.clone(),
             clients: self.clients.clone(),
