@@ -86,7 +86,7 @@ impl Service for Proxy {
 
     async fn call(
         &self,
-        connection: ConnectionInfo,
+        connection: Arc<ConnectionInfo>,
         mut request: Box<Request<Incoming>>,
     ) -> Response<ResponseBody> {
         let (begun, version) = (Instant::now(), request.version());
@@ -101,7 +101,7 @@ impl Service for Proxy {
         let request_id = request_id::set(request.headers_mut(), believed);
         let ended = if has_cookies { sessions::strip(&self.shared, request.headers_mut()) } else { None };
         let ended = ended.map(Arc::new);
-        let answered = match self.prepare(connection, origin, found, &mut request) {
+        let answered = match self.prepare(&connection, origin, found, &mut request) {
             Err(error) => Err(error),
             Ok(upgrade) => {
                 let ended = ended.clone();
@@ -218,7 +218,7 @@ impl Proxy {
     /// What every request goes through, in this order: the upgrade that it asks for and may have.
     fn prepare(
         &self,
-        connection: ConnectionInfo,
+        connection: &ConnectionInfo,
         origin: Origin,
         mut found: HeaderScan,
         request: &mut Request<Incoming>,
@@ -232,7 +232,7 @@ impl Proxy {
             found.upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
         shared.forwarding.keep_theirs(&mut found);
         headers::strip_request(request.headers_mut(), found, &shared.login.rules().parameter);
-        let client = (origin.client == connection.peer).then_some(connection.peer_value);
+        let client = (origin.client == connection.peer).then(|| connection.peer_value.clone());
         shared.forwarding.add(request.headers_mut(), origin, client);
         Ok(upgrade)
     }

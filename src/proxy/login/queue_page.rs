@@ -154,7 +154,8 @@ struct QueueEvents {
 }
 
 impl QueueEvents {
-    /// The next event. A block, because an async fn would keep what it is called with twice.
+    /// The next event.
+    #[allow(clippy::manual_async_fn)] // an async fn would keep what it is called with twice
     fn next(mut self) -> impl Future<Output = Option<(Result<Bytes, PieceError>, Self)>> + Send {
         async move {
             let event = if self.begin == Begin::Ready { Some(self.ready()) } else { self.wait().await };
@@ -178,7 +179,7 @@ impl QueueEvents {
         };
         let admitted = async {
             match &mut self.state {
-                EventsState::Waiting(waiter) => waiter.admitted().await,
+                EventsState::Waiting(waiter) => waiter.turn().await,
                 EventsState::Asking | EventsState::Told | EventsState::Over => std::future::pending().await,
             }
         };
