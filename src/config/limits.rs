@@ -80,6 +80,9 @@ section! {
         /// With [routes]: the most of them, tunnels among them, to one server; others are answered 503.
         /// Logins may use a fifth more than this (1,200 by default).
         route_connections: usize, number(1..=COUNT_MAX), default 1000;
+        /// With [routes]: the most WebSockets to one server; above it a new one is answered 503. Fewer than route_connections,
+        /// so that they leave room for other requests. Of a service, or a server that many share, all its users count.
+        route_tunnels: usize, number(1..=COUNT_MAX), default 500;
         /// The most requests of one client (see tunnels_per_client) that the hub is busy with at once: fewer than the files that a
         /// hub may open, which is 1,024 on many systems. Further ones wait for upstream_connect_timeout, then they are answered
         /// 503. Logins may use a fifth more than this, and have a twentieth of all connections to themselves.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::admission::{LineWaiter, Outlook};
 use super::attempt::Attempt;
-use super::parked::ParkedItem;
+use super::parked::{ParkedItem, ParkedState};
 use super::single_flight::RequestFingerprint;
 use super::state_cookie;
 use crate::body::{PieceError, Pieces};
@@ -39,7 +39,8 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let format = request.accept.format();
     let (position, seconds) = told(*outlook);
     let turn = if outlook.is_hub_down { QueuedFor::LoginHubDown } else { QueuedFor::Login };
-    // Its own address, which holds the token: the page does not.
+    // The empty address is the page's own, which holds the token, so that the page need not. Any text for `events` makes the
+    // page's script listen to its own address; a fragment is not sent.
     let (address, events) = ("", Some("#"));
     let app = attempt.held.token.as_ref().map(ValidatedToken::app);
     let page =
@@ -121,9 +122,9 @@ pub fn events(attempt: &Attempt) -> Response<ResponseBody> {
     let fingerprint = attempt.browser();
     let proxy = attempt.proxy.clone();
     let state = match (proxy.shared.parked.state(&fingerprint), attempt.group()) {
-        (Some(false), _) => EventsState::Asking,
+        (Some(ParkedState::Pending), _) => EventsState::Asking,
         // Its turn has come already, or the link is none any more: the page will say so.
-        (Some(true), _) | (None, None) => EventsState::Told,
+        (Some(ParkedState::Ready), _) | (None, None) => EventsState::Told,
         (None, Some(group)) => {
             EventsState::Waiting(proxy.shared.admission.join(group, attempt.click.at.as_millisecond()))
         }
@@ -178,7 +179,7 @@ impl QueueEvents {
         };
         let admitted = async {
             match &mut self.state {
-                EventsState::Waiting(waiter) => waiter.admitted().await,
+                EventsState::Waiting(waiter) => waiter.turn().await,
                 EventsState::Asking | EventsState::Told | EventsState::Over => std::future::pending().await,
             }
         };
@@ -198,7 +199,9 @@ impl QueueEvents {
                 let (position, seconds) = told(outlook);
                 Some(written(&QueueEventJson::Place { position, seconds, down: outlook.is_hub_down }))
             }
-            EventsState::Asking if self.proxy.shared.parked.state(&self.fingerprint) != Some(false) => {
+            EventsState::Asking
+                if self.proxy.shared.parked.state(&self.fingerprint) != Some(ParkedState::Pending) =>
+            {
                 Some(self.ready())
             }
             EventsState::Asking => Some(Bytes::from_static(b": \n\n")),
