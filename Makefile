@@ -148,7 +148,7 @@ proxy-tests: build
 hub-suite: build
 	$(PYTHON) tests/jupyterhub_suite/run.py --all
 	$(PYTHON) tests/jupyterhub_suite/run.py --all --mode class
-	$(PYTHON) tests/jupyterhub_suite/run.py --subdomain test_proxy
+	$(PYTHON) tests/jupyterhub_suite/run.py --subdomain test_proxy test_services test_pages
 	$(PYTHON) tests/jupyterhub_suite/run.py --hub 5.4 --all
 	$(PYTHON) tests/jupyterhub_suite/run.py --hub 4.1 --all
 	$(PYTHON) tests/jupyterhub_suite/run.py --browser

@@ -36,7 +36,7 @@ pub type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>
 /// The endpoints as one function of the path and of what the client takes.
 pub type StatusPages = Arc<dyn Fn(&'static str, &HeaderMap) -> PageFuture + Send + Sync>;
 
-/// What the three endpoints look at.
+/// What the four endpoints look at.
 pub struct Status {
     /// Where links are kept.
     pub store: Arc<dyn TokenStore>,

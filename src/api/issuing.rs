@@ -55,8 +55,7 @@ impl IssueCall<'_> {
             let cause = IssueError::Next(NextError::ServerSlug);
             return Err(refused(RefusedRequest { index: Some(index), cause }));
         }
-        let (launched, done) =
-            launch::launch(&self.login.hub(), &self.caller.app, &drafts, &options, &place).await?;
+        let (launched, done) = launch::launch(self.login, self.caller, &drafts, &options, &place).await?;
         match self.login.issuer.issue(self.caller, drafts, key, self.client).await {
             Ok(issued) => Ok(issued.into_iter().zip(launched).collect()),
             Err(error) => Err(done.told_with(refused(error))),

@@ -3,15 +3,13 @@
 //! The servers come first: a link that was given away cannot be taken back unseen, a server that was started too early
 //! does no harm. What was done for a call that fails all the same is said in its error.
 
-use std::sync::Arc;
-
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, FaultPlace};
-use crate::config::App;
-use crate::hub::{HubClient, LaunchOrder, Launched};
+use crate::hub::{LaunchOrder, Launched};
 use crate::login::issue_request::PreparedLink;
+use crate::login::{Caller, LoginServices};
 
 /// How many servers of one batch are begun at a time: the hub is one process, and each begin takes it some time.
 const AT_ONCE: usize = 8;
@@ -50,24 +48,26 @@ impl Done {
 
 /// Launches what `drafts` want, each with its `options`. In their order: what came of it, for those that want something.
 pub(super) async fn launch(
-    hub: &Arc<HubClient>,
-    app: &App,
+    login: &LoginServices,
+    caller: &Caller,
     drafts: &[PreparedLink],
     options: &[Option<Map<String, Value>>],
     place: impl Fn(usize) -> FaultPlace,
 ) -> Result<(Vec<Option<Launched>>, Done), ApiError> {
+    let hub = &login.hub();
     let mut done = Done::default();
     let mut outcomes = Vec::with_capacity(drafts.len());
     let one = |(index, draft): (usize, &PreparedLink)| {
         let user = draft.username().as_str().to_owned();
         let server = draft.launch().map(|server| server.as_str().to_owned());
         let options = options.get(index).and_then(Option::as_ref);
+        let rule = draft.launch().map(|_| login.issuer.start_rule(caller, draft.username()));
         async move {
-            match server {
+            match server.zip(rule) {
                 None => (user, None),
-                Some(server) => {
-                    let order = LaunchOrder { app: &app.name, user: &user, server: &server, options };
-                    let launched = hub.launch(order).await;
+                Some((server, rule)) => {
+                    let order = LaunchOrder { app: &caller.app.name, user: &user, server: &server, options };
+                    let launched = hub.launch(order, rule).await;
                     (user, Some(launched))
                 }
             }

@@ -9,3 +9,6 @@ mod form;
 
 pub(super) use error::{OAuthError, OAuthErrorJson};
 pub(super) use form::{AppForm, Form, basic_credentials, expires_in, scopes};
+
+/// How a client that has not proved itself is asked to (RFC 7617).
+pub(super) const BASIC_CHALLENGE: &str = "Basic realm=\"hublatch\"";

@@ -8,7 +8,7 @@ use super::body::SMALL_BYTES_MAX;
 use super::document::{ResponseDoc, SharedResponse};
 use super::error::{ApiError, FaultPlace};
 use super::member_error::{MemberError, MemberFault};
-use super::oauth::OAuthError;
+use super::oauth::{BASIC_CHALLENGE, OAuthError};
 use super::schema::{integer, text};
 use crate::hub::{Call, HubError};
 use crate::login::hub_token_exchange::ExchangeError;
@@ -161,7 +161,7 @@ pub(super) const OAUTH_NO_CLIENT: SharedResponse = SharedResponse {
     status: StatusCode::UNAUTHORIZED,
     response: || {
         ResponseDoc::oauth_error("No key of an app, or one that is not known (`invalid_client`).")
-            .when_oauth("unknown", &OAuthError::no_client("Basic realm=\"hublatch\""))
+            .when_oauth("unknown", &OAuthError::no_client(BASIC_CHALLENGE))
             .header("WWW-Authenticate", "", text())
     },
 };

@@ -13,7 +13,7 @@ use crate::login::hub_oauth::HubOAuth;
 use crate::reloads::Reloads;
 use crate::shutdown::Shutdown;
 
-/// Answers `/health`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
+/// Answers `/health`, `/live`, `/ready` and `/metrics`: `status.rs` makes one. Passed in, because neither side knows the other.
 pub type StatusPages =
     Arc<dyn Fn(&'static str, &HeaderMap) -> Pin<Box<dyn Future<Output = ApiResponse> + Send>> + Send + Sync>;
 

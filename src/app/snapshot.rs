@@ -329,7 +329,7 @@ pub(super) struct ChpMetrics(Option<Arc<Routes>>);
 impl Service for ChpMetrics {
     type Body = ApiBody;
 
-    async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
+    async fn call(&self, _: Arc<ConnectionInfo>, request: Box<Request<Incoming>>) -> Response<ApiBody> {
         let counters = self.0.as_ref().and_then(|routes| routes.counters());
         let Some(counters) = counters.filter(|_| request.uri().path() == "/metrics") else {
             return not_found();
@@ -367,7 +367,7 @@ pub(super) struct StatusPages(Arc<Status>);
 impl Service for StatusPages {
     type Body = ApiBody;
 
-    async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
+    async fn call(&self, _: Arc<ConnectionInfo>, request: Box<Request<Incoming>>) -> Response<ApiBody> {
         let (method, path) = (request.method(), request.uri().path());
         self.0.handle_probe(method, path, request.headers()).await.map(ApiBody::new)
     }
@@ -376,7 +376,11 @@ impl Service for StatusPages {
 impl Service for Management {
     type Body = ApiBody;
 
-    async fn call(&self, connection: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
+    async fn call(
+        &self,
+        connection: Arc<ConnectionInfo>,
+        request: Box<Request<Incoming>>,
+    ) -> Response<ApiBody> {
         match &self.routes {
             Some(routes) if RoutesApi::covers(request.uri().path()) => {
                 routes.handle(*request).await.map(ApiBody::new)
@@ -389,7 +393,7 @@ impl Service for Management {
 impl Service for RoutingApi {
     type Body = ApiBody;
 
-    async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<ApiBody> {
+    async fn call(&self, _: Arc<ConnectionInfo>, request: Box<Request<Incoming>>) -> Response<ApiBody> {
         let answered = match &self.0 {
             Some(routes) if RoutesApi::covers(request.uri().path()) => Some(routes.handle(*request).await),
             Some(_) | None => None,

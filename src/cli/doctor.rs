@@ -54,6 +54,9 @@ pub struct DoctorArgs {
     json: bool,
 }
 
+/// Of everything that is asked of the hub itself, where nothing says where that is.
+const HUB_UNKNOWN: &str = "where the hub is, is not known: the routing table tells it, or hub.url (http://127.0.0.1:8081 by default)";
+
 /// The deployment under test.
 struct Deployment {
     config: Config,
@@ -67,6 +70,11 @@ struct Deployment {
 }
 
 impl Deployment {
+    /// Whether it is known where the hub is; `routing.rs` says why not.
+    fn knows_hub(&self) -> bool {
+        !self.hub.name().is_empty()
+    }
+
     /// A path of the hub.
     fn path(&self, path: &str) -> String {
         format!("{}{path}", self.config.hub.base_url)
@@ -145,7 +153,7 @@ async fn examine(args: &DoctorArgs, deployment: &mut Deployment, tell: &impl Fn(
         let hub = hub::examine(deployment).await;
         let answers = !hub.iter().any(|finding| finding.grade == Grade::Failed);
         tell(hub);
-        if answers {
+        if answers && deployment.knows_hub() {
             tell(oauth::examine(deployment).await.into_iter().collect());
         }
         tell(if answers {

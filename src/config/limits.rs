@@ -80,6 +80,9 @@ section! {
         /// With [routes]: the most of them, tunnels among them, to one server; others are answered 503.
         /// Logins may use a fifth more than this (1,200 by default).
         route_connections: usize, number(1..=COUNT_MAX), default 1000;
+        /// With [routes]: the most WebSockets to one server; above it a new one is answered 503. Fewer than route_connections,
+        /// so that they leave room for other requests. Of a service, or a server that many share, all its users count.
+        route_tunnels: usize, number(1..=COUNT_MAX), default 500;
         /// The most requests of one client (see tunnels_per_client) that the hub is busy with at once: fewer than the files that a
         /// hub may open, which is 1,024 on many systems. Further ones wait for upstream_connect_timeout, then they are answered
         /// 503. Logins may use a fifth more than this, and have a twentieth of all connections to themselves.
@@ -93,7 +96,8 @@ section! {
         /// after two seconds. "auto": as many as the hub's own response times allow, from 2 to 64. Or a number: "8". Of several
         /// hublatch each counts for itself.
         logins_at_once: LoginsAtOnce, text(at_once), default "auto";
-        /// Each question that hublatch itself puts to the hub during a login, and the login itself.
+        /// Each question that hublatch itself puts to the hub during a login, and the login itself; in place of
+        /// upstream_head_timeout.
         login_hub_timeout: Duration, duration(SOME_DURATION), default "60s";
         /// Each call of the Hub API, and each pause in what it streams. Starting a server takes the hub up to 10 s to answer
         /// (c.Spawner.slow_spawn_timeout).

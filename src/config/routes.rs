@@ -12,7 +12,7 @@ use super::kind::{Kind, flag, list, text, words};
 use super::origin::web_url;
 use super::secret::{Secret, secret, visible};
 use super::table::section;
-use super::tls::{authorities, path, to_routes};
+use super::tls::{authorities, path, route_client_rules};
 use crate::tls::{ClientRules, Roots};
 
 const ACTIVITY: [(&str, Activity); 2] = [("bytes", Activity::Bytes), ("messages", Activity::Messages)];
@@ -116,7 +116,7 @@ pub(super) fn complete(file: &mut ConfigFile, mut routes: RoutesConfig) -> Route
         let message = "is written as well as routes.error_target; keep one of the two";
         file.conflict("routes.error_path", &["routes.error_target"], message);
     }
-    routes.client_tls = to_routes(file, &routes);
+    routes.client_tls = route_client_rules(file, &routes);
     routes
 }
 

@@ -17,9 +17,9 @@ type Verdict = Option<Cow<'static, str>>;
 /// The key at which the fault is told; the other keys that it reads: if one of them is faulty itself, the rule is not reported; the rule.
 type Rule = (&'static str, &'static [&'static str], fn(&Config) -> Verdict);
 
-/// `text`, if the rule is broken.
-fn broken(is: bool, text: &'static str) -> Verdict {
-    is.then_some(Cow::Borrowed(text))
+/// `text`, when `is_broken`.
+fn when(is_broken: bool, text: &'static str) -> Verdict {
+    is_broken.then_some(Cow::Borrowed(text))
 }
 
 const RULES: &[Rule] = &[
@@ -48,13 +48,13 @@ const RULES: &[Rule] = &[
         })
     }),
     ("public.proxy_protocol", &["public.trusted_proxies"], |config| {
-        broken(
+        when(
             config.public.proxy_protocol && config.public.trusted_proxies.is_empty(),
             "is on, but nobody may speak it: write the addresses of your proxies as public.trusted_proxies",
         )
     }),
     ("hub.api_only", &["hub.api_token"], |config| {
-        broken(
+        when(
             config.hub.api_only && config.hub.api.token.is_none(),
             "needs hub.api_token_file: the token of a hub service with the scopes \"servers\" and \"admin:users\"",
         )
@@ -72,43 +72,43 @@ const RULES: &[Rule] = &[
     }),
     ("routes.state", &["store.url"], |config| {
         let is_shared = matches!(config.store.url, StoreUrl::Redis(_));
-        broken(
+        when(
             !is_shared && config.routes.as_ref()?.state == Some(RouteState::Store),
             "is \"store\", which needs a Redis as store.url; write a file, or such a store",
         )
     }),
     ("login.without_token", &["login.app_url"], |config| {
-        broken(
+        when(
             config.login.without_token == WithoutToken::Redirect && config.login.app_url.is_none(),
             "\"redirect\" needs login.app_url; write where the app asks its users in",
         )
     }),
     ("login.require_state", &["login.without_token"], |config| {
-        broken(
+        when(
             config.login.require_state && config.login.without_token != WithoutToken::Redirect,
             "needs login.without_token = \"redirect\": no browser would ever get a state",
         )
     }),
     ("login.without_token", &["hub.api_only"], |config| {
-        broken(
+        when(
             config.hub.api_only && config.login.without_token == WithoutToken::Forward,
             "is \"forward\", but with hub.api_only the hub has no login page; write \"page\" or \"redirect\"",
         )
     }),
     ("assertion.header", &["login.user_header"], |config| {
-        broken(
+        when(
             folded(&config.assertion.as_ref()?.header) == folded(&config.login.user_header),
             "is the same header as login.user_header; write another name",
         )
     }),
     ("hub_oauth", &["assertion"], |config| {
-        broken(
+        when(
             config.hub_oauth.is_some() && config.assertion.is_some(),
             "stands beside [assertion]; a hub learns of its user in one way: remove one of the two sections",
         )
     }),
     ("login.without_token", &["hub_oauth"], |config| {
-        broken(
+        when(
             config.hub_oauth.is_some() && config.login.without_token == WithoutToken::Forward,
             "leads nowhere with [hub_oauth]: the hub's own login is hublatch; write \"page\" or \"redirect\"",
         )
@@ -122,16 +122,16 @@ const RULES: &[Rule] = &[
         } else {
             "must be https, or insecure = true where every program on this machine may be trusted"
         };
-        broken(!is_admitted, text)
+        when(!is_admitted, text)
     }),
     ("login.max_session", &["hub_oauth"], |config| {
-        broken(config.hub_oauth.is_some() && config.login.max_session.is_some(), SESSION_WITHOUT_ID)
+        when(config.hub_oauth.is_some() && config.login.max_session.is_some(), SESSION_WITHOUT_ID)
     }),
     ("embed.cookies", &["public.url"], |config| {
         let url = &config.public.url;
         // Browsers keep cookies for other sites over https alone, and from this machine.
         let is_kept = url.secure || web_url(&url.origin).is_some_and(|url| is_loopback(&url));
-        broken(
+        when(
             !is_kept && config.embed.as_ref()?.cookies != EmbedCookies::Lax,
             "needs a public.url of https: browsers keep such cookies from no other; or write \"lax\", which does for \
              frames of the same site",
@@ -169,7 +169,7 @@ pub(super) fn check(file: &mut ConfigFile, config: &Config) {
 
 const WARNINGS: &[fn(&Config) -> Verdict] = &[
     |config| {
-        broken(
+        when(
             config.hub_oauth.as_ref()?.insecure,
             "hub_oauth.insecure: a program on this machine that takes the management port while hublatch restarts can be \
              anybody at the hub; write management.tls and an https issuer",
@@ -197,7 +197,7 @@ const WARNINGS: &[fn(&Config) -> Verdict] = &[
     },
     |config| {
         let public = &config.public;
-        broken(
+        when(
             public.url.secure && public.tls.is_none() && public.trusted_proxies.is_empty(),
             "public.url is https without public.tls, so a TLS front stands before hublatch, but there is no \
              public.trusted_proxies: all browsers count as one address, that of the TLS front; write its address as \
@@ -205,7 +205,7 @@ const WARNINGS: &[fn(&Config) -> Verdict] = &[
         )
     },
     |config| {
-        broken(
+        when(
             config.login.confirm == Confirm::Never,
             "login.confirm is \"never\": a link opened by mistake, or sent by somebody else, replaces the user who is \
              logged in without a question",

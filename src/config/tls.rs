@@ -81,7 +81,7 @@ pub(super) fn to_hub(
 
 /// How targets of https are spoken to, by `routes.client_*`, if any is written: a certificate and its key, and the
 /// authorities that vouch for theirs.
-pub(super) fn to_routes(file: &mut ConfigFile, routes: &RoutesConfig) -> Option<ClientRules> {
+pub(super) fn route_client_rules(file: &mut ConfigFile, routes: &RoutesConfig) -> Option<ClientRules> {
     let (of_certificate, of_key) = ("routes.client_certificate", "routes.client_private_key");
     let roots = routes.client_ca_file.clone();
     let identity = match (&routes.client_certificate, &routes.client_private_key) {

@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
 use super::start_queue::{AcceptedStart, StartEnd, StartStanding, Starter, Starting, start_key};
-use super::{Created, HubClient, HubError, NotebookServer, SpawnEvent, Started, written};
+use super::{Call, Created, HubClient, HubError, NotebookServer, SpawnEvent, Started, written};
 use crate::turns::line::Group;
 
 /// The hub keeps whoever starts a server waiting, up to ten seconds, in case it is ready by then. What it refuses, it
@@ -36,6 +36,9 @@ pub struct LaunchOrder<'a> {
     /// What it is started with; none: what it was started with last.
     pub options: Option<&'a Map<String, Value>>,
 }
+
+/// Whether an order is still allowed: asked when it has waited for its turn.
+pub type StillAllowed = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A server that is there, or on its way: starting, or in line for a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,11 @@ impl HubClient {
     /// Sees to it that the user is there and that their server runs, is on its way, or waits for its turn to be started: a hub
     /// that has no room for a moment is no error. Options are for a start; a server that runs keeps its own. Scopes: `servers`
     /// (or from JupyterHub 6 on `read:servers` and `start:servers`), and `admin:users` for users whom the hub does not know.
-    pub async fn launch(self: &Arc<Self>, order: LaunchOrder<'_>) -> Result<Launched, LaunchError> {
+    pub async fn launch(
+        self: &Arc<Self>,
+        order: LaunchOrder<'_>,
+        still_allowed: StillAllowed,
+    ) -> Result<Launched, LaunchError> {
         let LaunchOrder { app, user, server, options } = order;
         let failed = |user_created| move |cause| LaunchError { user_created, cause };
         let (user_created, running) = match self.user(user).await.map_err(failed(false))? {
@@ -98,6 +105,7 @@ impl HubClient {
             user: user.to_owned(),
             server: server.to_owned(),
             options: options.cloned(),
+            still_allowed,
         });
         // Nobody overtakes those who wait, and the hub is not asked in vain.
         if !self.starts.is_idle() && self.starts.join(&key, group.clone(), starter.clone(), None) {
@@ -256,6 +264,8 @@ struct ApiStart {
     user: String,
     server: String,
     options: Option<Map<String, Value>>,
+    /// By the rules in force.
+    still_allowed: StillAllowed,
 }
 
 impl ApiStart {
@@ -294,6 +304,14 @@ impl ApiStart {
 impl Starter for ApiStart {
     fn start(&self) -> Starting<'_, Result<Option<AcceptedStart>, HubError>> {
         Box::pin(async {
+            if !(self.still_allowed)() {
+                return Err(HubError::Refused {
+                    call: Call::StartServer,
+                    status: StatusCode::FORBIDDEN,
+                    message: "Whoever ordered this start may not do so any more.".to_owned(),
+                    retry_after: None,
+                });
+            }
             match self.hub().start(&self.user, &self.server, self.options.as_ref()).await {
                 Ok(_) => Ok(Some(self.accepted())),
                 // Another request has started it meanwhile, or the response to our first call was lost.

@@ -40,7 +40,7 @@ use version::KnownVersion;
 pub use checks::{TokenChecks, is_hub_token};
 pub use error::{Call, HubError};
 pub use events::{SpawnEvent, SpawnEvents, written};
-pub use launch::{LaunchError, LaunchEvents, LaunchOrder, Launched, ServerState};
+pub use launch::{LaunchError, LaunchEvents, LaunchOrder, Launched, ServerState, StillAllowed};
 pub use servers::{SpawnEventStream, Started};
 pub use tokens::{CreatedToken, NewToken, OwnerKind, TokenInfo, TokenOwner};
 pub use users::{Created, NotebookServer, User};

@@ -104,6 +104,11 @@ impl Applications {
         }
     }
 
+    /// Whether there is an app that has `scope`.
+    pub fn may_any(&self, scope: Scope) -> bool {
+        self.apps.iter().any(|metered| metered.app.may(scope))
+    }
+
     /// The app that turns `token`, one of its own, into a name: tokens of two apps begin in different ways.
     pub fn exchanging_for(&self, token: &str) -> Option<&Arc<App>> {
         self.exchanging().find(|app| token.starts_with(&app.exchange_prefix))

@@ -20,6 +20,7 @@ use super::rules::Rules;
 use crate::audit::{AuditReason, Client};
 use crate::clock::Clock;
 use crate::config::{App, SESSION_MIN, Scope};
+use crate::hub::StillAllowed;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, Revoked, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, ServerName, Username};
 
@@ -214,6 +215,16 @@ impl Issuer {
             self.recorder.revoked(id, &app.name, Client::at(client));
         }
         Ok(revoked)
+    }
+
+    /// Whether `caller` may have a server started for `username`, by the policy in force whenever it is asked.
+    pub fn start_rule(&self, caller: &Caller, username: &Username) -> StillAllowed {
+        let (policy, caller, username) = (Arc::clone(&self.policy), caller.clone(), username.clone());
+        Arc::new(move || {
+            let policy = policy.load();
+            policy.applications.reauthorize(&caller, Scope::Issue).is_some()
+                && policy.allows(&caller.app.name, &username)
+        })
     }
 
     /// Revokes all pending links of `app` for `username`, and answers how many there were; and what it has signed itself,

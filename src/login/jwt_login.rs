@@ -84,8 +84,8 @@ impl JwtLogin {
     /// `epoch`: of the store's memory when the token was judged; `issued_at`: when it was signed.
     pub(super) async fn consume(&self, link: &Link, epoch: i64, issued_at: f64) -> Result<(), Refusal> {
         self.replay_cache.consume(link).await?;
-        // After that: a revocation that comes before the token is consumed is found here. One that comes later finds a login on
-        // its way to the hub, which may end after it.
+        // After that: a revocation that comes before the token is consumed is found here. One that comes later is for the login,
+        // when the hub has answered it (`end_marks`).
         if self.was_revoked(link, issued_at).await? {
             return Err(Refusal::of_link(RefusalReason::Revoked, Some(Box::new(link.clone()))));
         }

@@ -64,7 +64,8 @@ impl NotBefore {
     }
 
     /// Whether a token that `app` has signed for `username` at `issued_at`, in seconds of Unix time, was revoked. The app's
-    /// clock says when that was; within one second it cannot be told, and counts as before.
+    /// clock says when that was, and may be ahead of ours by [`LEEWAY`]: so long after a revocation it cannot be told whether
+    /// a token was signed before it, and it counts as if it was.
     pub(super) async fn revokes(
         &self,
         username: &Username,
@@ -72,7 +73,9 @@ impl NotBefore {
         issued_at: f64,
     ) -> Result<bool, StoreError> {
         let revoked = self.store.find(digest(username, app), self.clock.now()).await?;
-        Ok(revoked.is_some_and(|record| issued_at <= record.issued.wall.as_duration().as_secs_f64()))
+        Ok(revoked.is_some_and(|record| {
+            issued_at <= record.issued.wall.as_duration().as_secs_f64() + LEEWAY.as_secs_f64()
+        }))
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::assertion::Statement;
 use super::dependencies::LoginDependencies;
+use super::end_marks::{EndMarks, LoginWatch};
 use super::external_token::ExternalTokens;
 use super::judge::RedeemRequest;
 use super::jwt_login::JwtLogin;
@@ -160,6 +161,7 @@ pub struct Redeemer {
     jwt_login: JwtLogin,
     external_tokens: ExternalTokens,
     replay_cache: Arc<ReplayCache>,
+    end_marks: EndMarks,
     store: Arc<dyn TokenStore>,
     clock: Arc<dyn Clock>,
     recorder: Arc<Recorder>,
@@ -185,6 +187,7 @@ impl Redeemer {
             ),
             policy,
             replay_cache,
+            end_marks: EndMarks::new(dependencies),
             store,
             clock,
             recorder,
@@ -273,6 +276,12 @@ impl Redeemer {
         self.recorder.redeemed(&link, client);
         let session_id = validated.policy.session_id(&link, self.clock.now());
         Ok(VerifiedUser { link: link.id, grant: link.grant, session_id })
+    }
+
+    /// What a login by `validated` will be judged by when the hub has answered it ([`super::SessionEnder::has_ended_since`]): to
+    /// be asked before it is consumed. None: nobody may end sessions here.
+    pub async fn watch(&self, validated: &ValidatedToken) -> Result<Option<LoginWatch>, StoreError> {
+        self.end_marks.watch(validated.username(), &self.policy.load()).await
     }
 
     /// Judges again if another policy has come into force since.

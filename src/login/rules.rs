@@ -40,6 +40,8 @@ pub struct Rules {
     pub default_server: ServerName,
     /// The pages that may have notebooks in frames (`embed.frame_ancestors`).
     pub frame_ancestors: Vec<String>,
+    /// For how long a login may be under way at the hub at most, from the moment when its token is consumed.
+    pub login_under_way: Duration,
     /// A digest of what proves a login to the hub: whether that is still the same.
     pub proof: TokenDigest,
 }
@@ -67,6 +69,8 @@ impl Rules {
                 .as_ref()
                 .map(|embed| embed.frame_ancestors.clone())
                 .unwrap_or_default(),
+            // A logout, the login, and once more with a fresh assertion; each may have to connect before.
+            login_under_way: 3 * (config.limits.login_hub_timeout + config.limits.upstream_connect_timeout),
             proof: proof(config),
         })
     }

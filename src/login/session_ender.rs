@@ -7,6 +7,7 @@ use aws_lc_rs::rand::SecureRandom;
 
 use super::assertion::AssertionError;
 use super::dependencies::LoginDependencies;
+use super::end_marks::{EndMarks, LoginWatch};
 use super::not_before::NotBefore;
 use super::policy::PolicyInForce;
 use super::recorder::Recorder;
@@ -54,6 +55,7 @@ pub struct SessionEnder {
     random: Arc<dyn SecureRandom + Send + Sync>,
     recorder: Arc<Recorder>,
     not_before: NotBefore,
+    end_marks: EndMarks,
     ended: Arc<EndedSessions>,
 }
 
@@ -67,8 +69,8 @@ impl SessionEnder {
     /// Ends sessions by the `policy` in force.
     pub(super) fn new(policy: PolicyInForce, dependencies: &LoginDependencies) -> Self {
         let LoginDependencies { store, clock, random, recorder, .. } = dependencies.clone();
-        let not_before = NotBefore::new(dependencies);
-        Self { policy, store, clock, random, recorder, not_before, ended: Arc::default() }
+        let (not_before, end_marks) = (NotBefore::new(dependencies), EndMarks::new(dependencies));
+        Self { policy, store, clock, random, recorder, not_before, end_marks, ended: Arc::default() }
     }
 
     /// The sessions that were ended a short time ago.
@@ -79,7 +81,7 @@ impl SessionEnder {
     /// Ends all browser sessions of `username` and answers how many there were; `app` asks, in the way that `reason` names.
     ///
     /// The hub comes first: what it has not ended goes on after the ten minutes. A link that waits could begin a new one,
-    /// so those of the app are revoked before, and what it has signed itself.
+    /// so those of the app are revoked before, and what it has signed itself; a login that is on its way finds a mark.
     pub async fn end(
         &self,
         username: &Username,
@@ -95,6 +97,7 @@ impl SessionEnder {
         self.store.revoke_user(username, &app.name, self.clock.now()).await?;
         // A store that is full keeps no session alive: this error waits until the rest is done.
         let kept = self.not_before.revoke(username, app).await;
+        let marked = self.end_marks.set(username, &policy).await;
         let call = LinkId::generate(&*self.random)?;
         let assertion = signer.sign_end(username, &call, self.clock.now())?;
         let sessions = policy.hub.end_sessions(signer.header(), assertion).await?;
@@ -102,9 +105,21 @@ impl SessionEnder {
         // Here at once, whatever the store says: the hub has ended them.
         self.ended.end(&sessions, self.clock.now().monotonic);
         self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
-        kept?;
+        kept.and(marked)?;
         self.recorder.sessions_ended(count, username, &app.name, Client::at(client), reason);
         Ok(count)
+    }
+
+    /// Whether the sessions of the user were ended since `watch` was made. Then the session that its login may have begun
+    /// meanwhile counts as one of them.
+    pub async fn has_ended_since(&self, watch: &LoginWatch) -> Result<bool, StoreError> {
+        let has_ended = self.end_marks.has_ended_since(watch).await?;
+        if has_ended && let Some(id) = watch.session_id() {
+            let sessions = vec![id.to_owned()];
+            self.ended.end(&sessions, self.clock.now().monotonic);
+            self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
+        }
+        Ok(has_ended)
     }
 
     /// Hears of the sessions that other replicas have ended, and forgets those of long ago.

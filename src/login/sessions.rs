@@ -1,7 +1,8 @@
 //! Sessions at the hub that end: by themselves, because their id says when; and now, because an app says so.
 //!
 //! The id of a session that a link begins is `hl1.UNTIL.LINK.APP.MAC`: when it is over (seconds of Unix time), by which link
-//! of which app (a short hash) it was begun, and a MAC that proves that hublatch has made it. Every replica judges it by arithmetic, without a look-up, and
+//! of which app (a short hash) it was begun, and a MAC that proves that hublatch has made it. Where the wall clock was set
+//! back since the start, `UNTIL` is `UNTIL_AHEAD`: so many seconds is the time since the start ahead of it. Every replica judges it by arithmetic, without a look-up, and
 //! nothing is kept. It is no credential: the hub's own cookies say who somebody is, and count for nothing beside an id that
 //! is over. The key is derived from that of the assertion, which all replicas share.
 //!
@@ -16,13 +17,15 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
 /// How the ids begin that we make.
 const PREFIX: &str = "hl1.";
+/// Stands in an id before the seconds by which the clock of its maker was ahead once.
+const AHEAD: char = '_';
 /// What the key is for: the key of the assertion signs, and another use of it must not make session ids.
 const PURPOSE: &[u8] = b"hublatch session id 1";
 /// How many bytes of the MAC stand in an id.
@@ -74,8 +77,15 @@ impl SessionIds {
 
     /// The id of a session that `link` of `app` begins at `now` and that goes on for `life`.
     pub fn make(&self, link: &LinkId, app: &str, life: Duration, now: Moment) -> Option<String> {
-        let until = Moment { wall: self.time(now), ..now }.plus(life).wall;
-        let said = format!("{PREFIX}{}.{}.{}", until.as_second(), link.as_str(), app_hash(app));
+        let time = self.time(now);
+        let ahead = time.duration_since(now.wall).as_secs();
+        // The wall clock, even if it was set right only after the start: others judge by it, and so do we after a restart.
+        let until = if ahead == 0 {
+            Moment { wall: time, ..now }.plus(life).wall.as_second().to_string()
+        } else {
+            format!("{}{AHEAD}{ahead}", now.plus(life).wall.as_second())
+        };
+        let said = format!("{PREFIX}{until}.{}.{}", link.as_str(), app_hash(app));
         let proof = hmac::sign(self.key.as_deref()?, said.as_bytes());
         Some(format!("{said}.{}", URL_SAFE_NO_PAD.encode(&proof.as_ref()[..MAC_BYTES])))
     }
@@ -86,7 +96,9 @@ impl SessionIds {
             return SessionState::Unlimited;
         }
         match self.verified(id) {
-            Some(until) if self.time(now) < until => SessionState::Until(until),
+            Some((until, ahead)) if now.wall < until && self.time(now).duration_since(until) < ahead => {
+                SessionState::Until(until)
+            }
             Some(_) | None => SessionState::Over,
         }
     }
@@ -97,13 +109,16 @@ impl SessionIds {
         now.wall.max(self.started.plus(passed).wall)
     }
 
-    fn verified(&self, id: &str) -> Option<Timestamp> {
+    /// Until when the session lasts by the wall clock, and how much longer by the time since the start of whoever made `id`.
+    fn verified(&self, id: &str) -> Option<(Timestamp, SignedDuration)> {
         let (said, proof) = id.rsplit_once('.')?;
         let proof = URL_SAFE_NO_PAD.decode(proof).ok()?;
         let right = hmac::sign(self.key.as_deref()?, said.as_bytes());
         aws_lc_rs::constant_time::verify_slices_are_equal(&right.as_ref()[..MAC_BYTES], &proof).ok()?;
         let until = said.strip_prefix(PREFIX)?.split('.').next()?;
-        Timestamp::from_second(until.parse().ok()?).ok()
+        let (until, ahead) = until.split_once(AHEAD).unwrap_or((until, "0"));
+        let until = Timestamp::from_second(until.parse().ok()?).ok()?;
+        Some((until, SignedDuration::from_secs(ahead.parse().ok()?)))
     }
 }
 
@@ -235,8 +250,26 @@ mod tests {
         assert_eq!(ids.judge(&id, stepped(500, 1000)), SessionState::Over, "nor one that is set forward");
         // One that begins then lasts no longer, either, and no shorter.
         let late = ids.make(&link(), "portal", Duration::from_mins(1), stepped(2000, 1500)).unwrap();
-        assert_eq!(ids.judge(&late, stepped(2059, 1559)), SessionState::Until(at(2060).wall));
+        assert_eq!(ids.judge(&late, stepped(2059, 1559)), SessionState::Until(at(1560).wall));
         assert_eq!(ids.judge(&late, stepped(2060, 1560)), SessionState::Over);
+    }
+
+    #[test]
+    fn a_process_that_began_while_its_clock_ran_ahead_makes_no_session_longer_once_it_is_set_right() {
+        let stepped = |second, wall| Moment { wall: at(wall).wall, ..at(second) };
+        let (hasty, other) = (SessionIds::new(Some(b"secret"), stepped(0, 90_000)), ids(b"secret"));
+        let id = hasty.make(&link(), "portal", Duration::from_mins(10), stepped(100, 100)).unwrap();
+        for (ids, whose) in [(&hasty, "its own"), (&other, "of a replica, or of the next process")] {
+            let until = SessionState::Until(at(700).wall);
+            assert_eq!(ids.judge(&id, stepped(699, 699)), until, "{whose}");
+            assert_eq!(ids.judge(&id, stepped(700, 700)), SessionState::Over, "{whose}");
+        }
+        // Set back once more, it prolongs nothing.
+        assert_eq!(hasty.judge(&id, stepped(700, 500)), SessionState::Over);
+        assert!(id.len() <= ID_BYTES_MAX && is_begun_by(&id, "portal"), "{id}");
+        assert_eq!(link_of(&id), Some(link().as_str()));
+        let forged = id.replacen("_90000", "_99999", 1);
+        assert!(forged != id && other.judge(&forged, stepped(1, 1)) == SessionState::Over, "{id}");
     }
 
     #[test]

@@ -57,8 +57,8 @@ pub enum ProxyError {
     #[error(transparent)]
     Unrouted(#[from] RouteError),
     /// Internal: there are as many tunnels as there may be.
-    #[error("there are too many tunnels (limits.tunnels)")]
-    TooManyTunnels,
+    #[error("there are too many tunnels ({0})")]
+    TooManyTunnels(&'static str),
     /// Internal: the proof to the hub cannot be made.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
@@ -99,7 +99,7 @@ impl ProxyError {
                 Side::Downstream
             }
             Self::Upstream(UpstreamError::Busy | UpstreamError::TaskLost(_))
-            | Self::TooManyTunnels
+            | Self::TooManyTunnels(_)
             | Self::Assertion(_)
             | Self::HubOAuth(_)
             | Self::Assembly(_) => Side::Internal,
@@ -125,7 +125,7 @@ impl ProxyError {
             | Self::OverShare(_)
             | Self::Unrouted(_)
             | Self::UnaskedUpgrade
-            | Self::TooManyTunnels
+            | Self::TooManyTunnels(_)
             | Self::Assertion(_)
             | Self::HubOAuth(_)
             | Self::Assembly(_) => false,
@@ -156,7 +156,7 @@ impl ProxyError {
             | Self::Rejected(_)
             | Self::Body(_)
             | Self::UnaskedUpgrade
-            | Self::TooManyTunnels
+            | Self::TooManyTunnels(_)
             | Self::Assertion(_)
             | Self::HubOAuth(_)
             | Self::Assembly(_) => None,
@@ -190,7 +190,7 @@ impl ProxyError {
                     message: "The body of this request broke off.",
                 }
             }
-            Self::TooManyTunnels
+            Self::TooManyTunnels(_)
             | Self::OverShare(_)
             | Self::Body(CollectError::NoRoom)
             | Self::Upstream(UpstreamError::Busy) => Page::Unavailable,

@@ -123,8 +123,9 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
         if shared.tunnels.open() >= shared.rules.tunnels_max {
-            return Err(ProxyError::TooManyTunnels);
+            return Err(ProxyError::TooManyTunnels("limits.tunnels"));
         }
+        let tunnel_permit = pool.tunnel_permit().ok_or(ProxyError::TooManyTunnels("limits.route_tunnels"))?;
         let tunnel_share = shared.tunnel_share(client)?;
         // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
         let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
@@ -154,7 +155,7 @@ impl Proxy {
         let (shared, counted) = (Arc::clone(&self.shared), shared.tunnels.count());
         let used = used.map(|used| Used::by(used, shared.routing.as_ref().map(|routing| routing.activity)));
         self.shared.shutdown.spawn_tunnel(async move {
-            let _counted = (counted, tunnel_share, of_server);
+            let _counted = (counted, tunnel_share, tunnel_permit, of_server);
             // Boxed: the halves of the handshake are large, and the tunnel outlives them.
             let joined = Box::pin(async { tokio::try_join!(downstream, upstream) }).await;
             let ended = match joined {

@@ -131,12 +131,15 @@ pub enum Checkout {
     New,
 }
 
-/// A connection to the hub for a browser's login. The one place where the login path asks where the hub is.
+/// A connection to the hub for a browser's login, which waits for the hub as long as a login may. The one place where the
+/// login path asks where the hub is.
 pub async fn hub_connection(proxy: &Proxy, checkout: Checkout) -> Result<HubConnection, UpstreamError> {
-    match checkout {
-        Checkout::Pooled => proxy.upstream.lease().await,
-        Checkout::New => proxy.upstream.connect().await,
-    }
+    let mut connection = match checkout {
+        Checkout::Pooled => proxy.upstream.lease().await?,
+        Checkout::New => proxy.upstream.connect().await?,
+    };
+    connection.set_head_limit(proxy.shared.rules.login_hub_timeout);
+    Ok(connection)
 }
 
 /// A new connection in place of `old`, for the same client's share.

@@ -187,7 +187,9 @@ impl SpawnPending<'_> {
         }
         let (user, server) = self.names();
         let order = LaunchOrder { app: &self.ticket.app, user, server, options: None };
-        match self.proxy.shared.login.hub().launch(order).await {
+        let (login, ticket) = (Arc::clone(&self.proxy.shared.login), self.ticket.clone());
+        let rule = Arc::new(move || login.policy().allows(&ticket.app, &ticket.username));
+        match self.proxy.shared.login.hub().launch(order, rule).await {
             // Back to the page by a GET, so that a refresh starts nothing.
             Ok(_) => respond::see_other(self.path),
             Err(error) => Ok(self.error_page(&error.cause)),

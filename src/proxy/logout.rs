@@ -35,12 +35,12 @@ pub(super) async fn handle(
     let headers = context.request.headers();
     let format = context.format();
     let sessions = cookies::session_ids(headers);
-    let leads_on = *context.request.method() == Method::GET
+    let opens_page = *context.request.method() == Method::GET
         && context.upgrade.is_none()
         && is_navigation(proxy, headers);
     let mut back = None;
-    if let Some(token) = token.filter(|_| leads_on && !is_prefetch(headers)) {
-        match by_token(proxy, &token, &context).await {
+    if let Some(token) = token.filter(|_| opens_page && !is_prefetch(headers)) {
+        match end_sessions_named_by(proxy, &token, &context).await {
             Ok(app) => back = app.url.as_deref().and_then(|url| respond::see_other(url).ok()),
             Err(page) => return Ok(respond::page(proxy, &page, format)),
         }
@@ -58,11 +58,11 @@ pub(super) async fn handle(
         return Ok(respond::with_cookies_of(back, response.headers()));
     }
     Ok(match &shared.rules.after_logout_url {
-        Some(url) if leads_on => {
+        Some(url) if opens_page => {
             // The hub's cookies with another destination. What its page says is not wanted.
             respond::with_cookies_of(respond::see_other_value(url.clone()), response.headers())
         }
-        None if leads_on && shared.token_rules.api_only => api_only::of_logout(proxy, &response, format),
+        None if opens_page && shared.token_rules.api_only => api_only::of_logout(proxy, &response, format),
         Some(_) | None => response,
     })
 }
@@ -85,7 +85,11 @@ fn take_token(context: &mut RequestContext) -> Result<Option<String>, ProxyError
 }
 
 /// Ends the sessions of whom `token` names. One that has done so before is a page that was loaded again.
-async fn by_token(proxy: &Proxy, token: &str, context: &RequestContext) -> Result<Arc<App>, Page<'static>> {
+async fn end_sessions_named_by(
+    proxy: &Proxy,
+    token: &str,
+    context: &RequestContext,
+) -> Result<Arc<App>, Page<'static>> {
     let logout = &proxy.shared.login.backchannel_logout;
     match logout.log_out(token, Some(context.origin.client)).await {
         Ok(LoggedOut { app, .. }) | Err(LogoutTokenError::Used { app }) => Ok(app),

@@ -15,6 +15,7 @@ mod api_only;
 mod context;
 mod ended_session;
 mod error;
+mod failure_log;
 mod forward;
 mod header_names;
 mod healing;
@@ -85,7 +86,7 @@ impl Service for Proxy {
 
     async fn call(
         &self,
-        connection: ConnectionInfo,
+        connection: Arc<ConnectionInfo>,
         mut request: Box<Request<Incoming>>,
     ) -> Response<ResponseBody> {
         let (begun, version) = (Instant::now(), request.version());
@@ -100,7 +101,7 @@ impl Service for Proxy {
         let request_id = request_id::set(request.headers_mut(), believed);
         let ended = if has_cookies { sessions::strip(&self.shared, request.headers_mut()) } else { None };
         let ended = ended.map(Arc::new);
-        let answered = match self.prepare(connection, origin, found, &mut request) {
+        let answered = match self.prepare(&connection, origin, found, &mut request) {
             Err(error) => Err(error),
             Ok(upgrade) => {
                 let ended = ended.clone();
@@ -217,7 +218,7 @@ impl Proxy {
     /// What every request goes through, in this order: the upgrade that it asks for and may have.
     fn prepare(
         &self,
-        connection: ConnectionInfo,
+        connection: &ConnectionInfo,
         origin: Origin,
         mut found: HeaderScan,
         request: &mut Request<Incoming>,
@@ -231,7 +232,7 @@ impl Proxy {
             found.upgrade.then(|| headers::asked_upgrade(request.version(), request.headers())).flatten();
         shared.forwarding.keep_theirs(&mut found);
         headers::strip_request(request.headers_mut(), found, &shared.login.rules().parameter);
-        let client = (origin.client == connection.peer).then_some(connection.peer_value);
+        let client = (origin.client == connection.peer).then(|| connection.peer_value.clone());
         shared.forwarding.add(request.headers_mut(), origin, client);
         Ok(upgrade)
     }
@@ -341,20 +342,27 @@ impl Proxy {
             ProxyError::Rejected(_) | ProxyError::Body(_) | ProxyError::OverShare(_) => {
                 tracing::debug!(%error, source, path, "request rejected");
             }
-            ProxyError::Upstream(upstream) => self.tell_upstream(error, upstream.reason(), path),
-            ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", path),
+            ProxyError::Upstream(upstream) => {
+                self.tell_upstream(error, upstream.reason(), upstream.address(), path);
+            }
+            ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", "", path),
             ProxyError::Unrouted(_) => tracing::debug!(%error, path, "no route"),
-            ProxyError::TooManyTunnels
-            | ProxyError::Assertion(_)
-            | ProxyError::HubOAuth(_)
-            | ProxyError::Assembly(_) => {
+            ProxyError::TooManyTunnels(limit) => {
+                if let Some(unlogged) = self.shared.failure_log.admit(limit, "", Instant::now()) {
+                    tracing::error!(%error, source, path, unlogged, "request failed");
+                }
+            }
+            ProxyError::Assertion(_) | ProxyError::HubOAuth(_) | ProxyError::Assembly(_) => {
                 tracing::error!(%error, source, path, "request failed");
             }
         }
     }
 
-    fn tell_upstream(&self, error: &ProxyError, reason: &'static str, path: &str) {
+    fn tell_upstream(&self, error: &ProxyError, reason: &'static str, address: &str, path: &str) {
         self.shared.metrics.upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
-        tracing::warn!(%error, source = error.side().as_str(), path, "no answer of the hub");
+        if let Some(unlogged) = self.shared.failure_log.admit(reason, address, Instant::now()) {
+            let source = error.side().as_str();
+            tracing::warn!(%error, source, path, unlogged, "no answer of the upstream");
+        }
     }
 }

@@ -265,8 +265,11 @@ async fn ask(
 impl Starter for BrowserStart {
     fn start(&self) -> Starting<'_, Result<Option<AcceptedStart>, HubError>> {
         Box::pin(async {
-            // It was judged when it came, and that may be an hour ago. The browser, which goes on, learns it.
-            if sessions::is_over(&self.proxy.shared, &self.headers) {
+            // It was judged when it came, and that may be an hour ago. The browser, which goes on, learns it: that its session is
+            // over; or it asks by the configuration that has come into force since.
+            let shared = &self.proxy.shared;
+            let is_outdated = !Arc::ptr_eq(&shared.token_rules, &shared.login.rules());
+            if is_outdated || sessions::is_over(shared, &self.headers) {
                 return Ok(None);
             }
             let target = self.target.path_and_query().map_or("/", |target| target.as_str());

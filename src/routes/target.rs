@@ -31,6 +31,8 @@ pub struct Target {
 pub struct Health {
     /// Connections that are open.
     pub connections: AtomicUsize,
+    /// Tunnels that are open, or about to be.
+    pub tunnels: AtomicUsize,
     /// Until when nobody need try to connect, in milliseconds since 1970.
     pub refused_until: AtomicU64,
 }

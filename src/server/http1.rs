@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -32,14 +33,15 @@ async fn close(upgraded: Option<OnUpgrade>) {
     }
 }
 
-/// Serves `stream` to its end, or to the end of the drain.
-pub async fn serve_connection(
+/// Serves `stream` to its end, or to the end of the drain. No async fn: that would keep, for as long as the connection is
+/// open, what is moved into it.
+pub fn serve_connection(
     stream: Stream,
-    info: ConnectionInfo,
+    info: Arc<ConnectionInfo>,
     service: impl Service,
     limits: &Limits,
     shutdown: &Shutdown,
-) -> hyper::Result<()> {
+) -> impl Future<Output = hyper::Result<()>> + Send {
     let active = ActiveRequests::default();
     let begun = active.clone();
     let io: DownstreamIo = TokioIo::new(Http1Io::new(stream, Timeouts::new(limits), active.clone()));
@@ -51,7 +53,9 @@ pub async fn serve_connection(
         let upgrade = asks_upgrade.then(|| (request.extensions().get::<OnUpgrade>().cloned(), tasks.clone()));
         let request = Box::new(request);
         async move {
-            let mut response = service.call(info, request).await;
+            // In a box of its own: hyper keeps the room of this future for as long as the connection is open, and one that
+            // is idle, or waits for events, does not need it.
+            let mut response = Box::pin(service.call(info, request)).await;
             // framing.rs does not check what follows such a request, so unless the protocol changes the connection
             // must close.
             if let Some((upgraded, tasks)) = upgrade
@@ -69,24 +73,31 @@ pub async fn serve_connection(
             Ok::<_, Infallible>(response.map(|body| InFlightBody::new(body, active)))
         }
     });
+    let mut connection = builder(limits).serve_connection(io, answer).with_upgrades();
+    async move {
+        let draining = pin!(drain_begins(shutdown, &begun));
+        let mut draining = PollOnWake::new(draining);
+        tokio::select! {
+            biased;
+            ended = &mut connection => ended,
+            () = &mut draining => {
+                Pin::new(&mut connection).graceful_shutdown();
+                tokio::select! {
+                    ended = &mut connection => ended,
+                    () = shutdown.deadline() => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Not kept for the life of a connection.
+fn builder(limits: &Limits) -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.max_header_size(limits.head_bytes);
     if limits.head_count != Limits::default().head_count {
         // hyper keeps its own default (100) on the stack.
         http.max_headers(limits.head_count);
     }
-    let mut connection = pin!(http.serve_connection(io, answer).with_upgrades());
-    let draining = pin!(drain_begins(shutdown, &begun));
-    let mut draining = PollOnWake::new(draining);
-    tokio::select! {
-        biased;
-        ended = &mut connection => ended,
-        () = &mut draining => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = &mut connection => ended,
-                () = shutdown.deadline() => Ok(()),
-            }
-        }
-    }
+    http
 }

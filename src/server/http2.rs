@@ -5,6 +5,7 @@ mod streams;
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ const GOAWAY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Serves `stream` to its end, or to the end of the drain.
 pub async fn serve_connection(
     stream: Stream,
-    info: ConnectionInfo,
+    info: Arc<ConnectionInfo>,
     service: impl Service,
     limits: &Limits,
     shutdown: &Shutdown,

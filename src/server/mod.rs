@@ -76,7 +76,7 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// Answers one request. Boxed, because a request is large and each move of it is a copy.
     fn call(
         &self,
-        connection: ConnectionInfo,
+        connection: Arc<ConnectionInfo>,
         request: Box<Request<Incoming>>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
@@ -147,6 +147,8 @@ impl Server {
     /// Accepts on `listener` until the drain begins; connections go on as tasks of their own.
     pub async fn serve(&self, listener: Listener, service: impl Service) {
         let mut draining = pin!(self.shutdown.draining());
+        // One for all connections.
+        let server = Arc::new(self.clone());
         let mut pause: Option<Cause> = None;
         loop {
             let next = async {
@@ -162,7 +164,7 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     pause = (!self.descriptors.holds(&stream)).then_some(Cause::FewDescriptors);
-                    self.accept(stream, peer, service.clone());
+                    server.accept(stream, peer, service.clone());
                 }
                 Err(error) => {
                     tracing::debug!(%error, "accept");
@@ -173,8 +175,8 @@ impl Server {
         }
     }
 
-    fn accept(&self, stream: Stream, peer: IpAddr, service: impl Service) {
-        let permit = ConnectionPermit::acquire(&self.open);
+    fn accept(self: &Arc<Self>, stream: Stream, peer: IpAddr, service: impl Service) {
+        let permit = ConnectionPermit::count(&self.open);
         let settings = self.settings();
         if permit.number > settings.limits.connections.saturating_add(settings.reserve) {
             self.refuse("limit");
@@ -182,7 +184,7 @@ impl Server {
         }
         self.metrics.connections_accepted.inc();
         let counted = Counted::new(&self.metrics.connections);
-        let server = self.clone();
+        let server = Arc::clone(self);
         self.shutdown.spawn(async move {
             settings.serve_connection(stream, peer, service, &server).await;
             drop((permit, counted));
@@ -217,7 +219,8 @@ struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    fn acquire(open: &Arc<AtomicUsize>) -> Self {
+    /// One more, whatever there are already: whoever asks judges by the number.
+    fn count(open: &Arc<AtomicUsize>) -> Self {
         let number = open.fetch_add(1, Ordering::Relaxed) + 1;
         Self { open: Arc::clone(open), number }
     }

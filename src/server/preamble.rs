@@ -24,26 +24,21 @@ impl Settings {
         server: &Server,
     ) {
         let shutdown = &server.shutdown;
-        let preamble = if self.tls.is_none() && self.proxies.is_none() {
+        // All that is over before the first request is kept out of this future: each connection has one for all its life.
+        let begun = self.begun(if self.tls.is_none() && self.proxies.is_none() {
             self.admit(peer, server).map(|admitted| Preamble { stream, peer, admitted })
         } else {
             // Boxed: its state is not needed any more when the first request comes.
             Box::pin(self.preamble(stream, peer, server)).await
-        };
-        let Preamble { stream, peer, admitted } = match preamble {
-            Ok(preamble) => preamble,
+        });
+        let (stream, info, limits, _permit) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
                 tracing::debug!(%error, %peer, "connection refused before its first request");
                 return;
             }
         };
-        let info = ConnectionInfo::new(peer);
-        let (limits, _permit) = match admitted {
-            Admitted::Freely => (Arc::clone(&self.limits), None),
-            Admitted::WithinLimit(share) => (Arc::clone(&self.limits), Some(share)),
-            Admitted::AboveLimit(share) => (Arc::new(brief(&self.limits)), Some(share)),
-        };
-        let limits = &*limits;
+        let (peer, limits) = (info.peer, &*limits);
         let ended = if stream.speaks_http2() {
             // Boxed, so that a connection of HTTP/1.1 stays as small as it is.
             Box::pin(http2::serve_connection(stream, info, service, limits, shutdown)).await
@@ -54,6 +49,20 @@ impl Settings {
             // Mostly the peer's doing: of interest only to somebody who looks for it.
             tracing::debug!(%error, %peer, "connection");
         }
+    }
+
+    /// What a connection is served with.
+    fn begun(
+        &self,
+        preamble: io::Result<Preamble>,
+    ) -> io::Result<(Stream, Arc<ConnectionInfo>, Arc<Limits>, Option<Share>)> {
+        let Preamble { stream, peer, admitted } = preamble?;
+        let (limits, permit) = match admitted {
+            Admitted::Freely => (Arc::clone(&self.limits), None),
+            Admitted::WithinLimit(share) => (Arc::clone(&self.limits), Some(share)),
+            Admitted::AboveLimit(share) => (Arc::new(brief(&self.limits)), Some(share)),
+        };
+        Ok((stream, Arc::new(ConnectionInfo::new(peer)), limits, permit))
     }
 
     /// The preamble, bounded by `handshake_timeout` and by a drain.

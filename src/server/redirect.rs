@@ -1,5 +1,7 @@
 //! The response of a plain listener beside TLS: everything is at the public URL.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -33,7 +35,7 @@ impl Redirect {
 impl Service for Redirect {
     type Body = Empty<Bytes>;
 
-    async fn call(&self, _: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<Empty<Bytes>> {
+    async fn call(&self, _: Arc<ConnectionInfo>, request: Box<Request<Incoming>>) -> Response<Empty<Bytes>> {
         // `*` and the authority of a CONNECT are no targets of a browser; both become the front page.
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let target = if target.starts_with('/') { target } else { "/" };

@@ -39,7 +39,11 @@ impl<S: fmt::Debug> fmt::Debug for Reloadable<S> {
 impl<S: Service> Service for Reloadable<S> {
     type Body = S::Body;
 
-    async fn call(&self, connection: ConnectionInfo, request: Box<Request<Incoming>>) -> Response<S::Body> {
+    async fn call(
+        &self,
+        connection: Arc<ConnectionInfo>,
+        request: Box<Request<Incoming>>,
+    ) -> Response<S::Body> {
         let service = self.0.load_full();
         service.call(connection, request).await
     }

@@ -20,6 +20,8 @@ TABS = 20
 OTHERS_P99 = 0.05
 # How long the hub's page is kept.
 KEPT = 10
+# How often the log tells of the same failure.
+LOG_EVERY = 60
 
 pytestmark = pytest.mark.skipif(IS_CHP, reason="configurable-http-proxy asks the hub for each")
 
@@ -108,6 +110,8 @@ def test_a_storm_at_a_dead_notebook_is_no_matter_of_the_hub_nor_of_others(start,
     record_property("figures", figures)
     print(figures)
     assert set(counts) == {503}, figures
+    lines = proxy.process.log.count("no answer of the upstream")
+    assert 1 <= lines <= 1 + SECONDS // LOG_EVERY, f"{lines} warnings; {figures}"
     assert len(hub.seen) <= 1 + SECONDS // KEPT, figures
     assert p99(through) < OTHERS_P99 + p99(straight), figures
     # The storm's own connections may have been opened since; two for those who are served, and room for the page's own.

@@ -17,17 +17,6 @@ fn wait_until_refused(address: std::net::SocketAddr) {
     wait_until("the listener's end", || TcpStream::connect_timeout(&address, PATIENCE).is_err());
 }
 
-/// Answers `/slow` when the gate is open.
-fn slow(hub: &FakeHub) -> Gate {
-    let gate = Gate::new();
-    let waiting = gate.clone();
-    hub.on("/slow", move |exchange| {
-        waiting.pass();
-        exchange.answer("200 OK", "slow")
-    });
-    gate
-}
-
 /// The connection ends, and before that at most says that the hub was not waited for.
 fn assert_no_answer_of_the_hub(mut wire: Wire) {
     let answer = wire.answer_to("GET");
@@ -39,7 +28,7 @@ fn assert_no_answer_of_the_hub(mut wire: Wire) {
 fn a_drain_finishes_what_runs_and_refuses_what_comes() {
     let hub = FakeHub::start();
     let proxy = TestProxy::before(&hub).set("limits", LONG).start();
-    let gate = slow(&hub);
+    let gate = hub.slow();
     let mut running = proxy.connect();
     running.send(get("/slow", &[]));
     hub.wait_for_path("/slow");
@@ -104,7 +93,7 @@ fn an_upload_and_a_download_under_way_are_finished_in_a_drain() {
 fn a_drain_ends_at_its_deadline_whatever_still_runs() {
     let hub = FakeHub::start();
     let proxy = TestProxy::before(&hub).set("limits", "drain_timeout = \"200ms\"").start();
-    let gate = slow(&hub);
+    let gate = hub.slow();
     hub.on("/progress", |exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         exchange.send(chunk("first"));
@@ -132,7 +121,7 @@ fn a_drain_ends_at_its_deadline_whatever_still_runs() {
 fn a_drain_without_patience_ends_at_once() {
     let hub = FakeHub::start();
     let proxy = TestProxy::before(&hub).set("limits", "drain_timeout = \"0s\"").start();
-    let _gate = slow(&hub);
+    let _gate = hub.slow();
     let mut running = proxy.connect();
     running.send(get("/slow", &[]));
     hub.wait_for_path("/slow");
@@ -145,7 +134,7 @@ fn a_drain_without_patience_ends_at_once() {
 fn the_management_side_answers_to_the_end_of_a_drain() {
     let hub = FakeHub::start();
     let proxy = TestProxy::before(&hub).set("limits", LONG).start();
-    let gate = slow(&hub);
+    let gate = hub.slow();
     let api = proxy.links();
     let ready = |api: &Links| {
         let answer = api.call("GET", "/ready", &[], "");
@@ -212,7 +201,7 @@ fn tunnels_end_as_soon_as_no_request_is_under_way() {
         Then::Close
     });
     let proxy = TestProxy::before(&hub).set("limits", "drain_timeout = \"10m\"").start();
-    let gate = slow(&hub);
+    let gate = hub.slow();
     let mut tunnel = proxy.connect();
     tunnel.send("GET /ws HTTP/1.1\r\nHost: hub.test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     assert!(tunnel.head().is_some_and(|head| head.line.contains(" 101 ")));

@@ -279,6 +279,33 @@ fn the_origins_of_an_app_count_before_its_token_is_read() {
 }
 
 #[test]
+fn origins_that_a_reload_changes_while_the_app_is_asked_are_judged_as_they_are_then() {
+    const PORTAL: &str = "https://portal.example";
+    for (origins, asks) in [(PORTAL, false), ("https://lms.example", true)] {
+        let (hub, portal, gate) = (FakeHub::start(), Portal::start(), Gate::new());
+        let builder = TestProxy::before(&hub).portal(&portal.key());
+        let with = |origin: &str| builder.clone().portal(&format!("origins = [\"{origin}\"]"));
+        let proxy = with(PORTAL).start();
+        let waits = gate.clone();
+        portal.server.on("/login", move |exchange| {
+            exchange.read_body();
+            waits.pass();
+            exchange.answer("200 OK", json!({ "name": "alice" }).to_string())
+        });
+        let mut browser = proxy.browser();
+        let click = browser.navigate(&target(TOKEN)).header("Referer", &format!("{PORTAL}/"));
+        let mut clicked = click.begin();
+        portal.server.wait_for_path("/login");
+        proxy.reload(&with(origins).set("login", "replay_grace = \"2s\"")).expect("a configuration");
+        gate.open();
+        let answer = clicked.answer_to("GET").expect("an answer");
+        assert_eq!(answer.status, if asks { 200 } else { 302 }, "{origins}: {}", answer.text());
+        assert_eq!(answer.text().contains("Continue as"), asks, "{origins}: {}", answer.text());
+        assert_eq!(logins(&hub).len(), usize::from(!asks), "{origins}");
+    }
+}
+
+#[test]
 fn a_browser_that_goes_away_meanwhile_loses_nothing() {
     let deployment = Deployment::new();
     let gate = Arc::new(Gate::default());

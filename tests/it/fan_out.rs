@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::proxy::{Builder, wait_until};
 use crate::support::requests::{chunk, get, request, sized, websocket};
-use crate::support::{FakeHub, Gate, TestProxy, Then, Wire};
+use crate::support::{FakeHub, TestProxy, Then, Wire};
 
 /// A front that names its clients.
 fn behind_a_front(hub: &FakeHub) -> Builder {
@@ -18,17 +18,6 @@ fn of(client: &str) -> String {
 
 const ATTACKER: &str = "192.0.2.1";
 const OTHER: &str = "192.0.2.2";
-
-/// A hub that answers `/slow` when the gate is open.
-fn slow(hub: &FakeHub) -> Gate {
-    let gate = Gate::new();
-    let waiting = gate.clone();
-    hub.on("/slow", move |exchange| {
-        waiting.pass();
-        exchange.answer("200 OK", "slow")
-    });
-    gate
-}
 
 fn counted(proxy: &TestProxy, limit: &str) -> i64 {
     proxy.metric(&format!("hublatch_clients_limited_total{{reason=\"{limit}\"}}"))
@@ -93,7 +82,7 @@ fn one_client_may_have_the_hub_asked_before_few_of_its_bodies_have_begun() {
 #[test]
 fn one_client_has_so_many_requests_at_the_hub_and_others_have_theirs() {
     let hub = FakeHub::start();
-    let gate = slow(&hub);
+    let gate = hub.slow();
     let limits = "upstream_connections_per_client = 2\nupstream_connect_timeout = \"200ms\"";
     let proxy = behind_a_front(&hub).set("limits", limits).start();
     let mut open: Vec<Wire> = (0..2).map(|_| proxy.connect()).collect();
@@ -118,7 +107,7 @@ fn one_client_has_so_many_requests_at_the_hub_and_others_have_theirs() {
 #[test]
 fn a_request_above_the_share_waits_for_one_that_ends() {
     let hub = FakeHub::start();
-    let gate = slow(&hub);
+    let gate = hub.slow();
     let limits = "upstream_connections_per_client = 1\nupstream_connect_timeout = \"1m\"";
     let proxy = TestProxy::before(&hub).set("limits", limits).start();
     let mut wires: Vec<Wire> = (0..2).map(|_| proxy.connect()).collect();
@@ -136,7 +125,7 @@ fn a_request_above_the_share_waits_for_one_that_ends() {
 #[test]
 fn logins_keep_connections_that_nothing_else_takes() {
     let hub = FakeHub::start();
-    let gate = slow(&hub);
+    let gate = hub.slow();
     let limits = "upstream_connections = 20\nupstream_queue = 0\nupstream_idle_connections = 0";
     let proxy = TestProxy::before(&hub).set("limits", limits).start();
     let mut open: Vec<Wire> = (0..19).map(|_| proxy.connect()).collect();

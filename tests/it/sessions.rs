@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::redeem::click;
 use crate::support::proxy::{Builder, standing_clock, wait_until};
 use crate::support::requests::{get, websocket};
-use crate::support::{Answer, Browser, Exchange, FakeHub, Links, TestProxy, Then, Wire, hub_pages};
+use crate::support::{Answer, Browser, Exchange, FakeHub, Gate, Links, TestProxy, Then, Wire, hub_pages};
 
 /// The hub answers with the Cookie header that it was sent.
 fn echo(exchange: &mut Exchange<'_>) -> Then {
@@ -336,6 +336,81 @@ fn whoever_may_not_end_sessions_ends_none() {
     assert!(deployment.hub.seen_at("/hub/hublatch/sessions").is_empty());
     let nobody = deployment.end(deployment.proxy.key(), "anna");
     assert_eq!((nobody.status, nobody.json()), (200, json!({ "ended": 0 })), "the hub does not know them");
+}
+
+/// Lets the hub keep logins waiting until the gate is opened, and then log the user in as always.
+fn slow_logins(deployment: &Deployment) -> Gate {
+    let gate = Gate::new();
+    let waits = gate.clone();
+    deployment.hub.on("/hub/login", move |exchange| {
+        exchange.read_body();
+        waits.pass();
+        let session = "Set-Cookie: jupyterhub-session-id=new; Path=/";
+        let login = "Set-Cookie: jupyterhub-hub-login=secret; Path=/hub/";
+        exchange.answer(&format!("302 Found\r\nLocation: /hub/home\r\n{session}\r\n{login}"), "")
+    });
+    gate
+}
+
+#[test]
+fn a_login_that_was_on_its_way_to_the_hub_when_the_sessions_ended_lets_nobody_in() {
+    for limited in ["", "max_session = \"10m\""] {
+        let deployment = Deployment::new(limited, "");
+        with_handler(&deployment.hub, Vec::new());
+        let gate = slow_logins(&deployment);
+        let click = |name: &str| {
+            let link = deployment.proxy.link(name);
+            (deployment.proxy.browser().navigate(&link.target()).begin(), link)
+        };
+        let ((mut alices, link), (mut bobs, _)) = (click("alice"), click("bob"));
+        deployment.hub.wait_for(|seen| seen.iter().filter(|seen| seen.path() == "/hub/login").count() == 2);
+        assert_eq!(deployment.end(deployment.proxy.key(), "alice").json(), json!({ "ended": 0 }));
+        gate.open();
+
+        let answer = alices.answer_to("GET").expect("an answer");
+        assert_eq!(answer.status, 403, "{}", answer.text());
+        assert!(answer.text().contains("Your session has ended"), "{}", answer.text());
+        let set = answer.headers.all("set-cookie");
+        assert!(set.iter().all(|line| !line.contains("jupyterhub")), "{set:?}");
+        assert_eq!(bobs.answer_to("GET").expect("an answer").status, 302, "nobody has ended his");
+        let told: Vec<_> =
+            deployment.proxy.audit().into_iter().filter(|line| line["id"] == *link.id).collect();
+        let told: Vec<_> = told.iter().map(|line| (line["event"].clone(), line["reason"].clone())).collect();
+        assert_eq!(
+            told[1..],
+            [(json!("redeemed"), Value::Null), (json!("login_failed"), json!("revoked"))],
+            "{told:?}"
+        );
+        if !limited.is_empty() {
+            let path = format!("/api/v1/links/{}", link.id);
+            let told = deployment.proxy.links().call("GET", &path, &[], "").json();
+            assert_eq!(told["session"]["ended"], json!(true), "{told}");
+        }
+        // What is clicked from now on is a login as any other.
+        assert_eq!(click("alice").0.answer_to("GET").expect("an answer").status, 302);
+    }
+}
+
+#[test]
+fn a_login_is_not_sent_afresh_when_the_sessions_have_ended_meanwhile() {
+    let deployment = Deployment::new("", "");
+    with_handler(&deployment.hub, Vec::new());
+    let gate = Gate::new();
+    let (waits, clock) = (gate.clone(), Arc::clone(&deployment.clock));
+    deployment.hub.on("/hub/login", move |exchange| {
+        exchange.read_body();
+        waits.pass();
+        // Its assertion has expired in the hub's own queue.
+        clock.advance(Duration::from_secs(11));
+        exchange.answer("403 Forbidden", "expired")
+    });
+    let mut clicked = deployment.proxy.browser().navigate(&deployment.proxy.link("alice").target()).begin();
+    deployment.hub.wait_for_path("/hub/login");
+    assert_eq!(deployment.end(deployment.proxy.key(), "alice").status, 200);
+    gate.open();
+    let answer = clicked.answer_to("GET").expect("an answer");
+    assert!(answer.status == 403 && answer.text().contains("Your session has ended"), "{}", answer.text());
+    assert_eq!(deployment.hub.seen_at("/hub/login").len(), 1);
 }
 
 /// Whose sessions the hub was told to end.

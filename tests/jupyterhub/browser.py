@@ -235,9 +235,10 @@ def connect(url):
 
 
 def send(connection, method, url, body, headers):
-    """Writes the head as given: names may come twice, paths stay byte for byte."""
+    """Writes the head as given: names may come twice, paths stay byte for byte; Host is the address's if none is given."""
     target = re.sub(r"^https?://[^/]+", "", url) or "/"
-    connection.putrequest(method, target, skip_accept_encoding=True)
+    has_host = any(name == "Host" for name, _ in headers)
+    connection.putrequest(method, target, skip_host=has_host, skip_accept_encoding=True)
     for name, value in headers:
         connection.putheader(name, value)
     if body is not None:

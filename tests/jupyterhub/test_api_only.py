@@ -45,10 +45,16 @@ def test_a_link_without_launch_leads_straight_into_a_server_that_runs(latch, ann
 
 
 def test_paths_of_the_hub_that_are_not_there_get_our_page(anna):
-    for path in ("/hub/home", "/hub/spawn/anna", "/hub/user/anna/", "/hub/admin", "/", "/nowhere"):
+    for path in ("/hub/spawn/anna", "/hub/user/anna/", "/hub/admin", "/nowhere"):
         page = anna.open(path)
         assert (page.status, code(page)) == (404, "404, page_not_found"), path
         assert "http:&#x2f;&#x2f;app.localhost&#x2f;" in page.text, "the way back to the app"
+
+
+def test_the_address_of_the_notebooks_alone_leads_into_the_server_that_runs(anna):
+    for path in ("/", "/hub", "/hub/", "/hub/home"):
+        page = anna.open(path)
+        assert (page.status, page.path) == (200, "/user/anna/lab"), path
 
 
 def test_a_server_that_does_not_run_gets_our_page_and_scripts_get_the_hubs_answer(latch, anna):

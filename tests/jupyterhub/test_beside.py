@@ -120,7 +120,7 @@ c.PAMAuthenticator.allowed_users = {{"news"}}
         own="news",
         links=("games", "mail"),
     ),
-    # 1.3.0 is made for hubs before 6: its page of the login asks for what 6 has no more.
+    # 1.3.0 is made for hubs before 6: what handles its login form asks for `statsd`, which 6 has no more, and ends in a 500.
     "Native": Login(
         """
 from nativeauthenticator import NativeAuthenticator
@@ -390,8 +390,17 @@ ON_OTHER_HUBS = [
     ("FirstUse", "5.4", ""),
     ("LDAP", "5.4", ""),
     ("LTI 1.3", "5.4", ""),
+    ("Multi", "5.4", ""),
+    ("Native", "6.1", ""),
+    ("Native", "4.1", ""),
+    ("FirstUse", "4.1", ""),
+    ("LDAP", "4.1", ""),
+    ("LTI 1.3", "4.1", ""),
+    ("Multi", "4.1", ""),
     ("GenericOAuth", "4.1", "16.3.1"),
 ]
+# Whose own form works on that hub neither beside links nor alone.
+NO_OWN_LOGIN = {("Native", "6.1")}
 
 
 @pytest.mark.parametrize("name,version,oauthenticator", ON_OTHER_HUBS)
@@ -405,7 +414,7 @@ def test_links_and_the_other_login_on_the_other_hubs(name, version, oauthenticat
     assert linked.user() == login.links[0]
     assert click(hub, linked, login.links[1]).status == 200
     assert linked.user() == login.links[1], "another user is switched to"
-    if not isinstance(login, NoLogin):
+    if not isinstance(login, NoLogin) and (name, version) not in NO_OWN_LOGIN:
         assert login.log_in(own).status == 200
         assert own.user() == login.own
     assert click(hub, stranger, "root", key=Ed25519PrivateKey.generate()).status == 403

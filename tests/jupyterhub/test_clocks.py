@@ -19,16 +19,21 @@ def faked(hub, tmp_path):
     assert FAKETIME, "libfaketime is missing: run tests/install.sh tests"
     latch = Hublatch(tmp_path, hub)
     latch.wall = tmp_path / "wall"
-    latch.wall.write_text("+0s")
-    latch.env = {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(latch.wall),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    latch.env = by_the_clock_of(latch.wall)
     latch.start()
     yield latch
     latch.stop()
+
+
+def by_the_clock_of(file):
+    """The environment of a process whose wall clock is what the file says; its monotonic one is that of the machine."""
+    file.write_text("+0s")
+    return {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 def refused(latch, link):

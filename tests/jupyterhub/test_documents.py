@@ -51,6 +51,12 @@ def test_links_lead_to_files_and_headings_that_exist(name):
             assert anchor in anchors(file.read_text()), f"{name}: {target}"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_merge_has_left_its_marks(name):
+    marks = re.findall(r"^(?:<{7}|={7}|>{7})(?: .*)?$", (ROOT / name).read_text(), re.M)
+    assert marks == []
+
+
 def test_the_readme_fits_on_three_screens():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 

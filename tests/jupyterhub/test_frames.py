@@ -28,20 +28,30 @@ showNotebook(document.querySelector("#lab"), HUB, async (reason) => (await fetch
 """
 
 
+# Each that shows a page of another site in its own; of `frame` the page consists.
+ELEMENTS = {
+    "iframe": "<iframe id='lab' src='ADDRESS' width='1200' height='600'></iframe>",
+    "object": "<object id='lab' data='ADDRESS' type='text/html' width='1200' height='600'></object>",
+    "embed": "<embed id='lab' src='ADDRESS' type='text/html' width='1200' height='600'>",
+    "frame": "<frameset cols='*'><frame id='lab' src='ADDRESS'></frameset>",
+}
+
+
 class CoursePage:
     """A page with a frame, at localhost: another site than hublatch's 127.0.0.1, so that cookies in the frame are
     third-party ones. A real server, because Chromium lets no page of nowhere frame one of this machine."""
 
     def __init__(self):
-        self.framed = "about:blank"
+        self.framed, self.element = "about:blank", "iframe"
         self.new_link, self.links = None, []  # what its back end answers to the client in the browser
         course = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 kind = "text/html"
-                frame = f"<iframe id='lab' src='{escape(course.framed)}' width='1200' height='600'></iframe>"
-                text = f"<!doctype html><title>course</title><h1>Week 3</h1>{frame}"
+                text = ELEMENTS[course.element].replace("ADDRESS", escape(course.framed))
+                if course.element != "frame":
+                    text = f"<!doctype html><title>course</title><h1>Week 3</h1>{text}"
                 if self.path == "/hublatch-embed.js":
                     kind, text = "text/javascript", EMBED.read_text()
                 elif self.path.startswith("/link?"):
@@ -162,6 +172,32 @@ def test_only_a_listed_page_gets_the_frame(embedding, course, stranger, page):
     # Chromium's own page says that the frame cannot be shown.
     expect(refused.locator("#main-frame-error, .interstitial-wrapper").first).to_be_attached()
     expect(refused.locator("main.card")).to_have_count(0)
+
+
+@pytest.fixture(params=["frame", "object", "embed"])
+def other_element(request, course):
+    course.element = request.param
+    yield request.param
+    course.element = "iframe"
+
+
+def test_the_older_elements_show_the_notebooks_to_a_listed_page_as_well(embedding, course, other_element, page):
+    cookies, latch = embedding
+    link = latch.issue(f"frida-{cookies}", path="lab/tree")
+    course.framed = link["url"]
+    page.goto(f"{course.origin}/")
+    shown = wait_for(page, lambda: [f for f in page.frames if f.url.startswith(f"{latch.url}/user/")], "the notebooks")
+    expect(shown[0].locator("#jupyter-config-data")).to_be_attached(timeout=PATIENCE)
+    assert latch.status(link) == "used"
+
+
+def test_without_the_section_the_older_elements_show_nothing_and_use_nothing_up(latch, course, other_element, page):
+    link = latch.issue("frida", path="lab")
+    course.framed = link["url"]
+    page.goto(f"{course.origin}/")
+    page.wait_for_load_state("load")
+    assert not [frame.url for frame in page.frames if frame.url.startswith(f"{latch.url}/user/")]
+    assert latch.status(link) == "pending"
 
 
 def test_without_the_section_a_frame_shows_nothing_and_uses_nothing_up(latch, course, page):

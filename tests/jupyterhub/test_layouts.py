@@ -4,7 +4,7 @@ import pytest
 
 from browser import Browser, raw
 from notebook import Kernel
-from processes import free_port
+from processes import PATIENCE, free_port, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,16 @@ def test_a_hub_on_a_unix_socket_has_no_port_to_send_a_header_to(on_a_socket):
     with pytest.raises(ConnectionRefusedError):
         raw("GET", on_a_socket.hub.internal_url + "/hub/login", [("REMOTE_USER", "admin")])
     assert Browser(on_a_socket.url).open("/hub/login", headers={"REMOTE_USER": "admin"}).status == 403
+
+
+def test_a_front_that_passes_another_host_on_is_told_of_once(hub, start_hublatch):
+    latch = start_hublatch(hub)
+    for host in ("127.0.0.1:1", "hub.internal"):
+        link = latch.issue("lotte", next="/hub/home")
+        assert latch.browser().open(link["url"], headers={"Host": host}).status == 421
+        assert latch.status(link) == "pending"
+    # A request's own line comes after what it has been warned of.
+    wait_until(lambda: [r.get("status") for r in latch.process.records()].count(421) == 2, PATIENCE, "both to be logged")
+    warned = [r for r in latch.process.records() if r.get("level") == "WARN" and "pass Host" in r["message"]]
+    assert [record["host"] for record in warned] == ["127.0.0.1:1"]
+    latch.stop()

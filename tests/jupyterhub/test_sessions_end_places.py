@@ -1,8 +1,8 @@
 """The end of sessions wherever hublatch may stand: two browsers of alice and one of bob in Chromium, each with an open kernel.
 
 Beside the hub's own login and below a base_url, where a session that the hub's own form has begun ends as well; where each
-server has a subdomain; with two replicas that share one Redis, of which one is told and both are restarted; and with ids that
-somebody has made up.
+server has a subdomain; with two replicas that share one Redis, of which one is told and both are restarted; on a machine whose
+clock is set back; and with ids that somebody has made up.
 """
 
 import time
@@ -12,9 +12,11 @@ import pytest
 from playwright.sync_api import expect
 
 from chromium import PATIENCE, wait_for
+from latch import Hublatch
 from processes import free_port
 from test_clicks import Pair, redis  # noqa: F401
-from test_sessions_end import Person, chromium, profiles, session_has_ended  # noqa: F401
+from test_clocks import by_the_clock_of, step
+from test_sessions_end import Person, chromium, profiles, seconds, session_has_ended  # noqa: F401
 
 # An idle machine takes one.
 SECONDS = 3
@@ -121,6 +123,47 @@ def test_what_one_replica_ends_is_over_at_the_other_and_after_a_restart(hub, sta
     for latch in pair.latches:
         latch.stop()
     pair.front.stop()
+
+
+@pytest.fixture
+def machine(start_hub, tmp_path):
+    """A hublatch and its hub on a machine of their own: they go by one clock, that of a file. The hub runs for two hours
+    already: it takes no proof that is older than itself."""
+    wall = tmp_path / "wall"
+    environment = by_the_clock_of(wall)
+    wall.write_text("-2h")
+    hub = start_hub(before_start=lambda hub: hub.env.update(environment))
+    latch = Hublatch(tmp_path, hub)
+    latch.wall, latch.env = wall, environment
+    step(latch, "+0s")
+    yield latch.start()
+    latch.stop()
+    hub.kill()
+
+
+def test_a_clock_that_is_set_back_keeps_no_session_and_brings_none_back(machine, profiles):  # noqa: F811
+    alice = Person.by_link(machine, profiles(), "alice", session_expires_in=60)
+    carol, bob = (Person.by_link(machine, profiles(), user) for user in ("carol", "bob"))
+    over = seconds(machine.manage("GET", f"/api/v1/links/{alice.link['id']}")[1]["session"]["until"])
+    stays = [(person, person.page.context.cookies()) for person in (alice, carol, bob)]
+
+    step(machine, "-1h")
+    alice.assert_in()
+    closed = alice.closed_at()  # by the browser's clock, which nobody has touched
+    assert over - 1 <= closed <= over + SECONDS, (over, closed)
+    alice.assert_out()
+    assert_ended([carol], end(machine, "carol", 1))
+    bob.assert_in()
+
+    # Nor for browsers that have forgotten nothing, if it is set back once more, or right again.
+    for offset in ("-90m", "+0s"):
+        step(machine, offset)
+        for person, cookies in stays:
+            page = profiles()
+            page.context.add_cookies(cookies)
+            answer = page.request.get(f"{machine.url}{person.server}/api/status", max_redirects=0)
+            assert (answer.status == 200) == (person is bob), (offset, person.user, answer.status)
+    bob.assert_in()
 
 
 def test_an_id_that_somebody_has_made_up_is_no_session(hub, start_hublatch, profiles):  # noqa: F811

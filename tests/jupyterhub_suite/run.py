@@ -113,7 +113,7 @@ def environment(options, folder):
     if options.command:
         env["PATH"] += f":{ROOT}/target/node/bin"
     if options.subdomain:
-        env["JUPYTERHUB_TEST_SUBDOMAIN_HOST"] = "http://localhost:18888"
+        env["JUPYTERHUB_TEST_SUBDOMAIN_HOST"] = "http://hub.test:18888"
     return env
 
 

@@ -1,14 +1,16 @@
-"""Makes HublatchProxy the proxy class of JupyterHub's MockHub, where the run is in `class` mode; and Debian's Chromium the
-browser.
+"""Makes HublatchProxy the proxy class of JupyterHub's MockHub, where the run is in `class` mode; Debian's Chromium the
+browser; and `hub.test`, with all names below it, this machine.
 """
 
 import os
+import socket
 
 CHROMIUM = "/usr/bin/chromium"
 
 
 def pytest_configure(config):
     use_chromium()
+    resolve_the_hub()
     if os.environ.get("HUBLATCH_SUITE_MODE") != "class":
         return
     from hublatch.proxy import HublatchProxy
@@ -29,3 +31,17 @@ def use_chromium():
 
     Playwright.firefox = property(lambda self: self.chromium)
     BrowserType.launch = launch_chromium
+
+
+def resolve_the_hub():
+    """Tests with subdomains ask for `alice.hub.test`, which no DNS knows. `localhost` would not do: http.cookiejar keeps no
+    cookies of a domain without a dot.
+    """
+    getaddrinfo = socket.getaddrinfo
+
+    def this_machine(host, *rest, **options):
+        if isinstance(host, str) and (host == "hub.test" or host.endswith(".hub.test")):
+            host = "localhost"
+        return getaddrinfo(host, *rest, **options)
+
+    socket.getaddrinfo = this_machine

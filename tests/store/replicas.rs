@@ -118,6 +118,35 @@ fn of_clicks_on_all_at_once_one_logs_in() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_login_that_is_under_way_at_one_lets_nobody_in_when_another_has_ended_the_sessions() {
+    let deployment =
+        Deployment::with(|builder| builder.portal("scopes = [\"issue\", \"read\", \"revoke\", \"end\"]"));
+    let gate = Gate::new();
+    let waits = gate.clone();
+    deployment.hub.on("/hub/login", move |exchange| {
+        exchange.read_body();
+        waits.pass();
+        exchange
+            .answer("302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=x; Path=/hub/", "")
+    });
+    deployment.hub.on("/hub/hublatch/sessions", |exchange| exchange.answer("200 OK", r#"{"sessions":[]}"#));
+    let link = deployment.replicas[0].link("alice");
+    let mut clicked = deployment.browser(1).navigate(&link.target()).begin();
+    deployment.hub.wait_for_path("/hub/login");
+    let ended = deployment.api(2, "DELETE", "/api/v1/users/alice/sessions", "");
+    assert_eq!(ended.status, 200, "{}", ended.text());
+    gate.open();
+    let answer = clicked.answer_to("GET").expect("an answer");
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert!(answer.text().contains("Your session has ended"), "{}", answer.text());
+    assert!(answer.headers.all("set-cookie").iter().all(|line| !line.contains("jupyterhub")));
+    // A link that is ordered then works at once, at whichever.
+    let next = deployment.replicas[2].link("alice");
+    assert_eq!(deployment.browser(0).get(&next.target()).status, 302);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn a_repeated_order_is_known_to_all() {
     let deployment = Deployment::new();
     let order = |number: usize, body: &Value| {

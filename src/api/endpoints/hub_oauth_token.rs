@@ -11,7 +11,7 @@ use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::error::ApiError;
 use crate::api::extract::HubOAuthProvider;
-use crate::api::oauth::{Form, OAuthError, basic_credentials};
+use crate::api::oauth::{BASIC_CHALLENGE, Form, OAuthError, basic_credentials};
 use crate::api::response::{ApiResponse, json_response};
 use crate::api::schema::{BodySchema, closed, integer, open, text, text_of, word};
 use crate::api::shared_responses::{NO_HUB_OAUTH, NOT_ALLOWED, OAUTH_BODY, OAUTH_HUB, OAUTH_NO_CLIENT};
@@ -87,7 +87,6 @@ async fn token(
 
 /// The client's id and secret, in the form or as HTTP Basic; one way at a time.
 fn authenticate(provider: &HubOAuth, headers: &HeaderMap, form: &Form) -> Result<(), OAuthError> {
-    let challenge = "Basic realm=\"hublatch\"";
     let (id, secret) = match (form.get("client_secret"), basic_credentials(headers)) {
         (Some(_), Some(_)) => {
             let twice = "the secret is there twice: in the header and in the form".to_owned();
@@ -97,16 +96,16 @@ fn authenticate(provider: &HubOAuth, headers: &HeaderMap, form: &Form) -> Result
             (form.get("client_id").unwrap_or_default().to_owned(), secret.to_owned().into())
         }
         (None, Some(credentials)) => credentials,
-        (None, None) => return Err(OAuthError::no_client(challenge)),
+        (None, None) => return Err(OAuthError::no_client(BASIC_CHALLENGE)),
     };
-    provider.authenticate(&id, &secret).map_err(|_| OAuthError::no_client(challenge))
+    provider.authenticate(&id, &secret).map_err(|_| OAuthError::no_client(BASIC_CHALLENGE))
 }
 
 impl From<HubOAuthError> for OAuthError {
     fn from(error: HubOAuthError) -> Self {
         match error {
             HubOAuthError::InvalidGrant => Self::new("invalid_grant", error.to_string()),
-            HubOAuthError::InvalidClient => Self::no_client("Basic realm=\"hublatch\""),
+            HubOAuthError::InvalidClient => Self::no_client(BASIC_CHALLENGE),
             HubOAuthError::Store(error) => ApiError::from(error).into(),
             HubOAuthError::Misconfigured(_)
             | HubOAuthError::NoRandomness(_)

@@ -48,16 +48,10 @@ fn documentation() -> Documentation {
     .security(["basic", "key", "hubStyleKey"])
     .takes_form(
         open(["grant_type", "subject_token", "subject_token_type"])
-            .property("grant_type", word(["urn:ietf:params:oauth:grant-type:token-exchange"]))
+            .property("grant_type", word([TOKEN_EXCHANGE]))
             .property("subject_token", text())
-            .property(
-                "subject_token_type",
-                word([
-                    "urn:ietf:params:oauth:token-type:jwt",
-                    "urn:hublatch:params:oauth:token-type:login_token",
-                ]),
-            )
-            .property("requested_token_type", word(["urn:ietf:params:oauth:token-type:access_token"]))
+            .property("subject_token_type", word([JWT, LOGIN_TOKEN]))
+            .property("requested_token_type", word([ACCESS_TOKEN]))
             .property(
                 "scope",
                 text_of(
@@ -80,7 +74,7 @@ fn documentation() -> Documentation {
             "token",
             json!({
                 "access_token": "0123456789abcdef0123456789abcdef",
-                "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+                "issued_token_type": ACCESS_TOKEN,
                 "token_type": "Bearer",
                 "expires_in": 3600,
                 "scope": "access:servers!user=alice",

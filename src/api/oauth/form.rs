@@ -10,7 +10,7 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::OAuthError;
+use super::{BASIC_CHALLENGE, OAuthError};
 use crate::api::state::ApiState;
 use crate::api::{auth, body, trace};
 use crate::login::{Caller, LoginServices};
@@ -70,11 +70,11 @@ impl Form {
 fn authenticate(login: &LoginServices, headers: &HeaderMap, form: &Form) -> Result<Caller, OAuthError> {
     let in_form = form.get("client_secret");
     let basic = headers.get(AUTHORIZATION).and_then(|line| line.to_str().ok()).is_some_and(is_basic);
-    let scheme = if basic { "Basic realm=\"hublatch\"" } else { "Bearer realm=\"hublatch\"" };
+    let scheme = if basic { BASIC_CHALLENGE } else { "Bearer realm=\"hublatch\"" };
     if headers.contains_key(AUTHORIZATION) && in_form.is_some() {
         return Err(OAuthError::request("the key is there twice: in the header and in the form".to_owned()));
     }
-    let challenge = if headers.contains_key(AUTHORIZATION) { scheme } else { "Basic realm=\"hublatch\"" };
+    let challenge = if headers.contains_key(AUTHORIZATION) { scheme } else { BASIC_CHALLENGE };
     let unknown = || OAuthError::no_client(challenge);
     let (name, key) = if let Some(key) = in_form {
         (None, Zeroizing::new(key.to_owned()))

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::{Method, StatusCode};
 
-use super::{Deployment, Finding};
+use super::{Deployment, Finding, HUB_UNKNOWN};
 use crate::cli::call::CallResponse;
 
 /// The authenticator's `leeway`: beyond it assertions are refused.
@@ -14,11 +14,8 @@ const OLDEST: (u32, u32) = (4, 1);
 
 pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
     let path = deployment.path("hub/api/");
-    if deployment.hub.name().is_empty() {
-        // `routing.rs` has said why the table does not tell it.
-        let change =
-            "nothing of it can be tested: where it is, the routing table says once the hub and its proxy run";
-        return vec![Finding::skipped("the hub", change)];
+    if !deployment.knows_hub() {
+        return vec![Finding::skipped("the hub", HUB_UNKNOWN)];
     }
     let tried = format!("the hub at hub.url ({}), GET {path}", deployment.hub.name());
     let before = deployment.clock.now().wall;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, CONNECTION, UPGRADE};
 use reqwest::{Method, StatusCode};
 
-use super::{Deployment, Finding};
+use super::{Deployment, Finding, HUB_UNKNOWN};
 use crate::cli::call::{CallTarget, Unsecured};
 
 /// Renewals begin 30 days before the end.
@@ -110,6 +110,9 @@ async fn websocket(deployment: &Deployment, public: &CallTarget) -> Vec<Finding>
         }
         Ok(_) => {}
         Err(error) => return vec![Finding::failed(tried, error, "let the front pass WebSockets")],
+    }
+    if !deployment.knows_hub() {
+        return vec![Finding::skipped(tried, HUB_UNKNOWN)];
     }
     let path = deployment.path(&format!("user/{}/api/events/subscribe", deployment.stranger));
     let through = handshake(public, &path).await;

@@ -64,7 +64,7 @@ async fn table(deployment: &mut Deployment, routes: &RoutesConfig) -> Vec<Findin
     let response = match &token {
         None if open.status == StatusCode::OK => Ok(open),
         None => {
-            let why = "its token is not in the configuration: give it in the variable CONFIGPROXY_AUTH_TOKEN";
+            let why = "its token is not in the configuration: give it in the variable CONFIGPROXY_AUTH_TOKEN, or write hub.url";
             findings.push(Finding::skipped(tried, why));
             return findings;
         }

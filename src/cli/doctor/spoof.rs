@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::routing::shut_socket;
-use super::{Deployment, Finding};
+use super::{Deployment, Finding, HUB_UNKNOWN};
 use crate::cli::call::{CallResponse, CallTarget};
 
 /// What header authenticators believe unless they are told otherwise.
@@ -22,6 +22,18 @@ const PROVE: &str =
 
 /// `user`: somebody whom the hub would admit, if the operator has named one.
 pub(super) async fn examine(deployment: &Deployment, user: Option<&str>) -> Vec<Finding> {
+    let mut findings = if deployment.knows_hub() {
+        at_the_hub(deployment, user).await
+    } else {
+        vec![Finding::skipped("an identity without a proof, straight to the hub", HUB_UNKNOWN)]
+    };
+    if let Ok(public) = &deployment.public {
+        findings.push(from_outside(deployment, public).await);
+    }
+    findings
+}
+
+async fn at_the_hub(deployment: &Deployment, user: Option<&str>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in std::iter::once(deployment.stranger.as_str()).chain(user) {
         findings.push(bare_header(deployment, name).await);
@@ -29,9 +41,6 @@ pub(super) async fn examine(deployment: &Deployment, user: Option<&str>) -> Vec<
     findings.push(tokens(deployment).await);
     if deployment.config.assertion.is_some() {
         findings.push(forged(deployment, user).await);
-    }
-    if let Ok(public) = &deployment.public {
-        findings.push(from_outside(deployment, public).await);
     }
     findings
 }

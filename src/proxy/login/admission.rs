@@ -230,18 +230,20 @@ impl LineWaiter {
     /// Waits for the turn.
     pub async fn admitted(&mut self) -> LoginPermit {
         loop {
-            // While the hub does not answer nobody gives leave back, so those in line look for themselves.
-            self.admission.serve();
-            tokio::select! {
-                permit = &mut self.permit => {
-                    // The other end goes with this one, and not before.
-                    let Ok(permit) = permit else { return std::future::pending().await };
-                    self.admission.metrics.waited(self.since.elapsed());
-                    return permit;
-                }
-                () = tokio::time::sleep(RETRY) => {}
+            if let Ok(permit) = tokio::time::timeout(RETRY, self.turn()).await {
+                return permit;
             }
         }
+    }
+
+    /// The same for whoever asks again at least each second: while the hub does not answer nobody gives leave back, so those
+    /// in line look for themselves.
+    pub async fn turn(&mut self) -> LoginPermit {
+        self.admission.serve();
+        // The other end goes with this one, and not before.
+        let Ok(permit) = (&mut self.permit).await else { return std::future::pending().await };
+        self.admission.metrics.waited(self.since.elapsed());
+        permit
     }
 
     /// How it stands.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::admission::{LoginPermit, Outlook};
-use super::browser_checks::{self, is_foreign};
+use super::browser_checks;
 use super::click_ticket::{Click, OriginsDigest};
 use super::decide::{
     ExchangeFact, Facts, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, TurnFact, VisitorFact,
@@ -200,9 +200,13 @@ impl Attempt {
                 let next_rule = &login.rules().next;
                 let policy = login.policy();
                 let app = policy.applications.exchanging_for(token.expose());
-                let is_foreign = app.as_ref().is_none_or(|app| is_foreign(&self.request.headers, app));
-                self.click.is_from_app |= !is_foreign;
-                let is_foreign = !self.click.is_from_app;
+                let is_foreign = match app {
+                    Some(app) => {
+                        self.click.judge_origin(&self.proxy.shared.token_rules, &self.request.headers, app)
+                    }
+                    None => !self.click.is_from_app,
+                };
+                self.facts.request.is_framed_by_other = self.click.is_framed_by_other;
                 self.facts.exchange = Some(ExchangeFact::Needed {
                     wait: login.redeemer.must_wait_to_exchange(token, self.request.origin.client),
                     has_allowed_next: self.own_next.as_ref().is_none_or(|next| next_rule.check(next).is_ok()),
@@ -246,17 +250,10 @@ impl Attempt {
         match validated {
             Ok(token) => {
                 let app = login.policy().applications.by_name(token.app());
-                let is_foreign = app.as_ref().is_some_and(|app| is_foreign(&self.request.headers, app));
-                let origins = app.as_ref().map(|app| OriginsDigest::of(&self.proxy.shared.token_rules, app));
-                if self.click.origins.is_some() && self.click.origins != origins {
-                    // Where the click came from cannot be seen any more, so it is nowhere.
-                    self.click.is_from_app = false;
-                    self.click.is_framed_by_other |= browser_checks::is_for_frame(&self.request.headers);
-                    self.facts.request.is_framed_by_other = self.click.is_framed_by_other;
-                }
-                self.click.origins = origins;
-                self.click.is_from_app |= !is_foreign;
-                let is_foreign = is_foreign && !self.click.is_from_app;
+                let is_foreign = app.as_ref().is_some_and(|app| {
+                    self.click.judge_origin(&self.proxy.shared.token_rules, &self.request.headers, app)
+                });
+                self.facts.request.is_framed_by_other = self.click.is_framed_by_other;
                 let is_safe = app.is_some_and(|app| app.scanner_safe);
                 // Put together before anything is consumed: what cannot be sent must cost nobody a link.
                 let target = destination::at_hub(&self.proxy, &self.request, &token);

@@ -10,8 +10,10 @@
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 
+use super::browser_checks::{is_for_frame, is_foreign};
 use crate::config::{App, Config};
 use crate::login::{Rules, WAIT_MAX};
 use crate::token::{State, TokenDigest};
@@ -32,6 +34,22 @@ pub struct Click {
     pub is_framed_by_other: bool,
     /// By which origins the last two were judged; none: not yet.
     pub origins: Option<OriginsDigest>,
+}
+
+impl Click {
+    /// Judges by the origins of `app` whether a request with `headers`, or the click that it goes on from, comes from
+    /// elsewhere: what was judged before holds only as long as these origins are the same.
+    pub fn judge_origin(&mut self, rules: &Rules, headers: &HeaderMap, app: &App) -> bool {
+        let origins = Some(OriginsDigest::of(rules, app));
+        if self.origins.is_some() && self.origins != origins {
+            // Where the click came from cannot be seen any more, so it is nowhere.
+            self.is_from_app = false;
+            self.is_framed_by_other |= is_for_frame(headers);
+        }
+        self.origins = origins;
+        self.is_from_app |= !is_foreign(headers, app);
+        !self.is_from_app
+    }
 }
 
 /// Stands for the origins by which a click is judged: those of its app, and those of pages that may have frames.

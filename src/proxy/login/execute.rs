@@ -14,12 +14,12 @@ use super::confirm::{self, Names};
 use super::decide::{Decision, Plan};
 use super::parse::{ForeignForm, LoginRequest};
 use super::{destination, hub_oauth, refuse};
-use crate::audit::AuditReason;
+use crate::audit::{AuditReason, Client};
 use crate::body::RequestBody;
 use crate::login::hub_oauth::HubOAuthError;
 use crate::login::login_token::LoginToken;
 use crate::login::next::Next;
-use crate::login::{Subject, ValidatedToken, VerifiedUser};
+use crate::login::{LoginWatch, Redeemer, Refusal, SessionEnder, Subject, ValidatedToken, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::context::Proxy;
 use crate::proxy::error::{ProxyError, ProxyResponse};
@@ -240,8 +240,9 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     let Login { plan, token, target, connection, oauth, permit } = login;
     let bound_to = token.link().grant.state;
     let in_line = attempt.line_state.filter(|state| Some(*state) != bound_to);
-    let user = match service.redeemer.consume(token, attempt.request.client()).await {
-        Ok(user) => user,
+    let consumed = consumed(&service.redeemer, token, attempt.request.client()).await;
+    let (user, watch) = match consumed {
+        Ok(consumed) => consumed,
         Err(refusal) => {
             connection.release();
             attempt.refuse(refusal);
@@ -259,21 +260,27 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
         (user.username().as_str().to_owned(), request.headers.get(USER_AGENT).cloned());
     let sent = Instant::now();
     let (id, app) = (user.link().clone(), user.app().to_owned());
-    let outcome = send(&proxy, &mut request, user, plan, (target, oauth), connection).await;
+    let order = LoginOrder { user, watch: watch.as_ref(), target, oauth };
+    let outcome = send(&proxy, &mut request, order, plan, connection).await;
     let outcome = outcome.unwrap_or_else(LoginOutcome::Error);
+    let took = sent.elapsed();
+    let hub_answered = matches!(outcome, LoginOutcome::Hub { .. });
+    let outcome = unless_ended(&service.session_ender, watch.as_ref(), outcome).await;
     if let Some(reason) = outcome.failure() {
         let subject = Subject { id: Some(id.as_str()), app: Some(&app), username: Some(&username) };
         service.recorder.login_failed(subject, request.client(), reason);
     }
-    let hub_answered = matches!(outcome, LoginOutcome::Hub { .. });
     // A redirect alone may be that of a front which stands in for the hub.
     let is_let_in = match &outcome {
         LoginOutcome::Hub { response, is_redirect: true } => cookies::sets_hub_login(response.headers()),
-        LoginOutcome::Hub { .. } | LoginOutcome::Page(_) | LoginOutcome::Error(_) => false,
+        LoginOutcome::Hub { .. } | LoginOutcome::Page(..) | LoginOutcome::Error(_) => false,
     };
     let response = match outcome {
         LoginOutcome::Hub { response, .. } => Ok(response),
-        LoginOutcome::Page(page) => Ok(respond::page(&proxy, &page, request.accept.format())),
+        LoginOutcome::Page(page, _) => {
+            let app = service.policy().applications.by_name(&app);
+            Ok(respond::page_for(&proxy, &page, request.accept.format(), app.as_deref()))
+        }
         LoginOutcome::Error(error) => Err(error),
     };
     if hub_answered
@@ -284,7 +291,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     }
     // Whoever is next may have the hub now; the browser may take its time with the response.
     if let Some(permit) = permit {
-        if hub_answered { permit.logged_in(sent.elapsed(), is_let_in) } else { permit.failed() }
+        if hub_answered { permit.logged_in(took, is_let_in) } else { permit.failed() }
     }
     // A login that failed may be tried again with another link for the same state.
     let states = if hub_answered { [bound_to, in_line] } else { [None; 2] };
@@ -305,12 +312,24 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     }
 }
 
+/// Consumes `token`; and what is compared when the hub has answered its login, as it was before.
+async fn consumed(
+    redeemer: &Redeemer,
+    token: ValidatedToken,
+    client: Client<'_>,
+) -> Result<(VerifiedUser, Option<LoginWatch>), Refusal> {
+    let watch = redeemer.watch(&token).await?;
+    let user = redeemer.consume(token, client).await?;
+    let watch = watch.map(|watch| watch.of_session(user.session_id()));
+    Ok((user, watch))
+}
+
 /// What came of a login at the hub. The link is used up.
 enum LoginOutcome {
     /// Its response; a redirect has let the user in.
     Hub { response: Response<ResponseBody>, is_redirect: bool },
-    /// None.
-    Page(Page<'static>),
+    /// None, or none that goes on to a browser; and why.
+    Page(Page<'static>, AuditReason),
     /// None, or none that goes on to a browser.
     Error(ProxyError),
 }
@@ -322,25 +341,51 @@ impl LoginOutcome {
             Self::Hub { is_redirect: true, .. } => None,
             Self::Hub { .. } | Self::Error(ProxyError::UnaskedUpgrade) => Some(AuditReason::HubRefused),
             Self::Error(ProxyError::HubOAuth(HubOAuthError::Store(_))) => Some(AuditReason::StoreUnavailable),
-            Self::Page(_) | Self::Error(_) => Some(AuditReason::HubUnavailable),
+            Self::Page(_, reason) => Some(*reason),
+            Self::Error(_) => Some(AuditReason::HubUnavailable),
         }
     }
+}
+
+/// The outcome, unless the sessions of the user were ended while the login was under way: then nobody gets the cookies by
+/// which the hub may have begun another, and they are worth nothing to anybody else. Whether they were must be known.
+async fn unless_ended(
+    ender: &SessionEnder,
+    watch: Option<&LoginWatch>,
+    outcome: LoginOutcome,
+) -> LoginOutcome {
+    let (Some(watch), LoginOutcome::Hub { .. }) = (watch, &outcome) else { return outcome };
+    match ender.has_ended_since(watch).await {
+        Ok(false) => outcome,
+        Ok(true) => LoginOutcome::Page(Page::SessionEnded, AuditReason::Revoked),
+        Err(error) => {
+            tracing::error!(%error, "login: whether the user's sessions were ended meanwhile");
+            LoginOutcome::Page(Page::LoginFailed, AuditReason::StoreUnavailable)
+        }
+    }
+}
+
+/// A login that is sent.
+struct LoginOrder<'a> {
+    user: VerifiedUser,
+    watch: Option<&'a LoginWatch>,
+    target: Uri,
+    oauth: Option<hub_oauth::Begun>,
 }
 
 /// Ends another user's session if need be, and sends the login.
 async fn send(
     proxy: &Proxy,
     request: &mut LoginRequest,
-    user: VerifiedUser,
+    LoginOrder { user, watch, target, oauth }: LoginOrder<'_>,
     plan: Plan,
-    (target, oauth): (Uri, Option<hub_oauth::Begun>),
     mut connection: HubConnection,
 ) -> Result<LoginOutcome, ProxyError> {
     let shared = &proxy.shared;
     if plan == Plan::EndOtherSession {
         connection = match Box::pin(end_other_session(proxy, request, &user, connection)).await {
             Ok(connection) => connection,
-            Err(page) => return Ok(LoginOutcome::Page(page)),
+            Err(page) => return Ok(LoginOutcome::Page(page, AuditReason::HubUnavailable)),
         };
     }
     let name = user.username().as_str().to_owned();
@@ -360,6 +405,7 @@ async fn send(
     if let Ok(response) = &sent
         && response.status() == StatusCode::FORBIDDEN
         && let Some((mut headers, target, identity)) = again
+        && is_wanted(&shared.login.session_ender, watch).await
         && shared.identity.renew(&mut headers, identity, shared.login.clock().now())?
     {
         tracing::warn!("login: the assertion expired in the hub's own queue, and is sent afresh, once");
@@ -389,8 +435,17 @@ async fn send(
         }
         Err(error) => {
             tracing::error!(%error, "login: the hub did not answer, the link is used up");
-            Ok(LoginOutcome::Page(Page::LoginFailed))
+            Ok(LoginOutcome::Page(Page::LoginFailed, AuditReason::HubUnavailable))
         }
+    }
+}
+
+/// Whether a login that has not happened may be sent afresh: not if its user's sessions were ended meanwhile, or if nobody
+/// knows.
+async fn is_wanted(ender: &SessionEnder, watch: Option<&LoginWatch>) -> bool {
+    match watch {
+        None => true,
+        Some(watch) => ender.has_ended_since(watch).await.is_ok_and(|ended| !ended),
     }
 }
 

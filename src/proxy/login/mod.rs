@@ -25,6 +25,9 @@ mod queue_page;
 pub(super) mod state_cookie;
 mod without_token;
 
+use std::sync::atomic::Ordering;
+
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::context::{Proxy, RequestContext};
@@ -36,6 +39,9 @@ use super::validate::Rejection;
 use attempt::Attempt;
 use decide::{Decision, Step, decide};
 use parse::{LoginRequest, Parsed, parse};
+
+/// Characters of a foreign Host in the log.
+const HOST_SHOWN: usize = 100;
 
 /// Handles a request for the login path.
 pub(super) async fn handle(
@@ -56,11 +62,14 @@ async fn respond_to(
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let client = context.origin.client;
     // Under another name than `public.url`'s a browser has other cookies, so that who is logged in could not be known.
-    let is_at_home = proxy.shared.rules.is_public_host(context.request.headers());
+    let headers = context.request.headers();
+    let is_at_home = proxy.shared.rules.is_public_host(headers);
+    let foreign = if is_at_home { None } else { headers.get(HOST).cloned() };
     match parse(proxy, context, ours).await? {
         Parsed::Login(_) | Parsed::ForeignForm(_) | Parsed::Unverified(_) | Parsed::ForgetCookies(..)
             if !is_at_home =>
         {
+            tell_of_host(proxy, foreign.as_ref());
             Err(Rejection::Misdirected.into())
         }
         Parsed::Login(request) => log_in(proxy, *request).await,
@@ -75,6 +84,20 @@ async fn respond_to(
         }
         Parsed::Preview => Ok(respond::bare(StatusCode::OK)),
         Parsed::Other(context) => proxy.forward(context).await,
+    }
+}
+
+/// Once, because whoever clicks says the name: a front that passes its own instead of the browser's lets no login through.
+fn tell_of_host(proxy: &Proxy, host: Option<&HeaderValue>) {
+    if !proxy.shared.foreign_host_told.swap(true, Ordering::Relaxed) {
+        let host = host.map(|host| {
+            String::from_utf8_lossy(host.as_bytes()).chars().take(HOST_SHOWN).collect::<String>()
+        });
+        tracing::warn!(
+            host,
+            "login: refused under another Host than that of public.url (421): if all are, let what stands before hublatch pass \
+             Host as it is; said once"
+        );
     }
 }
 

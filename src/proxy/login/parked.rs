@@ -37,6 +37,15 @@ pub enum ParkedItem {
     Probe(Probe),
 }
 
+/// Whether what is kept can be had at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParkedState {
+    /// It can.
+    Ready,
+    /// The hub has not answered yet.
+    Pending,
+}
+
 /// All that is kept, by browser and token.
 #[derive(Debug, Clone, Default)]
 pub struct Parked(Arc<Mutex<HashMap<RequestFingerprint, ParkedEntry>>>);
@@ -63,10 +72,11 @@ impl Parked {
         self.lock().remove(fingerprint).map(|entry| entry.kept)
     }
 
-    /// Whether something is kept, and whether it can be had at once.
-    pub fn state(&self, fingerprint: &RequestFingerprint) -> Option<bool> {
+    /// The state of what is kept, if anything is.
+    pub fn state(&self, fingerprint: &RequestFingerprint) -> Option<ParkedState> {
         self.prune();
-        self.lock().get(fingerprint).map(|entry| entry.kept.is_ready())
+        let is_ready = self.lock().get(fingerprint)?.kept.is_ready();
+        Some(if is_ready { ParkedState::Ready } else { ParkedState::Pending })
     }
 
     /// Drops what nobody came for.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::admission::{LineWaiter, Outlook};
 use super::attempt::Attempt;
-use super::parked::ParkedItem;
+use super::parked::{ParkedItem, ParkedState};
 use super::single_flight::RequestFingerprint;
 use super::state_cookie;
 use crate::body::{PieceError, Pieces};
@@ -39,7 +39,8 @@ pub fn respond(attempt: &Attempt) -> ProxyResponse {
     let format = request.accept.format();
     let (position, seconds) = told(*outlook);
     let turn = if outlook.is_hub_down { QueuedFor::LoginHubDown } else { QueuedFor::Login };
-    // Its own address, which holds the token: the page does not.
+    // The empty address is the page's own, which holds the token, so that the page need not. Any text for `events` makes the
+    // page's script listen to its own address; a fragment is not sent.
     let (address, events) = ("", Some("#"));
     let app = attempt.held.token.as_ref().map(ValidatedToken::app);
     let page =
@@ -121,19 +122,16 @@ pub fn events(attempt: &Attempt) -> Response<ResponseBody> {
     let fingerprint = attempt.browser();
     let proxy = attempt.proxy.clone();
     let state = match (proxy.shared.parked.state(&fingerprint), attempt.group()) {
-        (Some(false), _) => EventsState::Asking,
+        (Some(ParkedState::Pending), _) => EventsState::Asking,
         // Its turn has come already, or the link is none any more: the page will say so.
-        (Some(true), _) | (None, None) => EventsState::Told,
+        (Some(ParkedState::Ready), _) | (None, None) => EventsState::Told,
         (None, Some(group)) => {
             EventsState::Waiting(proxy.shared.admission.join(group, attempt.click.at.as_millisecond()))
         }
     };
     let begin = if matches!(state, EventsState::Told) { Begin::Ready } else { Begin::Number };
-    let stream = stream::unfold((state, begin), move |(state, begin)| {
-        let (proxy, fingerprint) = (proxy.clone(), fingerprint.clone());
-        async move { next_event(&proxy, &fingerprint, state, begin).await }
-    });
-    respond::event_stream(ResponseBody::Pieces(Pieces::of(stream)))
+    let events = QueueEvents { proxy, fingerprint, state, begin };
+    respond::event_stream(ResponseBody::Pieces(Pieces::of(stream::unfold(events, QueueEvents::next))))
 }
 
 /// What the first event says.
@@ -147,52 +145,70 @@ enum Begin {
     Sent,
 }
 
-async fn next_event(
-    proxy: &Proxy,
-    fingerprint: &RequestFingerprint,
+/// The events of one page. Thousands wait at a time: what waits is kept once, and nothing is copied for each event.
+struct QueueEvents {
+    proxy: Proxy,
+    fingerprint: RequestFingerprint,
     state: EventsState,
     begin: Begin,
-) -> Option<(Result<Bytes, PieceError>, (EventsState, Begin))> {
-    let ready =
-        || Some((Ok(written(&QueueEventJson::Ready { ready: true })), (EventsState::Told, Begin::Sent)));
-    if begin == Begin::Ready {
-        return ready();
+}
+
+impl QueueEvents {
+    /// The next event.
+    #[allow(clippy::manual_async_fn)] // an async fn would keep what it is called with twice
+    fn next(mut self) -> impl Future<Output = Option<(Result<Bytes, PieceError>, Self)>> + Send {
+        async move {
+            let event = if self.begin == Begin::Ready { Some(self.ready()) } else { self.wait().await };
+            self.begin = Begin::Sent;
+            event.map(|event| (Ok(event), self))
+        }
     }
-    match state {
-        EventsState::Over => None,
-        EventsState::Told => {
+
+    /// The page asks again.
+    fn ready(&mut self) -> Bytes {
+        self.state = EventsState::Told;
+        written(&QueueEventJson::Ready { ready: true })
+    }
+
+    async fn wait(&mut self) -> Option<Bytes> {
+        let (pause, is_over) = match &self.state {
+            EventsState::Over => return None,
+            EventsState::Told => (LINGER, true),
+            EventsState::Waiting(_) if self.begin != Begin::Sent => (Duration::ZERO, false),
+            EventsState::Waiting(_) | EventsState::Asking => (EVENT_EVERY, false),
+        };
+        let admitted = async {
+            match &mut self.state {
+                EventsState::Waiting(waiter) => waiter.turn().await,
+                EventsState::Asking | EventsState::Told | EventsState::Over => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            permit = admitted => {
+                self.proxy.shared.parked.put(self.fingerprint.clone(), ParkedItem::Permit(permit));
+                return Some(self.ready());
+            }
             // Whoever has gone leaves nothing behind; the page that asks again has taken it by then.
-            tokio::select! {
-                () = tokio::time::sleep(LINGER) => {}
-                () = proxy.shared.shutdown.draining() => {}
-            }
-            Some((Ok(Bytes::from_static(b": \n\n")), (EventsState::Over, Begin::Sent)))
+            () = self.proxy.shared.shutdown.draining() => if !is_over { return None },
+            () = tokio::time::sleep(pause) => {}
         }
-        EventsState::Asking => {
-            tokio::select! {
-                () = tokio::time::sleep(EVENT_EVERY) => {}
-                () = proxy.shared.shutdown.draining() => return None,
+        match &self.state {
+            EventsState::Waiting(waiter) => {
+                let outlook = waiter.outlook();
+                let (position, seconds) = told(outlook);
+                Some(written(&QueueEventJson::Place { position, seconds, down: outlook.is_hub_down }))
             }
-            match proxy.shared.parked.state(fingerprint) {
-                Some(false) => Some((Ok(Bytes::from_static(b": \n\n")), (EventsState::Asking, Begin::Sent))),
-                Some(true) | None => ready(),
+            EventsState::Asking
+                if self.proxy.shared.parked.state(&self.fingerprint) != Some(ParkedState::Pending) =>
+            {
+                Some(self.ready())
             }
-        }
-        EventsState::Waiting(mut waiter) => {
-            let pause = if begin == Begin::Sent { EVENT_EVERY } else { Duration::ZERO };
-            tokio::select! {
-                biased;
-                permit = waiter.admitted() => {
-                    proxy.shared.parked.put(fingerprint.clone(), ParkedItem::Permit(permit));
-                    return ready();
-                }
-                () = proxy.shared.shutdown.draining() => return None,
-                () = tokio::time::sleep(pause) => {}
+            EventsState::Asking => Some(Bytes::from_static(b": \n\n")),
+            EventsState::Told | EventsState::Over => {
+                self.state = EventsState::Over;
+                Some(Bytes::from_static(b": \n\n"))
             }
-            let outlook = waiter.outlook();
-            let (position, seconds) = told(outlook);
-            let event = written(&QueueEventJson::Place { position, seconds, down: outlook.is_hub_down });
-            Some((Ok(event), (EventsState::Waiting(waiter), Begin::Sent)))
         }
     }
 }

@@ -77,6 +77,7 @@ enum FlightEntry {
 }
 
 /// What came of entering.
+#[allow(clippy::large_enum_variant)] // it is looked at once, where it is made
 pub enum Entered {
     /// It is this request's turn.
     First(FlightGuard),

@@ -60,6 +60,8 @@ pub struct PooledConnection {
     /// When it was taken, until its first exchange has begun.
     taken: Option<Instant>,
     after: KeepAlive,
+    /// How long it waits for the head of a response, if not as long as the others.
+    head_limit: Option<Duration>,
     /// Its client's share of the connections, until its exchange is over.
     pub(in crate::proxy) share: Option<Share>,
 }
@@ -90,6 +92,7 @@ impl PooledConnection {
             reused: false,
             taken: None,
             after: KeepAlive::Pool,
+            head_limit: None,
             share: None,
         }
     }
@@ -97,7 +100,7 @@ impl PooledConnection {
     /// One that has served before, taken `now`.
     pub(super) fn again(connection: Box<Connection>, pool: Arc<Upstream>, now: Instant) -> Self {
         let after = KeepAlive::Pool;
-        Self { connection, pool, reused: true, taken: Some(now), after, share: None }
+        Self { connection, pool, reused: true, taken: Some(now), after, head_limit: None, share: None }
     }
 
     /// Says what becomes of it afterwards, and what is used by its exchange.
@@ -116,6 +119,12 @@ impl PooledConnection {
             Err(SendError::Failed(error)) => Err(error),
             Err(SendError::Unsent(_)) => Err(UpstreamError::Unsent),
         }
+    }
+
+    /// From now on each exchange may take `limit` at most until the head of its response, in place of
+    /// `limits.upstream_head_timeout`.
+    pub fn set_head_limit(&mut self, limit: Duration) {
+        self.head_limit = Some(limit);
     }
 
     /// Whether it served an exchange before: then it may be stale.
@@ -152,7 +161,7 @@ impl PooledConnection {
             return Err(SendError::Unsent(request));
         }
         awaited.begin();
-        let limit = self.pool.limits.upstream_head_timeout;
+        let limit = self.head_limit.unwrap_or(self.pool.limits.upstream_head_timeout);
         deadline.begin(self.taken.take().unwrap_or_else(Instant::now));
         let answer = pin!(sender.try_send_request(*request));
         match within(deadline, limit, sending.as_ref(), answer).await {

@@ -105,6 +105,24 @@ impl UpstreamError {
     }
 }
 
+impl UpstreamError {
+    /// Of which server it tells; empty where it does not say.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Connect { address, .. } => address,
+            Self::Exchange(_)
+            | Self::Interim(_)
+            | Self::Unsent
+            | Self::TaskLost(_)
+            | Self::RequestStalled
+            | Self::RequestBroken(_)
+            | Self::Busy
+            | Self::Timeout
+            | Self::NoHub => "",
+        }
+    }
+}
+
 impl From<hyper::Error> for UpstreamError {
     fn from(error: hyper::Error) -> Self {
         let source = std::error::Error::source(&error);
@@ -267,6 +285,18 @@ impl Upstream {
         self.dial.health.as_ref().map(OfTarget::one_more)
     }
 
+    /// Room for one more tunnel to this server, as long as what is returned lives; none: it has as many as it may. Only the
+    /// table's servers have a limit of their own.
+    pub fn tunnel_permit(&self) -> Option<TunnelPermit> {
+        let permit = TunnelPermit(self.dial.health.clone());
+        let max = self.limits.route_tunnels;
+        // One too many is given back by the drop.
+        if permit.0.as_ref().is_some_and(|target| target.tunnels.fetch_add(1, Ordering::Relaxed) >= max) {
+            return None;
+        }
+        Some(permit)
+    }
+
     /// The connection that was used last.
     fn take_idle(self: &Arc<Self>) -> Option<PooledConnection> {
         let now = Instant::now();
@@ -374,6 +404,18 @@ impl OfTarget {
 impl Drop for OfTarget {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One of the tunnels that a target may have, until it is dropped.
+#[derive(Debug)]
+pub struct TunnelPermit(Option<Arc<Health>>);
+
+impl Drop for TunnelPermit {
+    fn drop(&mut self) {
+        if let Some(target) = &self.0 {
+            target.tunnels.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::support::{Answer, Gate};
 
 const SCOPES: &str = "scopes = [\"issue\", \"revoke\", \"end\"]";
 const SECOND: Duration = Duration::from_secs(1);
+/// So much may the clock of an app be ahead.
+const LEEWAY: Duration = Duration::from_secs(5);
 
 fn deployment() -> Deployment {
     let deployment = Deployment::with(Signer::ed25519(), |builder| builder.portal(SCOPES));
@@ -41,7 +43,7 @@ fn a_token_from_before_the_end_logs_nobody_in_and_one_from_after_it_does() {
     deployment.assert_refused(&before, "link_revoked");
     deployment.assert_refused(&within_its_second, "link_revoked");
     deployment.assert_admitted(&of_bob);
-    deployment.clock.advance(SECOND);
+    deployment.clock.advance(LEEWAY + SECOND);
     deployment.assert_admitted(&deployment.token(&json!({})));
     // The next end counts in its turn, and the first one is not forgotten for it.
     let between = deployment.token(&json!({}));
@@ -52,6 +54,25 @@ fn a_token_from_before_the_end_logs_nobody_in_and_one_from_after_it_does() {
     let refused: Vec<Value> =
         deployment.proxy.audit().into_iter().filter(|line| line["reason"] == "revoked").collect();
     assert!(refused.len() == 4 && refused.iter().all(|line| line["username"] == "alice"), "{refused:?}");
+}
+
+#[test]
+fn an_app_whose_clock_is_ahead_saves_no_token_from_the_end_nor_a_link_that_it_orders_then() {
+    let deployment = deployment();
+    let (now, ahead) = (deployment.now(), deployment.now() + 5);
+    let before = deployment.token(&json!({ "iat": ahead, "exp": ahead + 30 }));
+    deployment.end("alice");
+    deployment.assert_refused(&before, "link_revoked");
+    // Whether one of these seconds was signed before or after, nobody can tell. An order at hublatch needs no clock.
+    deployment.clock.advance(SECOND);
+    let doubtful = deployment.token(&json!({}));
+    deployment.assert_refused(&doubtful, "link_revoked");
+    let link = deployment.proxy.link("alice");
+    assert_eq!(deployment.proxy.browser().get(&link.target()).status, 302);
+    deployment.clock.advance(LEEWAY);
+    deployment.assert_refused(&before, "link_revoked");
+    assert_eq!(deployment.now(), now + 6);
+    deployment.assert_admitted(&deployment.token(&json!({})));
 }
 
 #[test]

@@ -290,6 +290,40 @@ fn after_a_reload_what_waits_is_asked_for_with_the_new_token() {
     wait_until("it is started", || proxy.metric("hublatch_launch_queue") == 0);
 }
 
+#[test]
+fn a_start_that_its_app_may_not_order_any_more_when_its_turn_comes_is_not_asked_for() {
+    for rule in ["deny_usernames = [\"me\"]", "scopes = [\"read\"]"] {
+        let hub = FakeHub::start();
+        let builder = launching(&hub);
+        let proxy = builder.clone().start();
+        let (mut browser, page, server, _) = refused(&proxy, &hub);
+        proxy.reload(&builder.portal(rule)).expect("it is taken");
+        let asked = server.starts().len();
+        server.admit();
+        wait_until("nobody waits", || proxy.metric("hublatch_launch_queue") == 0);
+        assert_eq!(server.starts().len(), asked, "{rule}");
+        let told = browser.get(&page).text();
+        assert!(told.contains("may not do so any more"), "{rule}: {told}");
+    }
+}
+
+#[test]
+fn a_browsers_start_that_waits_over_a_reload_is_asked_for_by_the_browser_itself() {
+    let hub = FakeHub::start();
+    hub.reply("/hub/spawn/alice", FULL);
+    let builder = TestProxy::before(&hub);
+    let proxy = builder.clone().start();
+    let mut browser = with_session(&proxy);
+    assert!(browser.get(SPAWN).text().contains("You are number 1"));
+    proxy.reload(&builder.set("login", "user_header = \"X-Other-User\"")).expect("it is taken");
+    let asked = hub.seen_at("/hub/spawn/alice").len();
+    hub.reply("/hub/spawn/alice", LEADS_ON);
+    wait_until("nobody waits", || proxy.metric("hublatch_launch_queue") == 0);
+    assert_eq!(hub.seen_at("/hub/spawn/alice").len(), asked, "not by what was in force before");
+    let on = browser.get(SPAWN);
+    assert_eq!((on.status, on.location()), (302, "/hub/spawn-pending/alice"));
+}
+
 const SPAWN: &str = "/hub/spawn/alice?next=%2Fhub%2Fuser%2Falice%2Flab";
 const FULL: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 9\r\n\r\nhub's 429";
 const LEADS_ON: &str =

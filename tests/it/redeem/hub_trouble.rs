@@ -191,6 +191,30 @@ fn a_login_that_the_hub_answers_too_late_is_503_and_never_sent_again() {
 }
 
 #[test]
+fn a_login_has_the_time_of_a_login_and_not_that_of_other_requests() {
+    for path in ["/hub/api/user", "/hub/login"] {
+        let (hub, gate) = stopping_at(path);
+        let silence = gate.clone();
+        hub.on("/hub/home", move |exchange| {
+            silence.pass();
+            exchange.answer("200 OK", "")
+        });
+        let proxy = TestProxy::before(&hub).set("limits", "upstream_head_timeout = \"200ms\"").start();
+        let link = proxy.link("alice");
+        let mut browser = proxy.browser();
+        // So that the hub is asked about it.
+        browser.set_cookie("jupyterhub-session-id", "of-long-ago", "/");
+        let mut clicked = browser.navigate(&link.target()).begin();
+        hub.wait_for_path(path);
+        // Later than the login, and over before it.
+        assert_eq!(proxy.browser().get("/hub/home").status, 504, "{path}");
+        gate.open();
+        let answer = clicked.answer_to("GET").expect("an answer");
+        assert_eq!(answer.status, 302, "{path}: {}", answer.text());
+    }
+}
+
+#[test]
 fn a_hub_that_answers_the_login_with_another_protocol_is_a_bad_gateway() {
     let hub = FakeHub::start();
     hub.on("/hub/login", |exchange| {

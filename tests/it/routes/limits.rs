@@ -74,6 +74,35 @@ fn a_tunnel_is_one_of_its_servers_connections_until_it_ends() {
 }
 
 #[test]
+fn tunnels_to_one_server_leave_room_for_other_requests_and_another_has_its_own() {
+    let (alice, bob) = (FakeHub::start(), FakeHub::start());
+    let proxy = TestProxy::before(&FakeHub::start()).routed().set("limits", "route_tunnels = 2").start();
+    for (user, server) in [("alice", &alice), ("bob", &bob)] {
+        server.on(&format!("/user/{user}/ws"), crate::upgrades::echo);
+        proxy.add_route(&format!("/user/{user}"), &server.url(), &format!("\"user\":{user:?}"));
+    }
+    let open = |user: &str| {
+        let mut wire = proxy.connect();
+        wire.send(websocket(&format!("/user/{user}/ws"), &[]));
+        let head = wire.head().expect("a head");
+        (wire, head.line.contains("101"), head.line.contains("503"))
+    };
+    let mut tunnels: Vec<Wire> = Vec::new();
+    for _ in 0..2 {
+        let (wire, is_open, _) = open("alice");
+        assert!(is_open);
+        tunnels.push(wire);
+    }
+    assert!(open("alice").2, "a third one is let in");
+    assert_eq!(alice.seen_at("/user/alice/ws").len(), 2);
+    assert_eq!(status(&proxy, "/user/alice/x", &[]), 200);
+    assert!(open("bob").1);
+    // One that the server refuses, and one that has ended, give their room back.
+    drop(tunnels.pop());
+    crate::support::proxy::wait_until("room for one more", || open("alice").1);
+}
+
+#[test]
 fn requests_that_take_all_connections_to_the_hub_keep_no_login_out() {
     let (hub, gate) = (FakeHub::start(), Gate::new());
     let held = gate.clone();

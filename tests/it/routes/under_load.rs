@@ -22,6 +22,8 @@ const SERVERS: usize = 4;
 const FLICKERING: usize = 200;
 /// As many changes a second, on a machine that can.
 const CHANGES: u64 = 1000;
+/// Those who change, each its own part of the routes on a connection of its own: a change waits for the one before it.
+const CHANGERS: usize = 4;
 /// After so many changes the last one is tried on another connection.
 const TRIED_OF: usize = 5;
 
@@ -83,14 +85,15 @@ fn ask(proxy: &TestProxy, asker: usize, asked: &AtomicUsize, is_over: &dyn Fn() 
     }
 }
 
-/// Writes and deletes flickering routes; how often, and how often the last change was tried.
-fn change(proxy: &TestProxy, urls: &[String], is_over: &dyn Fn() -> bool) -> (usize, usize) {
+/// Writes and deletes the flickering routes of one changer; how often, and how often the last change was tried.
+fn change(proxy: &TestProxy, changer: usize, urls: &[String], is_over: &dyn Fn() -> bool) -> (usize, usize) {
+    let part = FLICKERING / CHANGERS;
     let mut api = Wire::connect(proxy.management());
     let mut probe = proxy.connect();
     let token = crate::support::proxy::ROUTING_TOKEN;
     let (begun, mut changes, mut tried) = (Instant::now(), 0_usize, 0);
     while !is_over() {
-        let (route, round) = (changes % FLICKERING, changes / FLICKERING);
+        let (route, round) = (changer * part + changes % part, changes / part);
         let wanted = candidates(route)[round % 3];
         let (method, body, status) = match urls.get(wanted) {
             Some(url) => ("POST", format!("{{\"target\":{url:?}}}"), 201),
@@ -107,7 +110,7 @@ fn change(proxy: &TestProxy, urls: &[String], is_over: &dyn Fn() -> bool) -> (us
             assert_eq!(probe.ask(get(format!("/user/{route}/now"), &[])).text(), wanted.to_string());
             tried += 1;
         }
-        let due = begun + Duration::from_micros(1_000_000 / CHANGES * changes as u64);
+        let due = begun + Duration::from_micros(1_000_000 / CHANGES * (CHANGERS * changes) as u64);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     (changes, tried)
@@ -135,9 +138,17 @@ fn no_request_goes_to_a_wrong_target_while_routes_come_and_go() {
             let (proxy, asked, is_over) = (&proxy, &asked, &is_over);
             scope.spawn(move || ask(proxy, asker, asked, is_over));
         }
-        change(&proxy, &urls, &is_over)
+        let changing: Vec<_> = (0..CHANGERS)
+            .map(|changer| {
+                let (proxy, urls, is_over) = (&proxy, &urls, &is_over);
+                scope.spawn(move || change(proxy, changer, urls, is_over))
+            })
+            .collect();
+        let counts = changing.into_iter().map(|changer| changer.join().expect("no wrong target"));
+        counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     });
     let (asked, took) = (asked.into_inner(), begun.elapsed());
-    println!("{asked} requests and {changes} changes in {took:.1?}, {tried} of them tried at once");
+    let rate = changes as u128 * 1000 / took.as_millis().max(1);
+    println!("{asked} requests and {changes} changes in {took:.1?} ({rate} a second), {tried} tried at once");
     assert!(changes > 100 && asked > 100 && tried > 10, "{changes} changes, {asked} requests");
 }

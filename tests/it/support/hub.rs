@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::hub_pages::Accounts;
 use super::script::Script;
-use super::{Exchange, PATIENCE, Seen, Then, Wire};
+use super::{Exchange, Gate, PATIENCE, Seen, Then, Wire};
 
 /// Runs until it is dropped.
 #[derive(Debug)]
@@ -112,6 +112,17 @@ impl FakeHub {
     /// Answers requests for `path`, whatever their query, by `script`. The body is not read before.
     pub fn on(&self, path: &str, script: impl Fn(&mut Exchange<'_>) -> Then + Send + Sync + 'static) {
         self.shared.lock().scripts.insert(path.to_owned(), Arc::new(script));
+    }
+
+    /// Answers requests for `/slow` when the gate is open.
+    pub fn slow(&self) -> Gate {
+        let gate = Gate::new();
+        let waiting = gate.clone();
+        self.on("/slow", move |exchange| {
+            waiting.pass();
+            exchange.answer("200 OK", "slow")
+        });
+        gate
     }
 
     /// Answers requests for `path` with these bytes, once their body is read.

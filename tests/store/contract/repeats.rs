@@ -111,7 +111,7 @@ pub fn racing_repeats_leave_one_live_token<R: Rig>() {
     assert_eq!(links.iter().filter(|link| rig.admits(link)).count(), 1);
 }
 
-/// How a token of another's making is burnt (`login/signed.rs`): under a key of its own, each time with another body.
+/// How a token that an app or a foreign issuer made is consumed (`login/replay_cache.rs`): under a key of its own, each time with another body.
 pub fn of_racing_burnings_one_is_new<R: Rig>() {
     let rig = R::new(1000);
     for number in 0..20 {

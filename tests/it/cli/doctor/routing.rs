@@ -39,3 +39,18 @@ fn a_table_without_the_hub_and_a_bad_token_are_named() {
     findings.assert("the routing table at 127.0.0.1", "failed", "403");
     findings.assert("the token of the routing table", "warn", "5 characters");
 }
+
+/// As the hub starts it, with a token of its own making that is in no file.
+#[test]
+fn without_the_token_of_the_table_what_is_asked_of_the_hub_is_left_out_and_nothing_has_failed() {
+    let deployment = Deployment::routed(false);
+    deployment.write_routed("");
+    let findings = deployment.doctor(&["--user", "doctor"]);
+    for about in ["the routing table at 127.0.0.1", "straight to the hub", "a WebSocket"] {
+        findings.assert(about, "skipped", "hub.url");
+    }
+    findings.assert("public.url (", "ok", "leads to hublatch");
+    findings.assert("an identity header through", "ok", "stripped");
+    findings.assert("a login by a link for doctor", "ok", "as this user");
+    assert_eq!(findings.code, Some(0), "{:#?}", findings.list);
+}

@@ -1,0 +1,119 @@
+//! Marks that ends of a user's sessions leave, for logins that are on their way to the hub meanwhile.
+//!
+//! An end revokes the links that wait. A login that has consumed its link before is not revoked, and the hub may come to it
+//! after it has ended the sessions: its answer would begin one that nobody ends. So an end, before it is told to the hub,
+//! puts a mark into the store; a login reads the mark before it consumes its token, and again when the hub has answered. If
+//! it has changed, the end came in between. What the hub has let in before the mark was there, it ends itself.
+//!
+//! The marks are compared, and no clocks: each replica has one of its own. A mark is a record that admits nobody, under a
+//! name that no app can have.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SecureRandom;
+
+use super::dependencies::LoginDependencies;
+use super::policy::Policy;
+use super::replay_cache::full;
+use crate::clock::Clock;
+use crate::config::Scope;
+use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError, TokenStore};
+use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
+
+/// Whose the marks are, as far as the store is concerned: ":" is in no name.
+const KEPT_BY: &str = "ended:";
+
+/// Sets and reads the marks.
+pub(super) struct EndMarks {
+    store: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom + Send + Sync>,
+}
+
+/// What a login has to know of its user to find out whether their sessions were ended while it was under way.
+#[derive(Debug)]
+pub struct LoginWatch {
+    username: Username,
+    /// The mark before the token was consumed; none: there was none.
+    mark: Option<String>,
+    /// The id that its session gets, if that is of our making.
+    session_id: Option<String>,
+}
+
+impl LoginWatch {
+    /// The same for a login whose session gets this id; none: the hub makes one.
+    #[must_use]
+    pub fn of_session(self, id: Option<&str>) -> Self {
+        Self { session_id: id.map(str::to_owned), ..self }
+    }
+
+    pub(super) fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
+    }
+}
+
+impl EndMarks {
+    /// Marks in the store.
+    pub(super) fn new(dependencies: &LoginDependencies) -> Self {
+        let LoginDependencies { store, clock, random, .. } = dependencies.clone();
+        Self { store, clock, random }
+    }
+
+    /// Marks that the sessions of `username` are ended now. To be called when the links that wait are revoked, and before the
+    /// hub is told.
+    pub(super) async fn set(&self, username: &Username, policy: &Policy) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let kept_by: Arc<str> = KEPT_BY.into();
+        let id = || LinkId::generate(&*self.random).map_err(StoreError::unavailable);
+        let record = Link {
+            id: id()?,
+            digest: digest(username),
+            grant: LoginGrant::new(username.clone(), Arc::clone(&kept_by)),
+            status: LinkStatus::Pending,
+            issued: now,
+            expires: now.plus(policy.rules.login_under_way),
+            used_at: None,
+            // The id stays that of the record which this one replaces.
+            note: Some(id()?.as_str().to_owned()),
+        };
+        // The body is always the same, so that the mark of an earlier end is replaced.
+        let key = IdempotencyKey { app: kept_by, key: username.as_str().to_owned(), body: [0; 32] };
+        match self.store.insert(vec![record], Some(key), now).await? {
+            Inserted::New | Inserted::Again(_) => Ok(()),
+            Inserted::Full => Err(full()),
+            Inserted::Ended | Inserted::OtherBody => {
+                Err(StoreError::unavailable("the mark of an end is none"))
+            }
+        }
+    }
+
+    /// What a login of `username` will be compared with. To be asked before its token is consumed. None: nobody may end
+    /// sessions here, and the store need not be asked.
+    pub(super) async fn watch(
+        &self,
+        username: &Username,
+        policy: &Policy,
+    ) -> Result<Option<LoginWatch>, StoreError> {
+        if policy.signer.is_none() || !policy.applications.may_any(Scope::End) {
+            return Ok(None);
+        }
+        let mark = self.mark(username).await?;
+        Ok(Some(LoginWatch { username: username.clone(), mark, session_id: None }))
+    }
+
+    /// Whether the sessions of the user were ended since `watch` was made.
+    pub(super) async fn has_ended_since(&self, watch: &LoginWatch) -> Result<bool, StoreError> {
+        let mark = self.mark(&watch.username).await?;
+        // A mark that is gone was there before, so it was forgotten in its time.
+        Ok(mark.is_some() && mark != watch.mark)
+    }
+
+    async fn mark(&self, username: &Username) -> Result<Option<String>, StoreError> {
+        let record = self.store.find(digest(username), self.clock.now()).await?;
+        Ok(record.and_then(|record| record.note))
+    }
+}
+
+fn digest(username: &Username) -> TokenDigest {
+    TokenDigest::of_parts(&["ended", username.as_str()])
+}
