@@ -52,10 +52,7 @@ impl Settings {
     }
 
     /// What a connection is served with.
-    fn begun(
-        &self,
-        preamble: io::Result<Preamble>,
-    ) -> io::Result<(Stream, Arc<ConnectionInfo>, Arc<Limits>, Option<Share>)> {
+    fn begun(&self, preamble: io::Result<Preamble>) -> io::Result<ConnectionParts> {
         let Preamble { stream, peer, admitted } = preamble?;
         let (limits, permit) = match admitted {
             Admitted::Freely => (Arc::clone(&self.limits), None),
@@ -132,6 +129,9 @@ struct Preamble {
     peer: IpAddr,
     admitted: Admitted,
 }
+
+/// With what a connection is served: its bytes, its peer, its limits, and its share of what the peer may have.
+type ConnectionParts = (Stream, Arc<ConnectionInfo>, Arc<Limits>, Option<Share>);
 
 /// How a connection stands to its peer's limit.
 enum Admitted {
