@@ -61,9 +61,8 @@ def test_the_portals_button_ends_in_jupyterlab_three_minutes_after_up(engine, st
 
 
 def test_hublatch_ends_in_time_and_returns_with_its_keys(engine, stack):
-    began = time.monotonic()
     stack.compose("stop", "portal", "hublatch")  # the portal lives in hublatch's network, so both
-    assert time.monotonic() - began < 15, "longer than stop_grace_period"
+    # Whoever takes longer than stop_grace_period is killed, which is 137.
     assert engine.state(stack.container("hublatch"))["ExitCode"] == 0
     stack.up()
     press_the_button(engine)
