@@ -6,8 +6,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::application_client::{ApplicationClient, ApplicationError};
@@ -164,9 +166,10 @@ impl KeySet {
         if status != reqwest::StatusCode::OK {
             return Err(KeysError::NoSet(format!("status {status}")));
         }
-        let set: JwkSet = serde_json::from_slice(&body)
+        let set: PublishedSet = serde_json::from_slice(&body)
             .map_err(|error| KeysError::NoSet(format!("something else: {error}")))?;
-        Ok(set.keys.iter().filter_map(Key::of).take(KEYS_MAX).collect())
+        let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
+        Ok(keys.filter_map(|key| Key::of(&key)).take(KEYS_MAX).collect())
     }
 
     fn known(&self) -> Known {
@@ -182,6 +185,13 @@ impl Known {
     fn is_old(&self, now: Duration) -> bool {
         self.learnt.is_none_or(|learnt| now.saturating_sub(learnt) >= OLD_AFTER)
     }
+}
+
+/// A JWK Set as it is published. A key of a kind that is not known, or that lacks something, is passed over and spoils no
+/// other (RFC 7517 § 5).
+#[derive(Deserialize)]
+struct PublishedSet {
+    keys: Vec<Value>,
 }
 
 impl Key {

@@ -190,6 +190,23 @@ fn a_set_that_is_no_set_or_too_large_or_leads_elsewhere_is_no_answer() {
 }
 
 #[test]
+fn a_key_that_nobody_knows_what_to_make_of_spoils_no_other() {
+    let signer = Signer::ed25519();
+    for bad in [
+        json!({ "kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA", "kid": "new" }),
+        json!({ "kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA" }),
+        json!({ "kty": "RSA", "kid": "without-numbers" }),
+        json!({ "kty": 7 }),
+        json!("no key"),
+        Value::Null,
+    ] {
+        let deployment = Deployment::new("[\"EdDSA\"]");
+        deployment.publish(&[bad.clone(), signer.jwk("a", &json!({}))]);
+        assert_eq!(deployment.click(&signer, Some("a")).status, 302, "{bad}");
+    }
+}
+
+#[test]
 fn a_key_is_used_only_for_what_it_says_it_is_for() {
     let signer = Signer::ed25519();
     for more in [json!({ "use": "enc" }), json!({ "alg": "ES256" }), json!({ "crv": "Ed448" })] {
