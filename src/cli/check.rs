@@ -25,12 +25,22 @@ pub fn run(args: CheckArgs) -> Exit {
         Err(exit) => return exit,
         Ok(config) => config,
     };
-    let warnings = config.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let warnings = config.warnings.iter().map(String::as_str).chain(missing_way_out(&config));
+    let warnings = warnings.map(|warning| format!("warning: {warning}\n"));
     let exit = print(&format!("{}{source}: the configuration is valid", warnings.collect::<String>()));
     match args.pages {
         Some(directory) if exit == Exit::Done => write_pages(&config, &directory),
         Some(_) | None => exit,
     }
+}
+
+/// Not told at each start, as nothing is unsafe: it is for whoever writes the configuration.
+fn missing_way_out(config: &Config) -> Option<&'static str> {
+    let has_none = config.login.app_url.is_none() && config.apps.iter().any(|app| app.url.is_none());
+    has_none.then_some(
+        "no login.app_url: whoever comes by a link that is over gets a page without a way back; write where the app asks \
+         its users in, there or as apps.url",
+    )
 }
 
 fn write_pages(config: &Config, directory: &Path) -> Exit {

@@ -69,6 +69,11 @@ fn check_tells_a_good_configuration_and_what_is_unwise_in_it() {
     let lines: Vec<&str> = outcome.stdout.lines().collect();
     assert!(lines.iter().any(|line| line.starts_with("warning: no [assertion]")), "{lines:?}");
     assert!(lines.last().unwrap().ends_with("the configuration is valid"), "{lines:?}");
+    let has_no_way_out = |said: &str| said.lines().any(|line| line.starts_with("warning: no login.app_url"));
+    assert!(has_no_way_out(&outcome.stdout), "{lines:?}");
+    fs::write(&file, format!("{CONFIG}[login]\napp_url = \"https://portal.example/\"\n")).unwrap();
+    let outcome = run(hublatch(&["check", "--config", file.to_str().unwrap()]));
+    assert!(outcome.code == Some(0) && !has_no_way_out(&outcome.stdout), "{}", outcome.stdout);
 }
 
 #[test]
