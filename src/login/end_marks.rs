@@ -36,6 +36,8 @@ pub struct LoginWatch {
     username: Username,
     /// The mark before the token was consumed; none: there was none.
     mark: Option<String>,
+    /// That of the store's memory then.
+    epoch: Option<i64>,
     /// The id that its session gets, if that is of our making.
     session_id: Option<String>,
 }
@@ -98,14 +100,22 @@ impl EndMarks {
             return Ok(None);
         }
         let mark = self.mark(username).await?;
-        Ok(Some(LoginWatch { username: username.clone(), mark, session_id: None }))
+        Ok(Some(LoginWatch { username: username.clone(), mark, epoch: self.epoch(), session_id: None }))
     }
 
     /// Whether the sessions of the user were ended since `watch` was made.
     pub(super) async fn has_ended_since(&self, watch: &LoginWatch) -> Result<bool, StoreError> {
         let mark = self.mark(&watch.username).await?;
+        // Another server in its place may not have heard of an end.
+        if self.epoch() != watch.epoch {
+            return Err(StoreError::unavailable("the store was replaced while a login was under way"));
+        }
         // A mark that is gone was there before, so it was forgotten in its time.
         Ok(mark.is_some() && mark != watch.mark)
+    }
+
+    fn epoch(&self) -> Option<i64> {
+        self.store.memory(self.clock.now()).map(|memory| memory.epoch)
     }
 
     async fn mark(&self, username: &Username) -> Result<Option<String>, StoreError> {

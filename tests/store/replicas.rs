@@ -147,6 +147,30 @@ fn a_login_that_is_under_way_at_one_lets_nobody_in_when_another_has_ended_the_se
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_login_whose_store_forgets_all_meanwhile_lets_nobody_in() {
+    let deployment =
+        Deployment::with(|builder| builder.portal("scopes = [\"issue\", \"read\", \"revoke\", \"end\"]"));
+    let gate = Gate::new();
+    let waits = gate.clone();
+    deployment.hub.on("/hub/login", move |exchange| {
+        exchange.read_body();
+        waits.pass();
+        exchange
+            .answer("302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=x; Path=/hub/", "")
+    });
+    let link = deployment.replicas[0].link("alice");
+    let mut clicked = deployment.browser(1).navigate(&link.target()).begin();
+    deployment.hub.wait_for_path("/hub/login");
+    // As a server does that takes another's place: it may not have heard that an app has ended the sessions.
+    deployment.redis.run(&["FLUSHALL"]);
+    gate.open();
+    let answer = clicked.answer_to("GET").expect("an answer");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.headers.all("set-cookie").iter().all(|line| !line.contains("jupyterhub")));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn a_repeated_order_is_known_to_all() {
     let deployment = Deployment::new();
     let order = |number: usize, body: &Value| {

@@ -432,7 +432,7 @@ impl Attempt {
     }
 
     fn park(&mut self, probe: Probe) {
-        self.proxy.shared.parked.put(self.browser(), ParkedItem::Probe(probe));
+        self.proxy.shared.parked.put(self.browser(), probe);
         self.outlook = Outlook { number: 1, wait: None, is_hub_down: true };
         self.facts.place = Some(PlaceFact::Waiting);
     }

@@ -266,6 +266,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
     let took = sent.elapsed();
     let hub_answered = matches!(outcome, LoginOutcome::Hub { .. });
     let outcome = unless_ended(&service.session_ender, watch.as_ref(), outcome).await;
+    let is_passed_on = matches!(outcome, LoginOutcome::Hub { .. });
     if let Some(reason) = outcome.failure() {
         let subject = Subject { id: Some(id.as_str()), app: Some(&app), username: Some(&username) };
         service.recorder.login_failed(subject, request.client(), reason);
@@ -294,7 +295,7 @@ async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<
         if hub_answered { permit.logged_in(took, is_let_in) } else { permit.failed() }
     }
     // A login that failed may be tried again with another link for the same state.
-    let states = if hub_answered { [bound_to, in_line] } else { [None; 2] };
+    let states = if is_passed_on { [bound_to, in_line] } else { [None; 2] };
     let served = Served { link: Decision::Login(plan).is_final(), states };
     let response = finish(&proxy, &request, response, served);
     // It comes back if the browser has gone away meanwhile.

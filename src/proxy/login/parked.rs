@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::admission::LoginPermit;
 use super::single_flight::RequestFingerprint;
 use crate::proxy::hub_session::Identified;
+use crate::token::TokenDigest;
 
 /// How long something is kept once it can be had.
 const KEPT_FOR: Duration = Duration::from_secs(5);
@@ -53,15 +54,37 @@ pub struct Parked(Arc<Mutex<HashMap<RequestFingerprint, ParkedEntry>>>);
 #[derive(Debug)]
 struct ParkedEntry {
     kept: ParkedItem,
+    /// For which token, if it is leave to log in.
+    token: Option<TokenDigest>,
     /// When it was first seen to be there for the taking.
     ready_since: Option<Instant>,
 }
 
 impl Parked {
-    /// Keeps something for the browser of this `fingerprint`.
-    pub fn put(&self, fingerprint: RequestFingerprint, kept: ParkedItem) {
-        let before = self.lock().insert(fingerprint, ParkedEntry { kept, ready_since: None });
+    /// Keeps a question for the browser of this `fingerprint`.
+    pub fn put(&self, fingerprint: RequestFingerprint, probe: Probe) {
+        let kept = ParkedItem::Probe(probe);
+        let before = self.lock().insert(fingerprint, ParkedEntry { kept, token: None, ready_since: None });
         // A permit that is dropped wakes others: not under the lock.
+        drop(before);
+        self.prune();
+    }
+
+    /// Keeps leave to log in by `token`: one for each, whatever browsers say that they are.
+    pub fn put_permit(
+        &self,
+        fingerprint: RequestFingerprint,
+        token: Option<TokenDigest>,
+        permit: LoginPermit,
+    ) {
+        let kept = ParkedItem::Permit(permit);
+        let mut entries = self.lock();
+        let mut before: Vec<ParkedEntry> = entries
+            .extract_if(|_, entry| token.is_some() && entry.token == token)
+            .map(|(_, entry)| entry)
+            .collect();
+        before.extend(entries.insert(fingerprint, ParkedEntry { kept, token, ready_since: None }));
+        drop(entries);
         drop(before);
         self.prune();
     }
@@ -80,7 +103,7 @@ impl Parked {
     }
 
     /// Drops what nobody came for.
-    fn prune(&self) {
+    pub fn prune(&self) {
         let now = Instant::now();
         let mut entries = self.lock();
         let mut late = Vec::new();
@@ -109,5 +132,51 @@ impl ParkedItem {
             Self::Permit(_) => true,
             Self::Probe(probe) => probe.is_done.load(Ordering::Acquire),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LoginsAtOnce;
+    use crate::metrics::Metrics;
+    use crate::proxy::login::admission::Admission;
+    use crate::turns::line::Group;
+
+    async fn permit(admission: &Admission) -> Option<LoginPermit> {
+        let group = Group::new(std::net::IpAddr::from([192, 0, 2, 1]), "portal");
+        let mut waiter = admission.join(group, 0);
+        tokio::time::timeout(Duration::from_millis(1), waiter.admitted()).await.ok()
+    }
+
+    fn browser(name: &str) -> RequestFingerprint {
+        RequestFingerprint::of(&name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_one_token_one_leave_is_kept_whatever_the_browsers_are() {
+        let admission = Admission::new(LoginsAtOnce::Fixed(2), Metrics::new().login_queue.clone());
+        let (parked, token) = (Parked::default(), Some(TokenDigest::of_parts(&["one"])));
+        for name in ["a", "b", "c"] {
+            let leave = permit(&admission).await.expect("the one before is given back");
+            parked.put_permit(browser(name), token, leave);
+        }
+        assert!(parked.take(&browser("a")).is_none() && parked.take(&browser("b")).is_none());
+        let other = permit(&admission).await.expect("the second");
+        parked.put_permit(browser("d"), Some(TokenDigest::of_parts(&["two"])), other);
+        assert!(permit(&admission).await.is_none());
+        assert!(parked.take(&browser("c")).is_some() && parked.take(&browser("d")).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_comes_for_is_given_back() {
+        let admission = Admission::new(LoginsAtOnce::Fixed(1), Metrics::new().login_queue.clone());
+        let parked = Parked::default();
+        let leave = permit(&admission).await.expect("nobody is before");
+        parked.put_permit(browser("gone"), None, leave);
+        tokio::time::advance(KEPT_FOR + Duration::from_millis(1)).await;
+        assert!(permit(&admission).await.is_none());
+        parked.prune();
+        assert!(permit(&admission).await.is_some());
     }
 }

@@ -13,18 +13,19 @@ use serde::Serialize;
 
 use super::admission::{LineWaiter, Outlook};
 use super::attempt::Attempt;
-use super::parked::{ParkedItem, ParkedState};
+use super::parked::ParkedState;
 use super::single_flight::RequestFingerprint;
 use super::state_cookie;
 use crate::body::{PieceError, Pieces};
 use crate::hub::written;
 use crate::login::ValidatedToken;
+use crate::login::login_token::LoginToken;
 use crate::pages::{Format, Page, QueuedFor};
 use crate::proxy::context::Proxy;
 use crate::proxy::error::{ProxyError, ProxyResponse};
 use crate::proxy::respond::{self, Continuation};
 use crate::proxy::upstream::ResponseBody;
-use crate::token::BrowserSecret;
+use crate::token::{BrowserSecret, TokenDigest};
 
 /// How often a browser is told how it stands.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
@@ -130,7 +131,8 @@ pub fn events(attempt: &Attempt) -> Response<ResponseBody> {
         }
     };
     let begin = if matches!(state, EventsState::Told) { Begin::Ready } else { Begin::Number };
-    let events = QueueEvents { proxy, fingerprint, state, begin };
+    let token = attempt.request.token.as_ref().map(LoginToken::digest);
+    let events = QueueEvents { proxy, fingerprint, token, state, begin };
     respond::event_stream(ResponseBody::Pieces(Pieces::of(stream::unfold(events, QueueEvents::next))))
 }
 
@@ -149,6 +151,7 @@ enum Begin {
 struct QueueEvents {
     proxy: Proxy,
     fingerprint: RequestFingerprint,
+    token: Option<TokenDigest>,
     state: EventsState,
     begin: Begin,
 }
@@ -186,7 +189,7 @@ impl QueueEvents {
         tokio::select! {
             biased;
             permit = admitted => {
-                self.proxy.shared.parked.put(self.fingerprint.clone(), ParkedItem::Permit(permit));
+                self.proxy.shared.parked.put_permit(self.fingerprint.clone(), self.token, permit);
                 return Some(self.ready());
             }
             // Whoever has gone leaves nothing behind; the page that asks again has taken it by then.
@@ -195,6 +198,8 @@ impl QueueEvents {
         }
         match &self.state {
             EventsState::Waiting(waiter) => {
+                // What nobody has come for is for those who wait.
+                self.proxy.shared.parked.prune();
                 let outlook = waiter.outlook();
                 let (position, seconds) = told(outlook);
                 Some(written(&QueueEventJson::Place { position, seconds, down: outlook.is_hub_down }))
