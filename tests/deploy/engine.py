@@ -85,6 +85,11 @@ class Engine:
             with suppress(ProcessLookupError):
                 process.kill()
         subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+        # A container on the network of the machine leaves that namespace mounted.
+        for line in Path("/proc/mounts").read_text().splitlines():
+            mounted = line.split()[1]
+            if mounted.startswith(f"{self.runtime}/"):
+                subprocess.run(["umount", mounted], check=False, capture_output=True)
 
 
 def run(*command, env=None, timeout=600):

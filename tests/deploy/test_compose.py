@@ -2,15 +2,11 @@
 restarts."""
 
 import json
-import sys
 import time
 
 import pytest
 
 from engine import ROOT, run
-
-sys.path.insert(0, str(ROOT / "tests/jupyterhub"))
-from readme import block  # noqa: E402
 
 FRONT, PROXY = "docker/compose.yaml", "docker/compose-proxy.yaml"
 NAMES = {FRONT: "hublatch-demo", PROXY: "hublatch-proxy-demo"}
@@ -87,18 +83,3 @@ def test_the_image_says_what_it_is_and_holds_its_licences(engine, images):
 
 def test_a_container_may_be_asked_what_it_is_without_a_configuration(engine, images):
     assert engine.docker("run", "--rm", f"{images}-hublatch", "--version").startswith("hublatch ")
-
-
-def test_the_container_of_the_documents_makes_its_keys_and_runs_on_them(engine, images, tmp_path):
-    engine.docker("tag", f"{images}-hublatch", "hublatch")
-    text = block("container").replace("-v /etc/hublatch:", f"-v {tmp_path}:").replace("-m 750 /etc/hublatch", f"-m 750 {tmp_path}")
-    *lines, last = text.splitlines()
-    # Debian's client, as the engine's.
-    env = {**engine.env, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
-    try:
-        run("sh", "-ec", "\n".join(lines), env=env)
-        run("sh", "-c", f"for try in $(seq 100); do {last} && exit 0; sleep 0.2; done; docker logs hublatch; exit 1", env=env)
-        assert (tmp_path / "app.key").stat().st_uid == 65532
-        assert engine.docker("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", "hublatch").strip() == "true 0"
-    finally:
-        engine.docker("rm", "--force", "hublatch")
