@@ -116,9 +116,8 @@ fn of_clicks_on_all_at_once_one_logs_in() {
     }
 }
 
-#[test]
-#[ignore = "needs redis-server"]
-fn a_login_that_is_under_way_at_one_lets_nobody_in_when_another_has_ended_the_sessions() {
+/// An app that may end sessions, and a hub that logs nobody in before the gate is open.
+fn slow_to_log_in() -> (Deployment, Gate) {
     let deployment =
         Deployment::with(|builder| builder.portal("scopes = [\"issue\", \"read\", \"revoke\", \"end\"]"));
     let gate = Gate::new();
@@ -129,6 +128,13 @@ fn a_login_that_is_under_way_at_one_lets_nobody_in_when_another_has_ended_the_se
         exchange
             .answer("302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=x; Path=/hub/", "")
     });
+    (deployment, gate)
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_login_that_is_under_way_at_one_lets_nobody_in_when_another_has_ended_the_sessions() {
+    let (deployment, gate) = slow_to_log_in();
     deployment.hub.on("/hub/hublatch/sessions", |exchange| exchange.answer("200 OK", r#"{"sessions":[]}"#));
     let link = deployment.replicas[0].link("alice");
     let mut clicked = deployment.browser(1).navigate(&link.target()).begin();
@@ -148,16 +154,7 @@ fn a_login_that_is_under_way_at_one_lets_nobody_in_when_another_has_ended_the_se
 #[test]
 #[ignore = "needs redis-server"]
 fn a_login_whose_store_forgets_all_meanwhile_lets_nobody_in() {
-    let deployment =
-        Deployment::with(|builder| builder.portal("scopes = [\"issue\", \"read\", \"revoke\", \"end\"]"));
-    let gate = Gate::new();
-    let waits = gate.clone();
-    deployment.hub.on("/hub/login", move |exchange| {
-        exchange.read_body();
-        waits.pass();
-        exchange
-            .answer("302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=x; Path=/hub/", "")
-    });
+    let (deployment, gate) = slow_to_log_in();
     let link = deployment.replicas[0].link("alice");
     let mut clicked = deployment.browser(1).navigate(&link.target()).begin();
     deployment.hub.wait_for_path("/hub/login");
