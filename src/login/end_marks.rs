@@ -13,11 +13,11 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SecureRandom;
 
 use super::dependencies::LoginDependencies;
+use super::not_before::replace;
 use super::policy::Policy;
-use super::replay_cache::full;
 use crate::clock::Clock;
 use crate::config::Scope;
-use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError, TokenStore};
+use crate::store::{Link, LinkStatus, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
 
 /// Whose the marks are, as far as the store is concerned: ":" is in no name.
@@ -65,12 +65,11 @@ impl EndMarks {
     /// hub is told.
     pub(super) async fn set(&self, username: &Username, policy: &Policy) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let kept_by: Arc<str> = KEPT_BY.into();
         let id = || LinkId::generate(&*self.random).map_err(StoreError::unavailable);
         let record = Link {
             id: id()?,
             digest: digest(username),
-            grant: LoginGrant::new(username.clone(), Arc::clone(&kept_by)),
+            grant: LoginGrant::new(username.clone(), KEPT_BY.into()),
             status: LinkStatus::Pending,
             issued: now,
             expires: now.plus(policy.rules.login_under_way),
@@ -78,15 +77,7 @@ impl EndMarks {
             // The id stays that of the record which this one replaces.
             note: Some(id()?.as_str().to_owned()),
         };
-        // The body is always the same, so that the mark of an earlier end is replaced.
-        let key = IdempotencyKey { app: kept_by, key: username.as_str().to_owned(), body: [0; 32] };
-        match self.store.insert(vec![record], Some(key), now).await? {
-            Inserted::New | Inserted::Again(_) => Ok(()),
-            Inserted::Full => Err(full()),
-            Inserted::Ended | Inserted::OtherBody => {
-                Err(StoreError::unavailable("the mark of an end is none"))
-            }
-        }
+        replace(&*self.store, record).await
     }
 
     /// What a login of `username` will be compared with. To be asked before its token is consumed. None: nobody may end

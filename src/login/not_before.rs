@@ -28,6 +28,21 @@ pub(super) struct NotBefore {
     random: Arc<dyn SecureRandom + Send + Sync>,
 }
 
+/// Puts a record that admits nobody into the store, in the place of an earlier one of the same user and name.
+pub(super) async fn replace(store: &dyn TokenStore, record: Link) -> Result<(), StoreError> {
+    let (app, user, now) =
+        (Arc::clone(&record.grant.app), record.grant.username.as_str().to_owned(), record.issued);
+    // The body is always the same, so that the earlier one is replaced.
+    let key = IdempotencyKey { app, key: user, body: [0; 32] };
+    match store.insert(vec![record], Some(key), now).await? {
+        Inserted::New | Inserted::Again(_) => Ok(()),
+        Inserted::Full => Err(full()),
+        Inserted::Ended | Inserted::OtherBody => {
+            Err(StoreError::unavailable("what stands in the place of a record is none"))
+        }
+    }
+}
+
 impl NotBefore {
     /// Remembers in the store.
     pub(super) fn new(dependencies: &LoginDependencies) -> Self {
@@ -45,22 +60,14 @@ impl NotBefore {
         let record = Link {
             id: LinkId::generate(&*self.random).map_err(StoreError::unavailable)?,
             digest: digest(username, &app.name),
-            grant: LoginGrant::new(username.clone(), Arc::clone(&kept_by)),
+            grant: LoginGrant::new(username.clone(), kept_by),
             status: LinkStatus::Pending,
             issued: now,
             expires: now.plus(remembered_for()),
             used_at: None,
             note: None,
         };
-        // The body is always the same, so that the record of an earlier revocation is replaced.
-        let key = IdempotencyKey { app: kept_by, key: username.as_str().to_owned(), body: [0; 32] };
-        match self.store.insert(vec![record], Some(key), now).await? {
-            Inserted::New | Inserted::Again(_) => Ok(()),
-            Inserted::Full => Err(full()),
-            Inserted::Ended | Inserted::OtherBody => {
-                Err(StoreError::unavailable("the record of a revocation is not one"))
-            }
-        }
+        replace(&*self.store, record).await
     }
 
     /// Whether a token that `app` has signed for `username` at `issued_at`, in seconds of Unix time, was revoked. The app's
