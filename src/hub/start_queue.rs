@@ -35,6 +35,9 @@ const WAIT_MAX: Duration = Duration::from_hours(1);
 /// How long the others wait for the hub's answer to one start. A hub takes a second or two; a start that hangs must not
 /// stop the line.
 const ANSWER_AWAITED: Duration = Duration::from_secs(5);
+/// Starts that may have been over before anybody waited are found out within moments of each other: such a find is worth a
+/// try so long after it, together with what is found meanwhile.
+const OLD_ENDS_TOGETHER: Duration = Duration::from_secs(1);
 /// How long an accepted start is watched for its end. The hub gives up on its own much earlier.
 const WATCHED_MAX: Duration = Duration::from_mins(15);
 /// How long it is remembered why a start has failed.
@@ -141,8 +144,8 @@ struct StartQueueState {
     exploring: Option<u64>,
     /// Since when somebody waits.
     begun: Instant,
-    /// Starts that may have been over before `begun` are no reason to try again any more: one of them was.
-    old_end_told: bool,
+    /// Since when it is known that a start is over which may have been so before `begun`, if the hub was not asked since.
+    old_end: Option<Instant>,
     /// How many starts were seen to end.
     ends: usize,
     /// When the hub may be tried again without any other reason.
@@ -188,7 +191,7 @@ impl StartQueue {
             may_explore: false,
             exploring: None,
             begun: now,
-            old_end_told: false,
+            old_end: None,
             ends: 0,
             next_try: now,
             moved: now,
@@ -266,7 +269,7 @@ impl StartQueue {
         if state.places.is_empty() {
             tracing::info!("launch: starts of servers wait until the hub has room");
             (state.begun, state.moved) = (now, now);
-            state.old_end_told = false;
+            state.old_end = None;
             state.room = 0;
             state.may_explore = refused.is_none();
             state.next_try = now + refused.map_or(Duration::ZERO, pause);
@@ -395,6 +398,7 @@ impl StartQueue {
         } else {
             state.room -= 1;
         }
+        state.old_end = None;
         // Its place in the order of those tried; the order itself is needed again when the hub has answered.
         state.tried.insert(serial, None);
         state.asked.insert(serial, (now, order));
@@ -414,7 +418,8 @@ impl StartQueue {
         let now = Instant::now();
         let state = self.lock();
         let awaited = state.asked.values().map(|(at, _)| *at).filter(|at| is_awaited(*at, now)).min();
-        (!state.places.is_empty()).then(|| awaited.map_or(state.next_try, |at| at + ANSWER_AWAITED))
+        let next_try = state.old_end_try().map_or(state.next_try, |at| at.min(state.next_try));
+        (!state.places.is_empty()).then(|| awaited.map_or(next_try, |at| at + ANSWER_AWAITED))
     }
 
     /// The start of `server`, `accepted` then, is over.
@@ -423,9 +428,9 @@ impl StartQueue {
         state.watched.remove(server);
         match end {
             StartEnd::Unknown => {}
-            // The hub may have known of it when it refused. All such ends together are worth one try.
+            // The hub may have known of it when it refused.
             StartEnd::Before if accepted < state.begun => {
-                state.may_explore |= !std::mem::replace(&mut state.old_end_told, true);
+                state.old_end.get_or_insert_with(Instant::now);
             }
             StartEnd::Before | StartEnd::Seen => {
                 state.ends += 1;
@@ -434,13 +439,17 @@ impl StartQueue {
         }
     }
 
-    /// [`StartQueueState::next_try`] has come, or the hub has not answered to the one that was to find out.
+    /// [`StartQueueState::next_try`] has come, or that of an old end, or the hub has not answered to the one that was to find out.
     fn may_try(&self) {
         let now = Instant::now();
         let mut state = self.lock();
         if now >= state.next_try {
             state.may_explore = true;
             state.next_try = now + PAUSE;
+        } else if state.old_end_try().is_some_and(|at| now >= at) {
+            state.may_explore = true;
+            // Until the hub has been asked.
+            state.old_end = Some(now);
         } else if state.exploring.take().is_some() {
             state.may_explore = true;
         }
@@ -504,6 +513,11 @@ impl StartQueue {
 }
 
 impl StartQueueState {
+    /// When it is worth a try that a start was found over before.
+    fn old_end_try(&self) -> Option<Instant> {
+        self.old_end.map(|found| found + OLD_ENDS_TOGETHER)
+    }
+
     /// Adds `order` behind the others of its group.
     fn line_up(&mut self, mut order: WaitingStart) {
         self.serials += 1;
@@ -817,5 +831,26 @@ mod tests {
         }
         after(30).await;
         assert_eq!(hub.asked(), ["first"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_found_over_after_the_hub_was_asked_is_worth_another_question() {
+        let hub = TestHub::new();
+        for (name, seconds) in [("a", 0), ("b", 5)] {
+            // Each was over when its watch began, and that is found out so late.
+            let over = async move {
+                after(seconds).await;
+                StartEnd::Before
+            };
+            hub.queue.accepted(AcceptedStart { server: name.to_owned(), over: Box::pin(over) });
+        }
+        after(1).await;
+        hub.refused(60, "first", Says::NoRoom(60));
+        after(4).await;
+        assert_eq!(hub.asked(), ["first"]);
+        after(4).await;
+        assert_eq!(hub.asked(), ["first", "first"]);
+        after(40).await;
+        assert_eq!(hub.asked(), ["first", "first"], "no more than there were reasons");
     }
 }
