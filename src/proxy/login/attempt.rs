@@ -377,10 +377,8 @@ impl Attempt {
             },
         };
         match (&permit, &identified) {
-            (Some(permit), Ok(_) | Err(HubTrouble::TooManyCookies | HubTrouble::Unexpected(_))) => {
-                permit.answered();
-            }
-            (Some(permit), Err(HubTrouble::Down | HubTrouble::Busy { .. })) => permit.failed(),
+            (Some(permit), Err(trouble)) if trouble.may_pass() => permit.failed(),
+            (Some(permit), _) => permit.answered(),
             (None, _) => {}
         }
         self.held.permit = permit;
