@@ -22,7 +22,7 @@ use super::refuse::AuditGuard;
 use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
 use super::{destination, external_token};
 use crate::login::next::form_decode;
-use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
+use crate::login::{ExchangeSubject, RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::proxy::context::Proxy;
 use crate::proxy::cookies;
 use crate::proxy::hub_session::{self, HubTrouble, Identified};
@@ -157,8 +157,13 @@ impl Attempt {
 
     /// The token is not honoured, whoever found that out. There is nothing to hold any more, and what follows may wait.
     pub fn refuse(&mut self, refusal: Refusal) {
+        self.refuse_for(refusal, ExchangeSubject::default());
+    }
+
+    /// The same of a token without a link, of which as much is known as `subject` says.
+    fn refuse_for(&mut self, refusal: Refusal, subject: ExchangeSubject) {
         let login = &self.proxy.shared.login;
-        let unrecorded = AuditGuard::new(login, &refusal, self.request.client());
+        let unrecorded = AuditGuard::new(login, &refusal, subject, self.request.client());
         let mut wait = None;
         let mut is_within_grace = false;
         match &refusal {
@@ -231,7 +236,7 @@ impl Attempt {
                 self.held.turn = Some(turn);
                 self.facts.exchange = Some(ExchangeFact::Done);
             }
-            Err(refusal) => self.refuse(refusal),
+            Err(failed) => self.refuse_for(failed.refusal, failed.subject),
         }
     }
 
