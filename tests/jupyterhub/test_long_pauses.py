@@ -58,7 +58,7 @@ def begin(latch, first_line, *lines):
 
 def read_until(connection, end):
     data = b""
-    while not data.endswith(end):
+    while end not in data:
         more = connection.recv(1024)
         assert more, data
         data += more
@@ -121,14 +121,14 @@ def test_connections_are_open_and_are_left_alone_for_a_minute(paused):
 def test_a_websocket_on_which_nothing_was_said_for_a_minute_goes_on(paused):
     paused.wait()
     paused.socket.sendall(b"after")
-    assert read_until(paused.socket, b"after") == b"after"
+    read_until(paused.socket, b"after")
 
 
 @pytest.mark.ends_late
 def test_an_event_stream_that_was_silent_for_a_minute_goes_on(paused):
     paused.wait()
     Behind.go_on.set()
-    assert b"data: 2\n\n" in read_until(paused.events, b"data: 2\n\n\r\n")
+    read_until(paused.events, b"data: 2\n\n")
 
 
 @pytest.mark.ends_late
