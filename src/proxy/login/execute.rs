@@ -340,7 +340,9 @@ impl LoginOutcome {
     fn failure(&self) -> Option<AuditReason> {
         match self {
             Self::Hub { is_redirect: true, .. } => None,
-            Self::Hub { .. } | Self::Error(ProxyError::UnaskedUpgrade) => Some(AuditReason::HubRefused),
+            Self::Hub { .. } | Self::Error(ProxyError::UnaskedUpgrade { .. }) => {
+                Some(AuditReason::HubRefused)
+            }
             Self::Error(ProxyError::HubOAuth(HubOAuthError::Store(_))) => Some(AuditReason::StoreUnavailable),
             Self::Page(_, reason) => Some(*reason),
             Self::Error(_) => Some(AuditReason::HubUnavailable),
@@ -423,7 +425,7 @@ async fn send(
     }
     match sent {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(ProxyError::UnaskedUpgrade)
+            Err(ProxyError::UnaskedUpgrade { server: Box::default() })
         }
         Ok(response) => {
             let mut response = connection.release_with(response);

@@ -187,7 +187,7 @@ impl QueueEvents {
             EventsState::Waiting(_) if self.begin != Begin::Sent => (Duration::ZERO, false),
             EventsState::Waiting(_) | EventsState::Asking => (EVENT_EVERY, false),
         };
-        let called = async {
+        let turn = async {
             match &mut self.state {
                 EventsState::Waiting(waiter) => waiter.turn().await,
                 EventsState::Asking | EventsState::Told | EventsState::Over => std::future::pending().await,
@@ -195,7 +195,7 @@ impl QueueEvents {
         };
         tokio::select! {
             biased;
-            call = called => {
+            call = turn => {
                 call.told();
                 return Some(self.ready());
             }
