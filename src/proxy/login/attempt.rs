@@ -23,7 +23,7 @@ use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
 use super::{destination, external_token};
 use crate::login::login_token::LoginToken;
 use crate::login::next::form_decode;
-use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
+use crate::login::{ExchangeSubject, RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::proxy::context::Proxy;
 use crate::proxy::cookies;
 use crate::proxy::hub_session::{self, HubTrouble, Identified};
@@ -158,8 +158,13 @@ impl Attempt {
 
     /// The token is not honoured, whoever found that out. There is nothing to hold any more, and what follows may wait.
     pub fn refuse(&mut self, refusal: Refusal) {
+        self.refuse_for(refusal, ExchangeSubject::default());
+    }
+
+    /// The same of a token without a link, of which as much is known as `subject` says.
+    fn refuse_for(&mut self, refusal: Refusal, subject: ExchangeSubject) {
         let login = &self.proxy.shared.login;
-        let unrecorded = AuditGuard::new(login, &refusal, self.request.client());
+        let unrecorded = AuditGuard::new(login, &refusal, subject, self.request.client());
         let mut wait = None;
         let mut is_within_grace = false;
         match &refusal {
@@ -232,7 +237,7 @@ impl Attempt {
                 self.held.turn = Some(turn);
                 self.facts.exchange = Some(ExchangeFact::Done);
             }
-            Err(refusal) => self.refuse(refusal),
+            Err(failed) => self.refuse_for(failed.refusal, failed.subject),
         }
     }
 
@@ -491,8 +496,8 @@ impl Attempt {
 /// What the hub's answer, or that there is none, says of the hub.
 fn learn(permit: &LoginPermit, identified: &Identified) {
     match identified {
-        Ok(_) | Err(HubTrouble::TooManyCookies | HubTrouble::Unexpected(_)) => permit.answered(),
-        Err(HubTrouble::Down | HubTrouble::Busy { .. }) => permit.failed(),
+        Err(trouble) if trouble.may_pass() => permit.failed(),
+        Ok(_) | Err(_) => permit.answered(),
     }
 }
 

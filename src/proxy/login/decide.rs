@@ -405,9 +405,8 @@ fn valid<'a>(facts: &'a Facts, username: &'a str, asks: bool) -> Step<'a> {
     let (current, plan) = match &facts.visitor {
         None => return Step::Ask(Question::Visitor),
         // The place of whoever is in line is kept until the hub is there again.
-        Some(VisitorFact::HubDown | VisitorFact::Unidentified(HubTrouble::Busy { .. }))
-            if facts.request.is_in_line =>
-        {
+        Some(VisitorFact::HubDown) if facts.request.is_in_line => return Step::Do(Decision::Queue),
+        Some(VisitorFact::Unidentified(trouble)) if facts.request.is_in_line && trouble.may_pass() => {
             return Step::Do(Decision::Queue);
         }
         Some(VisitorFact::HubDown) => return Step::Do(Decision::HubDown),
@@ -658,6 +657,10 @@ mod tests {
             ..known(valid(), visitor)
         };
         let down = || VisitorFact::HubDown;
+        let failing = |status| {
+            let status = hyper::StatusCode::from_u16(status).unwrap();
+            VisitorFact::Unidentified(HubTrouble::Unexpected(status))
+        };
         let unasked = Facts { visitor: None, ..at(PlaceFact::Waiting, false, VisitorFact::Nobody) };
         let refused = Facts {
             place: Some(PlaceFact::Waiting),
@@ -667,6 +670,17 @@ mod tests {
             ("waits", unasked, "Queue"),
             ("a fresh click, no hub", at(PlaceFact::Admitted, false, down()), "HubDown"),
             ("in line, no hub", at(PlaceFact::Admitted, true, down()), "Queue"),
+            (
+                "a fresh click, a hub that fails",
+                at(PlaceFact::Admitted, false, failing(500)),
+                "Unidentified(Unexpected(500))",
+            ),
+            ("in line, a hub that fails", at(PlaceFact::Admitted, true, failing(500)), "Queue"),
+            (
+                "in line, a wrong address",
+                at(PlaceFact::Admitted, true, failing(404)),
+                "Unidentified(Unexpected(404))",
+            ),
             ("revoked meanwhile", refused, "refuse revoked"),
             ("in line, admitted", at(PlaceFact::Admitted, true, VisitorFact::Nobody), "Login(Fresh)"),
         ]);
