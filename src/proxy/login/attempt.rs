@@ -16,11 +16,12 @@ use super::click_ticket::{Click, OriginsDigest};
 use super::decide::{
     ExchangeFact, Facts, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, TurnFact, VisitorFact,
 };
-use super::parked::{ParkedItem, Probe};
+use super::parked::Probe;
 use super::parse::LoginRequest;
 use super::refuse::AuditGuard;
 use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
 use super::{destination, external_token};
+use crate::login::login_token::LoginToken;
 use crate::login::next::form_decode;
 use crate::login::{ExchangeSubject, RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::proxy::context::Proxy;
@@ -301,24 +302,25 @@ impl Attempt {
     /// Waits for the browser's turn: a moment only, if it can be shown a page meanwhile.
     async fn wait_for_turn(&mut self) {
         // Only for a browser that was in line before is something kept.
-        let kept = self.ticket.and_then(|_| self.proxy.shared.parked.take(&self.browser()));
-        match kept {
-            Some(ParkedItem::Permit(permit)) => self.held.permit = Some(permit),
-            Some(ParkedItem::Probe(probe)) => self.held.probe = Some(probe),
-            None => {
-                let Some(group) = self.group() else { return };
-                let clicked = self.click.at.as_millisecond();
-                let mut waiter = self.proxy.shared.admission.join(group, clicked);
-                let patience = self.patience();
-                let Ok(permit) = tokio::time::timeout(patience, waiter.admitted()).await else {
-                    self.outlook = waiter.outlook();
-                    self.facts.place = Some(PlaceFact::Waiting);
-                    return;
-                };
-                self.held.permit = Some(permit);
-            }
+        let token = self.request.token.as_ref().filter(|_| self.ticket.is_some()).map(LoginToken::digest);
+        self.held.probe = token.and_then(|token| self.proxy.shared.parked.take(token, &self.browser()));
+        self.facts.place = if self.held.probe.is_some() || self.take_permit().await {
+            Some(PlaceFact::Admitted)
+        } else {
+            Some(PlaceFact::Waiting)
+        };
+    }
+
+    /// Takes the browser's turn, if it comes within its patience.
+    async fn take_permit(&mut self) -> bool {
+        let (Some(group), Some(token)) = (self.group(), &self.request.token) else { return false };
+        let clicked = self.click.at.as_millisecond();
+        let mut waiter = self.proxy.shared.admission.join(group, clicked, token.digest());
+        self.held.permit = tokio::time::timeout(self.patience(), waiter.admitted()).await.ok();
+        if self.held.permit.is_none() {
+            self.outlook = waiter.outlook();
         }
-        self.facts.place = Some(PlaceFact::Admitted);
+        self.held.permit.is_some()
     }
 
     /// How long the browser waits before it is shown a page. A program sees none.
@@ -355,12 +357,12 @@ impl Attempt {
             return;
         }
         let patience = self.patience();
-        let (permit, identified) = match (self.held.permit.take(), self.held.probe.take()) {
+        let identified = match (self.held.permit.take(), self.held.probe.take()) {
             // Not for a login: whoever has used a link, or before a token is exchanged.
             (None, None) => {
                 let question = hub_session::question(&self.request.headers);
                 let identified = hub_session::identify(&self.proxy, self.request.origin.client, question);
-                (None, Box::pin(identified).await)
+                Box::pin(identified).await
             }
             (Some(permit), _) => {
                 let (proxy, client) = (self.proxy.clone(), self.request.origin.client);
@@ -371,22 +373,22 @@ impl Attempt {
                     let probe = self.go_on_asking(permit, asking);
                     return self.park(probe);
                 };
-                (Some(permit), identified)
+                learn(&permit, &identified);
+                self.held.permit = Some(permit);
+                identified
             }
             (None, Some(mut probe)) => match tokio::time::timeout(patience, &mut probe.outcome).await {
-                Ok(Ok((permit, identified))) => {
-                    (Some(permit), on_new_connection(&self.proxy, identified).await)
+                // Its leave was given back meanwhile, and for a moment room was kept.
+                Ok(Ok(Ok(identified))) if !Box::pin(self.take_permit()).await => {
+                    self.keep(Probe::answered(Ok(identified)));
+                    self.facts.place = Some(PlaceFact::Waiting);
+                    return;
                 }
-                Ok(Err(_)) => (None, Err(HubTrouble::Down)),
+                Ok(Ok(identified)) => on_new_connection(&self.proxy, identified).await,
+                Ok(Err(_)) => Err(HubTrouble::Down),
                 Err(_) => return self.park(probe),
             },
         };
-        match (&permit, &identified) {
-            (Some(permit), Err(trouble)) if trouble.may_pass() => permit.failed(),
-            (Some(permit), _) => permit.answered(),
-            (None, _) => {}
-        }
-        self.held.permit = permit;
         if identified.is_err() {
             self.outlook.is_hub_down = true;
         }
@@ -425,17 +427,29 @@ impl Attempt {
         let (done, outcome) = oneshot::channel();
         let is_done = Arc::<AtomicBool>::default();
         let probe = Probe { outcome, is_done: Arc::clone(&is_done) };
+        let token = self.request.token.as_ref().map(LoginToken::digest);
         self.proxy.shared.shutdown.spawn(async move {
             let identified = asking.await;
-            // Nobody waits any more: the leave is given back.
-            let _unread = done.send((permit, identified));
+            learn(&permit, &identified);
+            let _unread = done.send(identified);
             is_done.store(true, Ordering::Release);
+            // The browser may never come back.
+            if let Some(token) = token {
+                permit.call(token);
+            }
         });
         probe
     }
 
+    /// Keeps the question for the next request of this browser.
+    fn keep(&self, probe: Probe) {
+        if let Some(token) = &self.request.token {
+            self.proxy.shared.parked.put(token.digest(), self.browser(), probe);
+        }
+    }
+
     fn park(&mut self, probe: Probe) {
-        self.proxy.shared.parked.put(self.browser(), probe);
+        self.keep(probe);
         self.outlook = Outlook { number: 1, wait: None, is_hub_down: true };
         self.facts.place = Some(PlaceFact::Waiting);
     }
@@ -476,6 +490,14 @@ impl Attempt {
             Err(error) => self.refuse(error.into()),
         }
         false
+    }
+}
+
+/// What the hub's answer, or that there is none, says of the hub.
+fn learn(permit: &LoginPermit, identified: &Identified) {
+    match identified {
+        Err(trouble) if trouble.may_pass() => permit.failed(),
+        Ok(_) | Err(_) => permit.answered(),
     }
 }
 

@@ -657,10 +657,9 @@ mod tests {
             ..known(valid(), visitor)
         };
         let down = || VisitorFact::HubDown;
-        let failing = |status| {
-            let status = hyper::StatusCode::from_u16(status).unwrap();
-            VisitorFact::Unidentified(HubTrouble::Unexpected(status))
-        };
+        let busy = || VisitorFact::Unidentified(HubTrouble::Busy { retry_after: None });
+        let wrong_address =
+            || VisitorFact::Unidentified(HubTrouble::Unexpected(hyper::StatusCode::NOT_FOUND));
         let unasked = Facts { visitor: None, ..at(PlaceFact::Waiting, false, VisitorFact::Nobody) };
         let refused = Facts {
             place: Some(PlaceFact::Waiting),
@@ -670,15 +669,10 @@ mod tests {
             ("waits", unasked, "Queue"),
             ("a fresh click, no hub", at(PlaceFact::Admitted, false, down()), "HubDown"),
             ("in line, no hub", at(PlaceFact::Admitted, true, down()), "Queue"),
-            (
-                "a fresh click, a hub that fails",
-                at(PlaceFact::Admitted, false, failing(500)),
-                "Unidentified(Unexpected(500))",
-            ),
-            ("in line, a hub that fails", at(PlaceFact::Admitted, true, failing(500)), "Queue"),
+            ("in line, a hub that is busy", at(PlaceFact::Admitted, true, busy()), "Queue"),
             (
                 "in line, a wrong address",
-                at(PlaceFact::Admitted, true, failing(404)),
+                at(PlaceFact::Admitted, true, wrong_address()),
                 "Unidentified(Unexpected(404))",
             ),
             ("revoked meanwhile", refused, "refuse revoked"),
