@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -40,7 +41,7 @@ struct AdmissionState {
     limit: Limit,
     in_flight: usize,
     line: WaitingLine,
-    waiters: HashMap<LinePlace, oneshot::Sender<LoginPermit>>,
+    waiters: HashMap<LinePlace, oneshot::Sender<LoginPermit>, RandomState>,
     rate: Rate,
     /// When the metric was last set to it.
     rate_told: Option<Instant>,
@@ -89,7 +90,7 @@ impl Admission {
             limit: Limit::new(setting),
             in_flight: 0,
             line: WaitingLine::default(),
-            waiters: HashMap::new(),
+            waiters: HashMap::default(),
             rate: Rate::default(),
             rate_told: None,
             failing_since: None,
