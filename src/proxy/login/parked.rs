@@ -1,8 +1,8 @@
-//! What is kept for the next request of a browser in line: the leave that it has waited for, or a question to the hub that
-//! took longer than its last request could wait.
+//! What is kept for the next request of a browser in line: the permit that it has waited for, or a question to the hub
+//! that took longer than its last request could wait.
 //!
-//! A request of a browser in line ends with a page each time, and what it has come to must be there when the browser comes
-//! back. What nobody comes for within a few seconds is dropped, and the leave with it.
+//! Each request of a browser in line ends with a page, and what it has obtained must be there when the browser comes
+//! back. What nobody comes for within a few seconds is dropped; a permit is given back by that.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +17,13 @@ use super::single_flight::RequestFingerprint;
 use crate::proxy::hub_session::Identified;
 use crate::token::TokenDigest;
 
-/// How long something is kept once it can be had.
+/// How long something is kept once it is ready.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// A question to the hub under way: who a browser is.
 #[derive(Debug)]
 pub struct Probe {
-    /// What the hub says, and the leave by which it was asked.
+    /// What the hub says, and the permit by which it was asked.
     pub outcome: oneshot::Receiver<(LoginPermit, Identified)>,
     /// It has been answered.
     pub is_done: Arc<AtomicBool>,
@@ -32,16 +32,16 @@ pub struct Probe {
 /// What is kept.
 #[derive(Debug)]
 pub enum ParkedItem {
-    /// Leave to log in.
+    /// A permit to log in.
     Permit(LoginPermit),
     /// A question.
     Probe(Probe),
 }
 
-/// Whether what is kept can be had at once.
+/// Whether what is kept is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParkedState {
-    /// It can.
+    /// It is.
     Ready,
     /// The hub has not answered yet.
     Pending,
@@ -54,9 +54,9 @@ pub struct Parked(Arc<Mutex<HashMap<RequestFingerprint, ParkedEntry>>>);
 #[derive(Debug)]
 struct ParkedEntry {
     kept: ParkedItem,
-    /// For which token, if it is leave to log in.
+    /// For which token, if it is a permit to log in.
     token: Option<TokenDigest>,
-    /// When it was first seen to be there for the taking.
+    /// When it was first seen to be ready.
     ready_since: Option<Instant>,
 }
 
@@ -70,7 +70,7 @@ impl Parked {
         self.prune();
     }
 
-    /// Keeps leave to log in by `token`: one for each, whatever browsers say that they are.
+    /// Keeps a permit to log in by `token`: one for each token, however many browsers come with it.
     pub fn put_permit(
         &self,
         fingerprint: RequestFingerprint,
