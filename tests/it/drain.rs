@@ -10,7 +10,7 @@ use crate::support::requests::{chunk, get, request};
 use crate::support::{FakeHub, Gate, Links, PATIENCE, TestProxy, Then, Wire};
 
 /// A drain that nothing holds up must be far faster.
-const LONG: &str = "drain_timeout = \"30s\"";
+const LONG: &str = "drain_timeout = \"10m\"";
 
 /// Waits until nobody accepts at `address`.
 fn wait_until_refused(address: std::net::SocketAddr) {

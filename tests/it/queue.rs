@@ -211,7 +211,7 @@ fn the_place_of_a_browser_that_goes_away_is_given_back() {
     let begun = std::time::Instant::now();
     hers.close();
     wait_until("her place is given back", || proxy.metric("hublatch_login_queue") == 1);
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(10), "long before a place that nobody gave back would end");
     gate.open();
     until_ready(&mut his);
     assert_eq!(bob.look().status, 302);
@@ -434,7 +434,7 @@ fn the_places_of_half_a_class_that_closes_its_browsers_are_given_back_within_a_s
     }
     wait_until("their places are given back", || proxy.metric("hublatch_login_queue") == 10);
     // Within a second on an idle machine; long before a place that nobody gave back would end.
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     gate.open();
     // Each is told its turn, and logs in; nobody waits for those who have gone.
     std::thread::scope(|scope| {

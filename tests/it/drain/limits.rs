@@ -8,7 +8,7 @@ use crate::support::requests::{chunk, get, request, sized};
 use crate::support::{FakeHub, Gate, TestProxy, Then};
 
 /// Long after the short limits of these tests, and long before a test's patience ends.
-const GENEROUS: Duration = Duration::from_secs(5);
+const GENEROUS: Duration = Duration::from_secs(9);
 
 #[test]
 fn one_connection_more_than_the_limit_is_closed_and_counted() {

@@ -39,4 +39,4 @@ pub use servers::{HubServer, Is};
 pub use wire::Wire;
 
 /// The longest that any wait of a test may be. Nothing waits that long unless a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);

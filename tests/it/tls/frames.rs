@@ -6,7 +6,7 @@ use super::{H2, Secure, pump};
 use crate::support::proxy::wait_until;
 use crate::support::requests::holds;
 use crate::support::tables::lines;
-use crate::support::{FakeHub, Wire};
+use crate::support::{FakeHub, PATIENCE, Wire};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -249,7 +249,7 @@ fn a_peer_that_says_nothing_after_the_handshake_is_closed_too() {
 #[test]
 fn a_drain_says_goaway() {
     let hub = FakeHub::start();
-    let secure = Secure::with(&hub, |builder| builder.set("limits", "drain_timeout = \"10s\""));
+    let secure = Secure::with(&hub, |builder| builder.set("limits", "drain_timeout = \"10m\""));
     let (mut wire, _) = open(&secure);
     wire.send(head(1, &GET));
     assert_eq!(outcome(&mut wire, 1), Some(Ok(STATUS_200)));
@@ -257,7 +257,7 @@ fn a_drain_says_goaway() {
     assert_eq!(goaway(&mut wire), Some((0x7fff_ffff, 0)));
     assert_eq!(goaway(&mut wire), Some((1, 0)));
     wire.rest();
-    secure.proxy.join_within(Duration::from_secs(5));
+    secure.proxy.join_within(PATIENCE);
 }
 
 #[test]

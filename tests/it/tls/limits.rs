@@ -45,7 +45,7 @@ fn a_drain_sends_goaway_and_finishes_what_is_under_way() {
         held.pass();
         exchange.answer("200 OK", "late but whole")
     });
-    let secure = Secure::with(&hub, |builder| builder.set("limits", "drain_timeout = \"10s\""));
+    let secure = Secure::with(&hub, |builder| builder.set("limits", "drain_timeout = \"10m\""));
     let mut http2 = secure.http2();
     let answer = http2.run(async |sender| {
         let mut sender = sender.ready().await.unwrap();
@@ -67,7 +67,7 @@ fn a_drain_sends_goaway_and_finishes_what_is_under_way() {
     });
     assert_eq!(answer.text(), "late but whole");
     http2.ended(PATIENCE);
-    secure.proxy.join_within(Duration::from_secs(5));
+    secure.proxy.join_within(PATIENCE);
 }
 
 async fn hub_has_seen(hub: &FakeHub, path: &str) {
