@@ -273,7 +273,7 @@ impl Redeemer {
             }
         };
         self.rejudge(&mut validated)?;
-        self.recorder.redeemed(&*link, client);
+        self.recorder.redeemed(&link, client);
         let session_id = validated.policy.session_id(&link, self.clock.now());
         Ok(VerifiedUser { link, session_id })
     }
