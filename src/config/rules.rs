@@ -205,6 +205,16 @@ const WARNINGS: &[fn(&Config) -> Verdict] = &[
         )
     },
     |config| {
+        let (tunnels, connections) = (config.limits.route_tunnels, config.limits.route_connections);
+        (config.routes.is_some() && tunnels >= connections).then(|| {
+            format!(
+                "limits.route_tunnels ({tunnels}) is not less than limits.route_connections ({connections}): WebSockets may \
+                 take all connections to a server, and its other requests are answered 503"
+            )
+            .into()
+        })
+    },
+    |config| {
         when(
             config.login.confirm == Confirm::Never,
             "login.confirm is \"never\": a link opened by mistake, or sent by somebody else, replaces the user who is \

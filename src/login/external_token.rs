@@ -30,6 +30,9 @@ const REMEMBERED_FOR: Duration = Duration::from_hours(1);
 /// The app under whose name consumed tokens are kept: none has this name, because it is not known yet whose the token is.
 const ANY_APP: &str = "*";
 
+/// The most that is logged of a name.
+const NAME_BYTES_SHOWN: usize = 255;
+
 #[derive(Serialize)]
 struct ExternalTokenRequest<'a> {
     token: &'a str,
@@ -38,6 +41,31 @@ struct ExternalTokenRequest<'a> {
 #[derive(Deserialize)]
 struct ExchangeResponse {
     name: String,
+}
+
+/// What an app has said to one of its tokens.
+enum Exchanged {
+    Name(String),
+    /// It does not know the token.
+    Refused(StatusCode),
+}
+
+/// A token that was not exchanged for a link.
+#[derive(Debug)]
+pub struct FailedExchange {
+    /// What the browser is told.
+    pub refusal: Refusal,
+    /// For the audit log.
+    pub subject: ExchangeSubject,
+}
+
+/// Whose token it was, as far as it is known.
+#[derive(Debug, Default)]
+pub struct ExchangeSubject {
+    /// The app that tokens like this are of.
+    pub app: Option<Arc<str>>,
+    /// The beginning of the name that it has given, whatever that is.
+    pub name: Option<Box<str>>,
 }
 
 /// Exchanges the tokens of apps for links.
@@ -69,7 +97,26 @@ impl ExternalTokens {
     }
 
     /// Consumes `token` and exchanges it for a link.
-    pub(super) async fn exchange(&self, token: &LoginToken, client: Client<'_>) -> Result<(), Refusal> {
+    pub(super) async fn exchange(
+        &self,
+        token: &LoginToken,
+        client: Client<'_>,
+    ) -> Result<(), FailedExchange> {
+        let mut subject = ExchangeSubject::default();
+        let exchanged = self.try_exchange(token, client, &mut subject).await;
+        exchanged.map_err(|refusal| FailedExchange { refusal, subject })
+    }
+
+    async fn try_exchange(
+        &self,
+        token: &LoginToken,
+        client: Client<'_>,
+        subject: &mut ExchangeSubject,
+    ) -> Result<(), Refusal> {
+        let policy = self.policy.load_full();
+        let asked =
+            policy.applications.exchanging_for(token.expose()).cloned().ok_or_else(Refusal::unknown)?;
+        subject.app = Some(asked.name.clone());
         let consumed = self.pending_link(
             TokenDigest::of_parts(&["exchange", token.expose()]),
             nobody().ok_or_else(Refusal::unknown)?,
@@ -81,25 +128,34 @@ impl ExternalTokens {
             Refusal::Link { .. } => Refusal::unknown(),
             Refusal::Next { .. } | Refusal::Store(_) => refusal,
         })?;
-        let policy = self.policy.load_full();
-        let asked =
-            policy.applications.exchanging_for(token.expose()).cloned().ok_or_else(Refusal::unknown)?;
-        let Some(name) = self.ask(&asked, token).await? else {
-            if let Some(address) = client.address {
-                policy.failures.failed(address, &asked.name, self.clock.now().monotonic);
+        let name = match self.ask(&asked, token).await? {
+            Exchanged::Name(name) => name,
+            Exchanged::Refused(status) => {
+                tracing::info!(app = &*asked.name, %status, "login: the app does not know a token that was to be exchanged");
+                if let Some(address) = client.address {
+                    policy.failures.failed(address, &asked.name, self.clock.now().monotonic);
+                }
+                // The token names nobody, so its record need not take up room: a full store drops revoked links first.
+                self.replay_cache.forget(&consumed).await?;
+                return Err(Refusal::unknown());
             }
-            // The token names nobody, so its record need not take up room: a full store drops revoked links first.
-            self.replay_cache.forget(&consumed).await?;
-            return Err(Refusal::unknown());
         };
         // The app may have taken its time: the rules of now decide, and whether it may still exchange tokens.
         let policy = self.policy.load_full();
         let app = policy.applications.exchanging_for(token.expose());
         let app = app.filter(|now| now.name == asked.name && now.exchange_url == asked.exchange_url);
-        let app = app.ok_or_else(|| Refusal::of_link(RefusalReason::NotAllowed, None))?;
-        let username =
-            policy.rules.usernames.parse(&app.full_username(&name)).ok().filter(|name| app.allows_user(name));
-        let username = username.ok_or_else(|| Refusal::of_link(RefusalReason::NotAllowed, None))?;
+        let name = app.map_or_else(|| name.clone(), |app| app.full_username(&name));
+        let logged = beginning(&name);
+        subject.name = Some(logged.into());
+        let not_allowed = |why: &dyn std::fmt::Display| {
+            tracing::warn!(app = &*asked.name, name = logged, %why, "login: the name that an app gave for its token logs nobody in");
+            Refusal::of_link(RefusalReason::NotAllowed, None)
+        };
+        let app = app.ok_or_else(|| not_allowed(&"it may exchange such tokens no more"))?;
+        let username = policy.rules.usernames.parse(&name).map_err(|error| not_allowed(&error))?;
+        if !app.allows_user(&username) {
+            return Err(not_allowed(&"apps.usernames or apps.username_prefix does not allow it"));
+        }
         let lifetime = policy.rules.lifetime.min(app.max_lifetime);
         let link = self.pending_link(digest_of_link(token), username, app.name.clone(), lifetime)?;
         let second = second_of(&link);
@@ -116,12 +172,12 @@ impl ExternalTokens {
         Ok(())
     }
 
-    /// The name that `app` gives for its token; none if it does not know it.
-    async fn ask(&self, app: &App, token: &LoginToken) -> Result<Option<String>, StoreError> {
-        let Some(url) = &app.exchange_url else { return Ok(None) };
+    /// The name that `app` gives for its token.
+    async fn ask(&self, app: &App, token: &LoginToken) -> Result<Exchanged, StoreError> {
         let unavailable = |why: &dyn std::fmt::Display| {
             StoreError::Unavailable(format!("exchange_url of app {}: {why}", app.name).into())
         };
+        let url = app.exchange_url.as_ref().ok_or_else(|| unavailable(&"there is none"))?;
         let request = ExternalTokenRequest { token: token.expose() };
         let response = self.application_client.post_json(url, &request).await;
         let (status, body) = response.map_err(|error| unavailable(&error))?;
@@ -129,13 +185,13 @@ impl ExternalTokens {
             StatusCode::OK => {
                 let response: ExchangeResponse =
                     serde_json::from_slice(&body).map_err(|error| unavailable(&error))?;
-                Ok(Some(response.name))
+                Ok(Exchanged::Name(response.name))
             }
             StatusCode::BAD_REQUEST
             | StatusCode::UNAUTHORIZED
             | StatusCode::FORBIDDEN
             | StatusCode::NOT_FOUND
-            | StatusCode::GONE => Ok(None),
+            | StatusCode::GONE => Ok(Exchanged::Refused(status)),
             status => Err(unavailable(&status)),
         }
     }
@@ -162,6 +218,11 @@ impl ExternalTokens {
             note: None,
         })
     }
+}
+
+/// So much of a name as is logged: no user name is longer.
+fn beginning(name: &str) -> &str {
+    &name[..name.floor_char_boundary(NAME_BYTES_SHOWN)]
 }
 
 /// Under which the link of `token` is kept.

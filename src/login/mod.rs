@@ -57,6 +57,7 @@ pub use backchannel_logout::{BackchannelLogout, LoggedOut, LogoutTokenError};
 pub use caller::{AuthenticationError, Caller};
 pub use dependencies::LoginDependencies;
 pub use end_marks::LoginWatch;
+pub use external_token::{ExchangeSubject, FailedExchange};
 pub use issue::Issuer;
 pub use judge::RedeemRequest;
 pub use recorder::{Recorder, Subject};

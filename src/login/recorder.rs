@@ -67,9 +67,14 @@ impl Recorder {
 
     /// Redeeming was refused for a reason outside the life of a token.
     pub fn refused_for(&self, reason: AuditReason, link: Option<&Link>, client: Client<'_>) {
+        self.refused_of(reason, link.map(Subject::from).unwrap_or_default(), client);
+    }
+
+    /// The same, where as much is known as `subject` says.
+    pub fn refused_of(&self, reason: AuditReason, subject: Subject<'_>, client: Client<'_>) {
         let label = ReasonLabel { reason: Reason(reason.as_str()) };
         self.metrics.links_refused.get_or_create(&label).inc();
-        self.write(Event::Refused, link.map(Subject::from).unwrap_or_default(), client, Some(reason));
+        self.write(Event::Refused, subject, client, Some(reason));
     }
 
     /// A link was taken back.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::assertion::Statement;
 use super::dependencies::LoginDependencies;
 use super::end_marks::{EndMarks, LoginWatch};
-use super::external_token::ExternalTokens;
+use super::external_token::{ExternalTokens, FailedExchange};
 use super::judge::RedeemRequest;
 use super::jwt_login::JwtLogin;
 use super::live_link_quota::second_of;
@@ -340,7 +340,7 @@ impl Redeemer {
     }
 
     /// Asks the app for the user of `token`, once, and makes a link of the response.
-    pub async fn exchange(&self, token: &LoginToken, client: Client<'_>) -> Result<(), Refusal> {
+    pub async fn exchange(&self, token: &LoginToken, client: Client<'_>) -> Result<(), FailedExchange> {
         self.external_tokens.exchange(token, client).await
     }
 

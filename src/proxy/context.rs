@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -95,8 +94,6 @@ pub struct Shared {
     pub(super) recent_logins: RecentLogins,
     /// Which failures are in the log.
     pub(super) failure_log: FailureLog,
-    /// Whether the log says already that logins come under another name than that of `public.url`.
-    pub(super) foreign_host_told: Arc<AtomicBool>,
     /// Signs the times of clicks.
     pub(super) click_tickets: ClickTickets,
     pub(super) connection_limit: ConnectionLimit,
@@ -244,7 +241,6 @@ impl Shared {
             parked: Parked::default(),
             recent_logins: RecentLogins::default(),
             failure_log: FailureLog::default(),
-            foreign_host_told: Arc::default(),
             click_tickets: ClickTickets::new(config),
             connection_limit: ConnectionLimit::default(),
             clients: Clients::default(),
@@ -270,7 +266,6 @@ impl Shared {
             parked: self.parked.clone(),
             recent_logins: self.recent_logins.clone(),
             failure_log: self.failure_log.clone(),
-            foreign_host_told: Arc::clone(&self.foreign_host_told),
             click_tickets: new.click_tickets.carry_over(&self.click_tickets),
             connection_limit: self.connection_limit.clone(),
             clients: self.clients.clone(),

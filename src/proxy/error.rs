@@ -1,5 +1,7 @@
 //! Everything that can go wrong with a request, where it came from, and the response that tells it.
 
+use std::fmt::Display;
+
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Response, StatusCode};
 
@@ -44,12 +46,21 @@ pub enum ProxyError {
     /// Downstream: a body that must be held whole cannot be.
     #[error(transparent)]
     Body(#[from] CollectError),
-    /// Upstream: no response of the hub.
-    #[error(transparent)]
-    Upstream(UpstreamError),
+    /// Upstream: no response.
+    #[error("{error}")]
+    Upstream {
+        /// Why.
+        #[source]
+        error: UpstreamError,
+        /// Of which server; empty: of the hub, or it is not known.
+        server: Box<str>,
+    },
     /// Upstream: it switched to a protocol that was not asked for.
     #[error("the upstream switched protocols unasked")]
-    UnaskedUpgrade,
+    UnaskedUpgrade {
+        /// Which server; empty: the hub.
+        server: Box<str>,
+    },
     /// Downstream: the client has all that one client may have.
     #[error("the client has too much at once (limits.{0})")]
     OverShare(&'static str),
@@ -57,8 +68,13 @@ pub enum ProxyError {
     #[error(transparent)]
     Unrouted(#[from] RouteError),
     /// Internal: there are as many tunnels as there may be.
-    #[error("there are too many tunnels ({0})")]
-    TooManyTunnels(&'static str),
+    #[error("there are too many tunnels ({limit})")]
+    TooManyTunnels {
+        /// The key of the limit.
+        limit: &'static str,
+        /// To which server; empty: in all.
+        server: Box<str>,
+    },
     /// Internal: the proof to the hub cannot be made.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
@@ -82,12 +98,38 @@ impl From<UpstreamError> for ProxyError {
             | UpstreamError::TaskLost(_)
             | UpstreamError::Busy
             | UpstreamError::NoHub
-            | UpstreamError::Timeout => Self::Upstream(error),
+            | UpstreamError::Timeout => Self::Upstream { error, server: Box::default() },
         }
     }
 }
 
 impl ProxyError {
+    /// `error`, of a server at `address`.
+    pub fn of_server(error: UpstreamError, address: impl Display) -> Self {
+        let mut failure = Self::from(error);
+        if let Self::Upstream { server, .. } = &mut failure {
+            *server = address.to_string().into();
+        }
+        failure
+    }
+
+    /// Of which server it tells; empty where that is the hub, or not known.
+    pub fn server(&self) -> &str {
+        match self {
+            Self::Upstream { error: UpstreamError::Connect { address, .. }, .. } => address,
+            Self::Upstream { server, .. }
+            | Self::UnaskedUpgrade { server }
+            | Self::TooManyTunnels { server, .. } => server,
+            Self::Rejected(_)
+            | Self::Body(_)
+            | Self::OverShare(_)
+            | Self::Unrouted(_)
+            | Self::Assertion(_)
+            | Self::HubOAuth(_)
+            | Self::Assembly(_) => "",
+        }
+    }
+
     /// On whose side the fault is.
     pub fn side(&self) -> Side {
         match self {
@@ -95,24 +137,26 @@ impl ProxyError {
             | Self::Body(_)
             | Self::OverShare(_)
             | Self::Unrouted(RouteError::BadEscape(_))
-            | Self::Upstream(UpstreamError::RequestStalled | UpstreamError::RequestBroken(_)) => {
-                Side::Downstream
-            }
-            Self::Upstream(UpstreamError::Busy | UpstreamError::TaskLost(_))
-            | Self::TooManyTunnels(_)
+            | Self::Upstream {
+                error: UpstreamError::RequestStalled | UpstreamError::RequestBroken(_), ..
+            } => Side::Downstream,
+            Self::Upstream { error: UpstreamError::Busy | UpstreamError::TaskLost(_), .. }
+            | Self::TooManyTunnels { .. }
             | Self::Assertion(_)
             | Self::HubOAuth(_)
             | Self::Assembly(_) => Side::Internal,
-            Self::Upstream(
-                UpstreamError::Connect { .. }
-                | UpstreamError::Exchange(_)
-                | UpstreamError::Interim(_)
-                | UpstreamError::Unsent
-                | UpstreamError::NoHub
-                | UpstreamError::Timeout,
-            )
+            Self::Upstream {
+                error:
+                    UpstreamError::Connect { .. }
+                    | UpstreamError::Exchange(_)
+                    | UpstreamError::Interim(_)
+                    | UpstreamError::Unsent
+                    | UpstreamError::NoHub
+                    | UpstreamError::Timeout,
+                ..
+            }
             | Self::Unrouted(RouteError::NoRoute | RouteError::BadTarget)
-            | Self::UnaskedUpgrade => Side::Upstream,
+            | Self::UnaskedUpgrade { .. } => Side::Upstream,
         }
     }
 
@@ -121,11 +165,11 @@ impl ProxyError {
     fn closes(&self) -> bool {
         match self {
             Self::Rejected(_) | Self::Body(_) => true,
-            Self::Upstream(_)
+            Self::Upstream { .. }
             | Self::OverShare(_)
             | Self::Unrouted(_)
-            | Self::UnaskedUpgrade
-            | Self::TooManyTunnels(_)
+            | Self::UnaskedUpgrade { .. }
+            | Self::TooManyTunnels { .. }
             | Self::Assertion(_)
             | Self::HubOAuth(_)
             | Self::Assembly(_) => false,
@@ -137,26 +181,30 @@ impl ProxyError {
         match self {
             Self::Unrouted(RouteError::NoRoute) => Some(StatusCode::NOT_FOUND),
             Self::Unrouted(RouteError::BadTarget) => Some(StatusCode::INTERNAL_SERVER_ERROR),
-            Self::Upstream(
-                UpstreamError::Connect { .. }
-                | UpstreamError::Exchange(_)
-                | UpstreamError::Interim(_)
-                | UpstreamError::Unsent
-                | UpstreamError::Timeout,
-            ) => Some(StatusCode::SERVICE_UNAVAILABLE),
-            Self::Upstream(
-                UpstreamError::NoHub
-                | UpstreamError::Busy
-                | UpstreamError::TaskLost(_)
-                | UpstreamError::RequestStalled
-                | UpstreamError::RequestBroken(_),
-            )
+            Self::Upstream {
+                error:
+                    UpstreamError::Connect { .. }
+                    | UpstreamError::Exchange(_)
+                    | UpstreamError::Interim(_)
+                    | UpstreamError::Unsent
+                    | UpstreamError::Timeout,
+                ..
+            } => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Upstream {
+                error:
+                    UpstreamError::NoHub
+                    | UpstreamError::Busy
+                    | UpstreamError::TaskLost(_)
+                    | UpstreamError::RequestStalled
+                    | UpstreamError::RequestBroken(_),
+                ..
+            }
             | Self::OverShare(_)
             | Self::Unrouted(RouteError::BadEscape(_))
             | Self::Rejected(_)
             | Self::Body(_)
-            | Self::UnaskedUpgrade
-            | Self::TooManyTunnels(_)
+            | Self::UnaskedUpgrade { .. }
+            | Self::TooManyTunnels { .. }
             | Self::Assertion(_)
             | Self::HubOAuth(_)
             | Self::Assembly(_) => None,
@@ -176,40 +224,40 @@ impl ProxyError {
                 code: "body_too_large",
                 message: "The body of this request is too large.",
             },
-            Self::Body(CollectError::Stalled) | Self::Upstream(UpstreamError::RequestStalled) => {
-                Page::Rejected {
-                    status: StatusCode::REQUEST_TIMEOUT,
-                    code: "body_stalled",
-                    message: "Nothing of the body of this request came for too long.",
-                }
-            }
-            Self::Body(CollectError::Broken(_)) | Self::Upstream(UpstreamError::RequestBroken(_)) => {
-                Page::Rejected {
-                    status: StatusCode::BAD_REQUEST,
-                    code: "body_incomplete",
-                    message: "The body of this request broke off.",
-                }
-            }
-            Self::TooManyTunnels(_)
+            Self::Body(CollectError::Stalled)
+            | Self::Upstream { error: UpstreamError::RequestStalled, .. } => Page::Rejected {
+                status: StatusCode::REQUEST_TIMEOUT,
+                code: "body_stalled",
+                message: "Nothing of the body of this request came for too long.",
+            },
+            Self::Body(CollectError::Broken(_))
+            | Self::Upstream { error: UpstreamError::RequestBroken(_), .. } => Page::Rejected {
+                status: StatusCode::BAD_REQUEST,
+                code: "body_incomplete",
+                message: "The body of this request broke off.",
+            },
+            Self::TooManyTunnels { .. }
             | Self::OverShare(_)
             | Self::Body(CollectError::NoRoom)
-            | Self::Upstream(UpstreamError::Busy) => Page::Unavailable,
-            Self::Upstream(UpstreamError::NoHub) => Page::HubDown { retries: false },
+            | Self::Upstream { error: UpstreamError::Busy, .. } => Page::Unavailable,
+            Self::Upstream { error: UpstreamError::NoHub, .. } => Page::HubDown { retries: false },
             Self::Unrouted(RouteError::NoRoute) => Page::NotFound,
             Self::Unrouted(RouteError::BadEscape(_)) => Page::Rejected {
                 status: Rejection::Path.status(),
                 code: Rejection::Path.code(),
                 message: Rejection::Path.message(),
             },
-            Self::Upstream(UpstreamError::Timeout) => Page::GatewayTimeout,
-            Self::Upstream(
-                UpstreamError::Connect { .. }
-                | UpstreamError::Exchange(_)
-                | UpstreamError::Interim(_)
-                | UpstreamError::Unsent
-                | UpstreamError::TaskLost(_),
-            )
-            | Self::UnaskedUpgrade
+            Self::Upstream { error: UpstreamError::Timeout, .. } => Page::GatewayTimeout,
+            Self::Upstream {
+                error:
+                    UpstreamError::Connect { .. }
+                    | UpstreamError::Exchange(_)
+                    | UpstreamError::Interim(_)
+                    | UpstreamError::Unsent
+                    | UpstreamError::TaskLost(_),
+                ..
+            }
+            | Self::UnaskedUpgrade { .. }
             | Self::Unrouted(RouteError::BadTarget)
             | Self::Assertion(_)
             | Self::HubOAuth(_)

@@ -55,9 +55,10 @@ impl Proxy {
         }
         let request = self.with_body(request, origin.client, used.clone()).await?;
         let share = self.shared.hub_share(origin.client, Purpose::Request).await?;
-        let mut response = pool.send(request, Some(share), used).await?;
+        let sent = pool.send(request, Some(share), used).await;
+        let mut response = sent.map_err(|error| ProxyError::of_server(error, pool.address()))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ProxyError::UnaskedUpgrade);
+            return Err(ProxyError::UnaskedUpgrade { server: pool.address().to_string().into() });
         }
         self.shared.finish(response.headers_mut());
         responder.amend(&self.shared, response.headers_mut());
@@ -123,9 +124,12 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let shared = &*self.shared;
         if shared.tunnels.open() >= shared.rules.tunnels_max {
-            return Err(ProxyError::TooManyTunnels("limits.tunnels"));
+            return Err(ProxyError::TooManyTunnels { limit: "limits.tunnels", server: Box::default() });
         }
-        let tunnel_permit = pool.tunnel_permit().ok_or(ProxyError::TooManyTunnels("limits.route_tunnels"))?;
+        let server = || pool.address().to_string().into();
+        let limit = "limits.route_tunnels";
+        let tunnel_permit =
+            pool.tunnel_permit().ok_or_else(|| ProxyError::TooManyTunnels { limit, server: server() })?;
         let tunnel_share = shared.tunnel_share(client)?;
         // Before the request is sent: a session that ends while the hub thinks must take this tunnel with it.
         let registered = shared.tunnels.register(cookies::session_ids(request.headers()));
@@ -136,13 +140,15 @@ impl Proxy {
             request.headers_mut().insert(UPGRADE, asked.clone());
         }
         let share = shared.hub_share(client, Purpose::Request).await?;
-        let mut response = pool.send_upgrade(request, Some(share), used.clone()).await?;
+        let sent = pool.send_upgrade(request, Some(share), used.clone()).await;
+        let mut response = sent.map_err(|error| ProxyError::of_server(error, pool.address()))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.shared.finish(response.headers_mut());
             responder.amend(&self.shared, response.headers_mut());
             return Ok(response);
         }
-        let agreed = agreed_upgrade(asked.as_ref(), response.headers()).ok_or(ProxyError::UnaskedUpgrade)?;
+        let agreed = agreed_upgrade(asked.as_ref(), response.headers());
+        let agreed = agreed.ok_or_else(|| ProxyError::UnaskedUpgrade { server: server() })?;
         let (of_server, upstream) = (pool.count_tunnel(), hyper::upgrade::on(&mut response));
         self.shared.finish(response.headers_mut());
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));

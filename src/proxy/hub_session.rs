@@ -96,6 +96,14 @@ impl HubTrouble {
             status => Self::Unexpected(status),
         }
     }
+
+    /// Whether it may be over soon, also for the same request.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::Down | Self::Busy { .. } => true,
+            Self::TooManyCookies | Self::Unexpected(_) => false,
+        }
+    }
 }
 
 /// Who the hub says that a browser is, and over which connection.

@@ -356,14 +356,12 @@ impl Proxy {
             ProxyError::Rejected(_) | ProxyError::Body(_) | ProxyError::OverShare(_) => {
                 tracing::debug!(%error, source, path, "request rejected");
             }
-            ProxyError::Upstream(upstream) => {
-                self.tell_upstream(error, upstream.reason(), upstream.address(), path);
-            }
-            ProxyError::UnaskedUpgrade => self.tell_upstream(error, "upgrade", "", path),
+            ProxyError::Upstream { error: cause, .. } => self.tell_upstream(error, cause.reason(), path),
+            ProxyError::UnaskedUpgrade { .. } => self.tell_upstream(error, "upgrade", path),
             ProxyError::Unrouted(_) => tracing::debug!(%error, path, "no route"),
-            ProxyError::TooManyTunnels(limit) => {
-                if let Some(unlogged) = self.shared.failure_log.admit(limit, "", Instant::now()) {
-                    tracing::error!(%error, source, path, unlogged, "request failed");
+            ProxyError::TooManyTunnels { limit, server } => {
+                if let Some(unlogged) = self.shared.failure_log.admit(limit, server, Instant::now()) {
+                    tracing::error!(%error, source, server, path, unlogged, "request failed");
                 }
             }
             ProxyError::Assertion(_) | ProxyError::HubOAuth(_) | ProxyError::Assembly(_) => {
@@ -372,11 +370,12 @@ impl Proxy {
         }
     }
 
-    fn tell_upstream(&self, error: &ProxyError, reason: &'static str, address: &str, path: &str) {
+    fn tell_upstream(&self, error: &ProxyError, reason: &'static str, path: &str) {
         self.shared.metrics.upstream_errors.get_or_create(&ReasonLabel { reason: Reason(reason) }).inc();
-        if let Some(unlogged) = self.shared.failure_log.admit(reason, address, Instant::now()) {
+        let server = error.server();
+        if let Some(unlogged) = self.shared.failure_log.admit(reason, server, Instant::now()) {
             let source = error.side().as_str();
-            tracing::warn!(%error, source, path, unlogged, "no answer of the upstream");
+            tracing::warn!(%error, source, server, path, unlogged, "no answer of the upstream");
         }
     }
 }

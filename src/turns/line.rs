@@ -1,7 +1,8 @@
 //! Who waits, and whose turn it is.
 //!
 //! Within a group, a client's network and an app, the earliest click comes first. Between groups it goes round, so that a
-//! thousand of one lecture hall do not stand before the one person at home. Knows neither time nor sockets.
+//! thousand of one lecture hall do not stand before the one person at home. Whoever has had a turn and could not take it is
+//! before all groups. Knows neither time nor sockets.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -42,6 +43,8 @@ struct GroupQueue {
 /// All who wait.
 #[derive(Debug, Default)]
 pub struct WaitingLine {
+    /// Before all groups.
+    first: BTreeSet<LinePlace>,
     groups: HashMap<Group, GroupQueue, RandomState>,
     /// The round of whoever was served last.
     round: u64,
@@ -52,18 +55,33 @@ pub struct WaitingLine {
 impl WaitingLine {
     /// Takes a place.
     pub fn join(&mut self, group: &Group, clicked: i64) -> LinePlace {
-        self.arrivals += 1;
-        let place = LinePlace { clicked, arrival: self.arrivals };
+        let place = self.place(clicked);
         let round = self.round;
         let queue =
             self.groups.entry(group.clone()).or_insert_with(|| GroupQueue { round, places: BTreeSet::new() });
         queue.places.insert(place);
-        self.waiting += 1;
         place
     }
 
-    /// Gives a place back; false: its turn has come already.
+    /// Takes a place before all groups.
+    pub fn join_first(&mut self, clicked: i64) -> LinePlace {
+        let place = self.place(clicked);
+        self.first.insert(place);
+        place
+    }
+
+    fn place(&mut self, clicked: i64) -> LinePlace {
+        self.arrivals += 1;
+        self.waiting += 1;
+        LinePlace { clicked, arrival: self.arrivals }
+    }
+
+    /// Gives a place back, that of a `group` or one before all; false: its turn has come already.
     pub fn leave(&mut self, group: &Group, place: LinePlace) -> bool {
+        if self.first.remove(&place) {
+            self.waiting -= 1;
+            return true;
+        }
         let Some(queue) = self.groups.get_mut(group) else { return false };
         if !queue.places.remove(&place) {
             return false;
@@ -77,6 +95,10 @@ impl WaitingLine {
 
     /// Whose turn it is. They leave the line.
     pub fn next_turn(&mut self) -> Option<LinePlace> {
+        if let Some(place) = self.first.pop_first() {
+            self.waiting -= 1;
+            return Some(place);
+        }
         let (group, round, place) = self
             .groups
             .iter()
@@ -103,7 +125,8 @@ impl WaitingLine {
             turns.extend(queue.places.iter().zip(queue.round..).map(|(place, round)| (round, *place)));
         }
         turns.sort_unstable();
-        turns.into_iter().zip(1..).map(|((_, place), number)| (place, number)).collect()
+        let first = self.first.iter().copied();
+        first.chain(turns.into_iter().map(|(_, place)| place)).zip(1..).collect()
     }
 }
 
@@ -168,6 +191,18 @@ mod tests {
         let turns: Vec<usize> =
             std::iter::from_fn(|| line.next_turn()).map(|place| numbers[&place]).collect();
         assert_eq!(turns, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn whoever_has_had_a_turn_already_is_before_all_groups() {
+        let mut line = WaitingLine::default();
+        line.join(&group(1, "portal"), 1);
+        line.join(&group(2, "portal"), 2);
+        let (late, gone) = (line.join_first(9), line.join_first(8));
+        assert_eq!((line.waiting(), line.numbers()[&gone], line.numbers()[&late]), (4, 1, 2));
+        assert!(line.leave(&group(3, "portal"), gone) && !line.leave(&group(3, "portal"), gone));
+        assert_eq!(order(&mut line), [9, 1, 2]);
+        assert_eq!(line.waiting(), 0);
     }
 
     #[test]

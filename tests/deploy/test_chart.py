@@ -18,6 +18,8 @@ CHART = ROOT / "config/helm/hublatch"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 # The oldest that the chart admits, and the newest whose schemas there are.
 KUBERNETES = ["1.30", "1.37"]
+# The label of whoever asks for links where hublatch is the proxy itself (docs/install.md).
+PROXY_API = "hub.jupyter.org/network-access-proxy-api"
 DIGEST = "sha256:" + hashlib.sha256(b"a key of this test").hexdigest()
 
 
@@ -170,6 +172,7 @@ class Network:
             **facts["pods"],
             "hublatch": {"labels": deployment["metadata"]["labels"], "ports": ports},
             "portal": {"labels": {"app": "portal"}, "ports": {}},
+            "let in": {"labels": {"app": "portal", PROXY_API: "true"}, "ports": {}},
             "prometheus": {"labels": {"app.kubernetes.io/name": "prometheus"}, "ports": {}},
             "stranger": {"labels": {}, "ports": {}},
         }
@@ -230,6 +233,14 @@ def test_a_stranger_reaches_the_public_port_alone():
     assert not network.reaches("stranger", "hublatch", 9100)
     assert network.reaches("portal", "hublatch", 8010)
     assert network.reaches("prometheus", "hublatch", 9100)
+
+
+def test_in_place_of_configurable_http_proxy_applications_with_the_label_reach_its_api():
+    assert f'`{PROXY_API}: "true"`' in (ROOT / "docs/install.md").read_text()
+    network = Network(VALUES[0])
+    assert network.reaches("let in", "proxy", 8001) and network.reaches("hub", "proxy", 8001)
+    for other in ("portal", "notebook", "stranger"):
+        assert not network.reaches(other, "proxy", 8001), other
 
 
 # ---- Zero to JupyterHub's side ----

@@ -173,6 +173,22 @@ mod meanings {
     }
 
     #[test]
+    fn tunnels_that_could_take_all_connections_to_a_server_are_told() {
+        let routed = "\n[routes]\n";
+        for (more, told) in [
+            (format!("{routed}[limits]\nroute_tunnels = 1000\n"), true),
+            (format!("{routed}[limits]\nroute_connections = 500\n"), true),
+            (format!("{routed}[limits]\nroute_connections = 501\n"), false),
+            (routed.to_owned(), false),
+            ("\n[limits]\nroute_tunnels = 1000\n".to_owned(), false),
+        ] {
+            let warnings = loaded(&format!("{MINIMAL}{more}")).expect("valid").warnings;
+            let is_told = warnings.iter().any(|warning| warning.contains("limits.route_tunnels"));
+            assert_eq!(is_told, told, "{more}: {warnings:#?}");
+        }
+    }
+
+    #[test]
     fn http_on_loopback_is_nothing_to_warn_of() {
         let warnings = loaded(MINIMAL).expect("valid").warnings;
         assert!(!warnings.iter().any(|warning| warning.contains("public.url is http")), "{warnings:?}");

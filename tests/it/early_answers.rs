@@ -32,6 +32,11 @@ fn cases() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("the hub's 413", request("PUT", "/large", &[&length]), 413),
         ("the hub's 403", request("PUT", "/forbidden", &[&length]), 403),
         ("our 502", request("PUT", "/dead", &[&length]), 502),
+        // Several times, because what comes first is another each time: the answer, the reset, or a write that fails.
+        ("the hub's 400, then a reset", request("PUT", "/rude", &[&length]), 400),
+        ("the same again", request("PUT", "/rude", &[&length]), 400),
+        ("and again", request("PUT", "/rude", &[&length]), 400),
+        ("and again", request("PUT", "/rude", &[&length]), 400),
     ]
 }
 
@@ -46,6 +51,13 @@ fn hub() -> FakeHub {
             Then::Close
         });
     }
+    // As Tornado does, and so JupyterHub: a head that ends with its connection, which is reset because of the bytes that
+    // nobody has read.
+    hub.on("/rude", |exchange| {
+        exchange.wire.take(64 * 1024);
+        exchange.send("HTTP/1.1 400 Bad Request\r\n\r\nno");
+        Then::Close
+    });
     hub.on("/dead", |_| Then::Close);
     hub
 }

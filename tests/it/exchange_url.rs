@@ -369,3 +369,40 @@ fn each_redeem_in_the_audit_has_one_issue() {
     assert_eq!(audit[0]["reason"], "exchanged");
     assert!(audit.iter().all(|line| !line.to_string().contains(&token)));
 }
+
+#[test]
+fn a_refused_exchange_names_the_app_and_why_in_the_audit() {
+    let refused = |deployment: &Deployment, name: Option<&str>, token: &str| -> (Value, Value, Value) {
+        let before = deployment.proxy.audit().len();
+        if let Some(name) = name {
+            deployment.portal.names.lock().unwrap().insert(token.to_owned(), name.to_owned());
+        }
+        deployment.click(token);
+        crate::support::proxy::wait_until("the audit", || deployment.proxy.audit().len() > before);
+        let audit = deployment.proxy.audit().split_off(before);
+        let [line] = &audit[..] else { panic!("{audit:?}") };
+        assert_eq!(line["event"], "refused", "{line}");
+        (line["reason"].clone(), line["app"].clone(), line["username"].clone())
+    };
+    let deployment = Deployment::with(|builder| builder.portal("usernames = \"[a-m].*\""));
+    let long = "a/".repeat(200);
+    for (name, reason, logged) in [
+        (None, "unknown", Value::Null),
+        (Some("admin\r\nroot"), "not_allowed", json!("admin\r\nroot")),
+        (Some("zoe"), "not_allowed", json!("zoe")),
+        (Some(long.as_str()), "not_allowed", json!(&long[..255])),
+    ] {
+        let token = deployment.portal.token_for("nobody");
+        deployment.portal.names.lock().unwrap().clear();
+        let told = refused(&deployment, name, &token);
+        assert_eq!(told, (json!(reason), json!("portal"), logged), "{name:?}");
+        // Once more: it was consumed then, and is not asked for again.
+        assert_eq!(refused(&deployment, None, &token), (json!("unknown"), json!("portal"), Value::Null));
+    }
+    deployment.portal.server.on("/login", |exchange| exchange.answer("500 Oops", ""));
+    let token = deployment.portal.token_for("alice");
+    assert_eq!(
+        refused(&deployment, None, &token),
+        (json!("store_unavailable"), json!("portal"), Value::Null)
+    );
+}

@@ -18,6 +18,7 @@ mod early_answers;
 mod embed;
 mod event_streams;
 mod exchange_url;
+mod failure_log;
 mod fan_out;
 mod faults;
 mod floors;

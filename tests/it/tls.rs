@@ -8,6 +8,7 @@ pub mod http2;
 mod limits;
 mod management;
 pub mod pump;
+mod queue;
 mod requests;
 mod upstream;
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -73,14 +74,30 @@ class Hublatch:
 
     def start(self):
         assert BINARY.exists(), f"{BINARY} is missing: cargo build --release, or set HUBLATCH_BIN"
-        config = self.folder / "hublatch.toml"
-        config.write_text(toml(self._config))
-        config.chmod(0o600)
+        config = self._write_config()
         self.process = Process("hublatch", self.folder, [BINARY, "serve", "--config", config], self.env)
         bound = wait_until(self._bound, PATIENCE, "hublatch to listen")
         assert bound["public"] == self._config["public"]["listen"]
         self.management = f"http://{bound['management']}"
         return self.be_the_proxy()
+
+    def _write_config(self):
+        config, new = self.folder / "hublatch.toml", self.folder / "hublatch.toml.new"
+        new.touch(mode=0o600)
+        new.write_text(toml(self._config))
+        # At once: a hublatch that runs looks at it by itself.
+        return new.replace(config)
+
+    def reload(self, changes):
+        """Brings `changes` into force while it runs."""
+        self._config = merged(self._config, changes)
+        self._write_config()
+        known = self._reloads()
+        os.kill(self.process.pid, signal.SIGHUP)
+        wait_until(lambda: self._reloads() > known, PATIENCE, "hublatch to read its configuration again")
+
+    def _reloads(self):
+        return [line.get("message") for line in self.process.records()].count("reloaded")
 
     def _bound(self):
         assert self.process.exit_code() is None, f"hublatch ended at once:\n{self.process.log}"

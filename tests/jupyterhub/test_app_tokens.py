@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 from assertion import public_pem
 from chromium import PATIENCE, launcher
+from processes import wait_until
 from test_real_browser import chromium, page  # noqa: F401
 
 ISSUER = "https://portal.example.org"
@@ -133,6 +134,26 @@ def test_a_token_of_the_forced_login_example_logs_its_user_in_once(makers):
     assert user_after(makers, target)[0] == "xenia"
     assert user_after(makers, target)[1].status == 403
     assert user_after(makers, makers.target(secrets.token_urlsafe(32)))[1].status == 403
+
+
+def test_a_refused_exchange_names_app_and_reason_in_audit_and_log(makers):
+    records = makers.latch.process.records
+
+    def told(link, reason):
+        before = len(records())
+        assert user_after(makers, link)[1].status == 403
+        of_app = lambda: [r for r in records()[before:] if r.get("app") == "exchanger" and r.get("event") != "issued"]  # noqa: E731
+        wait_until(lambda: {bool(r.get("audit")) for r in of_app()} >= {True, False}, 180, "audit and log")
+        audit = next(r for r in of_app() if r.get("audit"))
+        assert (audit["event"], audit["reason"]) == ("refused", reason)
+        return audit, next(r for r in of_app() if "login:" in r.get("message", ""))
+
+    _, log = told(makers.target(secrets.token_urlsafe(32)), "unknown")
+    assert log["status"].startswith("404")
+    token = makers.app.token_for("Xenia/..")
+    audit, log = told(makers.target(token), "not_allowed")
+    assert (audit["username"], log["name"]) == ("Xenia/..", "Xenia/..")
+    assert "character" in log["why"] and token not in makers.latch.process.log
 
 
 def test_who_opens_the_hubs_own_address_ends_in_the_notebook_by_way_of_the_app(makers, page):  # noqa: F811

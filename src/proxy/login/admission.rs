@@ -3,8 +3,13 @@
 //! Comes before a token is consumed, so that whoever waits has lost nothing. Each process has a line and a limit of its
 //! own; a browser's place is the time of its click, which it carries along, so that a reload, another replica or a restart
 //! costs it nothing. [`crate::turns::line`] says whose turn it is and [`limit`] how many there are; this holds them under one lock.
+//!
+//! Leave is given to a request that is there to use it, and never waits for a browser. Whoever listens to the events of its
+//! page is called ([`calls`]) and gets leave when it is back: one that takes no events, or does not come, keeps nobody waiting.
 
 pub mod limit;
+
+mod calls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,9 +21,11 @@ use tokio::time::Instant;
 
 use crate::config::LoginsAtOnce;
 use crate::metrics::LoginQueue;
+use crate::token::TokenDigest;
 use crate::turns::line::{Group, LinePlace, WaitingLine};
 use crate::turns::numbers::LineNumbers;
 use crate::turns::rate::Rate;
+use calls::Calls;
 use limit::Limit;
 
 /// After a hub has not answered, one of those in line tries it this often.
@@ -41,7 +48,8 @@ struct AdmissionState {
     limit: Limit,
     in_flight: usize,
     line: WaitingLine,
-    waiters: HashMap<LinePlace, oneshot::Sender<LoginPermit>, RandomState>,
+    waiters: HashMap<LinePlace, Waiting, RandomState>,
+    calls: Calls,
     rate: Rate,
     /// When the metric was last set to it.
     rate_told: Option<Instant>,
@@ -56,20 +64,38 @@ struct AdmissionState {
     announced: bool,
 }
 
+/// What becomes of whose turn it is, and with which token they wait.
+#[derive(Debug)]
+enum Waiting {
+    /// A request, which gets leave.
+    Request(TokenDigest, oneshot::Sender<LoginPermit>),
+    /// A page, which is called.
+    Page(TokenDigest, oneshot::Sender<Call>),
+}
+
 /// Leave to log in at the hub. Given back when it is dropped.
 #[derive(Debug)]
 pub struct LoginPermit {
     admission: Admission,
 }
 
-/// Somebody in line. Gives the place back when it is dropped.
+/// A page's turn has come. If it is dropped before the page was told, room is kept no more.
 #[derive(Debug)]
-pub struct LineWaiter {
+pub struct Call {
+    admission: Admission,
+    token: TokenDigest,
+    is_told: bool,
+}
+
+/// Somebody in line for a `T`. Gives the place back when it is dropped.
+#[derive(Debug)]
+pub struct LineWaiter<T> {
     admission: Admission,
     group: Group,
     place: LinePlace,
-    permit: oneshot::Receiver<LoginPermit>,
-    since: Instant,
+    turn: oneshot::Receiver<T>,
+    /// None: it has been called, and its wait was over then.
+    since: Option<Instant>,
 }
 
 /// What somebody in line is told.
@@ -91,6 +117,7 @@ impl Admission {
             in_flight: 0,
             line: WaitingLine::default(),
             waiters: HashMap::default(),
+            calls: Calls::default(),
             rate: Rate::default(),
             rate_told: None,
             failing_since: None,
@@ -111,16 +138,35 @@ impl Admission {
         self.serve();
     }
 
-    /// Takes a place in line; at once at its end if nobody is before it.
-    pub fn join(&self, group: Group, clicked: i64) -> LineWaiter {
-        let (sender, permit) = oneshot::channel();
-        let place = {
+    /// Takes a place in line with the link of `token`; at once at its end if nobody is before it.
+    pub fn join(&self, group: Group, clicked: i64, token: TokenDigest) -> LineWaiter<LoginPermit> {
+        self.lock().calls.release(token);
+        self.wait(group, clicked, token, Waiting::Request)
+    }
+
+    /// The same for a page that listens, and asks again when it is called.
+    pub fn listen(&self, group: Group, clicked: i64, token: TokenDigest) -> LineWaiter<Call> {
+        self.wait(group, clicked, token, Waiting::Page)
+    }
+
+    fn wait<T>(
+        &self,
+        group: Group,
+        clicked: i64,
+        token: TokenDigest,
+        waiting: impl FnOnce(TokenDigest, oneshot::Sender<T>) -> Waiting,
+    ) -> LineWaiter<T> {
+        let (sender, turn) = oneshot::channel();
+        let (place, is_due) = {
             let mut state = self.lock();
-            let place = state.line.join(&group, clicked);
-            state.waiters.insert(place, sender);
-            place
+            let is_due = state.calls.is_due(token);
+            let place =
+                if is_due { state.line.join_first(clicked) } else { state.line.join(&group, clicked) };
+            state.waiters.insert(place, waiting(token, sender));
+            (place, is_due)
         };
-        let waiter = LineWaiter { admission: self.clone(), group, place, permit, since: Instant::now() };
+        let since = (!is_due).then(Instant::now);
+        let waiter = LineWaiter { admission: self.clone(), group, place, turn, since };
         self.serve();
         waiter
     }
@@ -140,9 +186,14 @@ impl Admission {
 
     /// Gives leave to those whose turn it is. Whoever has gone in between gives it back, and the next one has it.
     fn serve(&self) {
-        while let Some(granted) = self.lock().next(Instant::now()) {
-            // Sent without the lock: one that nobody receives is dropped here, which takes the lock.
-            let _gone = granted.send(LoginPermit { admission: self.clone() });
+        while let Some(next) = self.lock().next(Instant::now()) {
+            // Sent without the lock: what nobody receives is dropped here, which takes the lock.
+            match next {
+                Waiting::Request(_, turn) => drop(turn.send(LoginPermit { admission: self.clone() })),
+                Waiting::Page(token, turn) => {
+                    drop(turn.send(Call { admission: self.clone(), token, is_told: false }));
+                }
+            }
         }
         let state = self.lock();
         self.metrics.show(state.line.waiting(), state.in_flight, state.limit.at_once());
@@ -155,8 +206,9 @@ impl Admission {
 
 impl AdmissionState {
     /// The next one, if there is room at the hub.
-    fn next(&mut self, now: Instant) -> Option<oneshot::Sender<LoginPermit>> {
-        if self.announced && self.line.waiting() == 0 && self.in_flight == 0 {
+    fn next(&mut self, now: Instant) -> Option<Waiting> {
+        let occupied = self.occupied(now);
+        if self.announced && self.line.waiting() == 0 && occupied == 0 {
             self.announced = false;
             tracing::info!("login: nobody waits for the hub any more");
         }
@@ -166,17 +218,27 @@ impl AdmissionState {
             Some(_) if self.tried.is_none_or(|tried| now.duration_since(tried) >= RETRY) => 1,
             Some(_) => 0,
         };
-        if self.in_flight >= at_once {
+        if occupied >= at_once {
             return None;
         }
         loop {
             let place = self.line.next_turn()?;
-            if let Some(sender) = self.waiters.remove(&place) {
-                self.in_flight += 1;
-                self.tried = Some(now);
-                return Some(sender);
+            let Some(next) = self.waiters.remove(&place) else { continue };
+            match &next {
+                Waiting::Request(token, _) => {
+                    self.in_flight += 1;
+                    self.tried = Some(now);
+                    self.calls.taken(*token);
+                }
+                Waiting::Page(token, _) => self.calls.call(*token, now),
             }
+            return Some(next);
         }
+    }
+
+    /// How much of the room at the hub is occupied: by logins under way, and by those who were called.
+    fn occupied(&mut self, now: Instant) -> usize {
+        self.in_flight + self.calls.expected(now)
     }
 }
 
@@ -185,7 +247,7 @@ impl LoginPermit {
     pub fn logged_in(&self, took: Duration, is_let_in: bool) {
         let now = Instant::now();
         let mut state = self.admission.lock();
-        let in_flight = state.in_flight;
+        let in_flight = state.occupied(now);
         state.limit.answered(took, in_flight, now);
         state.rate.note(now);
         state.failing_since = None;
@@ -211,6 +273,11 @@ impl LoginPermit {
         self.admission.lock().failing_since = None;
     }
 
+    /// Gives it back, and calls the browser with `token`: something is there for it now.
+    pub fn call(self, token: TokenDigest) {
+        self.admission.lock().calls.call(token, Instant::now());
+    }
+
     /// The hub has not answered.
     pub fn failed(&self) {
         let mut state = self.admission.lock();
@@ -227,24 +294,42 @@ impl Drop for LoginPermit {
     }
 }
 
-impl LineWaiter {
+impl Call {
+    /// The page is told: its browser is on its way.
+    pub fn told(mut self) {
+        self.is_told = true;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.admission.lock().calls.release(self.token);
+            self.admission.serve();
+        }
+    }
+}
+
+impl<T> LineWaiter<T> {
     /// Waits for the turn.
-    pub async fn admitted(&mut self) -> LoginPermit {
+    pub async fn admitted(&mut self) -> T {
         loop {
-            if let Ok(permit) = tokio::time::timeout(RETRY, self.turn()).await {
-                return permit;
+            if let Ok(turn) = tokio::time::timeout(RETRY, self.turn()).await {
+                return turn;
             }
         }
     }
 
-    /// The same for whoever asks again at least each second: while the hub does not answer nobody gives leave back, so those
-    /// in line look for themselves.
-    pub async fn turn(&mut self) -> LoginPermit {
+    /// The same for whoever asks again at least each second: while the hub does not answer nobody gives leave back, and nobody
+    /// tells that somebody who was called does not come, so those in line look for themselves.
+    pub async fn turn(&mut self) -> T {
         self.admission.serve();
         // The other end goes with this one, and not before.
-        let Ok(permit) = (&mut self.permit).await else { return std::future::pending().await };
-        self.admission.metrics.waited(self.since.elapsed());
-        permit
+        let Ok(turn) = (&mut self.turn).await else { return std::future::pending().await };
+        if let Some(since) = self.since {
+            self.admission.metrics.waited(since.elapsed());
+        }
+        turn
     }
 
     /// How it stands.
@@ -260,7 +345,7 @@ impl LineWaiter {
     }
 }
 
-impl Drop for LineWaiter {
+impl<T> Drop for LineWaiter<T> {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         state.line.leave(&self.group, self.place);
@@ -284,16 +369,24 @@ mod tests {
         Group::new(std::net::IpAddr::from([192, 0, 2, 1]), "portal")
     }
 
-    async fn is_admitted(waiter: &mut LineWaiter) -> Option<LoginPermit> {
+    fn token(name: &str) -> TokenDigest {
+        TokenDigest::of_parts(&[name])
+    }
+
+    fn join(admission: &Admission, clicked: i64) -> LineWaiter<LoginPermit> {
+        admission.join(group(), clicked, token(&clicked.to_string()))
+    }
+
+    async fn is_admitted<T>(waiter: &mut LineWaiter<T>) -> Option<T> {
         tokio::time::timeout(Duration::from_millis(1), waiter.admitted()).await.ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_are_under_way_than_there_may_be_and_the_earliest_click_is_next() {
         let admission = admission(LoginsAtOnce::Fixed(1));
-        let mut first = admission.join(group(), 3);
+        let mut first = join(&admission, 3);
         let permit = is_admitted(&mut first).await.expect("nobody is before");
-        let (mut late, mut early) = (admission.join(group(), 2), admission.join(group(), 1));
+        let (mut late, mut early) = (join(&admission, 2), join(&admission, 1));
         assert!(is_admitted(&mut late).await.is_none());
         assert_eq!((early.outlook().number, late.outlook().number), (1, 2));
         drop(permit);
@@ -306,9 +399,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_leaves_gives_the_place_back_also_when_the_turn_has_just_come() {
         let admission = admission(LoginsAtOnce::Fixed(1));
-        let mut first = admission.join(group(), 1);
+        let mut first = join(&admission, 1);
         let permit = is_admitted(&mut first).await.expect("nobody is before");
-        let (gone, mut next) = (admission.join(group(), 2), admission.join(group(), 3));
+        let (gone, mut next) = (join(&admission, 2), join(&admission, 3));
         drop(permit);
         // The turn of `gone` has come, and nobody has taken it.
         drop(gone);
@@ -317,13 +410,66 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn room_is_kept_for_who_was_called_and_not_for_who_does_not_come() {
+        let admission = admission(LoginsAtOnce::Fixed(1));
+        let mut page = admission.listen(group(), 1, token("page"));
+        is_admitted(&mut page).await.expect("nobody is before").told();
+        let mut next = join(&admission, 2);
+        assert!(is_admitted(&mut next).await.is_none(), "it is on its way");
+        let permit = is_admitted(&mut admission.join(group(), 1, token("page"))).await.expect("its room");
+        assert!(is_admitted(&mut next).await.is_none());
+        drop(permit);
+        let permit = is_admitted(&mut next).await.expect("its turn");
+        let mut never_read = admission.listen(group(), 3, token("unread"));
+        let mut last = join(&admission, 4);
+        drop(permit);
+        assert!(is_admitted(&mut last).await.is_none(), "a page was called");
+        let permit =
+            tokio::time::timeout(Duration::from_secs(3), last.admitted()).await.expect("in a moment");
+        // Late, and before all others.
+        let (mut other, mut late) = (join(&admission, 0), admission.join(group(), 3, token("unread")));
+        drop(permit);
+        assert!(is_admitted(&mut other).await.is_none());
+        assert!(is_admitted(&mut late).await.is_some());
+        assert!(is_admitted(&mut never_read).await.is_some(), "it can still be told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_goes_away_before_it_is_told_gives_its_room_back_at_once_and_keeps_its_turn() {
+        let admission = admission(LoginsAtOnce::Fixed(1));
+        let permit = is_admitted(&mut join(&admission, 0)).await.expect("nobody is before");
+        let (page, mut next) = (admission.listen(group(), 1, token("page")), join(&admission, 2));
+        drop(permit);
+        assert!(is_admitted(&mut next).await.is_none());
+        drop(page);
+        let permit = is_admitted(&mut next).await.expect("its turn");
+        let (mut before, mut page) = (join(&admission, 0), admission.join(group(), 1, token("page")));
+        drop(permit);
+        assert!(is_admitted(&mut page).await.is_some() && is_admitted(&mut before).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_pages_of_one_link_do_not_listen_one_has_room_once() {
+        let admission = admission(LoginsAtOnce::Fixed(2));
+        let permits = [join(&admission, 0), join(&admission, 1)];
+        let _deaf: Vec<_> = (0..100).map(|_| admission.listen(group(), 2, token("deaf"))).collect();
+        let mut line = [3, 4].map(|clicked| join(&admission, clicked));
+        drop(permits);
+        let _first = is_admitted(&mut line[0]).await.expect("at once");
+        let begun = Instant::now();
+        let _second = line[1].admitted().await;
+        assert!(begun.elapsed() < Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_hub_that_does_not_answer_is_tried_by_one_each_second_and_nobody_loses_a_place() {
         let admission = admission(LoginsAtOnce::Fixed(8));
-        let mut first = admission.join(group(), 1);
+        let mut first = join(&admission, 1);
         let permit = is_admitted(&mut first).await.expect("nobody is before");
         permit.failed();
         drop(permit);
-        let mut line: Vec<LineWaiter> = (0..5).map(|click| admission.join(group(), 10 + click)).collect();
+        let mut line: Vec<LineWaiter<LoginPermit>> =
+            (0..5).map(|click| join(&admission, 10 + click)).collect();
         let mut tries = 0;
         for _ in 0..3 {
             tokio::time::advance(Duration::from_secs(1)).await;
@@ -331,7 +477,7 @@ mod tests {
                 if let Some(permit) = is_admitted(waiter).await {
                     tries += 1;
                     permit.failed();
-                    *waiter = admission.join(group(), 10);
+                    *waiter = join(&admission, 10);
                 }
             }
         }
@@ -358,8 +504,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_login_proves_for_a_moment_that_the_hub_answers_and_a_failure_ends_the_proof() {
         let admission = admission(LoginsAtOnce::Fixed(2));
-        let permit = is_admitted(&mut admission.join(group(), 1)).await.expect("nobody is before");
-        let other = is_admitted(&mut admission.join(group(), 2)).await.expect("there is room");
+        let permit = is_admitted(&mut join(&admission, 1)).await.expect("nobody is before");
+        let other = is_admitted(&mut join(&admission, 2)).await.expect("there is room");
         assert!(!permit.is_hub_answering());
         permit.logged_in(Duration::from_millis(20), true);
         assert!(other.is_hub_answering());
@@ -383,7 +529,7 @@ mod tests {
         let begin = Instant::now();
         let mut logins = tokio::task::JoinSet::new();
         for click in 0..5000 {
-            let mut waiter = admission.join(group(), click);
+            let mut waiter = join(&admission, click);
             let hub = Arc::clone(&hub);
             logins.spawn(async move {
                 let permit = waiter.admitted().await;

@@ -16,13 +16,14 @@ use super::click_ticket::{Click, OriginsDigest};
 use super::decide::{
     ExchangeFact, Facts, FlightFact, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, VisitorFact,
 };
-use super::parked::{ParkedItem, Probe};
+use super::parked::Probe;
 use super::parse::LoginRequest;
 use super::refuse::AuditGuard;
 use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
 use super::{destination, external_token};
+use crate::login::login_token::LoginToken;
 use crate::login::next::form_decode;
-use crate::login::{RedeemRequest, Refusal, RefusalReason, ValidatedToken};
+use crate::login::{ExchangeSubject, RedeemRequest, Refusal, RefusalReason, ValidatedToken};
 use crate::proxy::context::Proxy;
 use crate::proxy::cookies;
 use crate::proxy::hub_session::{self, HubTrouble, Identified};
@@ -150,8 +151,13 @@ impl Attempt {
     /// Notes that the token is not honoured, and lets go of all that was held for a login: what follows may take its
     /// time.
     pub fn refuse(&mut self, refusal: Refusal) {
+        self.refuse_for(refusal, ExchangeSubject::default());
+    }
+
+    /// The same of a token without a link, of which as much is known as `subject` says.
+    fn refuse_for(&mut self, refusal: Refusal, subject: ExchangeSubject) {
         let login = &self.proxy.shared.login;
-        let unrecorded = AuditGuard::new(login, &refusal, self.request.client());
+        let unrecorded = AuditGuard::new(login, &refusal, subject, self.request.client());
         let mut wait = None;
         let mut is_within_grace = false;
         match &refusal {
@@ -224,7 +230,7 @@ impl Attempt {
                 self.held.flight = Some(flight);
                 self.facts.exchange = Some(ExchangeFact::Done);
             }
-            Err(refusal) => self.refuse(refusal),
+            Err(failed) => self.refuse_for(failed.refusal, failed.subject),
         }
     }
 
@@ -289,24 +295,25 @@ impl Attempt {
     /// Waits for the browser's turn: a moment only, if it can be shown a page meanwhile.
     async fn wait_for_turn(&mut self) {
         // Something is kept only for a browser that was in line before.
-        let kept = self.ticket.and_then(|_| self.proxy.shared.parked.take(&self.browser()));
-        match kept {
-            Some(ParkedItem::Permit(permit)) => self.held.permit = Some(permit),
-            Some(ParkedItem::Probe(probe)) => self.held.probe = Some(probe),
-            None => {
-                let Some(group) = self.group() else { return };
-                let clicked = self.click.at.as_millisecond();
-                let mut waiter = self.proxy.shared.admission.join(group, clicked);
-                let patience = self.patience();
-                let Ok(permit) = tokio::time::timeout(patience, waiter.admitted()).await else {
-                    self.outlook = waiter.outlook();
-                    self.facts.place = Some(PlaceFact::Waiting);
-                    return;
-                };
-                self.held.permit = Some(permit);
-            }
+        let token = self.request.token.as_ref().filter(|_| self.ticket.is_some()).map(LoginToken::digest);
+        self.held.probe = token.and_then(|token| self.proxy.shared.parked.take(token, &self.browser()));
+        self.facts.place = if self.held.probe.is_some() || self.take_permit().await {
+            Some(PlaceFact::Admitted)
+        } else {
+            Some(PlaceFact::Waiting)
+        };
+    }
+
+    /// Takes the browser's turn, if it comes within its patience.
+    async fn take_permit(&mut self) -> bool {
+        let (Some(group), Some(token)) = (self.group(), &self.request.token) else { return false };
+        let clicked = self.click.at.as_millisecond();
+        let mut waiter = self.proxy.shared.admission.join(group, clicked, token.digest());
+        self.held.permit = tokio::time::timeout(self.patience(), waiter.admitted()).await.ok();
+        if self.held.permit.is_none() {
+            self.outlook = waiter.outlook();
         }
-        self.facts.place = Some(PlaceFact::Admitted);
+        self.held.permit.is_some()
     }
 
     /// How long the browser waits before it is shown a page. A program sees none.
@@ -343,12 +350,12 @@ impl Attempt {
             return;
         }
         let patience = self.patience();
-        let (permit, identified) = match (self.held.permit.take(), self.held.probe.take()) {
+        let identified = match (self.held.permit.take(), self.held.probe.take()) {
             // There is no permit yet: the link was used before, or the token must be exchanged first.
             (None, None) => {
                 let question = hub_session::question(&self.request.headers);
                 let identified = hub_session::identify(&self.proxy, self.request.origin.client, question);
-                (None, Box::pin(identified).await)
+                Box::pin(identified).await
             }
             (Some(permit), _) => {
                 let (proxy, client) = (self.proxy.clone(), self.request.origin.client);
@@ -359,23 +366,22 @@ impl Attempt {
                     let probe = self.go_on_asking(permit, asking);
                     return self.park(probe);
                 };
-                (Some(permit), identified)
+                learn(&permit, &identified);
+                self.held.permit = Some(permit);
+                identified
             }
             (None, Some(mut probe)) => match tokio::time::timeout(patience, &mut probe.outcome).await {
-                Ok(Ok((permit, identified))) => {
-                    (Some(permit), on_new_connection(&self.proxy, identified).await)
+                // Its leave was given back meanwhile, and for a moment room was kept.
+                Ok(Ok(Ok(identified))) if !Box::pin(self.take_permit()).await => {
+                    self.keep(Probe::answered(Ok(identified)));
+                    self.facts.place = Some(PlaceFact::Waiting);
+                    return;
                 }
-                Ok(Err(_)) => (None, Err(HubTrouble::Down)),
+                Ok(Ok(identified)) => on_new_connection(&self.proxy, identified).await,
+                Ok(Err(_)) => Err(HubTrouble::Down),
                 Err(_) => return self.park(probe),
             },
         };
-        if let Some(permit) = &permit {
-            match &identified {
-                Ok(_) | Err(HubTrouble::TooManyCookies | HubTrouble::Unexpected(_)) => permit.answered(),
-                Err(HubTrouble::Down | HubTrouble::Busy { .. }) => permit.failed(),
-            }
-        }
-        self.held.permit = permit;
         if identified.is_err() {
             self.outlook.is_hub_down = true;
         }
@@ -414,17 +420,29 @@ impl Attempt {
         let (done, outcome) = oneshot::channel();
         let is_done = Arc::<AtomicBool>::default();
         let probe = Probe { outcome, is_done: Arc::clone(&is_done) };
+        let token = self.request.token.as_ref().map(LoginToken::digest);
         self.proxy.shared.shutdown.spawn(async move {
             let identified = asking.await;
-            // If nobody waits any more, the permit is given back.
-            let _unread = done.send((permit, identified));
+            learn(&permit, &identified);
+            let _unread = done.send(identified);
             is_done.store(true, Ordering::Release);
+            // The browser may never come back.
+            if let Some(token) = token {
+                permit.call(token);
+            }
         });
         probe
     }
 
+    /// Keeps the question for the next request of this browser.
+    fn keep(&self, probe: Probe) {
+        if let Some(token) = &self.request.token {
+            self.proxy.shared.parked.put(token.digest(), self.browser(), probe);
+        }
+    }
+
     fn park(&mut self, probe: Probe) {
-        self.proxy.shared.parked.put(self.browser(), probe);
+        self.keep(probe);
         self.outlook = Outlook { number: 1, wait: None, is_hub_down: true };
         self.facts.place = Some(PlaceFact::Waiting);
     }
@@ -481,6 +499,14 @@ fn request_facts(proxy: &Proxy, request: &LoginRequest) -> RequestFacts {
         is_untested_frame: browser_checks::is_untested_frame(proxy, headers)
             && !request.accept.prefers_json(),
         ..RequestFacts::default()
+    }
+}
+
+/// What the hub's answer, or that there is none, says of the hub.
+fn learn(permit: &LoginPermit, identified: &Identified) {
+    match identified {
+        Err(trouble) if trouble.may_pass() => permit.failed(),
+        Ok(_) | Err(_) => permit.answered(),
     }
 }
 

@@ -409,9 +409,8 @@ fn valid<'a>(facts: &'a Facts, username: &'a str, asks: bool) -> Step<'a> {
     let (current, plan) = match &facts.visitor {
         None => return Step::Ask(Question::Visitor),
         // The place of whoever is in line is kept until the hub is there again.
-        Some(VisitorFact::HubDown | VisitorFact::Unidentified(HubTrouble::Busy { .. }))
-            if facts.request.is_in_line =>
-        {
+        Some(VisitorFact::HubDown) if facts.request.is_in_line => return Step::Do(Decision::Queue),
+        Some(VisitorFact::Unidentified(trouble)) if facts.request.is_in_line && trouble.may_pass() => {
             return Step::Do(Decision::Queue);
         }
         Some(VisitorFact::HubDown) => return Step::Do(Decision::HubDown),
@@ -662,6 +661,9 @@ mod tests {
             ..known(valid(), visitor)
         };
         let down = || VisitorFact::HubDown;
+        let busy = || VisitorFact::Unidentified(HubTrouble::Busy { retry_after: None });
+        let wrong_address =
+            || VisitorFact::Unidentified(HubTrouble::Unexpected(hyper::StatusCode::NOT_FOUND));
         let unasked = Facts { visitor: None, ..at(PlaceFact::Waiting, false, VisitorFact::Nobody) };
         let refused = Facts {
             place: Some(PlaceFact::Waiting),
@@ -671,6 +673,12 @@ mod tests {
             ("waits", unasked, "Queue"),
             ("a fresh click, no hub", at(PlaceFact::Admitted, false, down()), "HubDown"),
             ("in line, no hub", at(PlaceFact::Admitted, true, down()), "Queue"),
+            ("in line, a hub that is busy", at(PlaceFact::Admitted, true, busy()), "Queue"),
+            (
+                "in line, a wrong address",
+                at(PlaceFact::Admitted, true, wrong_address()),
+                "Unidentified(Unexpected(404))",
+            ),
             ("revoked meanwhile", refused, "refuse revoked"),
             ("in line, admitted", at(PlaceFact::Admitted, true, VisitorFact::Nobody), "Login(Fresh)"),
         ]);

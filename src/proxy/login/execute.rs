@@ -353,7 +353,9 @@ impl LoginOutcome {
     fn failure(&self) -> Option<AuditReason> {
         match self {
             Self::Hub { is_redirect: true, .. } => None,
-            Self::Hub { .. } | Self::Error(ProxyError::UnaskedUpgrade) => Some(AuditReason::HubRefused),
+            Self::Hub { .. } | Self::Error(ProxyError::UnaskedUpgrade { .. }) => {
+                Some(AuditReason::HubRefused)
+            }
             Self::Error(ProxyError::HubOAuth(HubOAuthError::Store(_))) => Some(AuditReason::StoreUnavailable),
             Self::Page(_, reason) => Some(*reason),
             Self::Error(_) => Some(AuditReason::HubUnavailable),
@@ -377,13 +379,21 @@ async fn unless_ended(
     watch: Option<&LoginWatch>,
     outcome: LoginOutcome,
 ) -> LoginOutcome {
-    let (Some(watch), LoginOutcome::Hub { .. }) = (watch, &outcome) else { return outcome };
-    match ender.has_ended_since(watch).await {
-        Ok(false) => outcome,
-        Ok(true) => LoginOutcome::Page(Page::SessionEnded, AuditReason::Revoked),
+    match outcome {
+        LoginOutcome::Hub { .. } => ended(ender, watch).await.unwrap_or(outcome),
+        LoginOutcome::Page(..) | LoginOutcome::Error(_) => outcome,
+    }
+}
+
+/// What becomes of a login whose user's sessions were ended while it was under way, or of which nobody knows; none: they were
+/// not. Asked before a login is sent afresh and when the hub has answered: each of both may be the moment after the end.
+async fn ended(ender: &SessionEnder, watch: Option<&LoginWatch>) -> Option<LoginOutcome> {
+    match ender.has_ended_since(watch?).await {
+        Ok(false) => None,
+        Ok(true) => Some(LoginOutcome::Page(Page::SessionEnded, AuditReason::Revoked)),
         Err(error) => {
             tracing::error!(%error, "login: whether the user's sessions were ended meanwhile");
-            LoginOutcome::Page(Page::LoginFailed, AuditReason::StoreUnavailable)
+            Some(LoginOutcome::Page(Page::LoginFailed, AuditReason::StoreUnavailable))
         }
     }
 }
@@ -428,7 +438,7 @@ async fn send(
     if let Ok(response) = &sent
         && response.status() == StatusCode::FORBIDDEN
         && let Some((mut headers, target, identity)) = again
-        && is_wanted(&shared.login.session_ender, watch).await
+        && ended(&shared.login.session_ender, watch).await.is_none()
         && shared.identity.renew(&mut headers, identity, shared.login.clock().now())?
     {
         tracing::warn!("login: the assertion expired in the hub's own queue, and is sent afresh, once");
@@ -437,7 +447,7 @@ async fn send(
     }
     match sent {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(ProxyError::UnaskedUpgrade)
+            Err(ProxyError::UnaskedUpgrade { server: Box::default() })
         }
         Ok(response) => Ok(of_hub(proxy, request, connection.release_with(response), username)),
         Err(error) => {
@@ -468,15 +478,6 @@ fn of_hub(
     respond::forbid_caching(response.headers_mut());
     let response = api_only::of_login(proxy, response, &request.accept);
     LoginOutcome::Hub { response, is_redirect }
-}
-
-/// Whether a login that has not happened may be sent afresh: not if its user's sessions were ended meanwhile, or if nobody
-/// knows.
-async fn is_wanted(ender: &SessionEnder, watch: Option<&LoginWatch>) -> bool {
-    match watch {
-        None => true,
-        Some(watch) => ender.has_ended_since(watch).await.is_ok_and(|ended| !ended),
-    }
 }
 
 /// Sends the login, once. If the connection gives it back, not a byte of it was written: it was closed while the token

@@ -5,8 +5,8 @@ use tokio::sync::oneshot;
 use super::parse::LoginRequest;
 use super::single_flight::FlightGuard;
 use crate::audit::Client;
-use crate::login::Refusal;
 use crate::login::login_token::LoginToken;
+use crate::login::{ExchangeSubject, FailedExchange, Refusal};
 use crate::proxy::context::Proxy;
 
 /// Consumes `token`, and asks its app whose it is; gives `flight` back.
@@ -18,7 +18,7 @@ pub async fn exchange(
     request: &LoginRequest,
     token: &LoginToken,
     flight: FlightGuard,
-) -> Result<FlightGuard, Refusal> {
+) -> Result<FlightGuard, FailedExchange> {
     let (done, outcome) = oneshot::channel();
     let (proxy, token, address) = (proxy.clone(), token.clone(), request.origin.client);
     let request_id = request.client().request_id.map(str::to_owned);
@@ -29,5 +29,6 @@ pub async fn exchange(
         // If nobody receives it, the flight ends here.
         let _received = done.send(exchanged.map(|()| flight));
     });
-    outcome.await.unwrap_or_else(|_| Err(Refusal::unknown()))
+    let given_up = || FailedExchange { refusal: Refusal::unknown(), subject: ExchangeSubject::default() };
+    outcome.await.unwrap_or_else(|_| Err(given_up()))
 }

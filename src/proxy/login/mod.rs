@@ -25,7 +25,7 @@ mod queue_page;
 pub(super) mod state_cookie;
 mod without_token;
 
-use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -87,17 +87,18 @@ async fn respond_to(
     }
 }
 
-/// Logs it once, because clients choose the name. A front proxy that sends its own Host in place of the browser's lets no
-/// login through.
+/// Logs it once a minute, because clients choose the name. A front proxy that sends its own Host in place of the browser's
+/// lets no login through.
 fn tell_of_host(proxy: &Proxy, host: Option<&HeaderValue>) {
-    if !proxy.shared.foreign_host_told.swap(true, Ordering::Relaxed) {
+    if let Some(unlogged) = proxy.shared.failure_log.admit("foreign_host", "", Instant::now()) {
         let host = host.map(|host| {
             String::from_utf8_lossy(host.as_bytes()).chars().take(HOST_SHOWN).collect::<String>()
         });
         tracing::warn!(
             host,
+            unlogged,
             "login: refused under another Host than that of public.url (421): if all are, let what stands before hublatch pass \
-             Host as it is; said once"
+             Host as it is"
         );
     }
 }

@@ -1,8 +1,9 @@
-//! What is kept for the next request of a browser in line: the permit that it has waited for, or a question to the hub
-//! that took longer than its last request could wait.
+//! What is kept for the next request of a browser in line: a question to the hub that took longer than its last request could
+//! wait.
 //!
-//! Each request of a browser in line ends with a page, and what it has obtained must be there when the browser comes
-//! back. What nobody comes for within a few seconds is dropped; a permit is given back by that.
+//! A request of a browser in line ends with a page each time, and what the hub says must be there when the browser comes
+//! back. What nobody comes for within a few seconds is dropped. Of one token one question is kept, whatever browsers say that
+//! they are.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,33 +13,36 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::admission::LoginPermit;
 use super::single_flight::RequestFingerprint;
 use crate::proxy::hub_session::Identified;
 use crate::token::TokenDigest;
 
-/// How long something is kept once it is ready.
+/// How long an answer is kept.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 
-/// A question to the hub under way: who a browser is.
+/// A question to the hub: who a browser is.
 #[derive(Debug)]
 pub struct Probe {
-    /// What the hub says, and the permit by which it was asked.
-    pub outcome: oneshot::Receiver<(LoginPermit, Identified)>,
+    /// What the hub says.
+    pub outcome: oneshot::Receiver<Identified>,
     /// It has been answered.
     pub is_done: Arc<AtomicBool>,
 }
 
-/// What is kept.
-#[derive(Debug)]
-pub enum ParkedItem {
-    /// A permit to log in.
-    Permit(LoginPermit),
-    /// A question.
-    Probe(Probe),
+impl Probe {
+    /// One that has been answered.
+    pub fn answered(identified: Identified) -> Self {
+        let (done, outcome) = oneshot::channel();
+        let _received = done.send(identified);
+        Self { outcome, is_done: Arc::new(AtomicBool::new(true)) }
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::Acquire)
+    }
 }
 
-/// Whether what is kept is ready.
+/// Whether the answer is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParkedState {
     /// It is.
@@ -47,136 +51,91 @@ pub enum ParkedState {
     Pending,
 }
 
-/// All that is kept, by browser and token.
+/// All that is kept, by token.
 #[derive(Debug, Clone, Default)]
-pub struct Parked(Arc<Mutex<HashMap<RequestFingerprint, ParkedEntry>>>);
+pub struct Parked(Arc<Mutex<HashMap<TokenDigest, ParkedEntry>>>);
 
 #[derive(Debug)]
 struct ParkedEntry {
-    kept: ParkedItem,
-    /// For which token, if it is a permit to log in.
-    token: Option<TokenDigest>,
-    /// When it was first seen to be ready.
+    /// For which browser.
+    fingerprint: RequestFingerprint,
+    probe: Probe,
+    /// When the answer was first seen to be there.
     ready_since: Option<Instant>,
 }
 
 impl Parked {
-    /// Keeps a question for the browser of this `fingerprint`.
-    pub fn put(&self, fingerprint: RequestFingerprint, probe: Probe) {
-        let kept = ParkedItem::Probe(probe);
-        let before = self.lock().insert(fingerprint, ParkedEntry { kept, token: None, ready_since: None });
-        // A permit that is dropped wakes others: not under the lock.
-        drop(before);
-        self.prune();
-    }
-
-    /// Keeps a permit to log in by `token`: one for each token, however many browsers come with it.
-    pub fn put_permit(
-        &self,
-        fingerprint: RequestFingerprint,
-        token: Option<TokenDigest>,
-        permit: LoginPermit,
-    ) {
-        let kept = ParkedItem::Permit(permit);
-        let mut entries = self.lock();
-        let mut before: Vec<ParkedEntry> = entries
-            .extract_if(|_, entry| token.is_some() && entry.token == token)
-            .map(|(_, entry)| entry)
-            .collect();
-        before.extend(entries.insert(fingerprint, ParkedEntry { kept, token, ready_since: None }));
-        drop(entries);
+    /// Keeps a question for the browser of this `fingerprint` with `token`.
+    pub fn put(&self, token: TokenDigest, fingerprint: RequestFingerprint, probe: Probe) {
+        let before = self.lock().insert(token, ParkedEntry { fingerprint, probe, ready_since: None });
+        // It may hold a connection: not under the lock.
         drop(before);
         self.prune();
     }
 
     /// Takes what is kept.
-    pub fn take(&self, fingerprint: &RequestFingerprint) -> Option<ParkedItem> {
+    pub fn take(&self, token: TokenDigest, fingerprint: &RequestFingerprint) -> Option<Probe> {
         self.prune();
-        self.lock().remove(fingerprint).map(|entry| entry.kept)
+        let mut entries = self.lock();
+        entries.get(&token).filter(|entry| entry.fingerprint == *fingerprint)?;
+        entries.remove(&token).map(|entry| entry.probe)
     }
 
     /// The state of what is kept, if anything is.
-    pub fn state(&self, fingerprint: &RequestFingerprint) -> Option<ParkedState> {
+    pub fn state(&self, token: TokenDigest, fingerprint: &RequestFingerprint) -> Option<ParkedState> {
         self.prune();
-        let is_ready = self.lock().get(fingerprint)?.kept.is_ready();
-        Some(if is_ready { ParkedState::Ready } else { ParkedState::Pending })
+        let entries = self.lock();
+        let entry = entries.get(&token).filter(|entry| entry.fingerprint == *fingerprint)?;
+        Some(if entry.probe.is_done() { ParkedState::Ready } else { ParkedState::Pending })
     }
 
     /// Drops what nobody came for.
     pub fn prune(&self) {
         let now = Instant::now();
-        let mut entries = self.lock();
-        let mut late = Vec::new();
-        for (fingerprint, entry) in entries.iter_mut() {
-            if entry.kept.is_ready() {
-                let since = *entry.ready_since.get_or_insert(now);
-                if now.duration_since(since) > KEPT_FOR {
-                    late.push(fingerprint.clone());
-                }
-            }
-        }
-        let late: Vec<ParkedEntry> =
-            late.iter().filter_map(|fingerprint| entries.remove(fingerprint)).collect();
-        drop(entries);
+        let late: Vec<ParkedEntry> = self
+            .lock()
+            .extract_if(|_, entry| {
+                entry.probe.is_done() && now.duration_since(*entry.ready_since.get_or_insert(now)) > KEPT_FOR
+            })
+            .map(|(_, entry)| entry)
+            .collect();
         drop(late);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestFingerprint, ParkedEntry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenDigest, ParkedEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ParkedItem {
-    fn is_ready(&self) -> bool {
-        match self {
-            Self::Permit(_) => true,
-            Self::Probe(probe) => probe.is_done.load(Ordering::Acquire),
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LoginsAtOnce;
-    use crate::metrics::Metrics;
-    use crate::proxy::login::admission::Admission;
-    use crate::turns::line::Group;
+    use crate::proxy::hub_session::HubTrouble;
 
-    async fn permit(admission: &Admission) -> Option<LoginPermit> {
-        let group = Group::new(std::net::IpAddr::from([192, 0, 2, 1]), "portal");
-        let mut waiter = admission.join(group, 0);
-        tokio::time::timeout(Duration::from_millis(1), waiter.admitted()).await.ok()
-    }
-
-    fn browser(name: &str) -> RequestFingerprint {
-        RequestFingerprint::of(&name)
+    fn answered() -> Probe {
+        Probe::answered(Err(HubTrouble::Down))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_one_token_one_leave_is_kept_whatever_the_browsers_are() {
-        let admission = Admission::new(LoginsAtOnce::Fixed(2), Metrics::new().login_queue.clone());
-        let (parked, token) = (Parked::default(), Some(TokenDigest::of_parts(&["one"])));
+    async fn of_one_token_one_question_is_kept_whatever_the_browsers_are() {
+        let (parked, token) = (Parked::default(), TokenDigest::of_parts(&["one"]));
+        let browser = |name: &str| RequestFingerprint::of(&name);
         for name in ["a", "b", "c"] {
-            let leave = permit(&admission).await.expect("the one before is given back");
-            parked.put_permit(browser(name), token, leave);
+            parked.put(token, browser(name), answered());
         }
-        assert!(parked.take(&browser("a")).is_none() && parked.take(&browser("b")).is_none());
-        let other = permit(&admission).await.expect("the second");
-        parked.put_permit(browser("d"), Some(TokenDigest::of_parts(&["two"])), other);
-        assert!(permit(&admission).await.is_none());
-        assert!(parked.take(&browser("c")).is_some() && parked.take(&browser("d")).is_some());
+        assert!(parked.take(token, &browser("a")).is_none() && parked.take(token, &browser("b")).is_none());
+        assert_eq!(parked.state(token, &browser("c")), Some(ParkedState::Ready));
+        assert!(parked.take(token, &browser("c")).is_some() && parked.take(token, &browser("c")).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_nobody_comes_for_is_given_back() {
-        let admission = Admission::new(LoginsAtOnce::Fixed(1), Metrics::new().login_queue.clone());
-        let parked = Parked::default();
-        let leave = permit(&admission).await.expect("nobody is before");
-        parked.put_permit(browser("gone"), None, leave);
-        tokio::time::advance(KEPT_FOR + Duration::from_millis(1)).await;
-        assert!(permit(&admission).await.is_none());
-        parked.prune();
-        assert!(permit(&admission).await.is_some());
+    async fn an_answer_that_nobody_comes_for_is_dropped() {
+        let (parked, token) = (Parked::default(), TokenDigest::of_parts(&["one"]));
+        let browser = RequestFingerprint::of(&"gone");
+        parked.put(token, browser.clone(), answered());
+        tokio::time::advance(KEPT_FOR).await;
+        assert_eq!(parked.state(token, &browser), Some(ParkedState::Ready));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(parked.take(token, &browser).is_none());
     }
 }

@@ -11,7 +11,7 @@ use hyper::Response;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-use super::admission::{LineWaiter, Outlook};
+use super::admission::{Call, LineWaiter, Outlook};
 use super::attempt::Attempt;
 use super::parked::ParkedState;
 use super::single_flight::RequestFingerprint;
@@ -109,7 +109,7 @@ enum QueueEventJson {
 /// Where the events of one page stand.
 enum EventsState {
     /// The turn has not come.
-    Waiting(LineWaiter),
+    Waiting(LineWaiter<Call>),
     /// The hub was asked who the browser is, and has not answered yet.
     Asking,
     /// The page has been told to ask again.
@@ -122,16 +122,18 @@ enum EventsState {
 pub fn events(attempt: &Attempt) -> Response<ResponseBody> {
     let fingerprint = attempt.browser();
     let proxy = attempt.proxy.clone();
-    let state = match (proxy.shared.parked.state(&fingerprint), attempt.group()) {
+    let token = attempt.request.token.as_ref().map(LoginToken::digest);
+    let kept = token.and_then(|token| proxy.shared.parked.state(token, &fingerprint));
+    let state = match (kept, token.zip(attempt.group())) {
         (Some(ParkedState::Pending), _) => EventsState::Asking,
-        // Its turn has come already, or the link has ended: the page will say so.
+        // The hub has answered, or the link has ended: the page will say so.
         (Some(ParkedState::Ready), _) | (None, None) => EventsState::Told,
-        (None, Some(group)) => {
-            EventsState::Waiting(proxy.shared.admission.join(group, attempt.click.at.as_millisecond()))
+        (None, Some((token, group))) => {
+            let clicked = attempt.click.at.as_millisecond();
+            EventsState::Waiting(proxy.shared.admission.listen(group, clicked, token))
         }
     };
     let begin = if matches!(state, EventsState::Told) { Begin::Ready } else { Begin::Number };
-    let token = attempt.request.token.as_ref().map(LoginToken::digest);
     let events = QueueEvents { proxy, fingerprint, token, state, begin };
     respond::event_stream(ResponseBody::Pieces(Pieces::of(stream::unfold(events, QueueEvents::next))))
 }
@@ -173,6 +175,11 @@ impl QueueEvents {
         written(&QueueEventJson::Ready { ready: true })
     }
 
+    fn is_asking(&self) -> bool {
+        let state = self.token.and_then(|token| self.proxy.shared.parked.state(token, &self.fingerprint));
+        state == Some(ParkedState::Pending)
+    }
+
     async fn wait(&mut self) -> Option<Bytes> {
         let (pause, is_over) = match &self.state {
             EventsState::Over => return None,
@@ -180,7 +187,7 @@ impl QueueEvents {
             EventsState::Waiting(_) if self.begin != Begin::Sent => (Duration::ZERO, false),
             EventsState::Waiting(_) | EventsState::Asking => (EVENT_EVERY, false),
         };
-        let admitted = async {
+        let turn = async {
             match &mut self.state {
                 EventsState::Waiting(waiter) => waiter.turn().await,
                 EventsState::Asking | EventsState::Told | EventsState::Over => std::future::pending().await,
@@ -188,11 +195,11 @@ impl QueueEvents {
         };
         tokio::select! {
             biased;
-            permit = admitted => {
-                self.proxy.shared.parked.put_permit(self.fingerprint.clone(), self.token, permit);
+            call = turn => {
+                call.told();
                 return Some(self.ready());
             }
-            // A drain ends the stream, and with it the place in line; a page that was told to ask again has its permit.
+            // A drain ends the stream, and with it the place in line; a page that was told to ask again does so.
             () = self.proxy.shared.shutdown.draining() => if !is_over { return None },
             () = tokio::time::sleep(pause) => {}
         }
@@ -204,11 +211,7 @@ impl QueueEvents {
                 let (position, seconds) = told(outlook);
                 Some(written(&QueueEventJson::Place { position, seconds, down: outlook.is_hub_down }))
             }
-            EventsState::Asking
-                if self.proxy.shared.parked.state(&self.fingerprint) != Some(ParkedState::Pending) =>
-            {
-                Some(self.ready())
-            }
+            EventsState::Asking if !self.is_asking() => Some(self.ready()),
             EventsState::Asking => Some(Bytes::from_static(b": \n\n")),
             EventsState::Told | EventsState::Over => {
                 self.state = EventsState::Over;

@@ -10,7 +10,7 @@ use super::own_forms::{FIELD, OwnForm};
 use super::parse::{self, LoginRequest, UnverifiedForm};
 use crate::audit::{AuditReason, Client};
 use crate::login::login_token::LoginToken;
-use crate::login::{LoginServices, Refusal, RefusalReason};
+use crate::login::{ExchangeSubject, LoginServices, Refusal, RefusalReason, Subject};
 use crate::pages::{Format, LinkRefusal, Page};
 use crate::proxy::context::Proxy;
 use crate::proxy::hub_session::HubTrouble;
@@ -32,17 +32,25 @@ pub struct AuditGuard {
     /// None: there is nothing to record any more.
     reason: Option<AuditReason>,
     link: Option<Box<Link>>,
+    /// What is known where there is no link.
+    subject: ExchangeSubject,
     address: Option<std::net::IpAddr>,
     request_id: Option<String>,
 }
 
 impl AuditGuard {
-    /// Of `refusal`.
-    pub fn new(login: &Arc<LoginServices>, refusal: &Refusal, client: Client<'_>) -> Self {
+    /// Of `refusal`; `subject` is what is known where it has no link.
+    pub fn new(
+        login: &Arc<LoginServices>,
+        refusal: &Refusal,
+        subject: ExchangeSubject,
+        client: Client<'_>,
+    ) -> Self {
         Self {
             login: Arc::clone(login),
             reason: Some(refusal.reason()),
             link: refusal.link().cloned().map(Box::new),
+            subject,
             address: client.address,
             request_id: client.request_id.map(str::to_owned),
         }
@@ -58,7 +66,10 @@ impl Drop for AuditGuard {
     fn drop(&mut self) {
         let client = Client { address: self.address, request_id: self.request_id.as_deref() };
         if let Some(reason) = self.reason {
-            self.login.recorder.refused_for(reason, self.link.as_deref(), client);
+            let ExchangeSubject { app, name } = &self.subject;
+            let of_app = Subject { id: None, app: app.as_deref(), username: name.as_deref() };
+            let subject = self.link.as_deref().map_or(of_app, Subject::from);
+            self.login.recorder.refused_of(reason, subject, client);
         }
     }
 }

@@ -149,7 +149,7 @@ pub async fn forward_form(proxy: &Proxy, client: IpAddr, mut request: Request<Re
     let share = proxy.shared.hub_share(client, Purpose::Login).await?;
     let mut response = proxy.upstream.send(Box::new(request), share).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(ProxyError::UnaskedUpgrade);
+        return Err(ProxyError::UnaskedUpgrade { server: Box::default() });
     }
     proxy.shared.finish(response.headers_mut());
     Ok(response)

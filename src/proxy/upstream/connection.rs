@@ -160,7 +160,7 @@ impl PooledConnection {
         if sender.ready().await.is_err() {
             return Err(SendError::Unsent(request));
         }
-        awaited.begin();
+        awaited.begin(sending.is_some());
         let limit = self.head_limit.unwrap_or(self.pool.limits.upstream_head_timeout);
         deadline.begin(self.taken.take().unwrap_or_else(Instant::now));
         let answer = pin!(sender.try_send_request(*request));

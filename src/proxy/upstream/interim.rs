@@ -2,6 +2,11 @@
 //!
 //! hyper passes over any number of them, and over all that have come at once: a train without end would keep its thread
 //! busy for as long as a response is waited for. Here they are counted before hyper sees them.
+//!
+//! A server may refuse a request before it has read its body, and close at once, as Tornado and so JupyterHub does: its
+//! system then resets the connection, because there are bytes that nobody has read. hyper gives up at the first write that
+//! fails, and at a reset after the head. The response is there all the same, so here such a write only goes nowhere, and
+//! such a reset is the end (RFC 9112 § 9.5: a client should read the response that came before the connection failed).
 
 use std::io;
 use std::pin::Pin;
@@ -31,16 +36,32 @@ impl TooManyInterim {
 
 /// Whether the head of a response is awaited: from before the request until that head begins.
 #[derive(Debug, Clone, Default)]
-pub struct Awaited(Arc<AtomicBool>);
+pub struct Awaited(Arc<ExchangeState>);
+
+#[derive(Debug, Default)]
+struct ExchangeState {
+    head: AtomicBool,
+    /// The request has a body that comes piece by piece.
+    streams: AtomicBool,
+}
 
 impl Awaited {
-    /// A request is about to be sent.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// A request is about to be sent; with a body that comes piece by piece, if it `streams`.
+    pub fn begin(&self, streams: bool) {
+        self.0.head.store(true, Ordering::Relaxed);
+        self.0.streams.store(streams, Ordering::Relaxed);
     }
 
     fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.head.store(false, Ordering::Relaxed);
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.head.load(Ordering::Relaxed)
+    }
+
+    fn streams(&self) -> bool {
+        self.0.streams.load(Ordering::Relaxed)
     }
 }
 
@@ -56,6 +77,10 @@ pub struct InterimLimiter<T> {
     /// Interim responses before the one that is awaited.
     passed: usize,
     max: usize,
+    /// The server has closed: what is written goes nowhere.
+    takes_nothing: bool,
+    /// The last final response is an error.
+    is_refusal: bool,
 }
 
 /// What the next byte belongs to while a head is awaited.
@@ -74,7 +99,17 @@ impl<T> InterimLimiter<T> {
     /// in `head`, if that is wanted.
     pub fn new(stream: T, awaited: Awaited, head: KeptHead, max: usize) -> Self {
         let stream = ReadGate::new(stream);
-        Self { stream, head, is_flushed: true, awaited, place: HeadPosition::Begin(0), passed: 0, max }
+        Self {
+            stream,
+            head,
+            is_flushed: true,
+            awaited,
+            place: HeadPosition::Begin(0),
+            passed: 0,
+            max,
+            takes_nothing: false,
+            is_refusal: false,
+        }
     }
 
     /// The bare stream, for a tunnel.
@@ -86,10 +121,11 @@ impl<T> InterimLimiter<T> {
     /// what comes after it is no HTTP.
     fn count(&mut self, bytes: &[u8]) -> Result<(), TooManyInterim> {
         // Nearly every response is none, and its beginning is there at once.
-        if let (HeadPosition::Begin(0), Some(b'H'), Some(b'2'..=b'5')) =
+        if let (HeadPosition::Begin(0), Some(b'H'), Some(&class @ b'2'..=b'5')) =
             (self.place, bytes.first(), bytes.get(STATUS_AT))
         {
             self.awaited.end();
+            self.is_refusal = class >= b'4';
             self.passed = 0;
             return Ok(());
         }
@@ -101,6 +137,7 @@ impl<T> InterimLimiter<T> {
                 (HeadPosition::Status { middle: false }, b'0') => HeadPosition::Status { middle: true },
                 (HeadPosition::Begin(STATUS_AT), _) | (HeadPosition::Status { middle: true }, b'1') => {
                     self.awaited.end();
+                    self.is_refusal = matches!(byte, b'4' | b'5');
                     (self.place, self.passed) = (HeadPosition::Begin(0), 0);
                     return Ok(());
                 }
@@ -122,12 +159,38 @@ impl<T> InterimLimiter<T> {
     }
 }
 
+impl<T> InterimLimiter<T> {
+    /// Whether there is the head of an error for a request that may not have been read to its end.
+    fn is_refused(&self) -> bool {
+        self.is_refusal && !self.awaited.is_open() && self.awaited.streams()
+    }
+
+    /// What a write is to say that would have been of `all` bytes, and says `written`.
+    fn or_nowhere(&mut self, written: io::Result<usize>, all: usize) -> io::Result<usize> {
+        match written {
+            Err(error) if is_closed(&error) => {
+                self.takes_nothing = true;
+                Ok(all)
+            }
+            written => written,
+        }
+    }
+}
+
+/// Whether the other side has closed the connection, so that reading it has an end.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for InterimLimiter<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        if this.awaited.0.load(Ordering::Relaxed) {
+        match ready!(Pin::new(&mut this.stream).poll_read(cx, buf)) {
+            Err(error) if is_closed(&error) && this.is_refused() => {}
+            read => read?,
+        }
+        if this.awaited.is_open() {
             this.count(&buf.filled()[before..]).map_err(io::Error::other)?;
         }
         Poll::Ready(Ok(()))
@@ -139,7 +202,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
         let this = self.get_mut();
         this.head.note(&[io::IoSlice::new(buf)], !this.is_flushed);
         this.is_flushed = false;
-        Pin::new(&mut this.stream).poll_write(cx, buf)
+        if this.takes_nothing {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf));
+        Poll::Ready(this.or_nowhere(written, buf.len()))
     }
 
     fn poll_write_vectored(
@@ -150,7 +217,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
         let this = self.get_mut();
         this.head.note(bufs, !this.is_flushed);
         this.is_flushed = false;
-        Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)
+        let all = || bufs.iter().map(|buf| buf.len()).sum();
+        if this.takes_nothing {
+            return Poll::Ready(Ok(all()));
+        }
+        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
+        Poll::Ready(this.or_nowhere(written, all()))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -161,7 +233,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.is_flushed = true;
-        Pin::new(&mut this.stream).poll_flush(cx)
+        if this.takes_nothing {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = ready!(Pin::new(&mut this.stream).poll_flush(cx)).map(|()| 0);
+        Poll::Ready(this.or_nowhere(flushed, 0).map(|_| ()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -105,24 +105,6 @@ impl UpstreamError {
     }
 }
 
-impl UpstreamError {
-    /// Of which server it tells; empty where it does not say.
-    pub fn address(&self) -> &str {
-        match self {
-            Self::Connect { address, .. } => address,
-            Self::Exchange(_)
-            | Self::Interim(_)
-            | Self::Unsent
-            | Self::TaskLost(_)
-            | Self::RequestStalled
-            | Self::RequestBroken(_)
-            | Self::Busy
-            | Self::Timeout
-            | Self::NoHub => "",
-        }
-    }
-}
-
 impl From<hyper::Error> for UpstreamError {
     fn from(error: hyper::Error) -> Self {
         let source = std::error::Error::source(&error);
@@ -202,6 +184,11 @@ impl Upstream {
             idle,
             connections,
         }
+    }
+
+    /// Where the server is.
+    pub fn address(&self) -> &UpstreamAddress {
+        &self.dial.address
     }
 
     /// An unused connection, or else a new one, for a login.

@@ -294,11 +294,14 @@ fn what_the_hub_answers_in_place_of_a_name_is_told_truthfully_and_uses_nothing_u
         ("413 Content Too Large".to_owned(), "", "", 502, "hub_unexpected"),
         ("414 URI Too Long".to_owned(), "", "", 502, "hub_unexpected"),
         ("418 I am a teapot".to_owned(), "", "", 502, "hub_unexpected"),
+        (format!("500 Internal Server Error\r\n{JSON}"), "{\"status\":500}", "", 503, "hub_unavailable"),
+        ("501 Not Implemented".to_owned(), "", "", 503, "hub_unavailable"),
         ("429 Too Many Requests\r\nRetry-After: 9".to_owned(), "", "", 503, "hub_busy"),
         ("429 Too Many Requests".to_owned(), "", "", 503, "hub_busy"),
         ("503 Service Unavailable\r\nRetry-After: 7".to_owned(), "", "", 503, "hub_busy"),
         (format!("503 Service Unavailable\r\n{JSON}"), "{\"status\":503}", "", 503, "hub_busy"),
         ("503 Service Unavailable".to_owned(), "", "", 503, "hub_unavailable"),
+        ("502 Bad Gateway".to_owned(), "", "", 503, "hub_unavailable"),
         ("504 Gateway Timeout".to_owned(), "", "", 503, "hub_unavailable"),
         ("431 Request Header Fields Too Large".to_owned(), "", "", 431, "too_many_cookies"),
         // So nginx says it.
@@ -318,6 +321,9 @@ fn what_the_hub_answers_in_place_of_a_name_is_told_truthfully_and_uses_nothing_u
             let first = head.split_whitespace().next().expect("a status");
             assert!(answer.text().contains(&format!("dir=\"auto\">{first}")), "{}", answer.text());
         }
+        // Of a hub that has failed (5xx) as of one that is silent: the notebooks do not answer.
+        let is_silent = answer.text().contains("do not answer");
+        assert_eq!(is_silent, code == "hub_unavailable", "{head}: {}", answer.text());
         let wait = head.split("Retry-After: ").nth(1).unwrap_or("5");
         assert_eq!(answer.headers.get("retry-after"), (code == "hub_busy").then_some(wait), "{head}");
         let reason = || proxy.audit().get(before).map(|line| line["reason"].clone());
