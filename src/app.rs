@@ -138,35 +138,10 @@ impl From<BindError> for StartError {
 }
 
 /// Builds and binds everything `config` names, then runs it.
-pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, StartError> {
-    let Dependencies { clock, random, audit, store, mut inherited } = surroundings;
+pub fn start(config: &Config, dependencies: Dependencies) -> Result<Running, StartError> {
+    let Dependencies { clock, random, audit, store, inherited } = dependencies;
     let own_audit = audit.is_none();
-    let metrics = Arc::new(Metrics::new());
-    let store = match store {
-        Some(store) => store,
-        None => store::open(&config.store, &clock)?,
-    };
-    let store: Arc<dyn TokenStore> =
-        Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics)));
-    let lasting = SharedState {
-        store: Arc::clone(&store),
-        audit: Arc::new(Audit::new(
-            match audit {
-                Some(sink) => sink,
-                None => audit_sink(&config.log.audit)?,
-            },
-            config.log.audit_required,
-            metrics.audit_records_lost.clone(),
-        )),
-        metrics,
-        shutdown: Shutdown::new(),
-        reloads: Arc::new(Reloads::new(clock.now().wall)),
-        clock,
-        routes: match &config.routes {
-            Some(routes) => Some(Routes::new(routes, &config.hub, &*store)?),
-            None => None,
-        },
-    };
+    let lasting = shared_state(config, clock, audit, store)?;
     let dependencies = login::LoginDependencies::new(
         Arc::clone(&lasting.store),
         Arc::clone(&lasting.clock),
@@ -179,49 +154,24 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
     let generation = Snapshot::first(config.clone(), login, &lasting)?;
 
     let threads = config.public.runtimes();
-    let routing_listen = config.routes.as_ref().and_then(|routes| routes.api_listen.as_ref());
-    let status_listen = config.status.as_ref().map(|status| &status.listen);
-    let metrics_listen =
-        config.routes.as_ref().and_then(|routes| routes.chp.as_ref()?.metrics_listen.as_ref());
-    let of_browsers = config.public.listen.iter().chain(&config.public.redirect_listen);
-    let all = || {
-        let own = of_browsers.clone().chain([&config.management.listen]);
-        own.chain(routing_listen).chain(metrics_listen).chain(status_listen)
-    };
-    let options = BindOptions::beside(all(), config.management.socket_mode);
-    let mut bind_one = |listen: &Listen| Bound::new(listen, 1, &options, &mut inherited);
-    let routing_bound = routing_listen.map(&mut bind_one).transpose()?;
-    let metrics_bound = metrics_listen.map(&mut bind_one).transpose()?;
-    let status_bound = status_listen.map(&mut bind_one).transpose()?;
-    let management_bound = bind_one(&config.management.listen)?;
-    let options = BindOptions::beside(all(), config.public.socket_mode);
-    let mut bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
-        listen.iter().map(|listen| Bound::new(listen, threads, &options, &mut inherited)).collect()
-    };
-    let public_bound = bind(&config.public.listen)?;
-    let redirect_bound = bind(&config.public.redirect_listen)?;
-    let hub_api_listen = config.routes.as_ref().and_then(|routes| routes.hub_api_listen.clone());
-    let hub_api_bound = bind(hub_api_listen.as_slice())?;
-    let hub_api = hub_api_bound.first().map(|bound| bound.address().clone());
-    if let Some(address) = inherited.left() {
-        return Err(StartError::Inherited { address: address.clone() });
-    }
-    let management = management_bound.address().clone();
+    let bound = Listeners::bind(config, threads, inherited)?;
     let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address().clone()).collect();
-    let (public, redirect) = (addresses(&public_bound), addresses(&redirect_bound));
+    let address = |bound: &Option<Bound>| bound.as_ref().map(|bound| bound.address().clone());
+    let (public, redirect) = (addresses(&bound.public), addresses(&bound.redirect));
+    let (routing, status) = (address(&bound.routing), address(&bound.status));
+    let management = bound.management.address().clone();
+    let hub_api = bound.hub_api.first().map(|bound| bound.address().clone());
 
-    let routing = routing_bound.as_ref().map(|bound| bound.address().clone());
-    let status = status_bound.as_ref().map(|bound| bound.address().clone());
     let (shutdown, metrics) = (lasting.shutdown.clone(), Arc::clone(&lasting.metrics));
     let routes = lasting.routes.clone();
     let management_shutdown = Shutdown::new();
     let reloader = Reloader::new(generation, lasting, management_shutdown.clone(), own_audit);
     let public_threads =
-        threads::public(reloader.live(), threads, public_bound, redirect_bound, hub_api_bound, &shutdown)?;
+        threads::public(reloader.live(), threads, bound.public, bound.redirect, bound.hub_api, &shutdown)?;
     let management_thread = threads::management(
         reloader.live(),
-        management_bound,
-        [routing_bound, metrics_bound, status_bound],
+        bound.management,
+        [bound.routing, bound.metrics, bound.status],
         &management_shutdown,
     )?;
     Ok(Running {
@@ -239,6 +189,84 @@ pub fn start(config: &Config, surroundings: Dependencies) -> Result<Running, Sta
         hub_api,
         routes,
     })
+}
+
+/// What outlives every configuration, beginning with `config`.
+fn shared_state(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    audit: Option<Box<dyn io::Write + Send>>,
+    store: Option<Arc<dyn TokenStore>>,
+) -> Result<SharedState, StartError> {
+    let metrics = Arc::new(Metrics::new());
+    let store = match store {
+        Some(store) => store,
+        None => store::open(&config.store, &clock)?,
+    };
+    let store: Arc<dyn TokenStore> =
+        Arc::new(MeasuredStore::new(store, Arc::clone(&clock), Arc::clone(&metrics)));
+    let sink = match audit {
+        Some(sink) => sink,
+        None => audit_sink(&config.log.audit)?,
+    };
+    let audit = Audit::new(sink, config.log.audit_required, metrics.audit_records_lost.clone());
+    let routes = match &config.routes {
+        Some(routes) => Some(Routes::new(routes, &config.hub, &*store)?),
+        None => None,
+    };
+    Ok(SharedState {
+        store,
+        audit: Arc::new(audit),
+        metrics,
+        shutdown: Shutdown::new(),
+        reloads: Arc::new(Reloads::new(clock.now().wall)),
+        clock,
+        routes,
+    })
+}
+
+/// The sockets of everything that listens. Those of browsers and of the Hub API are bound once for each thread.
+struct Listeners {
+    public: Vec<Bound>,
+    redirect: Vec<Bound>,
+    hub_api: Vec<Bound>,
+    management: Bound,
+    /// The API of the routing table, if it has a listener of its own.
+    routing: Option<Bound>,
+    metrics: Option<Bound>,
+    status: Option<Bound>,
+}
+
+impl Listeners {
+    /// Binds them, or takes them from `inherited`, where none may be left.
+    fn bind(config: &Config, threads: usize, mut inherited: Inherited) -> Result<Self, StartError> {
+        let routes = config.routes.as_ref();
+        let routing = routes.and_then(|routes| routes.api_listen.as_ref());
+        let status = config.status.as_ref().map(|status| &status.listen);
+        let metrics = routes.and_then(|routes| routes.chp.as_ref()?.metrics_listen.as_ref());
+        let of_browsers = config.public.listen.iter().chain(&config.public.redirect_listen);
+        let all = || {
+            let own = of_browsers.clone().chain([&config.management.listen]);
+            own.chain(routing).chain(metrics).chain(status)
+        };
+        let options = BindOptions::beside(all(), config.management.socket_mode);
+        let mut bind_one = |listen: &Listen| Bound::new(listen, 1, &options, &mut inherited);
+        let routing = routing.map(&mut bind_one).transpose()?;
+        let metrics = metrics.map(&mut bind_one).transpose()?;
+        let status = status.map(&mut bind_one).transpose()?;
+        let management = bind_one(&config.management.listen)?;
+        let options = BindOptions::beside(all(), config.public.socket_mode);
+        let mut bind = |listen: &[Listen]| -> Result<Vec<Bound>, BindError> {
+            listen.iter().map(|listen| Bound::new(listen, threads, &options, &mut inherited)).collect()
+        };
+        let public = bind(&config.public.listen)?;
+        let redirect = bind(&config.public.redirect_listen)?;
+        let hub_api = bind(routes.and_then(|routes| routes.hub_api_listen.clone()).as_slice())?;
+        match inherited.left() {
+            Some(address) => Err(StartError::Inherited { address: address.clone() }),
+            None => Ok(Self { public, redirect, hub_api, management, routing, metrics, status }),
+        }
+    }
 }
 
 impl Running {

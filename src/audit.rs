@@ -201,6 +201,9 @@ pub struct Record<'a> {
     pub code: Option<&'static str>,
 }
 
+/// So many bytes has a line, with a user agent's worth of room to spare.
+const LINE_BYTES: usize = 512;
+
 /// Where the lines go.
 pub struct Audit {
     queue: AuditQueue,
@@ -227,9 +230,11 @@ impl Audit {
     /// Writes one line, at once or when its turn comes. A line that cannot be written is told: in the log, in the metrics and
     /// by `/ready`.
     pub fn write(&self, record: &Record<'_>) {
-        let Ok(mut line) = serde_json::to_vec(&AuditLine { audit: true, record }) else { return };
-        line.push(b'\n');
-        self.queue.push(line);
+        let mut line = Vec::with_capacity(LINE_BYTES);
+        if serde_json::to_writer(&mut line, &AuditLine { audit: true, record }).is_ok() {
+            line.push(b'\n');
+            self.queue.push(line);
+        }
     }
 
     /// Whether the last line could not be written.

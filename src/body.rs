@@ -1,6 +1,8 @@
 //! The body of a request on its way to the hub: streamed once its beginning is there, or held whole where the rules ask
 //! for it; and one of our own that comes piece by piece.
 
+pub mod whole_response;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,9 +1,10 @@
 //! Log lines: JSON (or text) to stderr, one line an event, formatted where it happens and written by a thread of its
 //! own, so that no request waits for a slow reader.
 //!
-//! `tracing-subscriber` filters (`log.level`) and hands events on; its own formats are not used. They bound no field, and
-//! clients choose what stands in some; and the access log is one event a request, which a serializer, a wake-up and a
-//! `write` for each line made a fifth dearer. Here a line is put together in one pass, and the writer takes whole batches.
+//! `tracing-subscriber` filters events (`log.level`); its own formatters are not used, for two reasons. They do not bound
+//! the length of a field, and clients choose the content of some. And the access log is one event a request: a serializer,
+//! a wake-up and a `write` for each line made a request cost a fifth more. Here a line is formatted in one pass, and the
+//! writer thread writes many lines at once.
 
 mod line;
 mod writer;

@@ -13,14 +13,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{ACCEPT, HeaderMap};
+use hyper::{Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::audit::Audit;
+use crate::body::whole_response::{WholeResponse, json_response, response};
 use crate::clock::Clock;
 use crate::hub::HubProbe;
 use crate::metrics::Metrics;
@@ -31,7 +30,7 @@ use crate::store::{self, TokenStore};
 /// How long what was found out about the hub is believed: probes of several balancers cost the hub one request.
 const HUB_BELIEVED: Duration = Duration::from_secs(1);
 /// What a response of [`Status::pages`] is.
-pub type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+pub type PageFuture = Pin<Box<dyn Future<Output = WholeResponse> + Send>>;
 
 /// The endpoints as one function of the path and of what the client takes.
 pub type StatusPages = Arc<dyn Fn(&'static str, &HeaderMap) -> PageFuture + Send + Sync>;
@@ -131,20 +130,15 @@ impl Status {
     }
 
     /// The response to a probe or a scraper, for which nothing else is here.
-    pub async fn handle_probe(
-        &self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Response<Full<Bytes>> {
+    pub async fn handle_probe(&self, method: &Method, path: &str, headers: &HeaderMap) -> WholeResponse {
         if !matches!(path, "/live" | "/ready" | "/metrics") {
-            return json(
+            return json_response(
                 StatusCode::NOT_FOUND,
                 &HealthJson { status: 404, message: "there is no such path", code: Some("no_such_path") },
             );
         }
         if method != Method::GET && method != Method::HEAD {
-            return json(
+            return json_response(
                 StatusCode::METHOD_NOT_ALLOWED,
                 &HealthJson { status: 405, message: "only GET", code: Some("method_not_allowed") },
             );
@@ -152,20 +146,20 @@ impl Status {
         self.handle(path, MetricsFormat::preferred(headers)).await
     }
 
-    async fn handle(&self, path: &str, format: MetricsFormat) -> Response<Full<Bytes>> {
+    async fn handle(&self, path: &str, format: MetricsFormat) -> WholeResponse {
         match path {
             "/ready" => self.ready().await,
             "/metrics" => self.metrics(format).await,
-            "/live" if self.shutdown.is_draining() => json(
+            "/live" if self.shutdown.is_draining() => json_response(
                 StatusCode::SERVICE_UNAVAILABLE,
                 &HealthJson { status: 503, message: "draining", code: Some("not_ready") },
             ),
             // Whoever gets a response has seen that the process lives.
-            _ => json(StatusCode::OK, &HealthJson { status: 200, message: "alive", code: None }),
+            _ => json_response(StatusCode::OK, &HealthJson { status: 200, message: "alive", code: None }),
         }
     }
 
-    async fn ready(&self) -> Response<Full<Bytes>> {
+    async fn ready(&self) -> WholeResponse {
         let (store, hub) = tokio::join!(self.store_state(), self.hub_state());
         let audit =
             if self.audit.is_failing() { Err("the audit log cannot be written".to_owned()) } else { Ok(()) };
@@ -180,7 +174,7 @@ impl Status {
         let word = |state: Result<(), String>| state.err().unwrap_or_else(|| "ok".to_owned());
         // Every comparison is by one clock, so this keeps nobody out; whatever people compare by eye is wrong, though.
         let store = store.and_then(|()| self.skew().map_or(Ok(()), Err));
-        json(
+        json_response(
             status,
             &ReadyJson {
                 status: status.as_u16(),
@@ -196,7 +190,7 @@ impl Status {
         )
     }
 
-    async fn metrics(&self, format: MetricsFormat) -> Response<Full<Bytes>> {
+    async fn metrics(&self, format: MetricsFormat) -> WholeResponse {
         // A shared store knows by its last response how many links there are.
         let (store, hub) = tokio::join!(self.store_state(), self.hub_state());
         self.metrics.store_up.set(i64::from(store.is_ok()));
@@ -220,7 +214,7 @@ impl Status {
                 ("text/plain; version=0.0.4; charset=utf-8", self.metrics.plain_text())
             }
         };
-        respond(StatusCode::OK, content_type, text)
+        response(StatusCode::OK, content_type, text)
     }
 
     /// What is wrong with the clocks of the store and of this machine, as of the last answer.
@@ -249,16 +243,4 @@ impl Status {
         *seen = Some(HubSighting { at: self.clock.now().monotonic, state: state.clone() });
         state
     }
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
-    // Texts, numbers and flags: writing them cannot fail.
-    respond(status, "application/json", serde_json::to_vec(value).unwrap_or_default())
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

@@ -18,7 +18,7 @@ pub struct ApiRoute {
     pub method: Method,
     /// The path; a segment in braces stands for any one segment.
     pub path: &'static str,
-    pub(super) calls: CallKind,
+    pub(super) kind: CallKind,
 }
 
 /// Whose calls an endpoint takes; it decides what is told of them.
@@ -66,7 +66,7 @@ impl Endpoint {
     /// What answers `GET`, and `HEAD` without the body.
     pub(super) fn get<H, T>(
         path: &'static str,
-        calls: CallKind,
+        kind: CallKind,
         handler: H,
         documentation: fn() -> Documentation,
     ) -> Self
@@ -74,14 +74,14 @@ impl Endpoint {
         H: Handler<T, Arc<ApiState>>,
         T: 'static,
     {
-        let route = ApiRoute { method: Method::GET, path, calls };
+        let route = ApiRoute { method: Method::GET, path, kind };
         Self { route, handler: routing::get(handler), documentation }
     }
 
     /// What answers `POST`.
     pub(super) fn post<H, T>(
         path: &'static str,
-        calls: CallKind,
+        kind: CallKind,
         handler: H,
         documentation: fn() -> Documentation,
     ) -> Self
@@ -89,14 +89,14 @@ impl Endpoint {
         H: Handler<T, Arc<ApiState>>,
         T: 'static,
     {
-        let route = ApiRoute { method: Method::POST, path, calls };
+        let route = ApiRoute { method: Method::POST, path, kind };
         Self { route, handler: routing::post(handler), documentation }
     }
 
     /// What answers `DELETE`.
     pub(super) fn delete<H, T>(
         path: &'static str,
-        calls: CallKind,
+        kind: CallKind,
         handler: H,
         documentation: fn() -> Documentation,
     ) -> Self
@@ -104,7 +104,7 @@ impl Endpoint {
         H: Handler<T, Arc<ApiState>>,
         T: 'static,
     {
-        let route = ApiRoute { method: Method::DELETE, path, calls };
+        let route = ApiRoute { method: Method::DELETE, path, kind };
         Self { route, handler: routing::delete(handler), documentation }
     }
 }

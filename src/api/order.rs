@@ -48,17 +48,7 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
     let username =
         members.text("username")?.ok_or_else(|| MemberError::new("username", MemberFault::Missing))?;
     let destination = destination(&mut members)?;
-    let (launch, options) = match members.take("launch") {
-        None | Some(Value::Bool(false)) => (false, None),
-        Some(Value::Bool(true)) => (true, None),
-        Some(Value::Object(options)) => (true, Some(options)),
-        Some(_) => {
-            return Err(MemberError::new(
-                "launch",
-                MemberFault::Invalid("true, false, or an object of user options"),
-            ));
-        }
-    };
+    let (launch, options) = launch(&mut members)?;
     if launch && !launches {
         return Err(MemberError::new("launch", MemberFault::Unavailable("hub.api_token_file")));
     }
@@ -71,24 +61,12 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
         life(&mut members, "session_expires_in", "a whole number of seconds, at least 60")?;
     let confirm = members.flag("confirm")?.unwrap_or(false);
     let groups = members.texts("groups")?;
-    let claims = match members.take("claims") {
-        None => None,
-        Some(Value::Object(claims)) => Some(claims),
-        Some(_) => return Err(MemberError::new("claims", MemberFault::Invalid("an object"))),
-    };
+    let claims = claims(&mut members)?;
     let note = members.text("note")?;
     if note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES_MAX) {
         return Err(MemberError::new("note", MemberFault::Invalid("at most 1024 bytes long")));
     }
-    let state = match members.text("state")? {
-        None => None,
-        Some(text) => Some(State::parse(&text).ok_or_else(|| {
-            MemberError::new(
-                "state",
-                MemberFault::Invalid("the state that came to the app's page, unchanged"),
-            )
-        })?),
-    };
+    let state = state(&mut members)?;
     members.end()?;
     let request = IssueRequest {
         username,
@@ -103,6 +81,33 @@ pub(super) fn order(mut members: Members, launches: bool) -> Result<LinkOrder, M
         launch,
     };
     Ok(LinkOrder { request, options })
+}
+
+/// Whether the server is started, and with which options.
+fn launch(members: &mut Members) -> Result<(bool, Option<Map<String, Value>>), MemberError> {
+    match members.take("launch") {
+        None | Some(Value::Bool(false)) => Ok((false, None)),
+        Some(Value::Bool(true)) => Ok((true, None)),
+        Some(Value::Object(options)) => Ok((true, Some(options))),
+        Some(_) => {
+            let wanted = MemberFault::Invalid("true, false, or an object of user options");
+            Err(MemberError::new("launch", wanted))
+        }
+    }
+}
+
+fn claims(members: &mut Members) -> Result<Option<Map<String, Value>>, MemberError> {
+    match members.take("claims") {
+        None => Ok(None),
+        Some(Value::Object(claims)) => Ok(Some(claims)),
+        Some(_) => Err(MemberError::new("claims", MemberFault::Invalid("an object"))),
+    }
+}
+
+fn state(members: &mut Members) -> Result<Option<State>, MemberError> {
+    let Some(text) = members.text("state")? else { return Ok(None) };
+    let wanted = MemberFault::Invalid("the state that came to the app's page, unchanged");
+    State::parse(&text).map(Some).ok_or_else(|| MemberError::new("state", wanted))
 }
 
 /// The member `name`: how long something lasts, which has to be what is `wanted`.

@@ -56,9 +56,9 @@ impl CallTrace {
     ) {
         let route = self.route.get();
         // What is called before its endpoint is known needs a key, for all that is known.
-        let calls = route.map_or(CallKind::Keyed, |route| route.calls);
+        let kind = route.map_or(CallKind::Keyed, |route| route.kind);
         let is_refused = status.is_client_error();
-        if calls == CallKind::Probe && !is_refused {
+        if kind == CallKind::Probe && !is_refused {
             return;
         }
         let caller = self.caller.get();
@@ -67,7 +67,7 @@ impl CallTrace {
         recorder.called(label, status.as_u16());
         if let Some(refusal) = refusal
             && is_refused
-            && calls.audits(status)
+            && kind.audits(status)
         {
             recorder.call_refused(app, refusal.username.as_deref(), refusal.code, client);
         }

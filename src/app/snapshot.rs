@@ -12,7 +12,7 @@ use crate::api::{Api, ApiBody};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::hub::HubClient;
+use crate::hub::{HubClient, HubProbe};
 use crate::login::LoginServices;
 use crate::login::assertion::Signer;
 use crate::login::policy::Policy;
@@ -46,6 +46,31 @@ pub(super) struct SharedState {
     pub(super) reloads: Arc<Reloads>,
     /// The routing table; none in front of the hub's own proxy.
     pub(super) routes: Option<Arc<Routes>>,
+}
+
+impl SharedState {
+    /// What `/ready` and its kin look at; `probe` asks the hub.
+    fn status(&self, probe: HubProbe) -> Status {
+        Status {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            audit: Arc::clone(&self.audit),
+            shutdown: self.shutdown.clone(),
+            probe,
+            patience: READY_PATIENCE,
+            routes: self.routes.clone(),
+            hub: HubState::default(),
+        }
+    }
+
+    /// The API of the routing table by the rules of `config`; none in front of the hub's own proxy.
+    fn routes_api(&self, config: &Config) -> Option<Arc<RoutesApi>> {
+        let (routes, rules) = self.routes.as_ref().zip(config.routes.as_ref())?;
+        let token = rules.auth_token.clone().map(|secret| secret.text);
+        let api = RoutesApi::new(Arc::clone(routes), token, config.limits.body_stall_timeout);
+        Some(Arc::new(if rules.chp.is_some() { api.in_its_words() } else { api }))
+    }
 }
 
 /// Everything that answers by one configuration.
@@ -107,39 +132,15 @@ impl Snapshot {
         let ActiveConfig { config, threads, login, shared } = &in_force;
         let limits = Arc::new(config.limits.clone());
         let proxy = || Proxy::new(Arc::clone(shared), Proxy::pool(config, Arc::clone(&limits), shared));
-        let status = Status {
-            store: Arc::clone(&lasting.store),
-            clock: Arc::clone(&lasting.clock),
-            metrics: Arc::clone(&lasting.metrics),
-            audit: Arc::clone(&lasting.audit),
-            shutdown: lasting.shutdown.clone(),
-            probe: proxy().probe(),
-            patience: READY_PATIENCE,
-            routes: lasting.routes.clone(),
-            hub: HubState::default(),
-        };
-        let status = Arc::new(status);
+        let status = Arc::new(lasting.status(proxy().probe()));
         let pages = Arc::clone(&status).pages();
         let shutdown = lasting.shutdown.clone();
         let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads), shutdown);
-        let routing = lasting.routes.as_ref().zip(config.routes.as_ref()).map(|(routes, rules)| {
-            let token = rules.auth_token.clone().map(|secret| secret.text);
-            let api = RoutesApi::new(Arc::clone(routes), token, config.limits.body_stall_timeout);
-            Arc::new(if rules.chp.is_some() { api.in_its_words() } else { api })
-        });
+        let routing = lasting.routes_api(config);
         // With a listener of its own, or none but this one.
         let is_beside =
             config.routes.as_ref().is_some_and(|routes| routes.api_listen.is_none() || routes.chp.is_some());
-        for (listener, tls) in [("public", &config.public.tls), ("management", &config.management.tls)] {
-            let (family, label) = (&lasting.metrics.certificate_not_after, ListenerLabel { listener });
-            match tls {
-                Some(tls) => {
-                    let ends = i64::try_from(tls.not_after()).unwrap_or(i64::MAX);
-                    _ = family.get_or_create(&label).set(ends);
-                }
-                None => _ = family.remove(&label),
-            }
-        }
+        show_certificates(config, &lasting.metrics);
         let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>, reserve| Settings {
             limits: Arc::clone(&limits),
             tls: tls.cloned(),
@@ -185,6 +186,20 @@ impl ActiveConfig {
         let parts = Parts { login: Arc::clone(&login), rules, session_ids, signer: signer(&config)?, pages };
         let shared = Arc::new(self.shared.carry_over(&config, parts).map_err(|_| StartError::PublicUrl)?);
         Ok(Snapshot::new(ActiveConfig { config, threads: self.threads, login, shared }, policy, lasting))
+    }
+}
+
+/// Shows in the metrics when the certificates of `config` end.
+fn show_certificates(config: &Config, metrics: &Metrics) {
+    for (listener, tls) in [("public", &config.public.tls), ("management", &config.management.tls)] {
+        let (family, label) = (&metrics.certificate_not_after, ListenerLabel { listener });
+        match tls {
+            Some(tls) => {
+                let ends = i64::try_from(tls.not_after()).unwrap_or(i64::MAX);
+                _ = family.get_or_create(&label).set(ends);
+            }
+            None => _ = family.remove(&label),
+        }
     }
 }
 

@@ -6,11 +6,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
-use url::Host;
-
-use super::origin::{origin, origin_only, web_url};
+use super::origin::{host, origin, origin_only, port, web_url};
+use super::parse::absolute_path;
 use super::{Listen, UpstreamAddress};
+use ipnet::IpNet;
 
 /// The longest path of a unix socket: `sun_path` of Linux without its NUL (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -99,18 +98,15 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
 }
 
 pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
-    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-        return Err(
-            "is not the absolute path of a socket; write for example \"unix:/run/hublatch/public.sock\""
-                .into(),
-        );
-    }
+    let example =
+        "is not the absolute path of a socket; write for example \"unix:/run/hublatch/public.sock\"";
+    let socket = absolute_path(path).ok_or(example)?;
     if path.len() > SOCKET_PATH_BYTES_MAX {
         return Err(format!(
             "is longer than the {SOCKET_PATH_BYTES_MAX} bytes that a socket's path can have"
         ));
     }
-    Ok(PathBuf::from(path))
+    Ok(socket)
 }
 
 /// Where the hub's public proxy answers.
@@ -123,15 +119,7 @@ pub(super) fn upstream(text: &str) -> Result<UpstreamAddress, String> {
     origin_only(&url).map_err(|extra| {
         format!("has {extra}; write {:?} (and a path, if any, as hub.base_url)", origin(&url))
     })?;
-    let host = match url.host() {
-        Some(Host::Domain(name)) => name.to_owned(),
-        Some(Host::Ipv4(ip)) => ip.to_string(),
-        Some(Host::Ipv6(ip)) => ip.to_string(),
-        None => return Err(format!("has no host; {example}")),
-    };
-    let port =
-        url.port_or_known_default().filter(|port| *port != 0).ok_or("has the port 0; write the real one")?;
-    Ok(UpstreamAddress::Tcp { host, port })
+    Ok(UpstreamAddress::Tcp { host: host(&url).to_owned(), port: port(&url)? })
 }
 
 /// Proxies to trust: `10.0.0.0/8`, or one address.

@@ -16,7 +16,7 @@ use super::jwt::{JwtSection, jwt, service_url};
 use super::kind::{self, duration, flag, list, list_of_words, number, text};
 use super::origin::{next_prefix, origin_of_page, page_url, whole_origin};
 use super::pages::name as people_name;
-use super::parse::{app_name, duration_within, rate};
+use super::parse::{any, app_name, duration_within, rate};
 use super::section::Section as _;
 use super::table::section;
 use super::{AppHubTokens, Jwt};
@@ -54,7 +54,7 @@ section! {
         /// REQUIRED, unless it has jwt or exchange_url. SHA-256 digests of its key: one, or two while the key is replaced.
         /// The links of a key that is removed here are dead at once; so remove the old one when the last of its links is over.
         /// `hublatch keygen` prints a key for the app and this line. (The digest of the example is refused.)
-        keys: Option<Vec<String>>, list(as_written), shown
+        keys: Option<Vec<String>>, list(any), shown
             ["sha256:8016cef8741adceedfcd6b25f94cce71d7f6a8a91e78a7333df6aeb8c6826805"];
         /// What people call it, on our pages about its links. Empty: pages.name.
         title: Option<String>, text(people_name), default "";
@@ -199,55 +199,44 @@ pub(super) fn apps(file: &mut ConfigFile, longest: Longest, others_issue: bool) 
 
 fn app(file: &mut ConfigFile, section: &str, longest: Longest, taken: &mut Taken) -> App {
     let key = |name: &str| format!("{section}.{name}");
-    let AppKeys {
-        name,
-        keys: digests,
-        title,
-        url,
-        scopes,
-        username_prefix,
-        groups,
-        claims,
-        jwt: signed,
-        exchange_url,
-        exchange_prefix,
-        hub_tokens,
-    } = AppKeys::read(file, section);
+    let own = AppKeys::read(file, section);
     let rules = Rules::read(file, section);
     if !file.is_faulty(&key("name"))
-        && let Some(other) = taken.names.insert(name.clone(), key("name"))
+        && let Some(other) = taken.names.insert(own.name.clone(), key("name"))
     {
-        let at = file.at_line(&other);
+        let (name, at) = (&own.name, file.at_line(&other));
         file.fault(&key("name"), format!("{name:?} is the name of another app{at}; write a name of its own"));
     }
-    let makes_tokens = signed.is_some() || exchange_url.is_some() || file.is_faulty(&key("exchange_url"));
-    let keys = keys(file, &key("keys"), digests.unwrap_or_default(), makes_tokens, &mut taken.digests);
-    if let Some(tokens) = &hub_tokens {
+    let makes_tokens =
+        own.jwt.is_some() || own.exchange_url.is_some() || file.is_faulty(&key("exchange_url"));
+    let digests = own.keys.unwrap_or_default();
+    let keys = keys(file, &key("keys"), digests, makes_tokens, &mut taken.digests);
+    if let Some(tokens) = &own.hub_tokens {
         demand_scopes(file, section, tokens);
+        if keys.is_empty() {
+            let message = "needs a key of the app: with it the app asks for hub tokens";
+            file.conflict(&key("hub_tokens"), &[&key("keys")], message);
+        }
     }
-    if hub_tokens.is_some() && keys.is_empty() {
-        let message = "needs a key of the app: with it the app asks for hub tokens";
-        file.conflict(&key("hub_tokens"), &[&key("keys")], message);
+    if own.exchange_url.is_some() {
+        demand_own_prefix(file, section, &own.exchange_prefix, &mut taken.exchanged);
     }
-    if exchange_url.is_some() {
-        demand_own_prefix(file, section, &exchange_prefix, &mut taken.exchanged);
-    }
-    let mut rules = rules.app(file, section, longest, name.into());
+    let mut rules = rules.app(file, section, longest, own.name.into());
     if rules.scanner_safe {
-        rules.origins.extend(url.as_deref().and_then(origin_of_page));
+        rules.origins.extend(own.url.as_deref().and_then(origin_of_page));
     }
     App {
-        username_prefix,
-        groups,
-        claims,
-        exchange_prefix,
+        username_prefix: own.username_prefix,
+        groups: own.groups,
+        claims: own.claims,
+        exchange_prefix: own.exchange_prefix,
         keys: keys.into_iter().map(|digest| (digest, digest.id())).collect(),
-        title,
-        url,
-        scopes,
-        jwt: signed.map(|signed| jwt(file, &key("jwt"), signed, &mut taken.issuers)),
-        exchange_url,
-        hub_tokens,
+        title: own.title,
+        url: own.url,
+        scopes: own.scopes,
+        jwt: own.jwt.map(|signed| jwt(file, &key("jwt"), signed, &mut taken.issuers)),
+        exchange_url: own.exchange_url,
+        hub_tokens: own.hub_tokens,
         ..rules
     }
 }
@@ -305,11 +294,6 @@ impl Rules {
             hub_tokens: None,
         }
     }
-}
-
-#[allow(clippy::unnecessary_wraps)] // as the reader of lists wants it
-fn as_written(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
 }
 
 /// The shortest session.

@@ -7,7 +7,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
-use super::origin::web_url;
+use super::origin::{has_credentials, host, web_url};
 use super::secret::visible;
 use super::{Listen, UpstreamAddress, tls};
 use crate::tls::{Connector, Roots};
@@ -112,23 +112,13 @@ pub(super) fn api(
     HubApiConfig { url, socket, tls, token: None }
 }
 
-/// The host name or address in `url`, without the brackets of IPv6.
-fn host(url: &Url) -> &str {
-    url.host_str().unwrap_or_default().trim_matches(['[', ']'])
-}
-
 /// An URL whose path ends in `hub/api`, or a socket.
 pub(super) fn api_place(text: &str) -> Result<ApiPlace, String> {
     let example = "write for example \"http://127.0.0.1:8081/hub/api\" or \"unix:/run/jupyterhub/hub.sock\"";
     if let Some(path) = text.strip_prefix("unix:") {
         return super::address::socket_path(path).map(ApiPlace::Socket);
     }
-    let plain = |url: &Url| {
-        url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-    };
+    let plain = |url: &Url| !has_credentials(url) && url.query().is_none() && url.fragment().is_none();
     let mut url =
         web_url(text).filter(plain).ok_or_else(|| format!("is not the URL of a Hub API; {example}"))?;
     let path = url.path().trim_end_matches('/').to_owned();

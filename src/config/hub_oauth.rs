@@ -9,9 +9,10 @@ use super::parse::plain_text;
 use super::secret::{self, Secret};
 use super::table::section;
 
-/// An access token of a minute or less is over before it is used: clients allow for clocks that differ by that (Authlib).
+/// How long a session may be. Clocks differ, so client libraries (Authlib) take an access token for expired a minute before
+/// its time: one of a minute or less would never be used.
 const SESSION: RangeInclusive<Duration> = Duration::from_mins(2)..=Duration::from_hours(24 * 30);
-/// The shortest secret: whoever finds it out is the hub.
+/// The shortest `client_secret`, in bytes: whoever guesses it can act as the hub.
 const SECRET_BYTES_MIN: usize = 32;
 
 const PKCE: [(&str, Pkce); 2] = [("required", Pkce::Required), ("optional", Pkce::Optional)];

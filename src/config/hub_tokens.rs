@@ -68,22 +68,20 @@ impl HubTokens {
 /// `[hub_tokens]`, if it is there. `longest` is what `[login]` says.
 pub(super) fn hub_tokens(file: &mut ConfigFile, longest: Longest) -> Option<HubTokens> {
     file.has_section("hub_tokens").then(|| {
-        let HubTokenKeys {
-            services,
-            users,
-            groups,
-            scopes,
-            users_for_others,
-            service_groups,
-            service_claims,
-            cache_max_age,
-        } = HubTokenKeys::read(file, "hub_tokens");
+        let keys = HubTokenKeys::read(file, "hub_tokens");
         let rules = Rules::read(file, "hub_tokens");
         let rules = rules.app(file, "hub_tokens", longest, "hub".into());
-        let scopes_of_links = Vec::from(Scope::OWN_LINKS);
-        let rules = App { scopes: scopes_of_links, groups: service_groups, claims: service_claims, ..rules };
-        let rules = Arc::new(rules);
-        HubTokens { services, users, groups, scopes, cache_max_age, users_for_others, rules }
+        let scopes = Vec::from(Scope::OWN_LINKS);
+        let (groups, claims) = (keys.service_groups, keys.service_claims);
+        HubTokens {
+            services: keys.services,
+            users: keys.users,
+            groups: keys.groups,
+            scopes: keys.scopes,
+            cache_max_age: keys.cache_max_age,
+            users_for_others: keys.users_for_others,
+            rules: Arc::new(App { scopes, groups, claims, ..rules }),
+        }
     })
 }
 

@@ -7,7 +7,8 @@ use url::Url;
 
 use super::file::ConfigFile;
 use super::kind::{list_of_words, text};
-use super::origin::web_url;
+use super::origin::{has_credentials, web_url};
+use super::parse::any;
 use super::secret::public_text;
 use super::table::section;
 
@@ -58,7 +59,7 @@ section! {
         /// How they may be signed: "EdDSA", "ES256" or "RS256".
         algorithms: Vec<JwtAlgorithm>, list_of_words(&ALGORITHMS).not_empty(NO_ALGORITHM), default ["EdDSA"];
         /// The public key that verifies them, PEM.
-        public_key_file: Option<String>, text(|path| Ok(path.to_owned())), optional "portal.pem";
+        public_key_file: Option<String>, text(any), optional "portal.pem";
         /// Where a JWK Set with the public keys is.
         jwks_url: Option<Url>, text(service_url), optional "https://portal.example.org/keys";
     }
@@ -141,9 +142,7 @@ fn name(text: &str) -> Result<String, String> {
 
 /// The URL of a service that hublatch itself calls.
 pub(super) fn service_url(text: &str) -> Result<Url, String> {
-    web_url(text)
-        .filter(|url| url.username().is_empty() && url.password().is_none() && url.fragment().is_none())
-        .ok_or_else(|| {
-            "is not the URL of a service; write for example \"https://portal.example.org/keys\"".to_owned()
-        })
+    web_url(text).filter(|url| !has_credentials(url) && url.fragment().is_none()).ok_or_else(|| {
+        "is not the URL of a service; write for example \"https://portal.example.org/keys\"".to_owned()
+    })
 }

@@ -13,9 +13,7 @@ pub(super) fn public_url(text: &str) -> Result<PublicUrl, String> {
         .map_err(|extra| format!("has {extra}; write scheme, host and port only: {:?}", origin(&url)))?;
     let authority = url.host_str().unwrap_or_default();
     let authority = url.port().map_or_else(|| authority.to_owned(), |port| format!("{authority}:{port}"));
-    let port =
-        url.port_or_known_default().filter(|port| *port != 0).ok_or("has the port 0; write the real one")?;
-    Ok(PublicUrl { origin: origin(&url), secure: url.scheme() == "https", authority, port })
+    Ok(PublicUrl { origin: origin(&url), secure: url.scheme() == "https", authority, port: port(&url)? })
 }
 
 /// A page of the app; none if empty.
@@ -24,7 +22,7 @@ pub(super) fn page_url(text: &str) -> Result<Option<String>, String> {
         return Ok(None);
     }
     let url = web_url(text)
-        .filter(|url| url.username().is_empty() && url.password().is_none())
+        .filter(|url| !has_credentials(url))
         .ok_or("is not the URL of a page; write for example \"https://portal.example.org/\"")?;
     Ok(Some(url.into()))
 }
@@ -65,9 +63,24 @@ pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
+/// Its host name or address, IPv6 without brackets.
+pub(super) fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_matches(['[', ']'])
+}
+
+/// Its port, written or the scheme's.
+pub(super) fn port(url: &Url) -> Result<u16, &'static str> {
+    url.port_or_known_default().filter(|port| *port != 0).ok_or("has the port 0; write the real one")
+}
+
+/// Whether a user or a password stands in `url`.
+pub(super) fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
 /// What `url` has beyond scheme, host and port, if anything. One slash at the end is no path.
 pub(super) fn origin_only(url: &Url) -> Result<(), &'static str> {
-    if !url.username().is_empty() || url.password().is_some() {
+    if has_credentials(url) {
         return Err("a user or password");
     }
     if url.query().is_some() {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::ConfigFile;
 use super::kind::{Kind, text, words};
+use super::parse::any;
 use super::read::quoted;
 use super::secret::public_bytes;
 use super::table::section;
@@ -111,7 +112,7 @@ pub struct Template {
 /// What `made` makes of the file or directory that is named; the default if none is. Whether templates can be rendered
 /// is for `pages` to see, which knows what they are given.
 fn path<T: Default + 'static>(made: fn(&mut ConfigFile, &str) -> Result<T, String>) -> Kind<T> {
-    text(|path| Ok(path.to_owned())).and_then(move |file, key, written: String| {
+    text(any).and_then(move |file, key, written: String| {
         if written.is_empty() {
             return Ok(T::default());
         }

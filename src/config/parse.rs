@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::header::HeaderName;
@@ -163,6 +164,24 @@ pub(super) fn parameter(text: &str) -> Result<String, String> {
             .into());
     }
     Ok(name)
+}
+
+/// Any text, as it is.
+#[allow(clippy::unnecessary_wraps)] // as the reader of a text wants it
+pub(super) fn any(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// Any text; none if empty.
+#[allow(clippy::unnecessary_wraps)] // as the reader of a text wants it
+pub(super) fn any_or_none(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// The absolute path of a file or socket, if `text` is one.
+pub(super) fn absolute_path(text: &str) -> Option<PathBuf> {
+    let is_path = text.starts_with('/') && !text.ends_with('/') && !text.contains('\0');
+    is_path.then(|| PathBuf::from(text))
 }
 
 /// The name of an app: for logs, metrics and the audit.

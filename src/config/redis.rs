@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use super::parse::absolute_path;
+
 /// Redis's own port, and its Sentinels'.
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -68,8 +70,9 @@ pub(super) fn place(text: &str) -> Option<Result<RedisLocation, String>> {
     Some(match scheme {
         "redis" => one(rest, false),
         "rediss" => one(rest, true),
-        "redis+unix" => absolute(rest)
-            .map(|path| RedisLocation { servers: RedisServers::One(RedisAddress::Unix(path)), database: 0 }),
+        "redis+unix" => absolute_path(rest)
+            .map(|path| RedisLocation { servers: RedisServers::One(RedisAddress::Unix(path)), database: 0 })
+            .ok_or_else(|| format!("has no absolute path; {EXAMPLES}")),
         "redis+sentinel" => sentinels(rest, false),
         "rediss+sentinel" => sentinels(rest, true),
         "redis+cluster" => cluster(rest, false),
@@ -153,13 +156,6 @@ fn database(path: &str) -> Result<i64, String> {
             "has a path that is not the number of a database; write for example \"/0\"".to_owned()
         }),
     }
-}
-
-fn absolute(path: &str) -> Result<PathBuf, String> {
-    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-        return Err(format!("has no absolute path; {EXAMPLES}"));
-    }
-    Ok(PathBuf::from(path))
 }
 
 /// Whether all names that begin with `prefix` lie in one slot of a cluster: what stands in its first pair of braces,

@@ -10,6 +10,7 @@ use super::address::listen;
 use super::file::ConfigFile;
 use super::kind::{Kind, flag, list, text, words};
 use super::origin::web_url;
+use super::parse::any;
 use super::secret::{Secret, secret, visible};
 use super::table::section;
 use super::tls::{authorities, path, route_client_rules};
@@ -121,7 +122,7 @@ pub(super) fn complete(file: &mut ConfigFile, mut routes: RoutesConfig) -> Route
 }
 
 fn route_state() -> Kind<RouteState> {
-    text(|text| Ok(text.to_owned())).and_then(|file, _, text: String| {
+    text(any).and_then(|file, _, text: String| {
         Ok(if text == "store" { RouteState::Store } else { RouteState::File(file.file_beside(&text)) })
     })
 }

@@ -10,18 +10,16 @@ use zeroize::Zeroizing;
 
 use super::file::ConfigFile;
 use super::kind::{Kind, duration, number, text};
-use super::parse::plain_text;
-use super::secret::{Secret, public_bytes, secret};
+use super::parse::{absolute_path, any_or_none, plain_text};
+use super::secret::{Secret, secret};
 use super::section::Section as _;
 use super::table::section;
-use super::{RedisServers, redis};
+use super::{RedisServers, redis, tls};
 
 /// Live tokens: more would not fit into the memory of any machine, and twice as many are counted by 32 bits.
 pub(super) const TOKENS_MAX: usize = 1_000_000_000;
 /// Waits for Redis.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30);
-/// No bundle of certificates is larger.
-const CA_BYTES_MAX: u64 = 1024 * 1024;
 
 const EXAMPLES: &str = "write \"memory:\", a file, for example \"redb:///var/lib/hublatch/tokens.redb\", or a Redis or \
                         Valkey, for example \"redis://127.0.0.1:6379/0\"";
@@ -98,11 +96,11 @@ section! {
         url: StoreLocation, text(place), default "memory:";
         /// For Redis: the ACL user ("" is the default user), and its password in a file that only its owner can read. Off this
         /// machine a Redis needs a password or TLS.
-        username: Option<String>, text(some), default "";
+        username: Option<String>, text(any_or_none), default "";
         /// Its password, in a file that only its owner can read.
         password: Option<Secret>, secret(password), optional "/etc/hublatch/redis.password";
         /// For redis+sentinel://: the ACL user and the password of the Sentinels themselves, if they have any.
-        sentinel_username: Option<String>, text(some), default "";
+        sentinel_username: Option<String>, text(any_or_none), default "";
         /// The password of the Sentinels.
         sentinel_password: Option<Secret>, secret(password), optional "/etc/hublatch/sentinel.password";
         /// For rediss://: certificates, PEM, by which the server's is judged: those of authorities, or its own. "" takes the
@@ -188,29 +186,18 @@ impl StoreUrl {
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // as the reader of a text wants it
-fn some(text: &str) -> Result<Option<String>, String> {
-    Ok((!text.is_empty()).then(|| text.to_owned()))
-}
-
 fn place(text: &str) -> Result<StoreLocation, String> {
     if text == "memory:" {
         return Ok(StoreLocation::Memory);
     }
     if let Some(path) = text.strip_prefix("redb://") {
-        return absolute(path).map(StoreLocation::Redb);
+        let path = absolute_path(path).ok_or_else(|| format!("has no absolute path; {EXAMPLES}"))?;
+        return Ok(StoreLocation::Redb(path));
     }
     match redis::place(text) {
         Some(place) => place.map(StoreLocation::Redis),
         None => Err(format!("is not a store; {EXAMPLES}")),
     }
-}
-
-fn absolute(path: &str) -> Result<PathBuf, String> {
-    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-        return Err(format!("has no absolute path; {EXAMPLES}"));
-    }
-    Ok(PathBuf::from(path))
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -225,14 +212,14 @@ fn password(text: &str) -> Result<(), &'static str> {
 
 /// A file of certificates; none if empty. Not a secret, so whoever may can read it.
 fn certificates() -> Kind<Option<Vec<u8>>> {
-    text(some).and_then(|file, key, path: Option<String>| {
+    text(any_or_none).and_then(|file, key, path: Option<String>| {
         let Some(path) = path else { return Ok(None) };
-        let path = file.file_at(&path);
-        match public_bytes(&path, CA_BYTES_MAX, "these are not certificates") {
-            Ok(pem) if memchr::memmem::find(&pem, b"-----BEGIN CERTIFICATE-----").is_some() => Ok(Some(pem)),
-            Ok(_) => Err(file.noted(key, format!("{} holds no certificate in PEM", path.display()))),
-            Err(wrong) => Err(file.noted(key, wrong)),
+        let pem = tls::certificates_at(file, key, &path)?;
+        if memchr::memmem::find(&pem, b"-----BEGIN CERTIFICATE-----").is_none() {
+            let path = file.file_beside(&path);
+            return Err(file.noted(key, format!("{} holds no certificate in PEM", path.display())));
         }
+        Ok(Some(pem))
     })
 }
 

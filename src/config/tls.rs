@@ -40,23 +40,25 @@ section! {
 /// `public.tls`.
 pub(super) fn for_browsers() -> Kind<Acceptor> {
     section().and_then(|file, key, BrowserTls { certificate, private_key }| {
-        let identity = identity(file, key, &certificate, &private_key)?;
-        made(file, &format!("{key}.certificate"), Acceptor::for_browsers(identity))
+        let (at, key_at) = (format!("{key}.certificate"), format!("{key}.private_key"));
+        let identity = identity(file, (&at, &key_at), &certificate, &private_key)?;
+        made(file, &at, Acceptor::for_browsers(identity))
     })
 }
 
 /// `management.tls`.
 pub(super) fn for_programs() -> Kind<Acceptor> {
     section().and_then(|file, key, ProgramTls { certificate, private_key, client_ca }| {
-        let identity = identity(file, key, &certificate, &private_key)?;
-        made(file, &format!("{key}.certificate"), Acceptor::for_programs(identity, client_ca))
+        let (at, key_at) = (format!("{key}.certificate"), format!("{key}.private_key"));
+        let identity = identity(file, (&at, &key_at), &certificate, &private_key)?;
+        made(file, &at, Acceptor::for_programs(identity, client_ca))
     })
 }
 
 /// A file of authorities' certificates.
 pub(super) fn authorities() -> Kind<Roots> {
     text(path).and_then(|file, key, path: String| {
-        let pem = contents(file, key, &path, certificates)?;
+        let pem = certificates_at(file, key, &path)?;
         Roots::from_pem(&pem).map_err(|error| {
             file.noted(key, format!("{path} is not a file of authorities' certificates in PEM: {error}"))
         })
@@ -86,7 +88,7 @@ pub(super) fn route_client_rules(file: &mut ConfigFile, routes: &RoutesConfig) -
     let roots = routes.client_ca_file.clone();
     let identity = match (&routes.client_certificate, &routes.client_private_key) {
         (Some(certificate), Some(key)) => {
-            Some(identity_at(file, (of_certificate, of_key), certificate, key).ok()?)
+            Some(identity(file, (of_certificate, of_key), certificate, key).ok()?)
         }
         (None, None) => None,
         (Some(_), None) => {
@@ -143,18 +145,8 @@ pub(super) fn warnings(public: &Public, management: &Management) -> Vec<String> 
     warnings
 }
 
-/// The certificate and key of a section, which fit each other.
+/// The certificate and the key at these two keys, which fit each other.
 fn identity(
-    file: &mut ConfigFile,
-    section: &str,
-    certificate: &str,
-    private_key: &str,
-) -> Result<TlsIdentity, Noted> {
-    let (of_certificate, of_key) = (format!("{section}.certificate"), format!("{section}.private_key"));
-    identity_at(file, (&of_certificate, &of_key), certificate, private_key)
-}
-
-fn identity_at(
     file: &mut ConfigFile,
     (of_certificate, of_key): (&str, &str),
     certificate: &str,
@@ -180,6 +172,11 @@ fn contents<T>(
 ) -> Result<T, Noted> {
     let path = file.file_at(path);
     read(&path).map_err(|wrong| file.noted(key, wrong))
+}
+
+/// The contents of the file of certificates that `path` names.
+pub(super) fn certificates_at(file: &mut ConfigFile, key: &str, path: &str) -> Result<Vec<u8>, Noted> {
+    contents(file, key, path, certificates)
 }
 
 fn certificates(path: &Path) -> Result<Vec<u8>, String> {

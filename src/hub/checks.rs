@@ -35,9 +35,9 @@ pub struct TokenChecks {
 }
 
 enum Token {
-    /// Somebody asks the hub; when it was asked stands beside what it says.
+    /// Somebody asks the hub. The cell gets when it was asked, and what it has said.
     Asked(Arc<OnceCell<(Duration, OwnerLookup)>>),
-    /// It is this owner's until then.
+    /// This owner's, as the hub has said; believed until then.
     Known(Arc<TokenOwner>, Duration),
 }
 
@@ -135,9 +135,8 @@ pub fn is_hub_token(token: &str) -> bool {
     !is_own && (1..=TOKEN_BYTES_MAX).contains(&token.len())
 }
 
-/// Makes room for `digest`: what is too old goes, and questions that nobody waits for any more; or else what will be
-/// soonest. Questions go with it if there is nothing else: their requests have their response all the same, and it is not
-/// kept.
+/// Makes room for `digest`. What is too old goes first, with questions that nobody waits for any more; then what becomes
+/// too old next; then questions under way, whose requests get their response all the same, but it is not kept.
 fn make_room(tokens: &mut HashMap<TokenDigest, Token>, digest: &TokenDigest, now: Duration) {
     if tokens.len() < TOKENS_MAX || tokens.contains_key(digest) {
         return;

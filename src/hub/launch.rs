@@ -18,7 +18,7 @@ use crate::turns::line::Group;
 /// The hub keeps whoever starts a server waiting, up to ten seconds, in case it is ready by then. What it refuses, it
 /// refuses at once; after this long it is asked whether the server is on its way.
 const ANSWERED_AT_ONCE: Duration = Duration::from_millis(700);
-/// How long the hub may take to tell again what has happened so far.
+/// How long the hub may take to repeat the events of a start so far.
 const TOLD_AT_ONCE: Duration = Duration::from_millis(300);
 
 /// How often whoever watches a start that waits is told its place.
@@ -49,7 +49,7 @@ pub struct Launched {
     pub ready: bool,
 }
 
-/// No server: the hub did not want, or could not.
+/// There is no server: the hub has refused to start it, or failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
 pub struct LaunchError {

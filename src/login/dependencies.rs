@@ -1,4 +1,4 @@
-//! What the services of this folder stand on; it stays when the configuration changes.
+//! What the services of this folder are given at the start and keep when the configuration changes.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::clock::{Clock, Moment};
 use crate::metrics::Metrics;
 use crate::store::TokenStore;
 
-/// What the services of this folder stand on.
+/// What the services of this folder are made of.
 #[derive(Clone)]
 pub struct LoginDependencies {
     pub(super) store: Arc<dyn TokenStore>,

@@ -1,12 +1,13 @@
-//! Marks that ends of a user's sessions leave, for logins that are on their way to the hub meanwhile.
+//! Marks in the store, by which a login finds out that its user's sessions were ended while it was under way.
 //!
-//! An end revokes the links that wait. A login that has consumed its link before is not revoked, and the hub may come to it
-//! after it has ended the sessions: its answer would begin one that nobody ends. So an end, before it is told to the hub,
-//! puts a mark into the store; a login reads the mark before it consumes its token, and again when the hub has answered. If
-//! it has changed, the end came in between. What the hub has let in before the mark was there, it ends itself.
+//! Ending sessions revokes the links that wait. A login whose link was consumed before is not revoked, and the hub may come
+//! to it after it has ended the sessions: its answer would begin one that nobody ends. So a mark is written into the store
+//! before the hub is told to end them; a login reads the mark before it consumes its token, and again when the hub has
+//! answered. If it has changed, the end came in between. A session that began before the mark was there is among those that
+//! the hub ends.
 //!
-//! The marks are compared, and no clocks: each replica has one of its own. A mark is a record that admits nobody, under a
-//! name that no app can have.
+//! Marks are compared with each other and not with clocks, of which each replica has its own. A mark is a record that admits
+//! nobody, under a name that no app can have.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::config::Scope;
 use crate::store::{Link, LinkStatus, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
 
-/// Whose the marks are, as far as the store is concerned: ":" is in no name.
+/// The app under whose name the store keeps the marks: no app's own name has a ":".
 const KEPT_BY: &str = "ended:";
 
 /// Sets and reads the marks.
@@ -36,7 +37,7 @@ pub struct LoginWatch {
     username: Username,
     /// The mark before the token was consumed; none: there was none.
     mark: Option<String>,
-    /// That of the store's memory then.
+    /// The epoch of the store's memory then.
     epoch: Option<i64>,
     /// The id that its session gets, if that is of our making.
     session_id: Option<String>,
@@ -97,11 +98,11 @@ impl EndMarks {
     /// Whether the sessions of the user were ended since `watch` was made.
     pub(super) async fn has_ended_since(&self, watch: &LoginWatch) -> Result<bool, StoreError> {
         let mark = self.mark(&watch.username).await?;
-        // Another server in its place may not have heard of an end.
+        // A server that has taken the store's place may not know of an end.
         if self.epoch() != watch.epoch {
             return Err(StoreError::unavailable("the store was replaced while a login was under way"));
         }
-        // A mark that is gone was there before, so it was forgotten in its time.
+        // A mark that is gone is no new one: its time was over, and the store has forgotten it.
         Ok(mark.is_some() && mark != watch.mark)
     }
 

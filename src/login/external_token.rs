@@ -27,7 +27,7 @@ use crate::token::{LinkId, LoginGrant, NamePattern, TokenDigest, Username, Usern
 
 /// How long a consumed token is remembered: the longest life that any of our own can have.
 const REMEMBERED_FOR: Duration = Duration::from_hours(1);
-/// For whom consumed tokens are kept: no app has this name, and it is not known yet which one will own up to the token.
+/// The app under whose name consumed tokens are kept: none has this name, because it is not known yet whose the token is.
 const ANY_APP: &str = "*";
 
 /// The most that is logged of a name.
@@ -230,7 +230,8 @@ fn digest_of_link(token: &LoginToken) -> TokenDigest {
     TokenDigest::of_parts(&["exchanged", token.expose()])
 }
 
-/// Whose a consumed token is before its app has told: a name is required of every link, and this record admits nobody.
+/// The user in the record of a consumed token, before its app has named one: every link needs a user, and this record
+/// admits nobody.
 fn nobody() -> Option<Username> {
     let any = NamePattern::new(".*").ok()?;
     UsernameRule::new(any, UsernameCase::Refuse).parse("nobody").ok()

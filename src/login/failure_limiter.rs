@@ -33,7 +33,7 @@ struct Count {
 }
 
 impl FailureLimiter {
-    /// None yet; `max` a minute are passed over, and 0 means all.
+    /// No failures yet. Up to `max` a minute have no consequence; 0: however many.
     pub fn new(max: usize) -> Self {
         Self { max, counts: Mutex::default() }
     }

@@ -40,7 +40,7 @@ use crate::token::{LinkId, LoginGrant, NoRandomness, OpaqueToken, TokenDigest, U
 const CODE_LIFETIME: Duration = Duration::from_secs(10);
 /// Under which name codes are kept: ":" is in no app's name, so the API neither shows nor revokes them.
 const KEPT_BY: &str = "hub-oauth:code";
-/// `aud` of an access token, which is nobody's business but ours.
+/// `aud` of an access token, which hublatch alone reads.
 const ACCESS_AUDIENCE: &str = "hublatch:hub-oauth";
 /// The longest nonce: it stands in the store until the code is redeemed.
 const NONCE_BYTES_MAX: usize = 255;
@@ -315,7 +315,7 @@ impl HubOAuth {
         let at = |path: &str| format!("{}/hub-oauth/{path}", self.settings.issuer);
         json!({
             "issuer": self.settings.issuer,
-            // Where the hub sends a browser that begins to log in. It must be told (§ 3), and no browser ever comes there.
+            // The authorization endpoint. The metadata must name one (§ 3), though no browser ever comes there.
             "authorization_endpoint": at("authorize"),
             "token_endpoint": at("token"),
             "userinfo_endpoint": at("userinfo"),
@@ -372,7 +372,8 @@ impl HubOAuth {
         Ok(jsonwebtoken::encode(&header, &claims, &self.id_key.get()?.signing)?)
     }
 
-    /// Under what a code is kept: a wrong verifier or redirect URI finds nothing, and so takes nothing.
+    /// The digest under which a code is kept: with a wrong verifier or redirect URI nothing is found, and so nothing is
+    /// consumed.
     fn digest(&self, code: &str, challenge: Option<&str>) -> TokenDigest {
         let Settings { client_id, redirect_uri, .. } = &self.settings;
         TokenDigest::of_parts(&[
@@ -394,7 +395,7 @@ fn names(username: &str) -> Map<String, Value> {
 }
 
 impl IdKey {
-    /// One key at a time has one name.
+    /// There is one key at a time, so it always has the same name.
     const ID: &str = "hublatch-1";
 
     fn get(&self) -> Result<&RsaKey, HubOAuthError> {
@@ -425,10 +426,11 @@ impl IdKey {
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::rand::SystemRandom;
+    use jiff::Timestamp;
 
     use super::*;
     use crate::audit::Audit;
-    use crate::clock::ManualClock;
+    use crate::clock::{ManualClock, Moment};
     use crate::metrics::Metrics;
     use crate::store::RedbStore;
     use crate::token::{NamePattern, UsernameCase, UsernameRule};
@@ -491,7 +493,17 @@ mod tests {
         let username = UsernameRule::new(pattern, UsernameCase::Refuse).parse("alice").unwrap();
         let grant =
             LoginGrant { groups: Some(vec!["course".to_owned()]), ..LoginGrant::new(username, "lms".into()) };
-        VerifiedUser::for_test(LinkId::parse("7rU1cG0m6j1q0QfZ8pQ2Xw").unwrap(), grant)
+        let now = Moment { wall: Timestamp::UNIX_EPOCH, monotonic: Duration::ZERO };
+        VerifiedUser::for_test(Link {
+            id: LinkId::parse("7rU1cG0m6j1q0QfZ8pQ2Xw").unwrap(),
+            digest: TokenDigest::of(b"a token"),
+            grant,
+            status: LinkStatus::Used,
+            issued: now,
+            expires: now,
+            used_at: Some(now.wall),
+            note: None,
+        })
     }
 
     async fn code(provider: &HubOAuth) -> Zeroizing<String> {

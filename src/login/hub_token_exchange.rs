@@ -315,7 +315,7 @@ impl HubTokenExchange {
         }
         let policy = self.policy.load_full();
         let hub = &policy.hub;
-        // Not from memory: the id of a token is told anew for another one once it is deleted.
+        // The hub is asked, and not what is remembered: it gives the id of a deleted token to another one.
         let Some(owner) = hub.whoami(token).await? else { return Ok(RevokedToken::Dead) };
         if owner.kind != OwnerKind::User {
             return Ok(RevokedToken::NotOfApp);

@@ -57,7 +57,7 @@ impl Issuer {
         Self { policy, store, clock, random, recorder, not_before: NotBefore::new(dependencies) }
     }
 
-    /// Judges each of `requests` and prepares its link; one that is bad spoils all. Stores nothing.
+    /// Judges each of `requests` and prepares its link; one bad request refuses all. Stores nothing.
     pub fn prepare(
         &self,
         caller: &Caller,
@@ -122,18 +122,12 @@ impl Issuer {
                 policy.applications.release_live(&app.name, second);
             }
         }
-        let mut reason = None;
-        match inserted.map_err(|error| whole(error.into()))? {
-            Inserted::New => {}
-            Inserted::Again(id) => {
-                reason = Some(AuditReason::Repeat);
-                for link in &mut issued {
-                    link.id = id.clone();
-                }
+        let repeats = inserted.map_err(IssueError::from).and_then(id_repeated).map_err(whole)?;
+        let reason = repeats.is_some().then_some(AuditReason::Repeat);
+        if let Some(id) = repeats {
+            for link in &mut issued {
+                link.id = id.clone();
             }
-            Inserted::Ended => return Err(whole(IssueError::RepeatOfEnded)),
-            Inserted::OtherBody => return Err(whole(IssueError::RepeatDiffers)),
-            Inserted::Full => return Err(whole(IssueError::Full)),
         }
         for link in &issued {
             let (id, username) = (Some(link.id.as_str()), Some(link.username.as_str()));
@@ -236,12 +230,24 @@ impl Issuer {
         client: Option<IpAddr>,
     ) -> Result<usize, StoreError> {
         let revoked = self.store.revoke_user(username, &app.name, self.clock.now()).await?;
-        // Whom the app may not name has no token of it that logs in, and a record for every such name would fill the store.
+        // A user whom the app may not name has no token of it that logs in, and a record for every such name would fill
+        // the store.
         if self.policy.load().allows(&app.name, username) {
             self.not_before.revoke(username, app).await?;
         }
         self.recorder.revoked_all(username, &app.name, Client::at(client));
         Ok(revoked)
+    }
+}
+
+/// The id under which a repeated request issues again; none: its links are new.
+fn id_repeated(inserted: Inserted) -> Result<Option<LinkId>, IssueError> {
+    match inserted {
+        Inserted::New => Ok(None),
+        Inserted::Again(id) => Ok(Some(id)),
+        Inserted::Ended => Err(IssueError::RepeatOfEnded),
+        Inserted::OtherBody => Err(IssueError::RepeatDiffers),
+        Inserted::Full => Err(IssueError::Full),
     }
 }
 

@@ -17,12 +17,12 @@ use crate::config::{Jwt, JwtAlgorithm, JwtKeys};
 
 /// The shortest time between two questions.
 const ASK_EVERY: Duration = Duration::from_secs(10);
-/// After which the set is asked for again, although it has the key: keys are taken back, too.
+/// The age at which the set is fetched again although it has the key: servers withdraw keys, too.
 const OLD_AFTER: Duration = Duration::from_mins(10);
 /// The most keys of one set that are kept.
 const KEYS_MAX: usize = 64;
 
-/// There is no telling whether the key exists.
+/// It cannot be told whether the key exists.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The server does not answer.

@@ -152,8 +152,8 @@ impl JwtLogin {
             },
             status: LinkStatus::Pending,
             issued: now,
-            // The record must be there for as long as the token would do, and a refresh may come.
-            // And it must outlive every click that came in time and waits for its turn.
+            // The record must outlive the token, the time in which a refresh leads its user on, and every click that came
+            // in time and waits for its turn.
             expires: now.plus(claims.time_left(now.wall).max(policy.rules.replay_grace) + WAIT_MAX),
             used_at: None,
             note: None,

@@ -18,7 +18,7 @@ use crate::config::App;
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, TokenDigest, Username};
 
-/// What stands before an app's name where its revocations are kept: ":" is in no name.
+/// What begins the name under which an app's revocations are kept: no app's own name has a ":".
 const KEPT_BY: &str = "revoked:";
 
 /// The memory of revocations.
@@ -86,7 +86,7 @@ impl NotBefore {
     }
 }
 
-/// As long as a token that was signed before may be good, also for a browser that waits for its turn.
+/// As long as a token that was signed before may be good, also in a browser that waits for its turn.
 fn remembered_for() -> Duration {
     LIFETIME_MAX + 2 * LEEWAY + WAIT_MAX
 }

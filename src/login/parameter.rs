@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 /// How often a value may be percent-encoded and still be recognised.
 const NESTING_MAX: usize = 3;
-/// How many bytes are walked over to cut one occurrence after another out of a query. One that takes more is nobody's, and
-/// goes as a whole.
+/// How many bytes may be scanned while occurrences are cut out of a query one by one. A query that takes more is no
+/// honest client's, and is dropped as a whole.
 const WORK_BYTES_MAX: usize = 128 * 1024;
 
 /// The name of the query parameter that holds a login token.
@@ -20,7 +20,7 @@ pub struct Parameter {
     rare: [u8; 2],
 }
 
-/// A query, decoded so and so often.
+/// A query, percent-decoded some number of times.
 struct Level {
     bytes: Vec<u8>,
     /// Where each byte was written, and where the last one ends.
@@ -164,7 +164,8 @@ impl Level {
         // "&" ends `next`, and in "a&login_token%26b" the "&" ends `a`.
         let depth = before.map_or(1, |at| self.written(at));
         match (before, behind) {
-            // The head of another parameter's value: that parameter keeps its delimiter. A raw "?" is such a value's, too.
+            // It begins the value of another parameter, which keeps its delimiter; a raw "?" is part of such a value,
+            // too.
             (Some(before), _)
                 if !separates(self.bytes[before]) && (self.bytes[before] != b'?' || depth == 1) => {}
             (_, Some(behind)) if self.written(behind) == depth => end = self.starts[behind + 1],
@@ -176,7 +177,7 @@ impl Level {
             _ => {}
         }
         // Bytes ≥ 0x80 are only ever values; a span that would split a character cannot arise from ASCII delimiters, and
-        // if it did, all from there on goes.
+        // if it did, everything from there on is cut.
         if query.is_char_boundary(start) && query.is_char_boundary(end) {
             Some((start, end))
         } else {

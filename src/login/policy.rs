@@ -60,7 +60,7 @@ impl Policy {
                 config.assertion.as_ref().map(|assertion| assertion.key.text.as_bytes()),
                 dependencies.started,
             ),
-            // A key that is none is a fault of the configuration, and told where the proxy's own signer is made.
+            // A bad key is a fault of the configuration, which is reported where the proxy's own signer is made.
             signer: config.assertion.as_ref().and_then(|assertion| Signer::new(assertion).ok()),
             failures: FailureLimiter::new(config.limits.unknown_tokens_per_minute),
             hub_oauth: config

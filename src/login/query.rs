@@ -3,7 +3,7 @@
 use super::next::form_decode;
 use super::parameter::Parameter;
 
-/// The query does not say one thing.
+/// The query is ambiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more than one login token, another spelling of its name, or more than one next")]
 pub struct Ambiguous;

@@ -1,4 +1,4 @@
-//! Writes what becomes of links into the audit log, and counts it.
+//! Writes issues, redeems, refusals, revocations and ended sessions into the audit log, and counts them in the metrics.
 
 use std::sync::Arc;
 

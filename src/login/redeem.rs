@@ -30,7 +30,8 @@ use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
 #[derive(Debug)]
 pub struct ValidatedToken {
     kept: UseRecord,
-    link: Link,
+    /// Boxed, because a login hands it on several times.
+    link: Box<Link>,
     next: Option<Next>,
     /// Whether the app itself asks ([`RedeemRequest::by_app`]).
     by_app: bool,
@@ -38,13 +39,13 @@ pub struct ValidatedToken {
     policy: Arc<Policy>,
 }
 
-/// Where it is kept that a token admits once.
+/// Where it is recorded that a token was used.
 #[derive(Debug, Clone, Copy)]
 enum UseRecord {
-    /// The store holds its link and hands it out.
+    /// In its link, which the store holds.
     AsLink,
-    /// An app has signed it, at this second of Unix time, and the store learns of it only by its end. Judged by the memory
-    /// of this epoch.
+    /// In the replay cache: an app has signed the token, at this second of Unix time, and the store learns of it when it
+    /// is consumed. It was judged by the store's memory of this epoch.
     InReplayCache { epoch: i64, issued_at: f64 },
 }
 
@@ -98,8 +99,7 @@ impl ValidatedToken {
 #[derive(Debug)]
 #[must_use = "a token was consumed for this user"]
 pub struct VerifiedUser {
-    link: LinkId,
-    grant: LoginGrant,
+    link: Box<Link>,
     /// The id that the session gets, if it is to end by itself.
     session_id: Option<String>,
 }
@@ -107,28 +107,28 @@ pub struct VerifiedUser {
 impl VerifiedUser {
     /// For tests alone: otherwise only a successful consume makes one.
     #[cfg(test)]
-    pub(super) fn for_test(link: LinkId, grant: LoginGrant) -> Self {
-        Self { link, grant, session_id: None }
+    pub(super) fn for_test(link: Link) -> Self {
+        Self { link: Box::new(link), session_id: None }
     }
 
     /// Who.
     pub fn username(&self) -> &Username {
-        &self.grant.username
+        &self.link.grant.username
     }
 
     /// Through which link.
     pub fn link(&self) -> &LinkId {
-        &self.link
+        &self.link.id
     }
 
     /// The app that issued it.
     pub fn app(&self) -> &str {
-        &self.grant.app
+        &self.link.grant.app
     }
 
     /// The hub groups of the grant.
     pub fn groups(&self) -> Option<&[String]> {
-        self.grant.groups.as_deref()
+        self.link.grant.groups.as_deref()
     }
 
     /// The id that the session gets which begins now; none: the hub makes one.
@@ -138,20 +138,20 @@ impl VerifiedUser {
 
     /// The claims of the grant.
     pub fn claims(&self) -> Option<&Map<String, Value>> {
-        self.grant.claims.as_ref()
+        self.link.grant.claims.as_ref()
     }
 }
 
 impl<'a> From<&'a VerifiedUser> for Subject<'a> {
     fn from(user: &'a VerifiedUser) -> Self {
         let (app, username) = (user.app(), user.username().as_str());
-        Self { id: Some(user.link.as_str()), app: Some(app), username: Some(username) }
+        Self { id: Some(user.link().as_str()), app: Some(app), username: Some(username) }
     }
 }
 
 impl<'a> From<&'a VerifiedUser> for Statement<'a> {
     fn from(user: &'a VerifiedUser) -> Self {
-        Self { username: user.username(), id: &user.link, groups: user.groups(), claims: user.claims() }
+        Self { username: user.username(), id: user.link(), groups: user.groups(), claims: user.claims() }
     }
 }
 
@@ -268,14 +268,14 @@ impl Redeemer {
             UseRecord::InReplayCache { epoch, issued_at } => {
                 self.jwt_login.consume(&validated.link, epoch, issued_at).await?;
                 // Each redeem in the audit has one issue: that of this token is known only now.
-                self.recorder.issued(&validated.link, client, Some(AuditReason::SignedByApp));
-                Box::new(validated.link.clone())
+                self.recorder.issued(&*validated.link, client, Some(AuditReason::SignedByApp));
+                validated.link.clone()
             }
         };
         self.rejudge(&mut validated)?;
         self.recorder.redeemed(&link, client);
         let session_id = validated.policy.session_id(&link, self.clock.now());
-        Ok(VerifiedUser { link: link.id, grant: link.grant, session_id })
+        Ok(VerifiedUser { link, session_id })
     }
 
     /// What a login by `validated` will be judged by when the hub has answered it ([`super::SessionEnder::has_ended_since`]): to
@@ -293,17 +293,16 @@ impl Redeemer {
         let ValidatedToken { kept, link, next, by_app, policy: before } = validated;
         let signed = matches!(kept, UseRecord::InReplayCache { .. });
         if signed && !policy.jwt_issuers.has_same(&before.jwt_issuers, &link.grant.app) {
-            let link = Some(Box::new(link.clone()));
-            return Err(Refusal::of_link(RefusalReason::KeyRevoked, link));
+            return Err(Refusal::of_link(RefusalReason::KeyRevoked, Some(link.clone())));
         }
         policy.authorize(link)?;
         // What it was bound to does not depend on the rules; whether it had to be bound does.
         let bound = link.grant.state.is_some() || *by_app || !policy.rules.require_state;
         if !bound {
-            return Err(Refusal::of_link(RefusalReason::NeedsState, Some(Box::new(link.clone()))));
+            return Err(Refusal::of_link(RefusalReason::NeedsState, Some(link.clone())));
         }
         let destination = policy.destination_of(link, next.as_ref().map(Next::as_str));
-        *next = destination.map_err(|error| Refusal::Next { error, link: Box::new(link.clone()) })?;
+        *next = destination.map_err(|error| Refusal::Next { error, link: link.clone() })?;
         *before = policy;
         Ok(())
     }
@@ -382,7 +381,7 @@ fn judge(
     kept: UseRecord,
     request: RedeemRequest<'_>,
 ) -> Result<ValidatedToken, Refusal> {
-    let link = link.ok_or_else(Refusal::unknown)?;
+    let link = Box::new(link.ok_or_else(Refusal::unknown)?);
     let next = policy.judge(&link, request)?;
     Ok(ValidatedToken { kept, link, next, by_app: request.by_app, policy })
 }

@@ -16,7 +16,7 @@ use crate::clock::{Clock, Moment};
 use crate::store::{IdempotencyKey, Inserted, Link, LinkStatus, Memory, StoreError, TokenStore};
 use crate::token::TokenDigest;
 
-/// What stands before an app's name where its consumed tokens are kept: ":" is in no name.
+/// What begins the name under which an app's consumed tokens are kept: no app's own name has a ":".
 const KEPT_BY: &str = "burnt:";
 
 /// The memory of consumed tokens.
@@ -70,7 +70,7 @@ impl ReplayCache {
         }
     }
 
-    /// Lets the record of a consumed token go that no app owns up to.
+    /// Revokes the record of a consumed token that is no app's, so that a full store drops it first.
     pub(super) async fn forget(&self, link: &Link) -> Result<(), StoreError> {
         self.store.revoke(&link.id, &kept_by(link), self.clock.now()).await.map(|_| ())
     }

@@ -80,8 +80,9 @@ impl SessionEnder {
 
     /// Ends all browser sessions of `username` and answers how many there were; `app` asks, in the way that `reason` names.
     ///
-    /// The hub comes first: what it has not ended goes on after the ten minutes. A link that waits could begin a new one,
-    /// so those of the app are revoked before, and what it has signed itself; a login that is on its way finds a mark.
+    /// The hub ends them, because what is remembered here is forgotten after ten minutes. Before it is called, the app's
+    /// links that wait and the tokens that it has signed are revoked, since they could begin new sessions; a login that
+    /// is on its way finds a mark ([`EndMarks`]).
     pub async fn end(
         &self,
         username: &Username,
@@ -95,14 +96,14 @@ impl SessionEnder {
         }
         let signer = policy.signer.as_ref().ok_or(EndError::NoAssertion)?;
         self.store.revoke_user(username, &app.name, self.clock.now()).await?;
-        // A store that is full keeps no session alive: this error waits until the rest is done.
+        // A full store must not keep a session alive: its error is returned when the rest is done.
         let kept = self.not_before.revoke(username, app).await;
         let marked = self.end_marks.set(username, &policy).await;
         let call = LinkId::generate(&*self.random)?;
         let assertion = signer.sign_end(username, &call, self.clock.now())?;
         let sessions = policy.hub.end_sessions(signer.header(), assertion).await?;
         let count = sessions.len();
-        // Here at once, whatever the store says: the hub has ended them.
+        // In this process at once, even if the store fails: the hub has ended them.
         self.ended.end(&sessions, self.clock.now().monotonic);
         self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
         kept.and(marked)?;

@@ -1,10 +1,11 @@
 //! Sessions at the hub that end: by themselves, because their id says when; and now, because an app says so.
 //!
-//! The id of a session that a link begins is `hl1.UNTIL.LINK.APP.MAC`: when it is over (seconds of Unix time), by which link
-//! of which app (a short hash) it was begun, and a MAC that proves that hublatch has made it. Where the wall clock was set
-//! back since the start, `UNTIL` is `UNTIL_AHEAD`: so many seconds is the time since the start ahead of it. Every replica judges it by arithmetic, without a look-up, and
-//! nothing is kept. It is no credential: the hub's own cookies say who somebody is, and count for nothing beside an id that
-//! is over. The key is derived from that of the assertion, which all replicas share.
+//! The id of a session that a link begins is `hl1.UNTIL.LINK.APP.MAC`: when it is over (seconds of Unix time), by which
+//! link of which app (a short hash) it was begun, and a MAC that proves that hublatch has made it. If the wall clock of
+//! its maker was set back since that one's start, `UNTIL` reads `UNTIL_AHEAD`: by so many seconds the clock was ahead
+//! before. Every replica judges an id by arithmetic, without a look-up, and nothing is kept. It is no credential: the
+//! hub's own cookies say who somebody is, and count for nothing beside an id that is over. The key is derived from that
+//! of the assertion, which all replicas share.
 //!
 //! Sessions that an app has ended are kept for ten minutes: so long do servers believe what the hub has said of a user.
 
@@ -24,13 +25,13 @@ use crate::token::{LinkId, TokenDigest};
 
 /// How the ids begin that we make.
 const PREFIX: &str = "hl1.";
-/// Stands in an id before the seconds by which the clock of its maker was ahead once.
+/// Stands between `UNTIL` and `AHEAD` in an id.
 const AHEAD: char = '_';
 /// What the key is for: the key of the assertion signs, and another use of it must not make session ids.
 const PURPOSE: &[u8] = b"hublatch session id 1";
 /// How many bytes of the MAC stand in an id.
 const MAC_BYTES: usize = 16;
-/// How many bytes of the hash of an app's name stand in an id: to find it again among a handful.
+/// How many bytes of the hash of an app's name stand in an id: enough to find the app among a few.
 const APP_BYTES: usize = 6;
 /// How long a session that was ended is remembered: `HubOAuth.cache_max_age` is five minutes, and as much in reserve.
 pub const REMEMBERED_FOR: Duration = Duration::from_mins(10);

@@ -102,7 +102,7 @@ pub enum Page<'a> {
     /// 200, a login that waits for its turn, with its link reserved and not used up; or the start of a server.
     Queue {
         /// What waits.
-        turn: QueuedFor,
+        queued_for: QueuedFor,
         /// From 1.
         position: u64,
         /// How long it will probably take.

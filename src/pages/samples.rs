@@ -51,8 +51,8 @@ impl Page<'_> {
             fields: &[("login_token", "…"), ("next", "/hub/home")],
         };
         let server = |start| Page::Server { start, action: "/hub/x", events: "/hub/x/events" };
-        let queue = |turn| Page::Queue {
-            turn,
+        let queue = |queued_for| Page::Queue {
+            queued_for,
             position: 37,
             seconds: 20,
             address: "/hub/login?x",

@@ -120,9 +120,9 @@ impl Rendered<'_> {
                 let heading = if username.is_some() { &confirm.title } else { &confirm.title_unnamed };
                 Sentences { heading, what, advice, names: names.collect() }
             }
-            Page::Queue { turn, position, seconds, .. } => {
+            Page::Queue { queued_for, position, seconds, .. } => {
                 let (wait, seconds, minutes) = spoken_wait(words, *seconds);
-                let (what, advice) = match turn {
+                let (what, advice) = match queued_for {
                     QueuedFor::Login => (wait, words.advice(message)),
                     QueuedFor::LoginHubDown => (words.queue_hub_down.as_str(), words.advice(message)),
                     QueuedFor::Start => (wait, words.queue_start.as_str()),

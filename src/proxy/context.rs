@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue, InvalidHeaderValue};
 use hyper::{HeaderMap, Request};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -170,6 +170,39 @@ pub struct ProxyRules {
 }
 
 impl ProxyRules {
+    /// Those of `config`; an error if a name or URL in it is no header value, which validation has ruled out.
+    fn of(config: &Config) -> Result<Self, InvalidHeaderValue> {
+        let (public, limits, base_url) = (&config.public.url, &config.limits, &config.hub.base_url);
+        let after_logout_url = config.login.after_logout_url.as_deref();
+        Ok(Self {
+            login_path: config.hub.login_path(),
+            oauth_login_path: config.hub_oauth.as_ref().map(|_| format!("{base_url}hub/oauth_login")),
+            logout_path: format!("{base_url}hub/logout"),
+            spawn_path: format!("{base_url}hub/spawn"),
+            after_logout_url: after_logout_url.map(HeaderValue::from_str).transpose()?,
+            base_url: base_url.clone(),
+            public_origin: public.origin.clone(),
+            public_secure: public.secure,
+            cookie_names: CookieNames::new(&public.origin, base_url),
+            public_authority: HeaderValue::from_str(&public.authority)?,
+            without_token: config.login.without_token,
+            redirect_to: redirect_to(&config.login),
+            bodies: BodyLimits {
+                stall: limits.body_stall_timeout,
+                min_rate: limits.body_min_rate,
+                held_timeout: limits.held_body_timeout,
+                held_bytes: limits.held_bytes,
+            },
+            tunnel_idle: limits.tunnel_idle_timeout,
+            tunnels_max: limits.tunnels,
+            limits: limits.clone(),
+            login_hub_timeout: limits.login_hub_timeout,
+            hub_head_bytes: config.hub.head_bytes,
+            access_log: config.log.access,
+            logs_in: config.logs_in(),
+        })
+    }
+
     /// Whether the request with `headers` came to the name in `public.url`.
     pub(super) fn is_public_host(&self, headers: &HeaderMap) -> bool {
         headers
@@ -186,27 +219,20 @@ impl Shared {
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
         routes: Option<Arc<Routes>>,
-    ) -> Result<Self, hyper::header::InvalidHeaderValue> {
-        let public = &config.public.url;
-        let logs_in = config.logs_in();
+    ) -> Result<Self, InvalidHeaderValue> {
         let user_header = config.login.user_header.clone();
-        let chp = config.routes.as_ref().and_then(|routes| routes.chp.as_ref());
-        let mode = match chp {
-            Some(chp) if chp.no_x_forward => ForwardingMode::Untouched,
-            Some(chp) if chp.plain => ForwardingMode::Append,
-            Some(_) | None => ForwardingMode::Own,
-        };
+        let forwarding = Forwarding::new(believed_proxies(config), &config.public.url);
         Ok(Self {
             token_rules: rules,
             ended_sessions: Arc::clone(login.session_ender.ended()),
             session_ids,
             login,
-            identity: if logs_in {
+            identity: if config.logs_in() {
                 IdentityHeaders::new(user_header, signer)
             } else {
                 IdentityHeaders::of_nobody(user_header)
             },
-            forwarding: Forwarding::new(believed_proxies(config), public).in_mode(mode),
+            forwarding: forwarding.in_mode(forwarding_mode(config)),
             pages,
             embed: config.embed.as_ref().map(Embed::new),
             tunnels: Tunnels::new(metrics.tunnels.clone()),
@@ -224,50 +250,12 @@ impl Shared {
             shutdown,
             routing: config.routes.as_ref().map(Routing::of),
             routes,
-            rules: ProxyRules {
-                login_path: config.hub.login_path(),
-                oauth_login_path: config
-                    .hub_oauth
-                    .as_ref()
-                    .map(|_| format!("{}hub/oauth_login", config.hub.base_url)),
-                logout_path: format!("{}hub/logout", config.hub.base_url),
-                spawn_path: format!("{}hub/spawn", config.hub.base_url),
-                after_logout_url: config
-                    .login
-                    .after_logout_url
-                    .as_deref()
-                    .map(HeaderValue::from_str)
-                    .transpose()?,
-                base_url: config.hub.base_url.clone(),
-                public_origin: public.origin.clone(),
-                public_secure: public.secure,
-                cookie_names: CookieNames::new(&public.origin, &config.hub.base_url),
-                public_authority: HeaderValue::from_str(&public.authority)?,
-                without_token: config.login.without_token,
-                redirect_to: redirect_to(&config.login),
-                bodies: BodyLimits {
-                    stall: config.limits.body_stall_timeout,
-                    min_rate: config.limits.body_min_rate,
-                    held_timeout: config.limits.held_body_timeout,
-                    held_bytes: config.limits.held_bytes,
-                },
-                tunnel_idle: config.limits.tunnel_idle_timeout,
-                tunnels_max: config.limits.tunnels,
-                limits: config.limits.clone(),
-                login_hub_timeout: config.limits.login_hub_timeout,
-                hub_head_bytes: config.hub.head_bytes,
-                access_log: config.log.access,
-                logs_in,
-            },
+            rules: ProxyRules::of(config)?,
         })
     }
 
     /// The proxy of another `config` in place of this one: it knows the same tunnels, and the same logins under way.
-    pub fn carry_over(
-        &self,
-        config: &Config,
-        parts: Parts,
-    ) -> Result<Self, hyper::header::InvalidHeaderValue> {
+    pub fn carry_over(&self, config: &Config, parts: Parts) -> Result<Self, InvalidHeaderValue> {
         let new =
             Self::new(config, parts, Arc::clone(&self.metrics), self.shutdown.clone(), self.routes.clone())?;
         self.admission.set(config.limits.logins_at_once);
@@ -324,6 +312,15 @@ impl Shared {
         if let Some(embed) = &self.embed {
             embed.amend(headers);
         }
+    }
+}
+
+/// What becomes of the forwarding headers; only the stand-in for configurable-http-proxy does as its options say.
+fn forwarding_mode(config: &Config) -> ForwardingMode {
+    match config.routes.as_ref().and_then(|routes| routes.chp.as_ref()) {
+        Some(chp) if chp.no_x_forward => ForwardingMode::Untouched,
+        Some(chp) if chp.plain => ForwardingMode::Append,
+        Some(_) | None => ForwardingMode::Own,
     }
 }
 

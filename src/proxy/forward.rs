@@ -147,12 +147,8 @@ impl Proxy {
             responder.amend(&self.shared, response.headers_mut());
             return Ok(response);
         }
-        let agreed = response.headers().get(UPGRADE).cloned();
-        let same = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().eq_ignore_ascii_case(b.as_bytes());
-        let Some(agreed) = agreed.filter(|agreed| asked.as_ref().is_some_and(|asked| same(asked, agreed)))
-        else {
-            return Err(ProxyError::UnaskedUpgrade { server: server() });
-        };
+        let agreed = agreed_upgrade(asked.as_ref(), response.headers());
+        let agreed = agreed.ok_or_else(|| ProxyError::UnaskedUpgrade { server: server() })?;
         let (of_server, upstream) = (pool.count_tunnel(), hyper::upgrade::on(&mut response));
         self.shared.finish(response.headers_mut());
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -254,6 +250,12 @@ pub(super) fn with_query(uri: &Uri, query: &str) -> Result<Uri, hyper::http::Err
 /// Whether the framing of a request's body could be lost on the way.
 fn loses_framing(parts: &Parts) -> bool {
     matches!(parts.method, Method::DELETE | Method::OPTIONS) && !parts.headers.contains_key(CONTENT_LENGTH)
+}
+
+/// The protocol of a 101 with `headers`, if it is the one that was asked for.
+fn agreed_upgrade(asked: Option<&HeaderValue>, headers: &HeaderMap) -> Option<HeaderValue> {
+    let agreed = headers.get(UPGRADE)?;
+    asked?.as_bytes().eq_ignore_ascii_case(agreed.as_bytes()).then(|| agreed.clone())
 }
 
 /// The headers of a request of our own that stands for `headers`' one.

@@ -70,7 +70,7 @@ pub enum HubTrouble {
     },
     /// The browser's cookies are more than it takes.
     TooManyCookies,
-    /// It answers what nobody would expect: it has failed, or the configuration is wrong, or what stands between.
+    /// It answers what nobody would expect: the configuration is wrong, or what stands between.
     Unexpected(StatusCode),
 }
 
@@ -92,20 +92,16 @@ impl HubTrouble {
             {
                 Self::TooManyCookies
             }
-            // So a proxy says that the hub is not there; what else is answered is an answer of somebody.
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                Self::Down
-            }
+            status if status.is_server_error() => Self::Down,
             status => Self::Unexpected(status),
         }
     }
 
-    /// Whether it may be over soon, also for the same request: a hub under load may fail at any of them.
+    /// Whether it may be over soon, also for the same request.
     pub fn may_pass(self) -> bool {
         match self {
             Self::Down | Self::Busy { .. } => true,
-            Self::TooManyCookies => false,
-            Self::Unexpected(status) => status.is_server_error(),
+            Self::TooManyCookies | Self::Unexpected(_) => false,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Response, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::context::{Proxy, RequestContext};
 use super::cookies;
@@ -21,6 +22,7 @@ use super::login::refuse;
 use super::respond::{self, page};
 use super::spawn_queue;
 use super::tunnel::event_stream::EventStream;
+use super::tunnel::registry::Registered;
 use super::upstream::ResponseBody;
 use crate::body::Pieces;
 use crate::hub::start_queue::StartStanding;
@@ -41,18 +43,24 @@ enum WaitingPart {
     Queue,
 }
 
+impl WaitingPart {
+    /// The path of the page, and what of it `path` is for.
+    fn of(path: &str) -> (&str, Self) {
+        if let Some(page) = path.strip_suffix(EVENTS) {
+            (page, Self::Events)
+        } else if let Some(page) = path.strip_suffix(QUEUE) {
+            (page, Self::Queue)
+        } else {
+            (path, Self::Page)
+        }
+    }
+}
+
 /// Handles a request below the waiting path.
 pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyResponse {
     let (request, format) = (&context.request, context.format());
     let headers = request.headers();
-    let path = request.uri().path();
-    let (own_path, asked) = if let Some(own_path) = path.strip_suffix(EVENTS) {
-        (own_path, WaitingPart::Events)
-    } else if let Some(own_path) = path.strip_suffix(QUEUE) {
-        (own_path, WaitingPart::Queue)
-    } else {
-        (path, WaitingPart::Page)
-    };
+    let (own_path, asked) = WaitingPart::of(request.uri().path());
     let events = asked != WaitingPart::Page;
     let post = match *request.method() {
         Method::GET | Method::HEAD => false,
@@ -81,29 +89,27 @@ pub(super) async fn handle(proxy: &Proxy, context: RequestContext) -> ProxyRespo
         return Ok(refusal);
     }
     let pending = SpawnPending { proxy, ticket, path: own_path, format };
-    if asked == WaitingPart::Queue {
-        let (hub, names) = (proxy.shared.login.hub(), pending.ticket.clone());
-        let standing = move || hub.standing(names.username.as_str(), names.server.as_str());
-        let response = spawn_queue::events(proxy, standing);
-        return Ok(response.map(|body| match registered {
-            Some(registered) => ResponseBody::EventStream(Box::new(EventStream::new(body, registered, None))),
-            None => body,
-        }));
+    match (asked, registered) {
+        (WaitingPart::Queue, Some(registered)) => Ok(pending.queue_events(registered)),
+        (WaitingPart::Events, Some(registered)) => {
+            // Each takes a connection to the hub. Without them the page asks for itself.
+            let Ok(watcher) = Arc::clone(&proxy.shared.watchers).try_acquire_owned() else {
+                return Ok(respond::bare(StatusCode::SERVICE_UNAVAILABLE));
+            };
+            Ok(ended_with_session(pending.events().await?, registered, Some(watcher)))
+        }
+        _ if post => pending.start_again().await,
+        _ => pending.show().await,
     }
-    if let Some(registered) = registered {
-        // Each takes a connection to the hub. Without them the page asks for itself.
-        let Ok(watcher) = Arc::clone(&proxy.shared.watchers).try_acquire_owned() else {
-            return Ok(respond::bare(StatusCode::SERVICE_UNAVAILABLE));
-        };
-        let response = pending.events().await?;
-        Ok(response.map(|body| {
-            ResponseBody::EventStream(Box::new(EventStream::new(body, registered, Some(watcher))))
-        }))
-    } else if post {
-        pending.start_again().await
-    } else {
-        pending.show().await
-    }
+}
+
+/// `response`, whose events end with the session in which they are shown.
+fn ended_with_session(
+    response: Response<ResponseBody>,
+    registered: Registered,
+    watcher: Option<OwnedSemaphorePermit>,
+) -> Response<ResponseBody> {
+    response.map(|body| ResponseBody::EventStream(Box::new(EventStream::new(body, registered, watcher))))
 }
 
 /// The response to a browser whom the hub does not know as the ticket's user.
@@ -148,6 +154,13 @@ impl SpawnPending<'_> {
             (Ok(ServerState::Stopped), Some(StartStanding::Failed(error))) => Ok(self.error_page(&error)),
             (state, _) => self.show_state(state),
         }
+    }
+
+    /// The place of a start that waits for its turn, as it changes.
+    fn queue_events(&self, registered: Registered) -> Response<ResponseBody> {
+        let (hub, names) = (self.proxy.shared.login.hub(), self.ticket.clone());
+        let standing = move || hub.standing(names.username.as_str(), names.server.as_str());
+        ended_with_session(spawn_queue::events(self.proxy, standing), registered, None)
     }
 
     fn show_state(&self, state: Result<ServerState, HubError>) -> ProxyResponse {

@@ -59,7 +59,7 @@ pub(super) async fn handle(
     }
     Ok(match &shared.rules.after_logout_url {
         Some(url) if opens_page => {
-            // The hub's cookies with another destination. What its page says is not wanted.
+            // The hub's cookies go with our redirect; its page is not shown.
             respond::with_cookies_of(respond::see_other_value(url.clone()), response.headers())
         }
         None if opens_page && shared.token_rules.api_only => api_only::of_logout(proxy, &response, format),
@@ -74,7 +74,7 @@ fn take_token(context: &mut RequestContext) -> Result<Option<String>, ProxyError
     };
     let is_token = |pair: &str| pair.split('=').next() == Some(TOKEN);
     let (tokens, rest): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| is_token(pair));
-    // Of two, neither.
+    // Of two tokens none counts: nobody can say which was meant.
     let token = match tokens.as_slice() {
         [one] => one.split_once('=').map(|(_, token)| token.to_owned()),
         _ => None,

@@ -33,12 +33,12 @@ mod unreachable;
 mod upstream;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::PathAndQuery;
-use hyper::{HeaderMap, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::audit::Client;
 use crate::body::CollectError;
@@ -140,23 +140,37 @@ impl Service for Proxy {
         self.shared.metrics.request_seconds.observe(elapsed);
         if logged {
             let other = if peer.is_none() { origin.client.to_string() } else { String::new() };
-            // The path and never the query: a query can hold a secret of the hub's.
-            tracing::info!(
-                target: "hublatch::access",
-                client_ip = %peer.as_ref().and_then(|peer| peer.to_str().ok()).unwrap_or(&other),
-                method = method.as_str(),
-                path = self.loggable(target.as_ref()),
-                status = response.status().as_u16(),
-                micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-                request_id = request_id.as_str(),
-                "request"
-            );
+            let client = peer.as_ref().and_then(|peer| peer.to_str().ok()).unwrap_or(&other);
+            self.log_access(client, &method, target.as_ref(), response.status(), elapsed, &request_id);
         }
         response
     }
 }
 
 impl Proxy {
+    /// The line of a request in the access log.
+    fn log_access(
+        &self,
+        client: &str,
+        method: &Method,
+        target: Option<&PathAndQuery>,
+        status: StatusCode,
+        elapsed: Duration,
+        request_id: &RequestId,
+    ) {
+        // The path and never the query: a query can hold a secret of the hub's.
+        tracing::info!(
+            target: "hublatch::access",
+            client_ip = %client,
+            method = method.as_str(),
+            path = self.loggable(target),
+            status = status.as_u16(),
+            micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            request_id = request_id.as_str(),
+            "request"
+        );
+    }
+
     /// The proxy of the present thread.
     pub fn new(shared: Arc<Shared>, upstream: Arc<Upstreams>) -> Self {
         Self { shared, upstream, is_hub_api: false }

@@ -117,7 +117,8 @@ pub(super) fn page(
     format: Format,
 ) -> Response<ResponseBody> {
     let (position, seconds) = told(number, wait);
-    let waiting = Page::Queue { turn: QueuedFor::Start, position, seconds, address, events: Some(events) };
+    let waiting =
+        Page::Queue { queued_for: QueuedFor::Start, position, seconds, address, events: Some(events) };
     let mut response = shown(proxy, &waiting, format);
     if format == Format::Json {
         let wait = wait.map_or(COME_AGAIN_SECONDS, |wait| wait.as_secs().max(1));

@@ -16,7 +16,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::header::{ALLOW, AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
@@ -26,6 +26,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::{AddError, ApiCall, Route, Routes, key};
+use crate::body::whole_response::{WholeResponse, json_response, response};
 use crate::body::{CollectError, collect};
 
 /// Where it is.
@@ -42,8 +43,6 @@ pub struct RoutesApi {
     /// What happens is told in the words of configurable-http-proxy, for which its users look.
     in_its_words: bool,
 }
-
-type RoutesResponse = Response<Full<Bytes>>;
 
 impl RoutesApi {
     /// The API of `routes`. Without a token everybody may.
@@ -63,7 +62,7 @@ impl RoutesApi {
     }
 
     /// Answers one request below [`PATH`].
-    pub async fn handle<B>(&self, request: Request<B>) -> RoutesResponse
+    pub async fn handle<B>(&self, request: Request<B>) -> WholeResponse
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -87,7 +86,7 @@ impl RoutesApi {
         response
     }
 
-    async fn dispatch<B>(&self, head: &Parts, body: B) -> RoutesResponse
+    async fn dispatch<B>(&self, head: &Parts, body: B) -> WholeResponse
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -102,7 +101,7 @@ impl RoutesApi {
         match head.method {
             Method::GET if rest.trim_end_matches('/').is_empty() => self.all(head.uri.query()),
             Method::GET => match self.routes.table().get(&key) {
-                Some(route) => json(&Value::Object(route.to_json())),
+                Some(route) => json_response(StatusCode::OK, &Value::Object(route.to_json())),
                 None => empty(StatusCode::NOT_FOUND),
             },
             Method::POST => match collect(body, BODY_BYTES_MAX, self.body_timeout).await {
@@ -134,7 +133,7 @@ impl RoutesApi {
         }
     }
 
-    fn all(&self, query: Option<&str>) -> RoutesResponse {
+    fn all(&self, query: Option<&str>) -> WholeResponse {
         let since = match inactive_since(query) {
             Ok(since) => since,
             Err(bad) => {
@@ -145,10 +144,13 @@ impl RoutesApi {
             |route: &&Arc<Route>| since.is_none_or(|since| as_i64(route.last_activity.millis()) < since);
         let table = self.routes.table();
         let rows = table.iter().filter(old);
-        json(&Value::Object(rows.map(|route| (route.key.to_string(), route.to_json().into())).collect()))
+        json_response(
+            StatusCode::OK,
+            &Value::Object(rows.map(|route| (route.key.to_string(), route.to_json().into())).collect()),
+        )
     }
 
-    async fn add(&self, key: &str, body: &[u8]) -> RoutesResponse {
+    async fn add(&self, key: &str, body: &[u8]) -> WholeResponse {
         let data: Value = match serde_json::from_slice(body) {
             Ok(data) => data,
             Err(error) => return text(StatusCode::BAD_REQUEST, format!("Body not valid JSON: {error}")),
@@ -214,7 +216,7 @@ fn as_i64(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
-fn refused(error: &AddError) -> RoutesResponse {
+fn refused(error: &AddError) -> WholeResponse {
     match error {
         AddError::NotTheHub(_) => text(StatusCode::CONFLICT, error.to_string()),
         // The hub tries again for half a minute, in which another Redis has taken over.
@@ -227,27 +229,16 @@ fn refused(error: &AddError) -> RoutesResponse {
     }
 }
 
-fn no_target() -> RoutesResponse {
+fn no_target() -> WholeResponse {
     text(StatusCode::BAD_REQUEST, "Must specify 'target' as string")
 }
 
-fn json(value: &Value) -> RoutesResponse {
-    respond(StatusCode::OK, "application/json", value.to_string())
+fn text(status: StatusCode, text: impl Into<Bytes>) -> WholeResponse {
+    response(status, "text/plain; charset=utf-8", text)
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> RoutesResponse {
-    respond(status, "text/plain; charset=utf-8", text)
-}
-
-fn empty(status: StatusCode) -> RoutesResponse {
+fn empty(status: StatusCode) -> WholeResponse {
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = status;
-    response
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> RoutesResponse {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -105,9 +105,9 @@ pub struct Settings {
     pub tls: Option<Acceptor>,
     /// The only peers that may connect: proxies that name the client by the PROXY protocol; none: no PROXY protocol.
     pub proxies: Option<Vec<IpNet>>,
-    /// So many connections more than `limits.connections` are served; and so many, of all peers together, of peers that
-    /// have their share: these for `RESERVED_TIMEOUT` without a request, so that a peer that only holds connections does
-    /// not shut out a health check from its own address.
+    /// How many connections are served above `limits.connections`; and how many, of all peers together, above
+    /// `limits.connections_per_peer`. Those above the limit of a peer are closed after `RESERVED_TIMEOUT` without a request,
+    /// so that a peer that only holds connections does not shut out a health check from its own address.
     pub reserve: usize,
     /// Proxies that connect on behalf of many clients: no limit per peer applies to them.
     pub trusted: Vec<IpNet>,

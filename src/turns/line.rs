@@ -8,9 +8,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use crate::client_network::network_of;
 
-/// Those between whom it goes round.
+/// Those who take turns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Group {
     network: IpAddr,
@@ -18,7 +20,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// Of a client at this address with a link of this app.
+    /// The group of a client at this address with a link of this app.
     pub fn new(address: IpAddr, app: &str) -> Self {
         Self { network: network_of(address), app: app.into() }
     }
@@ -33,7 +35,7 @@ pub struct LinePlace {
 
 #[derive(Debug)]
 struct GroupQueue {
-    /// In which round the first of the group has its turn.
+    /// The round in which the first of the group has its turn.
     round: u64,
     places: BTreeSet<LinePlace>,
 }
@@ -43,7 +45,7 @@ struct GroupQueue {
 pub struct WaitingLine {
     /// Before all groups.
     first: BTreeSet<LinePlace>,
-    groups: HashMap<Group, GroupQueue>,
+    groups: HashMap<Group, GroupQueue, RandomState>,
     /// The round of whoever was served last.
     round: u64,
     arrivals: u64,

@@ -15,7 +15,7 @@ const REMEMBERED_MAX: usize = 256;
 pub struct Rate(VecDeque<Instant>);
 
 impl Rate {
-    /// One was done.
+    /// Notes that one was done.
     pub fn note(&mut self, now: Instant) {
         if self.0.len() == REMEMBERED_MAX {
             self.0.pop_front();

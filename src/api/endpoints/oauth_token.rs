@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::api::document::{Documentation, ResponseDoc};
 use crate::api::endpoint::{CallKind, Endpoint};
 use crate::api::extract::ClientAddress;
-use crate::api::oauth::{AppForm, OAuthError, expires_in, scopes};
+use crate::api::oauth::{AppForm, Form, OAuthError, expires_in, scopes};
 use crate::api::response::{ApiResponse, json_response};
 use crate::api::schema::{BodySchema, integer, open, text, text_of, word};
 use crate::api::shared_responses::{NOT_ALLOWED, OAUTH_BODY, OAUTH_HUB, OAUTH_NO_CLIENT, OAUTH_REFUSED};
@@ -121,39 +121,10 @@ async fn exchange(
     ClientAddress(client): ClientAddress,
     AppForm { caller, form }: AppForm,
 ) -> Result<ApiResponse, OAuthError> {
-    match form.get("grant_type") {
-        Some(TOKEN_EXCHANGE) => {}
-        Some(_) => {
-            let wrong = format!("grant_type must be {TOKEN_EXCHANGE}");
-            return Err(OAuthError::new("unsupported_grant_type", wrong));
-        }
-        None => return Err(OAuthError::missing("grant_type")),
-    }
+    demand_token_exchange(&form)?;
     let subject = form.get("subject_token").ok_or_else(|| OAuthError::missing("subject_token"))?;
-    let kind = match form.get("subject_token_type") {
-        Some(JWT) => SubjectTokenType::Jwt,
-        Some(LOGIN_TOKEN) => SubjectTokenType::OpaqueToken,
-        Some(_) => {
-            let wrong = format!("subject_token_type must be {JWT} or {LOGIN_TOKEN}");
-            return Err(OAuthError::request(wrong));
-        }
-        None => return Err(OAuthError::missing("subject_token_type")),
-    };
-    if form.get("requested_token_type").is_some_and(|wanted| wanted != ACCESS_TOKEN) {
-        return Err(OAuthError::request(format!("requested_token_type must be {ACCESS_TOKEN}")));
-    }
-    if form.get("actor_token").or(form.get("actor_token_type")).is_some() {
-        return Err(OAuthError::request(
-            "there is no acting for another here: leave actor_token out".to_owned(),
-        ));
-    }
-    if form.get("resource").or(form.get("audience")).is_some() {
-        // RFC 8693 § 2.2.2.
-        return Err(OAuthError::new(
-            "invalid_target",
-            "tokens are for the hub alone: leave it out".to_owned(),
-        ));
-    }
+    let kind = subject_token_type(&form)?;
+    refuse_unsupported(&form)?;
     let request = ExchangeRequest {
         caller,
         subject: Zeroizing::new(subject.to_owned()),
@@ -175,4 +146,44 @@ async fn exchange(
     response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
     issued.mark_delivered();
     Ok(response)
+}
+
+fn demand_token_exchange(form: &Form) -> Result<(), OAuthError> {
+    match form.get("grant_type") {
+        Some(TOKEN_EXCHANGE) => Ok(()),
+        Some(_) => {
+            let wrong = format!("grant_type must be {TOKEN_EXCHANGE}");
+            Err(OAuthError::new("unsupported_grant_type", wrong))
+        }
+        None => Err(OAuthError::missing("grant_type")),
+    }
+}
+
+fn subject_token_type(form: &Form) -> Result<SubjectTokenType, OAuthError> {
+    match form.get("subject_token_type") {
+        Some(JWT) => Ok(SubjectTokenType::Jwt),
+        Some(LOGIN_TOKEN) => Ok(SubjectTokenType::OpaqueToken),
+        Some(_) => Err(OAuthError::request(format!("subject_token_type must be {JWT} or {LOGIN_TOKEN}"))),
+        None => Err(OAuthError::missing("subject_token_type")),
+    }
+}
+
+/// What RFC 8693 knows and hublatch does not.
+fn refuse_unsupported(form: &Form) -> Result<(), OAuthError> {
+    if form.get("requested_token_type").is_some_and(|wanted| wanted != ACCESS_TOKEN) {
+        return Err(OAuthError::request(format!("requested_token_type must be {ACCESS_TOKEN}")));
+    }
+    if form.get("actor_token").or(form.get("actor_token_type")).is_some() {
+        return Err(OAuthError::request(
+            "there is no acting for another here: leave actor_token out".to_owned(),
+        ));
+    }
+    if form.get("resource").or(form.get("audience")).is_some() {
+        // RFC 8693 § 2.2.2.
+        return Err(OAuthError::new(
+            "invalid_target",
+            "tokens are for the hub alone: leave it out".to_owned(),
+        ));
+    }
+    Ok(())
 }

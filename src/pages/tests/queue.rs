@@ -3,7 +3,13 @@
 use super::*;
 
 fn queue(position: u64, seconds: u64, events: Option<&'static str>) -> Page<'static> {
-    Page::Queue { turn: QueuedFor::Login, position, seconds, address: "/hub/login?place=a&b=\"", events }
+    Page::Queue {
+        queued_for: QueuedFor::Login,
+        position,
+        seconds,
+        address: "/hub/login?place=a&b=\"",
+        events,
+    }
 }
 
 #[test]
@@ -67,8 +73,8 @@ fn the_queue_is_told_in_every_language() {
 
 #[test]
 fn a_hub_that_does_not_answer_and_a_start_are_told_in_words_of_their_own() {
-    let shown = |turn| {
-        let page = Page::Queue { turn, position: 3, seconds: 20, address: "", events: Some("#") };
+    let shown = |queued_for| {
+        let page = Page::Queue { queued_for, position: 3, seconds: 20, address: "", events: Some("#") };
         let page = html(&page);
         visible(page.split_once("<script>").map_or(&*page, |(page, _)| page))
     };

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -47,7 +48,7 @@ struct AdmissionState {
     limit: Limit,
     in_flight: usize,
     line: WaitingLine,
-    waiters: HashMap<LinePlace, Waiting>,
+    waiters: HashMap<LinePlace, Waiting, RandomState>,
     calls: Calls,
     rate: Rate,
     /// When the metric was last set to it.
@@ -115,7 +116,7 @@ impl Admission {
             limit: Limit::new(setting),
             in_flight: 0,
             line: WaitingLine::default(),
-            waiters: HashMap::new(),
+            waiters: HashMap::default(),
             calls: Calls::default(),
             rate: Rate::default(),
             rate_told: None,

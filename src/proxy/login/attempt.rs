@@ -14,7 +14,7 @@ use super::admission::{LoginPermit, Outlook};
 use super::browser_checks;
 use super::click_ticket::{Click, OriginsDigest};
 use super::decide::{
-    ExchangeFact, Facts, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, TurnFact, VisitorFact,
+    ExchangeFact, Facts, FlightFact, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, VisitorFact,
 };
 use super::parked::Probe;
 use super::parse::LoginRequest;
@@ -53,7 +53,7 @@ pub struct Attempt {
     pub click: Click,
     /// It has been in line before, as our own signature says.
     pub ticket: Option<Click>,
-    /// By which secret of the browser's that is proved.
+    /// The secret of the browser that proves it.
     pub line_state: Option<State>,
     /// What it is told if it has to wait.
     pub outlook: Outlook,
@@ -65,8 +65,8 @@ pub struct Attempt {
 /// What an attempt holds.
 #[derive(Default)]
 pub struct Held {
-    /// The token, against other requests of this process.
-    pub turn: Option<FlightGuard>,
+    /// Keeps the token from other requests of this process.
+    pub flight: Option<FlightGuard>,
     /// The response that an earlier request of the same browser has left.
     pub joined: Option<Response<ResponseBody>>,
     /// The token, looked up and judged.
@@ -75,7 +75,7 @@ pub struct Held {
     pub target: Option<Uri>,
     /// The connection that will carry the login.
     pub connection: Option<HubConnection>,
-    /// Leave to log in.
+    /// The permit to log in at the hub.
     pub permit: Option<LoginPermit>,
     /// A question to the hub that an earlier request of this browser has put.
     pub probe: Option<Probe>,
@@ -97,8 +97,7 @@ impl Attempt {
         let (ticket, line_state) = ticket.unzip();
         request.click_ticket = request.click_ticket.filter(|_| ticket.is_some());
         request.confirmed |= ticket.is_some_and(|click| click.is_confirmed);
-        let headers = &request.headers;
-        let is_framed_by_other = browser_checks::is_framed_by_other(proxy, headers)
+        let is_framed_by_other = browser_checks::is_framed_by_other(proxy, &request.headers)
             || ticket.is_some_and(|click| click.is_framed_by_other);
         let click = match ticket {
             Some(ticket) => Click { is_confirmed: request.confirmed, is_framed_by_other, ..ticket },
@@ -113,17 +112,10 @@ impl Attempt {
         let rules = proxy.shared.login.rules();
         let facts = Facts {
             request: RequestFacts {
-                is_prefetch: browser_checks::is_prefetch(headers),
-                is_navigation: browser_checks::is_navigation(proxy, headers),
-                has_upgrade: request.has_upgrade,
                 has_readable_next: !matches!(own_next, Some(None)),
-                has_token: request.token.is_some(),
-                is_confirmed: request.confirmed,
-                is_unvouched: browser_checks::is_unvouched(proxy, headers),
                 is_framed_by_other,
-                is_untested_frame: browser_checks::is_untested_frame(proxy, headers)
-                    && !request.accept.prefers_json(),
                 is_in_line: ticket.is_some(),
+                ..request_facts(proxy, &request)
             },
             rules: LoginRules { confirm: rules.confirm, require_state: rules.require_state },
             ..Facts::default()
@@ -147,7 +139,7 @@ impl Attempt {
     /// Finds out what `question` asks for. Boxed where it is rare: it must not make the state of every login larger.
     pub async fn find_out(&mut self, question: Question) {
         match question {
-            Question::Turn => self.take_turn().await,
+            Question::Flight => self.enter_flight().await,
             Question::NeedsExchange => self.ask_store_for_exchange().await,
             Question::Exchange => Box::pin(self.exchange()).await,
             Question::Link => self.validate().await,
@@ -156,7 +148,8 @@ impl Attempt {
         }
     }
 
-    /// The token is not honoured, whoever found that out. There is nothing to hold any more, and what follows may wait.
+    /// Notes that the token is not honoured, and lets go of all that was held for a login: what follows may take its
+    /// time.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.refuse_for(refusal, ExchangeSubject::default());
     }
@@ -181,20 +174,20 @@ impl Attempt {
         self.facts.link = Some(LinkFact::Refused { refusal, is_within_grace, wait });
     }
 
-    async fn take_turn(&mut self) {
+    async fn enter_flight(&mut self) {
         let Some(token) = &self.request.token else { return };
         let flights = &self.proxy.shared.flights;
         let entered = flights.enter(token.digest(), || self.request.fingerprint(), self.wait_until).await;
-        self.facts.turn = Some(match entered {
-            Entered::First(turn) => {
-                self.held.turn = Some(turn);
-                TurnFact::First
+        self.facts.flight = Some(match entered {
+            Entered::First(flight) => {
+                self.held.flight = Some(flight);
+                FlightFact::First
             }
             Entered::Joined(response) => {
                 self.held.joined = Some(response);
-                TurnFact::Joined
+                FlightFact::Joined
             }
-            Entered::TooLate => TurnFact::TooLate,
+            Entered::TooLate => FlightFact::TooLate,
         });
     }
 
@@ -226,15 +219,15 @@ impl Attempt {
     }
 
     async fn exchange(&mut self) {
-        let (Some(token), Some(turn)) = (&self.request.token, self.held.turn.take()) else { return };
+        let (Some(token), Some(flight)) = (&self.request.token, self.held.flight.take()) else { return };
         // The connection would only be idle while an app is asked. Who the browser is, is asked again afterwards.
         if let Some(connection) = self.held.connection.take() {
             connection.release();
         }
         self.facts.visitor = None;
-        match external_token::exchange(&self.proxy, &self.request, token, turn).await {
-            Ok(turn) => {
-                self.held.turn = Some(turn);
+        match external_token::exchange(&self.proxy, &self.request, token, flight).await {
+            Ok(flight) => {
+                self.held.flight = Some(flight);
                 self.facts.exchange = Some(ExchangeFact::Done);
             }
             Err(failed) => self.refuse_for(failed.refusal, failed.subject),
@@ -298,7 +291,7 @@ impl Attempt {
 
     /// Waits for the browser's turn: a moment only, if it can be shown a page meanwhile.
     async fn wait_for_turn(&mut self) {
-        // Only for a browser that was in line before is something kept.
+        // Something is kept only for a browser that was in line before.
         let token = self.request.token.as_ref().filter(|_| self.ticket.is_some()).map(LoginToken::digest);
         self.held.probe = token.and_then(|token| self.proxy.shared.parked.take(token, &self.browser()));
         self.facts.place = if self.held.probe.is_some() || self.take_permit().await {
@@ -335,7 +328,7 @@ impl Attempt {
         Some(Group::new(self.request.origin.client, token.app()))
     }
 
-    /// By what this browser is known with this token: what the hub has said of it is for nobody else.
+    /// Tells this browser with this token from all others: nobody else may get what the hub has said of it.
     pub fn browser(&self) -> RequestFingerprint {
         let cookies = self.request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
         RequestFingerprint::of(&(
@@ -355,7 +348,7 @@ impl Attempt {
         }
         let patience = self.patience();
         let identified = match (self.held.permit.take(), self.held.probe.take()) {
-            // Not for a login: whoever has used a link, or before a token is exchanged.
+            // There is no permit yet: the link was used before, or the token must be exchanged first.
             (None, None) => {
                 let question = hub_session::question(&self.request.headers);
                 let identified = hub_session::identify(&self.proxy, self.request.origin.client, question);
@@ -408,7 +401,7 @@ impl Attempt {
         }
         let connecting = hub_session::connect(&self.proxy, self.request.origin.client);
         let connection = Box::pin(connecting).await?;
-        // It may have taken long.
+        // Connecting may have taken long.
         self.is_hub_answering().then_some(connection)
     }
 
@@ -459,7 +452,7 @@ impl Attempt {
         if Arc::ptr_eq(before, &now) {
             return false;
         }
-        // Of an app that is gone no token is consumed.
+        // If the app is gone, its token cannot be consumed anyway.
         let app = shared.login.policy().applications.by_name(app);
         before.confirm != now.confirm
             || before.proof != now.proof
@@ -473,13 +466,13 @@ impl Attempt {
         self.facts.place = Some(PlaceFact::Waiting);
     }
 
-    /// Keeps the link for the browser that waits; false: it is none any more, and is to be judged again.
+    /// Keeps the link for the browser that waits; false: it has ended meanwhile, and is to be judged again.
     pub async fn keep_link(&mut self) -> bool {
         let Some(token) = &self.held.token else { return false };
         match self.proxy.shared.login.redeemer.reserve(token).await {
             Ok(true) => return true,
             Ok(false) => {
-                self.held = Held { turn: self.held.turn.take(), ..Held::default() };
+                self.held = Held { flight: self.held.flight.take(), ..Held::default() };
                 self.facts.link = None;
                 self.facts.place = None;
                 self.facts.visitor = None;
@@ -487,6 +480,22 @@ impl Attempt {
             Err(error) => self.refuse(error.into()),
         }
         false
+    }
+}
+
+/// What `request` says by itself.
+fn request_facts(proxy: &Proxy, request: &LoginRequest) -> RequestFacts {
+    let headers = &request.headers;
+    RequestFacts {
+        is_prefetch: browser_checks::is_prefetch(headers),
+        is_navigation: browser_checks::is_navigation(proxy, headers),
+        has_upgrade: request.has_upgrade,
+        has_token: request.token.is_some(),
+        is_confirmed: request.confirmed,
+        is_unvouched: browser_checks::is_unvouched(proxy, headers),
+        is_untested_frame: browser_checks::is_untested_frame(proxy, headers)
+            && !request.accept.prefers_json(),
+        ..RequestFacts::default()
     }
 }
 

@@ -19,8 +19,8 @@ pub struct Facts {
     pub request: RequestFacts,
     /// The rules of the configuration.
     pub rules: LoginRules,
-    /// Whether it is this request's turn.
-    pub turn: Option<TurnFact>,
+    /// Whether another login with the token is under way.
+    pub flight: Option<FlightFact>,
     /// Whether an app has to say whose token it is.
     pub exchange: Option<ExchangeFact>,
     /// What its token is worth.
@@ -90,10 +90,10 @@ impl Default for LoginRules {
     }
 }
 
-/// Whether it is the request's turn with its token.
+/// Whether another login with the token is under way, as `single_flight` knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TurnFact {
-    /// It is.
+pub enum FlightFact {
+    /// None is: this request has the token to itself.
     First,
     /// An earlier request of the same browser has left its response.
     Joined,
@@ -182,11 +182,11 @@ pub enum Step<'a> {
 /// What can be found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// Whether it is this request's turn: waits for another login with the token.
-    Turn,
+    /// Whether another login with the token is under way: waits for its end.
+    Flight,
     /// Whether an app has to say whose token it is.
     NeedsExchange,
-    /// Whose it is: the token is burnt, and an app is asked.
+    /// Whose it is: the token is consumed, and an app is asked.
     Exchange,
     /// What the token is worth: a look into the store, or at a signature.
     Link,
@@ -242,7 +242,8 @@ pub enum Plan {
 }
 
 impl Decision<'_> {
-    /// Whether asking again with the same token cannot end otherwise: then the login-continuation cookie has served.
+    /// Whether asking again with the same token cannot end otherwise: then the login-continuation cookie is not needed
+    /// any more.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Refuse(Refusal::Link { .. } | Refusal::Next { .. })
@@ -294,15 +295,15 @@ pub fn decide(facts: &Facts) -> Step<'_> {
         return Step::Do(Decision::Reject(Rejection::Next));
     }
     if request.has_token {
-        match facts.turn {
-            None => return Step::Ask(Question::Turn),
-            Some(TurnFact::Joined) => return Step::Do(Decision::Join),
-            Some(TurnFact::First) if facts.link.is_none() => {
+        match facts.flight {
+            None => return Step::Ask(Question::Flight),
+            Some(FlightFact::Joined) => return Step::Do(Decision::Join),
+            Some(FlightFact::First) if facts.link.is_none() => {
                 if let Some(step) = exchange(facts) {
                     return step;
                 }
             }
-            Some(TurnFact::First | TurnFact::TooLate) => {}
+            Some(FlightFact::First | FlightFact::TooLate) => {}
         }
     }
     match &facts.link {
@@ -311,7 +312,9 @@ pub fn decide(facts: &Facts) -> Step<'_> {
             refused(facts, refusal, *is_within_grace, *wait)
         }
         // The other login has not ended, and has not consumed the token either: the hub must be very slow.
-        Some(LinkFact::Valid { .. }) if facts.turn == Some(TurnFact::TooLate) => Step::Do(Decision::HubDown),
+        Some(LinkFact::Valid { .. }) if facts.flight == Some(FlightFact::TooLate) => {
+            Step::Do(Decision::HubDown)
+        }
         Some(LinkFact::Valid { rejection: Some(rejection), .. }) => Step::Do(Decision::Reject(*rejection)),
         Some(LinkFact::Valid { username, asks, is_foreign, is_bound, rejection: None }) => {
             let is_asked = *asks || asks_by_rules(facts, *is_foreign && !is_bound, *is_bound);
@@ -320,8 +323,8 @@ pub fn decide(facts: &Facts) -> Step<'_> {
     }
 }
 
-/// Before a token that only an app can read is judged: what can be checked without its meaning. Nothing is burnt before
-/// a person wants it and the hub is known to be alive.
+/// Before a token that only an app can read is judged: what can be checked without its meaning. Nothing is consumed
+/// before a person wants it and the hub is known to be alive.
 fn exchange(facts: &Facts) -> Option<Step<'_>> {
     let (wait, has_allowed_next, asks, is_foreign) = match facts.exchange {
         None => return Some(Step::Ask(Question::NeedsExchange)),
@@ -351,8 +354,9 @@ fn exchange(facts: &Facts) -> Option<Step<'_>> {
 /// A token that only an app could read, where only bound links work.
 static NEEDS_STATE: Refusal = Refusal::Link { reason: RefusalReason::NeedsState, link: None };
 
-/// Whether the person is asked, whoever is logged in. In a frame of a stranger always: nobody may have seen it. A scanner
-/// has no browser's secret: where that is proved, `is_bound`, somebody vouches for the click.
+/// Whether the person is asked, whoever is logged in. Always in a frame of another site, which nobody may have seen. A
+/// click that no browser vouches for is asked about unless `is_bound`, because a scanner of mail does not have the
+/// browser's secret.
 fn asks_by_rules(facts: &Facts, is_foreign: bool, is_bound: bool) -> bool {
     facts.request.is_framed_by_other
         || match facts.rules.confirm {
@@ -503,7 +507,7 @@ mod tests {
     /// All of a login by one of our own tokens, known from the start.
     fn known(link: LinkFact, visitor: VisitorFact) -> Facts {
         Facts {
-            turn: Some(TurnFact::First),
+            flight: Some(FlightFact::First),
             exchange: Some(ExchangeFact::NotNeeded),
             link: Some(link),
             place: Some(PlaceFact::Admitted),
@@ -548,8 +552,8 @@ mod tests {
     #[test]
     fn what_costs_nothing_is_asked_first_and_the_hub_last() {
         let mut facts = Facts::default();
-        assert_eq!(spelled(&decide(&facts)), "ask Turn");
-        facts.turn = Some(TurnFact::First);
+        assert_eq!(spelled(&decide(&facts)), "ask Flight");
+        facts.flight = Some(FlightFact::First);
         assert_eq!(spelled(&decide(&facts)), "ask NeedsExchange");
         facts.exchange = Some(ExchangeFact::NotNeeded);
         assert_eq!(spelled(&decide(&facts)), "ask Link");
@@ -568,7 +572,7 @@ mod tests {
             is_within_grace: false,
             wait: None,
         };
-        let turn = Some(TurnFact::First);
+        let flight = Some(FlightFact::First);
         let shapeless = RequestFacts { has_token: false, ..NAVIGATION };
         let minute = Duration::from_mins(1);
         let limited = LinkFact::Refused {
@@ -578,17 +582,17 @@ mod tests {
         };
         check(vec![
             ("no shape", Facts { request: shapeless, ..Facts::default() }, "ask Link"),
-            ("unknown", Facts { turn, link: Some(unknown()), ..Facts::default() }, "refuse unknown"),
-            ("too many", Facts { turn, link: Some(limited), ..Facts::default() }, "TooManyTries(60s)"),
+            ("unknown", Facts { flight, link: Some(unknown()), ..Facts::default() }, "refuse unknown"),
+            ("too many", Facts { flight, link: Some(limited), ..Facts::default() }, "TooManyTries(60s)"),
             (
                 "expired",
-                Facts { turn, link: Some(refused(RefusalReason::Expired, false)), ..Facts::default() },
+                Facts { flight, link: Some(refused(RefusalReason::Expired, false)), ..Facts::default() },
                 "refuse expired",
             ),
             (
                 "the store fails",
                 Facts {
-                    turn,
+                    flight,
                     link: Some(LinkFact::Refused {
                         refusal: StoreError::unavailable("gone").into(),
                         is_within_grace: false,
@@ -620,12 +624,12 @@ mod tests {
     #[test]
     fn a_login_waits_for_the_other_one_and_needs_a_hub() {
         let user = |name: &str| VisitorFact::User(name.to_owned());
-        let late = Facts { turn: Some(TurnFact::TooLate), ..known(valid(), VisitorFact::Nobody) };
+        let late = Facts { flight: Some(FlightFact::TooLate), ..known(valid(), VisitorFact::Nobody) };
         let used_meanwhile = Facts {
-            turn: Some(TurnFact::TooLate),
+            flight: Some(FlightFact::TooLate),
             ..known(refused(RefusalReason::Used, false), VisitorFact::Nobody)
         };
-        let joined = Facts { turn: Some(TurnFact::Joined), ..Facts::default() };
+        let joined = Facts { flight: Some(FlightFact::Joined), ..Facts::default() };
         let odd = LinkFact::Valid {
             username: "alice".to_owned(),
             asks: false,
@@ -657,10 +661,9 @@ mod tests {
             ..known(valid(), visitor)
         };
         let down = || VisitorFact::HubDown;
-        let failing = |status| {
-            let status = hyper::StatusCode::from_u16(status).unwrap();
-            VisitorFact::Unidentified(HubTrouble::Unexpected(status))
-        };
+        let busy = || VisitorFact::Unidentified(HubTrouble::Busy { retry_after: None });
+        let wrong_address =
+            || VisitorFact::Unidentified(HubTrouble::Unexpected(hyper::StatusCode::NOT_FOUND));
         let unasked = Facts { visitor: None, ..at(PlaceFact::Waiting, false, VisitorFact::Nobody) };
         let refused = Facts {
             place: Some(PlaceFact::Waiting),
@@ -670,15 +673,10 @@ mod tests {
             ("waits", unasked, "Queue"),
             ("a fresh click, no hub", at(PlaceFact::Admitted, false, down()), "HubDown"),
             ("in line, no hub", at(PlaceFact::Admitted, true, down()), "Queue"),
-            (
-                "a fresh click, a hub that fails",
-                at(PlaceFact::Admitted, false, failing(500)),
-                "Unidentified(Unexpected(500))",
-            ),
-            ("in line, a hub that fails", at(PlaceFact::Admitted, true, failing(500)), "Queue"),
+            ("in line, a hub that is busy", at(PlaceFact::Admitted, true, busy()), "Queue"),
             (
                 "in line, a wrong address",
-                at(PlaceFact::Admitted, true, failing(404)),
+                at(PlaceFact::Admitted, true, wrong_address()),
                 "Unidentified(Unexpected(404))",
             ),
             ("revoked meanwhile", refused, "refuse revoked"),
@@ -746,7 +744,7 @@ mod tests {
     fn a_frame_is_tested_before_anything_is_asked_or_burnt_and_no_link_that_is_none_is() {
         let untested = |link: Option<LinkFact>, exchange| Facts {
             request: RequestFacts { is_untested_frame: true, ..NAVIGATION },
-            turn: Some(TurnFact::First),
+            flight: Some(FlightFact::First),
             exchange: Some(exchange),
             link,
             ..Facts::default()
@@ -772,8 +770,12 @@ mod tests {
         let asking =
             Some(ExchangeFact::Needed { wait: None, has_allowed_next: true, asks: true, is_foreign: true });
         let never = LoginRules { confirm: Confirm::Never, ..AUTO };
-        let facts =
-            |exchange, visitor| Facts { turn: Some(TurnFact::First), exchange, visitor, ..Facts::default() };
+        let facts = |exchange, visitor| Facts {
+            flight: Some(FlightFact::First),
+            exchange,
+            visitor,
+            ..Facts::default()
+        };
         let minute = Some(Duration::from_mins(1));
         let nobody = || Some(VisitorFact::Nobody);
         let bound = LoginRules { require_state: true, ..AUTO };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION, REFERRER_POLICY, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
@@ -32,7 +33,7 @@ use crate::proxy::respond::{self, Continuation};
 use crate::proxy::upstream::{HubConnection, ResponseBody, SendError, UpstreamError};
 use crate::proxy::validate::Rejection;
 use crate::proxy::{api_only, cookies, sessions};
-use crate::token::State;
+use crate::token::{LinkId, State};
 
 /// How long the second request of a double click may be on its way when the login of the first has ended.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
@@ -40,7 +41,7 @@ const ON_ITS_WAY: Duration = Duration::from_secs(2);
 /// Redirects another site's form to the login path, where its token waits in a cookie.
 pub fn continue_by_get(proxy: &Proxy, form: &ForeignForm) -> ProxyResponse {
     let mut response = respond::see_other(&form.target)?;
-    // The GET tells from which site the form came, but no more: an app's own origin is asked nothing.
+    // The GET names the origin of the form's page and no more: a click from an app's own origin needs no question.
     response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     respond::set_continuation(proxy, &mut response, Continuation::AtOnce, form.token.expose())?;
     Ok(response)
@@ -89,7 +90,7 @@ pub fn respond(
             Ok(refuse::page(proxy, request, refusal))
         }
         Decision::TooManyTries(wait) => {
-            // Recorded as this.
+            // `too_many_tries` records it.
             if let Some(unrecorded) = unrecorded {
                 unrecorded.forget();
             }
@@ -102,7 +103,7 @@ pub fn respond(
             let target = destination::of_used(proxy, link, own_next);
             target.map_err(ProxyError::from).and_then(|target| respond::see_other(&target))
         }
-        // Held whenever it is decided so.
+        // There is one whenever this is decided.
         Decision::Join => joined.ok_or_else(|| UpstreamError::Timeout.into()),
         Decision::Confirm { username, current } => match &request.token {
             Some(shown) => {
@@ -119,7 +120,7 @@ pub fn respond(
             let next = token.as_ref().map_or(own_next, |token| token.next().map(Next::as_str));
             Ok(refuse::unidentified(proxy, request, *trouble, link, next))
         }
-        // The last three have been carried out before.
+        // `log_in` (mod.rs) carries out the last three itself.
         Decision::HubDown | Decision::Queue | Decision::TestFrame | Decision::Login(_) => {
             Ok(refuse::hub_down(proxy, request, link))
         }
@@ -128,7 +129,7 @@ pub fn respond(
     finish(proxy, request, response, served)
 }
 
-/// Which cookies of ours have served.
+/// Which cookies of ours are not needed any more.
 #[derive(Debug, Clone, Copy)]
 struct Served {
     /// Those of the one link: its continuation, and the time of its click.
@@ -137,7 +138,7 @@ struct Served {
     states: [Option<State>; 2],
 }
 
-/// The response to a login request, with the cookies cleared that have served: the one place that does so.
+/// The response to a login request, with the cookies cleared that are not needed any more: the one place that does so.
 fn finish(proxy: &Proxy, request: &LoginRequest, response: ProxyResponse, served: Served) -> ProxyResponse {
     let clears_continuation = served.link && request.has_continuation_cookie;
     let click = request.token.as_ref().filter(|_| served.link && request.click_ticket.is_some());
@@ -159,16 +160,6 @@ fn finish(proxy: &Proxy, request: &LoginRequest, response: ProxyResponse, served
     Ok(response)
 }
 
-/// What came of a login, for the request that waits.
-#[allow(clippy::large_enum_variant)] // it is sent once, and the large one is the usual one
-enum Outcome {
-    /// The token was consumed.
-    Consumed(ProxyResponse),
-    /// Somebody else has consumed it. What the browser gets is for the request that waits to decide; if there is none
-    /// any more, the refusal is recorded all the same.
-    LostRace(Box<Attempt>),
-}
-
 /// Consumes the token and logs the browser in; the attempt comes back if the token could not be consumed, or if a reload
 /// came in between that concerns it.
 ///
@@ -186,15 +177,11 @@ pub async fn log_in(mut attempt: Box<Attempt>, plan: Plan) -> Result<ProxyRespon
         attempt.send_back_in_line(login.token);
         return Err(attempt);
     }
-    let (done, outcome) = oneshot::channel();
+    let (done, ended) = oneshot::channel();
     let shutdown = attempt.proxy.shared.shutdown.clone();
     // Boxed: a task is moved several times before it runs, and this one is large.
-    shutdown.spawn(Box::pin(consume(attempt, login, done)));
-    match outcome.await {
-        Ok(Outcome::Consumed(response)) => Ok(response),
-        Ok(Outcome::LostRace(attempt)) => Err(attempt),
-        Err(_) => Ok(Err(UpstreamError::Timeout.into())),
-    }
+    shutdown.spawn(Box::pin(consume(attempt, Box::new(login), done)));
+    ended.await.unwrap_or_else(|_| Ok(Err(UpstreamError::Timeout.into())))
 }
 
 /// What a login needs, once nothing stands against it any more.
@@ -238,7 +225,7 @@ impl Login {
     }
 }
 
-/// The connection if it takes another request, or else a new one; none: there is none.
+/// The connection if it takes another request, or else a new one; none: the hub cannot be reached.
 async fn ready_or_new(proxy: &Proxy, mut connection: HubConnection) -> Option<HubConnection> {
     if connection.ready().await.is_ok() {
         return Some(connection);
@@ -248,81 +235,92 @@ async fn ready_or_new(proxy: &Proxy, mut connection: HubConnection) -> Option<Hu
     connection.inspect_err(|error| tracing::warn!(%error, "login: no connection to the hub")).ok()
 }
 
-async fn consume(mut attempt: Box<Attempt>, login: Login, done: oneshot::Sender<Outcome>) {
+/// The task of [`log_in`], to whose request `done` tells what that returns. What the browser gets for a token that somebody
+/// else has consumed is for the request to decide; if there is none any more, the refusal is recorded all the same.
+async fn consume(
+    mut attempt: Box<Attempt>,
+    login: Box<Login>,
+    done: oneshot::Sender<Result<ProxyResponse, Box<Attempt>>>,
+) {
+    let Login { plan, token, target, connection, oauth, permit } = *login;
     let service = attempt.proxy.shared.login.clone();
-    let Login { plan, token, target, connection, oauth, permit } = login;
     let bound_to = token.link().grant.state;
-    let in_line = attempt.line_state.filter(|state| Some(*state) != bound_to);
     let consumed = consumed(&service.redeemer, token, attempt.request.client()).await;
     let (user, watch) = match consumed {
         Ok(consumed) => consumed,
         Err(refusal) => {
             connection.release();
             attempt.refuse(refusal);
-            let _unread = done.send(Outcome::LostRace(attempt));
+            let _unread = done.send(Err(attempt));
             return;
         }
     };
-    let turn = attempt.held.turn.take();
-    let Attempt { proxy, mut request, .. } = *attempt;
-    // An operator who wants no replay wants this one neither.
-    let may_join = !service.rules().replay_grace.is_zero();
-    // The login takes the headers; few need a fingerprint, and it costs as much as a page.
-    let in_common = may_join.then(|| request.keep_in_common());
-    let (username, user_agent) =
-        (user.username().as_str().to_owned(), request.headers.get(USER_AGENT).cloned());
+    let Attempt { proxy, request, line_state, .. } = &mut *attempt;
+    // The login takes the headers; few need a fingerprint, and it costs as much as a page. An operator who wants no replay
+    // wants none of this response either.
+    let in_common = (!service.rules().replay_grace.is_zero()).then(|| request.keep_in_common());
+    let user_agent = request.headers.get(USER_AGENT).cloned();
+    let named = NamedLogin::of(&user);
     let sent = Instant::now();
-    let (id, app) = (user.link().clone(), user.app().to_owned());
-    let order = LoginOrder { user, watch: watch.as_ref(), target, oauth };
-    let outcome = send(&proxy, &mut request, order, plan, connection).await;
-    let outcome = outcome.unwrap_or_else(LoginOutcome::Error);
-    let took = sent.elapsed();
-    let hub_answered = matches!(outcome, LoginOutcome::Hub { .. });
+    let order = LoginOrder { user, username: &named.username, watch: watch.as_ref(), target, oauth };
+    let outcome = send(proxy, request, order, plan, connection).await.unwrap_or_else(LoginOutcome::Error);
+    let took = outcome.is_of_hub().then(|| sent.elapsed());
     let outcome = unless_ended(&service.session_ender, watch.as_ref(), outcome).await;
-    let is_passed_on = matches!(outcome, LoginOutcome::Hub { .. });
     if let Some(reason) = outcome.failure() {
-        let subject = Subject { id: Some(id.as_str()), app: Some(&app), username: Some(&username) };
-        service.recorder.login_failed(subject, request.client(), reason);
+        service.recorder.login_failed(named.subject(), request.client(), reason);
     }
-    // A redirect alone may be that of a front which stands in for the hub.
-    let is_let_in = match &outcome {
-        LoginOutcome::Hub { response, is_redirect: true } => cookies::sets_hub_login(response.headers()),
-        LoginOutcome::Hub { .. } | LoginOutcome::Page(..) | LoginOutcome::Error(_) => false,
-    };
-    let response = match outcome {
-        LoginOutcome::Hub { response, .. } => Ok(response),
-        LoginOutcome::Page(page, _) => {
-            let app = service.policy().applications.by_name(&app);
-            Ok(respond::page_for(&proxy, &page, request.accept.format(), app.as_deref()))
-        }
-        LoginOutcome::Error(error) => Err(error),
-    };
-    if hub_answered
-        && let Ok(response) = &response
-        && response.headers().contains_key(LOCATION)
-    {
-        proxy.shared.recent_logins.add(request.origin.client, user_agent.as_ref(), &username);
+    if outcome.leads_on() {
+        proxy.shared.recent_logins.add(request.origin.client, user_agent.as_ref(), &named.username);
     }
     // Whoever is next may have the hub now; the browser may take its time with the response.
     if let Some(permit) = permit {
-        if hub_answered { permit.logged_in(took, is_let_in) } else { permit.failed() }
+        match took {
+            Some(took) => permit.logged_in(took, outcome.lets_in()),
+            None => permit.failed(),
+        }
     }
     // A login that failed may be tried again with another link for the same state.
-    let states = if is_passed_on { [bound_to, in_line] } else { [None; 2] };
+    let in_line = line_state.filter(|state| Some(*state) != bound_to);
+    let states = if outcome.is_of_hub() { [bound_to, in_line] } else { [None; 2] };
     let served = Served { link: Decision::Login(plan).is_final(), states };
-    let response = finish(&proxy, &request, response, served);
+    let response = finish(proxy, request, outcome.into_response(proxy, request, &named.app), served);
     // It comes back if the browser has gone away meanwhile.
-    let unread = done.send(Outcome::Consumed(response));
-    if let (Err(Outcome::Consumed(Ok(response))), Some(in_common), Some(turn)) = (unread, in_common, turn) {
-        request.headers = in_common.into_iter().collect();
-        turn.stash(request.fingerprint(), response);
-        // The first request of a double click was given up when the second was sent, so that one is here or on its way.
-        tokio::select! {
-            () = turn.stash_taken() => {}
-            () = tokio::time::sleep(ON_ITS_WAY) => {}
-            // No new request comes here.
-            () = proxy.shared.shutdown.draining() => {}
-        }
+    if let Err(Ok(Ok(response))) = done.send(Ok(response))
+        && let Some(in_common) = in_common
+    {
+        attempt.request.headers = in_common.into_iter().collect();
+        leave_for_second_click(attempt, response).await;
+    }
+}
+
+/// Keeps a response that nobody has taken for the second request of a double click.
+async fn leave_for_second_click(attempt: Box<Attempt>, response: Response<ResponseBody>) {
+    let Some(flight) = &attempt.held.flight else { return };
+    flight.stash(attempt.request.fingerprint(), response);
+    // The first request was given up when the second was sent, so that one is here or on its way.
+    tokio::select! {
+        () = flight.stash_taken() => {}
+        () = tokio::time::sleep(ON_ITS_WAY) => {}
+        // No new request comes here.
+        () = attempt.proxy.shared.shutdown.draining() => {}
+    }
+}
+
+/// A login by the names in its records, once its user is spent.
+struct NamedLogin {
+    id: LinkId,
+    app: String,
+    username: String,
+}
+
+impl NamedLogin {
+    fn of(user: &VerifiedUser) -> Self {
+        let (app, username) = (user.app().to_owned(), user.username().as_str().to_owned());
+        Self { id: user.link().clone(), app, username }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { id: Some(self.id.as_str()), app: Some(&self.app), username: Some(&self.username) }
     }
 }
 
@@ -342,13 +340,28 @@ async fn consumed(
 enum LoginOutcome {
     /// Its response; a redirect has let the user in.
     Hub { response: Response<ResponseBody>, is_redirect: bool },
-    /// None, or none that goes on to a browser; and why.
+    /// A page in place of the hub's response, and why.
     Page(Page<'static>, AuditReason),
-    /// None, or none that goes on to a browser.
+    /// An error in place of the hub's response.
     Error(ProxyError),
 }
 
 impl LoginOutcome {
+    /// Whether the browser gets what the hub has said.
+    fn is_of_hub(&self) -> bool {
+        matches!(self, Self::Hub { .. })
+    }
+
+    /// Whether the hub leads the browser on, as after a login.
+    fn leads_on(&self) -> bool {
+        matches!(self, Self::Hub { response, .. } if response.headers().contains_key(LOCATION))
+    }
+
+    /// Whether the hub has let the user in. A redirect alone may be that of a front which stands in for the hub.
+    fn lets_in(&self) -> bool {
+        matches!(self, Self::Hub { response, is_redirect: true } if cookies::sets_hub_login(response.headers()))
+    }
+
     /// Why nobody was let in.
     fn failure(&self) -> Option<AuditReason> {
         match self {
@@ -359,6 +372,15 @@ impl LoginOutcome {
             Self::Error(ProxyError::HubOAuth(HubOAuthError::Store(_))) => Some(AuditReason::StoreUnavailable),
             Self::Page(_, reason) => Some(*reason),
             Self::Error(_) => Some(AuditReason::HubUnavailable),
+        }
+    }
+
+    /// What the browser gets for a link of `app`.
+    fn into_response(self, proxy: &Proxy, request: &LoginRequest, app: &str) -> ProxyResponse {
+        match self {
+            Self::Hub { response, .. } => Ok(response),
+            Self::Page(page, _) => Ok(respond::page_of(proxy, &page, request.accept.format(), Some(app))),
+            Self::Error(error) => Err(error),
         }
     }
 }
@@ -392,6 +414,7 @@ async fn ended(ender: &SessionEnder, watch: Option<&LoginWatch>) -> Option<Login
 /// A login that is sent.
 struct LoginOrder<'a> {
     user: VerifiedUser,
+    username: &'a str,
     watch: Option<&'a LoginWatch>,
     target: Uri,
     oauth: Option<hub_oauth::Begun>,
@@ -401,7 +424,7 @@ struct LoginOrder<'a> {
 async fn send(
     proxy: &Proxy,
     request: &mut LoginRequest,
-    LoginOrder { user, watch, target, oauth }: LoginOrder<'_>,
+    LoginOrder { user, username, watch, target, oauth }: LoginOrder<'_>,
     plan: Plan,
     mut connection: HubConnection,
 ) -> Result<LoginOutcome, ProxyError> {
@@ -412,7 +435,6 @@ async fn send(
             Err(page) => return Ok(LoginOutcome::Page(page, AuditReason::HubUnavailable)),
         };
     }
-    let name = user.username().as_str().to_owned();
     // What a fresh assertion would be sent with.
     let mut again = None;
     let login = match oauth {
@@ -425,7 +447,7 @@ async fn send(
         }
         Some(begun) => hub_oauth::callback(begun, std::mem::take(&mut request.headers), user, plan).await?,
     };
-    let mut sent = within(proxy, send_login(proxy, &mut connection, login)).await;
+    let mut sent = within(proxy, send_login(proxy, &mut connection, Box::new(login))).await;
     if let Ok(response) = &sent
         && response.status() == StatusCode::FORBIDDEN
         && let Some((mut headers, target, identity)) = again
@@ -440,23 +462,7 @@ async fn send(
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(ProxyError::UnaskedUpgrade { server: Box::default() })
         }
-        Ok(response) => {
-            let mut response = connection.release_with(response);
-            let status = response.status();
-            let is_redirect = status.is_redirection();
-            if !is_redirect {
-                tracing::warn!(
-                    status = status.as_u16(),
-                    username = %name,
-                    "login: the hub's response is no redirect, nobody is logged in: is its authenticator HublatchAuthenticator, \
-                     and does it allow the user? (hublatch doctor)"
-                );
-            }
-            shared.finish(response.headers_mut());
-            respond::forbid_caching(response.headers_mut());
-            let response = api_only::of_login(proxy, response, &request.accept);
-            Ok(LoginOutcome::Hub { response, is_redirect })
-        }
+        Ok(response) => Ok(of_hub(proxy, request, connection.release_with(response), username)),
         Err(error) => {
             tracing::error!(%error, "login: the hub did not answer, the link is used up");
             Ok(LoginOutcome::Page(Page::LoginFailed, AuditReason::HubUnavailable))
@@ -464,17 +470,41 @@ async fn send(
     }
 }
 
-/// Sends the login, once. If the connection gives it back, not a byte of it was written: it was closed while the token was
-/// consumed, so that the hub can know of no login, and the same one goes over a new connection. That one is not asked twice.
+/// The hub's `response` to the login of `username`, as the browser gets it.
+fn of_hub(
+    proxy: &Proxy,
+    request: &LoginRequest,
+    mut response: Response<ResponseBody>,
+    username: &str,
+) -> LoginOutcome {
+    let status = response.status();
+    let is_redirect = status.is_redirection();
+    if !is_redirect {
+        tracing::warn!(
+            status = status.as_u16(),
+            %username,
+            "login: the hub's response is no redirect, nobody is logged in: is its authenticator HublatchAuthenticator, \
+             and does it allow the user? (hublatch doctor)"
+        );
+    }
+    proxy.shared.finish(response.headers_mut());
+    respond::forbid_caching(response.headers_mut());
+    let response = api_only::of_login(proxy, response, &request.accept);
+    LoginOutcome::Hub { response, is_redirect }
+}
+
+/// Sends the login, once. If the connection gives it back, not a byte of it was written: it was closed while the token
+/// was consumed, so that the hub can know of no login, and the same one goes over a new connection. The new connection is
+/// tried once.
 async fn send_login(
     proxy: &Proxy,
     connection: &mut HubConnection,
-    login: Request<RequestBody>,
+    login: Box<Request<RequestBody>>,
 ) -> Result<Response<Incoming>, UpstreamError> {
-    match connection.attempt(Box::new(login)).await {
+    match connection.attempt(login).await {
         Ok(response) => Ok(response),
         Err(SendError::Failed(error)) => Err(error),
-        // In a box, as above.
+        // Boxed, because it is rare (as in `ready_or_new`).
         Err(SendError::Unsent(login)) => Box::pin(send_anew(proxy, connection, login)).await,
     }
 }
@@ -490,13 +520,13 @@ async fn send_anew(
     connection.send_once(*login).await
 }
 
-/// As long as the hub may take for a login.
-async fn within<T>(
+/// `sent`, for as long as the hub may take for a login. No async function, which would keep `sent` twice.
+fn within<T>(
     proxy: &Proxy,
     sent: impl Future<Output = Result<T, UpstreamError>>,
-) -> Result<T, UpstreamError> {
-    let timeout = tokio::time::timeout(proxy.shared.rules.login_hub_timeout, sent).await;
-    timeout.unwrap_or(Err(UpstreamError::Timeout))
+) -> impl Future<Output = Result<T, UpstreamError>> {
+    let timeout = tokio::time::timeout(proxy.shared.rules.login_hub_timeout, sent);
+    timeout.map(|sent| sent.unwrap_or(Err(UpstreamError::Timeout)))
 }
 
 fn get(target: Uri, headers: HeaderMap) -> Request<RequestBody> {

@@ -9,7 +9,7 @@ use crate::login::login_token::LoginToken;
 use crate::login::{ExchangeSubject, FailedExchange, Refusal};
 use crate::proxy::context::Proxy;
 
-/// Burns `token`, and asks the apps whose it is; gives the turn back.
+/// Consumes `token`, and asks its app whose it is; gives `flight` back.
 ///
 /// Runs as a task of its own: a browser that is clicked twice gives its first request up, and the second must find the
 /// token exchanged and not lost.
@@ -17,7 +17,7 @@ pub async fn exchange(
     proxy: &Proxy,
     request: &LoginRequest,
     token: &LoginToken,
-    turn: FlightGuard,
+    flight: FlightGuard,
 ) -> Result<FlightGuard, FailedExchange> {
     let (done, outcome) = oneshot::channel();
     let (proxy, token, address) = (proxy.clone(), token.clone(), request.origin.client);
@@ -26,8 +26,8 @@ pub async fn exchange(
     shutdown.spawn(async move {
         let client = Client { address: Some(address), request_id: request_id.as_deref() };
         let exchanged = proxy.shared.login.redeemer.exchange(&token, client).await;
-        // The turn ends here if nobody receives it.
-        let _received = done.send(exchanged.map(|()| turn));
+        // If nobody receives it, the flight ends here.
+        let _received = done.send(exchanged.map(|()| flight));
     });
     let given_up = || FailedExchange { refusal: Refusal::unknown(), subject: ExchangeSubject::default() };
     outcome.await.unwrap_or_else(|_| Err(given_up()))

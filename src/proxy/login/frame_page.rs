@@ -14,7 +14,7 @@ use crate::proxy::error::ProxyResponse;
 use crate::proxy::respond::{self, Continuation};
 
 /// The page, at the address of the link: neither the token nor the link has to be in it.
-pub fn respond(attempt: &Attempt) -> ProxyResponse {
+pub fn page(attempt: &Attempt) -> ProxyResponse {
     let Attempt { proxy, request, .. } = attempt;
     let embed = proxy.shared.embed.as_ref();
     if embed.is_some_and(|embed| embed.cookies() == EmbedCookies::Lax) {

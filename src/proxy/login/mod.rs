@@ -87,8 +87,8 @@ async fn respond_to(
     }
 }
 
-/// Once a minute, whatever the names are, because whoever clicks says the name: a front that passes its own instead of the
-/// browser's lets no login through.
+/// Logs it once a minute, because clients choose the name. A front proxy that sends its own Host in place of the browser's
+/// lets no login through.
 fn tell_of_host(proxy: &Proxy, host: Option<&HeaderValue>) {
     if let Some(unlogged) = proxy.shared.failure_log.admit("foreign_host", "", Instant::now()) {
         let host = host.map(|host| {
@@ -118,11 +118,11 @@ async fn log_in(proxy: &Proxy, request: LoginRequest) -> Result<Response<Respons
             Step::Do(Decision::Login(plan)) => plan,
             Step::Do(Decision::Queue) => {
                 if attempt.keep_link().await {
-                    return queue_page::respond(&attempt);
+                    return queue_page::page(&attempt);
                 }
                 continue;
             }
-            Step::Do(Decision::TestFrame) => return frame_page::respond(&attempt),
+            Step::Do(Decision::TestFrame) => return frame_page::page(&attempt),
             Step::Do(decision) => {
                 let held = std::mem::take(&mut attempt.held);
                 let own_next = attempt.own_next.as_deref();
@@ -144,7 +144,7 @@ async fn events(mut attempt: Attempt) -> Result<Response<ResponseBody>, ProxyErr
         return Err(Rejection::NotANavigation.into());
     }
     attempt.find_out(decide::Question::Link).await;
-    // A link that is none any more is no refusal here: the page asks again, and says why.
+    // A link that has ended meanwhile is no refusal here: the page asks again, and says why.
     if let Some(unrecorded) = attempt.held.unrecorded.take() {
         unrecorded.forget();
     }

@@ -1,6 +1,6 @@
 //! From an HTTP request on the login path to a [`LoginRequest`], whether the token comes in a link, a form or a cookie.
 //!
-//! Reads and refuses what does not say one thing. Looks nothing up, and asks nobody.
+//! Refuses what is ambiguous. Looks nothing up, and asks nobody.
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -100,9 +100,9 @@ pub struct UnverifiedForm {
     pub accept: AcceptHeaders,
 }
 
-/// The headers that two requests of one browser for one link have in common. The cookies among them: with others,
-/// somebody else may be logged in, and the response was not made for that. And all that `browser_checks` looks at:
-/// what one request need not be asked is nothing for another that must be.
+/// The headers that two requests of one browser for one link have in common. The cookies are among them, because with
+/// others somebody else may be logged in, for whom the response was not made; and so is all that `browser_checks` looks
+/// at, because a request that must be asked first may not have the response of one that need not.
 const IN_COMMON: [&str; 7] =
     ["cookie", "user-agent", "origin", "referer", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"];
 
@@ -162,7 +162,7 @@ pub async fn parse(
         Method::GET => {
             let query = query?;
             let is_token_in_address = query.token.is_some();
-            // What no token looks like is not ours: it must not stand before the hub's login.
+            // A cookie that does not look like a token is not ours, and must not keep anybody from the hub's login.
             let continued = ours.continuation.and_then(|text| proxy.shared.login.redeemer.parse(&text));
             let has_continuation_cookie = continued.is_some();
             let token = match query.token {
@@ -198,8 +198,8 @@ fn click_ticket(proxy: &Proxy, token: Option<&LoginToken>, headers: &HeaderMap) 
     cookies::click(headers, &proxy.shared.rules.cookie_names, token?.digest())
 }
 
-/// The token that a parameter's value spells. Ours is written as it is; an app may have made one that is not, or that
-/// its library has encoded.
+/// The token that a parameter's value spells. Ours needs no escapes; an app's own may, or its library has encoded it
+/// needlessly.
 fn token_text(value: &str) -> String {
     if OpaqueToken::parse(value).is_some() {
         return value.to_owned();

@@ -35,18 +35,18 @@ const LINGER: Duration = Duration::from_secs(5);
 const COME_AGAIN_SECONDS: u64 = 3;
 
 /// A browser in line: its page, and the signed time of its click.
-pub fn respond(attempt: &Attempt) -> ProxyResponse {
+pub fn page(attempt: &Attempt) -> ProxyResponse {
     let Attempt { proxy, request, outlook, .. } = attempt;
     let format = request.accept.format();
     let (position, seconds) = told(*outlook);
-    let turn = if outlook.is_hub_down { QueuedFor::LoginHubDown } else { QueuedFor::Login };
+    let queued_for = if outlook.is_hub_down { QueuedFor::LoginHubDown } else { QueuedFor::Login };
     // The empty address is the page's own, which holds the token, so that the page need not. Any text for `events` makes the
     // page's script listen to its own address; a fragment is not sent.
     let (address, events) = ("", Some("#"));
     let app = attempt.held.token.as_ref().map(ValidatedToken::app);
-    let page =
-        || respond::page_of(proxy, &Page::Queue { turn, position, seconds, address, events }, format, app);
-    // Whoever is sent back by a reload alone has not waited.
+    let of_line = Page::Queue { queued_for, position, seconds, address, events };
+    let page = || respond::page_of(proxy, &of_line, format, app);
+    // A browser that is sent back because of a reload alone has not waited.
     if !app.is_some_and(|app| attempt.is_outdated(app)) {
         proxy.shared.admission.announce();
     }
@@ -126,7 +126,7 @@ pub fn events(attempt: &Attempt) -> Response<ResponseBody> {
     let kept = token.and_then(|token| proxy.shared.parked.state(token, &fingerprint));
     let state = match (kept, token.zip(attempt.group())) {
         (Some(ParkedState::Pending), _) => EventsState::Asking,
-        // The hub has answered, or the link is none any more: the page will say so.
+        // The hub has answered, or the link has ended: the page will say so.
         (Some(ParkedState::Ready), _) | (None, None) => EventsState::Told,
         (None, Some((token, group))) => {
             let clicked = attempt.click.at.as_millisecond();
@@ -199,13 +199,13 @@ impl QueueEvents {
                 call.told();
                 return Some(self.ready());
             }
-            // Whoever has gone leaves nothing behind; the page that asks again has taken it by then.
+            // A drain ends the stream, and with it the place in line; a page that was told to ask again does so.
             () = self.proxy.shared.shutdown.draining() => if !is_over { return None },
             () = tokio::time::sleep(pause) => {}
         }
         match &self.state {
             EventsState::Waiting(waiter) => {
-                // What nobody has come for is for those who wait.
+                // Permits that nobody has come for go to those who wait.
                 self.proxy.shared.parked.prune();
                 let outlook = waiter.outlook();
                 let (position, seconds) = told(outlook);

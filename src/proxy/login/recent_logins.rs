@@ -51,8 +51,8 @@ impl RecentLogins {
         });
     }
 
-    /// Whether the browser with `headers` at `client`, which is nobody and wants to go to `place`, has been logged in a moment
-    /// ago; whoever was. Asked once: what it does next is no loop.
+    /// Whether the browser with `headers` at `client`, which is nobody and wants to go to `place`, has been logged in a
+    /// moment ago, as whomever. The login is forgotten by that: what the browser does next is no loop.
     pub fn take(&self, client: IpAddr, headers: &HeaderMap, place: &str) -> Option<String> {
         let (network, user_agent) = (network_of(client), shortened(headers.get(USER_AGENT)));
         let mut logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,7 +18,7 @@ use crate::proxy::respond;
 use crate::proxy::upstream::ResponseBody;
 use crate::store::Link;
 
-/// Who finds a link used that was used this short a time ago may have opened it twice at once.
+/// A link that was used this short a time ago may have been opened twice at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// After how many seconds such a browser asks again.
 const ASK_AGAIN_SECONDS: u64 = 2;
@@ -101,9 +101,9 @@ pub fn page(proxy: &Proxy, request: &LoginRequest, refusal: &Refusal) -> Respons
     response
 }
 
-/// Whether this may be the second of two tabs that were opened at once: its request was sent before the first one's
-/// login had come, so its cookies tell nothing. When the browser asks again by itself, they do. To anybody else it is
-/// the same page a few times over.
+/// Whether this may be the second of two tabs that were opened at once: its request was sent before the first one's login
+/// had come, so its cookies tell nothing. When the browser asks again by itself, they do. Anybody else gets the same page
+/// a few times more.
 fn may_be_second_tab(proxy: &Proxy, request: &LoginRequest, refusal: &Refusal) -> bool {
     let login = &proxy.shared.login;
     let Refusal::Link { reason: RefusalReason::Used, link: Some(link) } = refusal else { return false };

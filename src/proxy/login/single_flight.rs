@@ -70,16 +70,16 @@ impl std::fmt::Display for RequestFingerprint {
 /// What a request for a token finds.
 #[derive(Debug)]
 enum FlightEntry {
-    /// Nobody else is at it: it is taken until the guard is dropped.
+    /// Nobody else redeems it: it is taken until the guard is dropped.
     Free(FlightGuard),
-    /// Somebody is.
+    /// Somebody does.
     Taken(FlightWaiter),
 }
 
 /// What came of entering.
 #[allow(clippy::large_enum_variant)] // it is looked at once, where it is made
 pub enum Entered {
-    /// It is this request's turn.
+    /// This request has the token to itself.
     First(FlightGuard),
     /// The same browser's earlier request has brought the login about, and could not take the response.
     Joined(Response<ResponseBody>),
@@ -149,7 +149,7 @@ impl FlightWaiter {
     /// `fingerprint`: it is taken.
     async fn wait(self, fingerprint: &RequestFingerprint) -> Option<Response<ResponseBody>> {
         loop {
-            // Before the look: what is stashed after it wakes this.
+            // Made before the look, so that what is stashed after it wakes this.
             let changed = self.0.changed.notified();
             if let Some(response) = self.0.take(fingerprint) {
                 return Some(response);

@@ -32,7 +32,7 @@ enum LoginPageDecision {
     Home,
     /// The page of a hub that does not answer.
     HubDown,
-    /// The page of one that answers, and not to the question.
+    /// The page of a hub that answers, but does not say who the browser is.
     Unidentified(HubTrouble),
 }
 
@@ -56,7 +56,7 @@ fn decide(
         (WithoutToken::Forward, _) | (_, None) => LoginPageDecision::Forward,
         (_, Some(Visitor::HubDown)) => LoginPageDecision::HubDown,
         (_, Some(Visitor::Unidentified(trouble))) => LoginPageDecision::Unidentified(trouble),
-        // A script could not follow to another site; it is told what is the matter.
+        // A script could not follow a redirect to another site; it gets an error that says so.
         (WithoutToken::Redirect, Some(Visitor::Nobody)) if navigates => LoginPageDecision::ToApp,
         (_, Some(Visitor::Nobody)) => LoginPageDecision::NoToken,
         (_, Some(Visitor::User { has_home: true })) if !has_next => LoginPageDecision::Home,
@@ -83,7 +83,7 @@ pub async fn handle(
     if visitor == Some(Visitor::Nobody)
         && context.ended.is_none()
         && navigates
-        // Whoever has any of these has not lost them: they have logged out, or their login is over.
+        // A browser that has any of these keeps cookies: its user has logged out, or the session is over.
         && !cookies::has_of_a_login(headers)
         && let Some(place) = next.and_then(form_decode)
         && let Some(username) = proxy.shared.recent_logins.take(context.origin.client, headers, &place)

@@ -341,13 +341,14 @@ impl Upstream {
         let answers = InterimLimiter::new(stream, awaited.clone(), head.clone(), interim_max);
         let io: UpstreamIo = TokioIo::new(answers);
         let (sender, connection) = http1::Builder::new().max_headers(HEADER_LINES_MAX).handshake(io).await?;
-        // It ends with its sender, which ends with the request that it serves: a drain need not look after it.
-        self.connections.spawn(async move {
+        // It ends with its sender, which ends with the request that it serves: a drain need not look after it. Boxed: a task
+        // is moved several times before it runs.
+        self.connections.spawn(Box::pin(async move {
             let _permits = (permit, of_target);
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "upstream connection");
             }
-        });
+        }));
         Ok(PooledConnection::new(Connection::new(sender, awaited, head), Arc::clone(self)))
     }
 

@@ -24,7 +24,8 @@ pub(super) struct FileState {
     /// How many commits it has seen.
     pub(super) commits: u64,
     /// How many times it was opened.
-    pub(super) sessions: u64,
+    #[serde(rename = "sessions")] // as it stands in files that exist
+    pub(super) openings: u64,
     /// When it was created.
     pub(super) created: Timestamp,
     /// The time of day of the last commit.
@@ -43,7 +44,7 @@ impl FileState {
         let random = SystemRandom::new();
         random.fill(&mut bytes).map_err(|_| io::Error::other("the operating system gave no random bytes"))?;
         let store = format!("{:032x}", u128::from_be_bytes(bytes));
-        Ok(Self { schema: SCHEMA, store, commits: 0, sessions: 0, created: now, written: now })
+        Ok(Self { schema: SCHEMA, store, commits: 0, openings: 0, created: now, written: now })
     }
 
     /// The state after one more commit.

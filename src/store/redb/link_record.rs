@@ -17,21 +17,21 @@ use crate::token::{LinkId, TokenDigest};
 /// The first bytes of the SHA-256 of an entry and its place: a flipped bit must not log in another user.
 const CHECKSUM_BYTES: usize = 16;
 
-/// One run of hublatch on this file. Monotonic times mean something only within the session that wrote them.
+/// One opening of the file, by one run of hublatch. Monotonic times mean something only within the opening that wrote them.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct Opening {
     /// Counted in the file.
     pub(super) number: u64,
     /// When it began.
     pub(super) opened: Moment,
-    /// Whether the wall clock stands before the last thing that an earlier session wrote: then the age of what it
+    /// Whether the wall clock stands before the last thing that an earlier opening wrote: then the age of what it
     /// issued cannot be known.
     pub(super) clock_went_back: bool,
     /// The latest monotonic time, in nanoseconds, of anything that was written.
     latest: AtomicU64,
 }
 
-impl Session {
+impl Opening {
     pub(super) fn new(number: u64, opened: Moment, last_written: Timestamp) -> Self {
         let last_written = Moment { wall: last_written, monotonic: Duration::ZERO };
         let clock_went_back = opened.precedes(last_written, STEP_TOLERANCE);
@@ -46,9 +46,9 @@ impl Session {
         Moment { monotonic: Duration::from_nanos(latest), ..now }
     }
 
-    /// A moment that an earlier session wrote, by the clocks of this one.
+    /// A moment that an earlier opening wrote, by the clocks of this one.
     ///
-    /// Time of day is all that a restart leaves. From the start of this session on, the monotonic clock counts too: a
+    /// Time of day is all that a restart leaves. From the start of this opening on, the monotonic clock counts too: a
     /// step of the wall clock does not prolong a life.
     fn translate(&self, wall: Timestamp) -> Moment {
         let since_opened = wall.duration_since(self.opened.wall);
@@ -67,8 +67,9 @@ impl Session {
 pub(super) struct LinkRecord {
     pub(super) id: String,
     digest: String,
-    /// The session that issued it, and its monotonic clock at issue and at expiry, in nanoseconds.
-    session: u64,
+    /// The opening of the file in which it was issued, and the monotonic clock of that at issue and at expiry, in nanoseconds.
+    #[serde(rename = "session")] // as it stands in files that exist
+    opening: u64,
     monotonic: [u64; 2],
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) repeat: Option<IdempotencyRecord>,
@@ -119,12 +120,12 @@ impl EndRecord {
 }
 
 impl LinkRecord {
-    pub(super) fn new(link: &Link, session: &Session, key: Option<&IdempotencyKey>) -> Self {
+    pub(super) fn new(link: &Link, opening: &Opening, key: Option<&IdempotencyKey>) -> Self {
         let nanos = |at: Moment| u64::try_from(at.monotonic.as_nanos()).unwrap_or(u64::MAX);
         Self {
             id: link.id.as_str().to_owned(),
             digest: URL_SAFE_NO_PAD.encode(link.digest.as_bytes()),
-            session: session.number,
+            opening: opening.number,
             monotonic: [nanos(link.issued), nanos(link.expires)],
             repeat: key.map(|key| IdempotencyRecord {
                 app: key.app.to_string(),
@@ -138,13 +139,13 @@ impl LinkRecord {
     /// The same, kept until `until`.
     pub(super) fn reserved(
         mut self,
-        session: &Session,
+        opening: &Opening,
         until: Moment,
         now: Moment,
     ) -> Result<Self, RecordError> {
         let repeat = self.repeat.take();
-        let link = reserved(self.into_link(None, session, now)?, until);
-        Ok(Self { repeat, ..Self::new(&link, session, None) })
+        let link = reserved(self.into_link(None, opening, now)?, until);
+        Ok(Self { repeat, ..Self::new(&link, opening, None) })
     }
 
     pub(super) fn encode(&self, number: u64) -> Vec<u8> {
@@ -170,14 +171,14 @@ impl LinkRecord {
         }
     }
 
-    pub(super) fn status(&self, end: Option<&EndRecord>, session: &Session, now: Moment) -> LinkStatus {
+    pub(super) fn status(&self, end: Option<&EndRecord>, opening: &Opening, now: Moment) -> LinkStatus {
         let stored = match end {
             None => LinkStatus::Pending,
             Some(EndRecord { used_at: Some(_), .. }) => LinkStatus::Used,
             Some(EndRecord { used_at: None, .. }) => LinkStatus::Revoked,
         };
-        let [issued, expires] = self.life(session);
-        let lost = self.session != session.number && session.clock_went_back;
+        let [issued, expires] = self.life(opening);
+        let lost = self.opening != opening.number && opening.clock_went_back;
         if stored == LinkStatus::Pending && lost {
             return LinkStatus::Expired;
         }
@@ -187,21 +188,21 @@ impl LinkRecord {
     pub(super) fn into_link(
         self,
         end: Option<&EndRecord>,
-        session: &Session,
+        opening: &Opening,
         now: Moment,
     ) -> Result<Link, RecordError> {
-        let [issued, expires] = self.life(session);
-        let (status, digest) = (self.status(end, session, now), self.digest()?);
+        let [issued, expires] = self.life(opening);
+        let (status, digest) = (self.status(end, opening, now), self.digest()?);
         let used_at = end.and_then(|end| end.used_at);
         let id = LinkId::parse(&self.id).ok_or(RecordError::Damaged)?;
         let (grant, note) = self.link.into_grant()?;
         Ok(Link { id, digest, grant, status, issued, expires, used_at, note })
     }
 
-    fn life(&self, session: &Session) -> [Moment; 2] {
+    fn life(&self, opening: &Opening) -> [Moment; 2] {
         let walls = [self.link.issued, self.link.expires];
-        if self.session != session.number {
-            return walls.map(|wall| session.translate(wall));
+        if self.opening != opening.number {
+            return walls.map(|wall| opening.translate(wall));
         }
         let moment = |which: usize| Moment {
             wall: walls[which],

@@ -5,8 +5,8 @@
 //! many callers; reads have a thread of their own, so that a slow disk never holds up a connection. The file is written
 //! at its end and indexed in memory: a call costs the same with a thousand links and with a million.
 //!
-//! After a restart only the time of day can tell how old a link is, so an older session's link ends by the wall clock
-//! (and by the monotonic clock counted from the start of this session); it is refused if the wall clock stands before
+//! After a restart only the time of day can tell how old a link is, so one of an earlier opening ends by the wall clock
+//! (and by the monotonic clock counted from the start of this opening); it is refused if the wall clock stands before
 //! its issue, and all older links are if it stands before the last commit.
 
 mod error;
@@ -63,8 +63,8 @@ impl TokenStore for RedbStore {
 
     fn find(&self, digest: TokenDigest, now: Moment) -> StoreFuture<'_, Option<Link>> {
         Box::pin(async move {
-            let read = move |transaction: &_, index: &_, session: &_| {
-                read::find(transaction, index, session, digest, now)
+            let read = move |transaction: &_, index: &_, opening: &_| {
+                read::find(transaction, index, opening, digest, now)
             };
             match self.threads.read(read).await? {
                 Lookup::Missing => Ok(None),
@@ -85,8 +85,8 @@ impl TokenStore for RedbStore {
     fn get<'a>(&'a self, id: &'a LinkId, app: &'a str, now: Moment) -> StoreFuture<'a, Option<Link>> {
         Box::pin(async move {
             let (of, by) = (id.clone(), app.to_owned());
-            let read = move |transaction: &_, index: &_, session: &_| {
-                read::get(transaction, index, session, &of, &by, now)
+            let read = move |transaction: &_, index: &_, opening: &_| {
+                read::get(transaction, index, opening, &of, &by, now)
             };
             match self.threads.read(read).await? {
                 Lookup::Missing => Ok(None),

@@ -11,7 +11,7 @@ use super::super::{Consumed, Inserted, Link, LinkStatus};
 use super::file::{database, index, initialise};
 use super::file_state::FileState;
 use super::index::Index;
-use super::link_record::Session;
+use super::link_record::Opening;
 use super::read::{Lookup, find};
 use super::tables::Tables;
 use crate::clock::{Clock as _, ManualClock, Moment};
@@ -173,7 +173,7 @@ fn commit(
     database: &Database,
     index: &mut Index,
     state: &mut FileState,
-    session: &Session,
+    opening: &Opening,
     now: Moment,
     told: &mut PromisedLinks,
     dice: &mut Dice,
@@ -182,7 +182,7 @@ fn commit(
     let new: Vec<Link> = (0..=dice.roll(4)).map(|_| link(now)).collect();
     let mut consumed = Vec::new();
     let transaction = database.begin_write()?;
-    let mut tables = Tables::open(&transaction, index, session, 100_000)?;
+    let mut tables = Tables::open(&transaction, index, opening, 100_000)?;
     assert_eq!(tables.insert(new.clone(), None, now)?, Inserted::New);
     for _ in 0..dice.roll(4) {
         if told.issued.is_empty() {
@@ -225,23 +225,23 @@ fn cut_power(cuts: u64) {
         let disk = Disk::default();
         let opened = database(disk.clone()).expect("an empty disk");
         let mut state = initialise(&opened, now.wall).expect("an empty disk");
-        let session = Session::new(1, now, now.wall);
+        let opening = Opening::new(1, now, now.wall);
         let mut seen = index(&opened).expect("an empty disk");
         let mut told = PromisedLinks::default();
         disk.cut_after(u32::try_from(dice.roll(400)).expect("small"));
-        while commit(&opened, &mut seen, &mut state, &session, now, &mut told, &mut dice).is_ok() {}
+        while commit(&opened, &mut seen, &mut state, &opening, now, &mut told, &mut dice).is_ok() {}
         // Closing finds the power off.
         drop(opened);
 
         let opened = database(disk.power_up(&mut dice)).expect("the file is whole after every cut");
         let seen = FileState::read(&opened).expect("the state is whole");
         assert!(seen.commits >= told.commits, "cut {cut}: older than its marker");
-        let session = Session::new(2, now, now.wall);
+        let opening = Opening::new(2, now, now.wall);
         let reader = opened.begin_read().expect("readable");
         let index = RwLock::new(index(&opened).expect("every entry is whole"));
         if told.commits > 0 {
             for link in &told.issued {
-                let found = find(&reader, &index, &session, link.digest, now).expect("readable");
+                let found = find(&reader, &index, &opening, link.digest, now).expect("readable");
                 let Lookup::Link(found) = found else { panic!("cut {cut}: a link was lost") };
                 assert_eq!(found.status, LinkStatus::Pending, "cut {cut}");
             }
@@ -249,7 +249,7 @@ fn cut_power(cuts: u64) {
         drop(reader);
         let transaction = opened.begin_write().expect("writable");
         let mut index = index.into_inner().expect("no panic");
-        let mut tables = Tables::open(&transaction, &mut index, &session, 100_000).expect("tables");
+        let mut tables = Tables::open(&transaction, &mut index, &opening, 100_000).expect("tables");
         for link in &told.used {
             let again = tables.consume(link.digest, now).expect("readable");
             assert!(!matches!(again, Consumed::Granted(_)), "cut {cut}: a second login");

@@ -7,7 +7,7 @@ use redb::{ReadTransaction, ReadableTable, StorageError, TableError};
 use super::super::Link;
 use super::super::record::RecordError;
 use super::index::{Index, LINKS, SESSIONS};
-use super::link_record::{EndRecord, LinkRecord, Session};
+use super::link_record::{EndRecord, LinkRecord, Opening};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest};
 
@@ -58,12 +58,12 @@ pub(super) enum Lookup {
 pub(super) fn find(
     transaction: &ReadTransaction,
     index: &RwLock<Index>,
-    session: &Session,
+    opening: &Opening,
     digest: TokenDigest,
     now: Moment,
 ) -> Result<Lookup, OperationError> {
     let found = looked_up(index, |index| index.by_digest(digest));
-    let found = read(transaction, session, found, now)?;
+    let found = read(transaction, opening, found, now)?;
     // The index may lie only if the file was altered.
     match &found {
         Lookup::Link(link) if link.digest != digest => Err(RecordError::Damaged.into()),
@@ -75,13 +75,13 @@ pub(super) fn find(
 pub(super) fn get(
     transaction: &ReadTransaction,
     index: &RwLock<Index>,
-    session: &Session,
+    opening: &Opening,
     id: &LinkId,
     app: &str,
     now: Moment,
 ) -> Result<Lookup, OperationError> {
     let found = looked_up(index, |index| index.by_id(id));
-    Ok(match read(transaction, session, found, now)? {
+    Ok(match read(transaction, opening, found, now)? {
         Lookup::Link(link) if *link.grant.app != *app => Lookup::Missing,
         found @ (Lookup::Missing | Lookup::Link(_) | Lookup::Uncommitted) => found,
     })
@@ -116,7 +116,7 @@ fn looked_up(
 
 fn read(
     transaction: &ReadTransaction,
-    session: &Session,
+    opening: &Opening,
     found: Option<(u64, Option<EndRecord>)>,
     now: Moment,
 ) -> Result<Lookup, OperationError> {
@@ -127,7 +127,7 @@ fn read(
         Err(error) => return Err(error.into()),
     };
     let Some(record) = read_record(&links, number)? else { return Ok(Lookup::Uncommitted) };
-    Ok(Lookup::Link(Box::new(record.into_link(end.as_ref(), session, now)?)))
+    Ok(Lookup::Link(Box::new(record.into_link(end.as_ref(), opening, now)?)))
 }
 
 pub(super) fn read_record(

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use redb::Database;
 
 use super::index::Index;
-use super::link_record::Session;
+use super::link_record::Opening;
 use super::tables::Tables;
 
 /// Tells the caller, once the commit is durable.
@@ -26,7 +26,7 @@ pub(super) struct Open {
 pub(super) struct SharedDatabase {
     /// None while the file has failed and could not be opened again.
     pub(super) open: RwLock<Option<Open>>,
-    pub(super) session: Session,
+    pub(super) opening: Opening,
     /// From when on it is known what was consumed.
     pub(super) remembers_since: Timestamp,
     pub(super) live: AtomicUsize,

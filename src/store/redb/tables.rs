@@ -8,7 +8,7 @@ use redb::{Table, TableError, WriteTransaction};
 use super::super::record::RecordError;
 use super::super::{Consumed, IdempotencyKey, Inserted, Link, LinkStatus, Revoked};
 use super::index::{ENDS, Index, LINKS, SESSIONS};
-use super::link_record::{EndRecord, LinkRecord, Session, millis};
+use super::link_record::{EndRecord, LinkRecord, Opening, millis};
 use super::read::{OperationError, read_record};
 use crate::clock::Moment;
 use crate::token::{LinkId, TokenDigest, Username};
@@ -22,7 +22,7 @@ pub(super) struct Tables<'t> {
     links: Table<'t, u64, &'static [u8]>,
     ends: Table<'t, u64, &'static [u8]>,
     index: &'t mut Index,
-    session: &'t Session,
+    opening: &'t Opening,
     max_tokens: usize,
 }
 
@@ -30,11 +30,11 @@ impl<'t> Tables<'t> {
     pub(super) fn open(
         transaction: &'t WriteTransaction,
         index: &'t mut Index,
-        session: &'t Session,
+        opening: &'t Opening,
         max_tokens: usize,
     ) -> Result<Self, TableError> {
         let (links, ends) = (transaction.open_table(LINKS)?, transaction.open_table(ENDS)?);
-        Ok(Self { transaction, links, ends, index, session, max_tokens })
+        Ok(Self { transaction, links, ends, index, opening, max_tokens })
     }
 
     pub(super) fn live(&self) -> usize {
@@ -47,7 +47,7 @@ impl<'t> Tables<'t> {
         key: Option<&IdempotencyKey>,
         now: Moment,
     ) -> Result<Inserted, OperationError> {
-        let now = self.session.in_order(now);
+        let now = self.opening.in_order(now);
         self.tidy(now)?;
         let mut replaced = None;
         if let Some(key) = key
@@ -77,7 +77,7 @@ impl<'t> Tables<'t> {
             first_id = Some(id);
         }
         for link in &new {
-            let (number, record) = (self.index.next_link(), LinkRecord::new(link, self.session, key));
+            let (number, record) = (self.index.next_link(), LinkRecord::new(link, self.opening, key));
             self.links.insert(number, record.encode(number).as_slice())?;
             self.index.add(number, &record)?;
         }
@@ -86,7 +86,7 @@ impl<'t> Tables<'t> {
     }
 
     pub(super) fn consume(&mut self, digest: TokenDigest, now: Moment) -> Result<Consumed, OperationError> {
-        let now = self.session.in_order(now);
+        let now = self.opening.in_order(now);
         let Some(number) = self.index.by_digest(digest) else { return Ok(Consumed::Unknown) };
         let record = self.record(number)?;
         // The index may lie only if the file was altered.
@@ -107,7 +107,7 @@ impl<'t> Tables<'t> {
         until: Moment,
         now: Moment,
     ) -> Result<bool, OperationError> {
-        let now = self.session.in_order(now);
+        let now = self.opening.in_order(now);
         let Some(number) = self.index.by_digest(digest) else { return Ok(false) };
         let record = self.record(number)?;
         if record.digest()? != digest {
@@ -117,7 +117,7 @@ impl<'t> Tables<'t> {
             return Ok(false);
         }
         self.forget(number, &record)?;
-        let record = record.reserved(self.session, until, now)?;
+        let record = record.reserved(self.opening, until, now)?;
         let number = self.index.next_link();
         self.links.insert(number, record.encode(number).as_slice())?;
         self.index.add(number, &record)?;
@@ -125,7 +125,7 @@ impl<'t> Tables<'t> {
     }
 
     pub(super) fn revoke(&mut self, id: &LinkId, app: &str, now: Moment) -> Result<Revoked, OperationError> {
-        let now = self.session.in_order(now);
+        let now = self.opening.in_order(now);
         let Some(number) = self.index.by_id(id) else { return Ok(Revoked::NotFound) };
         let record = self.record(number)?;
         if record.link.app() != app {
@@ -147,7 +147,7 @@ impl<'t> Tables<'t> {
         app: &str,
         now: Moment,
     ) -> Result<usize, OperationError> {
-        let now = self.session.in_order(now);
+        let now = self.opening.in_order(now);
         let mut revoked = 0;
         for number in self.index.of_user(app, username.as_str()) {
             let record = self.record(number)?;
@@ -195,11 +195,11 @@ impl<'t> Tables<'t> {
     }
 
     fn status(&self, number: u64, record: &LinkRecord, now: Moment) -> LinkStatus {
-        record.status(self.index.end_of(number).as_ref(), self.session, now)
+        record.status(self.index.end_of(number).as_ref(), self.opening, now)
     }
 
     fn link(&self, number: u64, record: LinkRecord, now: Moment) -> Result<Link, RecordError> {
-        record.into_link(self.index.end_of(number).as_ref(), self.session, now)
+        record.into_link(self.index.end_of(number).as_ref(), self.opening, now)
     }
 
     fn end(

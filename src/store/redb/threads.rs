@@ -19,7 +19,7 @@ use super::error::FileError;
 use super::file::{self, Opened};
 use super::file_state::FileState;
 use super::index::Index;
-use super::link_record::Session;
+use super::link_record::Opening;
 use super::read::OperationError;
 use super::shared_database::{Open, SharedDatabase, Write};
 use super::tables::Tables;
@@ -34,7 +34,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 type Read = Box<dyn FnOnce(Result<Readable<'_>, StoreError>) + Send>;
 
 /// What a reader is given.
-type Readable<'r> = (&'r ReadTransaction, &'r RwLock<Index>, &'r Session);
+type Readable<'r> = (&'r ReadTransaction, &'r RwLock<Index>, &'r Opening);
 
 /// The two threads, and what is shared with them.
 #[derive(Debug)]
@@ -49,12 +49,12 @@ impl Threads {
     pub(super) fn start(path: &Path, max_tokens: usize, clock: Arc<dyn Clock>) -> Result<Self, FileError> {
         let now = clock.now();
         let Opened { database, index, marker, mut state } = file::open(path, now.wall)?;
-        state.sessions += 1;
-        let session = Session::new(state.sessions, now, state.written);
-        let remembers_since = remembers_since(&session, &state);
+        state.openings += 1;
+        let opening = Opening::new(state.openings, now, state.written);
+        let remembers_since = remembers_since(&opening, &state);
         let shared = Arc::new(SharedDatabase {
             open: RwLock::new(Some(Open { database, index: RwLock::new(index) })),
-            session,
+            opening,
             remembers_since,
             live: AtomicUsize::new(0),
             suspect: AtomicBool::new(false),
@@ -68,7 +68,7 @@ impl Threads {
             max_tokens,
             failed_at: None,
         };
-        // The number of this session is durable before anything is issued in it.
+        // The number of this opening is durable before anything is issued in it.
         writer.transact(VecDeque::new())?;
         if let Some(marker) = &writer.marker {
             marker.sync()?;
@@ -115,13 +115,13 @@ impl Threads {
     /// Runs `act` on what is committed.
     pub(super) fn read<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&ReadTransaction, &RwLock<Index>, &Session) -> Result<T, OperationError> + Send + 'static,
+        act: impl FnOnce(&ReadTransaction, &RwLock<Index>, &Opening) -> Result<T, OperationError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let (reply, answer) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let read: Read = Box::new(move |opened| {
-            let done = opened.and_then(|(transaction, index, session)| {
-                act(transaction, index, session).map_err(|error| {
+            let done = opened.and_then(|(transaction, index, opening)| {
+                act(transaction, index, opening).map_err(|error| {
                     if matches!(error, OperationError::Storage(_)) {
                         shared.suspect.store(true, Ordering::Release);
                     }
@@ -147,8 +147,8 @@ impl Threads {
 /// From when on a file remembers what was consumed: since it was created. But it forgets a token some time after that is
 /// over, and a clock that was set back while nobody looked would bring the token to life again: so not what is from before
 /// the last that was written then. For this once: who starts it again with the same clock means it.
-fn remembers_since(session: &Session, state: &FileState) -> Timestamp {
-    if !session.clock_went_back {
+fn remembers_since(opening: &Opening, state: &FileState) -> Timestamp {
+    if !opening.clock_went_back {
         return state.created;
     }
     tracing::warn!(
@@ -203,7 +203,7 @@ fn run_reader(shared: &SharedDatabase, mut queue: mpsc::Receiver<Read>) {
                 None => Err(StoreError::unavailable("the file of the store failed")),
             };
             match opened {
-                Ok((transaction, index)) => read(Ok((&transaction, index, &shared.session))),
+                Ok((transaction, index)) => read(Ok((&transaction, index, &shared.opening))),
                 Err(why) => {
                     shared.suspect.store(true, Ordering::Release);
                     read(Err(why));

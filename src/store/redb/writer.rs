@@ -86,7 +86,7 @@ impl Writer {
             let mut transaction = open.database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
             let mut index = open.index.write().unwrap_or_else(PoisonError::into_inner);
-            let mut tables = Tables::open(&transaction, &mut index, &self.shared.session, self.max_tokens)?;
+            let mut tables = Tables::open(&transaction, &mut index, &self.shared.opening, self.max_tokens)?;
             let answers = group.into_iter().map(|write| write(&mut tables)).collect::<Result<Vec<_>, _>>()?;
             let live = tables.live();
             drop(tables);
@@ -113,7 +113,7 @@ impl Writer {
         }
         match file::open(&self.path, now.wall) {
             // Nothing else may have written to it meanwhile, and nothing that was durable may be gone.
-            Ok(opened) if opened.state.sessions == self.state.sessions => {
+            Ok(opened) if opened.state.openings == self.state.openings => {
                 tracing::warn!(path = %self.path.display(), "token store: the file is open again");
                 self.state = opened.state;
                 self.marker = Some(opened.marker);
