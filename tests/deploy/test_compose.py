@@ -64,6 +64,14 @@ def test_hublatch_ends_in_time_and_returns_with_its_keys(engine, stack):
     press_the_button(engine)
 
 
+def test_a_restart_of_hublatch_alone_takes_along_what_shares_its_network(engine, stack):
+    stack.compose("restart", "hublatch")
+    asks = ["curl", "--silent", "--retry", "60", "--retry-delay", "1", "--retry-all-errors", "--fail", "--output", "/dev/null"]
+    for url in (PORTAL, f"{PUBLIC}/hub/api/"):
+        run(*engine.inside(), *asks, url)
+    press_the_button(engine)
+
+
 def test_it_runs_without_rights(engine, stack):
     (container,) = json.loads(engine.docker("inspect", stack.container("hublatch")))
     assert container["Config"]["User"] == "65532:65532"

@@ -129,6 +129,20 @@ def test_it_runs_as_its_own_user_with_one_right(installed):
     assert (facts["NoNewPrivs"].strip(), facts["Seccomp"].strip()) == ("1", "2")
 
 
+def test_a_hub_of_another_user_reads_what_is_for_it_and_no_secret(installed):
+    installed.sh("useradd --system hubuser")
+    reads = "runuser -u hubuser -- test -r /etc/hublatch/"
+    assert not installed.is_true(f"{reads}assertion.pub.pem")
+    installed.sh("usermod --append --groups hublatch hubuser")
+    for file, is_readable in [
+        ("assertion.pub.pem", True),
+        ("hublatch_authenticator.py", True),
+        ("app.key", False),
+        ("assertion.key.pem", False),
+    ]:
+        assert installed.is_true(f"{reads}{file}") == is_readable, file
+
+
 def test_systemd_judges_it_safe(installed):
     installed.sh("systemd-analyze security --threshold=20 --no-pager hublatch.service")
 

@@ -40,7 +40,8 @@ class Operator:
 
     def move_the_hubs_proxy(self, hub):
         config = hub.folder / "jupyterhub_config.py"
-        config.write_text(config.read_text() + self.pasted.replace("http://127.0.0.1:8400", hub.public_url))
+        self.before = config.read_text()
+        config.write_text(self.before + self.pasted.replace("http://127.0.0.1:8400", hub.public_url))
         text = self.config.read_text().replace("http://127.0.0.1:8400", hub.public_url)
         self.config.write_text(text.replace("127.0.0.1:8010", f"127.0.0.1:{self.management}"))
 
@@ -74,3 +75,13 @@ def test_the_first_link_of_the_readme_logs_alice_in(operator):
     browser = Browser(operator.url)
     browser.open(link["url"])
     assert browser.user() == "alice"
+
+
+def test_a_removal_leaves_the_hub_with_its_users_and_its_own_login(operator):
+    """"Removal": what was pasted goes, the hub is restarted, hublatch is stopped."""
+    operator.process.stop()
+    operator.hub.stop()
+    (operator.hub.folder / "jupyterhub_config.py").write_text(operator.before)
+    operator.hub.start()
+    assert operator.hub.has_user("alice")
+    assert 'name="password"' in Browser(operator.hub.public_url).open("/hub/login").text

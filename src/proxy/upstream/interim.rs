@@ -166,11 +166,12 @@ impl<T> InterimLimiter<T> {
     }
 
     /// What a write is to say that would have been of `all` bytes, and says `written`.
-    fn or_nowhere(&mut self, written: io::Result<usize>, all: usize) -> io::Result<usize> {
+    #[inline]
+    fn or_nowhere(&mut self, written: io::Result<usize>, all: impl Fn() -> usize) -> io::Result<usize> {
         match written {
             Err(error) if is_closed(&error) => {
                 self.takes_nothing = true;
-                Ok(all)
+                Ok(all())
             }
             written => written,
         }
@@ -206,7 +207,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf));
-        Poll::Ready(this.or_nowhere(written, buf.len()))
+        Poll::Ready(this.or_nowhere(written, || buf.len()))
     }
 
     fn poll_write_vectored(
@@ -222,7 +223,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
             return Poll::Ready(Ok(all()));
         }
         let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
-        Poll::Ready(this.or_nowhere(written, all()))
+        Poll::Ready(this.or_nowhere(written, all))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -237,7 +238,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
             return Poll::Ready(Ok(()));
         }
         let flushed = ready!(Pin::new(&mut this.stream).poll_flush(cx)).map(|()| 0);
-        Poll::Ready(this.or_nowhere(flushed, 0).map(|_| ()))
+        Poll::Ready(this.or_nowhere(flushed, || 0).map(|_| ()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
