@@ -221,7 +221,7 @@ impl Login {
         }
         let permit = attempt.held.permit.take();
         let token = attempt.held.token.take().ok_or(Decision::HubDown)?;
-        Ok(Self { plan, token, target, connection, oauth, permit })
+        Ok(Self { plan, token, target, connection, permit, oauth })
     }
 }
 
