@@ -515,35 +515,18 @@ mod tests {
         assert_eq!(by_size(&map), ["big", "b", "a"]);
     }
 
-    /// How often the work of `cookies` names is done in the time of `fewer` names: the best of some tries.
-    fn times(work: impl Fn(HeaderMap), name: &str, fewer: usize, cookies: usize) -> f64 {
-        let headers = |count: usize| {
-            let line: Vec<String> = (0..count).map(|number| format!("{name}{number:04}=x")).collect();
+    #[test]
+    fn as_many_names_as_a_head_cannot_hold_are_told_apart_in_no_time() {
+        let many = |name: &str| {
+            let line: Vec<String> = (0..200_000).map(|number| format!("{name}{number:06}=x")).collect();
             headers(&[&line.join("; ")])
         };
-        let best = |count| {
-            let once = |_| {
-                let (headers, begun) = (headers(count), std::time::Instant::now());
-                work(headers);
-                begun.elapsed()
-            };
-            (0..5).map(once).min().expect("some").as_secs_f64()
-        };
-        best(cookies) / best(fewer)
-    }
-
-    #[test]
-    fn the_work_grows_with_the_names_and_not_with_their_square() {
-        let ours = |headers: HeaderMap| drop(OurCookies::read(&headers, &names("http://hub.test")));
-        let hub = |mut headers: HeaderMap| drop(strip_hub(&mut headers));
-        for (what, times) in [
-            ("by_size", times(|headers| drop(by_size(&headers)), "x", 400, 6400)),
-            ("strip_hub", times(hub, "jupyterhub-", 400, 6400)),
-            ("ours", times(ours, "hublatch-state", 400, 6400)),
-        ] {
-            // 16 times the names: by their square it would be 256 times the work.
-            assert!(times < 64.0, "{what}: {times}");
-        }
+        let begun = std::time::Instant::now();
+        assert_eq!(by_size(&many("x")).len(), 200_000);
+        assert_eq!(strip_hub(&mut many("jupyterhub-")).len(), 200_000);
+        drop(OurCookies::read(&many("hublatch-state"), &names("http://hub.test")));
+        // Each compared with all before it would take minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 
     #[test]
