@@ -55,6 +55,9 @@ fn has_secret_shape(text: &str, prefix: &str) -> bool {
 pub struct OpaqueToken(Zeroizing<String>);
 
 impl OpaqueToken {
+    /// How many bytes each has.
+    pub const BYTES: usize = TOKEN_PREFIX.len() + SECRET_CHARS;
+
     /// A new token from `random`.
     pub fn generate(random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
         secret(TOKEN_PREFIX, random).map(Self)

@@ -82,7 +82,7 @@ impl SessionEnder {
     ///
     /// The hub ends them, because what is remembered here is forgotten after ten minutes. Before it is called, the app's
     /// links that wait and the tokens that it has signed are revoked, since they could begin new sessions; a login that
-    /// is on its way finds a mark ([`EndMarks`]).
+    /// is on its way finds a mark (`EndMarks`).
     pub async fn end(
         &self,
         username: &Username,

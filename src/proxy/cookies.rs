@@ -3,6 +3,7 @@
 //! The hub's values are quoted and hold `|`, `:` and `=`, so a Cookie header is never parsed and
 //! written anew.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use hyper::HeaderMap;
@@ -171,13 +172,15 @@ impl OurCookies {
         let (continuation, tag) = (names.continuation(), format!("-{}", names.tag));
         let state = format!("{}hublatch-state{tag}-", names.prefix);
         let mut found: Vec<(&str, Vec<&[u8]>)> = Vec::new();
+        let mut places = HashMap::new();
         for pair in headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes())) {
             let (name, value) = split(pair);
             let Ok(name) = std::str::from_utf8(as_browsers_write(name)) else { continue };
             if !KINDS.iter().any(|kind| name.strip_prefix(HOST).unwrap_or(name).starts_with(kind)) {
                 continue;
             }
-            match found.iter_mut().find(|(known, _)| *known == name) {
+            let place = *places.entry(name).or_insert(found.len());
+            match found.get_mut(place) {
                 Some((_, values)) => values.push(value.trim_ascii()),
                 None => found.push((name, vec![value.trim_ascii()])),
             }
@@ -232,13 +235,8 @@ pub fn by_size(headers: &HeaderMap) -> Vec<String> {
         })
         .collect();
     sizes.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
-    let mut names: Vec<String> = Vec::new();
-    for (_, name) in sizes {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
+    let mut known = HashSet::new();
+    sizes.into_iter().map(|(_, name)| name).filter(|name| known.insert(name.clone())).collect()
 }
 
 /// How many bytes of cookies came with `headers`.
@@ -260,16 +258,12 @@ fn is_of_hub(name: &[u8]) -> bool {
 
 /// Cuts all cookies of the hub and its servers out, and answers their names but that of the session id.
 pub fn strip_hub(headers: &mut HeaderMap) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+    let (mut names, mut known) = (Vec::new(), HashSet::new());
     for line in headers.get_all(COOKIE) {
         for pair in pairs(line.as_bytes()) {
             let name = as_the_hub_reads(split(pair).0);
             let text = std::str::from_utf8(name).unwrap_or_default();
-            if is_of_hub(name)
-                && !SESSION.contains(&text)
-                && !text.is_empty()
-                && !names.iter().any(|known| known == text)
-            {
+            if is_of_hub(name) && !SESSION.contains(&text) && !text.is_empty() && known.insert(text) {
                 names.push(text.to_owned());
             }
         }
@@ -519,6 +513,20 @@ mod tests {
     fn the_largest_cookies_come_first() {
         let map = headers(&["a=1; big=xxxxxxxxx; b=\"2\"; big=y", "=z; q\u{e9}=1"]);
         assert_eq!(by_size(&map), ["big", "b", "a"]);
+    }
+
+    #[test]
+    fn as_many_names_as_a_head_cannot_hold_are_told_apart_in_no_time() {
+        let many = |name: &str| {
+            let line: Vec<String> = (0..200_000).map(|number| format!("{name}{number:06}=x")).collect();
+            headers(&[&line.join("; ")])
+        };
+        let begun = std::time::Instant::now();
+        assert_eq!(by_size(&many("x")).len(), 200_000);
+        assert_eq!(strip_hub(&mut many("jupyterhub-")).len(), 200_000);
+        drop(OurCookies::read(&many("hublatch-state"), &names("http://hub.test")));
+        // Each compared with all before it would take minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 
     #[test]

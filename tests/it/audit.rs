@@ -139,7 +139,7 @@ fn what_leaves_the_link_as_it_is_writes_nothing() {
 #[test]
 fn a_hub_that_is_not_to_be_had_is_a_refusal_that_names_the_link() {
     let hub = FakeHub::start();
-    hub.on("/hub/api/user", |exchange| exchange.answer("502 Bad Gateway", ""));
+    hub.on("/hub/api/user", |exchange| exchange.answer("500 Oops", ""));
     let proxy = TestProxy::start(&hub);
     let link = proxy.link("alice");
     assert_eq!(click(&proxy, &link).status, 503);

@@ -143,7 +143,7 @@ fn no_failure_of_the_hub_repeats_the_token() {
     let mut sinks = Sinks::open(talkative);
     let link = sinks.link("a token before a dead hub");
     sinks.hub.on("/hub/api/user", |exchange| exchange.answer("500 Oops", ""));
-    sinks.visit("a hub that fails", 502, &link.target());
+    sinks.visit("a hub that fails", 503, &link.target());
     sinks.hub.on("/hub/api/user", |_| Then::Close);
     sinks.visit_again("a hub that hangs up", 503, &link.target());
     sinks.hub.on("/hub/api/user", |exchange| {

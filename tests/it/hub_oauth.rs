@@ -10,6 +10,12 @@ const REDIRECT: &str = "http://hub.test/hub/oauth_callback";
 
 /// A hub with a GenericOAuthenticator, whose front keeps no connection open if `closes`.
 fn hub(closes: bool) -> FakeHub {
+    hub_with_state(closes, "s")
+}
+
+/// The same with this state in its cookie.
+fn hub_with_state(closes: bool, state: &str) -> FakeHub {
+    let cookie = format!("Set-Cookie: oauthenticator-state={state}; Path=/");
     let hub = FakeHub::start();
     hub.on("/hub/api/user", nobody);
     hub.on("/hub/oauth_login", move |exchange| {
@@ -26,10 +32,7 @@ fn hub(closes: bool) -> FakeHub {
             .finish();
         let location = format!("Location: http://127.0.0.1:8010/hub-oauth/authorize?{query}");
         let keeps = if closes { "\r\nConnection: close" } else { "" };
-        exchange.answer(
-            &format!("302 Found\r\n{location}\r\nSet-Cookie: oauthenticator-state=s; Path=/{keeps}"),
-            "",
-        );
+        exchange.answer(&format!("302 Found\r\n{location}\r\n{cookie}{keeps}"), "");
         if closes { Then::Close } else { Then::Next }
     });
     hub.reply(
@@ -40,11 +43,20 @@ fn hub(closes: bool) -> FakeHub {
 }
 
 fn proxy(hub: &FakeHub, store: &Arc<FaultyStore>) -> TestProxy {
+    proxy_with(hub, store, "")
+}
+
+/// The same with these keys of `[hub]`.
+fn proxy_with(hub: &FakeHub, store: &Arc<FaultyStore>, keys: &str) -> TestProxy {
     let section = format!(
         "client_secret = \"0123456789abcdef0123456789abcdef\"\nredirect_uri = {REDIRECT:?}\n\
          issuer = \"http://127.0.0.1:8010\"\ninsecure = true"
     );
-    TestProxy::before_url(&hub.url()).set("hub_oauth", &section).store(Arc::clone(store) as _).start()
+    TestProxy::before_url(&hub.url())
+        .set("hub_oauth", &section)
+        .set("hub", keys)
+        .store(Arc::clone(store) as _)
+        .start()
 }
 
 #[test]
@@ -77,6 +89,23 @@ fn a_first_leg_that_leads_elsewhere_uses_no_link_up() {
     let link = proxy.link("alice");
     assert_eq!(click(&proxy, &link).status, 503);
     assert_eq!(proxy.links().status(&link.id), "pending");
+}
+
+#[test]
+fn a_second_leg_that_is_larger_than_the_hub_takes_uses_no_link_up() {
+    // oauthenticator keeps in its cookie where the login leads.
+    let (hub, store) = (hub_with_state(false, &"s".repeat(3000)), Arc::new(FaultyStore::new()));
+    let proxy = proxy_with(&hub, &store, "head_bytes = \"5KiB\"");
+    let link = proxy.link("alice");
+    let mut browser = proxy.browser();
+    browser.set_cookie("large", &"c".repeat(2000), "/");
+    let answer = browser.get(&link.target());
+    assert_eq!(answer.status, 431, "{}", answer.text());
+    assert!(answer.text().contains("too_many_cookies"), "{}", answer.text());
+    assert_eq!(proxy.links().status(&link.id), "pending");
+    assert!(hub.seen_at("/hub/oauth_callback").is_empty());
+    assert_eq!(click(&proxy, &link).status, 302, "with fewer cookies");
+    assert!(hub.only("/hub/oauth_callback").head.len() <= 5 * 1024);
 }
 
 #[test]

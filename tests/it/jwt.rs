@@ -340,7 +340,7 @@ fn a_refusal_burns_nothing() {
     let deployment = Deployment::new();
     let token = deployment.token(&json!({ "jti": "kept" }));
     let target = format!("/hub/login?login_token={token}");
-    deployment.hub.on("/hub/api/user", |exchange| exchange.answer("502 Bad Gateway", "no"));
+    deployment.hub.on("/hub/api/user", |exchange| exchange.answer("500 Oops", "no"));
     assert_eq!(deployment.click(&token).status, 503);
     deployment.hub.on("/hub/api/user", crate::redeem::nobody);
     let mut browser = deployment.proxy.browser();

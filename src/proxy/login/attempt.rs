@@ -275,13 +275,10 @@ impl Attempt {
     /// nobody knows yet whether somebody else is logged in.
     fn fits_hub(&self, token: &ValidatedToken, target: &Uri) -> Result<(), Rejection> {
         let (shared, now) = (&self.proxy.shared, self.proxy.shared.login.clock().now());
-        let line = |name: &str, value: usize| name.len() + ": \r\n".len() + value;
-        let target = target.path_and_query().map_or(0, |target| target.as_str().len());
-        let first = "GET  HTTP/1.1\r\n\r\n".len() + target;
         let headers = self.request.headers.iter().filter(|(name, _)| *name != ORIGIN);
-        let headers: usize = headers.map(|(name, value)| line(name.as_str(), value.len())).sum();
+        let head = destination::head_bytes(target, headers);
         let session = token.session_id(now).map_or(0, |id| cookies::session_id_bytes(&id));
-        let head = first + headers + session + shared.identity.bytes(token.statement(), now);
+        let head = head + session + shared.identity.bytes(token.statement(), now);
         if head <= shared.rules.hub_head_bytes {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Where a login leads: the address at which the hub is asked for it, and the page of a user who is logged in already.
 
 use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
 
 use super::parse::LoginRequest;
 use crate::login::ValidatedToken;
@@ -25,6 +26,16 @@ pub fn at_hub(proxy: &Proxy, request: &LoginRequest, token: &ValidatedToken) -> 
     let path = &proxy.shared.token_rules.login_path;
     let target = if query.is_empty() { path.clone() } else { format!("{path}?{}", query.join("&")) };
     Uri::try_from(target).map_err(|_| Rejection::LoginQuery)
+}
+
+/// How many bytes the head of a GET of `target` with `headers` has.
+pub fn head_bytes<'a>(
+    target: &Uri,
+    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> usize {
+    let target = target.path_and_query().map_or(0, |target| target.as_str().len());
+    let lines = headers.into_iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len());
+    "GET  HTTP/1.1\r\n\r\n".len() + target + lines.sum::<usize>()
 }
 
 /// Where a user goes whom `link` has logged in before: refresh, back, double click, another tab. `own_next` is the

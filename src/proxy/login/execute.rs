@@ -13,6 +13,7 @@ use super::admission::LoginPermit;
 use super::attempt::{Attempt, Held};
 use super::confirm::{self, Names};
 use super::decide::{Decision, Plan};
+use super::hub_oauth::BeginError;
 use super::parse::{ForeignForm, LoginRequest};
 use super::{destination, hub_oauth, refuse};
 use crate::audit::{AuditReason, Client};
@@ -164,9 +165,12 @@ fn finish(proxy: &Proxy, request: &LoginRequest, response: ProxyResponse, served
 ///
 /// Runs as a task of its own: a browser that goes away in the middle must not leave a login half done.
 pub async fn log_in(mut attempt: Box<Attempt>, plan: Plan) -> Result<ProxyResponse, Box<Attempt>> {
-    let Some(login) = Login::of(&mut attempt, plan).await else {
-        let Attempt { proxy, request, own_next, held, .. } = *attempt;
-        return Ok(respond(&proxy, &request, own_next.as_deref(), &Decision::HubDown, held));
+    let login = match Login::of(&mut attempt, plan).await {
+        Ok(login) => login,
+        Err(decision) => {
+            let Attempt { proxy, request, own_next, held, .. } = *attempt;
+            return Ok(respond(&proxy, &request, own_next.as_deref(), &decision, held));
+        }
     };
     if attempt.is_outdated(login.token.app()) {
         login.connection.release();
@@ -193,22 +197,31 @@ struct Login {
 
 impl Login {
     /// Takes it out of `attempt`. A connection that takes the login is the last thing that can fail before the token is
-    /// consumed; none: the hub cannot be reached.
-    async fn of(attempt: &mut Attempt, plan: Plan) -> Option<Self> {
-        let connection = attempt.held.connection.take()?;
-        let mut connection = ready_or_new(&attempt.proxy, connection).await?;
-        let target = attempt.held.target.take()?;
+    /// consumed; what becomes of the request then.
+    async fn of(attempt: &mut Attempt, plan: Plan) -> Result<Self, Decision<'static>> {
+        let connection = attempt.held.connection.take().ok_or(Decision::HubDown)?;
+        let mut connection = ready_or_new(&attempt.proxy, connection).await.ok_or(Decision::HubDown)?;
+        let target = attempt.held.target.take().ok_or(Decision::HubDown)?;
         let (proxy, headers) = (&attempt.proxy, &attempt.request.headers);
         let oauth = hub_oauth::begin(proxy, headers, plan, &target, &mut connection).await;
-        let oauth = oauth
-            .inspect_err(|error| tracing::error!(%error, "login: the hub does not begin its OAuth login"))
-            .ok()?;
+        let oauth = oauth.map_err(|error| {
+            tracing::error!(%error, "login: the hub does not begin its OAuth login");
+            match error {
+                BeginError::TooLarge(_) => Decision::Reject(Rejection::TooManyCookies),
+                BeginError::Upstream(_)
+                | BeginError::Status(_)
+                | BeginError::Authorize(_)
+                | BeginError::Body(_)
+                | BeginError::Assembly(_) => Decision::HubDown,
+            }
+        })?;
         if oauth.is_some() {
             // The response to the first leg may have ended it, and the link is not used up yet.
-            connection = ready_or_new(&attempt.proxy, connection).await?;
+            connection = ready_or_new(&attempt.proxy, connection).await.ok_or(Decision::HubDown)?;
         }
         let permit = attempt.held.permit.take();
-        Some(Self { plan, token: attempt.held.token.take()?, target, connection, oauth, permit })
+        let token = attempt.held.token.take().ok_or(Decision::HubDown)?;
+        Ok(Self { plan, token, target, connection, permit, oauth })
     }
 }
 

@@ -14,6 +14,7 @@ use hyper::header::{COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use hyper::{Request, StatusCode, Uri};
 
 use super::decide::Plan;
+use super::destination;
 use crate::body::{CollectError, RequestBody, collect};
 use crate::login::VerifiedUser;
 use crate::login::hub_oauth::{AuthorizeRequest, HubOAuth, HubOAuthError};
@@ -21,6 +22,7 @@ use crate::proxy::context::Proxy;
 use crate::proxy::error::ProxyError;
 use crate::proxy::hub_session::login_headers;
 use crate::proxy::upstream::{HubConnection, UpstreamError};
+use crate::token::OpaqueToken;
 
 /// The largest body of the first leg that is read; a redirect has hardly any.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -45,6 +47,9 @@ pub enum BeginError {
     /// The request cannot be put together.
     #[error("put a request of the hub together: {0}")]
     Assembly(#[from] hyper::http::Error),
+    /// The head of the second leg would be larger than the hub takes.
+    #[error("the head of the hub's callback would have {0} bytes, more than hub.head_bytes")]
+    TooLarge(usize),
 }
 
 /// A login that the hub has begun.
@@ -93,7 +98,32 @@ pub async fn begin(
         HeaderValue::from_bytes(pair).ok()
     };
     let cookies = head.headers.get_all(SET_COOKIE).iter().filter_map(pair).collect();
-    Ok(Some(Begun { provider, request, cookies }))
+    let begun = Begun { provider, request, cookies };
+    // Its state, and the cookie with where the login leads, are the hub's own, and may be large.
+    let callback = begun.callback(headers.clone(), plan, &"c".repeat(OpaqueToken::BYTES))?;
+    let bytes = destination::head_bytes(callback.uri(), callback.headers());
+    if bytes > rules.hub_head_bytes { Err(BeginError::TooLarge(bytes)) } else { Ok(Some(begun)) }
+}
+
+impl Begun {
+    /// The request of the second leg, for the browser with `headers`.
+    fn callback(
+        &self,
+        headers: HeaderMap,
+        plan: Plan,
+        code: &str,
+    ) -> Result<Request<RequestBody>, hyper::http::Error> {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.uri_mut() = Uri::try_from(self.provider.callback(&self.request, code))?;
+        let mut headers = login_headers(headers, plan == Plan::KeepSession);
+        let own = headers.remove(COOKIE);
+        let all: Vec<&[u8]> = own.iter().chain(&self.cookies).map(HeaderValue::as_bytes).collect();
+        if let Ok(cookies) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(COOKIE, cookies);
+        }
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
 }
 
 /// The second leg: the hub's callback with a code for `user`, who is told to it once.
@@ -104,15 +134,5 @@ pub async fn callback(
     plan: Plan,
 ) -> Result<Request<RequestBody>, ProxyError> {
     let code = begun.provider.mint_code(user, &begun.request).await?;
-    let mut request = Request::new(RequestBody::Empty);
-    *request.uri_mut() =
-        Uri::try_from(begun.provider.callback(&begun.request, &code)).map_err(hyper::http::Error::from)?;
-    let mut headers = login_headers(headers, plan == Plan::KeepSession);
-    let own = headers.remove(COOKIE);
-    let all: Vec<&[u8]> = own.iter().chain(&begun.cookies).map(HeaderValue::as_bytes).collect();
-    if let Ok(cookies) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
-        headers.insert(COOKIE, cookies);
-    }
-    *request.headers_mut() = headers;
-    Ok(request)
+    Ok(begun.callback(headers, plan, &code)?)
 }
