@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use hublatch::app::{self, Dependencies, ReloadError, Running};
-use hublatch::clock::{Clock, ManualClock};
+use hublatch::clock::{Clock, ManualClock, SystemClock};
 use hublatch::config::{Config, Faults, load_str};
 use hublatch::server::address::Address;
 use hublatch::store::TokenStore;
@@ -62,8 +62,6 @@ impl TestProxy {
     }
 
     /// Before whatever answers, or does not, at `url`; without an assertion.
-    ///
-    /// Time stands still for links and sessions: on a busy machine a test may take longer than the 30 s of a link.
     pub fn before_url(url: &str) -> Builder {
         Builder {
             origin: "http://hub.test".to_owned(),
@@ -71,7 +69,7 @@ impl TestProxy {
             sections: BTreeMap::new(),
             portal: String::new(),
             more: String::new(),
-            clock: standing_clock(),
+            clock: Arc::new(SystemClock::new()),
             key: Arc::new(AppKey::generate(&SystemRandom::new()).expect("random bytes")),
             keys: None,
             store: None,
