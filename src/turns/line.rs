@@ -93,6 +93,11 @@ impl WaitingLine {
         true
     }
 
+    /// Who is before all groups, if anybody is.
+    pub fn first(&self) -> Option<LinePlace> {
+        self.first.first().copied()
+    }
+
     /// Whose turn it is. They leave the line.
     pub fn next_turn(&mut self) -> Option<LinePlace> {
         if let Some(place) = self.first.pop_first() {

@@ -140,7 +140,6 @@ impl Admission {
 
     /// Takes a place in line with the link of `token`; at once at its end if nobody is before it.
     pub fn join(&self, group: Group, clicked: i64, token: TokenDigest) -> LineWaiter<LoginPermit> {
-        self.lock().calls.release(token);
         self.wait(group, clicked, token, Waiting::Request)
     }
 
@@ -159,10 +158,13 @@ impl Admission {
         let (sender, turn) = oneshot::channel();
         let (place, is_due) = {
             let mut state = self.lock();
-            let is_due = state.calls.is_due(token);
+            let (is_due, waiting) = (state.calls.is_due(token), waiting(token, sender));
+            if matches!(waiting, Waiting::Request(..)) {
+                state.calls.release(token);
+            }
             let place =
                 if is_due { state.line.join_first(clicked) } else { state.line.join(&group, clicked) };
-            state.waiters.insert(place, waiting(token, sender));
+            state.waiters.insert(place, waiting);
             (place, is_due)
         };
         let since = (!is_due).then(Instant::now);
@@ -184,10 +186,10 @@ impl Admission {
         }
     }
 
-    /// Gives leave to those whose turn it is. Whoever has gone in between gives it back, and the next one has it.
+    /// Gives leave to those whose turn it is, and calls the pages whose turn it is.
     fn serve(&self) {
         while let Some(next) = self.lock().next(Instant::now()) {
-            // Sent without the lock: what nobody receives is dropped here, which takes the lock.
+            // Under the lock, without which nobody leaves the line: whoever is next is there to receive it.
             match next {
                 Waiting::Request(_, turn) => drop(turn.send(LoginPermit { admission: self.clone() })),
                 Waiting::Page(token, turn) => {
@@ -215,7 +217,11 @@ impl AdmissionState {
         let at_once = match self.failing_since {
             None => self.limit.at_once(),
             // One tries whether it is there again; not all at once, and not all the time.
-            Some(_) if self.tried.is_none_or(|tried| now.duration_since(tried) >= RETRY) => 1,
+            Some(_)
+                if self.is_back() || self.tried.is_none_or(|tried| now.duration_since(tried) >= RETRY) =>
+            {
+                1
+            }
             Some(_) => 0,
         };
         if occupied >= at_once {
@@ -227,13 +233,19 @@ impl AdmissionState {
             match &next {
                 Waiting::Request(token, _) => {
                     self.in_flight += 1;
-                    self.tried = Some(now);
                     self.calls.taken(*token);
                 }
                 Waiting::Page(token, _) => self.calls.call(*token, now),
             }
+            self.tried = Some(now);
             return Some(next);
         }
+    }
+
+    /// Whether whoever is next was called, and has come.
+    fn is_back(&self) -> bool {
+        let first = self.line.first().and_then(|place| self.waiters.get(&place));
+        matches!(first, Some(Waiting::Request(..)))
     }
 
     /// How much of the room at the hub is occupied: by logins under way, and by those who were called.
@@ -459,6 +471,32 @@ mod tests {
         let begun = Instant::now();
         let _second = line[1].admitted().await;
         assert!(begun.elapsed() < Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn before_a_hub_that_does_not_answer_one_page_is_called_each_second_and_tries_at_once() {
+        let admission = admission(LoginsAtOnce::Fixed(8));
+        let mut first = join(&admission, 0);
+        let permit = is_admitted(&mut first).await.expect("nobody is before");
+        permit.failed();
+        drop(permit);
+        let mut pages: Vec<_> =
+            (1..6).map(|page| admission.listen(group(), page, token(&page.to_string()))).collect();
+        for second in 0..10 {
+            tokio::time::advance(RETRY).await;
+            let mut called = Vec::new();
+            for (page, number) in pages.iter_mut().zip(1..) {
+                if let Some(call) = is_admitted(page).await {
+                    call.told();
+                    called.push(number);
+                }
+            }
+            assert_eq!(called, [1], "second {second}: the earliest");
+            let permit = is_admitted(&mut join(&admission, 1)).await.expect("it was called");
+            permit.failed();
+            drop(permit);
+            pages[0] = admission.listen(group(), 1, token("1"));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,7 @@
 //! One login request while it is judged: finds out what `decide` asks for, and holds what the login will need.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::header::{COOKIE, HeaderValue, ORIGIN};
@@ -16,7 +15,7 @@ use super::click_ticket::{Click, OriginsDigest};
 use super::decide::{
     ExchangeFact, Facts, FlightFact, LinkFact, LoginRules, PlaceFact, Question, RequestFacts, VisitorFact,
 };
-use super::parked::Probe;
+use super::parked::{self, Probe};
 use super::parse::LoginRequest;
 use super::refuse::AuditGuard;
 use super::single_flight::{Entered, FlightGuard, RequestFingerprint};
@@ -368,9 +367,9 @@ impl Attempt {
                 identified
             }
             (None, Some(mut probe)) => match tokio::time::timeout(patience, &mut probe.outcome).await {
-                // Its leave was given back meanwhile, and for a moment room was kept.
+                // Its leave was given back when the hub had answered.
                 Ok(Ok(Ok(identified))) if !Box::pin(self.take_permit()).await => {
-                    self.keep(Probe::answered(Ok(identified)));
+                    self.keep(Probe::answered(Ok(identified), probe.answered));
                     self.facts.place = Some(PlaceFact::Waiting);
                     return;
                 }
@@ -415,17 +414,26 @@ impl Attempt {
         asking: Pin<Box<dyn Future<Output = Identified> + Send>>,
     ) -> Probe {
         let (done, outcome) = oneshot::channel();
-        let is_done = Arc::<AtomicBool>::default();
-        let probe = Probe { outcome, is_done: Arc::clone(&is_done) };
+        let answered = Arc::<OnceLock<Instant>>::default();
+        let probe = Probe { outcome, answered: Arc::clone(&answered) };
         let token = self.request.token.as_ref().map(LoginToken::digest);
+        let proxy = self.proxy.clone();
         self.proxy.shared.shutdown.spawn(async move {
             let identified = asking.await;
             learn(&permit, &identified);
+            let is_known = identified.is_ok();
+            // Before the answer itself: whoever has that knows how old it is.
+            let _first = answered.set(Instant::now());
             let _unread = done.send(identified);
-            is_done.store(true, Ordering::Release);
+            match token {
+                Some(token) if is_known => permit.call(token),
+                _ => drop(permit),
+            }
             // The browser may never come back.
-            if let Some(token) = token {
-                permit.call(token);
+            let later = tokio::time::sleep(parked::KEPT_FOR + Duration::from_millis(1));
+            tokio::select! {
+                () = later => proxy.shared.parked.prune(),
+                () = proxy.shared.shutdown.draining() => {}
             }
         });
         probe

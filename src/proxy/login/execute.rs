@@ -204,15 +204,18 @@ impl Login {
         let target = attempt.held.target.take().ok_or(Decision::HubDown)?;
         let (proxy, headers) = (&attempt.proxy, &attempt.request.headers);
         let oauth = hub_oauth::begin(proxy, headers, plan, &target, &mut connection).await;
-        let oauth = oauth.map_err(|error| {
-            tracing::error!(%error, "login: the hub does not begin its OAuth login");
-            match error {
-                BeginError::TooLarge(_) => Decision::Reject(Rejection::TooManyCookies),
-                BeginError::Upstream(_)
-                | BeginError::Status(_)
-                | BeginError::Authorize(_)
-                | BeginError::Body(_)
-                | BeginError::Assembly(_) => Decision::HubDown,
+        let oauth = oauth.map_err(|error| match error {
+            BeginError::TooLarge(_) => {
+                tracing::warn!(%error, "login: the hub's OAuth login would not take the browser's cookies");
+                Decision::Reject(Rejection::TooManyCookies)
+            }
+            BeginError::Upstream(_)
+            | BeginError::Status(_)
+            | BeginError::Authorize(_)
+            | BeginError::Body(_)
+            | BeginError::Assembly(_) => {
+                tracing::error!(%error, "login: the hub does not begin its OAuth login");
+                Decision::HubDown
             }
         })?;
         if oauth.is_some() {

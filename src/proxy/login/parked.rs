@@ -6,8 +6,7 @@
 //! they are.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -17,28 +16,24 @@ use super::single_flight::RequestFingerprint;
 use crate::proxy::hub_session::Identified;
 use crate::token::TokenDigest;
 
-/// How long an answer is kept.
-const KEPT_FOR: Duration = Duration::from_secs(5);
+/// How long an answer is kept: it holds a connection to the hub, and what it says was true then.
+pub const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// A question to the hub: who a browser is.
 #[derive(Debug)]
 pub struct Probe {
     /// What the hub says.
     pub outcome: oneshot::Receiver<Identified>,
-    /// It has been answered.
-    pub is_done: Arc<AtomicBool>,
+    /// When it was answered.
+    pub answered: Arc<OnceLock<Instant>>,
 }
 
 impl Probe {
-    /// One that has been answered.
-    pub fn answered(identified: Identified) -> Self {
+    /// One that was `answered` then.
+    pub fn answered(identified: Identified, answered: Arc<OnceLock<Instant>>) -> Self {
         let (done, outcome) = oneshot::channel();
         let _received = done.send(identified);
-        Self { outcome, is_done: Arc::new(AtomicBool::new(true)) }
-    }
-
-    fn is_done(&self) -> bool {
-        self.is_done.load(Ordering::Acquire)
+        Self { outcome, answered }
     }
 }
 
@@ -60,14 +55,12 @@ struct ParkedEntry {
     /// For which browser.
     fingerprint: RequestFingerprint,
     probe: Probe,
-    /// When the answer was first seen to be there.
-    ready_since: Option<Instant>,
 }
 
 impl Parked {
     /// Keeps a question for the browser of this `fingerprint` with `token`.
     pub fn put(&self, token: TokenDigest, fingerprint: RequestFingerprint, probe: Probe) {
-        let before = self.lock().insert(token, ParkedEntry { fingerprint, probe, ready_since: None });
+        let before = self.lock().insert(token, ParkedEntry { fingerprint, probe });
         // It may hold a connection: not under the lock.
         drop(before);
         self.prune();
@@ -86,7 +79,7 @@ impl Parked {
         self.prune();
         let entries = self.lock();
         let entry = entries.get(&token).filter(|entry| entry.fingerprint == *fingerprint)?;
-        Some(if entry.probe.is_done() { ParkedState::Ready } else { ParkedState::Pending })
+        Some(if entry.probe.answered.get().is_some() { ParkedState::Ready } else { ParkedState::Pending })
     }
 
     /// Drops what nobody came for.
@@ -95,7 +88,7 @@ impl Parked {
         let late: Vec<ParkedEntry> = self
             .lock()
             .extract_if(|_, entry| {
-                entry.probe.is_done() && now.duration_since(*entry.ready_since.get_or_insert(now)) > KEPT_FOR
+                entry.probe.answered.get().is_some_and(|at| now.duration_since(*at) > KEPT_FOR)
             })
             .map(|(_, entry)| entry)
             .collect();
@@ -113,7 +106,7 @@ mod tests {
     use crate::proxy::hub_session::HubTrouble;
 
     fn answered() -> Probe {
-        Probe::answered(Err(HubTrouble::Down))
+        Probe::answered(Err(HubTrouble::Down), Arc::new(Instant::now().into()))
     }
 
     #[tokio::test(start_paused = true)]

@@ -205,7 +205,7 @@ impl QueueEvents {
         }
         match &self.state {
             EventsState::Waiting(waiter) => {
-                // Permits that nobody has come for go to those who wait.
+                // Answers that nobody has come for hold connections to the hub.
                 self.proxy.shared.parked.prune();
                 let outlook = waiter.outlook();
                 let (position, seconds) = told(outlook);

@@ -191,6 +191,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for InterimLimiter<T> {
             Err(error) if is_closed(&error) && this.is_refused() => {}
             read => read?,
         }
+        // The system tells of a reset once, and a write may have heard of it: what ends here is not whole all the same.
+        let is_over = buf.filled().len() == before && buf.remaining() > 0;
+        if is_over && this.takes_nothing && !this.is_refused() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if this.awaited.is_open() {
             this.count(&buf.filled()[before..]).map_err(io::Error::other)?;
         }
@@ -243,5 +248,66 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A server that has said something and closed, of which a write learns first.
+    struct Closed(&'static [u8]);
+
+    impl AsyncRead for Closed {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Closed {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What is read of a server that has said so much when it closed, by whoever sends it a body.
+    async fn read(said: &'static str) -> (String, io::Result<usize>) {
+        let awaited = Awaited::default();
+        let mut stream =
+            InterimLimiter::new(Closed(said.as_bytes()), awaited.clone(), KeptHead::default(), 5);
+        awaited.begin(true);
+        stream.write_all(b"PUT / HTTP/1.1\r\n\r\n").await.expect("it goes nowhere");
+        let mut text = String::new();
+        let end = stream.read_to_string(&mut text).await;
+        (text, end)
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_whole_when_the_server_has_closed() {
+        let said = "HTTP/1.1 413 Content Too Large\r\n\r\nno";
+        let (text, end) = read(said).await;
+        assert_eq!((text.as_str(), end.expect("an end")), (said, said.len()));
+    }
+
+    #[tokio::test]
+    async fn no_other_response_and_none_at_all_is_whole_then() {
+        for said in ["HTTP/1.1 200 OK\r\n\r\nhalf", ""] {
+            let (text, end) = read(said).await;
+            assert!(end.is_err(), "{text}");
+        }
     }
 }

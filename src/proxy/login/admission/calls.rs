@@ -1,8 +1,8 @@
 //! Browsers that were called: their turn has come, they have been told so by an event, and are not back yet.
 //!
 //! Room at the hub is kept for whoever is called, so that no more are called than can log in; only for a moment, and once a
-//! minute for a token, because anybody can be called and not come. Whoever comes later has lost nothing but that room: until
-//! they have had their turn they are before all others.
+//! minute for a token, because anybody can be called and not come. Whoever comes later has lost nothing but that room: they
+//! are before all others until they have had their turn, or the call is forgotten; then the place of their click counts again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -96,7 +96,7 @@ mod tests {
         calls.call(token("one"), begun);
         calls.release(token("one"));
         assert_eq!(calls.expected(begun + ROOM_FOR), 0);
-        assert!(calls.is_due(token("one")), "however late");
+        assert!(calls.is_due(token("one")), "later as well");
         calls.taken(token("one"));
         assert!(!calls.is_due(token("one")));
         calls.call(token("one"), begun);
