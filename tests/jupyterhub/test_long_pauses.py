@@ -98,7 +98,8 @@ def download(latch):
         return len(connection.makefile("rb").read().partition(b"\r\n\r\n")[2])
 
 
-@pytest.fixture(scope="module")
+# Of the module, it would end with the first test and begin again with the last ones: other modules come in between.
+@pytest.fixture(scope="session")
 def paused(hub, start_hublatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Behind)
     server.daemon_threads = True
