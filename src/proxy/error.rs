@@ -103,6 +103,20 @@ impl From<UpstreamError> for ProxyError {
     }
 }
 
+/// On whose side the fault of `error` is.
+fn side_of(error: &UpstreamError) -> Side {
+    match error {
+        UpstreamError::RequestStalled | UpstreamError::RequestBroken(_) => Side::Downstream,
+        UpstreamError::Busy | UpstreamError::TaskLost(_) => Side::Internal,
+        UpstreamError::Connect { .. }
+        | UpstreamError::Exchange(_)
+        | UpstreamError::Interim(_)
+        | UpstreamError::Unsent
+        | UpstreamError::NoHub
+        | UpstreamError::Timeout => Side::Upstream,
+    }
+}
+
 impl ProxyError {
     /// `error`, of a server at `address`.
     pub fn of_server(error: UpstreamError, address: impl Display) -> Self {
@@ -136,27 +150,14 @@ impl ProxyError {
             Self::Rejected(_)
             | Self::Body(_)
             | Self::OverShare(_)
-            | Self::Unrouted(RouteError::BadEscape(_))
-            | Self::Upstream {
-                error: UpstreamError::RequestStalled | UpstreamError::RequestBroken(_), ..
-            } => Side::Downstream,
-            Self::Upstream { error: UpstreamError::Busy | UpstreamError::TaskLost(_), .. }
-            | Self::TooManyTunnels { .. }
-            | Self::Assertion(_)
-            | Self::HubOAuth(_)
-            | Self::Assembly(_) => Side::Internal,
-            Self::Upstream {
-                error:
-                    UpstreamError::Connect { .. }
-                    | UpstreamError::Exchange(_)
-                    | UpstreamError::Interim(_)
-                    | UpstreamError::Unsent
-                    | UpstreamError::NoHub
-                    | UpstreamError::Timeout,
-                ..
+            | Self::Unrouted(RouteError::BadEscape(_)) => Side::Downstream,
+            Self::Upstream { error, .. } => side_of(error),
+            Self::TooManyTunnels { .. } | Self::Assertion(_) | Self::HubOAuth(_) | Self::Assembly(_) => {
+                Side::Internal
             }
-            | Self::Unrouted(RouteError::NoRoute | RouteError::BadTarget)
-            | Self::UnaskedUpgrade { .. } => Side::Upstream,
+            Self::Unrouted(RouteError::NoRoute | RouteError::BadTarget) | Self::UnaskedUpgrade { .. } => {
+                Side::Upstream
+            }
         }
     }
 
@@ -181,24 +182,10 @@ impl ProxyError {
         match self {
             Self::Unrouted(RouteError::NoRoute) => Some(StatusCode::NOT_FOUND),
             Self::Unrouted(RouteError::BadTarget) => Some(StatusCode::INTERNAL_SERVER_ERROR),
-            Self::Upstream {
-                error:
-                    UpstreamError::Connect { .. }
-                    | UpstreamError::Exchange(_)
-                    | UpstreamError::Interim(_)
-                    | UpstreamError::Unsent
-                    | UpstreamError::Timeout,
-                ..
-            } => Some(StatusCode::SERVICE_UNAVAILABLE),
-            Self::Upstream {
-                error:
-                    UpstreamError::NoHub
-                    | UpstreamError::Busy
-                    | UpstreamError::TaskLost(_)
-                    | UpstreamError::RequestStalled
-                    | UpstreamError::RequestBroken(_),
-                ..
+            Self::Upstream { error, .. } if !matches!(error, UpstreamError::NoHub) => {
+                (side_of(error) == Side::Upstream).then_some(StatusCode::SERVICE_UNAVAILABLE)
             }
+            Self::Upstream { .. }
             | Self::OverShare(_)
             | Self::Unrouted(RouteError::BadEscape(_))
             | Self::Rejected(_)

@@ -8,14 +8,9 @@ use crate::support::{Answer, FakeHub, Gate, TestProxy, Then, Wire};
 
 /// A hub that answers a login only when the gate is open.
 fn slow_hub() -> (FakeHub, Gate) {
-    let (hub, gate) = (FakeHub::start(), Gate::new());
-    let waits = gate.clone();
-    hub.on("/hub/login", move |exchange| {
-        waits.pass();
-        exchange.read_body();
-        exchange.send("HTTP/1.1 302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=alice; Path=/hub/\r\nContent-Length: 0\r\n\r\n");
-        Then::Next
-    });
+    const IN: &str = "HTTP/1.1 302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=alice; Path=/hub/\r\nContent-Length: 0\r\n\r\n";
+    let hub = FakeHub::start();
+    let gate = hub.reply_later("/hub/login", IN);
     (hub, gate)
 }
 

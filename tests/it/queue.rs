@@ -14,14 +14,8 @@ const IN: &str = "HTTP/1.1 302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyt
 
 /// A hub that answers logins only when the gate is open.
 fn slow_hub() -> (FakeHub, Gate) {
-    let (hub, gate) = (FakeHub::start(), Gate::new());
-    let waits = gate.clone();
-    hub.on("/hub/login", move |exchange| {
-        waits.pass();
-        exchange.read_body();
-        exchange.send(IN);
-        Then::Next
-    });
+    let hub = FakeHub::start();
+    let gate = hub.reply_later("/hub/login", IN);
     (hub, gate)
 }
 

@@ -13,7 +13,7 @@ use crate::server::{RedisServer, until};
 use crate::signer::{AUDIENCE, ISSUER, Signer, claims};
 use crate::support::form::Form;
 use crate::support::proxy::Builder;
-use crate::support::{Answer, Browser, FakeHub, Gate, Issued, Process, TestProxy, Then};
+use crate::support::{Answer, Browser, FakeHub, Gate, Issued, Process, TestProxy};
 
 /// The replicas, their hub and their Redis.
 struct Deployment {
@@ -237,14 +237,8 @@ fn a_token_that_is_handed_over_to_one_is_redeemed_at_another() {
 #[ignore = "needs redis-server"]
 fn a_replica_that_is_killed_loses_no_link_whose_browser_waited_there() {
     const IN: &str = "HTTP/1.1 302 Found\r\nLocation: /hub/home\r\nContent-Length: 0\r\n\r\n";
-    let (hub, gate, redis) = (FakeHub::start(), Gate::new(), RedisServer::start());
-    let waits = gate.clone();
-    hub.on("/hub/login", move |exchange| {
-        waits.pass();
-        exchange.read_body();
-        exchange.send(IN);
-        Then::Next
-    });
+    let (hub, redis) = (FakeHub::start(), RedisServer::start());
+    let gate = hub.reply_later("/hub/login", IN);
     let url = format!("redis://127.0.0.1:{}", redis.port());
     let builder = TestProxy::before(&hub).set("store", &store(&url)).set("limits", "logins_at_once = \"1\"");
     let survivor = builder.another();

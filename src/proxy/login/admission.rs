@@ -4,8 +4,8 @@
 //! own; a browser's place is the time of its click, which it carries along, so that a reload, another replica or a restart
 //! costs it nothing. [`crate::turns::line`] says whose turn it is and [`limit`] how many there are; this holds them under one lock.
 //!
-//! Leave is given to a request that is there to use it, and never waits for a browser. Whoever listens to the events of its
-//! page is called ([`calls`]) and gets leave when it is back: one that takes no events, or does not come, keeps nobody waiting.
+//! A permit is given to a request that is there to use it, and never waits for a browser. Whoever listens to the events of its
+//! page is called ([`calls`]) and gets a permit when it is back: one that takes no events, or does not come, keeps nobody waiting.
 
 pub mod limit;
 
@@ -25,7 +25,7 @@ use crate::token::TokenDigest;
 use crate::turns::line::{Group, LinePlace, WaitingLine};
 use crate::turns::numbers::LineNumbers;
 use crate::turns::rate::Rate;
-use calls::Calls;
+use calls::PageCalls;
 use limit::Limit;
 
 /// After a hub has not answered, one of those in line tries it this often.
@@ -49,7 +49,7 @@ struct AdmissionState {
     in_flight: usize,
     line: WaitingLine,
     waiters: HashMap<LinePlace, Waiting, RandomState>,
-    calls: Calls,
+    calls: PageCalls,
     rate: Rate,
     /// When the metric was last set to it.
     rate_told: Option<Instant>,
@@ -67,13 +67,13 @@ struct AdmissionState {
 /// What becomes of whose turn it is, and with which token they wait.
 #[derive(Debug)]
 enum Waiting {
-    /// A request, which gets leave.
+    /// A request, which gets a permit.
     Request(TokenDigest, oneshot::Sender<LoginPermit>),
     /// A page, which is called.
-    Page(TokenDigest, oneshot::Sender<Call>),
+    Page(TokenDigest, oneshot::Sender<PageCall>),
 }
 
-/// Leave to log in at the hub. Given back when it is dropped.
+/// A login may be sent to the hub. Given back when it is dropped.
 #[derive(Debug)]
 pub struct LoginPermit {
     admission: Admission,
@@ -81,7 +81,7 @@ pub struct LoginPermit {
 
 /// A page's turn has come. If it is dropped before the page was told, room is kept no more.
 #[derive(Debug)]
-pub struct Call {
+pub struct PageCall {
     admission: Admission,
     token: TokenDigest,
     is_told: bool,
@@ -117,7 +117,7 @@ impl Admission {
             in_flight: 0,
             line: WaitingLine::default(),
             waiters: HashMap::default(),
-            calls: Calls::default(),
+            calls: PageCalls::default(),
             rate: Rate::default(),
             rate_told: None,
             failing_since: None,
@@ -144,7 +144,7 @@ impl Admission {
     }
 
     /// The same for a page that listens, and asks again when it is called.
-    pub fn listen(&self, group: Group, clicked: i64, token: TokenDigest) -> LineWaiter<Call> {
+    pub fn listen(&self, group: Group, clicked: i64, token: TokenDigest) -> LineWaiter<PageCall> {
         self.wait(group, clicked, token, Waiting::Page)
     }
 
@@ -186,14 +186,14 @@ impl Admission {
         }
     }
 
-    /// Gives leave to those whose turn it is, and calls the pages whose turn it is.
+    /// Gives permits to those whose turn it is, and calls the pages whose turn it is.
     fn serve(&self) {
         while let Some(next) = self.lock().next(Instant::now()) {
             // Under the lock, without which nobody leaves the line: whoever is next is there to receive it.
             match next {
                 Waiting::Request(_, turn) => drop(turn.send(LoginPermit { admission: self.clone() })),
                 Waiting::Page(token, turn) => {
-                    drop(turn.send(Call { admission: self.clone(), token, is_told: false }));
+                    drop(turn.send(PageCall { admission: self.clone(), token, is_told: false }));
                 }
             }
         }
@@ -306,14 +306,14 @@ impl Drop for LoginPermit {
     }
 }
 
-impl Call {
+impl PageCall {
     /// The page is told: its browser is on its way.
     pub fn told(mut self) {
         self.is_told = true;
     }
 }
 
-impl Drop for Call {
+impl Drop for PageCall {
     fn drop(&mut self) {
         if !self.is_told {
             self.admission.lock().calls.release(self.token);
@@ -332,7 +332,7 @@ impl<T> LineWaiter<T> {
         }
     }
 
-    /// The same for whoever asks again at least each second: while the hub does not answer nobody gives leave back, and nobody
+    /// The same for whoever asks again at least each second: while the hub does not answer nobody gives a permit back, and nobody
     /// tells that somebody who was called does not come, so those in line look for themselves.
     pub async fn turn(&mut self) -> T {
         self.admission.serve();
@@ -473,13 +473,16 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(3));
     }
 
+    /// One login has found that the hub does not answer.
+    async fn before_a_silent_hub() -> Admission {
+        let admission = admission(LoginsAtOnce::Fixed(8));
+        is_admitted(&mut join(&admission, 1)).await.expect("nobody is before").failed();
+        admission
+    }
+
     #[tokio::test(start_paused = true)]
     async fn before_a_hub_that_does_not_answer_one_page_is_called_each_second_and_tries_at_once() {
-        let admission = admission(LoginsAtOnce::Fixed(8));
-        let mut first = join(&admission, 0);
-        let permit = is_admitted(&mut first).await.expect("nobody is before");
-        permit.failed();
-        drop(permit);
+        let admission = before_a_silent_hub().await;
         let mut pages: Vec<_> =
             (1..6).map(|page| admission.listen(group(), page, token(&page.to_string()))).collect();
         for second in 0..10 {
@@ -501,11 +504,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_hub_that_does_not_answer_is_tried_by_one_each_second_and_nobody_loses_a_place() {
-        let admission = admission(LoginsAtOnce::Fixed(8));
-        let mut first = join(&admission, 1);
-        let permit = is_admitted(&mut first).await.expect("nobody is before");
-        permit.failed();
-        drop(permit);
+        let admission = before_a_silent_hub().await;
         let mut line: Vec<LineWaiter<LoginPermit>> =
             (0..5).map(|click| join(&admission, 10 + click)).collect();
         let mut tries = 0;

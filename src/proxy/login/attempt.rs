@@ -367,7 +367,7 @@ impl Attempt {
                 identified
             }
             (None, Some(mut probe)) => match tokio::time::timeout(patience, &mut probe.outcome).await {
-                // Its leave was given back when the hub had answered.
+                // Its permit was given back when the hub had answered.
                 Ok(Ok(Ok(identified))) if !Box::pin(self.take_permit()).await => {
                     self.keep(Probe::answered(Ok(identified), probe.answered));
                     self.facts.place = Some(PlaceFact::Waiting);

@@ -11,7 +11,7 @@ use hyper::Response;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-use super::admission::{Call, LineWaiter, Outlook};
+use super::admission::{LineWaiter, Outlook, PageCall};
 use super::attempt::Attempt;
 use super::parked::ParkedState;
 use super::single_flight::RequestFingerprint;
@@ -109,7 +109,7 @@ enum QueueEventJson {
 /// Where the events of one page stand.
 enum EventsState {
     /// The turn has not come.
-    Waiting(LineWaiter<Call>),
+    Waiting(LineWaiter<PageCall>),
     /// The hub was asked who the browser is, and has not answered yet.
     Asking,
     /// The page has been told to ask again.

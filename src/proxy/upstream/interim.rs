@@ -157,9 +157,7 @@ impl<T> InterimLimiter<T> {
         }
         Ok(())
     }
-}
 
-impl<T> InterimLimiter<T> {
     /// Whether there is the head of an error for a request that may not have been read to its end.
     fn is_refused(&self) -> bool {
         self.is_refusal && !self.awaited.is_open() && self.awaited.streams()

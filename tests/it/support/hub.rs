@@ -125,6 +125,19 @@ impl FakeHub {
         gate
     }
 
+    /// The same as [`FakeHub::reply`], when the gate is open.
+    pub fn reply_later(&self, path: &str, bytes: &'static str) -> Gate {
+        let gate = Gate::new();
+        let waits = gate.clone();
+        self.on(path, move |exchange| {
+            waits.pass();
+            exchange.read_body();
+            exchange.send(bytes);
+            Then::Next
+        });
+        gate
+    }
+
     /// Answers requests for `path` with these bytes, once their body is read.
     pub fn reply(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into();

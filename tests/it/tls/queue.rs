@@ -7,7 +7,7 @@ use h2::client::ResponseFuture;
 use super::http2::{Answer, Http2, get};
 use super::{H2, Secure};
 use crate::support::proxy::{standing_clock, wait_until};
-use crate::support::{FakeHub, Gate, Issued, Then};
+use crate::support::{FakeHub, Issued};
 
 const IN: &str = "HTTP/1.1 302 Found\r\nLocation: /hub/home\r\nSet-Cookie: jupyterhub-hub-login=x; Path=/hub/\r\nContent-Length: 0\r\n\r\n";
 const CLICK: [(&str, &str); 4] = [
@@ -61,14 +61,8 @@ fn until_ready(browser: &mut Http2, link: &Issued, cookies: &str) {
 
 #[test]
 fn events_that_are_asked_for_and_not_taken_keep_nobody_from_logging_in() {
-    let (hub, gate) = (FakeHub::start(), Gate::new());
-    let waits = gate.clone();
-    hub.on("/hub/login", move |exchange| {
-        waits.pass();
-        exchange.read_body();
-        exchange.send(IN);
-        Then::Next
-    });
+    let hub = FakeHub::start();
+    let gate = hub.reply_later("/hub/login", IN);
     let secure = Secure::with(&hub, |builder| {
         builder.set("limits", "logins_at_once = \"2\"").clock(&standing_clock())
     });

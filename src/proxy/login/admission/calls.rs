@@ -18,7 +18,7 @@ const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
 /// Who was called lately, by the tokens of their links.
 #[derive(Debug, Default)]
-pub struct Calls {
+pub struct PageCalls {
     /// For whom room is kept, and until when. As few as may log in at once.
     expected: Vec<(TokenDigest, Instant)>,
     /// Whether their turn is still theirs.
@@ -27,7 +27,7 @@ pub struct Calls {
     since: VecDeque<(Instant, TokenDigest)>,
 }
 
-impl Calls {
+impl PageCalls {
     /// Calls the browser with `token`.
     pub fn call(&mut self, token: TokenDigest, now: Instant) {
         while let Some((_, old)) = self.since.pop_front_if(|(at, _)| now.duration_since(*at) > REMEMBERED_FOR)
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn room_is_kept_for_a_token_once_a_minute() {
-        let (mut calls, begun) = (Calls::default(), Instant::now());
+        let (mut calls, begun) = (PageCalls::default(), Instant::now());
         let mut kept = 0;
         for second in 0..=120 {
             let now = begun + Duration::from_secs(second);
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn whoever_was_called_stays_due_until_the_turn_is_taken() {
-        let (mut calls, begun) = (Calls::default(), Instant::now());
+        let (mut calls, begun) = (PageCalls::default(), Instant::now());
         assert!(!calls.is_due(token("one")));
         calls.call(token("one"), begun);
         calls.release(token("one"));
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_was_called_a_minute_ago_is_forgotten() {
-        let (mut calls, begun) = (Calls::default(), Instant::now());
+        let (mut calls, begun) = (PageCalls::default(), Instant::now());
         for number in 0..100 {
             calls.call(token(&number.to_string()), begun);
         }
