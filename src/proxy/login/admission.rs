@@ -259,8 +259,8 @@ impl LoginPermit {
     pub fn logged_in(&self, took: Duration, is_let_in: bool) {
         let now = Instant::now();
         let mut state = self.admission.lock();
-        let in_flight = state.occupied(now);
-        state.limit.answered(took, in_flight, now);
+        let (at_hub, occupied) = (state.in_flight, state.occupied(now));
+        state.limit.answered(took, at_hub, occupied, now);
         state.rate.note(now);
         state.failing_since = None;
         // Whatever else is answered may come from its proxy, because the hub is gone.
@@ -370,6 +370,8 @@ impl<T> Drop for LineWaiter<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::metrics::Metrics;
 
@@ -586,5 +588,37 @@ mod tests {
         assert!((all - 100.0).abs() < 5.0, "20 ms each: {all}");
         assert!((half / all - 0.5).abs() < 0.05, "{half} of {all}");
         assert!(admission.lock().limit.at_once() <= 16);
+    }
+
+    /// Browsers that were called need a moment to come: so many are called that the hub is not idle meanwhile, although some of
+    /// its logins take longer than others.
+    #[tokio::test(start_paused = true)]
+    async fn browsers_that_come_a_moment_after_their_call_do_not_leave_the_hub_idle() {
+        const ON_AVERAGE: Duration = Duration::from_millis(20);
+        for way in [10, 100, 400].map(Duration::from_millis) {
+            let admission = admission(LoginsAtOnce::Auto);
+            let (hub, begin) = (Arc::new(tokio::sync::Semaphore::new(1)), Instant::now());
+            let most_at_hub = Arc::new(AtomicUsize::new(0));
+            let mut logins = tokio::task::JoinSet::new();
+            for click in 0..1000 {
+                let (admission, hub, most_at_hub) = (admission.clone(), hub.clone(), most_at_hub.clone());
+                logins.spawn(async move {
+                    let token = token(&click.to_string());
+                    admission.listen(group(), click, token).admitted().await.told();
+                    tokio::time::sleep(way).await;
+                    let permit = admission.join(group(), click, token).admitted().await;
+                    most_at_hub.fetch_max(admission.lock().in_flight, Ordering::Relaxed);
+                    let sent = Instant::now();
+                    let _hub = hub.acquire().await.expect("open");
+                    tokio::time::sleep(if click % 2 == 0 { ON_AVERAGE / 2 } else { ON_AVERAGE * 3 / 2 })
+                        .await;
+                    permit.logged_in(sent.elapsed(), true);
+                });
+            }
+            logins.join_all().await;
+            let (took, most) = (begin.elapsed(), most_at_hub.load(Ordering::Relaxed));
+            assert!(took < 1000 * ON_AVERAGE * 4 / 3, "{took:?} where each comes {way:?} after the call");
+            assert!(most <= 16, "{most} at the hub where each comes {way:?} after the call");
+        }
     }
 }

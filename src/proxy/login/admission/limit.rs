@@ -51,19 +51,20 @@ impl Limit {
         }
     }
 
-    /// A login `took` so long, while `in_flight` were under way.
+    /// A login `took` so long, while `at_hub` were under way at the hub and the room of `occupied` was taken: browsers that were
+    /// called and are on their way take room, but do not wait inside the hub.
     #[allow(clippy::cast_precision_loss, reason = "a few dozen")]
-    pub fn answered(&mut self, took: Duration, in_flight: usize, now: Instant) {
+    pub fn answered(&mut self, took: Duration, at_hub: usize, occupied: usize, now: Instant) {
         if self.window_began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
             self.best = [self.best[1], None];
             self.window_began = Some(now);
         }
         self.best[1] = Some(self.best[1].map_or(took, |best| best.min(took)));
         let best = self.best.iter().flatten().min().copied().unwrap_or(took);
-        let waiting = in_flight as f64 * (1.0 - best.as_secs_f64() / took.as_secs_f64().max(1e-6));
+        let waiting = at_hub as f64 * (1.0 - best.as_secs_f64() / took.as_secs_f64().max(1e-6));
         if waiting > *WAITING_INSIDE.end() {
             self.move_by(-1.0 / self.adaptive);
-        } else if waiting < *WAITING_INSIDE.start() && in_flight >= self.at_once() {
+        } else if waiting < *WAITING_INSIDE.start() && occupied >= self.at_once() {
             self.move_by(1.0 / self.adaptive);
         }
     }
@@ -89,7 +90,7 @@ mod tests {
         for _ in 0..rounds {
             let in_flight = limit.at_once();
             now += time(in_flight) / u32::try_from(in_flight).expect("few");
-            limit.answered(time(in_flight), in_flight, now);
+            limit.answered(time(in_flight), in_flight, in_flight, now);
         }
         limit.at_once()
     }
@@ -112,7 +113,7 @@ mod tests {
     async fn a_limit_that_is_not_reached_does_not_grow() {
         let (mut limit, now) = (Limit::new(LoginsAtOnce::Auto), Instant::now());
         for _ in 0..1000 {
-            limit.answered(Duration::from_millis(20), 1, now);
+            limit.answered(Duration::from_millis(20), 1, 1, now);
         }
         assert_eq!(limit.at_once(), 4);
     }
