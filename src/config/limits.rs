@@ -134,6 +134,7 @@ fn at_once(text: &str) -> Result<LoginsAtOnce, String> {
     }
 }
 
+/// What an empty file says. Each default is read as it is written in the manual: nothing for a connection or a request.
 impl Default for Limits {
     fn default() -> Self {
         Self::read(&mut ConfigFile::empty(Path::new("")), "limits")

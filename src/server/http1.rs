@@ -23,6 +23,9 @@ use crate::shutdown::Shutdown;
 /// A downstream connection as hyper holds it: what an upgrade gives back.
 pub type DownstreamIo = TokioIo<Http1Io<Stream>>;
 
+/// hyper's own bound on the headers of a request, for which it needs no allocation; the default of `limits.head_count` too.
+const HYPER_HEAD_COUNT: usize = 100;
+
 /// Closes a connection whose upgrade did not come about: hyper hands it over all the same, and does not close it.
 async fn close(upgraded: Option<OnUpgrade>) {
     let Some(upgraded) = upgraded else { return };
@@ -95,8 +98,7 @@ pub fn serve_connection(
 fn builder(limits: &Limits) -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.max_header_size(limits.head_bytes);
-    if limits.head_count != Limits::default().head_count {
-        // hyper keeps its own default (100) on the stack.
+    if limits.head_count != HYPER_HEAD_COUNT {
         http.max_headers(limits.head_count);
     }
     http

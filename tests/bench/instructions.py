@@ -3,8 +3,8 @@
     python3 tests/bench/instructions.py [--gate] [--binary PATH]
 
 The count of a request is the difference of two runs with few and many requests over one connection, so that starting and
-stopping cost nothing. `routed` is `bare` by a routing table, `redeem` a click on a login link with the question who the
-browser is. Kernel time does not count, nor does the gathering of entropy from the jitter of the clock (aws-lc, at the
+stopping cost nothing. `routed` is `bare` by a routing table, `connection` is `bare` over a connection of its own, `redeem` a
+click on a login link with the question who the browser is. Kernel time does not count, nor does the gathering of entropy from the jitter of the clock (aws-lc, at the
 first random number): it takes as many rounds as the clock makes it take. The profiles stay in target/bench/callgrind.*.
 """
 
@@ -21,7 +21,7 @@ from process import exit_on_sigterm, stop_all
 
 FEW, MANY = 500, 2500
 ENTROPY = re.compile(r"jent_|^rol64$")
-PAGES = {"bare": "", "browser": scenarios.BROWSER, "routed": ""}
+PAGES = {"bare": "", "browser": scenarios.BROWSER, "routed": "", "connection": "Connection: close"}
 
 
 def main():
@@ -66,7 +66,8 @@ def total(binary, folder, work, origin, kind, count):
             requests, status = scenarios.clicks(tokens, proxy.port), "status=302"
         else:
             requests, status = scenarios.heads(scenarios.TARGET, PAGES[kind]), "status=200"
-        scenarios.load(of, "http", proxy.port, 1, of.seconds, requests, f"count={count}", status)
+        more = ["close"] if kind == "connection" else []
+        scenarios.load(of, "http", proxy.port, 1, of.seconds, requests, f"count={count}", status, *more)
     finally:
         proxy.stop()
     return counted(profile)
