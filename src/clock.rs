@@ -47,6 +47,11 @@ impl Moment {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present moment.
     fn now(&self) -> Moment;
+
+    /// Its monotonic part alone, for what only takes the time of something.
+    fn monotonic(&self) -> Duration {
+        self.now().monotonic
+    }
 }
 
 /// The system's clocks.
@@ -72,7 +77,11 @@ impl Clock for SystemClock {
     // The one place where the time of day is read.
     #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Moment {
-        Moment { wall: Timestamp::now(), monotonic: self.origin.elapsed() }
+        Moment { wall: Timestamp::now(), monotonic: self.monotonic() }
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.origin.elapsed()
     }
 }
 

@@ -232,7 +232,7 @@ impl Status {
 
     async fn hub_state(&self) -> Result<(), String> {
         let mut seen = self.hub.0.lock().await;
-        let now = self.clock.now().monotonic;
+        let now = self.clock.monotonic();
         if let Some(seen) = seen.as_ref().filter(|seen| now.saturating_sub(seen.at) < HUB_BELIEVED) {
             return seen.state.clone();
         }
@@ -240,7 +240,7 @@ impl Status {
             Ok(state) => state,
             Err(_elapsed) => Err("the hub does not answer".to_owned()),
         };
-        *seen = Some(HubSighting { at: self.clock.now().monotonic, state: state.clone() });
+        *seen = Some(HubSighting { at: self.clock.monotonic(), state: state.clone() });
         state
     }
 }

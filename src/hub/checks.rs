@@ -65,9 +65,8 @@ impl TokenChecks {
             Err(asked) => asked,
         };
         // Whoever comes first asks; if that request goes away, the next one takes over.
-        let ask = async {
-            (self.clock.now().monotonic, self.hub.whoami(token).await.map(|owner| owner.map(Arc::new)))
-        };
+        let ask =
+            async { (self.clock.monotonic(), self.hub.whoami(token).await.map(|owner| owner.map(Arc::new))) };
         let (since, verdict) = asked.get_or_init(|| ask).await.clone();
         self.settle(digest, &asked, since, &verdict);
         verdict
@@ -80,7 +79,7 @@ impl TokenChecks {
 
     /// The owner, if known; else the question that is under way.
     fn look(&self, digest: TokenDigest) -> Result<Arc<TokenOwner>, Arc<OnceCell<(Duration, OwnerLookup)>>> {
-        let now = self.clock.now().monotonic;
+        let now = self.clock.monotonic();
         let mut tokens = self.lock();
         make_room(&mut tokens, &digest, now);
         let asked = match tokens.entry(digest) {

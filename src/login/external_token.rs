@@ -133,7 +133,7 @@ impl ExternalTokens {
             Exchanged::Refused(status) => {
                 tracing::info!(app = &*asked.name, %status, "login: the app does not know a token that was to be exchanged");
                 if let Some(address) = client.address {
-                    policy.failures.failed(address, &asked.name, self.clock.now().monotonic);
+                    policy.failures.failed(address, &asked.name, self.clock.monotonic());
                 }
                 // The token names nobody, so its record need not take up room: a full store drops revoked links first.
                 self.replay_cache.forget(&consumed).await?;

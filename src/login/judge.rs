@@ -8,7 +8,7 @@ use super::policy::Policy;
 use super::refusal::{Refusal, RefusalReason, ended};
 use jiff::Timestamp;
 
-use crate::clock::Moment;
+use crate::clock::Clock;
 use crate::store::Link;
 use crate::token::{LoginGrant, State, Username};
 
@@ -83,10 +83,10 @@ impl Policy {
         }
     }
 
-    /// The id of a session that begins `now` by this link; none: the hub makes one.
-    pub fn session_id(&self, link: &Link, now: Moment) -> Option<String> {
+    /// The id of a session that begins now by this link; none: the hub makes one.
+    pub fn session_id(&self, link: &Link, clock: &dyn Clock) -> Option<String> {
         let life = self.session_life(&link.grant)?;
-        self.session_ids.make(&link.id, &link.grant.app, life, now)
+        self.session_ids.make(&link.id, &link.grant.app, life, clock.now())
     }
 
     /// Whether the app may say what the grant says about its user.

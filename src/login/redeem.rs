@@ -22,7 +22,7 @@ use super::refusal::{Refusal, RefusalReason, ended};
 use super::replay_cache::ReplayCache;
 use super::rules::WAIT_MAX;
 use crate::audit::{AuditReason, Client};
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
 use crate::store::{Consumed, Link, LinkStatus, StoreError, TokenStore};
 use crate::token::{LinkId, LoginGrant, OpaqueToken, Username};
 
@@ -82,8 +82,8 @@ impl ValidatedToken {
     }
 
     /// The id that its session would get if it began now; none: the hub makes one.
-    pub fn session_id(&self, now: Moment) -> Option<String> {
-        self.policy.session_id(&self.link, now)
+    pub fn session_id(&self, clock: &dyn Clock) -> Option<String> {
+        self.policy.session_id(&self.link, clock)
     }
 
     /// The app that issued the link.
@@ -240,8 +240,8 @@ impl Redeemer {
     /// A link that is kept for those who wait for their turn is over for whoever clicks only now.
     fn as_clicked(&self, link: Option<Link>, request: RedeemRequest<'_>) -> Option<Link> {
         let mut link = link?;
-        let clicked_at = request.clicked_at.unwrap_or_else(|| self.clock.now().wall);
-        if link.status == LinkStatus::Pending && link.grant.click_by.is_some_and(|by| clicked_at >= by) {
+        let is_over = |by| request.clicked_at.unwrap_or_else(|| self.clock.now().wall) >= by;
+        if link.status == LinkStatus::Pending && link.grant.click_by.is_some_and(is_over) {
             link.status = LinkStatus::Expired;
         }
         Some(link)
@@ -274,7 +274,7 @@ impl Redeemer {
         };
         self.rejudge(&mut validated)?;
         self.recorder.redeemed(&link, client);
-        let session_id = validated.policy.session_id(&link, self.clock.now());
+        let session_id = validated.policy.session_id(&link, &*self.clock);
         Ok(VerifiedUser { link, session_id })
     }
 
@@ -346,19 +346,19 @@ impl Redeemer {
 
     /// If clients at this address have come with too many unknown tokens of ours: how long they must wait.
     pub fn must_wait(&self, address: IpAddr) -> Option<Duration> {
-        self.policy.load().failures.wait(address, "", self.clock.now().monotonic)
+        self.policy.load().failures.wait(address, "", self.clock.monotonic())
     }
 
     /// If the app of `token` has refused too many tokens that came from this address: how long it is not asked.
     pub fn must_wait_to_exchange(&self, token: &LoginToken, address: IpAddr) -> Option<Duration> {
         let policy = self.policy.load();
         let app = policy.applications.exchanging_for(token.expose())?;
-        policy.failures.wait(address, &app.name, self.clock.now().monotonic)
+        policy.failures.wait(address, &app.name, self.clock.monotonic())
     }
 
     /// Counts an unknown token that came from this address.
     pub fn count_unknown(&self, address: IpAddr) {
-        self.policy.load().failures.failed(address, "", self.clock.now().monotonic);
+        self.policy.load().failures.failed(address, "", self.clock.monotonic());
     }
 
     /// Whether a used `link` may still lead its user on: refresh, back, double click.

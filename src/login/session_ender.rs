@@ -104,7 +104,7 @@ impl SessionEnder {
         let sessions = policy.hub.end_sessions(signer.header(), assertion).await?;
         let count = sessions.len();
         // In this process at once, even if the store fails: the hub has ended them.
-        self.ended.end(&sessions, self.clock.now().monotonic);
+        self.ended.end(&sessions, self.clock.monotonic());
         self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
         kept.and(marked)?;
         self.recorder.sessions_ended(count, username, &app.name, Client::at(client), reason);
@@ -117,7 +117,7 @@ impl SessionEnder {
         let has_ended = self.end_marks.has_ended_since(watch).await?;
         if has_ended && let Some(id) = watch.session_id() {
             let sessions = vec![id.to_owned()];
-            self.ended.end(&sessions, self.clock.now().monotonic);
+            self.ended.end(&sessions, self.clock.monotonic());
             self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
         }
         Ok(has_ended)
@@ -132,6 +132,6 @@ impl SessionEnder {
                 Vec::new()
             }),
         };
-        self.ended.end(&heard, self.clock.now().monotonic);
+        self.ended.end(&heard, self.clock.monotonic());
     }
 }

@@ -29,9 +29,9 @@ impl MeasuredStore {
         call: StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
         Box::pin(async move {
-            let begun = self.clock.now().monotonic;
+            let begun = self.clock.monotonic();
             let outcome = call.await;
-            let spent = self.clock.now().monotonic.saturating_sub(begun);
+            let spent = self.clock.monotonic().saturating_sub(begun);
             let metrics = of(&self.metrics);
             metrics.seconds.observe(spent.as_secs_f64());
             if outcome.is_err() {

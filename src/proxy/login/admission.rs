@@ -335,9 +335,14 @@ impl<T> LineWaiter<T> {
     /// The same for whoever asks again at least each second: while the hub does not answer nobody gives a permit back, and nobody
     /// tells that somebody who was called does not come, so those in line look for themselves.
     pub async fn turn(&mut self) -> T {
-        self.admission.serve();
-        // The other end goes with this one, and not before.
-        let Ok(turn) = (&mut self.turn).await else { return std::future::pending().await };
+        let turn = if let Ok(turn) = self.turn.try_recv() {
+            turn
+        } else {
+            self.admission.serve();
+            // The other end goes with this one, and not before.
+            let Ok(turn) = (&mut self.turn).await else { return std::future::pending().await };
+            turn
+        };
         if let Some(since) = self.since {
             self.admission.metrics.waited(since.elapsed());
         }

@@ -273,11 +273,11 @@ impl Attempt {
     /// Whether the hub takes the head that a login with `token` would have: judged by what it may have at most, because
     /// nobody knows yet whether somebody else is logged in.
     fn fits_hub(&self, token: &ValidatedToken, target: &Uri) -> Result<(), Rejection> {
-        let (shared, now) = (&self.proxy.shared, self.proxy.shared.login.clock().now());
+        let (shared, clock) = (&self.proxy.shared, self.proxy.shared.login.clock());
         let headers = self.request.headers.iter().filter(|(name, _)| *name != ORIGIN);
         let head = destination::head_bytes(target, headers);
-        let session = token.session_id(now).map_or(0, |id| cookies::session_id_bytes(&id));
-        let head = head + session + shared.identity.bytes(token.statement(), now);
+        let session = token.session_id(clock).map_or(0, |id| cookies::session_id_bytes(&id));
+        let head = head + session + shared.identity.bytes(token.statement(), clock.now());
         if head <= shared.rules.hub_head_bytes {
             return Ok(());
         }
