@@ -17,14 +17,14 @@ use crate::body::{Progress, RequestBody};
 use crate::client_network::Share;
 use crate::deadline::Deadline;
 use crate::last_activity::LastActivity;
-use crate::proxy::upstream::interim::Awaited;
+use crate::proxy::upstream::interim::ExchangeState;
 
 /// A connection to the hub. Boxed wherever it goes: it moves between its pool and a request all the time.
 #[derive(Debug)]
 pub struct Connection {
     sender: SendRequest<RequestBody>,
     /// Tells the other end of `sender` of each request.
-    awaited: Awaited,
+    exchange: ExchangeState,
     /// The head of a request that may be repeated.
     head: KeptHead,
     /// Bounds each wait for a head, with one timer for the whole life of the connection.
@@ -39,14 +39,14 @@ pub struct Connection {
 
 impl Connection {
     /// One that has served nothing yet.
-    pub fn new(sender: SendRequest<RequestBody>, awaited: Awaited, head: KeptHead) -> Self {
+    pub fn new(sender: SendRequest<RequestBody>, exchange: ExchangeState, head: KeptHead) -> Self {
         let (deadline, since) = (Deadline::default(), Instant::now());
-        Self { sender, awaited, head, deadline, sending: None, used: None, since }
+        Self { sender, exchange, head, deadline, sending: None, used: None, since }
     }
 
     /// Whether it can serve nothing any more.
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.sender.is_closed() || self.exchange.takes_nothing()
     }
 }
 
@@ -152,7 +152,7 @@ impl PooledConnection {
         &mut self,
         request: Box<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, SendError> {
-        let Connection { sender, awaited, deadline, sending, .. } = &mut *self.connection;
+        let Connection { sender, exchange, deadline, sending, .. } = &mut *self.connection;
         *sending = match request.body() {
             RequestBody::Streamed(body) => Some(body.progress().clone()),
             RequestBody::Empty | RequestBody::Whole(..) => None,
@@ -160,7 +160,7 @@ impl PooledConnection {
         if sender.ready().await.is_err() {
             return Err(SendError::Unsent(request));
         }
-        awaited.begin(sending.is_some());
+        exchange.begin(sending.is_some());
         let limit = self.head_limit.unwrap_or(self.pool.limits.upstream_head_timeout);
         deadline.begin(self.taken.take().unwrap_or_else(Instant::now));
         let answer = pin!(sender.try_send_request(*request));

@@ -34,18 +34,21 @@ impl TooManyInterim {
     }
 }
 
-/// Whether the head of a response is awaited: from before the request until that head begins.
+/// What both ends of a connection know of its exchange: whether the head of a response is awaited, from before the request
+/// until that head begins.
 #[derive(Debug, Clone, Default)]
-pub struct Awaited(Arc<ExchangeState>);
+pub struct ExchangeState(Arc<ExchangeFlags>);
 
 #[derive(Debug, Default)]
-struct ExchangeState {
+struct ExchangeFlags {
     head: AtomicBool,
     /// The request has a body that comes piece by piece.
     streams: AtomicBool,
+    /// The server has closed: what is written goes nowhere.
+    takes_nothing: AtomicBool,
 }
 
-impl Awaited {
+impl ExchangeState {
     /// A request is about to be sent; with a body that comes piece by piece, if it `streams`.
     pub fn begin(&self, streams: bool) {
         self.0.head.store(true, Ordering::Relaxed);
@@ -56,12 +59,17 @@ impl Awaited {
         self.0.head.store(false, Ordering::Relaxed);
     }
 
-    fn is_open(&self) -> bool {
+    fn awaits_head(&self) -> bool {
         self.0.head.load(Ordering::Relaxed)
     }
 
     fn streams(&self) -> bool {
         self.0.streams.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has closed, and what is written goes nowhere: hyper may not know yet.
+    pub fn takes_nothing(&self) -> bool {
+        self.0.takes_nothing.load(Ordering::Relaxed)
     }
 }
 
@@ -72,13 +80,11 @@ pub struct InterimLimiter<T> {
     head: KeptHead,
     /// hyper holds no byte that it has tried to write.
     is_flushed: bool,
-    awaited: Awaited,
+    exchange: ExchangeState,
     place: HeadPosition,
     /// Interim responses before the one that is awaited.
     passed: usize,
     max: usize,
-    /// The server has closed: what is written goes nowhere.
-    takes_nothing: bool,
     /// The last final response is an error.
     is_refusal: bool,
 }
@@ -97,17 +103,16 @@ enum HeadPosition {
 impl<T> InterimLimiter<T> {
     /// `stream`, on which at most `max` interim responses may come before a final one; what is written as a head is kept
     /// in `head`, if that is wanted.
-    pub fn new(stream: T, awaited: Awaited, head: KeptHead, max: usize) -> Self {
+    pub fn new(stream: T, exchange: ExchangeState, head: KeptHead, max: usize) -> Self {
         let stream = ReadGate::new(stream);
         Self {
             stream,
             head,
             is_flushed: true,
-            awaited,
+            exchange,
             place: HeadPosition::Begin(0),
             passed: 0,
             max,
-            takes_nothing: false,
             is_refusal: false,
         }
     }
@@ -124,7 +129,7 @@ impl<T> InterimLimiter<T> {
         if let (HeadPosition::Begin(0), Some(b'H'), Some(&class @ b'2'..=b'5')) =
             (self.place, bytes.first(), bytes.get(STATUS_AT))
         {
-            self.awaited.end();
+            self.exchange.end();
             self.is_refusal = class >= b'4';
             self.passed = 0;
             return Ok(());
@@ -136,7 +141,7 @@ impl<T> InterimLimiter<T> {
                 (HeadPosition::Begin(STATUS_AT), b'1') => HeadPosition::Status { middle: false },
                 (HeadPosition::Status { middle: false }, b'0') => HeadPosition::Status { middle: true },
                 (HeadPosition::Begin(STATUS_AT), _) | (HeadPosition::Status { middle: true }, b'1') => {
-                    self.awaited.end();
+                    self.exchange.end();
                     self.is_refusal = matches!(byte, b'4' | b'5');
                     (self.place, self.passed) = (HeadPosition::Begin(0), 0);
                     return Ok(());
@@ -160,7 +165,7 @@ impl<T> InterimLimiter<T> {
 
     /// Whether there is the head of an error for a request that may not have been read to its end.
     fn is_refused(&self) -> bool {
-        self.is_refusal && !self.awaited.is_open() && self.awaited.streams()
+        self.is_refusal && !self.exchange.awaits_head() && self.exchange.streams()
     }
 
     /// What a write is to say that would have been of `all` bytes, and says `written`.
@@ -168,7 +173,7 @@ impl<T> InterimLimiter<T> {
     fn or_nowhere(&mut self, written: io::Result<usize>, all: impl Fn() -> usize) -> io::Result<usize> {
         match written {
             Err(error) if is_closed(&error) => {
-                self.takes_nothing = true;
+                self.exchange.0.takes_nothing.store(true, Ordering::Relaxed);
                 Ok(all())
             }
             written => written,
@@ -191,10 +196,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for InterimLimiter<T> {
         }
         // The system tells of a reset once, and a write may have heard of it: what ends here is not whole all the same.
         let is_over = buf.filled().len() == before && buf.remaining() > 0;
-        if is_over && this.takes_nothing && !this.is_refused() {
+        if is_over && this.exchange.takes_nothing() && !this.is_refused() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if this.awaited.is_open() {
+        if this.exchange.awaits_head() {
             this.count(&buf.filled()[before..]).map_err(io::Error::other)?;
         }
         Poll::Ready(Ok(()))
@@ -206,7 +211,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
         let this = self.get_mut();
         this.head.note(&[io::IoSlice::new(buf)], !this.is_flushed);
         this.is_flushed = false;
-        if this.takes_nothing {
+        if this.exchange.takes_nothing() {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf));
@@ -222,7 +227,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
         this.head.note(bufs, !this.is_flushed);
         this.is_flushed = false;
         let all = || bufs.iter().map(|buf| buf.len()).sum();
-        if this.takes_nothing {
+        if this.exchange.takes_nothing() {
             return Poll::Ready(Ok(all()));
         }
         let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
@@ -237,7 +242,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimiter<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.is_flushed = true;
-        if this.takes_nothing {
+        if this.exchange.takes_nothing() {
             return Poll::Ready(Ok(()));
         }
         let flushed = ready!(Pin::new(&mut this.stream).poll_flush(cx)).map(|()| 0);
@@ -284,11 +289,13 @@ mod tests {
 
     /// What is read of a server that has said so much when it closed, by whoever sends it a body.
     async fn read(said: &'static str) -> (String, io::Result<usize>) {
-        let awaited = Awaited::default();
+        let exchange = ExchangeState::default();
+        assert!(!exchange.takes_nothing());
         let mut stream =
-            InterimLimiter::new(Closed(said.as_bytes()), awaited.clone(), KeptHead::default(), 5);
-        awaited.begin(true);
+            InterimLimiter::new(Closed(said.as_bytes()), exchange.clone(), KeptHead::default(), 5);
+        exchange.begin(true);
         stream.write_all(b"PUT / HTTP/1.1\r\n\r\n").await.expect("it goes nowhere");
+        assert!(exchange.takes_nothing(), "its pool is told, before hyper knows");
         let mut text = String::new();
         let end = stream.read_to_string(&mut text).await;
         (text, end)

@@ -34,7 +34,7 @@ use crate::server::fd_budget::{FdBudget, is_shortage};
 use crate::server::io::stream::Stream;
 use crate::shutdown::Shutdown;
 use crate::tls::Connector;
-use interim::{Awaited, InterimLimiter, TooManyInterim};
+use interim::{ExchangeState, InterimLimiter, TooManyInterim};
 
 use connection::{Connection, KeepAlive};
 use kept_head::KeptHead;
@@ -335,10 +335,10 @@ impl Upstream {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| self.refused(source))?;
         self.metrics.upstream_connections.inc();
-        let awaited = Awaited::default();
+        let exchange = ExchangeState::default();
         let head = KeptHead::default();
         let interim_max = self.limits.upstream_interim_answers;
-        let answers = InterimLimiter::new(stream, awaited.clone(), head.clone(), interim_max);
+        let answers = InterimLimiter::new(stream, exchange.clone(), head.clone(), interim_max);
         let io: UpstreamIo = TokioIo::new(answers);
         let (sender, connection) = http1::Builder::new().max_headers(HEADER_LINES_MAX).handshake(io).await?;
         // It ends with its sender, which ends with the request that it serves: a drain need not look after it. Boxed: a task
@@ -349,7 +349,7 @@ impl Upstream {
                 tracing::debug!(%error, "upstream connection");
             }
         }));
-        Ok(PooledConnection::new(Connection::new(sender, awaited, head), Arc::clone(self)))
+        Ok(PooledConnection::new(Connection::new(sender, exchange, head), Arc::clone(self)))
     }
 
     /// Remembers a server that is not there: a thousand requests must not make a thousand attempts.
