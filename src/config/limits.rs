@@ -27,7 +27,7 @@ section! {
         head_count: usize, number(16..=10_000), default 100;
         /// The most connections from browsers at once. hublatch raises its limit of open files as far as it may (LimitNOFILE);
         /// when 90 % of that are in use it accepts no more until some end, so that the hub, the store and the management listener
-        /// find what they need. One that is idle takes about 13 KiB; one whose browser is slow to read a large answer up to 0.9
+        /// find what they need. One that is idle takes about 16 KiB; one whose browser is slow to read a large answer up to 0.9
         /// MiB, for as long as it takes something of it within each write_stall_timeout. There is no least speed;
         /// connections_per_peer bounds how many of them one address has.
         connections: usize, number(1..=COUNT_MAX), default 20000;
@@ -134,7 +134,8 @@ fn at_once(text: &str) -> Result<LoginsAtOnce, String> {
     }
 }
 
-/// What an empty file says. Each default is read as it is written in the manual: nothing for a connection or a request.
+/// What an empty file says. Each default is read as it is written in the manual, which is slow: not to be called for each
+/// connection or request.
 impl Default for Limits {
     fn default() -> Self {
         Self::read(&mut ConfigFile::empty(Path::new("")), "limits")
