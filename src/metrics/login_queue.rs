@@ -38,7 +38,11 @@ impl LoginQueue {
             queue.waiting.clone(),
         );
         registry.register("logins_in_flight", "Logins under way at the hub", queue.in_flight.clone());
-        registry.register("logins_at_once", "Logins that may be under way at the hub", queue.limit.clone());
+        registry.register(
+            "logins_at_once",
+            "Logins that may be under way at the hub or on their way to it",
+            queue.limit.clone(),
+        );
         registry.register("logins_per_second", "Logins that the hub did a second lately", queue.rate.clone());
         registry.register(
             "logins_per_second_in_line",

@@ -2,7 +2,8 @@
 //!
 //! After TCP Vegas: the best response time of the last minute is what a login takes when nothing waits inside the hub.
 //! What the present ones take longer tells how many of those under way only wait there. A few may, so that the hub is
-//! never idle; with more, the limit goes down by one for as many responses as there are logins under way.
+//! never idle; with more, the limit goes down, the faster the more there are. Browsers that were called and are on their way
+//! take room as well: the further away they are, the more of them there must be.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::config::LoginsAtOnce;
 
 /// The least: one is being answered, and the next is there when it is.
 pub const FLOOR: usize = 2;
-/// The most. A hub is one thread: with more, all that changes is how long its other users wait.
+/// The most: a hub is one thread, and its other users wait for all that are there at once.
 pub const CEILING: usize = 64;
 /// Where it begins.
 const FIRST: f64 = 4.0;
@@ -63,7 +64,7 @@ impl Limit {
         let best = self.best.iter().flatten().min().copied().unwrap_or(took);
         let waiting = at_hub as f64 * (1.0 - best.as_secs_f64() / took.as_secs_f64().max(1e-6));
         if waiting > *WAITING_INSIDE.end() {
-            self.move_by(-1.0 / self.adaptive);
+            self.move_by((WAITING_INSIDE.end() - waiting).min(-1.0) / self.adaptive);
         } else if waiting < *WAITING_INSIDE.start() && occupied >= self.at_once() {
             self.move_by(1.0 / self.adaptive);
         }
@@ -116,6 +117,22 @@ mod tests {
             limit.answered(Duration::from_millis(20), 1, 1, now);
         }
         assert_eq!(limit.at_once(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_on_the_way_takes_room_and_does_not_wait_inside_the_hub() {
+        let (mut limit, now, best) =
+            (Limit::new(LoginsAtOnce::Auto), Instant::now(), Duration::from_millis(20));
+        limit.answered(best, 1, 1, now);
+        for _ in 0..3000 {
+            limit.answered(2 * best, 1, limit.at_once(), now);
+        }
+        assert_eq!(limit.at_once(), CEILING);
+        for _ in 0..100 {
+            let at_hub = limit.at_once();
+            limit.answered(best * u32::try_from(at_hub).expect("few"), at_hub, at_hub, now);
+        }
+        assert!(limit.at_once() <= 8, "when they come all at once: {}", limit.at_once());
     }
 
     #[tokio::test(start_paused = true)]
