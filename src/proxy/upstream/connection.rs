@@ -23,7 +23,7 @@ use crate::proxy::upstream::interim::ExchangeState;
 #[derive(Debug)]
 pub struct Connection {
     sender: SendRequest<RequestBody>,
-    /// Tells the other end of `sender` of each request.
+    /// What it and its stream tell each other.
     exchange: ExchangeState,
     /// The head of a request that may be repeated.
     head: KeptHead,
@@ -134,7 +134,9 @@ impl PooledConnection {
 
     /// Waits until the connection can take another request; an error if it never will.
     pub async fn ready(&mut self) -> Result<(), UpstreamError> {
-        self.connection.sender.ready().await.map_err(UpstreamError::from)
+        self.connection.sender.ready().await?;
+        // hyper may not know yet that nothing comes of it.
+        if self.connection.exchange.takes_nothing() { Err(UpstreamError::Unsent) } else { Ok(()) }
     }
 
     /// Keeps the head of the request that is sent next, which has no body.
@@ -157,7 +159,7 @@ impl PooledConnection {
             RequestBody::Streamed(body) => Some(body.progress().clone()),
             RequestBody::Empty | RequestBody::Whole(..) => None,
         };
-        if sender.ready().await.is_err() {
+        if sender.ready().await.is_err() || exchange.takes_nothing() {
             return Err(SendError::Unsent(request));
         }
         exchange.begin(sending.is_some());
@@ -229,4 +231,27 @@ async fn within<F: Future + Unpin>(
         over.map(|()| None)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::interim::InterimLimiter;
+    use super::*;
+    use hyper_util::rt::TokioIo;
+
+    #[tokio::test]
+    async fn a_connection_that_takes_nothing_is_closed_although_hyper_does_not_know_it() {
+        let (ours, _theirs) = tokio::io::duplex(1024);
+        let exchange = ExchangeState::default();
+        let stream = InterimLimiter::new(ours, exchange.clone(), KeptHead::default(), 5);
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+        let (sender, task) = handshake.await.expect("nothing is sent");
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(task);
+        let mut connection = Connection::new(sender, exchange.clone(), KeptHead::default());
+        connection.sender.ready().await.expect("open");
+        assert!(!connection.is_closed());
+        exchange.lose();
+        assert!(!connection.sender.is_closed() && connection.is_closed());
+    }
 }

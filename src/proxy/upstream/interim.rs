@@ -1,4 +1,5 @@
-//! The bytes that come from the hub, with a bound on interim responses (1xx, RFC 9110 § 15.2), and those that go there.
+//! The bytes that come from a server, the hub or a notebook, with a bound on interim responses (1xx, RFC 9110 § 15.2), and
+//! those that go there.
 //!
 //! hyper passes over any number of them, and over all that have come at once: a train without end would keep its thread
 //! busy for as long as a response is waited for. Here they are counted before hyper sees them.
@@ -6,7 +7,8 @@
 //! A server may refuse a request before it has read its body, and close at once, as Tornado and so JupyterHub does: its
 //! system then resets the connection, because there are bytes that nobody has read. hyper gives up at the first write that
 //! fails, and at a reset after the head. The response is there all the same, so here such a write only goes nowhere, and
-//! such a reset is the end (RFC 9112 § 9.5: a client should read the response that came before the connection failed).
+//! behind the head of an error such a reset is the end (RFC 9112 § 9.5: a client should read the response that came before
+//! the connection failed).
 
 use std::io;
 use std::pin::Pin;
@@ -22,7 +24,7 @@ use crate::server::io::read_gate::ReadGate;
 /// Where the status of a response begins: behind `HTTP/1.1 `.
 const STATUS_AT: usize = 9;
 
-/// The hub sends one interim response after another.
+/// The server sends one interim response after another.
 #[derive(Debug, thiserror::Error)]
 #[error("more than {0} interim answers (limits.upstream_interim_answers)")]
 pub struct TooManyInterim(usize);
@@ -34,14 +36,14 @@ impl TooManyInterim {
     }
 }
 
-/// What both ends of a connection know of its exchange: whether the head of a response is awaited, from before the request
-/// until that head begins.
+/// What a pooled connection and its stream tell each other.
 #[derive(Debug, Clone, Default)]
 pub struct ExchangeState(Arc<ExchangeFlags>);
 
 #[derive(Debug, Default)]
 struct ExchangeFlags {
-    head: AtomicBool,
+    /// The head of a response is awaited: from before the request until that head begins.
+    awaits_head: AtomicBool,
     /// The request has a body that comes piece by piece.
     streams: AtomicBool,
     /// The server has closed: what is written goes nowhere.
@@ -51,20 +53,25 @@ struct ExchangeFlags {
 impl ExchangeState {
     /// A request is about to be sent; with a body that comes piece by piece, if it `streams`.
     pub fn begin(&self, streams: bool) {
-        self.0.head.store(true, Ordering::Relaxed);
+        self.0.awaits_head.store(true, Ordering::Relaxed);
         self.0.streams.store(streams, Ordering::Relaxed);
     }
 
     fn end(&self) {
-        self.0.head.store(false, Ordering::Relaxed);
+        self.0.awaits_head.store(false, Ordering::Relaxed);
     }
 
     fn awaits_head(&self) -> bool {
-        self.0.head.load(Ordering::Relaxed)
+        self.0.awaits_head.load(Ordering::Relaxed)
     }
 
     fn streams(&self) -> bool {
         self.0.streams.load(Ordering::Relaxed)
+    }
+
+    /// The server has closed.
+    pub(super) fn lose(&self) {
+        self.0.takes_nothing.store(true, Ordering::Relaxed);
     }
 
     /// Whether the server has closed, and what is written goes nowhere: hyper may not know yet.
@@ -73,12 +80,12 @@ impl ExchangeState {
     }
 }
 
-/// A connection to the hub.
+/// The stream of a connection to the hub or a notebook.
 #[derive(Debug)]
 pub struct InterimLimiter<T> {
     stream: ReadGate<T>,
     head: KeptHead,
-    /// hyper holds no byte that it has tried to write.
+    /// Nothing has been written since the last flush.
     is_flushed: bool,
     exchange: ExchangeState,
     place: HeadPosition,
@@ -94,7 +101,7 @@ pub struct InterimLimiter<T> {
 enum HeadPosition {
     /// The beginning of a head, of which so much has been read.
     Begin(usize),
-    /// The rest of a status that begins with 1; whether its middle has been read, and all of it could yet be 101.
+    /// The rest of a status that begins with 1; `middle`: with 10, so that it may be 101.
     Status { middle: bool },
     /// The rest of an interim response; whether nothing of its line has come.
     Interim { blank: bool },
@@ -125,7 +132,7 @@ impl<T> InterimLimiter<T> {
     /// Looks at what has been read. Heads end as hyper lets them end, with or without CR. A 101 is a final response here:
     /// what comes after it is no HTTP.
     fn count(&mut self, bytes: &[u8]) -> Result<(), TooManyInterim> {
-        // Nearly every response is none, and its beginning is there at once.
+        // Nearly always: a final response, whose status is there at once.
         if let (HeadPosition::Begin(0), Some(b'H'), Some(&class @ b'2'..=b'5')) =
             (self.place, bytes.first(), bytes.get(STATUS_AT))
         {
@@ -168,12 +175,12 @@ impl<T> InterimLimiter<T> {
         self.is_refusal && !self.exchange.awaits_head() && self.exchange.streams()
     }
 
-    /// What a write is to say that would have been of `all` bytes, and says `written`.
+    /// The result of a write that was `written`: all bytes, if the server has closed, as if it had taken them.
     #[inline]
     fn or_nowhere(&mut self, written: io::Result<usize>, all: impl Fn() -> usize) -> io::Result<usize> {
         match written {
             Err(error) if is_closed(&error) => {
-                self.exchange.0.takes_nothing.store(true, Ordering::Relaxed);
+                self.exchange.lose();
                 Ok(all())
             }
             written => written,
@@ -261,9 +268,9 @@ mod tests {
     use super::*;
 
     /// A server that has said something and closed, of which a write learns first.
-    struct Closed(&'static [u8]);
+    struct ClosingServer(&'static [u8]);
 
-    impl AsyncRead for Closed {
+    impl AsyncRead for ClosingServer {
         fn poll_read(
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,
@@ -273,7 +280,7 @@ mod tests {
         }
     }
 
-    impl AsyncWrite for Closed {
+    impl AsyncWrite for ClosingServer {
         fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
             Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
         }
@@ -287,12 +294,12 @@ mod tests {
         }
     }
 
-    /// What is read of a server that has said so much when it closed, by whoever sends it a body.
+    /// Sends a body to a server that has `said` so much and closed; what is read then.
     async fn read(said: &'static str) -> (String, io::Result<usize>) {
         let exchange = ExchangeState::default();
         assert!(!exchange.takes_nothing());
         let mut stream =
-            InterimLimiter::new(Closed(said.as_bytes()), exchange.clone(), KeptHead::default(), 5);
+            InterimLimiter::new(ClosingServer(said.as_bytes()), exchange.clone(), KeptHead::default(), 5);
         exchange.begin(true);
         stream.write_all(b"PUT / HTTP/1.1\r\n\r\n").await.expect("it goes nowhere");
         assert!(exchange.takes_nothing(), "its pool is told, before hyper knows");
