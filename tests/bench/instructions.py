@@ -2,10 +2,11 @@
 
     python3 tests/bench/instructions.py [--gate] [--binary PATH]
 
-The count of a request is the difference of two runs with few and many requests over one connection, so that starting and
-stopping cost nothing. `routed` is `bare` by a routing table, `connection` is `bare` over a connection of its own, `redeem` a
-click on a login link with the question who the browser is. Kernel time does not count, nor does the gathering of entropy from the jitter of the clock (aws-lc, at the
-first random number): it takes as many rounds as the clock makes it take. The profiles stay in target/bench/callgrind.*.
+The count of a request is the difference of two runs with few and many requests over one connection (`connection`: each over
+its own), so that starting and stopping cost nothing. `routed` is `bare` by a routing table, `redeem` a click on a login link
+with the question who the browser is. Kernel time does not count, nor does the gathering of entropy from the jitter of the
+clock (aws-lc, at the first random number): it takes as many rounds as the clock makes it take. The profiles stay in
+target/bench/callgrind.*.
 """
 
 import argparse
