@@ -141,17 +141,17 @@ impl From<BindError> for StartError {
 pub fn start(config: &Config, dependencies: Dependencies) -> Result<Running, StartError> {
     let Dependencies { clock, random, audit, store, inherited } = dependencies;
     let own_audit = audit.is_none();
-    let lasting = shared_state(config, clock, audit, store)?;
+    let state = shared_state(config, clock, audit, store)?;
     let dependencies = login::LoginDependencies::new(
-        Arc::clone(&lasting.store),
-        Arc::clone(&lasting.clock),
+        Arc::clone(&state.store),
+        Arc::clone(&state.clock),
         random,
-        Arc::clone(&lasting.audit),
-        Arc::clone(&lasting.metrics),
+        Arc::clone(&state.audit),
+        Arc::clone(&state.metrics),
     );
-    let hub = Arc::new(HubClient::new(config, Arc::clone(&lasting.metrics))?.until(lasting.shutdown.clone()));
+    let hub = Arc::new(HubClient::new(config, Arc::clone(&state.metrics))?.until(state.shutdown.clone()));
     let login = LoginServices::new(config, hub, dependencies).ok_or(StartError::PublicUrl)?;
-    let generation = Snapshot::first(config.clone(), login, &lasting)?;
+    let snapshot = Snapshot::first(config.clone(), login, &state)?;
 
     let threads = config.public.runtimes();
     let bound = Listeners::bind(config, threads, inherited)?;
@@ -162,10 +162,10 @@ pub fn start(config: &Config, dependencies: Dependencies) -> Result<Running, Sta
     let management = bound.management.address().clone();
     let hub_api = bound.hub_api.first().map(|bound| bound.address().clone());
 
-    let (shutdown, metrics) = (lasting.shutdown.clone(), Arc::clone(&lasting.metrics));
-    let routes = lasting.routes.clone();
+    let (shutdown, metrics) = (state.shutdown.clone(), Arc::clone(&state.metrics));
+    let routes = state.routes.clone();
     let management_shutdown = Shutdown::new();
-    let reloader = Reloader::new(generation, lasting, management_shutdown.clone(), own_audit);
+    let reloader = Reloader::new(snapshot, state, management_shutdown.clone(), own_audit);
     let public_threads =
         threads::public(reloader.live(), threads, bound.public, bound.redirect, bound.hub_api, &shutdown)?;
     let management_thread = threads::management(

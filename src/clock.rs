@@ -48,7 +48,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The present moment.
     fn now(&self) -> Moment;
 
-    /// Its monotonic part alone, for what only takes the time of something.
+    /// Its monotonic part alone: how long something takes, or is remembered in this process; never the life of a token.
     fn monotonic(&self) -> Duration {
         self.now().monotonic
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::member_error::MemberError;
-use super::response::{CallRefusal, allow, json_response};
+use super::response::{CallRefusal, json_response, set_allow};
 use crate::config::Scope;
 use crate::hub::HubError;
 use crate::login::issue_request::IssueError;
@@ -299,7 +299,7 @@ impl IntoResponse for ApiError {
         }
         let mut response = json_response(status, &self.json());
         if let Self::MethodNotAllowed { allow: methods } = &self {
-            allow(&mut response, methods);
+            set_allow(&mut response, methods);
         }
         if let Self::Unauthenticated { key_given } = self {
             // RFC 6750 § 3: a request without any credentials is not told of an error.

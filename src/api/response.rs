@@ -10,7 +10,7 @@ pub use axum::body::Body as ApiBody;
 pub use crate::body::whole_response::WholeResponse as ApiResponse;
 pub(super) use crate::body::whole_response::{json_response, response};
 
-/// Why a call came to nothing; every response that is an error bears one, for the trace of the call.
+/// Why a call came to nothing: on every response that `ApiError` or `OAuthError` has made, for the access log and the audit.
 #[derive(Debug, Clone)]
 pub(super) struct CallRefusal {
     pub(super) code: &'static str,
@@ -18,7 +18,8 @@ pub(super) struct CallRefusal {
     pub(super) username: Option<String>,
 }
 
-pub(super) fn allow(response: &mut ApiResponse, methods: &str) {
+/// Sets `Allow` (RFC 9110 § 10.2.1).
+pub(super) fn set_allow(response: &mut ApiResponse, methods: &str) {
     if let Ok(value) = HeaderValue::from_str(methods) {
         response.headers_mut().insert(ALLOW, value);
     }

@@ -13,8 +13,8 @@ use crate::shutdown::Shutdown;
 /// Replaces the configuration.
 pub struct Reloader {
     live: Live,
-    lasting: SharedState,
-    in_force: Mutex<ActiveConfig>,
+    state: SharedState,
+    active: Mutex<ActiveConfig>,
     /// Whether the configuration says where the audit goes.
     own_audit: bool,
 }
@@ -41,13 +41,13 @@ pub enum ReloadError {
 
 impl Reloader {
     pub(super) fn new(
-        generation: Snapshot,
-        lasting: SharedState,
+        snapshot: Snapshot,
+        state: SharedState,
         management_shutdown: Shutdown,
         own_audit: bool,
     ) -> Self {
-        let (live, in_force) = Live::new(generation, &lasting, management_shutdown);
-        Self { live, lasting, in_force: Mutex::new(in_force), own_audit }
+        let (live, active) = Live::new(snapshot, &state, management_shutdown);
+        Self { live, state, active: Mutex::new(active), own_audit }
     }
 
     pub(super) fn live(&self) -> &Live {
@@ -56,7 +56,7 @@ impl Reloader {
 
     /// Waits until the audit has been written so far.
     pub fn flush_audit(&self) {
-        self.lasting.audit.flush();
+        self.state.audit.flush();
     }
 
     /// How long a drain may take by the configuration in force.
@@ -70,27 +70,27 @@ impl Reloader {
     /// comes after this is answered by the new configuration, whatever connection it comes over.
     pub fn reload(&self, read: Result<Config, Faults>) -> Result<(), ReloadError> {
         let outcome = read.map_err(ReloadError::Faults).and_then(|config| self.replace(config));
-        let now = self.lasting.clock.now().wall;
+        let now = self.state.clock.now().wall;
         let result = match &outcome {
             Ok(needs_restart) => {
-                self.lasting.reloads.reloaded(now, needs_restart.clone());
+                self.state.reloads.reloaded(now, needs_restart.clone());
                 ReloadResult::Reloaded
             }
             Err(error) => {
                 let faults = tell(error);
-                self.lasting.reloads.refused(now, faults);
+                self.state.reloads.refused(now, faults);
                 ReloadResult::Refused
             }
         };
-        self.lasting.metrics.last_reload_success.set(i64::from(result == ReloadResult::Reloaded));
-        self.lasting.metrics.reloads.get_or_create(&ResultLabel { result: Reason(result.word()) }).inc();
+        self.state.metrics.last_reload_success.set(i64::from(result == ReloadResult::Reloaded));
+        self.state.metrics.reloads.get_or_create(&ResultLabel { result: Reason(result.word()) }).inc();
         outcome.map(|_| ())
     }
 
     /// Puts `config` in force, and answers what of it cannot be.
     fn replace(&self, mut config: Config) -> Result<Vec<&'static str>, ReloadError> {
-        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = &in_force.config;
+        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = &active.config;
         let Unchangeable { refused, kept } = old.unchangeable(&config);
         if !refused.is_empty() {
             return Err(ReloadError::Addresses(refused));
@@ -100,14 +100,14 @@ impl Reloader {
             config.warnings.iter().filter(|warning| !old.warnings.contains(warning)).cloned().collect();
         let audit = self.own_audit.then(|| audit_sink(&config.log.audit)).transpose()?;
         let required = config.log.audit_required;
-        let generation = in_force.next(config, &self.lasting)?;
+        let snapshot = active.next(config, &self.state)?;
         // From here on nothing can fail. The audit file is opened anew even if its name is the same: somebody may have
         // moved it away (logrotate).
         if let Some(audit) = audit {
-            self.lasting.audit.set(audit);
+            self.state.audit.set(audit);
         }
-        self.lasting.audit.set_required(required);
-        *in_force = self.live.replace(generation);
+        self.state.audit.set_required(required);
+        *active = self.live.replace(snapshot);
         tracing::info!("reloaded");
         for key in &kept {
             tracing::warn!(key, "this key was changed and keeps its old value until a restart");

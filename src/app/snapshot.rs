@@ -31,7 +31,7 @@ use crate::status::{HubState, Status};
 use crate::store::TokenStore;
 use crate::tls::Acceptor;
 
-/// Connections of the management listener above its limits, for health checks.
+/// Connections of the management and the status listener above their limits, for health checks.
 const MANAGEMENT_RESERVE: usize = 64;
 /// How long `/ready` waits for the store and the hub.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
@@ -75,7 +75,7 @@ impl SharedState {
 
 /// Everything that answers by one configuration.
 pub(super) struct Snapshot {
-    in_force: ActiveConfig,
+    active: ActiveConfig,
     /// By which tokens are judged once this is in force.
     policy: Arc<Policy>,
     /// One for each thread: each has connections to the hub of its own.
@@ -87,7 +87,7 @@ pub(super) struct Snapshot {
     servers: Servers<Settings>,
 }
 
-/// What the next generation takes over.
+/// The configuration in force, and what the snapshot of the next one takes over.
 #[derive(Debug)]
 pub(super) struct ActiveConfig {
     pub(super) config: Config,
@@ -111,36 +111,37 @@ impl Snapshot {
     pub(super) fn first(
         config: Config,
         login: LoginServices,
-        lasting: &SharedState,
+        state: &SharedState,
     ) -> Result<Self, StartError> {
         let login = Arc::new(login);
-        let (metrics, shutdown) = (Arc::clone(&lasting.metrics), lasting.shutdown.clone());
+        let (metrics, shutdown) = (Arc::clone(&state.metrics), state.shutdown.clone());
         let pages = Pages::new(&config)?;
         let policy = login.policy();
         let rules = Arc::clone(&policy.rules);
         let session_ids = policy.session_ids.clone();
         let parts = Parts { login: Arc::clone(&login), rules, session_ids, signer: signer(&config)?, pages };
         let shared = Arc::new(
-            Shared::new(&config, parts, metrics, shutdown, lasting.routes.clone())
+            Shared::new(&config, parts, metrics, shutdown, state.routes.clone())
                 .map_err(|_| StartError::PublicUrl)?,
         );
         let threads = config.public.runtimes();
-        Ok(Self::new(ActiveConfig { config, threads, login, shared }, policy, lasting))
+        Ok(Self::new(ActiveConfig { config, threads, login, shared }, policy, state))
     }
 
-    fn new(in_force: ActiveConfig, policy: Arc<Policy>, lasting: &SharedState) -> Self {
-        let ActiveConfig { config, threads, login, shared } = &in_force;
+    fn new(active: ActiveConfig, policy: Arc<Policy>, state: &SharedState) -> Self {
+        let ActiveConfig { config, threads, login, shared } = &active;
         let limits = Arc::new(config.limits.clone());
         let proxy = || Proxy::new(Arc::clone(shared), Proxy::pool(config, Arc::clone(&limits), shared));
-        let status = Arc::new(lasting.status(proxy().probe()));
+        let status = Arc::new(state.status(proxy().probe()));
         let pages = Arc::clone(&status).pages();
-        let shutdown = lasting.shutdown.clone();
-        let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&lasting.reloads), shutdown);
-        let routing = lasting.routes_api(config);
-        // With a listener of its own, or none but this one.
-        let is_beside =
+        let shutdown = state.shutdown.clone();
+        let api = Api::new(config, Arc::clone(login), pages, Arc::clone(&state.reloads), shutdown);
+        let routing = state.routes_api(config);
+        // Always without `routes.api_listen`, and always as configurable-http-proxy, where that is the same API by the other
+        // address family.
+        let on_management =
             config.routes.as_ref().is_some_and(|routes| routes.api_listen.is_none() || routes.chp.is_some());
-        show_certificates(config, &lasting.metrics);
+        show_certificates(config, &state.metrics);
         let settings = |tls: Option<&Acceptor>, proxies: Option<&Vec<IpNet>>, reserve| Settings {
             limits: Arc::clone(&limits),
             tls: tls.cloned(),
@@ -155,7 +156,7 @@ impl Snapshot {
                 Some(port) => Redirect::to_port(port),
                 None => Redirect::to(&config.public.url.origin),
             },
-            management: Management { api: Arc::new(api), routes: routing.clone().filter(|_| is_beside) },
+            management: Management { api: Arc::new(api), routes: routing.clone().filter(|_| on_management) },
             routing: RoutingApi(routing),
             status: StatusPages(status),
             servers: Servers {
@@ -164,20 +165,20 @@ impl Snapshot {
                 management: settings(config.management.tls.as_ref(), None, MANAGEMENT_RESERVE),
                 status: settings(None, None, MANAGEMENT_RESERVE),
             },
-            in_force,
+            active,
             policy,
         }
     }
 }
 
 impl ActiveConfig {
-    /// The generation of `config`, in place of this one.
-    pub(super) fn next(&self, mut config: Config, lasting: &SharedState) -> Result<Snapshot, StartError> {
+    /// The snapshot of `config`, which is to take the place of this one.
+    pub(super) fn next(&self, mut config: Config, state: &SharedState) -> Result<Snapshot, StartError> {
         if let (Some(new), Some(old)) = (&mut config.public.tls, &self.config.public.tls) {
             *new = new.clone().carry_over(old);
         }
         let login = Arc::clone(&self.login);
-        let hub = HubClient::new(&config, Arc::clone(&lasting.metrics))?.carry_over(&login.hub());
+        let hub = HubClient::new(&config, Arc::clone(&state.metrics))?.carry_over(&login.hub());
         let hub = Arc::new(hub);
         let policy = Arc::new(login.next_policy(&config, hub).ok_or(StartError::PublicUrl)?);
         let pages = Pages::new(&config)?;
@@ -185,7 +186,7 @@ impl ActiveConfig {
         let session_ids = policy.session_ids.clone();
         let parts = Parts { login: Arc::clone(&login), rules, session_ids, signer: signer(&config)?, pages };
         let shared = Arc::new(self.shared.carry_over(&config, parts).map_err(|_| StartError::PublicUrl)?);
-        Ok(Snapshot::new(ActiveConfig { config, threads: self.threads, login, shared }, policy, lasting))
+        Ok(Snapshot::new(ActiveConfig { config, threads: self.threads, login, shared }, policy, state))
     }
 }
 
@@ -219,34 +220,30 @@ pub(super) struct Live {
     status: Reloadable<StatusPages>,
     counters: ChpMetrics,
     servers: Servers<Server>,
-    /// Of the first configuration; what it knows of sessions, those of all others know.
+    /// Of the first configuration: it shares its tunnels and its login with all later ones.
     sessions: Arc<Shared>,
 }
 
 impl Live {
-    /// Puts the first `generation` in force.
+    /// Puts the first `snapshot` in force.
     pub(super) fn new(
-        generation: Snapshot,
-        lasting: &SharedState,
+        snapshot: Snapshot,
+        state: &SharedState,
         management_shutdown: Shutdown,
     ) -> (Self, ActiveConfig) {
-        let Servers { public, redirect, management, status } = generation.servers;
-        let public = Server::new(
-            public,
-            Arc::clone(&lasting.metrics),
-            lasting.shutdown.clone(),
-            FdBudget::for_browsers(),
-        );
+        let Servers { public, redirect, management, status } = snapshot.servers;
+        let public =
+            Server::new(public, Arc::clone(&state.metrics), state.shutdown.clone(), FdBudget::for_browsers());
         let servers = Servers {
             redirect: public.beside(redirect),
             public,
+            // The connections of these two count for nothing on the public side, and find room when that one is full.
             status: Server::new(
                 status,
                 Arc::new(Metrics::new()),
                 management_shutdown.clone(),
                 FdBudget::whole(),
             ),
-            // Its connections count for nothing on the public side, and find room when that one is full.
             management: Server::new(
                 management,
                 Arc::new(Metrics::new()),
@@ -254,46 +251,46 @@ impl Live {
                 FdBudget::whole(),
             ),
         };
-        let hub_api = generation.proxies.iter().map(Proxy::with_hub_api_alone).map(Reloadable::new).collect();
+        let hub_api = snapshot.proxies.iter().map(Proxy::with_hub_api_alone).map(Reloadable::new).collect();
         let live = Self {
             hub_api,
-            proxies: generation.proxies.into_iter().map(Reloadable::new).collect(),
-            redirect: Reloadable::new(generation.redirect),
-            management: Reloadable::new(generation.management),
-            routing: Reloadable::new(generation.routing),
-            status: Reloadable::new(generation.status),
-            counters: ChpMetrics(lasting.routes.clone()),
+            proxies: snapshot.proxies.into_iter().map(Reloadable::new).collect(),
+            redirect: Reloadable::new(snapshot.redirect),
+            management: Reloadable::new(snapshot.management),
+            routing: Reloadable::new(snapshot.routing),
+            status: Reloadable::new(snapshot.status),
+            counters: ChpMetrics(state.routes.clone()),
             servers,
-            sessions: Arc::clone(&generation.in_force.shared),
+            sessions: Arc::clone(&snapshot.active.shared),
         };
-        (live, generation.in_force)
+        (live, snapshot.active)
     }
 
-    /// Ends sessions whose time has come, wherever that was decided, until it is dropped.
-    pub(super) fn keep_sessions(&self) -> impl Future<Output = ()> + Send + 'static {
-        proxy::sessions::keep(Arc::clone(&self.sessions))
+    /// Closes the tunnels of sessions that have ended, here or at another replica, until it is dropped.
+    pub(super) fn close_ended_tunnels(&self) -> impl Future<Output = ()> + Send + 'static {
+        proxy::sessions::close_ended_tunnels(Arc::clone(&self.sessions))
     }
 
-    /// Puts `generation` in force for the requests and connections to come.
-    pub(super) fn replace(&self, generation: Snapshot) -> ActiveConfig {
+    /// Puts `snapshot` in force for the requests and connections to come.
+    pub(super) fn replace(&self, snapshot: Snapshot) -> ActiveConfig {
         // The policy first: at once, no token is issued or honoured by a rule that is gone, whoever has begun before.
-        generation.in_force.login.put_in_force(generation.policy);
-        for (current, new) in self.hub_api.iter().zip(&generation.proxies) {
+        snapshot.active.login.put_in_force(snapshot.policy);
+        for (current, new) in self.hub_api.iter().zip(&snapshot.proxies) {
             current.replace(new.with_hub_api_alone());
         }
-        for (current, new) in self.proxies.iter().zip(generation.proxies) {
+        for (current, new) in self.proxies.iter().zip(snapshot.proxies) {
             current.replace(new);
         }
-        self.redirect.replace(generation.redirect);
-        self.management.replace(generation.management);
-        self.routing.replace(generation.routing);
-        self.status.replace(generation.status);
-        let Servers { public, redirect, management, status } = generation.servers;
+        self.redirect.replace(snapshot.redirect);
+        self.management.replace(snapshot.management);
+        self.routing.replace(snapshot.routing);
+        self.status.replace(snapshot.status);
+        let Servers { public, redirect, management, status } = snapshot.servers;
         self.servers.status.set(status);
         self.servers.public.set(public);
         self.servers.redirect.set(redirect);
         self.servers.management.set(management);
-        generation.in_force
+        snapshot.active
     }
 
     /// How long a drain may take.
@@ -326,7 +323,7 @@ impl Live {
         (self.servers.status.clone(), self.status.clone())
     }
 
-    /// What the management thread serves where only the counters of configurable-http-proxy are.
+    /// What the management thread serves where configurable-http-proxy serves its counters (`--metrics-port`).
     pub(super) fn counters(&self) -> ChpMetrics {
         self.counters.clone()
     }
@@ -363,11 +360,11 @@ fn not_found() -> Response<ApiBody> {
     answer
 }
 
-/// The API as a service of the accept side.
+/// The management API, and that of the routing table where it is served beside.
 #[derive(Debug, Clone)]
 pub(super) struct Management {
     api: Arc<Api>,
-    /// The API of the routing table, where it has no listener of its own.
+    /// None: there is no routing table, or its API is on a listener of its own alone.
     routes: Option<Arc<RoutesApi>>,
 }
 

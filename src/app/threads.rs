@@ -87,7 +87,7 @@ pub(super) fn management(
     let (server, api) = live.management();
     let (routing_server, routing_api) = live.routing();
     let counters = live.counters();
-    let sessions = live.keep_sessions();
+    let sessions = live.close_ended_tunnels();
     let (status_server, status_pages) = live.status();
     let shutdown = shutdown.clone();
     let serve = move |runtime: Runtime, [listeners, routing, metrics, status]: [Vec<Listener>; 4]| {

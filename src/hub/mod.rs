@@ -166,7 +166,7 @@ impl HubClient {
         self.client.request(method, url).header(AUTHORIZATION, credentials)
     }
 
-    /// The whole response of the hub, whatever it says; an error if it is none.
+    /// The whole response of the hub; an error if it is no success, or none of the hub's.
     async fn call(&self, call: Call, request: RequestBuilder) -> Result<HubResponse, HubError> {
         let whole = async { HubResponse::read(call, self.send(call, request).await?).await };
         self.timed(call, whole).await

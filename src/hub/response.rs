@@ -53,32 +53,32 @@ impl HubResponse {
 
     /// The body as JSON of this shape.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
-        serde_json::from_slice(&self.body).map_err(|_| self.is_not_the_hubs())
+        serde_json::from_slice(&self.body).map_err(|_| self.unreadable())
     }
 
-    /// An error: the response is a success, but none that the hub would give.
-    pub(super) fn is_not_the_hubs(&self) -> HubError {
-        HubError::Unreadable { call: self.call, status: self.status, what: what_is(&self.body) }
+    /// The error that the response is a success, but none that the hub would give.
+    pub(super) fn unreadable(&self) -> HubError {
+        HubError::Unreadable { call: self.call, status: self.status, what: kind_of(&self.body) }
     }
 }
 
-/// Why the hub did not do it. A refusal is believed only in the hub's own form: `{"status":404,"message":…}`.
+/// Why the hub did not do it. A refusal (4xx) is believed only in the hub's own form: `{"status":404,"message":…}`.
 fn refusal(call: Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> HubError {
     let said: Option<HubErrorJson> = serde_json::from_slice(body).ok();
     let said = said.filter(|said| said.status == status.as_u16());
     let retry_after = retry_after(headers);
-    let message = said.as_ref().and_then(|said| said.message.as_deref()).map(on_one_line);
+    let message = said.as_ref().and_then(|said| said.message.as_deref());
+    let message = message.filter(|message| !message.is_empty()).map(excerpt);
     if status.is_server_error() {
         return HubError::Failed { call, status, message, retry_after };
     }
     match said {
         Some(_) if status.is_client_error() => {
-            let message = message
-                .filter(|message| !message.is_empty())
-                .unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason").to_owned());
+            let message =
+                message.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason").to_owned());
             HubError::Refused { call, status, message, retry_after }
         }
-        Some(_) | None => HubError::Unreadable { call, status, what: what_is(body) },
+        Some(_) | None => HubError::Unreadable { call, status, what: kind_of(body) },
     }
 }
 
@@ -89,7 +89,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What stands in the place of a response, in words of our own: the page of a proxy is nobody's business.
-fn what_is(body: &[u8]) -> &'static str {
+fn kind_of(body: &[u8]) -> &'static str {
     let begin = body.trim_ascii_start();
     if begin.is_empty() {
         "no body"
@@ -102,6 +102,7 @@ fn what_is(body: &[u8]) -> &'static str {
     }
 }
 
-fn on_one_line(message: &str) -> String {
+/// The beginning of `message`, on one line.
+fn excerpt(message: &str) -> String {
     message.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -70,7 +70,7 @@ impl HubClient {
             Ok(response) => match response.status {
                 StatusCode::CREATED => Ok(Started::Ready),
                 StatusCode::ACCEPTED => Ok(Started::Pending),
-                _ => Err(response.is_not_the_hubs()),
+                _ => Err(response.unreadable()),
             },
             // The hub has no code of its own for it.
             Err(HubError::Refused { status: StatusCode::BAD_REQUEST, message, .. })
@@ -103,7 +103,7 @@ impl HubClient {
             if response.status() == StatusCode::OK && is_events {
                 return Ok(response);
             }
-            Err(HubResponse::read(call, response).await?.is_not_the_hubs())
+            Err(HubResponse::read(call, response).await?.unreadable())
         };
         let response = self.timed(call, begun).await?;
         Ok(SpawnEventStream { response, stall: self.timeout })

@@ -104,7 +104,7 @@ impl HubClient {
         match self.call(call, self.request(Method::GET, &["user"], credentials)).await {
             Ok(response) => {
                 let owner: TokenOwner = response.json()?;
-                if owner.name.is_empty() { Err(response.is_not_the_hubs()) } else { Ok(Some(owner)) }
+                if owner.name.is_empty() { Err(response.unreadable()) } else { Ok(Some(owner)) }
             }
             Err(error) => match error.refused_with() {
                 Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Ok(None),
@@ -121,7 +121,7 @@ impl HubClient {
         let response = self.call(call, request).await?;
         let created: CreatedToken = response.json()?;
         let whole = response.status == StatusCode::CREATED && !created.token.is_empty();
-        if whole { Ok(created) } else { Err(response.is_not_the_hubs()) }
+        if whole { Ok(created) } else { Err(response.unreadable()) }
     }
 
     /// The user's tokens; none, if the hub has no such user. Scope: `read:tokens`, which `tokens` includes.
@@ -152,7 +152,7 @@ impl HubClient {
         let request = self.authorized(call, Method::DELETE, &["users", user, "tokens", id])?;
         match self.call(call, request).await {
             Ok(response) if response.status == StatusCode::NO_CONTENT => Ok(true),
-            Ok(response) => Err(response.is_not_the_hubs()),
+            Ok(response) => Err(response.unreadable()),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(false),
             Err(error) => Err(error),
         }

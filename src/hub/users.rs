@@ -76,7 +76,7 @@ impl HubClient {
             Ok(response) if response.status == StatusCode::CREATED => {
                 response.json::<User>().map(|_| Created::New)
             }
-            Ok(response) => Err(response.is_not_the_hubs()),
+            Ok(response) => Err(response.unreadable()),
             Err(error) if error.refused_with() == Some(StatusCode::CONFLICT) => Ok(Created::Existed),
             Err(error) => Err(error),
         }

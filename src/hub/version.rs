@@ -46,7 +46,7 @@ impl HubClient {
         let answer = self.call(call, request).await?;
         let VersionJson { version } = answer.json()?;
         let major = version.split('.').next().and_then(|major| major.parse().ok());
-        let major = major.ok_or_else(|| answer.is_not_the_hubs())?;
+        let major = major.ok_or_else(|| answer.unreadable())?;
         self.version.store(Some(std::sync::Arc::new(KnownVersion { major, at: Instant::now() })));
         Ok(major)
     }

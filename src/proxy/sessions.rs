@@ -159,7 +159,7 @@ fn forget(shared: &Shared, name: &str, path: &str, headers: &mut HeaderMap) {
 
 /// Closes the tunnels of sessions that end: at once where an app ends them here, and within a second where their time
 /// comes, or another replica has ended them.
-pub async fn keep(shared: Arc<Shared>) {
+pub async fn close_ended_tunnels(shared: Arc<Shared>) {
     let tunnels = shared.tunnels.clone();
     shared.login.session_ender.ended().on_end(move |id| tunnels.close_session(id));
     let mut beat = tokio::time::interval(ASK_EVERY);

@@ -59,7 +59,7 @@ const BAD: &[&str] = &[
 #[test]
 fn a_sound_request_passes_untouched_however_it_is_cut() {
     for text in GOOD {
-        for step in 1..text.len() {
+        for step in 1..=text.len() {
             let mut framing = Framing::new();
             let mut bytes = text.as_bytes().to_vec();
             for piece in bytes.chunks_mut(step) {
@@ -72,7 +72,7 @@ fn a_sound_request_passes_untouched_however_it_is_cut() {
 }
 
 #[test]
-fn an_ambiguous_request_is_refused_however_it_is_cut() {
+fn a_malformed_request_is_refused_however_it_is_cut() {
     for text in BAD {
         for step in 1..=text.len() {
             assert_eq!(phase_after(text.as_bytes(), step), Phase::Refused, "{text:?} in pieces of {step}");
