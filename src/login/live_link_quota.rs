@@ -49,7 +49,9 @@ impl LiveLinkQuota {
     }
 }
 
-/// The first whole second in which the link is dead.
+/// The first whole second in which the link is dead, or would be had it not been kept for a browser in line.
 pub fn second_of(link: &Link) -> u64 {
-    link.expires.monotonic.as_secs() + 1
+    let kept = link.grant.click_by.map(|by| link.expires.wall.duration_since(by));
+    let kept = kept.and_then(|kept| Duration::try_from(kept).ok()).unwrap_or_default();
+    link.expires.monotonic.saturating_sub(kept).as_secs() + 1
 }

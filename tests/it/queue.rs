@@ -144,6 +144,19 @@ fn a_link_that_was_clicked_in_time_stays_good_while_its_browser_waits_and_for_no
 }
 
 #[test]
+fn a_link_whose_browser_has_waited_makes_room_for_another_link_of_its_app() {
+    let (hub, gate) = slow_hub();
+    let proxy = one_at_once(&hub, &standing_clock()).portal("max_live_links = 1").start();
+    let _first = under_way(&proxy, &hub);
+    let mut alice = InLine::at(&proxy, &proxy.link("alice"));
+    let order = r#"{"username":"bob"}"#;
+    assert_eq!(proxy.links().call("POST", "/api/v1/links", &[], order).status, 429, "hers waits to be used");
+    gate.open();
+    assert_eq!(alice.look().status, 302);
+    assert_eq!(proxy.links().call("POST", "/api/v1/links", &[], order).status, 201);
+}
+
+#[test]
 fn a_place_ends_after_ten_minutes() {
     let (hub, _gate) = slow_hub();
     let clock = standing_clock();

@@ -154,7 +154,8 @@ class Measured:
                 {"username": f"l{self._round}x{number}", "next": "/hub/home", "expires_in": 300}
                 for number in range(first, min(people, first + 500))
             ]
-            _, made = self._latch.manage("POST", "/api/v1/links/batch", {"links": orders})
+            status, made = self._latch.manage("POST", "/api/v1/links/batch", {"links": orders})
+            assert status == 201, made
             urls += [link["url"] for link in made["links"]]
         persons = [Person(url) for url in urls]
         logins = [lambda person=person: by_events(person) for person in persons]
