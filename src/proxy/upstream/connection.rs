@@ -48,6 +48,12 @@ impl Connection {
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed() || self.exchange.takes_nothing()
     }
+
+    /// Waits until it can take another request; an error if it never will, which hyper may not know yet.
+    async fn ready(&mut self) -> Result<(), UpstreamError> {
+        self.sender.ready().await?;
+        if self.exchange.takes_nothing() { Err(UpstreamError::Unsent) } else { Ok(()) }
+    }
 }
 
 /// A connection, taken for one exchange or several in a row.
@@ -134,9 +140,7 @@ impl PooledConnection {
 
     /// Waits until the connection can take another request; an error if it never will.
     pub async fn ready(&mut self) -> Result<(), UpstreamError> {
-        self.connection.sender.ready().await?;
-        // hyper may not know yet that nothing comes of it.
-        if self.connection.exchange.takes_nothing() { Err(UpstreamError::Unsent) } else { Ok(()) }
+        self.connection.ready().await
     }
 
     /// Keeps the head of the request that is sent next, which has no body.
@@ -154,14 +158,14 @@ impl PooledConnection {
         &mut self,
         request: Box<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, SendError> {
-        let Connection { sender, exchange, deadline, sending, .. } = &mut *self.connection;
-        *sending = match request.body() {
+        self.connection.sending = match request.body() {
             RequestBody::Streamed(body) => Some(body.progress().clone()),
             RequestBody::Empty | RequestBody::Whole(..) => None,
         };
-        if sender.ready().await.is_err() || exchange.takes_nothing() {
+        if self.connection.ready().await.is_err() {
             return Err(SendError::Unsent(request));
         }
+        let Connection { sender, exchange, deadline, sending, .. } = &mut *self.connection;
         exchange.begin(sending.is_some());
         let limit = self.head_limit.unwrap_or(self.pool.limits.upstream_head_timeout);
         deadline.begin(self.taken.take().unwrap_or_else(Instant::now));
@@ -235,9 +239,10 @@ async fn within<F: Future + Unpin>(
 
 #[cfg(test)]
 mod tests {
+    use hyper_util::rt::TokioIo;
+
     use super::super::interim::InterimLimiter;
     use super::*;
-    use hyper_util::rt::TokioIo;
 
     #[tokio::test]
     async fn a_connection_that_takes_nothing_is_closed_although_hyper_does_not_know_it() {
@@ -253,5 +258,6 @@ mod tests {
         assert!(!connection.is_closed());
         exchange.lose();
         assert!(!connection.sender.is_closed() && connection.is_closed());
+        assert!(matches!(connection.ready().await, Err(UpstreamError::Unsent)), "nothing is sent over it");
     }
 }
