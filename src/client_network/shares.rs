@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -81,7 +82,9 @@ impl ClientShares {
         let waiting = ShareWaiter::new(self, client, max)?;
         let freed = async {
             loop {
-                let freed = waiting.freed.notified();
+                let mut freed = pin!(waiting.freed.notified());
+                // From here on nothing that is given back is missed, although many wait.
+                freed.as_mut().enable();
                 if let Some(share) = self.try_acquire_key(client, max) {
                     return share;
                 }

@@ -1,5 +1,6 @@
 //! How many connections to the hub there may be, for all threads together: whoever finds none waits, and not too many do.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -89,7 +90,9 @@ impl ConnectionLimit {
         };
         let freed = async {
             loop {
-                let freed = notify.notified();
+                let mut freed = pin!(notify.notified());
+                // From here on nothing that is given back is missed, although many wait.
+                freed.as_mut().enable();
                 if let Some(permit) = self.try_acquire(purpose, limits) {
                     return permit;
                 }
