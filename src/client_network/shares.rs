@@ -58,14 +58,19 @@ impl ClientShares {
         self.try_acquire_key(key(client), max)
     }
 
-    /// One slot for `client`, who may have `max` and waits for it at most `patience`. No more wait than may have one:
-    /// further requests would only wait in vain.
-    pub async fn acquire(&self, client: IpAddr, max: usize, patience: Duration) -> Option<Share> {
+    /// One slot for `client`, who may have `max` and waits for it at most `patience`; at most `queue` of its requests wait.
+    pub async fn acquire(
+        &self,
+        client: IpAddr,
+        max: usize,
+        queue: usize,
+        patience: Duration,
+    ) -> Option<Share> {
         if let Some(share) = self.try_acquire(client, max) {
             return Some(share);
         }
         // Boxed: it is rare, and must not make the state of every request larger.
-        Box::pin(self.wait(key(client), max, patience)).await
+        Box::pin(self.wait(key(client), max, queue, patience)).await
     }
 
     /// A share of `client` that has nothing yet.
@@ -78,8 +83,8 @@ impl ClientShares {
         taken.then(|| Share { shares: self.clone(), client, amount: 1 })
     }
 
-    async fn wait(&self, client: u128, max: usize, patience: Duration) -> Option<Share> {
-        let waiting = ShareWaiter::new(self, client, max)?;
+    async fn wait(&self, client: u128, max: usize, queue: usize, patience: Duration) -> Option<Share> {
+        let waiting = ShareWaiter::new(self, client, queue)?;
         let freed = async {
             loop {
                 let mut freed = pin!(waiting.freed.notified());
@@ -166,12 +171,15 @@ struct ShareWaiter<'a> {
 }
 
 impl<'a> ShareWaiter<'a> {
-    fn new(shares: &'a ClientShares, client: u128, max: usize) -> Option<Self> {
+    /// None if `queue` of the client's requests wait already.
+    fn new(shares: &'a ClientShares, client: u128, queue: usize) -> Option<Self> {
         let mut in_use = shares.lock();
-        let entry = in_use.by_client.entry(client).or_default();
-        if entry.waiting >= max {
+        // Whoever cannot wait is not remembered: there may be no entry, if the last slot has just been given back.
+        let waiting = in_use.by_client.get(&client).map_or(0, |client| client.waiting);
+        if waiting >= queue {
             return None;
         }
+        let entry = in_use.by_client.entry(client).or_default();
         entry.waiting += 1;
         let freed = Arc::clone(entry.freed.get_or_insert_default());
         Some(Self { shares, client, freed })
@@ -236,9 +244,9 @@ mod tests {
     async fn who_waits_gets_what_is_given_back_and_waits_no_longer_than_it_may() {
         let shares = ClientShares::default();
         let minute = Duration::from_mins(1);
-        let first = shares.acquire(ONE, 1, minute).await.expect("the first");
-        assert!(shares.acquire(ONE, 1, minute).await.is_none(), "in vain");
-        let waiting = shares.acquire(ONE, 1, minute);
+        let first = shares.acquire(ONE, 1, 1, minute).await.expect("the first");
+        assert!(shares.acquire(ONE, 1, 1, minute).await.is_none(), "in vain");
+        let waiting = shares.acquire(ONE, 1, 1, minute);
         let (second, ()) = tokio::join!(waiting, async { drop(first) });
         assert!(second.is_some());
         drop(second);
@@ -246,17 +254,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_wait_than_may_have_a_slot() {
+    async fn so_many_wait_and_no_more() {
         let shares = ClientShares::default();
         let minute = Duration::from_mins(1);
-        let _first = shares.acquire(ONE, 1, minute).await.expect("the first");
+        let _first = shares.acquire(ONE, 1, 1, minute).await.expect("the first");
         let begun = tokio::time::Instant::now();
-        let (one, two) = tokio::join!(shares.acquire(ONE, 1, minute), async {
+        let (one, two) = tokio::join!(shares.acquire(ONE, 1, 1, minute), async {
             tokio::task::yield_now().await;
-            let refused = shares.acquire(ONE, 1, minute).await;
+            let refused = shares.acquire(ONE, 1, 1, minute).await;
             (refused, begun.elapsed())
         });
         assert!(one.is_none() && two.0.is_none());
         assert!(two.1 < Duration::from_secs(1), "refused at once: {:?}", two.1);
+        assert!(shares.acquire(OTHER, 0, 0, minute).await.is_none());
+        assert_eq!(shares.lock().by_client.len(), 1, "whoever has nothing is not remembered");
     }
 }

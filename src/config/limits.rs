@@ -87,7 +87,8 @@ section! {
         /// hub may open, which is 1,024 on many systems. Further ones wait for upstream_connect_timeout, then they are answered
         /// 503. Logins may use a fifth more than this, and have a twentieth of all connections to themselves.
         upstream_connections_per_client: usize, number(1..=COUNT_MAX), default 400;
-        /// The most requests that wait for one of these, each for upstream_connect_timeout at most; others are answered 503.
+        /// The most requests that wait for one of upstream_connections, and the most of one client that wait for one of its own,
+        /// each for upstream_connect_timeout at most; others are answered 503.
         upstream_queue: usize, number(0..=COUNT_MAX), default 1000;
         /// The most interim answers (1xx) of the hub to one request; with one more, the browser is answered 502 and the
         /// connection to the hub is closed.

@@ -276,8 +276,8 @@ impl Shared {
     /// A slot of `client` for a request to the hub: to be taken when nothing more of it has to be waited for.
     pub(super) async fn hub_share(&self, client: IpAddr, purpose: Purpose) -> Result<Share, ProxyError> {
         let limits = &self.rules.limits;
-        let max = purpose.connections_per_client(limits);
-        let share = self.clients.requests.acquire(client, max, limits.upstream_connect_timeout).await;
+        let (max, queue) = (purpose.connections_per_client(limits), purpose.queue(limits));
+        let share = self.clients.requests.acquire(client, max, queue, limits.upstream_connect_timeout).await;
         share.ok_or_else(|| self.over_share("upstream_connections_per_client"))
     }
 

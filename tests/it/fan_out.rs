@@ -105,21 +105,22 @@ fn one_client_has_so_many_requests_at_the_hub_and_others_have_theirs() {
 }
 
 #[test]
-fn a_request_above_the_share_waits_for_one_that_ends() {
+fn requests_above_the_share_wait_for_one_that_ends_and_only_so_many() {
     let hub = FakeHub::start();
     let gate = hub.slow();
-    let limits = "upstream_connections_per_client = 1\nupstream_connect_timeout = \"1m\"";
+    let limits = "upstream_connections_per_client = 1\nupstream_queue = 3\nupstream_connect_timeout = \"1m\"";
     let proxy = TestProxy::before(&hub).set("limits", limits).start();
-    let mut wires: Vec<Wire> = (0..2).map(|_| proxy.connect()).collect();
+    let mut wires: Vec<Wire> = (0..5).map(|_| proxy.connect()).collect();
     for wire in &mut wires {
         wire.send(get("/slow", &[]));
     }
-    hub.wait_for_path("/slow");
+    // One is at the hub, three wait.
+    wait_until("one is refused", || counted(&proxy, "upstream_connections_per_client") == 1);
     assert_eq!(hub.connections(), 1);
     gate.open();
-    for wire in &mut wires {
-        assert_eq!(wire.answer_to("GET").expect("an answer").text(), "slow");
-    }
+    let statuses = wires.iter_mut().map(|wire| wire.answer_to("GET").expect("an answer").status);
+    let (served, refused): (Vec<_>, Vec<_>) = statuses.partition(|status| *status == 200);
+    assert_eq!((served.len(), refused), (4, vec![503]));
 }
 
 #[test]

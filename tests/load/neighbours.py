@@ -1,4 +1,7 @@
-"""The other users while something bad goes on: what they wait, and whether they are answered at all."""
+"""The other users while something bad goes on: what they wait, and whether they are answered at all.
+
+They have another address than the attacker, who has one client's share of what all share, and no more.
+"""
 
 import socket
 import ssl
@@ -12,10 +15,11 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 # A neighbour who waits longer counts as not answered.
 PATIENCE = 60.0
 PAUSE = 0.01
+ADDRESS = "127.0.0.2"
 
 
-def connect(port, tls=False, patience=PATIENCE):
-    connection = socket.create_connection(("127.0.0.1", port), patience)
+def connect(port, tls=False, patience=PATIENCE, address="127.0.0.1"):
+    connection = socket.create_connection(("127.0.0.1", port), patience, (address, 0))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return TLS.wrap_socket(connection, server_hostname="127.0.0.1") if tls else connection
 
@@ -54,7 +58,7 @@ class Neighbour(threading.Thread):
             begun = time.monotonic()
             try:
                 if connection is None or len(self.times) % 10 == 0:
-                    connection = connect(self._port, self._tls)
+                    connection = connect(self._port, self._tls, address=ADDRESS)
                 connection.sendall(self._request)
                 status, _ = answer(connection)
                 if status != 200:

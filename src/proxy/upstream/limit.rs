@@ -32,8 +32,8 @@ impl Purpose {
         }
     }
 
-    /// The most requests that may wait.
-    fn queue(self, limits: &Limits) -> usize {
+    /// The most requests that may wait for a connection; and the most of one client for its share of them.
+    pub fn queue(self, limits: &Limits) -> usize {
         self.with_extra(limits.upstream_queue)
     }
 
