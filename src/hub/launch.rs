@@ -155,19 +155,27 @@ impl HubClient {
         server: &str,
         options: Option<&Map<String, Value>>,
     ) -> Result<bool, HubError> {
-        let mut starting = pin!(self.start_server(user, server, options));
-        loop {
-            match tokio::time::timeout(ANSWERED_AT_ONCE, &mut starting).await {
-                Ok(started) => return started.map(|started| started != Started::Pending),
-                Err(_elapsed) => {
+        // One turn for the start and the looks at it: with hundreds of starts at once there would be none left for a look.
+        let in_turn = self.in_turn(async {
+            let mut starting = pin!(self.ask_to_start(user, server, options));
+            loop {
+                let look = async {
+                    tokio::time::sleep(ANSWERED_AT_ONCE).await;
+                    self.user_in_turn(user).await
+                };
+                tokio::select! {
+                    started = &mut starting => return started.map(|started| started != Started::Pending),
                     // A hub that does not tell this either is given all the time that a call has.
-                    let now = self.server(user, server).await;
-                    if let Some(ready) = now.ok().flatten().as_ref().and_then(on_its_way) {
-                        return Ok(ready);
+                    known = look => {
+                        let server = known.ok().flatten().and_then(|mut user| user.servers.remove(server));
+                        if let Some(ready) = server.as_ref().and_then(on_its_way) {
+                            return Ok(ready);
+                        }
                     }
                 }
             }
-        }
+        });
+        self.timed(Call::StartServer, in_turn).await
     }
 
     /// How the server's start stands. Scope: `read:servers`.

@@ -168,26 +168,33 @@ impl HubClient {
 
     /// The whole response of the hub; an error if it is no success, or none of the hub's.
     async fn call(&self, call: Call, request: RequestBuilder) -> Result<HubResponse, HubError> {
-        let whole = async { HubResponse::read(call, self.send(call, request).await?).await };
-        self.timed(call, whole).await
+        self.timed(call, self.in_turn(self.whole(call, request))).await
+    }
+
+    /// The same without a turn and without a limit of time: for whoever has both already.
+    async fn whole(&self, call: Call, request: RequestBuilder) -> Result<HubResponse, HubError> {
+        HubResponse::read(call, self.send(call, request).await?).await
     }
 
     async fn send(&self, call: Call, request: RequestBuilder) -> Result<Response, HubError> {
         request.send().await.map_err(|error| unreachable(call, error))
     }
 
-    /// Bounds `asking` in time, together with the wait for its turn, and counts what came of it.
+    /// Does `asking` as one of `limits.hub_api_calls`. It must wait for no other turn: those who have them all would wait for
+    /// each other.
+    async fn in_turn<T>(&self, asking: impl Future<Output = T>) -> T {
+        let _permit = self.permits.acquire().await;
+        asking.await
+    }
+
+    /// Bounds `asking` in time, and counts what came of it.
     async fn timed<T>(
         &self,
         call: Call,
         asking: impl Future<Output = Result<T, HubError>>,
     ) -> Result<T, HubError> {
         let begun = Instant::now();
-        let in_turn = async {
-            let _permit = self.permits.acquire().await;
-            asking.await
-        };
-        let outcome = match tokio::time::timeout(self.timeout, in_turn).await {
+        let outcome = match tokio::time::timeout(self.timeout, asking).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(HubError::TimedOut { call }),
         };

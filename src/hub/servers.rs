@@ -61,12 +61,23 @@ impl HubClient {
         server: &str,
         options: Option<&Map<String, Value>>,
     ) -> Result<Started, HubError> {
+        let asking = self.ask_to_start(user, server, options);
+        self.timed(Call::StartServer, self.in_turn(asking)).await
+    }
+
+    /// The same without a turn and without a limit of time: for whoever has both already.
+    pub(super) async fn ask_to_start(
+        &self,
+        user: &str,
+        server: &str,
+        options: Option<&Map<String, Value>>,
+    ) -> Result<Started, HubError> {
         let call = Call::StartServer;
         let mut request = self.authorized(call, Method::POST, &path_of(user, server))?;
         if let Some(options) = options {
             request = request.json(&StartRequestJson::with(options));
         }
-        match self.call(call, request).await {
+        match self.whole(call, request).await {
             Ok(response) => match response.status {
                 StatusCode::CREATED => Ok(Started::Ready),
                 StatusCode::ACCEPTED => Ok(Started::Pending),
@@ -105,7 +116,7 @@ impl HubClient {
             }
             Err(HubResponse::read(call, response).await?.unreadable())
         };
-        let response = self.timed(call, begun).await?;
+        let response = self.timed(call, self.in_turn(begun)).await?;
         Ok(SpawnEventStream { response, stall: self.timeout })
     }
 }

@@ -59,9 +59,18 @@ pub enum Created {
 impl HubClient {
     /// The user of this name, if the hub has one. Scope: one of `read:users…`; `read:servers` for their servers.
     pub async fn user(&self, name: &str) -> Result<Option<User>, HubError> {
+        self.timed(Call::ReadUser, self.in_turn(self.ask_for_user(name))).await
+    }
+
+    /// The same for whoever has a turn already.
+    pub(super) async fn user_in_turn(&self, name: &str) -> Result<Option<User>, HubError> {
+        self.timed(Call::ReadUser, self.ask_for_user(name)).await
+    }
+
+    async fn ask_for_user(&self, name: &str) -> Result<Option<User>, HubError> {
         let call = Call::ReadUser;
         let request = self.authorized(call, Method::GET, &["users", name])?;
-        match self.call(call, request).await {
+        match self.whole(call, request).await {
             Ok(response) => response.json().map(Some),
             Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),

@@ -76,6 +76,30 @@ fn the_call_does_not_wait_for_a_server_that_takes_its_time() {
 }
 
 #[test]
+fn more_starts_than_calls_at_a_time_do_not_wait_for_each_other() {
+    let hub = FakeHub::start();
+    let names = ["ann", "bob", "cem", "dan", "eve", "fay"];
+    for name in names {
+        let server = HubServer::of(&hub, name, "").known();
+        hub.on(&format!("/hub/api/users/{name}/server"), move |exchange| {
+            server.set(Is::Starting(Vec::new()));
+            while exchange.wire.idle_head().is_some() {}
+            crate::support::Then::Close
+        });
+    }
+    let proxy = launching(&hub).set("limits", "hub_api_calls = 2").start();
+    std::thread::scope(|scope| {
+        for name in names {
+            let proxy = &proxy;
+            scope.spawn(move || {
+                let issued = proxy.links().issue(&json!({"username": name, "launch": true}));
+                assert_eq!(issued.json["server"]["ready"], false);
+            });
+        }
+    });
+}
+
+#[test]
 fn an_order_that_is_refused_does_nothing_at_the_hub() {
     let hub = FakeHub::start();
     let proxy = launching(&hub).portal("usernames = \"me|you\"\nnext = [\"/user/me\"]").start();
