@@ -31,9 +31,16 @@ struct InUse {
 #[derive(Debug, Default)]
 struct ClientUse {
     used: usize,
-    waiting: usize,
-    /// Tells those who wait that something was given back; there is one while anybody waits.
-    freed: Option<Arc<Notify>>,
+    /// Those who wait, by how much the client may have for what they want: what one cannot take yet, another may.
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    max: usize,
+    count: usize,
+    /// Tells one of them that something was given back.
+    freed: Arc<Notify>,
 }
 
 /// Some of a client's share, until it is dropped.
@@ -84,7 +91,7 @@ impl ClientShares {
     }
 
     async fn wait(&self, client: u128, max: usize, queue: usize, patience: Duration) -> Option<Share> {
-        let waiting = ShareWaiter::new(self, client, queue)?;
+        let waiting = ShareWaiter::new(self, client, max, queue)?;
         let freed = async {
             loop {
                 let mut freed = pin!(waiting.freed.notified());
@@ -130,7 +137,7 @@ impl InUse {
 
 /// Forgets a client who has nothing and waits for nothing.
 fn forget_if_idle(entry: OccupiedEntry<'_, u128, ClientUse>) {
-    if entry.get().used == 0 && entry.get().waiting == 0 {
+    if entry.get().used == 0 && entry.get().waiting.is_empty() {
         entry.remove();
     }
 }
@@ -155,8 +162,8 @@ impl Drop for Share {
         in_use.total -= self.amount;
         if let Entry::Occupied(mut entry) = in_use.by_client.entry(self.client) {
             entry.get_mut().used -= self.amount;
-            if let Some(freed) = &entry.get().freed {
-                freed.notify_one();
+            for waiting in &entry.get().waiting {
+                waiting.freed.notify_one();
             }
             forget_if_idle(entry);
         }
@@ -167,22 +174,27 @@ impl Drop for Share {
 struct ShareWaiter<'a> {
     shares: &'a ClientShares,
     client: u128,
+    max: usize,
     freed: Arc<Notify>,
 }
 
 impl<'a> ShareWaiter<'a> {
     /// None if `queue` of the client's requests wait already.
-    fn new(shares: &'a ClientShares, client: u128, queue: usize) -> Option<Self> {
+    fn new(shares: &'a ClientShares, client: u128, max: usize, queue: usize) -> Option<Self> {
         let mut in_use = shares.lock();
         // Whoever cannot wait is not remembered: there may be no entry, if the last slot has just been given back.
-        let waiting = in_use.by_client.get(&client).map_or(0, |client| client.waiting);
-        if waiting >= queue {
+        let of_client = in_use.by_client.get(&client).map_or(&[][..], |client| &client.waiting);
+        if of_client.iter().map(|waiting| waiting.count).sum::<usize>() >= queue {
             return None;
         }
-        let entry = in_use.by_client.entry(client).or_default();
-        entry.waiting += 1;
-        let freed = Arc::clone(entry.freed.get_or_insert_default());
-        Some(Self { shares, client, freed })
+        let waiting = &mut in_use.by_client.entry(client).or_default().waiting;
+        let at = waiting.iter().position(|waiting| waiting.max == max).unwrap_or_else(|| {
+            waiting.push(Waiting { max, count: 0, freed: Arc::default() });
+            waiting.len() - 1
+        });
+        waiting[at].count += 1;
+        let freed = Arc::clone(&waiting[at].freed);
+        Some(Self { shares, client, max, freed })
     }
 }
 
@@ -190,11 +202,11 @@ impl Drop for ShareWaiter<'_> {
     fn drop(&mut self) {
         let mut in_use = self.shares.lock();
         if let Entry::Occupied(mut entry) = in_use.by_client.entry(self.client) {
-            let client = entry.get_mut();
-            client.waiting -= 1;
-            if client.waiting == 0 {
-                client.freed = None;
+            let waiting = &mut entry.get_mut().waiting;
+            for waiting in waiting.iter_mut().filter(|waiting| waiting.max == self.max) {
+                waiting.count -= 1;
             }
+            waiting.retain(|waiting| waiting.count > 0);
             forget_if_idle(entry);
         }
     }
@@ -251,6 +263,22 @@ mod tests {
         assert!(second.is_some());
         drop(second);
         assert!(shares.lock().by_client.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_may_have_more_is_not_kept_waiting_by_those_before_who_may_not() {
+        let (shares, minute) = (ClientShares::default(), Duration::from_mins(1));
+        let mut held: Vec<Share> =
+            (0..3).map(|_| shares.try_acquire(ONE, 3).expect("there are three")).collect();
+        let mut first = pin!(shares.acquire(ONE, 2, 9, minute));
+        let mut second = pin!(shares.acquire(ONE, 3, 9, minute));
+        assert!(
+            futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending()
+        );
+        held.pop();
+        assert!(futures_util::poll!(&mut first).is_pending(), "two are used");
+        let share = tokio::time::timeout(Duration::from_secs(1), second).await;
+        assert!(share.is_ok_and(|share| share.is_some()), "the third is free");
     }
 
     #[tokio::test(start_paused = true)]
