@@ -281,6 +281,13 @@ impl Shared {
         share.ok_or_else(|| self.over_share("upstream_connections_per_client"))
     }
 
+    /// The same, if there is one at once.
+    pub(super) fn hub_share_at_once(&self, client: IpAddr, purpose: Purpose) -> Result<Share, ProxyError> {
+        let max = purpose.connections_per_client(&self.rules.limits);
+        let share = self.clients.requests.try_acquire(client, max);
+        share.ok_or_else(|| self.over_share("upstream_connections_per_client"))
+    }
+
     /// A slot of `client` for a tunnel.
     pub(super) fn tunnel_share(&self, client: IpAddr) -> Result<Share, ProxyError> {
         let share = self.clients.tunnels.try_acquire(client, self.rules.limits.tunnels_per_client);

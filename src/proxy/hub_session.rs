@@ -13,6 +13,7 @@ use super::cookies;
 use super::upstream::limit::Purpose;
 use super::upstream::{HubConnection, UpstreamError};
 use crate::body::{CollectError, RequestBody, collect};
+use crate::client_network::Share;
 
 /// The largest response of the hub that is read.
 const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
@@ -68,6 +69,8 @@ pub enum HubTrouble {
         /// After how many seconds it may be asked again, as it says.
         retry_after: Option<u64>,
     },
+    /// It was not asked: its client, or all together, have all the connections to it that they may have.
+    NoRoom,
     /// The browser's cookies are more than it takes.
     TooManyCookies,
     /// It answers what nobody would expect: the configuration is wrong, or what stands between.
@@ -80,7 +83,15 @@ const LARGE_COOKIES: usize = 4096;
 impl HubTrouble {
     /// What `error` means to a browser with these `headers`.
     fn of(error: &HubSessionError, headers: &HeaderMap) -> Self {
-        let HubSessionError::Status { status, retry_after, is_json, .. } = *error else { return Self::Down };
+        let (status, retry_after, is_json) = match error {
+            HubSessionError::Status { status, retry_after, is_json, .. } => (*status, *retry_after, *is_json),
+            HubSessionError::Upstream(UpstreamError::Busy) => return Self::NoRoom,
+            HubSessionError::Upstream(_)
+            | HubSessionError::Body(_)
+            | HubSessionError::Json(_)
+            | HubSessionError::Assembly(_)
+            | HubSessionError::Timeout => return Self::Down,
+        };
         match status {
             StatusCode::TOO_MANY_REQUESTS => Self::Busy { retry_after },
             // Of a front proxy, without more, it means that the hub is not there.
@@ -100,7 +111,7 @@ impl HubTrouble {
     /// Whether it may be over soon, also for the same request.
     pub fn may_pass(self) -> bool {
         match self {
-            Self::Down | Self::Busy { .. } => true,
+            Self::Down | Self::Busy { .. } | Self::NoRoom => true,
             Self::TooManyCookies | Self::Unexpected(_) => false,
         }
     }
@@ -161,23 +172,21 @@ pub async fn reconnected(proxy: &Proxy, mut old: HubConnection) -> Result<HubCon
 
 /// A connection for the login of a browser about which the hub is not asked: a new one, since nothing proves that one of the
 /// pool still lives. None: there is none.
-pub async fn connect(proxy: &Proxy, client: IpAddr) -> Option<HubConnection> {
-    let share = proxy.shared.hub_share(client, Purpose::Login).await;
-    let share =
-        share.inspect_err(|error| tracing::debug!(%error, %client, "login: connect to the hub")).ok()?;
+pub async fn connect(proxy: &Proxy) -> Option<HubConnection> {
     let connection = hub_connection(proxy, Checkout::New).await;
-    let mut connection =
-        connection.inspect_err(|error| tracing::warn!(%error, "login: connect to the hub")).ok()?;
-    connection.share = Some(share);
-    Some(connection)
+    connection.inspect_err(|error| tracing::warn!(%error, "login: connect to the hub")).ok()
 }
 
-/// Asks the hub who the browser is with whose [`question`] it comes.
+/// Asks the hub who the browser is with whose [`question`] it comes, when its client has a share.
 pub async fn identify(proxy: &Proxy, client: IpAddr, question: HeaderMap) -> Identified {
-    let session = HubSession::asking(&proxy.shared.rules, question);
     let share = proxy.shared.hub_share(client, Purpose::Login).await;
     let share = share.inspect_err(|error| tracing::debug!(%error, %client, "login: ask the hub"));
-    let share = share.map_err(|_| HubTrouble::Down)?;
+    identify_with(proxy, share.map_err(|_| HubTrouble::NoRoom)?, question).await
+}
+
+/// The same with a share that it has already.
+pub async fn identify_with(proxy: &Proxy, share: Share, question: HeaderMap) -> Identified {
+    let session = HubSession::asking(&proxy.shared.rules, question);
     let identified = match session.identify(proxy, Checkout::Pooled).await {
         // One more try. Boxed: it is rare, and must not make the state of every login larger.
         Err((error, true)) => Box::pin(session.identify(proxy, Checkout::New)).await.map_err(|_| error),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::proxy::{Builder, wait_until};
 use crate::support::requests::{chunk, get, request, sized, websocket};
-use crate::support::{FakeHub, TestProxy, Then, Wire};
+use crate::support::{FakeHub, Gate, TestProxy, Then, Wire};
 
 /// A front that names its clients.
 fn behind_a_front(hub: &FakeHub) -> Builder {
@@ -105,6 +105,47 @@ fn one_client_has_so_many_requests_at_the_hub_and_others_have_theirs() {
 }
 
 #[test]
+fn whoever_has_no_connection_left_holds_no_turn_at_the_hub_and_keeps_the_link() {
+    let hub = FakeHub::start();
+    let gate = hub.slow();
+    let questions = Gate::new();
+    let waits = questions.clone();
+    hub.on("/hub/api/user", move |exchange| {
+        let client = exchange.seen.headers.get("x-forwarded-for").unwrap_or_default();
+        if client.contains(ATTACKER) {
+            waits.pass();
+        }
+        exchange.answer("403 Forbidden\r\nContent-Type: application/json", "{}")
+    });
+    let limits = "upstream_connections_per_client = 2\nlogins_at_once = \"2\"";
+    let proxy = behind_a_front(&hub).set("limits", limits).start();
+    // Two of its requests and a login are at the hub: that is all it may have.
+    let mut open: Vec<Wire> = (0..2).map(|_| proxy.connect()).collect();
+    for wire in &mut open {
+        wire.send(get("/slow", &[&of(ATTACKER)]));
+    }
+    hub.wait_for(|seen| seen.iter().filter(|seen| seen.path() == "/slow").count() == 2);
+    let (first, second) = (proxy.link("alice"), proxy.link("bob"));
+    let mut alice = proxy.browser();
+    let mut asking = alice.navigate(&first.target()).header("X-Forwarded-For", ATTACKER).begin();
+    hub.wait_for_path("/hub/api/user");
+    let mut bob = proxy.browser();
+    let page = bob.navigate(&second.target()).header("X-Forwarded-For", ATTACKER).send();
+    assert!(page.status == 200 && page.text().contains("You are number"), "{}", page.text());
+    assert_eq!(proxy.metric("hublatch_logins_in_flight"), 1, "his turn is given back");
+    let other = proxy.link("carol");
+    let login = proxy.browser().navigate(&other.target()).header("X-Forwarded-For", OTHER).send();
+    assert_eq!(login.status, 302, "{}", login.text());
+    gate.open();
+    questions.open();
+    assert!(open.iter_mut().all(|wire| wire.answer_to("GET").expect("an answer").status == 200));
+    assert_eq!(asking.answer_to("GET").expect("an answer").status, 302);
+    let login = bob.navigate(&second.target()).header("X-Forwarded-For", ATTACKER).send();
+    assert_eq!(login.status, 302, "{}", login.text());
+    assert!(proxy.audit().iter().all(|line| line["reason"] != "hub_unavailable"));
+}
+
+#[test]
 fn requests_above_the_share_wait_for_one_that_ends_and_only_so_many() {
     let hub = FakeHub::start();
     let gate = hub.slow();
@@ -116,6 +157,7 @@ fn requests_above_the_share_wait_for_one_that_ends_and_only_so_many() {
     }
     // One is at the hub, three wait.
     wait_until("one is refused", || counted(&proxy, "upstream_connections_per_client") == 1);
+    hub.wait_for_path("/slow");
     assert_eq!(hub.connections(), 1);
     gate.open();
     let statuses = wires.iter_mut().map(|wire| wire.answer_to("GET").expect("an answer").status);

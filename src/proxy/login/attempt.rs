@@ -26,7 +26,8 @@ use crate::login::{ExchangeSubject, RedeemRequest, Refusal, RefusalReason, Valid
 use crate::proxy::context::Proxy;
 use crate::proxy::cookies;
 use crate::proxy::hub_session::{self, HubTrouble, Identified};
-use crate::proxy::upstream::{HubConnection, ResponseBody};
+use crate::proxy::upstream::limit::Purpose;
+use crate::proxy::upstream::{HubConnection, ResponseBody, UpstreamError};
 use crate::proxy::validate::Rejection;
 use crate::token::{BrowserSecret, State};
 use crate::turns::line::Group;
@@ -340,11 +341,6 @@ impl Attempt {
     /// Asks the hub who the browser is. If that takes long, the browser is shown the page of the line meanwhile, and the
     /// question goes on: to ask again each time would never come to an end before a slow hub.
     async fn identify(&mut self) {
-        if let Some(connection) = self.connect_unasked().await {
-            self.held.connection = Some(connection);
-            self.facts.visitor = Some(VisitorFact::Nobody);
-            return;
-        }
         let patience = self.patience();
         let identified = match (self.held.permit.take(), self.held.probe.take()) {
             // There is no permit yet: the link was used before, or the token must be exchanged first.
@@ -353,11 +349,23 @@ impl Attempt {
                 let identified = hub_session::identify(&self.proxy, self.request.origin.client, question);
                 Box::pin(identified).await
             }
-            (Some(permit), _) => {
-                let (proxy, client) = (self.proxy.clone(), self.request.origin.client);
-                let question = hub_session::question(&self.request.headers);
+            (Some(permit), probe) => {
+                // Nobody holds a turn at the hub while their own client has no connection left: others would wait for it.
+                let client = self.request.origin.client;
+                let Ok(share) = self.proxy.shared.hub_share_at_once(client, Purpose::Login) else {
+                    return self.wait_in_line();
+                };
+                if probe.is_none()
+                    && let Some(mut connection) = self.connect_unasked(&permit).await
+                {
+                    connection.share = Some(share);
+                    (self.held.connection, self.held.permit) = (Some(connection), Some(permit));
+                    self.facts.visitor = Some(VisitorFact::Nobody);
+                    return;
+                }
+                let (proxy, question) = (self.proxy.clone(), hub_session::question(&self.request.headers));
                 let mut asking =
-                    Box::pin(async move { hub_session::identify(&proxy, client, question).await });
+                    Box::pin(async move { hub_session::identify_with(&proxy, share, question).await });
                 let Ok(identified) = tokio::time::timeout(patience, &mut asking).await else {
                     let probe = self.go_on_asking(permit, asking);
                     return self.park(probe);
@@ -393,19 +401,13 @@ impl Attempt {
 
     /// A connection for the login of a browser that has no cookie of the hub and so is nobody there, if the hub has just shown
     /// that it answers. In a burst these are nearly all, and the hub's time is what everybody waits for.
-    async fn connect_unasked(&mut self) -> Option<HubConnection> {
-        if !self.is_hub_answering() || self.held.probe.is_some() || cookies::has_of_hub(&self.request.headers)
-        {
+    async fn connect_unasked(&mut self, permit: &LoginPermit) -> Option<HubConnection> {
+        if !permit.is_hub_answering() || cookies::has_of_hub(&self.request.headers) {
             return None;
         }
-        let connecting = hub_session::connect(&self.proxy, self.request.origin.client);
-        let connection = Box::pin(connecting).await?;
+        let connection = Box::pin(hub_session::connect(&self.proxy)).await?;
         // Connecting may have taken long.
-        self.is_hub_answering().then_some(connection)
-    }
-
-    fn is_hub_answering(&self) -> bool {
-        self.held.permit.as_ref().is_some_and(LoginPermit::is_hub_answering)
+        permit.is_hub_answering().then_some(connection)
     }
 
     fn go_on_asking(
@@ -470,6 +472,11 @@ impl Attempt {
     /// The browser asks again in a moment, and is judged by the configuration of then; its place and its link are kept.
     pub fn send_back_in_line(&mut self, token: ValidatedToken) {
         self.held.token = Some(token);
+        self.wait_in_line();
+    }
+
+    /// The browser is shown the page of the line, although it is the next one.
+    fn wait_in_line(&mut self) {
         self.outlook = Outlook { number: 1, wait: None, is_hub_down: false };
         self.facts.place = Some(PlaceFact::Waiting);
     }
@@ -510,6 +517,8 @@ fn request_facts(proxy: &Proxy, request: &LoginRequest) -> RequestFacts {
 /// What the hub's answer, or that there is none, says of the hub.
 fn learn(permit: &LoginPermit, identified: &Identified) {
     match identified {
+        // The hub has nothing to do with it.
+        Err(HubTrouble::NoRoom) => {}
         Err(trouble) if trouble.may_pass() => permit.failed(),
         Ok(_) | Err(_) => permit.answered(),
     }
@@ -519,6 +528,8 @@ fn learn(permit: &LoginPermit, identified: &Identified) {
 /// closes it just when the login is sent, and the link would be used up in vain.
 async fn on_new_connection(proxy: &Proxy, identified: Identified) -> Identified {
     let (asked, name) = identified?;
-    let connection = hub_session::reconnected(proxy, asked).await.map_err(|_| HubTrouble::Down)?;
+    let connection = hub_session::reconnected(proxy, asked).await.map_err(|error| {
+        if matches!(error, UpstreamError::Busy) { HubTrouble::NoRoom } else { HubTrouble::Down }
+    })?;
     Ok((connection, name))
 }

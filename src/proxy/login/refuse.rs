@@ -134,7 +134,7 @@ pub fn unidentified(
 ) -> Response<ResponseBody> {
     let reason = match trouble {
         HubTrouble::Down => return hub_down(proxy, request, link),
-        HubTrouble::Busy { .. } => AuditReason::HubBusy,
+        HubTrouble::Busy { .. } | HubTrouble::NoRoom => AuditReason::HubBusy,
         HubTrouble::TooManyCookies => AuditReason::TooManyCookies,
         HubTrouble::Unexpected(_) => AuditReason::HubUnexpected,
     };
@@ -154,9 +154,10 @@ pub fn trouble_page(
 ) -> Response<ResponseBody> {
     match trouble {
         HubTrouble::Down => respond::page_of(proxy, &Page::HubDown { retries: false }, format, app),
-        HubTrouble::Busy { retry_after } => {
+        HubTrouble::Busy { .. } | HubTrouble::NoRoom => {
             let mut response = respond::page_of(proxy, &Page::HubBusy, format, app);
-            let seconds = retry_after.unwrap_or(COME_BACK_SECONDS);
+            let told = if let HubTrouble::Busy { retry_after } = trouble { retry_after } else { None };
+            let seconds = told.unwrap_or(COME_BACK_SECONDS);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             response
         }
