@@ -124,4 +124,5 @@ fn a_code_that_the_store_does_not_take_is_a_login_that_failed() {
     let failed = ("login_failed".to_owned(), Some("store_unavailable".to_owned()));
     let lines: Vec<_> = proxy.audit().iter().map(told).collect();
     assert_eq!(lines, [("issued".to_owned(), None), ("redeemed".to_owned(), None), failed]);
+    assert_eq!(proxy.metric("hublatch_logins_at_once"), 4, "the hub is not to blame");
 }

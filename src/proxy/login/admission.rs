@@ -259,11 +259,13 @@ impl LoginPermit {
     pub fn logged_in(&self, took: Duration, is_let_in: bool) {
         let now = Instant::now();
         let mut state = self.admission.lock();
-        let (at_hub, occupied) = (state.in_flight, state.occupied(now));
-        state.limit.answered(took, at_hub, occupied, now);
+        // Whatever else is answered may come from its proxy, because the hub is gone, and tells nothing of how long a login takes.
+        if is_let_in {
+            let (at_hub, occupied) = (state.in_flight, state.occupied(now));
+            state.limit.answered(took, at_hub, occupied, now);
+            state.failing_since = None;
+        }
         state.rate.note(now);
-        state.failing_since = None;
-        // Whatever else is answered may come from its proxy, because the hub is gone.
         state.succeeded = is_let_in.then_some(now);
         self.admission.metrics.logged_in(took);
         // Nobody reads it more often, and it is worked out of all that is remembered.
@@ -563,6 +565,17 @@ mod tests {
         permit.logged_in(Duration::from_millis(20), true);
         other.logged_in(Duration::from_millis(20), false);
         assert!(!other.is_hub_answering(), "that may have been a proxy before a hub that is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_no_login_does_not_tell_that_the_hub_is_there_again() {
+        let admission = admission(LoginsAtOnce::Auto);
+        let permit = is_admitted(&mut join(&admission, 1)).await.expect("nobody is before");
+        permit.failed();
+        permit.logged_in(Duration::from_millis(1), false);
+        assert!(join(&admission, 2).outlook().is_hub_down);
+        permit.logged_in(Duration::from_millis(20), true);
+        assert!(!join(&admission, 3).outlook().is_hub_down);
     }
 
     /// 5,000 at once: the hub does one after the other, and its pace is the same at the end as at the beginning.

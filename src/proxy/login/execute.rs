@@ -24,7 +24,7 @@ use crate::login::next::Next;
 use crate::login::{LoginWatch, Redeemer, Refusal, SessionEnder, Subject, ValidatedToken, VerifiedUser};
 use crate::pages::Page;
 use crate::proxy::context::Proxy;
-use crate::proxy::error::{ProxyError, ProxyResponse};
+use crate::proxy::error::{ProxyError, ProxyResponse, Side};
 use crate::proxy::hub_session::{
     Checkout, HubSession, HubTrouble, hub_connection, login_headers, reconnected,
 };
@@ -279,7 +279,8 @@ async fn consume(
     if let Some(permit) = permit {
         match took {
             Some(took) => permit.logged_in(took, outcome.lets_in()),
-            None => permit.failed(),
+            None if outcome.is_hubs_failure() => permit.failed(),
+            None => drop(permit),
         }
     }
     // A login that failed may be tried again with another link for the same state.
@@ -363,6 +364,15 @@ impl LoginOutcome {
     /// Whether the hub has let the user in. A redirect alone may be that of a front which stands in for the hub.
     fn lets_in(&self) -> bool {
         matches!(self, Self::Hub { response, is_redirect: true } if cookies::sets_hub_login(response.headers()))
+    }
+
+    /// Whether the hub did not answer: what fails here, or in the store, says nothing of it.
+    fn is_hubs_failure(&self) -> bool {
+        match self {
+            Self::Hub { .. } => false,
+            Self::Page(_, reason) => *reason == AuditReason::HubUnavailable,
+            Self::Error(error) => error.side() == Side::Upstream,
+        }
     }
 
     /// Why nobody was let in.

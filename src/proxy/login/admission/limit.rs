@@ -1,9 +1,13 @@
 //! How many logins may be under way at the hub at once: follows the hub's own response times.
 //!
-//! After TCP Vegas: the best response time of the last minute is what a login takes when nothing waits inside the hub.
-//! What the present ones take longer tells how many of those under way only wait there. A few may, so that the hub is
-//! never idle; with more, the limit goes down, the faster the more there are. Browsers that were called and are on their way
-//! take room as well: the further away they are, the more of them there must be.
+//! After TCP Vegas: the best response time is what a login takes when nothing waits inside the hub. What the present ones
+//! take longer tells how many of those under way only wait there. A few may, so that the hub is never idle; with more, the
+//! limit goes down, the faster the more there are. Browsers that were called and are on their way take room as well: the
+//! further away they are, the more of them there must be.
+//!
+//! A hub becomes slower, so the best time is forgotten after a minute; but only while few are under way. Where always some
+//! wait inside the hub, each new best time has their wait in it: by times of which more and more was a wait, the limit would
+//! grow for as long as the line does not end.
 
 use std::time::Duration;
 
@@ -21,6 +25,8 @@ const FIRST: f64 = 4.0;
 const WAITING_INSIDE: std::ops::RangeInclusive<f64> = 2.0..=4.0;
 /// How long a best time counts: between one and two of these.
 const WINDOW: Duration = Duration::from_secs(30);
+/// With more under way the best time counts for longer.
+const FEW: usize = 8;
 
 /// How many logins may be under way.
 #[derive(Debug)]
@@ -57,17 +63,22 @@ impl Limit {
     #[allow(clippy::cast_precision_loss, reason = "a few dozen")]
     pub fn answered(&mut self, took: Duration, at_hub: usize, occupied: usize, now: Instant) {
         if self.window_began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
-            self.best = [self.best[1], None];
+            let before = if self.at_once() > FEW { self.best() } else { self.best[1] };
+            self.best = [before, None];
             self.window_began = Some(now);
         }
         self.best[1] = Some(self.best[1].map_or(took, |best| best.min(took)));
-        let best = self.best.iter().flatten().min().copied().unwrap_or(took);
+        let best = self.best().unwrap_or(took);
         let waiting = at_hub as f64 * (1.0 - best.as_secs_f64() / took.as_secs_f64().max(1e-6));
         if waiting > *WAITING_INSIDE.end() {
             self.move_by((WAITING_INSIDE.end() - waiting).min(-1.0) / self.adaptive);
         } else if waiting < *WAITING_INSIDE.start() && occupied >= self.at_once() {
             self.move_by(1.0 / self.adaptive);
         }
+    }
+
+    fn best(&self) -> Option<Duration> {
+        self.best.iter().flatten().min().copied()
     }
 
     /// The hub has not answered.
@@ -99,10 +110,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hub_that_does_one_thing_at_a_time_is_not_given_more_than_a_few() {
         let busy = |in_flight: usize| Duration::from_millis(20) * u32::try_from(in_flight).expect("few");
-        for rounds in [100, 1000, 5000] {
+        // The last is an hour and a half without an end of the line.
+        for rounds in [100, 1000, 5000, 50_000, 300_000] {
             let at_once = settled(rounds, busy);
-            assert!((FLOOR..=16).contains(&at_once), "{at_once} after {rounds}");
+            assert!((FLOOR..=12).contains(&at_once), "{at_once} after {rounds}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_whose_logins_take_longer_than_before_is_given_as_many_all_the_same() {
+        let (mut limit, mut now) = (Limit::new(LoginsAtOnce::Auto), Instant::now());
+        // They wait for something else than the hub: each takes as long as one alone.
+        let mut logins = |limit: &mut Limit, took: Duration, count: u32| {
+            for _ in 0..count {
+                now += took / u32::try_from(limit.at_once()).expect("few");
+                limit.answered(took, limit.at_once(), limit.at_once(), now);
+            }
+        };
+        logins(&mut limit, Duration::from_secs(2), 4000);
+        assert_eq!(limit.at_once(), CEILING);
+        logins(&mut limit, Duration::from_secs(6), 4000);
+        assert_eq!(limit.at_once(), CEILING);
     }
 
     #[tokio::test(start_paused = true)]
