@@ -24,6 +24,8 @@ use crate::turns::rate::Rate;
 
 /// The most starts that wait; what comes on top is refused as the hub has refused it.
 const WAITING_MAX: usize = 10_000;
+/// The most of one group: whoever asks for one start by thousands of addresses leaves room for everybody else.
+const GROUP_WAITING_MAX: usize = WAITING_MAX / 2;
 /// The most that the hub is asked for at a time, when several have ended at once.
 const AT_ONCE: usize = 8;
 /// When a hub is tried again that does not say when: one that is full, or not there.
@@ -262,7 +264,7 @@ impl StartQueue {
         if state.places.contains_key(key) {
             return true;
         }
-        if state.places.len() >= WAITING_MAX {
+        if state.places.len() >= WAITING_MAX || state.line.waiting_of(&group) >= GROUP_WAITING_MAX {
             return false;
         }
         state.failed.remove(key);
@@ -775,6 +777,20 @@ mod tests {
         assert_eq!((hub.number("second"), hub.number("fails")), (Some(1), Some(2)));
         after(5).await;
         assert_eq!(hub.asked(), ["fails", "second"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_group_leaves_room_for_the_others() {
+        let hub = TestHub::new();
+        let start: Arc<dyn Starter> = Arc::new(hub.start("any", Says::NoRoom(60)));
+        let join = |number: usize, last: u8| {
+            let group = Group::new(IpAddr::from([192, 0, 2, last]), "");
+            hub.queue.join(&number.to_string(), group, Arc::clone(&start), Some(&no_room(60)))
+        };
+        assert!((0..GROUP_WAITING_MAX).all(|number| join(number, 1)));
+        assert!(!join(WAITING_MAX, 1) && join(0, 1), "no more of it; what waits already, waits");
+        assert!((GROUP_WAITING_MAX..WAITING_MAX).all(|number| join(number, 2)));
+        assert!(!join(WAITING_MAX, 3), "no more of all");
     }
 
     #[tokio::test(start_paused = true)]

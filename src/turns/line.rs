@@ -56,7 +56,9 @@ impl WaitingLine {
     /// Takes a place.
     pub fn join(&mut self, group: &Group, clicked: i64) -> LinePlace {
         let place = self.place(clicked);
-        let round = self.round;
+        // Not in the present one: a group of one after another, each of whom comes when the one before has been served, would
+        // always be before those who have waited all the time.
+        let round = self.round + 1;
         let queue =
             self.groups.entry(group.clone()).or_insert_with(|| GroupQueue { round, places: BTreeSet::new() });
         queue.places.insert(place);
@@ -123,6 +125,11 @@ impl WaitingLine {
         self.waiting
     }
 
+    /// How many of `group` wait in its turn.
+    pub fn waiting_of(&self, group: &Group) -> usize {
+        self.groups.get(group).map_or(0, |queue| queue.places.len())
+    }
+
     /// The number of each, counted from 1: in which order they would have their turn if nobody came.
     pub fn numbers(&self) -> HashMap<LinePlace, usize> {
         let mut turns: Vec<(u64, LinePlace)> = Vec::with_capacity(self.waiting);
@@ -183,7 +190,22 @@ mod tests {
         for clicked in 10..=12 {
             line.join(&group(2, "portal"), clicked);
         }
-        assert_eq!(order(&mut line), [10, 4, 11, 5, 12, 6]);
+        assert_eq!(order(&mut line), [4, 10, 5, 11, 6, 12]);
+    }
+
+    #[test]
+    fn a_group_that_comes_back_each_time_is_not_before_the_others() {
+        let mut line = WaitingLine::default();
+        for clicked in 1..=6 {
+            line.join(&group(1, "portal"), clicked);
+        }
+        let mut turns = Vec::new();
+        for clicked in 101..=106 {
+            line.join(&group(2, "portal"), clicked);
+            turns.extend(line.next_turn().map(|place| place.clicked));
+            turns.extend(line.next_turn().map(|place| place.clicked));
+        }
+        assert_eq!(turns.iter().filter(|clicked| **clicked < 100).count(), 6, "{turns:?}");
     }
 
     #[test]
