@@ -13,7 +13,6 @@ mod table;
 mod target;
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, Guard};
@@ -298,8 +297,8 @@ impl Routes {
         let kind = RouteKind::of(&data);
         self.admit(target, kind, &parsed)?;
         if let Ok(target) = &parsed {
-            // Whoever writes a route knows of a server there: what refused a moment ago may have been the one before.
-            target.health().refused_until.store(0, Ordering::Relaxed);
+            // Whoever writes a route knows of a server there.
+            target.health().forget_refusal();
         }
         writer.generation += 1;
         Ok(Route {

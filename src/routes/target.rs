@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
@@ -27,14 +28,53 @@ pub struct Target {
 }
 
 /// What all threads know of a target. Outlives it, as its connections do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
     /// Connections that are open.
     pub connections: AtomicUsize,
     /// Tunnels that are open, or about to be.
     pub tunnels: AtomicUsize,
-    /// Until when nobody need try to connect, in milliseconds since 1970.
-    pub refused_until: AtomicU64,
+    /// Until when nobody need try to connect, in milliseconds since this was made; 0: anybody may. By a clock that is never
+    /// set back: a server would be taken to refuse for as long as the time of day was.
+    refused_until: AtomicU64,
+    began: Instant,
+}
+
+impl Health {
+    /// It has refused a connection: for `span` nobody need try.
+    pub fn refuses_for(&self, span: Duration) {
+        self.refused_until.store(self.millis() + millis(span), Ordering::Relaxed);
+    }
+
+    /// Whether it has just refused a connection.
+    pub fn is_refusing(&self) -> bool {
+        let until = self.refused_until.load(Ordering::Relaxed);
+        until != 0 && until > self.millis()
+    }
+
+    /// Whatever refused a moment ago may have been another server there.
+    pub fn forget_refusal(&self) {
+        self.refused_until.store(0, Ordering::Relaxed);
+    }
+
+    fn millis(&self) -> u64 {
+        millis(self.began.elapsed())
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            connections: AtomicUsize::default(),
+            tunnels: AtomicUsize::default(),
+            refused_until: AtomicU64::default(),
+            began: Instant::now(),
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How a server is spoken to.

@@ -15,6 +15,7 @@ mod target;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
@@ -27,7 +28,7 @@ use super::upstream::limit::{ConnectionLimit, Purpose};
 use crate::body::{BodyError, RequestBody};
 use crate::client_network::Share;
 use crate::config::{Limits, UpstreamAddress};
-use crate::last_activity::{LastActivity, now_millis};
+use crate::last_activity::LastActivity;
 use crate::metrics::Metrics;
 use crate::routes::Health;
 use crate::server::fd_budget::{FdBudget, is_shortage};
@@ -121,7 +122,7 @@ impl From<hyper::Error> for UpstreamError {
 }
 
 /// How long a target that refused a connection is taken to refuse the next ones.
-const REFUSED_FOR_MILLIS: u64 = 1000;
+const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// Where connections go, and how.
 #[derive(Debug)]
@@ -300,7 +301,7 @@ impl Upstream {
     async fn open(self: &Arc<Self>, purpose: Purpose) -> Result<PooledConnection, UpstreamError> {
         let of_target = match &self.dial.health {
             None => None,
-            Some(target) if target.refused_until.load(Ordering::Relaxed) > now_millis() => {
+            Some(target) if target.is_refusing() => {
                 return Err(self.unconnected(io::ErrorKind::ConnectionRefused.into()));
             }
             Some(target) => {
@@ -357,7 +358,7 @@ impl Upstream {
         if let Some(target) = &self.dial.health
             && matches!(source.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut)
         {
-            target.refused_until.store(now_millis() + REFUSED_FOR_MILLIS, Ordering::Relaxed);
+            target.refuses_for(REFUSED_FOR);
         }
         self.unconnected(source)
     }
