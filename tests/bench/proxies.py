@@ -227,7 +227,8 @@ def hublatch(folder, origin_port, binary=None, name="hublatch", access_log=False
     """One process for http and, where it can, another for https: it speaks one of the two on a public listener.
 
     `routed`: it holds the routing table, in which the hub and one notebook server are."""
-    version = tools.first_line([binary, "--version"]).rpartition(" ")[2]
+    # Without the commit: cargo tells that of the first build in this folder.
+    version = tools.first_line([binary, "--version"]).rpartition(" ")[2].partition("+")[0]
     key = "hk_" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
 
     def start(name, tls):
