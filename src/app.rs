@@ -219,7 +219,7 @@ fn shared_state(
         audit: Arc::new(audit),
         metrics,
         shutdown: Shutdown::new(),
-        reloads: Arc::new(Reloads::new(clock.now().wall)),
+        reloads: Arc::new(Reloads::new(clock.wall())),
         clock,
         routes,
     })

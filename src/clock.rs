@@ -48,6 +48,11 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The present moment.
     fn now(&self) -> Moment;
 
+    /// Its time of day alone: what is told of it, or compared with a time that came from elsewhere.
+    fn wall(&self) -> Timestamp {
+        self.now().wall
+    }
+
     /// Its monotonic part alone: how long something takes, or is remembered in this process; never the life of a token.
     fn monotonic(&self) -> Duration {
         self.now().monotonic
@@ -74,10 +79,14 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment { wall: self.wall(), monotonic: self.monotonic() }
+    }
+
     // The one place where the time of day is read.
     #[allow(clippy::disallowed_methods)]
-    fn now(&self) -> Moment {
-        Moment { wall: Timestamp::now(), monotonic: self.monotonic() }
+    fn wall(&self) -> Timestamp {
+        Timestamp::now()
     }
 
     fn monotonic(&self) -> Duration {

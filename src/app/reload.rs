@@ -70,7 +70,7 @@ impl Reloader {
     /// comes after this is answered by the new configuration, whatever connection it comes over.
     pub fn reload(&self, read: Result<Config, Faults>) -> Result<(), ReloadError> {
         let outcome = read.map_err(ReloadError::Faults).and_then(|config| self.replace(config));
-        let now = self.state.clock.now().wall;
+        let now = self.state.clock.wall();
         let result = match &outcome {
             Ok(needs_restart) => {
                 self.state.reloads.reloaded(now, needs_restart.clone());

@@ -296,7 +296,7 @@ impl HubOAuth {
         rules.validate_exp = false;
         let key = DecodingKey::from_secret(&self.access_key);
         let claims = jsonwebtoken::decode::<AccessClaims>(access_token, &key, &rules).ok()?.claims;
-        let now = self.clock.now().wall.as_second();
+        let now = self.clock.wall().as_second();
         (claims.iat - 2..claims.exp).contains(&now).then(|| {
             let mut info = names(&claims.sub);
             info.extend(claims.groups.map(|groups| ("groups".to_owned(), json!(groups))));
@@ -332,7 +332,7 @@ impl HubOAuth {
     }
 
     fn tokens(&self, grant: &LoginGrant, nonce: Option<String>) -> Result<IssuedTokens, HubOAuthError> {
-        let (now, life) = (self.clock.now().wall.as_second(), self.settings.session.as_secs());
+        let (now, life) = (self.clock.wall().as_second(), self.settings.session.as_secs());
         let until = now.saturating_add(i64::try_from(life).unwrap_or(i64::MAX));
         let claims = AccessClaims {
             iss: self.settings.issuer.clone(),

@@ -175,7 +175,7 @@ impl Recorder {
 
     fn record<'a>(&self, event: Event, subject: Subject<'a>, client: Client<'a>) -> Record<'a> {
         let Subject { id, app, username } = subject;
-        let timestamp = self.clock.now().wall;
+        let timestamp = self.clock.wall();
         Record { timestamp, event, id, app, username, count: None, client, reason: None, code: None }
     }
 }

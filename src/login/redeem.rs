@@ -240,7 +240,7 @@ impl Redeemer {
     /// A link that is kept for those who wait for their turn is over for whoever clicks only now.
     fn as_clicked(&self, link: Option<Link>, request: RedeemRequest<'_>) -> Option<Link> {
         let mut link = link?;
-        let is_over = |by| request.clicked_at.unwrap_or_else(|| self.clock.now().wall) >= by;
+        let is_over = |by| request.clicked_at.unwrap_or_else(|| self.clock.wall()) >= by;
         if link.status == LinkStatus::Pending && link.grant.click_by.is_some_and(is_over) {
             link.status = LinkStatus::Expired;
         }
@@ -369,7 +369,7 @@ impl Redeemer {
 
     /// Whether `link` was used, and at most `span` ago.
     pub fn was_used_within(&self, link: &Link, span: Duration) -> bool {
-        let age = link.used_at.map(|used| self.clock.now().wall.duration_since(used));
+        let age = link.used_at.map(|used| self.clock.wall().duration_since(used));
         let span = jiff::SignedDuration::try_from(span).unwrap_or_default();
         age.is_some_and(|age| !age.is_negative() && age <= span)
     }

@@ -62,7 +62,7 @@ impl ReplayCache {
             Inserted::New => Ok(()),
             Inserted::Again(_) | Inserted::Ended | Inserted::OtherBody => {
                 // The race is lost: another request has used it just now.
-                let used_at = Some(self.clock.now().wall);
+                let used_at = Some(self.clock.wall());
                 let link = Link { status: LinkStatus::Used, used_at, ..link.clone() };
                 Err(Refusal::of_link(RefusalReason::Used, Some(Box::new(link))))
             }

@@ -72,7 +72,7 @@ impl SpawnTickets {
     /// The waiting page of a login by `link`, if there is something to wait for; `next` is where the link leads.
     pub fn waiting_page(&self, link: &Link, next: Option<&Next>) -> Option<String> {
         let (key, server, next) = (self.key.as_ref()?, link.grant.launch.as_ref()?, next?);
-        let ticket = key.write(&link.grant, server, next.as_str(), self.clock.now().wall);
+        let ticket = key.write(&link.grant, server, next.as_str(), self.clock.wall());
         Some(format!("{}{ticket}", self.rules.waiting_path))
     }
 
@@ -84,7 +84,7 @@ impl SpawnTickets {
 
     /// The ticket that `text` spells, if we have written it and it has not ended.
     pub fn read(&self, text: &str) -> Option<Ticket> {
-        let ticket = self.key.as_ref()?.read(text, self.clock.now().wall)?;
+        let ticket = self.key.as_ref()?.read(text, self.clock.wall())?;
         // By today's rule, as everything that a browser is sent to.
         self.rules.next.check(&ticket.next).is_ok().then_some(ticket)
     }

@@ -260,9 +260,9 @@ fn json(status: StatusCode, page: &Page<'_>, content: &PageContent<'_>) -> Strin
 
 /// Puts the request's id and its time into the footer of `page`, which whoever has rendered it did not know; its new
 /// length, if it has changed. `id` is well-formed: it needs no escaping.
-pub fn sign(page: &mut Bytes, id: &str, at: Timestamp) -> Option<usize> {
+pub fn sign(page: &mut Bytes, id: &str, at: impl FnOnce() -> Timestamp) -> Option<usize> {
     let text = std::str::from_utf8(page).ok().filter(|text| text.contains([ID_MARK, TIME_MARK]))?;
-    let time = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let time = at().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     let signed = text.replace(ID_MARK, id).replace(TIME_MARK, &time);
     *page = Bytes::from(signed);
     Some(page.len())

@@ -22,7 +22,7 @@ impl Pages {
             std::fs::create_dir_all(&folder)?;
             for (number, page) in (1..).zip(Page::samples()) {
                 let mut html = self.response(&page, Format::Html(language)).into_body();
-                let _length = sign(&mut html, REQUEST_ID, Timestamp::UNIX_EPOCH);
+                let _length = sign(&mut html, REQUEST_ID, || Timestamp::UNIX_EPOCH);
                 let code = page.content(language.words()).code;
                 std::fs::write(folder.join(format!("{number:02}-{code}.html")), html)?;
                 written += 1;

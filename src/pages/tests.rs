@@ -333,7 +333,7 @@ fn every_page_names_its_request_and_the_time() {
     for (page, _, code) in every_page() {
         for language in LANGUAGES {
             let mut body = pages(None).response(&page, Format::Html(language)).into_body();
-            let length = sign(&mut body, "0123abcd", at);
+            let length = sign(&mut body, "0123abcd", || at);
             assert_eq!(length, Some(body.len()), "{code}");
             let shown = visible(std::str::from_utf8(&body).unwrap());
             assert!(
@@ -343,7 +343,7 @@ fn every_page_names_its_request_and_the_time() {
             assert!(!shown.contains([ID_MARK, TIME_MARK]), "{code}");
         }
         let mut json = pages(None).response(&page, Format::Json).into_body();
-        assert_eq!(sign(&mut json, "0123abcd", at), None, "{code}");
+        assert_eq!(sign(&mut json, "0123abcd", || at), None, "{code}");
     }
 }
 

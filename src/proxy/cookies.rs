@@ -92,6 +92,10 @@ pub fn strip_set_ours(headers: &mut HeaderMap) {
 }
 
 fn sets_ours(line: &[u8]) -> bool {
+    // Most lines set a cookie of the hub's, and every response is looked through.
+    if !matches!(line.trim_ascii_start().first(), Some(b'h' | b'_' | b'=')) {
+        return false;
+    }
     let pair = pairs(line).next().unwrap_or_default();
     // A cookie without a name: browsers send its value alone, and that would be read as a name (RFC 6265bis § 5.8.3).
     let (name, value) = split(pair);

@@ -57,7 +57,7 @@ pub fn page_for(proxy: &Proxy, page: &Page<'_>, format: Format, app: Option<&App
 /// on as they are: another header would cost every one of them as much as half of the forwarding headers.
 pub fn sign(proxy: &Proxy, response: &mut Response<ResponseBody>, id: &RequestId) {
     let length = match response.body_mut() {
-        ResponseBody::Whole(body) => pages::sign(body, id.as_str(), proxy.shared.login.clock().now().wall),
+        ResponseBody::Whole(body) => pages::sign(body, id.as_str(), || proxy.shared.login.clock().wall()),
         ResponseBody::Pieces(_) => None,
         ResponseBody::Upstream { .. } | ResponseBody::EventStream(_) => return,
     };

@@ -112,7 +112,7 @@ impl SessionJson {
         let life = SignedDuration::try_from(login.policy().session_life(&link.grant)?).ok()?;
         let until = link.used_at?.checked_add(life).ok()?;
         let ended =
-            login.clock().now().wall >= until || login.session_ender.ended().contains_session_of(&link.id);
+            login.clock().wall() >= until || login.session_ender.ended().contains_session_of(&link.id);
         Some(Self { until: rfc3339(until), ended })
     }
 }

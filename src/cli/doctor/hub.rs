@@ -18,7 +18,7 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
         return vec![Finding::skipped("the hub", HUB_UNKNOWN)];
     }
     let tried = format!("the hub at hub.url ({}), GET {path}", deployment.hub.name());
-    let before = deployment.clock.now().wall;
+    let before = deployment.clock.wall();
     let response = match deployment.hub.get(&path).await {
         Ok(response) => response,
         Err(error) => {
@@ -27,7 +27,7 @@ pub(super) async fn examine(deployment: &Deployment) -> Vec<Finding> {
             return vec![Finding::failed(tried, error, change)];
         }
     };
-    let after = deployment.clock.now().wall;
+    let after = deployment.clock.wall();
     let Some(version) = response.json()["version"].as_str().map(str::to_owned) else {
         let happened = format!("{} without a hub's version", response.status);
         let change = if is_gateway_error(response.status) {

@@ -202,7 +202,7 @@ async fn handler(deployment: &Deployment) -> Handler {
 
 fn forgery(deployment: &Deployment, name: &str) -> Option<String> {
     let other = Ed25519KeyPair::generate().ok()?.to_pkcs8v1().ok()?;
-    let now = deployment.clock.now().wall.as_second();
+    let now = deployment.clock.wall().as_second();
     let audience = &deployment.config.assertion.as_ref()?.audience;
     let claims = json!({
         "iss": "hublatch", "aud": audience, "sub": name, "iat": now, "exp": now + 10, "jti": deployment.stranger

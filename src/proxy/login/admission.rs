@@ -325,6 +325,15 @@ impl Drop for PageCall {
 }
 
 impl<T> LineWaiter<T> {
+    /// The turn, if it has come: as a rule there is nobody before.
+    pub fn admitted_at_once(&mut self) -> Option<T> {
+        let turn = self.turn.try_recv().ok()?;
+        if let Some(since) = self.since {
+            self.admission.metrics.waited(since.elapsed());
+        }
+        Some(turn)
+    }
+
     /// Waits for the turn.
     pub async fn admitted(&mut self) -> T {
         loop {
@@ -337,14 +346,12 @@ impl<T> LineWaiter<T> {
     /// The same for whoever asks again at least each second: while the hub does not answer nobody gives a permit back, and nobody
     /// tells that somebody who was called does not come, so those in line look for themselves.
     pub async fn turn(&mut self) -> T {
-        let turn = if let Ok(turn) = self.turn.try_recv() {
-            turn
-        } else {
-            self.admission.serve();
-            // The other end goes with this one, and not before.
-            let Ok(turn) = (&mut self.turn).await else { return std::future::pending().await };
-            turn
-        };
+        if let Some(turn) = self.admitted_at_once() {
+            return turn;
+        }
+        self.admission.serve();
+        // The other end goes with this one, and not before.
+        let Ok(turn) = (&mut self.turn).await else { return std::future::pending().await };
         if let Some(since) = self.since {
             self.admission.metrics.waited(since.elapsed());
         }

@@ -89,7 +89,7 @@ impl Attempt {
         let mut request = request;
         let own_next = request.next.as_deref().map(form_decode);
         let states: Vec<State> = request.secrets.iter().map(BrowserSecret::state).collect();
-        let now = proxy.shared.login.clock().now().wall;
+        let now = proxy.shared.login.clock().wall();
         let ticket =
             request.token.as_ref().zip(request.click_ticket.as_deref()).and_then(|(token, text)| {
                 proxy.shared.click_tickets.read(text, token.digest(), &states, now)
@@ -306,7 +306,10 @@ impl Attempt {
         let (Some(group), Some(token)) = (self.group(), &self.request.token) else { return false };
         let clicked = self.click.at.as_millisecond();
         let mut waiter = self.proxy.shared.admission.join(group, clicked, token.digest());
-        self.held.permit = tokio::time::timeout(self.patience(), waiter.admitted()).await.ok();
+        self.held.permit = match waiter.admitted_at_once() {
+            Some(permit) => Some(permit),
+            None => tokio::time::timeout(self.patience(), waiter.admitted()).await.ok(),
+        };
         if self.held.permit.is_none() {
             self.outlook = waiter.outlook();
         }
@@ -341,7 +344,6 @@ impl Attempt {
     /// Asks the hub who the browser is. If that takes long, the browser is shown the page of the line meanwhile, and the
     /// question goes on: to ask again each time would never come to an end before a slow hub.
     async fn identify(&mut self) {
-        let patience = self.patience();
         let identified = match (self.held.permit.take(), self.held.probe.take()) {
             // There is no permit yet: the link was used before, or the token must be exchanged first.
             (None, None) => {
@@ -366,7 +368,7 @@ impl Attempt {
                 let (proxy, question) = (self.proxy.clone(), hub_session::question(&self.request.headers));
                 let mut asking =
                     Box::pin(async move { hub_session::identify_with(&proxy, share, question).await });
-                let Ok(identified) = tokio::time::timeout(patience, &mut asking).await else {
+                let Ok(identified) = tokio::time::timeout(self.patience(), &mut asking).await else {
                     let probe = self.go_on_asking(permit, asking);
                     return self.park(probe);
                 };
@@ -374,17 +376,19 @@ impl Attempt {
                 self.held.permit = Some(permit);
                 identified
             }
-            (None, Some(mut probe)) => match tokio::time::timeout(patience, &mut probe.outcome).await {
-                // Its permit was given back when the hub had answered.
-                Ok(Ok(Ok(identified))) if !Box::pin(self.take_permit()).await => {
-                    self.keep(Probe::answered(Ok(identified), probe.answered));
-                    self.facts.place = Some(PlaceFact::Waiting);
-                    return;
+            (None, Some(mut probe)) => {
+                match tokio::time::timeout(self.patience(), &mut probe.outcome).await {
+                    // Its permit was given back when the hub had answered.
+                    Ok(Ok(Ok(identified))) if !Box::pin(self.take_permit()).await => {
+                        self.keep(Probe::answered(Ok(identified), probe.answered));
+                        self.facts.place = Some(PlaceFact::Waiting);
+                        return;
+                    }
+                    Ok(Ok(identified)) => on_new_connection(&self.proxy, identified).await,
+                    Ok(Err(_)) => Err(HubTrouble::Down),
+                    Err(_) => return self.park(probe),
                 }
-                Ok(Ok(identified)) => on_new_connection(&self.proxy, identified).await,
-                Ok(Err(_)) => Err(HubTrouble::Down),
-                Err(_) => return self.park(probe),
-            },
+            }
         };
         if identified.is_err() {
             self.outlook.is_hub_down = true;

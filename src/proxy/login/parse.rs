@@ -201,7 +201,8 @@ fn click_ticket(proxy: &Proxy, token: Option<&LoginToken>, headers: &HeaderMap) 
 /// The token that a parameter's value spells. Ours needs no escapes; an app's own may, or its library has encoded it
 /// needlessly.
 fn token_text(value: &str) -> String {
-    if OpaqueToken::parse(value).is_some() {
+    let is_decoded = !value.contains(['%', '+']);
+    if is_decoded || OpaqueToken::parse(value).is_some() {
         return value.to_owned();
     }
     form_decode(value)

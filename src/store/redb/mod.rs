@@ -125,13 +125,13 @@ impl TokenStore for RedbStore {
 
     /// By the wall clock, because they outlive this process: the next one must know them.
     fn end_sessions(&self, sessions: Vec<String>, remembered: Duration) -> StoreFuture<'_, ()> {
-        let now = self.clock.now().wall;
+        let now = self.clock.wall();
         let (now, until) = (millis(now), millis_after(now, remembered));
         self.threads.write(move |tables| tables.end_sessions(&sessions, until, now))
     }
 
     fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
-        let now = millis(self.clock.now().wall);
+        let now = millis(self.clock.wall());
         Some(self.threads.read(move |transaction, _, _| read::ended_sessions(transaction, now)))
     }
 

@@ -81,7 +81,7 @@ impl Writer {
         let (Some(open), Some(marker)) = (open.as_ref(), &self.marker) else {
             return Err(FileError::Vanished);
         };
-        let state = self.state.next(self.clock.now().wall);
+        let state = self.state.next(self.clock.wall());
         let write = || -> Result<(Vec<Reply>, usize), redb::Error> {
             let mut transaction = open.database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;

@@ -111,7 +111,7 @@ async fn of_primary(mut primary: Primary, redis: &config::Redis, clock: &dyn Clo
     }
     let time: Result<(i64, i32), _> = redis::cmd("TIME").query_async(&mut primary.connection).await;
     let theirs = time.ok().and_then(|(seconds, micros)| Timestamp::new(seconds, micros * 1000).ok());
-    let ahead = theirs.map(|theirs| theirs.duration_since(clock.now().wall));
+    let ahead = theirs.map(|theirs| theirs.duration_since(clock.wall()));
     findings.push(match ahead.map(clock_fault) {
         None => StoreFinding::not_safe("Redis does not tell its time"),
         Some(Some(fault)) => StoreFinding::unwise(format!("the clock of Redis is {fault}; both need NTP")),

@@ -169,13 +169,13 @@ mod tests {
         let hour = 3_600_000;
         // Its clock is right, an hour behind, or an hour ahead; its memory is ten seconds old in each case.
         for skew in [0, -hour, hour] {
-            let present = clock.now().wall.as_millisecond() + skew;
+            let present = clock.wall().as_millisecond() + skew;
             let info = ServerInfo::default();
             let reply = [Value::Int(0), Value::Int(present - 10_000), Value::Int(present)];
             let reply = [vec![Value::SimpleString("here".to_owned())], reply.to_vec()].concat();
             assert_eq!(info.read(reply).unwrap().word, "here");
             let memory = info.memory(clock.now()).unwrap();
-            let age = clock.now().wall.duration_since(memory.since);
+            let age = clock.wall().duration_since(memory.since);
             assert!((10..15).contains(&age.as_secs()), "{age}");
             let told = info.skew(clock.now()).unwrap() - SignedDuration::from_millis(skew);
             assert!((0..5).contains(&told.as_secs()), "{told}");
