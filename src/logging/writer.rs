@@ -1,6 +1,8 @@
 //! The thread that writes the log: it takes all lines that have gathered in one piece, and there is a bound to them.
 
+use std::convert::Infallible;
 use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use prometheus_client::metrics::counter::Counter;
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long lines gather: a busy proxy then costs a hundred writes a second, and not one for each request.
 const GATHERING: Duration = Duration::from_millis(10);
+/// How long the end waits for a reader that reads nothing any more.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where lines wait.
 #[derive(Debug, Clone, Default)]
@@ -74,11 +78,13 @@ impl LineQueue {
     }
 }
 
-/// The thread; it has written all lines when this is dropped.
+/// The thread; it has written all lines when this is dropped, or has been given up.
 #[derive(Debug)]
 pub(super) struct LogWriter {
     lines: LineQueue,
     thread: Option<JoinHandle<()>>,
+    /// Its other end goes with the thread.
+    ended: Receiver<Infallible>,
 }
 
 impl LogWriter {
@@ -86,9 +92,14 @@ impl LogWriter {
     pub(super) fn start(sink: Box<dyn io::Write + Send>) -> Self {
         let lines = LineQueue::default();
         let taken = lines.clone();
+        let (running, ended) = channel();
         let builder = std::thread::Builder::new().name("hublatch-log".to_owned());
-        let thread = builder.spawn(move || write(&taken, sink)).ok();
-        Self { lines, thread }
+        let work = move || {
+            let _running: Sender<Infallible> = running;
+            write(&taken, sink);
+        };
+        let thread = builder.spawn(work).ok();
+        Self { lines, thread, ended }
     }
 
     /// Where lines go.
@@ -101,7 +112,9 @@ impl Drop for LogWriter {
     fn drop(&mut self) {
         self.lines.waiting().ended = true;
         self.lines.0.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
+        // One that still writes hangs in its sink: nobody can wait for that, least of all whoever ends this process.
+        let hangs = self.ended.recv_timeout(FLUSH_TIMEOUT) == Err(RecvTimeoutError::Timeout);
+        if let Some(thread) = self.thread.take().filter(|_| !hangs) {
             // A thread that panicked has told so itself.
             let _joined = thread.join();
         }
@@ -155,6 +168,15 @@ mod tests {
         drop(writer);
         let written: Vec<Vec<u8>> = reader.iter().collect();
         assert_eq!(written.concat(), all);
+    }
+
+    #[test]
+    fn a_reader_that_reads_nothing_any_more_does_not_keep_the_process_from_ending() {
+        let (sender, reader) = mpsc::sync_channel(0);
+        let writer = LogWriter::start(Box::new(Reader(sender)));
+        writer.lines().push(b"line\n");
+        drop(writer);
+        assert_eq!(reader.recv().as_deref(), Ok(&b"line\n"[..]), "it was still being written");
     }
 
     #[test]
