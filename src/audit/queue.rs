@@ -1,7 +1,7 @@
 //! The thread that writes the audit log: whoever has something to record never waits for a slow disk or reader.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -107,6 +107,8 @@ impl Drop for AuditQueue {
 
 impl AuditQueueShared {
     fn run(&self, mut sink: Sink) {
+        // Whether a line was written in part, as by a disk that has just become full: the next one must not become a part of it.
+        let mut is_torn = false;
         loop {
             let idle = |state: &mut AuditBuffer| state.lines.is_empty() && !state.ended;
             let waited = self.changed.wait_while(self.lock(), idle);
@@ -114,14 +116,21 @@ impl AuditQueueShared {
             if let Some(next) = state.next_sink.take() {
                 sink = next;
             }
-            let Some(line) = state.lines.pop_front() else { return };
+            let Some(mut line) = state.lines.pop_front() else { return };
             state.bytes -= line.len();
             state.is_writing = true;
             drop(state);
+            if is_torn {
+                line.insert(0, b'\n');
+            }
             // One unbuffered write a line, so that a crash loses none that was written.
-            match sink.write_all(&line).and_then(|()| sink.flush()) {
+            let mut written = 0;
+            match write_all(&mut *sink, &line, &mut written).and_then(|()| sink.flush()) {
                 Ok(()) => self.failing.store(false, Ordering::Relaxed),
                 Err(error) => self.fail(&line, &error),
+            }
+            if let Some(last) = line[..written].last() {
+                is_torn = *last != b'\n';
             }
             self.lock().is_writing = false;
             self.changed.notify_all();
@@ -133,10 +142,68 @@ impl AuditQueueShared {
         self.failing.store(true, Ordering::Relaxed);
         self.lost.inc();
         let record = String::from_utf8_lossy(line);
-        tracing::error!(%error, record = record.trim_end(), "write audit record");
+        tracing::error!(%error, record = record.trim(), "write audit record");
     }
 
     fn lock(&self) -> MutexGuard<'_, AuditBuffer> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As [`Write::write_all`], and counts what was `written`, also if not all of it could be.
+fn write_all(sink: &mut dyn Write, line: &[u8], written: &mut usize) -> io::Result<()> {
+    while *written < line.len() {
+        match sink.write(&line[*written..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => *written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with so many bytes of room, and what was written; room comes back when it is full.
+    struct Disk {
+        room: usize,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                self.room = usize::MAX;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let fits = bytes.len().min(self.room);
+            self.room -= fits;
+            self.written.lock().unwrap().extend_from_slice(&bytes[..fits]);
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_has_torn_takes_no_other_with_it() {
+        for (room, expected) in [(14, "{\"n\":1}\n{\"n\":2\n{\"n\":3}\n"), (8, "{\"n\":1}\n{\"n\":3}\n")] {
+            let (written, lost) = (Arc::<Mutex<Vec<u8>>>::default(), Counter::default());
+            let sink = Disk { room, written: Arc::clone(&written) };
+            let queue = AuditQueue::start(Box::new(sink), lost.clone());
+            for number in 1..=3 {
+                queue.push(format!("{{\"n\":{number}}}\n").into_bytes());
+            }
+            drop(queue);
+            assert_eq!(
+                (String::from_utf8(written.lock().unwrap().clone()).unwrap(), lost.get()),
+                (expected.into(), 1)
+            );
+        }
     }
 }
