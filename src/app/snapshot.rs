@@ -178,13 +178,14 @@ impl ActiveConfig {
             *new = new.clone().carry_over(old);
         }
         let login = Arc::clone(&self.login);
+        let (pages, signer) = (Pages::new(&config)?, signer(&config)?);
+        // After all that may fail: the limits of the line of starts, which all configurations share, change at once.
         let hub = HubClient::new(&config, Arc::clone(&state.metrics))?.carry_over(&login.hub());
         let hub = Arc::new(hub);
         let policy = Arc::new(login.next_policy(&config, hub).ok_or(StartError::PublicUrl)?);
-        let pages = Pages::new(&config)?;
         let rules = Arc::clone(&policy.rules);
         let session_ids = policy.session_ids.clone();
-        let parts = Parts { login: Arc::clone(&login), rules, session_ids, signer: signer(&config)?, pages };
+        let parts = Parts { login: Arc::clone(&login), rules, session_ids, signer, pages };
         let shared = Arc::new(self.shared.carry_over(&config, parts).map_err(|_| StartError::PublicUrl)?);
         Ok(Snapshot::new(ActiveConfig { config, threads: self.threads, login, shared }, policy, state))
     }

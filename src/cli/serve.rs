@@ -68,6 +68,8 @@ pub(super) fn with_learnt(learnt: &LearntHub, read: impl Fn(&[(String, String)])
 /// Runs by what is `read` until a signal ends it.
 pub(super) fn run_by(process: Process, by: Read) -> Exit {
     let Reading { outcome, files } = by(&LearntHub::default());
+    // Now: until all is started, which may take as long as a store needs, a file may change.
+    let watch = watch::Watch::new(files);
     let config = match judge(outcome) {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -108,7 +110,7 @@ pub(super) fn run_by(process: Process, by: Read) -> Exit {
     if let Some(announce) = process.announce {
         announce(&running);
     }
-    let reload = match watch::start(by, files, &running) {
+    let reload = match watch::start(by, watch, &running) {
         Ok(reload) => reload,
         Err(error) => return fail("serve", &format!("start a thread: {error}")),
     };

@@ -31,8 +31,8 @@ impl ReloadTrigger {
     }
 }
 
-/// Starts the thread that reads the configuration, made of `files`, again.
-pub fn start(read: Read, files: Vec<PathBuf>, running: &Running) -> io::Result<ReloadTrigger> {
+/// Starts the thread that reads the configuration again, when what is to `watch` has changed.
+pub fn start(read: Read, watch: Watch, running: &Running) -> io::Result<ReloadTrigger> {
     let (ask, asked) = channel();
     let (routes, reloader) = (running.routes().cloned(), Arc::clone(running.reloader()));
     if let Some(routes) = &routes {
@@ -42,7 +42,6 @@ pub fn start(read: Read, files: Vec<PathBuf>, running: &Running) -> io::Result<R
             let _sent = ask.send(());
         });
     }
-    let watch = Watch::new(files);
     std::thread::Builder::new()
         .name("hublatch-reload".to_owned())
         .spawn(move || run(&asked, watch, &read, routes.as_deref(), &reloader))?;
@@ -80,7 +79,7 @@ fn reload(watch: &mut Watch, read: &Read, routes: Option<&Routes>, reloader: &Re
 type Prints = Vec<Option<[i64; 6]>>;
 
 /// The files of the configuration.
-struct Watch {
+pub struct Watch {
     files: Vec<PathBuf>,
     /// The state of the files when they were last read.
     read: Prints,
@@ -89,7 +88,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(files: Vec<PathBuf>) -> Self {
+    /// Of `files`, which have just been read.
+    pub fn new(files: Vec<PathBuf>) -> Self {
         let now = prints(&files);
         Self { files, read: now.clone(), seen: now }
     }
