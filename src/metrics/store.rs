@@ -38,6 +38,10 @@ pub struct StoreCalls {
     pub revoke: StoreCall,
     /// Revoking all links of a user.
     pub revoke_user: StoreCall,
+    /// Telling other replicas which sessions were ended.
+    pub end_sessions: StoreCall,
+    /// Hearing of those that others have ended.
+    pub ended_sessions: StoreCall,
     /// Asking whether the store would answer.
     pub ping: StoreCall,
 }
@@ -66,6 +70,8 @@ impl StoreCalls {
             get: call("get"),
             revoke: call("revoke"),
             revoke_user: call("revoke_user"),
+            end_sessions: call("end_sessions"),
+            ended_sessions: call("ended_sessions"),
             ping: call("ping"),
         }
     }

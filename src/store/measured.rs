@@ -90,11 +90,12 @@ impl TokenStore for MeasuredStore {
     }
 
     fn end_sessions(&self, sessions: Vec<String>, remembered: std::time::Duration) -> StoreFuture<'_, ()> {
-        self.inner.end_sessions(sessions, remembered)
+        self.measured(|metrics| &metrics.store.end_sessions, self.inner.end_sessions(sessions, remembered))
     }
 
     fn ended_sessions(&self) -> Option<StoreFuture<'_, Vec<String>>> {
-        self.inner.ended_sessions()
+        let asked = self.inner.ended_sessions()?;
+        Some(self.measured(|metrics| &metrics.store.ended_sessions, asked))
     }
 
     fn skew(&self, now: Moment) -> Option<jiff::SignedDuration> {

@@ -15,8 +15,11 @@ fn a_user_with_no_more_than_the_commands_of_the_scripts_is_enough() {
     let server = RedisServer::with(&["--requirepass", "admin-password"]);
     let mut redis = server.config();
     assert!(matches!(refusal(&redis), RedisError::Connect(_)), "without a password");
-    let rules = "on >secret ~{hublatch}:* -@all +eval +evalsha +script|load +info +time +ping +select +get +set +del +unlink \
-                 +hset +hmget +zadd +zrem +zcount +zscore +zrange +zrangebyscore +zremrangebyscore +pexpire +pttl";
+    // The command as it is documented.
+    let documented = include_str!("../../docs/stores-and-replicas.md");
+    let (_, rules) = documented.split_once("ACL SETUSER hublatch ").expect("it is there");
+    let (rules, _) = rules.split_once("```").expect("it ends");
+    let rules = rules.replace(">PASSWORD", ">secret");
     let mut command = vec!["--no-auth-warning", "-a", "admin-password", "ACL", "SETUSER", "hublatch"];
     command.extend(rules.split_whitespace());
     server.run(&command);
@@ -35,6 +38,11 @@ fn a_user_with_no_more_than_the_commands_of_the_scripts_is_enough() {
     let third = rig.link();
     rig.insert(&[&third]);
     assert_eq!(rig.revoke(&third), Revoked::Dead);
+    let sessions = vec!["0123".to_owned(), "4567".to_owned()];
+    wait(rig.store.end_sessions(sessions.clone(), LIFE)).expect("allowed");
+    let mut ended = wait(rig.store.ended_sessions().expect("it is shared")).expect("allowed");
+    ended.sort_unstable();
+    assert_eq!(ended, sessions);
     assert!(rig.answers());
 }
 

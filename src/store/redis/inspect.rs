@@ -156,6 +156,11 @@ async fn tried(redis: &config::Redis, clock: &dyn Clock) -> Result<(), String> {
     if ended != Revoked::Dead || rest != 0 || !is_dead {
         return Err("it was not revoked".to_owned());
     }
+    // Of no session that there is; to be forgotten in a moment.
+    store.end_sessions(vec![APP.to_owned()], TRIAL_LIFE).await.map_err(told)?;
+    if let Some(asked) = store.ended_sessions() {
+        asked.await.map_err(told)?;
+    }
     Ok(())
 }
 
