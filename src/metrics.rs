@@ -253,7 +253,17 @@ impl Metrics {
             &mut registry,
             "upstream_errors",
             "Requests without an answer of the hub, by reason",
-            &["connect", "exchange", "interim", "unsent", "task_lost", "busy", "timeout", "upgrade"],
+            &[
+                "connect",
+                "exchange",
+                "interim",
+                "unsent",
+                "task_lost",
+                "busy",
+                "timeout",
+                "no_hub",
+                "upgrade",
+            ],
         );
         let request_errors = Family::default();
         let help = "Requests that hublatch answered with an error, by where it came from";
