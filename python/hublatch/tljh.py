@@ -202,6 +202,11 @@ ExecStart={where.binary} serve --config {where.config}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartPreventExitStatus=78
+# The hub writes all its routes when it starts, and looks after them every five minutes: a hublatch that restarts alone
+# would have none until then. ProtectSystem=strict leaves it this folder to write to.
+StateDirectory={USER}
+StateDirectoryMode=0700
+Environment=HUBLATCH_ROUTES__STATE=/var/lib/{USER}/routes.json
 LimitNOFILE=65536
 NoNewPrivileges=yes
 ProtectSystem=strict

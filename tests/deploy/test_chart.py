@@ -115,6 +115,11 @@ def test_it_refuses_what_would_be_unsafe_or_would_not_work():
     assert "assertion" in refusal("--set", "assertion.secretName=")
     assert "several replicas need one store" in refusal("--set", "replicas=2")
     assert "several replicas need one store" in refusal("--set", "autoscaling.enabled=true")
+    advice = "write a Redis (redis:), or memory:"
+    assert advice in refusal("--set", "store.url=redb:///data/tokens.redb")
+    variable = "name=HUBLATCH_STORE__URL,extraEnv[0].value=redb:///data/tokens.redb"
+    assert advice in refusal("--set", f"extraEnv[0].{variable}")
+    assert "does not match pattern" in refusal("--set", "store.url=file:///data/t")
     assert "replicsa" in refusal("--set", "replicsa=2")
     assert "written by the chart" in refusal("--set", "extraConfig=[store]\nurl = 1")
     assert "terminationGracePeriodSeconds" in refusal("--set", "preStopSeconds=60")

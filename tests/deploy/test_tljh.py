@@ -87,6 +87,29 @@ def test_every_service_runs_and_hublatch_without_rights(tljh):
     assert set(tljh.sh(f"stat -c '%U %a' {CONFIG}/*").splitlines()) == {"hublatch 600"}
 
 
+def routes(tljh):
+    """The keys of the routing table."""
+    asked = f"curl -sf -H \"Authorization: token $(cat {CONFIG}/routes.token)\" http://127.0.0.1:8010/api/routes"
+    return set(json.loads(tljh.sh(asked)))
+
+
+def test_hublatch_restarted_alone_knows_the_hub_and_its_servers_at_once(tljh):
+    before = routes(tljh)
+    assert {"/", "/user/alice/"} <= {f"{key.rstrip('/')}/" for key in before}
+    # What whoever comes first is answered: 000 is that nobody listens yet. The hub tells its routes every five minutes.
+    first = tljh.sh("""systemctl restart hublatch
+for try in $(seq 300); do
+  status=$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8000/hub/api/)
+  [ "$status" = 000 ] || break
+  sleep 0.1
+done
+echo $status""")
+    assert first.strip() == "200"
+    assert routes(tljh) == before
+    assert tljh.sh(CLICK).split()[0] == "200"
+    assert tljh.sh("stat -c '%U %a' /var/lib/hublatch").strip() == "hublatch 700"
+
+
 def test_the_login_that_the_hub_had_is_still_there(tljh):
     assert 'name="password"' in tljh.sh("curl -s http://127.0.0.1/hub/login")
 

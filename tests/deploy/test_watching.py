@@ -137,6 +137,13 @@ def test_prometheus_evaluates_every_rule(prometheus):
     wait_for("its rules", prometheus + "/api/v1/rules", evaluated)
 
 
+def test_a_hub_that_is_not_there_is_told_though_nobody_asks_for_anything(prometheus):
+    def pending(text):
+        return {alert["labels"]["alertname"] for alert in json.loads(text)["data"]["alerts"]} == {"HublatchHubUnreachable"}
+
+    wait_for("the alert", prometheus + "/api/v1/alerts", pending)
+
+
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_every_metric_of_an_expression_exists(expression):
     named = metrics_in(expression)

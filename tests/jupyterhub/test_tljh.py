@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import re
 import stat
 import subprocess
 import sys
@@ -117,6 +119,23 @@ def test_the_unit_runs_the_program_as_its_own_user(where):
     assert "\nUser=hublatch\n" in text
 
 
+def environment(where):
+    """What the unit sets."""
+    tljh.write_unit(where)
+    return dict(re.findall(r"^Environment=(\w+)=(.+)$", where.unit.read_text(), re.M))
+
+
+def test_the_unit_keeps_the_routes_in_a_folder_of_its_own(where):
+    tljh.write_configuration(where, config())
+    assert environment(where) == {"HUBLATCH_ROUTES__STATE": "/var/lib/hublatch/routes.json"}
+    # ProtectSystem=strict leaves nothing else to be written.
+    assert "\nStateDirectory=hublatch\nStateDirectoryMode=0700\n" in where.unit.read_text()
+    check = [BINARY, "check", "--config", where.config]
+    given = {**os.environ, **environment(where)}
+    done = subprocess.run(check, env=given, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+
+
 def test_nothing_is_changed_before_it_is_installed(where, monkeypatch):
     monkeypatch.setattr(tljh, "layout", lambda: where)
     tljh.tljh_custom_jupyterhub_config(c=None)
@@ -153,7 +172,10 @@ def test_a_hub_that_is_configured_so_takes_links_beside_its_own_login(start_hub,
     monkeypatch.setattr(tljh, "MANAGEMENT", management)
     monkeypatch.setenv("HUBLATCH_PUBLIC_URL", f"http://{public}")
     tljh.write_configuration(where, config())
-    latch = Process("hublatch", where.folder, [BINARY, "serve", "--config", where.config], {})
+    # As the unit has it, but for the folder that systemd makes.
+    state = {name: value.replace("/var/lib", str(where.prefix / "var")) for name, value in environment(where).items()}
+    serve = [BINARY, "serve", "--config", where.config]
+    latch = Process("hublatch", where.folder, serve, state)
     text = AS_TLJH_DOES
     for name, value in {"addresses": (public, management), "prefix": str(where.prefix), "binary": str(BINARY)}.items():
         text = text.replace("{" + name + "!r}", repr(value))
@@ -177,6 +199,11 @@ def test_a_hub_that_is_configured_so_takes_links_beside_its_own_login(start_hub,
         assert browser.open(link).path == "/hub/home"
         assert browser.user() == "alice"
         assert 'name="password"' in Browser(f"http://{public}").open("/hub/login").text
+        # Restarted alone, it knows the hub before the hub looks after its routes.
+        latch.stop_alone()
+        latch = Process("hublatch-again", where.folder, serve, state)
+        wait_until(lambda: '"listening"' in latch.log, PATIENCE, "hublatch to listen again")
+        assert browser.user() == "alice"
         request.data = json.dumps({"username": "ada"}).encode()
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=PATIENCE)

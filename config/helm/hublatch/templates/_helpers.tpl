@@ -39,6 +39,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and $several (hasPrefix "memory:" .Values.store.url) -}}
 {{- fail "several replicas need one store: set store.url to a Redis, or replicas to 1 and autoscaling.enabled to false" -}}
 {{- end -}}
+{{- /* The new pod is ready before the old one ends, but a redb file has one user at a time: an upgrade would never end. And
+fsGroup makes the file readable by a group, which hublatch refuses at the next start. */ -}}
+{{- $stores := list .Values.store.url -}}
+{{- range .Values.extraEnv -}}
+{{- if eq (toString .name) "HUBLATCH_STORE__URL" -}}
+{{- $stores = append $stores (toString .value) -}}
+{{- end -}}
+{{- end -}}
+{{- range $stores -}}
+{{- if hasPrefix "redb:" . -}}
+{{- fail "store.url: a redb: file does not outlive an upgrade on Kubernetes, where two pods overlap; write a Redis (redis:), or memory: for one replica whose unused links may be lost" -}}
+{{- end -}}
+{{- end -}}
 {{- if regexMatch "(?m)^\\s*\\[(public|management|status|hub|assertion|store)\\]" .Values.extraConfig -}}
 {{- fail "extraConfig: [public], [management], [status], [hub], [assertion] and [store] are written by the chart; use its values" -}}
 {{- end -}}
