@@ -38,8 +38,9 @@ class Stack:
         self.engine = engine
 
     def link(self, replica):
-        """The address of a link that this replica has issued, as the head of the file says."""
-        command = ["/usr/local/bin/hublatch", "link", "alice", "--path", "lab"]
+        """The address of a link that this replica has issued, as the head of the file says, but for longer than half a
+        minute: a restart may take as long."""
+        command = ["/usr/local/bin/hublatch", "link", "alice", "--path", "lab", "--expires-in", "5m"]
         settings = ["-e", "HUBLATCH_API_KEY_FILE=/etc/hublatch/app.key"]
         return self.engine.compose(FILE, "exec", "-T", *settings, replica, *command).strip()
 

@@ -42,12 +42,12 @@ class Pair:
     """Two hublatch of one configuration behind one address that gives each connection to the other one than the last."""
 
     def __init__(self, hub, start_hublatch, store, changes={}):
-        listen = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-        self.front = Hop(*(f"http://{address}" for address in listen))
+        self.listen = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        self.front = Hop(*(f"http://{address}" for address in self.listen))
         self.url = self.front.url
         shared = {"store": {"url": store, "timeout": "30s"}, **changes}
         self.latches = []
-        for address in listen:
+        for address in self.listen:
             public = {"listen": address, "url": self.url}
             self.latches.append(start_hublatch(hub, {"public": public, **shared}))
             shared["apps"] = self.latches[0].apps

@@ -135,6 +135,14 @@ def blocked_page(blocking):
     blocking.clear_permissions()
 
 
+@pytest.fixture
+def clock(page):
+    """A fake one that goes on as a real one does. It is the whole browser's: for the next test it is not left standing."""
+    page.clock.install()
+    yield page.clock
+    page.clock.resume()
+
+
 @pytest.fixture(scope="module")
 def course():
     course = CoursePage()
@@ -228,7 +236,9 @@ def test_a_frame_whose_session_has_ended_gets_a_new_link_from_the_application(em
     assert page.evaluate("window.messages") == [{"hublatch": "needs_link", "reason": "session_ended"}]
 
 
-def test_a_session_that_ends_by_its_time_is_begun_again_and_the_next_is_renewed_before_its_end(embedding, course, page):
+def test_a_session_that_ends_by_its_time_is_begun_again_and_the_next_is_renewed_before_its_end(
+    embedding, course, page, clock
+):
     cookies, latch = embedding
     user, made = f"henry-{cookies}", []
 
@@ -238,7 +248,6 @@ def test_a_session_that_ends_by_its_time_is_begun_again_and_the_next_is_renewed_
         return {"url": made[-1]["url"], **({"session_expires_in": 60} if len(made) > 1 else {})}
 
     course.framed, course.links, course.new_link = "about:blank", [], new_link
-    page.clock.install()
     page.goto(f"{course.origin}/stays?{latch.url}")
     notebooks = page.frame_locator("#lab").locator("#jupyter-config-data")
     expect(notebooks).to_be_attached(timeout=PATIENCE)
@@ -247,15 +256,18 @@ def test_a_session_that_ends_by_its_time_is_begun_again_and_the_next_is_renewed_
     assert left <= 60
     # No fake clock: hublatch's and the hub's are real.
     page.wait_for_timeout(max(left, 0) * 1000 + 100)
+    # From here on the page's clock stands: how long the notebooks take to come is no time that passes for the client.
+    clock.pause_at(time.time() + 60)
     frame = next(frame for frame in page.frames if frame.url.startswith(latch.url))
     frame.evaluate("setTimeout(() => location.reload(), 0)")
+    clock.run_for(1)
     wait_for(page, lambda: len(course.links) == 2, "a new link to be asked for")
     expect(notebooks).to_be_attached(timeout=PATIENCE)
     wait_for(page, lambda: latch.status(made[1]) == "used", "the second link to be opened")
     # Now it knows when: shortly before the end of the second one it asks for a third.
-    page.clock.fast_forward(50_000)
+    clock.fast_forward(50_000)
     assert len(course.links) == 2
-    page.clock.fast_forward(6_000)
+    clock.fast_forward(6_000)
     wait_for(page, lambda: len(made) == 3 and latch.status(made[2]) == "used", "a third link to be opened")
     expect(notebooks).to_be_attached(timeout=PATIENCE)
     assert course.links == ["first", "session_ended", "session_over"]

@@ -214,6 +214,8 @@ def test_no_secret_stands_in_a_log(deployment):
     link = deployment.link("olga")
     token = deployment.exchange(link["login_token"]).json["access_token"]
     deployment.revoke(token)
+    # The audit is written by a thread of its own.
+    wait_until(lambda: "token_revoked" in deployment.latch.audit(link), PATIENCE, "the last line of the audit")
     logs = deployment.latch.process.log + deployment.hub.log
     for secret in (link["login_token"], token, deployment.key, deployment.services["hublatch"]):
         assert secret not in logs

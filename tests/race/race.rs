@@ -1,7 +1,7 @@
 //! Ten racers over all hublatch processes of a store, an app that takes links back, and a killer; round after round.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const TOLD_EVERY: Token = 10_000;
 /// Of these, every seventh is taken back by its app at some time.
 const REVOKED: usize = 7;
 
-/// Within this time of a round's beginning something is killed, and links are taken back.
+/// Within this time of a round's beginning links are taken back, and something is killed if it is at any time.
 const ROUND_MAX: Duration = Duration::from_secs(2);
 
 /// Longer than a restart takes on a machine that does much else.
@@ -43,6 +43,17 @@ enum Store {
     Redis,
 }
 
+/// When something is killed in a round. They take turns, so that whatever the machine is busy with there are logins by links
+/// that no kill has voided, and requests that a kill cuts off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    Never,
+    /// While links are issued or raced for: a hublatch, or the Redis.
+    AnyTime,
+    /// When half of the racers' requests are sent: a hublatch, which has some before it.
+    MidRace,
+}
+
 #[derive(Debug)]
 struct Issued {
     number: Token,
@@ -61,6 +72,8 @@ struct Race {
     /// How long the last round took: the killer strikes within.
     round: Duration,
     issued: Token,
+    /// Requests of the racers in this round.
+    sent: AtomicUsize,
     kills: usize,
 }
 
@@ -142,6 +155,7 @@ impl Race {
             random: AtomicU64::new(seed),
             round: Duration::from_millis(200),
             issued: 0,
+            sent: AtomicUsize::new(0),
             kills: 0,
         }
     }
@@ -149,15 +163,16 @@ impl Race {
     /// Issues links, races for them while something is killed, and tries each once more when all is up again.
     fn round(&mut self) {
         let begun = Instant::now();
-        let blow = self.below(3);
+        let blow = [Blow::Never, Blow::AnyTime, Blow::MidRace][self.issued as usize / TOKENS % 3];
+        *self.sent.get_mut() = 0;
         let wait = self.round.mul_f64(self.below(1000) as f64 / 1000.0);
         let first = self.issued;
         let this = &*self;
         let issued = std::thread::scope(|scope| {
-            if blow > 0 {
+            if blow == Blow::AnyTime {
                 scope.spawn(move || {
                     std::thread::sleep(wait);
-                    this.strike();
+                    this.strike(blow);
                 });
             }
             let links = this.issue(first);
@@ -165,7 +180,7 @@ impl Race {
             std::thread::scope(|scope| {
                 scope.spawn(move || this.take_back(links));
                 for racer in 0..RACERS {
-                    scope.spawn(move || this.try_all(racer, links));
+                    scope.spawn(move || this.try_all(racer, links, blow));
                 }
             });
             links.len()
@@ -173,7 +188,7 @@ impl Race {
         // A round that stood still long for a restart must not make the next ones as long.
         self.round = begun.elapsed().min(ROUND_MAX);
         self.issued += issued as Token;
-        self.kills += usize::from(blow > 0);
+        self.kills += usize::from(blow != Blow::Never);
     }
 
     /// A number in `0..limit` (xorshift64, Marsaglia).
@@ -189,10 +204,10 @@ impl Race {
     }
 
     /// Kills a hublatch, or the Redis, and starts it again.
-    fn strike(&self) {
+    fn strike(&self, blow: Blow) {
         let at = self.history.now();
         match &self.redis {
-            Some(redis) if self.below(4) == 0 => {
+            Some(redis) if blow == Blow::AnyTime && self.below(2) == 0 => {
                 self.history.add(Event::Voided { at });
                 let mut redis = redis.lock().unwrap();
                 redis.kill();
@@ -272,11 +287,15 @@ impl Race {
         }
     }
 
-    /// Opens each link; a racer whose request was not sent comes again, so that each link is tried when all is up.
-    fn try_all(&self, racer: usize, links: &[Issued]) {
+    /// Opens each link; a racer whose request was not sent comes again, so that each link is tried when all is up. In the
+    /// middle of the race one of them strikes, if that is to be.
+    fn try_all(&self, racer: usize, links: &[Issued], blow: Blow) {
         let mut clients: Vec<Client> = self.nodes.iter().map(|_| Client::default()).collect();
         for link in links {
             let mine = (racer + link.number as usize) % self.nodes.len();
+            if self.sent.fetch_add(1, Ordering::Relaxed) == RACERS * TOKENS / 2 && blow == Blow::MidRace {
+                self.strike(blow);
+            }
             let deadline = Instant::now() + PATIENCE;
             while matches!(
                 self.open(&mut clients[mine], &self.nodes[mine], link),
