@@ -117,7 +117,8 @@ fn whoever_has_no_connection_left_holds_no_turn_at_the_hub_and_keeps_the_link() 
         }
         exchange.answer("403 Forbidden\r\nContent-Type: application/json", "{}")
     });
-    let limits = "upstream_connections_per_client = 2\nlogins_at_once = \"2\"";
+    let limits =
+        "upstream_connections_per_client = 2\nupstream_connect_timeout = \"200ms\"\nlogins_at_once = \"2\"";
     let proxy = behind_a_front(&hub).set("limits", limits).start();
     // Two of its requests and a login are at the hub: that is all it may have.
     let mut open: Vec<Wire> = (0..2).map(|_| proxy.connect()).collect();

@@ -355,7 +355,8 @@ impl Attempt {
                 // Nobody holds a turn at the hub while their own client has no connection left: others would wait for it.
                 let client = self.request.origin.client;
                 let Ok(share) = self.proxy.shared.hub_share_at_once(client, Purpose::Login) else {
-                    return self.wait_in_line();
+                    drop(permit);
+                    return self.wait_for_share().await;
                 };
                 if probe.is_none()
                     && let Some(mut connection) = self.connect_unasked(&permit).await
@@ -477,6 +478,16 @@ impl Attempt {
     pub fn send_back_in_line(&mut self, token: ValidatedToken) {
         self.held.token = Some(token);
         self.wait_in_line();
+    }
+
+    /// Waits until its client has a connection left, and then for its turn again; if there is none in time, it is shown the page
+    /// of the line.
+    async fn wait_for_share(&mut self) {
+        let waited = self.proxy.shared.hub_share(self.request.origin.client, Purpose::Login);
+        match Box::pin(waited).await {
+            Ok(_share) => self.facts.place = None,
+            Err(_) => self.wait_in_line(),
+        }
     }
 
     /// The browser is shown the page of the line, although it is the next one.
