@@ -134,11 +134,15 @@ impl Routes {
                 .then(Counters::default),
         };
         if let Some(state) = &routes.state {
-            routes.take_over(state.load()?.into_iter().map(RouteChange::Put), false);
+            // A default target of before the restart is not in force any more unless it is written again.
+            let kept = state.load()?.into_iter().filter(|saved| !is_default(&saved.key, &saved.data));
+            routes.take_over(kept.map(RouteChange::Put), false);
             let kept = routes.table().len();
             tracing::info!(kept, "routes of before the restart");
         }
-        if let Some(target) = routes.rules.default_target.clone() {
+        if let Some(target) = routes.rules.default_target.clone()
+            && routes.table().get("/").is_none()
+        {
             // The operator's own word needs no pin.
             _ = routes.insert("/", &target, Map::new());
         }
@@ -255,10 +259,15 @@ impl Routes {
         self.tell_hub();
     }
 
-    /// All routes, as they are kept.
+    /// All routes, as they are kept. The operator's own word is nobody else's.
     fn rows(&self) -> Vec<(String, String)> {
+        let is_own = |route: &Route| {
+            is_default(&route.key, &route.data)
+                && self.rules.default_target.as_deref() == Some(&*route.target_text)
+        };
         let rows = self.table();
-        let rows = rows.iter().map(|route| (route.key.to_string(), Saved::of(route)));
+        let rows = rows.iter().filter(|route| !is_own(route));
+        let rows = rows.map(|route| (route.key.to_string(), Saved::of(route)));
         rows.filter_map(|(key, saved)| Some((key, serde_json::to_string(&saved).ok()?))).collect()
     }
 
@@ -358,6 +367,11 @@ impl Routes {
     fn lock(&self) -> MutexGuard<'_, RouteWriter> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a route is that of a default target, as far as it shows: whoever else writes `/` says whose it is.
+fn is_default(key: &str, data: &Map<String, Value>) -> bool {
+    key == "/" && data.is_empty()
 }
 
 /// What tells this process from other replicas.

@@ -108,6 +108,27 @@ fn a_kept_table_is_there_after_a_restart_and_a_damaged_file_is_an_empty_one() {
 }
 
 #[test]
+fn a_kept_route_of_the_hub_is_not_undone_by_the_default_target_and_that_one_is_not_kept() {
+    let (hub, other, dir) = (FakeHub::start(), FakeHub::start(), tempfile::tempdir().unwrap());
+    let state = format!("state = {:?}", dir.path().join("routes.json"));
+    let without = TestProxy::before(&hub).routed().set("routes", &state);
+    let builder = without.clone().set("routes", &format!("default_target = {:?}", other.url()));
+    let root = |proxy: &TestProxy| {
+        let table: serde_json::Value = serde_json::from_slice(&proxy.routes("GET", "", "").body).unwrap();
+        (table["/"]["target"].as_str().map(str::to_owned), table["/"]["hub"] == true)
+    };
+    let proxy = builder.clone().start();
+    assert_eq!(root(&proxy), (Some(other.url()), false));
+    drop(proxy);
+    // One that was in force by an earlier configuration.
+    assert_eq!(root(&without.start()), (None, false));
+    let proxy = builder.clone().start();
+    proxy.add_route("/", &hub.url(), r#""hub":true"#);
+    drop(proxy);
+    assert_eq!(root(&builder.start()), (Some(hub.url()), true));
+}
+
+#[test]
 fn a_table_that_an_earlier_version_has_kept_is_there_after_an_upgrade() {
     let made: serde_json::Value =
         serde_json::from_str(include_str!("../data/earlier/routes.json")).expect("what make.py writes");
