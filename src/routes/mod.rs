@@ -15,7 +15,7 @@ mod target;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Map, Value};
 
@@ -60,10 +60,10 @@ impl std::fmt::Debug for Hook {
 }
 
 /// What decides whether a route is taken in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 struct RouteRules {
-    /// The hub's own address; a hub route to another is refused.
-    pin: Option<Pin>,
+    /// The hub's own address; a hub route to another is refused. Each reload may bring another.
+    pin: ArcSwapOption<Pin>,
     default_target: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl Routes {
         store: &dyn TokenStore,
     ) -> Result<Arc<Self>, StateError> {
         let rules = RouteRules {
-            pin: hub.upstream.as_ref().map(Pin::of),
+            pin: ArcSwapOption::new(Pin::of_hub(hub).map(Arc::new)),
             default_target: config.default_target.clone(),
         };
         let (state, replicas) = match &config.state {
@@ -228,6 +228,44 @@ impl Routes {
         }
     }
 
+    /// A reload says that the hub is where `hub` says: a route of the hub to another place is not in force any more.
+    pub fn pin_to(&self, hub: &config::Hub) {
+        let pin = Pin::of_hub(hub).map(Arc::new);
+        // Whoever writes a route meanwhile is judged by the one or by the other.
+        let mut writer = self.lock();
+        if *self.rules.pin.load() == pin {
+            return;
+        }
+        self.rules.pin.store(pin.clone());
+        let mut table = Table::clone(&self.table.load());
+        let is_foreign = |route: &&Arc<Route>| {
+            let admits = |pin: &Arc<Pin>| route.target.as_deref().is_some_and(|target| pin.admits(target));
+            route.kind == RouteKind::Hub && !pin.as_ref().is_none_or(admits)
+        };
+        let foreign: Vec<Arc<Route>> = table.iter().filter(is_foreign).cloned().collect();
+        for route in &foreign {
+            tracing::warn!(
+                key = &*route.key,
+                target = &*route.target_text,
+                "the hub's route does not lead to hub.url any more, and is taken out until the hub writes it again"
+            );
+            table.take(&route.key);
+        }
+        if !foreign.is_empty() {
+            writer.generation += 1;
+            self.put_default(&mut writer, &mut table);
+            self.table.store(Arc::new(table));
+        }
+        drop(writer);
+        if !foreign.is_empty() {
+            self.save();
+        }
+        if let Some(replicas) = &self.replicas {
+            // What was refused before may be right now.
+            replicas.read_again();
+        }
+    }
+
     /// Takes in what others have written; with `all` there is nothing else.
     fn take_over(&self, changes: impl Iterator<Item = RouteChange>, all: bool) {
         let mut writer = self.lock();
@@ -246,17 +284,22 @@ impl Routes {
                 RouteChange::Removed(key) => _ = table.take(&key),
             }
         }
-        // The operator's own word is nobody else's, and is there where nobody has another.
-        if all
-            && let Some(target) = &self.rules.default_target
-            && table.get("/").is_none()
-            && let Ok(route) = self.make(&mut writer, "/", target, Map::new(), now_millis())
-        {
-            table.put(Arc::new(route));
+        if all {
+            self.put_default(&mut writer, &mut table);
         }
         self.table.store(Arc::new(table));
         drop(writer);
         self.tell_hub();
+    }
+
+    /// The operator's own word is nobody else's, and is there where nobody has another.
+    fn put_default(&self, writer: &mut RouteWriter, table: &mut Table) {
+        if let Some(target) = &self.rules.default_target
+            && table.get("/").is_none()
+            && let Ok(route) = self.make(writer, "/", target, Map::new(), now_millis())
+        {
+            table.put(Arc::new(route));
+        }
     }
 
     /// All routes, as they are kept. The operator's own word is nobody else's.
@@ -327,7 +370,7 @@ impl Routes {
         kind: RouteKind,
         parsed: &Result<Arc<Target>, TargetError>,
     ) -> Result<(), AddError> {
-        match &self.rules.pin {
+        match &*self.rules.pin.load() {
             Some(pin)
                 if kind == RouteKind::Hub && !parsed.as_ref().is_ok_and(|target| pin.admits(target)) =>
             {
@@ -394,7 +437,18 @@ impl RouteWriter {
     }
 }
 
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Pin {
+    /// That of `hub`, if its address is written.
+    pub fn of_hub(hub: &config::Hub) -> Option<Self> {
+        hub.upstream.as_ref().map(Self::of)
+    }
+
     fn of(hub: &config::UpstreamAddress) -> Self {
         Self(match hub {
             config::UpstreamAddress::Tcp { host, port } => format!("{}:{port}", host.to_ascii_lowercase()),
@@ -402,7 +456,8 @@ impl Pin {
         })
     }
 
-    fn admits(&self, target: &Target) -> bool {
+    /// Whether `target` is there.
+    pub fn admits(&self, target: &Target) -> bool {
         self.0 == target.place()
     }
 }

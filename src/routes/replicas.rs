@@ -49,6 +49,8 @@ struct Follower {
     /// The looks that were begun, and the number of the last one that is over.
     begun: AtomicU64,
     over: watch::Sender<u64>,
+    /// The whole table is wanted, although all its changes are known.
+    reads_again: AtomicBool,
     /// The table that is in force here.
     applied: watch::Sender<TableVersion>,
 }
@@ -60,6 +62,7 @@ impl Replicas {
             ended: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             over: watch::Sender::new(0),
+            reads_again: AtomicBool::new(false),
             applied: watch::Sender::default(),
         };
         Self { table, follower: Arc::new(follower), thread: Mutex::default(), looked: Mutex::default() }
@@ -146,6 +149,12 @@ impl Replicas {
         self.look().await;
     }
 
+    /// Reads the whole table: what is taken in is judged by other rules than before.
+    pub(super) fn read_again(&self) {
+        self.follower.reads_again.store(true, Ordering::SeqCst);
+        self.follower.wake.notify_one();
+    }
+
     /// Ends the following; nobody waits for this replica any more.
     pub(super) fn leave(&self) {
         self.follower.ended.store(true, Ordering::SeqCst);
@@ -229,7 +238,16 @@ impl Task {
         loop {
             let Some(routes) = self.routes.upgrade() else { return Ok(()) };
             match self.table.sync(self.known.as_ref()).await? {
-                Synced::Changes(version, _) if self.known.as_ref() == Some(&version) => return Ok(()),
+                Synced::Changes(version, _) if self.known.as_ref() == Some(&version) => {
+                    // Only now: a server that has forgotten the table has answered so.
+                    if !self.follower.reads_again.swap(false, Ordering::SeqCst) {
+                        return Ok(());
+                    }
+                    if let Err(error) = self.read_all(&routes).await {
+                        self.follower.reads_again.store(true, Ordering::SeqCst);
+                        return Err(error);
+                    }
+                }
                 Synced::Changes(version, rows) => {
                     routes.take_over(changes(rows), false);
                     self.applied(version);
@@ -245,6 +263,14 @@ impl Task {
                 }
             }
         }
+    }
+
+    async fn read_all(&mut self, routes: &Routes) -> Result<(), StoreError> {
+        if let Synced::All(version, rows) = self.table.sync(None).await? {
+            routes.take_over(changes(rows), true);
+            self.applied(version);
+        }
+        Ok(())
     }
 
     fn applied(&mut self, version: TableVersion) {

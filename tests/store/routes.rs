@@ -233,6 +233,20 @@ fn the_latest_use_at_any_replica_is_told_by_all() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_route_of_the_hub_that_was_refused_comes_in_when_a_reload_says_that_it_is_right() {
+    let place = Place::new();
+    let elsewhere = FakeHub::start();
+    let second = place.builder.clone().pinned(&elsewhere.url()).start();
+    let [first] = place.replicas();
+    first.add_route("/user/alice", "http://127.0.0.1:9", r#""user":"alice""#);
+    assert_eq!((keys(&first).len(), keys(&second)), (2, vec!["/user/alice".to_owned()]));
+    second.reload(&place.builder.clone().pinned(&place.hub.url())).expect("reloaded");
+    until("it is read again", || keys(&second) == ["/", "/user/alice"]);
+    assert_eq!(status(&second, "/hub/home"), 200);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn times_of_use_only_go_forward_and_belong_to_routes() {
     let place = Place::new();
     let (_store, table) = place.other();
