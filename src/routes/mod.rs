@@ -353,6 +353,14 @@ impl Routes {
             target.health().forget_refusal();
         }
         writer.generation += 1;
+        // Tunnels that are open go on telling of their use where it was told before. Those to another server do not.
+        let same_server = |route: &&Arc<Route>| match (&route.target, &parsed) {
+            (Some(old), Ok(new)) => Arc::ptr_eq(old, new),
+            (Some(_) | None, _) => false,
+        };
+        let used = self.table.load().get(key).filter(same_server).map(|route| route.last_activity.clone());
+        let used = used.unwrap_or_else(|| LastActivity::at(last_activity));
+        used.advance(last_activity);
         Ok(Route {
             key: key.into(),
             kind,
@@ -360,7 +368,7 @@ impl Routes {
             target_text: target.into(),
             data,
             generation: writer.generation,
-            last_activity: LastActivity::at(last_activity),
+            last_activity: used,
         })
     }
 
