@@ -14,6 +14,7 @@ mod target;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
@@ -41,7 +42,8 @@ pub struct Routes {
     state: Option<RoutesFile>,
     /// The table is one with that of other replicas.
     replicas: Option<Replicas>,
-    started: std::time::Instant,
+    /// When it began, or was last begun anew by others.
+    started: Mutex<Instant>,
     hub_changed: OnceLock<Hook>,
     /// What the table has told of the hub, and everybody goes by.
     learnt: Mutex<LearntHub>,
@@ -122,7 +124,7 @@ impl Routes {
             rules,
             state,
             replicas,
-            started: std::time::Instant::now(),
+            started: Mutex::new(Instant::now()),
             hub_changed: OnceLock::new(),
             learnt: Mutex::new(LearntHub { base_url: Some(hub.base_url.clone()), origin: None }),
             learns_origin: hub.api.is_unknown()
@@ -181,9 +183,9 @@ impl Routes {
         self.counters.as_ref()
     }
 
-    /// How long there has been a table.
-    pub fn age(&self) -> std::time::Duration {
-        self.started.elapsed()
+    /// How long there has been this table: not long either where what others have begun anew lacks a user's server.
+    pub fn age(&self) -> Duration {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Puts the route `key` in force: every request from now on, on every thread, goes by it.
@@ -286,6 +288,11 @@ impl Routes {
         }
         if all {
             self.put_default(&mut writer, &mut table);
+        }
+        let is_lost = |route: &Arc<Route>| route.kind == RouteKind::User && table.get(&route.key).is_none();
+        if all && self.table.load().iter().any(is_lost) {
+            // Who has begun with an empty one may have written first: only the hub knows what is missing.
+            *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
         self.table.store(Arc::new(table));
         drop(writer);
@@ -467,5 +474,37 @@ impl Pin {
     /// Whether `target` is there.
     pub fn admits(&self, target: &Target) -> bool {
         self.0 == target.place()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    const CONFIG: &str =
+        "[public]\nurl = \"http://hub.test\"\n[routes]\nauth_token = \"the-token-of-the-routes\"\n";
+
+    fn saved(key: &str, user: &str) -> Saved {
+        let data = [(user.to_owned(), Value::from("x"))].into_iter().collect();
+        Saved { key: key.to_owned(), target: "http://127.0.0.1:9".to_owned(), data, last_activity: 1 }
+    }
+
+    #[test]
+    fn a_table_is_young_again_when_another_history_has_taken_a_users_server() {
+        let config = config::load_str(CONFIG, std::path::Path::new("hublatch.toml"), []).unwrap();
+        let routes = Routes::new(config.routes.as_ref().unwrap(), &config.hub, &MemoryStore::new(1)).unwrap();
+        let all = |rows: Vec<Saved>| {
+            let before = *routes.started.lock().unwrap();
+            routes.take_over(rows.into_iter().map(RouteChange::Put), true);
+            *routes.started.lock().unwrap() > before
+        };
+        assert!(!all(vec![saved("/user/a", "user"), saved("/user/b", "user"), saved("/s", "service")]));
+        // The same, or more of them, or less of what is nobody's server.
+        assert!(!all(vec![saved("/user/b", "user"), saved("/user/c", "user"), saved("/user/a", "user")]));
+        assert!(all(vec![saved("/user/b", "user")]));
+        // A server that was stopped is no loss.
+        routes.take_over(std::iter::once(RouteChange::Removed("/user/b".to_owned())), false);
+        assert!(!all(vec![]));
     }
 }
