@@ -108,6 +108,9 @@ impl Reloader {
         }
         self.state.audit.set_required(required);
         *active = self.live.replace(snapshot);
+        if let Some(routes) = &self.state.routes {
+            routes.pin_to(&active.config.hub);
+        }
         tracing::info!("reloaded");
         for key in &kept {
             tracing::warn!(key, "this key was changed and keeps its old value until a restart");

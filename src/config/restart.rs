@@ -56,5 +56,10 @@ impl Config {
         self.store = old.store.clone();
         self.log.format = old.log.format;
         self.log.level = old.log.level.clone();
+        if let (Some(routes), Some(old)) = (&mut self.routes, &old.routes) {
+            routes.host_routing = old.host_routing;
+            routes.state.clone_from(&old.state);
+            routes.default_target.clone_from(&old.default_target);
+        }
     }
 }

@@ -99,6 +99,20 @@ impl Proxy {
         }
     }
 
+    /// Before a login: where the table does not say where the hub is, whoever may know is asked.
+    pub(super) async fn find_hub(&self) {
+        let Some(routing) = self.shared.routing.as_ref().filter(|_| self.upstream.lacks_hub()) else {
+            return;
+        };
+        let routes = self.upstream.routes();
+        // Boxed: it is rare, and must not make the state of every login larger.
+        if Box::pin(Healing::look(routes)).await && !self.upstream.lacks_hub() {
+            return;
+        }
+        // Without the hub the login says so, and uses nothing up.
+        _ = Box::pin(routing.healing.heal(routes, self.shared.login.hub())).await;
+    }
+
     /// What a request is rewritten to on its way by `route`, and what its response is rewritten by.
     fn to_target(
         &self,

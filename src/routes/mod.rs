@@ -14,8 +14,9 @@ mod target;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Map, Value};
 
@@ -41,7 +42,8 @@ pub struct Routes {
     state: Option<RoutesFile>,
     /// The table is one with that of other replicas.
     replicas: Option<Replicas>,
-    started: std::time::Instant,
+    /// When it began, or was last begun anew by others.
+    started: Mutex<Instant>,
     hub_changed: OnceLock<Hook>,
     /// What the table has told of the hub, and everybody goes by.
     learnt: Mutex<LearntHub>,
@@ -60,10 +62,10 @@ impl std::fmt::Debug for Hook {
 }
 
 /// What decides whether a route is taken in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 struct RouteRules {
-    /// The hub's own address; a hub route to another is refused.
-    pin: Option<Pin>,
+    /// The hub's own address; a hub route to another is refused. Each reload may bring another.
+    pin: ArcSwapOption<Pin>,
     default_target: Option<String>,
 }
 
@@ -105,7 +107,7 @@ impl Routes {
         store: &dyn TokenStore,
     ) -> Result<Arc<Self>, StateError> {
         let rules = RouteRules {
-            pin: hub.upstream.as_ref().map(Pin::of),
+            pin: ArcSwapOption::new(Pin::of_hub(hub).map(Arc::new)),
             default_target: config.default_target.clone(),
         };
         let (state, replicas) = match &config.state {
@@ -122,7 +124,7 @@ impl Routes {
             rules,
             state,
             replicas,
-            started: std::time::Instant::now(),
+            started: Mutex::new(Instant::now()),
             hub_changed: OnceLock::new(),
             learnt: Mutex::new(LearntHub { base_url: Some(hub.base_url.clone()), origin: None }),
             learns_origin: hub.api.is_unknown()
@@ -134,11 +136,15 @@ impl Routes {
                 .then(Counters::default),
         };
         if let Some(state) = &routes.state {
-            routes.take_over(state.load()?.into_iter().map(RouteChange::Put), false);
+            // A default target of before the restart is not in force any more unless it is written again.
+            let kept = state.load()?.into_iter().filter(|saved| !is_default(&saved.key, &saved.data));
+            routes.take_over(kept.map(RouteChange::Put), false);
             let kept = routes.table().len();
             tracing::info!(kept, "routes of before the restart");
         }
-        if let Some(target) = routes.rules.default_target.clone() {
+        if let Some(target) = routes.rules.default_target.clone()
+            && routes.table().get("/").is_none()
+        {
             // The operator's own word needs no pin.
             _ = routes.insert("/", &target, Map::new());
         }
@@ -177,9 +183,9 @@ impl Routes {
         self.counters.as_ref()
     }
 
-    /// How long there has been a table.
-    pub fn age(&self) -> std::time::Duration {
-        self.started.elapsed()
+    /// How long there has been this table: not long either where what others have begun anew lacks a user's server.
+    pub fn age(&self) -> Duration {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Puts the route `key` in force: every request from now on, on every thread, goes by it.
@@ -224,6 +230,44 @@ impl Routes {
         }
     }
 
+    /// A reload says that the hub is where `hub` says: a route of the hub to another place is not in force any more.
+    pub fn pin_to(&self, hub: &config::Hub) {
+        let pin = Pin::of_hub(hub).map(Arc::new);
+        // Whoever writes a route meanwhile is judged by the one or by the other.
+        let mut writer = self.lock();
+        if *self.rules.pin.load() == pin {
+            return;
+        }
+        self.rules.pin.store(pin.clone());
+        let mut table = Table::clone(&self.table.load());
+        let is_foreign = |route: &&Arc<Route>| {
+            let admits = |pin: &Arc<Pin>| route.target.as_deref().is_some_and(|target| pin.admits(target));
+            route.kind == RouteKind::Hub && !pin.as_ref().is_none_or(admits)
+        };
+        let foreign: Vec<Arc<Route>> = table.iter().filter(is_foreign).cloned().collect();
+        for route in &foreign {
+            tracing::warn!(
+                key = &*route.key,
+                target = &*route.target_text,
+                "the hub's route does not lead to hub.url any more, and is taken out until the hub writes it again"
+            );
+            table.take(&route.key);
+        }
+        if !foreign.is_empty() {
+            writer.generation += 1;
+            self.put_default(&mut writer, &mut table);
+            self.table.store(Arc::new(table));
+        }
+        drop(writer);
+        if !foreign.is_empty() {
+            self.save();
+        }
+        if let Some(replicas) = &self.replicas {
+            // What was refused before may be right now.
+            replicas.read_again();
+        }
+    }
+
     /// Takes in what others have written; with `all` there is nothing else.
     fn take_over(&self, changes: impl Iterator<Item = RouteChange>, all: bool) {
         let mut writer = self.lock();
@@ -242,23 +286,38 @@ impl Routes {
                 RouteChange::Removed(key) => _ = table.take(&key),
             }
         }
-        // The operator's own word is nobody else's, and is there where nobody has another.
-        if all
-            && let Some(target) = &self.rules.default_target
-            && table.get("/").is_none()
-            && let Ok(route) = self.make(&mut writer, "/", target, Map::new(), now_millis())
-        {
-            table.put(Arc::new(route));
+        if all {
+            self.put_default(&mut writer, &mut table);
+        }
+        let is_lost = |route: &Arc<Route>| route.kind == RouteKind::User && table.get(&route.key).is_none();
+        if all && self.table.load().iter().any(is_lost) {
+            // Who has begun with an empty one may have written first: only the hub knows what is missing.
+            *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
         self.table.store(Arc::new(table));
         drop(writer);
         self.tell_hub();
     }
 
-    /// All routes, as they are kept.
+    /// The operator's own word is nobody else's, and is there where nobody has another.
+    fn put_default(&self, writer: &mut RouteWriter, table: &mut Table) {
+        if let Some(target) = &self.rules.default_target
+            && table.get("/").is_none()
+            && let Ok(route) = self.make(writer, "/", target, Map::new(), now_millis())
+        {
+            table.put(Arc::new(route));
+        }
+    }
+
+    /// All routes, as they are kept. The operator's own word is nobody else's.
     fn rows(&self) -> Vec<(String, String)> {
+        let is_own = |route: &Route| {
+            is_default(&route.key, &route.data)
+                && self.rules.default_target.as_deref() == Some(&*route.target_text)
+        };
         let rows = self.table();
-        let rows = rows.iter().map(|route| (route.key.to_string(), Saved::of(route)));
+        let rows = rows.iter().filter(|route| !is_own(route));
+        let rows = rows.map(|route| (route.key.to_string(), Saved::of(route)));
         rows.filter_map(|(key, saved)| Some((key, serde_json::to_string(&saved).ok()?))).collect()
     }
 
@@ -301,6 +360,14 @@ impl Routes {
             target.health().forget_refusal();
         }
         writer.generation += 1;
+        // Tunnels that are open go on telling of their use where it was told before. Those to another server do not.
+        let same_server = |route: &&Arc<Route>| match (&route.target, &parsed) {
+            (Some(old), Ok(new)) => Arc::ptr_eq(old, new),
+            (Some(_) | None, _) => false,
+        };
+        let used = self.table.load().get(key).filter(same_server).map(|route| route.last_activity.clone());
+        let used = used.unwrap_or_else(|| LastActivity::at(last_activity));
+        used.advance(last_activity);
         Ok(Route {
             key: key.into(),
             kind,
@@ -308,7 +375,7 @@ impl Routes {
             target_text: target.into(),
             data,
             generation: writer.generation,
-            last_activity: LastActivity::at(last_activity),
+            last_activity: used,
         })
     }
 
@@ -318,7 +385,7 @@ impl Routes {
         kind: RouteKind,
         parsed: &Result<Arc<Target>, TargetError>,
     ) -> Result<(), AddError> {
-        match &self.rules.pin {
+        match &*self.rules.pin.load() {
             Some(pin)
                 if kind == RouteKind::Hub && !parsed.as_ref().is_ok_and(|target| pin.admits(target)) =>
             {
@@ -360,6 +427,11 @@ impl Routes {
     }
 }
 
+/// Whether a route is that of a default target, as far as it shows: whoever else writes `/` says whose it is.
+fn is_default(key: &str, data: &Map<String, Value>) -> bool {
+    key == "/" && data.is_empty()
+}
+
 /// What tells this process from other replicas.
 fn replica_name() -> Result<String, StateError> {
     let mut bytes = [0_u8; 8];
@@ -380,7 +452,18 @@ impl RouteWriter {
     }
 }
 
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Pin {
+    /// That of `hub`, if its address is written.
+    pub fn of_hub(hub: &config::Hub) -> Option<Self> {
+        hub.upstream.as_ref().map(Self::of)
+    }
+
     fn of(hub: &config::UpstreamAddress) -> Self {
         Self(match hub {
             config::UpstreamAddress::Tcp { host, port } => format!("{}:{port}", host.to_ascii_lowercase()),
@@ -388,7 +471,40 @@ impl Pin {
         })
     }
 
-    fn admits(&self, target: &Target) -> bool {
+    /// Whether `target` is there.
+    pub fn admits(&self, target: &Target) -> bool {
         self.0 == target.place()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    const CONFIG: &str =
+        "[public]\nurl = \"http://hub.test\"\n[routes]\nauth_token = \"the-token-of-the-routes\"\n";
+
+    fn saved(key: &str, user: &str) -> Saved {
+        let data = [(user.to_owned(), Value::from("x"))].into_iter().collect();
+        Saved { key: key.to_owned(), target: "http://127.0.0.1:9".to_owned(), data, last_activity: 1 }
+    }
+
+    #[test]
+    fn a_table_is_young_again_when_another_history_has_taken_a_users_server() {
+        let config = config::load_str(CONFIG, std::path::Path::new("hublatch.toml"), []).unwrap();
+        let routes = Routes::new(config.routes.as_ref().unwrap(), &config.hub, &MemoryStore::new(1)).unwrap();
+        let all = |rows: Vec<Saved>| {
+            let before = *routes.started.lock().unwrap();
+            routes.take_over(rows.into_iter().map(RouteChange::Put), true);
+            *routes.started.lock().unwrap() > before
+        };
+        assert!(!all(vec![saved("/user/a", "user"), saved("/user/b", "user"), saved("/s", "service")]));
+        // The same, or more of them, or less of what is nobody's server.
+        assert!(!all(vec![saved("/user/b", "user"), saved("/user/c", "user"), saved("/user/a", "user")]));
+        assert!(all(vec![saved("/user/b", "user")]));
+        // A server that was stopped is no loss.
+        routes.take_over(std::iter::once(RouteChange::Removed("/user/b".to_owned())), false);
+        assert!(!all(vec![]));
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::state::Saved;
 use super::{RouteChange, Routes};
+use crate::last_activity::now_millis;
 use crate::store::{RouteWritten, SharedTable, StoreError, Synced, TableVersion};
 
 /// How often a replica looks by itself, and tells that it is there.
@@ -49,6 +50,8 @@ struct Follower {
     /// The looks that were begun, and the number of the last one that is over.
     begun: AtomicU64,
     over: watch::Sender<u64>,
+    /// The whole table is wanted, although all its changes are known.
+    reads_again: AtomicBool,
     /// The table that is in force here.
     applied: watch::Sender<TableVersion>,
 }
@@ -60,6 +63,7 @@ impl Replicas {
             ended: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             over: watch::Sender::new(0),
+            reads_again: AtomicBool::new(false),
             applied: watch::Sender::default(),
         };
         Self { table, follower: Arc::new(follower), thread: Mutex::default(), looked: Mutex::default() }
@@ -146,6 +150,12 @@ impl Replicas {
         self.look().await;
     }
 
+    /// Reads the whole table: what is taken in is judged by other rules than before.
+    pub(super) fn read_again(&self) {
+        self.follower.reads_again.store(true, Ordering::SeqCst);
+        self.follower.wake.notify_one();
+    }
+
     /// Ends the following; nobody waits for this replica any more.
     pub(super) fn leave(&self) {
         self.follower.ended.store(true, Ordering::SeqCst);
@@ -229,22 +239,49 @@ impl Task {
         loop {
             let Some(routes) = self.routes.upgrade() else { return Ok(()) };
             match self.table.sync(self.known.as_ref()).await? {
-                Synced::Changes(version, _) if self.known.as_ref() == Some(&version) => return Ok(()),
+                Synced::Changes(version, _) if self.known.as_ref() == Some(&version) => {
+                    // Only now: a server that has forgotten the table has answered so.
+                    if !self.follower.reads_again.swap(false, Ordering::SeqCst) {
+                        return Ok(());
+                    }
+                    if let Err(error) = self.read_all(&routes).await {
+                        self.follower.reads_again.store(true, Ordering::SeqCst);
+                        return Err(error);
+                    }
+                }
                 Synced::Changes(version, rows) => {
                     routes.take_over(changes(rows), false);
                     self.applied(version);
                 }
-                Synced::All(version, rows) => {
-                    routes.take_over(changes(rows), true);
-                    self.applied(version);
-                }
+                Synced::All(version, rows) => self.take_all(&routes, version, rows),
                 Synced::Behind => {
                     tracing::warn!("Redis has forgotten the routing table, and is told it");
                     let known = self.known.clone().unwrap_or_default();
                     self.table.seed(&known, &routes.rows()).await?;
+                    self.forget_activity();
                 }
             }
         }
+    }
+
+    async fn read_all(&mut self, routes: &Routes) -> Result<(), StoreError> {
+        if let Synced::All(version, rows) = self.table.sync(None).await? {
+            self.take_all(routes, version, rows);
+        }
+        Ok(())
+    }
+
+    /// What Redis holds may be of another history than what was known here.
+    fn take_all(&mut self, routes: &Routes, version: TableVersion, rows: Vec<(String, Option<String>)>) {
+        routes.take_over(changes(rows), true);
+        self.forget_activity();
+        self.applied(version);
+    }
+
+    /// All times of use are told and asked for once more: Redis may have lost them, and new routes have old ones.
+    fn forget_activity(&mut self) {
+        self.told.clear();
+        self.heard = 0;
     }
 
     fn applied(&mut self, version: TableVersion) {
@@ -261,12 +298,14 @@ impl Task {
         let used: Vec<(String, u64)> = used.filter(|(key, millis)| is_news(key, *millis)).collect();
         // A lost answer is asked for again, ten seconds later.
         let Ok(of_all) = self.table.activity(self.heard, &used).await else { return };
+        // One whose clock runs ahead must not make the others' times look old.
+        let now = now_millis();
         for (key, millis) in used.into_iter().chain(of_all) {
             if let Some(route) = table.get(&key) {
                 route.last_activity.advance(millis);
             }
             // Somebody else may tell of a moment that lies before this one.
-            self.heard = self.heard.max(millis.saturating_sub(60_000));
+            self.heard = self.heard.max(millis.min(now).saturating_sub(60_000));
             let told = self.told.entry(key).or_default();
             *told = millis.max(*told);
         }

@@ -108,6 +108,90 @@ fn a_kept_table_is_there_after_a_restart_and_a_damaged_file_is_an_empty_one() {
 }
 
 #[test]
+fn a_kept_route_of_the_hub_is_not_undone_by_the_default_target_and_that_one_is_not_kept() {
+    let (hub, other, dir) = (FakeHub::start(), FakeHub::start(), tempfile::tempdir().unwrap());
+    let state = format!("state = {:?}", dir.path().join("routes.json"));
+    let without = TestProxy::before(&hub).routed().set("routes", &state);
+    let builder = without.clone().set("routes", &format!("default_target = {:?}", other.url()));
+    let root = |proxy: &TestProxy| {
+        let table: serde_json::Value = serde_json::from_slice(&proxy.routes("GET", "", "").body).unwrap();
+        (table["/"]["target"].as_str().map(str::to_owned), table["/"]["hub"] == true)
+    };
+    let proxy = builder.clone().start();
+    assert_eq!(root(&proxy), (Some(other.url()), false));
+    drop(proxy);
+    // One that was in force by an earlier configuration.
+    assert_eq!(root(&without.start()), (None, false));
+    let proxy = builder.clone().start();
+    proxy.add_route("/", &hub.url(), r#""hub":true"#);
+    drop(proxy);
+    assert_eq!(root(&builder.start()), (Some(hub.url()), true));
+}
+
+#[test]
+fn a_reload_of_the_hubs_address_is_in_force_for_the_routes_that_come_and_that_are_there() {
+    let (hub, moved, notebook) = (FakeHub::start(), FakeHub::start(), FakeHub::start());
+    let builder = TestProxy::before(&hub).routed();
+    let proxy = builder.clone().pinned(&hub.url()).start();
+    let write = |to: &FakeHub| {
+        proxy.routes("POST", "/", &format!("{{\"target\":{:?},\"hub\":true}}", to.url())).status
+    };
+    assert_eq!((write(&hub), write(&moved)), (201, 409));
+    let has_root = || {
+        let table: serde_json::Value = serde_json::from_slice(&proxy.routes("GET", "", "").body).unwrap();
+        table["/"].is_object()
+    };
+    proxy.add_route("/user/alice", &notebook.url(), r#""user":"alice""#);
+    proxy.reload(&builder.clone().pinned(&moved.url())).expect("reloaded");
+    // A login must not go on to where the hub is not any more; what is a user's stays.
+    assert!(!has_root());
+    assert_eq!(status(&proxy, "/user/alice/x", &[]), 200);
+    assert_eq!((write(&hub), write(&moved)), (409, 201));
+    // The same address once more changes nothing.
+    proxy.reload(&builder.clone().pinned(&moved.url())).expect("reloaded");
+    assert!(has_root());
+    proxy.reload(&builder).expect("reloaded");
+    assert!(has_root());
+    assert_eq!(write(&hub), 201);
+}
+
+#[test]
+fn where_the_hubs_route_is_taken_out_the_default_target_is_in_its_place() {
+    let (hub, moved) = (FakeHub::start(), FakeHub::start());
+    let target = format!("default_target = {:?}", moved.url());
+    let builder = TestProxy::before(&hub).routed().set("routes", &target);
+    let proxy = builder.clone().start();
+    proxy.add_route("/", &hub.url(), r#""hub":true"#);
+    proxy.reload(&builder.pinned(&moved.url())).expect("reloaded");
+    assert_eq!(status(&proxy, "/hub/home", &[]), 200);
+    assert_eq!((hub.seen_at("/hub/home").len(), moved.seen_at("/hub/home").len()), (0, 1));
+}
+
+#[test]
+fn what_of_the_routes_needs_a_restart_is_named_as_long_as_it_does() {
+    let hub = FakeHub::start();
+    let builder = TestProxy::before(&hub).routed();
+    let proxy = builder.clone().start();
+    let needs_restart = || {
+        let told = proxy.links().call("GET", "/api/v1/info", &[], "").json();
+        told["configuration"]["needs_restart"].clone()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let keys = format!(
+        "host_routing = true\nstate = {:?}\ndefault_target = \"http://127.0.0.1:9\"",
+        dir.path().join("routes.json")
+    );
+    let changed = builder.clone().set("routes", &keys);
+    for _ in 0..2 {
+        proxy.reload(&changed).expect("reloaded");
+        let named = ["routes.host_routing", "routes.state", "routes.default_target"];
+        assert_eq!(needs_restart(), serde_json::json!(named));
+    }
+    proxy.reload(&builder).expect("reloaded");
+    assert_eq!(needs_restart(), serde_json::json!([]));
+}
+
+#[test]
 fn a_table_that_an_earlier_version_has_kept_is_there_after_an_upgrade() {
     let made: serde_json::Value =
         serde_json::from_str(include_str!("../data/earlier/routes.json")).expect("what make.py writes");

@@ -233,6 +233,73 @@ fn the_latest_use_at_any_replica_is_told_by_all() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_route_of_the_hub_that_was_refused_comes_in_when_a_reload_says_that_it_is_right() {
+    let place = Place::new();
+    let elsewhere = FakeHub::start();
+    let second = place.builder.clone().pinned(&elsewhere.url()).start();
+    let [first] = place.replicas();
+    first.add_route("/user/alice", "http://127.0.0.1:9", r#""user":"alice""#);
+    assert_eq!((keys(&first).len(), keys(&second)), (2, vec!["/user/alice".to_owned()]));
+    second.reload(&place.builder.clone().pinned(&place.hub.url())).expect("reloaded");
+    until("it is read again", || keys(&second) == ["/", "/user/alice"]);
+    assert_eq!(status(&second, "/hub/home"), 200);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn one_whose_clock_runs_ahead_makes_nobody_deaf_for_what_the_others_tell() {
+    let place = Place::new();
+    let notebook = FakeHub::start();
+    let [first, second] = place.replicas();
+    for user in ["alice", "bob"] {
+        first.add_route(&format!("/user/{user}"), &notebook.url(), &format!(r#""user":{user:?}"#));
+    }
+    let (_store, table) = place.other();
+    let hour = 3_600_000;
+    let ahead = hublatch::last_activity::now_millis() + hour;
+    let used = vec![("/user/bob".to_owned(), ahead)];
+    wait(table.activity(0, &used)).expect("Redis answers");
+    let of_bob = second.last_activity("/user/bob");
+    until("the other is told of bob", || second.last_activity("/user/bob") > of_bob);
+    let before = second.last_activity("/user/alice");
+    until("a later use", || {
+        assert_eq!(status(&first, "/user/alice/x"), 200);
+        first.last_activity("/user/alice") > before
+    });
+    let used = first.last_activity("/user/alice");
+    until("the other tells it", || second.last_activity("/user/alice") >= used);
+    // One who is ahead itself hears of what was just now by the clock of Redis.
+    let told = wait(table.activity(ahead, &[])).expect("Redis answers");
+    assert!(told.iter().any(|(key, _)| key == "/user/alice"), "{told:?}");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_redis_that_is_empty_again_is_told_the_times_of_use_as_well() {
+    let mut place = Place::new();
+    let [replica] = place.replicas();
+    replica.add_route("/user/alice", "http://127.0.0.1:9", r#""user":"alice""#);
+    // Redis knows it before it forgets.
+    let ahead = hublatch::last_activity::now_millis() + 1000;
+    let (store, table) = place.other();
+    wait(table.activity(0, &[("/user/alice".to_owned(), ahead)])).expect("Redis answers");
+    let written = replica.last_activity("/user/alice");
+    until("it is told", || replica.last_activity("/user/alice") > written);
+    drop(store);
+    place.redis.kill();
+    let empty = RedisServer::start();
+    let (store, new) = other(&empty);
+    all(&new);
+    drop(store);
+    place.start_redis_as(&empty);
+    until("Redis is told", || place.kept() == ["/", "/user/alice"]);
+    let (_store, table) = place.other();
+    let told = || wait(table.activity(0, &[])).expect("Redis answers");
+    until("and when they were used", || told().contains(&("/user/alice".to_owned(), ahead)));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn times_of_use_only_go_forward_and_belong_to_routes() {
     let place = Place::new();
     let (_store, table) = place.other();

@@ -14,7 +14,7 @@ use crate::cli::read;
 use crate::cli::serve::with_learnt;
 use crate::config::{RoutesConfig, UpstreamAddress};
 use crate::routes::api::PATH as TABLE;
-use crate::routes::{LearntHub, Scheme, Target};
+use crate::routes::{LearntHub, Pin, Scheme, Target};
 
 /// The hub makes one of 64 characters.
 const TOKEN_CHARACTERS_MIN: usize = 20;
@@ -96,7 +96,7 @@ fn learn(deployment: &mut Deployment, tried: String, table: &Value) -> Finding {
     };
     let routes = rows.map_or(0, serde_json::Map::len);
     let happened = format!("{routes} routes; the hub's leads to {}", target.place());
-    let is_written = deployment.config.hub.upstream.is_some();
+    let pin = Pin::of_hub(&deployment.config.hub);
     let by_host = deployment.config.routes.as_ref().is_some_and(|routes| routes.host_routing);
     let learnt = LearntHub::of(key, Some(&target), by_host);
     match with_learnt(&learnt, |more| read(&deployment.source, more)).outcome {
@@ -110,9 +110,16 @@ fn learn(deployment: &mut Deployment, tried: String, table: &Value) -> Finding {
             );
         }
     }
-    if is_written {
-        // A route of the hub to another address would have been refused.
-        return Finding::ok(tried, format!("{happened}, as hub.url says"));
+    if let Some(pin) = pin {
+        if pin.admits(&target) {
+            return Finding::ok(tried, format!("{happened}, as hub.url says"));
+        }
+        // It would have been refused by a hublatch that runs by this configuration.
+        return Finding::not_safe(
+            tried,
+            format!("{happened}, and hub.url says {pin}: logins go where the configuration does not say"),
+            "let hub.url be the hub's own address (c.JupyterHub.hub_bind_url), and hublatch run by this configuration",
+        );
     }
     if target.scheme() == Scheme::Https {
         return Finding::skipped(tried, format!("{happened}, over TLS: write hub.url"));

@@ -105,6 +105,7 @@ fn tell_of_host(proxy: &Proxy, host: Option<&HeaderValue>) {
 
 /// Finds out what there is to know until it can be decided, and carries the decision out.
 async fn log_in(proxy: &Proxy, request: LoginRequest) -> Result<Response<ResponseBody>, ProxyError> {
+    proxy.find_hub().await;
     let mut attempt = Box::new(Attempt::new(proxy, request));
     if attempt.request.accept.a_stream() && attempt.ticket.is_some() {
         return events(*attempt).await;

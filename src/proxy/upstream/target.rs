@@ -129,7 +129,7 @@ impl Upstreams {
     }
 
     /// Whether a request for `path` at the host of `headers` goes to the hub itself; also while nobody knows where that is and no route
-    /// takes the path, so that a login finds out.
+    /// takes the path but one for whatever has none (`routes.default_target`), so that a login finds out.
     pub fn leads_to_hub(&self, headers: &HeaderMap, path: &str) -> bool {
         match &self.place {
             UpstreamPlace::Front(_) => true,
@@ -137,6 +137,10 @@ impl Upstreams {
                 let table = routes.table();
                 let Ok(found) = table.find(host_of(&table, headers), path) else { return false };
                 let Some(route) = found else { return table.hub().is_none() };
+                if table.hub().is_none() {
+                    // Most often it leads to the hub, before that has written its own route: there a link would lose its token.
+                    return route.kind == RouteKind::Extra && &*route.key == "/";
+                }
                 let place = |route: &Route| {
                     route.target.as_ref().map(|target| (target.scheme(), target.place().to_owned()))
                 };
@@ -158,6 +162,11 @@ impl Upstreams {
                 Ok(HubRoute::new(self.pool(target)))
             }
         }
+    }
+
+    /// Whether there is a table, and it does not say where the hub is.
+    pub fn lacks_hub(&self) -> bool {
+        self.routes().is_some_and(|routes| routes.table().hub().is_none())
     }
 
     /// The hub's base URL as its route tells it, if there is one and it does.

@@ -75,15 +75,37 @@ fn by_messages_what_keeps_a_connection_open_is_no_use() {
 }
 
 #[test]
-fn a_tunnel_of_a_route_that_was_replaced_is_no_use_of_the_new_one() {
+fn a_tunnel_is_a_use_of_its_route_also_after_that_was_written_again() {
     let (_hub, notebook, proxy) = house();
     let mut wire = tunnel(&proxy, &notebook);
+    let written = proxy.last_activity("/user/alice");
+    later(&proxy, &written);
     proxy.add_route("/user/alice", &notebook.url(), r#""user":"alice""#);
     let before = proxy.last_activity("/user/alice");
+    assert!(before > written, "to write it is a use");
     later(&proxy, &before);
     wire.send(frame(1));
     assert_eq!(wire.take(6), frame(1));
-    assert_eq!(proxy.last_activity("/user/alice"), before);
+    assert!(proxy.last_activity("/user/alice") > before);
+}
+
+#[test]
+fn a_tunnel_to_where_its_route_led_before_is_no_use_of_the_new_server() {
+    let (hub, notebook, proxy) = house();
+    let mut wire = tunnel(&proxy, &notebook);
+    let mut is_unused = || {
+        let before = proxy.last_activity("/user/alice");
+        later(&proxy, &before);
+        wire.send(frame(1));
+        assert_eq!(wire.take(6), frame(1));
+        assert_eq!(proxy.last_activity("/user/alice"), before);
+    };
+    proxy.add_route("/user/alice", &hub.url(), r#""user":"alice""#);
+    is_unused();
+    // The server that was stopped is not the one that was started in its place.
+    assert_eq!(proxy.routes("DELETE", "/user/alice", "").status, 204);
+    proxy.add_route("/user/alice", &notebook.url(), r#""user":"alice""#);
+    is_unused();
 }
 
 #[test]

@@ -35,10 +35,34 @@ fn without_a_route_of_the_hub_a_link_is_503_and_not_used_up() {
     assert_eq!(proxy.browser().get(&link.target()).status, 503);
     assert_eq!(proxy.links().status(&link.id), "pending");
     // A route that is not the hub's does not make it one, wherever it leads.
-    proxy.add_route("/", &hub.url(), r#""extra":true"#);
+    proxy.add_route("/hub", &hub.url(), r#""extra":true"#);
     assert_eq!(proxy.browser().get(&link.target()).status, 403);
     assert_eq!(proxy.links().status(&link.id), "pending");
+    assert_eq!(proxy.routes("DELETE", "/hub", "").status, 204);
+    // One for whatever nobody else takes takes no login away.
+    proxy.add_route("/", &hub.url(), r#""extra":true"#);
+    assert_eq!(proxy.browser().get(&link.target()).status, 503);
+    assert_eq!(proxy.links().status(&link.id), "pending");
     assert!(!hub.seen().iter().any(has_identity));
+    proxy.add_route("/", &hub.url(), r#""hub":true"#);
+    assert_eq!(proxy.browser().get(&link.target()).status, 302);
+    assert_eq!(proxy.links().status(&link.id), "used");
+}
+
+#[test]
+fn with_a_default_target_a_link_waits_for_the_hub_to_write_its_routes() {
+    let hub = FakeHub::start();
+    let target = format!("default_target = {:?}", hub.url());
+    let proxy = TestProxy::before(&hub).routed().set("routes", &target).start();
+    let link = proxy.link("alice");
+    let answer = proxy.browser().get(&link.target());
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("http-equiv=\"refresh\""), "the page asks again by itself");
+    assert_eq!(proxy.links().status(&link.id), "pending");
+    assert!(hub.seen().is_empty(), "{:?}", hub.seen());
+    // What is no login goes where the operator says.
+    assert_eq!(status(&proxy, "/hub/home", &[]), 200);
+    assert_eq!(hub.seen_at("/hub/home").len(), 1);
     proxy.add_route("/", &hub.url(), r#""hub":true"#);
     assert_eq!(proxy.browser().get(&link.target()).status, 302);
     assert_eq!(proxy.links().status(&link.id), "used");

@@ -10,15 +10,20 @@ use crate::support::{FakeHub, TestProxy, Wire};
 /// A hub that writes the route of alice when it is asked to look at its routes.
 fn hub_that_writes(notebook: &FakeHub, api: &Arc<OnceLock<SocketAddr>>) -> FakeHub {
     let hub = FakeHub::start();
-    let (body, api) = (format!("{{\"target\":{:?},\"user\":\"alice\"}}", notebook.url()), Arc::clone(api));
+    writes(&hub, "/user/alice", format!("{{\"target\":{:?},\"user\":\"alice\"}}", notebook.url()), api);
+    hub
+}
+
+/// Lets `hub` write the route `key` when it is asked to look at its routes.
+fn writes(hub: &FakeHub, key: &'static str, body: String, api: &Arc<OnceLock<SocketAddr>>) {
+    let api = Arc::clone(api);
     hub.on("/hub/api/proxy", move |exchange| {
         let length = body.len();
-        let head = "POST /api/routes/user/alice HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: token";
+        let head = format!("POST /api/routes{key} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: token");
         let request = format!("{head} {ROUTING_TOKEN}\r\nContent-Length: {length}\r\n\r\n{body}");
         assert_eq!(Wire::connect(*api.get().expect("it runs")).ask(request).status, 201);
         exchange.answer("200 OK", "")
     });
-    hub
 }
 
 #[test]
@@ -50,4 +55,18 @@ fn without_a_token_of_the_hub_nobody_is_asked() {
     assert_eq!(status(&proxy, "/user/alice/lab", &[]), 200);
     assert!(hub.seen_at("/hub/api/proxy").is_empty());
     assert_eq!(hub.seen_at("/user/alice/lab").len(), 1);
+}
+
+#[test]
+fn a_link_that_comes_before_the_hubs_own_route_makes_the_hub_write_it() {
+    let (hub, api) = (FakeHub::start(), Arc::<OnceLock<SocketAddr>>::default());
+    writes(&hub, "/", format!("{{\"target\":{:?},\"hub\":true}}", hub.url()), &api);
+    let keys = format!("api_url = \"{}/hub/api\"\napi_token = \"0123456789abcdef\"", hub.url());
+    let target = format!("default_target = {:?}", hub.url());
+    let proxy = TestProxy::before(&hub).routed().set("routes", &target).set("hub", &keys).start();
+    api.set(proxy.management()).unwrap();
+    let link = proxy.link("alice");
+    assert_eq!(proxy.browser().get(&link.target()).status, 302);
+    assert_eq!(proxy.links().status(&link.id), "used");
+    assert_eq!(hub.seen_at("/hub/api/proxy").len(), 1);
 }

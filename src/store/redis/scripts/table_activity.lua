@@ -5,6 +5,8 @@ for at = 2, #ARGV, 2 do
   end
 end
 local reply = { 'used', present() }
-local used = redis.call('ZRANGEBYSCORE', ACTIVITY, ARGV[1], '+inf', 'WITHSCORES')
+-- A caller whose clock runs ahead would hear of nobody.
+local since = math.min(tonumber(ARGV[1]), NOW - 60000)
+local used = redis.call('ZRANGEBYSCORE', ACTIVITY, string.format('%.0f', since), '+inf', 'WITHSCORES')
 for _, text in ipairs(used) do reply[#reply + 1] = text end
 return reply

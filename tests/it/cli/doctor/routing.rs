@@ -1,6 +1,8 @@
 //! The doctor where hublatch is the hub's own proxy.
 
 use super::deployment::Deployment;
+use crate::support::hub::absent;
+use crate::support::proxy::ROUTING_TOKEN;
 
 #[test]
 fn a_proxy_by_routes_is_told_to_be_sound_and_the_hub_is_found_by_its_route() {
@@ -38,6 +40,18 @@ fn a_table_without_the_hub_and_a_bad_token_are_named() {
     let findings = deployment.doctor(&[]);
     findings.assert("the routing table at 127.0.0.1", "failed", "403");
     findings.assert("the token of the routing table", "warn", "5 characters");
+}
+
+#[test]
+fn a_hub_whose_route_leads_elsewhere_than_its_address_is_unsafe() {
+    let deployment = Deployment::routed(false);
+    let write = |url: &str| {
+        deployment.write_routed(&format!("auth_token = {ROUTING_TOKEN:?}\n[hub]\nurl = {url:?}"));
+        deployment.doctor(&[])
+    };
+    write(&deployment.hub.url()).assert("the routing table at 127.0.0.1", "ok", "as hub.url says");
+    let (_hold, elsewhere) = absent();
+    write(&elsewhere).assert("the routing table at 127.0.0.1", "unsafe", "hub.url says");
 }
 
 /// As the hub starts it, with a token of its own making that is in no file.
