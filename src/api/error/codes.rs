@@ -36,6 +36,7 @@ pub(super) fn end_status_and_code(error: &EndError) -> (StatusCode, &'static str
         EndError::Hub(error) => hub_status_and_code(error),
         EndError::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
         EndError::NoRandomness(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_randomness"),
+        EndError::BrokenOff => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     }
 }
 
