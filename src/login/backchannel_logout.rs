@@ -129,7 +129,7 @@ impl BackchannelLogout {
             Ok(()) | Err(Refusal::Link { .. } | Refusal::Next { .. }) => {
                 Ok(LoggedOut { ended, app: Arc::clone(app) })
             }
-            Err(Refusal::Store(error)) => Err(error.into()),
+            Err(Refusal::Store(error) | Refusal::Exchange(error)) => Err(error.into()),
         }
     }
 }

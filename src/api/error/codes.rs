@@ -138,7 +138,9 @@ pub(in crate::api) fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode,
         },
         Refusal::Next { error: NextError::NotAllowed, .. } => (StatusCode::FORBIDDEN, "not_allowed"),
         Refusal::Next { .. } => (StatusCode::BAD_REQUEST, "invalid_next"),
-        Refusal::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
+        Refusal::Store(StoreError::Unavailable(_)) | Refusal::Exchange(StoreError::Unavailable(_)) => {
+            STORE_UNAVAILABLE
+        }
     }
 }
 
