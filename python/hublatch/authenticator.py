@@ -31,6 +31,9 @@ ISSUER = "hublatch"
 ASSERTION_BYTES_MAX = 12 * 1024  # below configurable-http-proxy's 16 KiB for a whole head
 KEY_FILE_BYTES_MAX = 64 * 1024
 REMEMBERED_JTI_MAX = 100_000
+# How long the ids of ended sessions are told again: so long do servers believe what the hub has said of a user.
+TOLD_AGAIN_SECONDS = 600
+TOLD_AGAIN_MAX = 10_000
 RENEW_SECONDS = 5  # between two questions for a new key, which a forged assertion can provoke
 SESSIONS_PATH = "/hublatch/sessions"
 OUR_SESSION_ID = "hl1."  # how the session ids begin that hublatch makes, which say themselves when they end
@@ -87,7 +90,8 @@ class SessionsHandler(BaseHandler):
 
     What is ended: the hub's login cookies (their id changes), and the tokens that her servers and services hold for a
     browser session. Those ask the hub again only after minutes, so hublatch, which is told the sessions' ids, refuses
-    these at once.
+    these at once. Nothing here knows the ids any more once they are ended, so that an answer may be lost, they are told
+    again to each call of the next ten minutes.
     """
 
     def check_xsrf_cookie(self):
@@ -115,7 +119,8 @@ class SessionsHandler(BaseHandler):
             sessions.difference_update({session_id for (session_id,) in of_others})
         self.db.commit()
         self.log.info("hublatch: ended the sessions of %s", user.name)
-        self._answer(200, {"sessions": sorted(sessions), "ended": len(sessions)})
+        ended = self.authenticator.sessions_ended(user.id, sessions)
+        self._answer(200, {"sessions": sorted(ended), "ended": len(ended)})
 
     def _answer(self, status, model):
         self.set_status(status)
@@ -176,6 +181,7 @@ class HublatchAuthenticator(Authenticator):
         if self.username_map and self.links_only:
             self.log.warning("hublatch: links for the %d names that c.Authenticator.username_map maps are refused", len(self.username_map))
         self._remembered = {}  # jti -> when to forget it; the hub is one process, so one dict sees every login
+        self._ended = {}  # (user id, session id) -> when to forget it, the oldest first
         self._started_at = int(time.time())
 
     def get_handlers(self, app):
@@ -184,6 +190,20 @@ class HublatchAuthenticator(Authenticator):
         with_links = type("HublatchLoginHandler", (LinkLogin, login), {})
         others = [handler for handler in handlers if handler[0] != "/login"]
         return [("/login", with_links), (SESSIONS_PATH, SessionsHandler), *others]
+
+    def sessions_ended(self, user_id, sessions):
+        """Remembers that these sessions of the user are ended; all of theirs that ended in the last ten minutes."""
+        now = time.monotonic()
+        for session_id in sorted(sessions):
+            self._ended.pop((user_id, session_id), None)
+            self._ended[user_id, session_id] = now + TOLD_AGAIN_SECONDS
+        # All are remembered equally long, so the first of the dict is always the next to forget.
+        while self._ended:
+            oldest = next(iter(self._ended))
+            if self._ended[oldest] > now and len(self._ended) <= TOLD_AGAIN_MAX:
+                break
+            del self._ended[oldest]
+        return sessions.union(session_id for of, session_id in self._ended if of == user_id)
 
     async def authenticate(self, handler, data=None):
         # POST /hub/api/users/NAME/tokens asks authenticators too; an assertion is for the login page alone.

@@ -19,6 +19,7 @@ use super::session_ender::{EndError, SessionEnder};
 use crate::audit::AuditReason;
 use crate::clock::Clock;
 use crate::config::{App, Scope};
+use crate::shutdown::Shutdown;
 use crate::store::{Link, LinkStatus, StoreError};
 use crate::token::{LinkId, LoginGrant, NoRandomness, TokenDigest, UsernameError};
 
@@ -90,7 +91,12 @@ impl BackchannelLogout {
     }
 
     /// Ends all sessions of whom `token` names.
-    pub async fn log_out(&self, token: &str, client: Option<IpAddr>) -> Result<LoggedOut, LogoutTokenError> {
+    pub async fn log_out(
+        &self,
+        token: &str,
+        client: Option<IpAddr>,
+        shutdown: &Shutdown,
+    ) -> Result<LoggedOut, LogoutTokenError> {
         let policy = self.policy.load_full();
         let now = self.clock.now();
         let (issuer, claims) =
@@ -107,7 +113,7 @@ impl BackchannelLogout {
         if self.used.find(digest, now).await?.is_some() {
             return Err(LogoutTokenError::Used { app: Arc::clone(app) });
         }
-        let ended = self.ender.end(&username, app, client, AuditReason::Backchannel).await?;
+        let ended = self.ender.end(&username, app, client, AuditReason::Backchannel, shutdown).await?;
         let record = Link {
             id: LinkId::generate(&*self.random)?,
             digest,
@@ -123,7 +129,7 @@ impl BackchannelLogout {
             Ok(()) | Err(Refusal::Link { .. } | Refusal::Next { .. }) => {
                 Ok(LoggedOut { ended, app: Arc::clone(app) })
             }
-            Err(Refusal::Store(error)) => Err(error.into()),
+            Err(Refusal::Store(error) | Refusal::Exchange(error)) => Err(error.into()),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The token's digest is put into the replay cache before an app is asked, so that of all requests everywhere one asks.
 //! The response becomes a link like any other, kept under a digest of the token: from then on the token is redeemed by the
-//! common rules.
+//! common rules. Whatever fails in between is told as the end of the token (`Refusal::Exchange`): nobody can know whether the
+//! app would answer for it again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,9 +127,9 @@ impl ExternalTokens {
         // Consumed before: the app refused the token then, or its link has been forgotten since.
         self.replay_cache.consume(&consumed).await.map_err(|refusal| match refusal {
             Refusal::Link { .. } => Refusal::unknown(),
-            Refusal::Next { .. } | Refusal::Store(_) => refusal,
+            Refusal::Next { .. } | Refusal::Store(_) | Refusal::Exchange(_) => refusal,
         })?;
-        let name = match self.ask(&asked, token).await? {
+        let name = match self.ask(&asked, token).await.map_err(Refusal::Exchange)? {
             Exchanged::Name(name) => name,
             Exchanged::Refused(status) => {
                 tracing::info!(app = &*asked.name, %status, "login: the app does not know a token that was to be exchanged");
@@ -157,16 +158,18 @@ impl ExternalTokens {
             return Err(not_allowed(&"apps.usernames or apps.username_prefix does not allow it"));
         }
         let lifetime = policy.rules.lifetime.min(app.max_lifetime);
-        let link = self.pending_link(digest_of_link(token), username, app.name.clone(), lifetime)?;
+        let link = self.pending_link(digest_of_link(token), username, app.name.clone(), lifetime);
+        let link = link.map_err(Refusal::Exchange)?;
         let second = second_of(&link);
-        policy.applications.acquire_live(app, &[second], self.clock.now()).map_err(|_| full())?;
+        let acquired = policy.applications.acquire_live(app, &[second], self.clock.now());
+        acquired.map_err(|_| Refusal::Exchange(full()))?;
         let inserted = self.store.insert(vec![link.clone()], None, self.clock.now()).await;
         if !matches!(inserted, Ok(Inserted::New | Inserted::Again(_))) {
             policy.applications.release_live(&app.name, second);
         }
-        match inserted? {
+        match inserted.map_err(Refusal::Exchange)? {
             Inserted::New | Inserted::Again(_) | Inserted::Ended | Inserted::OtherBody => {}
-            Inserted::Full => return Err(full().into()),
+            Inserted::Full => return Err(Refusal::Exchange(full())),
         }
         self.recorder.issued(&link, client, Some(AuditReason::Exchanged));
         Ok(())

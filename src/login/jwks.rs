@@ -2,6 +2,9 @@
 //!
 //! The set is asked for when a token names a key that is not known, and when it has grown old; in both cases at most
 //! every ten seconds. A server that does not answer stops no key that is known.
+//!
+//! It is asked by a task of its own: anybody can come with a token of an unknown key and go away at once, and whoever comes
+//! within the ten seconds after needs the answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,7 +45,7 @@ pub enum Keys {
     /// One, for each of the app's algorithms.
     Fixed(Vec<Key>),
     /// Those of a server.
-    Fetched(Box<KeySet>),
+    Fetched(Arc<KeySet>),
 }
 
 /// A public key, for one algorithm.
@@ -58,8 +61,8 @@ pub struct Key {
 pub struct KeySet {
     url: Url,
     known: Mutex<Known>,
-    /// Held by whoever asks.
-    asking: tokio::sync::Mutex<()>,
+    /// Held while the server is asked.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What is known of a server, by the monotonic clock.
@@ -81,10 +84,10 @@ impl Keys {
                 };
                 Self::Fixed(jwt.algorithms.iter().filter_map(key).collect())
             }
-            JwtKeys::Url(url) => Self::Fetched(Box::new(KeySet {
+            JwtKeys::Url(url) => Self::Fetched(Arc::new(KeySet {
                 url: url.clone(),
                 known: Mutex::default(),
-                asking: tokio::sync::Mutex::default(),
+                asking: Arc::default(),
             })),
         }
     }
@@ -102,7 +105,7 @@ impl Keys {
     /// The key `id` for `algorithm`; without an id, the only one. `now` is the monotonic clock's.
     pub async fn find(
         &self,
-        client: &ApplicationClient,
+        client: &Arc<ApplicationClient>,
         id: Option<&str>,
         algorithm: JwtAlgorithm,
         now: Duration,
@@ -124,8 +127,8 @@ fn pick(keys: &[Key], id: Option<&str>, algorithm: JwtAlgorithm) -> Option<Arc<D
 
 impl KeySet {
     async fn find(
-        &self,
-        client: &ApplicationClient,
+        self: &Arc<Self>,
+        client: &Arc<ApplicationClient>,
         id: Option<&str>,
         algorithm: JwtAlgorithm,
         now: Duration,
@@ -135,7 +138,15 @@ impl KeySet {
         if found.is_some() && !known.is_old(now) {
             return Ok(found);
         }
-        let _asking = self.asking.lock().await;
+        let asking = Arc::clone(&self.asking);
+        let asking = if found.is_some() && known.learnt.is_some() {
+            // Somebody is asking whether the key still counts. Until that is answered, which takes a few seconds at most, it
+            // does: a server that hangs need not keep everybody waiting. After a reload nobody has heard of the key yet.
+            let Ok(asking) = asking.try_lock_owned() else { return Ok(found) };
+            asking
+        } else {
+            asking.lock_owned().await
+        };
         // Somebody else may have asked meanwhile.
         let known = self.known();
         let found = pick(&known.keys, id, algorithm);
@@ -147,12 +158,20 @@ impl KeySet {
             return if found.is_some() || answered { Ok(found) } else { Err(KeysError::Lately) };
         }
         self.lock().asked = Some(now);
-        match self.ask(client).await {
-            Ok(keys) => {
-                let found = pick(&keys, id, algorithm);
-                *self.lock() = Known { keys, learnt: Some(now), asked: Some(now) };
-                Ok(found)
-            }
+        let (set, client) = (Arc::clone(self), Arc::clone(client));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends in seconds, and a drain waits for whoever needs it"
+        )]
+        let answer = tokio::spawn(async move {
+            let _asking = asking;
+            let keys = set.ask(&client).await?;
+            *set.lock() = Known { keys: Arc::clone(&keys), learnt: Some(now), asked: Some(now) };
+            Ok(keys)
+        });
+        // A task is broken off only when its thread ends.
+        match answer.await.unwrap_or(Err(KeysError::Lately)) {
+            Ok(keys) => Ok(pick(&keys, id, algorithm)),
             Err(error) if found.is_some() => {
                 tracing::warn!(%error, "login: the keys of an app are old, and cannot be had anew");
                 Ok(found)

@@ -63,6 +63,10 @@ pub enum Refusal {
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A token of an app's own was consumed, and whose it is could not be had, or not kept: the app may have used it up as
+    /// well, so it is never asked for again.
+    #[error(transparent)]
+    Exchange(StoreError),
 }
 
 impl Refusal {
@@ -80,7 +84,7 @@ impl Refusal {
         match self {
             Self::Link { link, .. } => link.as_deref(),
             Self::Next { link, .. } => Some(link),
-            Self::Store(_) => None,
+            Self::Store(_) | Self::Exchange(_) => None,
         }
     }
 
@@ -89,7 +93,7 @@ impl Refusal {
         match self {
             Self::Link { reason, .. } => (*reason).into(),
             Self::Next { .. } => AuditReason::BadNext,
-            Self::Store(_) => AuditReason::StoreUnavailable,
+            Self::Store(_) | Self::Exchange(_) => AuditReason::StoreUnavailable,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SecureRandom;
+use tokio::sync::oneshot;
 
 use super::assertion::AssertionError;
 use super::dependencies::LoginDependencies;
@@ -16,6 +17,7 @@ use crate::audit::{AuditReason, Client};
 use crate::clock::Clock;
 use crate::config::App;
 use crate::hub::HubError;
+use crate::shutdown::Shutdown;
 use crate::store::{StoreError, TokenStore};
 use crate::token::{LinkId, NoRandomness, Username};
 
@@ -45,6 +47,9 @@ pub enum EndError {
     /// No random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// The work was broken off, because hublatch ends.
+    #[error("hublatch ends")]
+    BrokenOff,
 }
 
 /// Ends the sessions of users.
@@ -78,12 +83,35 @@ impl SessionEnder {
         &self.ended
     }
 
-    /// Ends all browser sessions of `username` and answers how many there were; `app` asks, in the way that `reason` names.
+    /// Ends all browser sessions of `username`; `app` asks, in the way that `reason` names. Answers how many have ended in the
+    /// last ten minutes, so that a caller who repeats the call is told of those that it has ended the first time.
     ///
+    /// All that is a task of its own, which goes on when the caller hangs up: the hub ends the sessions whether or not
+    /// somebody waits for its answer, and only its answer tells which they are. If that is lost all the same, it comes with
+    /// the repeat.
+    pub async fn end(
+        self: &Arc<Self>,
+        username: &Username,
+        app: &Arc<App>,
+        client: Option<IpAddr>,
+        reason: AuditReason,
+        shutdown: &Shutdown,
+    ) -> Result<usize, EndError> {
+        let (caller, result) = oneshot::channel();
+        let (this, username, app) = (Arc::clone(self), username.clone(), Arc::clone(app));
+        shutdown.spawn(async move {
+            let ended = this.end_for(&username, &app, client, reason).await;
+            if let Err(Err(error)) = caller.send(ended) {
+                tracing::warn!(%error, "login: sessions were not ended, or not everywhere, and who has asked is gone");
+            }
+        });
+        result.await.unwrap_or(Err(EndError::BrokenOff))
+    }
+
     /// The hub ends them, because what is remembered here is forgotten after ten minutes. Before it is called, the app's
     /// links that wait and the tokens that it has signed are revoked, since they could begin new sessions; a login that
     /// is on its way finds a mark (`EndMarks`).
-    pub async fn end(
+    async fn end_for(
         &self,
         username: &Username,
         app: &App,
@@ -103,11 +131,13 @@ impl SessionEnder {
         let assertion = signer.sign_end(username, &call, self.clock.now())?;
         let sessions = policy.hub.end_sessions(signer.header(), assertion).await?;
         let count = sessions.len();
-        // In this process at once, even if the store fails: the hub has ended them.
+        // The hub tells those of an earlier call as well, of which the audit knows.
+        let new = sessions.iter().filter(|id| !self.ended.contains(id)).count();
+        // In this process at once, and in the audit, even if the store fails: the hub has ended them.
         self.ended.end(&sessions, self.clock.monotonic());
+        self.recorder.sessions_ended(new, username, &app.name, Client::at(client), reason);
         self.store.end_sessions(sessions, REMEMBERED_FOR).await?;
         kept.and(marked)?;
-        self.recorder.sessions_ended(count, username, &app.name, Client::at(client), reason);
         Ok(count)
     }
 

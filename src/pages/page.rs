@@ -15,6 +15,7 @@
 //! | `hub_busy` | 503 | the hub says that it has no time; the link is not used up |
 //! | `hub_unexpected` | 502 | the hub, or what stands before it, answers what nobody would expect; the link is not used up |
 //! | `store_unavailable` | 503 | the token store does not answer |
+//! | `exchange_failed` | 503 | whose an app's own token is could not be found out; the link is used up |
 //! | `logout_failed` | 503 | the earlier user could not be logged out |
 //! | `login_failed` | 503 | the hub did not answer the login; the link is used up |
 //! | `bad_gateway` | 502 | the upstream cannot be reached |
@@ -80,6 +81,8 @@ pub enum Page<'a> {
     },
     /// 503, the token store does not answer.
     StoreDown,
+    /// 503, whose an app's own token is could not be found out: the link is used up.
+    ExchangeFailed,
     /// 503, the earlier user could not be logged out.
     LogoutFailed,
     /// 503, the hub did not answer the login itself: the link is used up.
@@ -234,7 +237,12 @@ impl Page<'_> {
         refused
             || matches!(
                 self,
-                Self::NoToken | Self::SessionEnded | Self::LoginFailed | Self::LoggedOut | Self::NotWaiting
+                Self::NoToken
+                    | Self::SessionEnded
+                    | Self::ExchangeFailed
+                    | Self::LoginFailed
+                    | Self::LoggedOut
+                    | Self::NotWaiting
             )
     }
 }

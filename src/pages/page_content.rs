@@ -85,6 +85,7 @@ impl Page<'_> {
                 ..refusal("hub_unexpected", &words.hub_unexpected)
             },
             Self::StoreDown => delay("store_unavailable", &words.store_unavailable),
+            Self::ExchangeFailed => delay("exchange_failed", &words.exchange_failed),
             Self::LogoutFailed => delay("logout_failed", &words.logout_failed),
             Self::LoginFailed => delay("login_failed", &words.login_failed),
             Self::BadGateway => PageContent {

@@ -70,6 +70,7 @@ impl Page<'_> {
             Page::HubBusy,
             Page::HubUnexpected { answer: "404 Not Found" },
             Page::StoreDown,
+            Page::ExchangeFailed,
             Page::LogoutFailed,
             Page::LoginFailed,
             Page::BadGateway,

@@ -16,7 +16,7 @@ const TOKEN: &str = "hl_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const FIELDS: &[(&str, &str)] = &[("login_token", TOKEN), ("next", "/user/alice/lab")];
 
 /// What needs no form: the page, its status and its code.
-const NOTICES: [(Page<'static>, u16, &str); 28] = [
+const NOTICES: [(Page<'static>, u16, &str); 29] = [
     (Page::Refused(LinkRefusal::Unknown), 403, "link_unknown"),
     (Page::Refused(LinkRefusal::Expired), 403, "link_expired"),
     (Page::Refused(LinkRefusal::Used), 403, "link_used"),
@@ -27,6 +27,7 @@ const NOTICES: [(Page<'static>, u16, &str); 28] = [
     (Page::NoToken, 403, "link_required"),
     (Page::HubDown { retries: false }, 503, "hub_unavailable"),
     (Page::StoreDown, 503, "store_unavailable"),
+    (Page::ExchangeFailed, 503, "exchange_failed"),
     (Page::LogoutFailed, 503, "logout_failed"),
     (Page::LoginFailed, 503, "login_failed"),
     (Page::BadGateway, 502, "bad_gateway"),

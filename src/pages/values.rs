@@ -138,6 +138,7 @@ impl Rendered<'_> {
             | Page::HubBusy
             | Page::HubUnexpected { .. }
             | Page::StoreDown
+            | Page::ExchangeFailed
             | Page::LogoutFailed
             | Page::LoginFailed
             | Page::BadGateway

@@ -91,7 +91,7 @@ async fn end_sessions_named_by(
     context: &RequestContext,
 ) -> Result<Arc<App>, Page<'static>> {
     let logout = &proxy.shared.login.backchannel_logout;
-    match logout.log_out(token, Some(context.origin.client)).await {
+    match logout.log_out(token, Some(context.origin.client), &proxy.shared.shutdown).await {
         Ok(LoggedOut { app, .. }) | Err(LogoutTokenError::Used { app }) => Ok(app),
         Err(error) => {
             tracing::warn!(%error, "logout: a logout token has ended nothing");

@@ -167,6 +167,7 @@ pub async fn close_ended_tunnels(shared: Arc<Shared>) {
         beat.tick().await;
         shared.login.session_ender.refresh().await;
         let (policy, now) = (shared.login.policy(), shared.login.clock().now());
-        shared.tunnels.close_sessions(|id| policy.session_ids.judge(id, now) == SessionState::Over);
+        // Also those that were ended while the request of a tunnel was on its way here, and the tunnel not registered yet.
+        shared.tunnels.close_sessions(|id| is_dead(&shared, &policy.session_ids, id, now));
     }
 }

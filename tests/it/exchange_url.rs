@@ -163,7 +163,9 @@ fn an_app_that_does_not_answer_as_it_should_logs_nobody_in() {
             exchange.send(reply);
             Then::Close
         });
-        assert_page(&deployment.click(TOKEN), 503, "store_unavailable");
+        let page = deployment.click(TOKEN);
+        assert_page(&page, 503, "exchange_failed");
+        assert!(page.text().contains("cannot be used again") && !page.text().contains("reload"), "{reply:?}");
         assert_eq!(logins(&deployment.hub).len(), 0, "{reply:?}");
         // It may have used its token up: it is not asked again.
         assert_page(&deployment.click(TOKEN), 403, "link_unknown");

@@ -144,7 +144,11 @@ fn a_store_that_fails_at_any_call_of_a_redeem_logs_nobody_in_and_is_asked_once()
                 }
                 assert_eq!(calls.len(), call, "{what}: it went on after {calls:?}");
                 let refused = ("refused", Some("store_unavailable"));
-                deployment.assert_refused(&answer, "store_unavailable", before, refused, &what);
+                // What is lost after its app was asked is told as lost.
+                let is_lost = kind == Kind::Foreign && calls[..call - 1].contains(&"insert");
+                let is_lost = is_lost && calls[call - 1] == "insert";
+                let code = if is_lost { "exchange_failed" } else { "store_unavailable" };
+                deployment.assert_refused(&answer, code, before, refused, &what);
                 // A take that was not answered may have been done: it is good for no second login. An exchange has taken
                 // the token from its app, whatever became of it.
                 let again = deployment.click(&token).status;
@@ -246,7 +250,7 @@ fn an_app_that_fails_in_the_exchange_logs_nobody_in_and_is_asked_once() {
         deployment.app.on("/login", instead(way, &Gate::new()));
         let answer = deployment.click(&token);
         let refused = ("refused", Some("store_unavailable"));
-        deployment.assert_refused(&answer, "store_unavailable", before, refused, way);
+        deployment.assert_refused(&answer, "exchange_failed", before, refused, way);
         assert_eq!(deployment.app.seen().len(), asked + 1, "{way}");
         deployment.app.on("/login", |exchange| exchange.answer("200 OK", r#"{"name":"alice"}"#));
         // Its app may have burnt it: it is not asked again.

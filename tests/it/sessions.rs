@@ -10,6 +10,7 @@ use hublatch::token::AppKey;
 use serde_json::{Value, json};
 
 use crate::redeem::click;
+use crate::support::faulty_store::{At, Fault, FaultyStore};
 use crate::support::proxy::{Builder, standing_clock, wait_until};
 use crate::support::requests::{get, websocket};
 use crate::support::{Answer, Browser, Exchange, FakeHub, Gate, Links, TestProxy, Then, Wire, hub_pages};
@@ -316,6 +317,63 @@ fn an_app_ends_the_sessions_of_a_user_at_once_and_nobody_elses() {
         deployment.clock.advance(Duration::from_secs(590));
         assert_eq!(late.request("GET", "/user/alice/lab").send().text(), "");
     }
+}
+
+/// What the audit tells of sessions that an app has ended: how many each time.
+fn told_ended(proxy: &TestProxy) -> Vec<Value> {
+    let lines = proxy.audit().into_iter().filter(|line| line["event"] == "session_ended");
+    lines.map(|line| line["count"].clone()).collect()
+}
+
+#[test]
+fn an_app_that_does_not_wait_for_the_hub_has_ended_the_sessions_all_the_same() {
+    let deployment = Deployment::new("", "");
+    let (mut browser, session) = deployment.logged_in(&json!({ "username": "alice" }));
+    let mut wire = deployment.tunnel(&browser);
+    let (gate, sessions) = (Gate::new(), json!({ "sessions": [session], "ended": 1 }).to_string());
+    let waits = gate.clone();
+    deployment.hub.on("/hub/hublatch/sessions", move |exchange| {
+        waits.pass();
+        exchange.answer("200 OK", &sessions)
+    });
+    let mut call = Wire::connect(deployment.proxy.management());
+    let key = format!("Authorization: token {}", deployment.proxy.key());
+    call.send(format!("DELETE /api/v1/users/alice/sessions HTTP/1.1\r\nHost: localhost\r\n{key}\r\n\r\n"));
+    deployment.hub.wait_for_path("/hub/hublatch/sessions");
+    call.close();
+    // The call of another connection is answered when the first one's end has been noticed.
+    assert_eq!(deployment.proxy.links().call("GET", "/api/v1/info", &[], "").status, 200);
+    gate.open();
+    assert!(wire.is_ended(), "the tunnel is closed");
+    assert_out(&mut browser);
+    wait_until("the audit tells", || told_ended(&deployment.proxy) == [json!(1)]);
+    // Whoever asks again, because no answer has come, is told what the first call has done; it is counted once.
+    assert_eq!(deployment.end(deployment.proxy.key(), "alice").json(), json!({ "ended": 1 }));
+    assert_eq!(told_ended(&deployment.proxy), [json!(1), json!(0)]);
+    assert_eq!(deployment.proxy.metric("hublatch_sessions_ended_total{reason=\"api\"}"), 1);
+}
+
+#[test]
+fn sessions_that_the_hub_has_ended_are_in_the_audit_although_the_store_fails() {
+    let (hub, store) = (FakeHub::start(), Arc::new(FaultyStore::new()));
+    let proxy = TestProxy::before(&hub)
+        .portal("scopes = [\"issue\", \"end\"]")
+        .store(Arc::clone(&store) as _)
+        .start();
+    with_handler(&hub, vec!["0123456789abcdef0123456789abcdef".to_owned()]);
+    let end = || proxy.links().call("DELETE", "/api/v1/users/alice/sessions", &[], "");
+    store.arm(At::Each("end_sessions"), Fault::Fails);
+    let answer = end();
+    assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("store_unavailable")));
+    assert_eq!(told_ended(&proxy), [json!(1)]);
+    assert_eq!(proxy.metric("hublatch_sessions_ended_total{reason=\"api\"}"), 1);
+    store.heal();
+    assert_eq!(end().json(), json!({ "ended": 1 }));
+    assert_eq!(
+        store.calls().iter().filter(|call| **call == "end_sessions").count(),
+        2,
+        "the others are told"
+    );
 }
 
 #[test]

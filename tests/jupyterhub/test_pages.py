@@ -166,7 +166,7 @@ class Places:
         context.route("http://app.localhost/", lambda route: route.fulfill(content_type="text/html", body=form))
         return "http://app.localhost/"
 
-    def store_unavailable(self, context):
+    def exchange_failed(self, context):
         return f"{self.unsure.url}/hub/login?login_token=a-token-{uuid.uuid4()}"
 
     def unavailable(self, context):
@@ -227,7 +227,7 @@ PAGES = {
     "hub_unexpected": (502, "hub_unexpected"),
     "too_many_cookies": (431, "too_many_cookies"),
     "confirmation_unverified": (403, "confirmation_unverified"),
-    "store_unavailable": (503, "store_unavailable"),
+    "exchange_failed": (503, "exchange_failed"),
     "unavailable": (503, "unavailable"),
     "bad_gateway": (502, "bad_gateway"),
     "gateway_timeout": (504, "gateway_timeout"),

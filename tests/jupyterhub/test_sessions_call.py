@@ -60,6 +60,17 @@ def test_a_session_id_that_she_has_brought_from_somebody_else_is_not_told(hub):
     assert end_sessions_of(hub, "agnes") == {"sessions": [alice.cookie("jupyterhub-session-id")], "ended": 1}
 
 
+def test_who_repeats_the_call_because_the_answer_was_lost_is_told_the_same(hub):
+    one, other = with_server(hub, "olga"), with_server(hub, "pavel")
+    first = end_sessions_of(hub, "olga")
+    assert first == {"sessions": [one.cookie("jupyterhub-session-id")], "ended": 1}
+    assert end_sessions_of(hub, "olga") == first
+    assert end_sessions_of(hub, "pavel") == {"sessions": [other.cookie("jupyterhub-session-id")], "ended": 1}
+    # What has begun since is told beside it.
+    again = with_server(hub, "olga").cookie("jupyterhub-session-id")
+    assert end_sessions_of(hub, "olga") == {"sessions": sorted([*first["sessions"], again]), "ended": 2}
+
+
 def test_her_own_tokens_and_her_server_live_on(hub):
     with_server(hub, "gerda")
     token = hub.api("POST", "/users/gerda/tokens", {"note": "her own"})["token"]

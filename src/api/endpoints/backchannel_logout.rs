@@ -55,7 +55,7 @@ async fn log_out(
     form: Form,
 ) -> Result<ApiResponse, OAuthError> {
     let token = form.get("logout_token").ok_or_else(|| OAuthError::missing("logout_token"))?;
-    let ended = api.login.backchannel_logout.log_out(token, client).await;
+    let ended = api.login.backchannel_logout.log_out(token, client, &api.shutdown).await;
     let ended = ended.map_err(|error| {
         tracing::warn!(%error, "sessions: a logout token has ended nothing");
         let kind = match error {

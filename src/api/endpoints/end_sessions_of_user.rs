@@ -31,7 +31,8 @@ fn documentation() -> Documentation {
             "At the hub, at the user's servers (tunnels and event streams close), in every replica; \
             and the app's links for the user that wait are dead. API tokens, kernels and servers of \
             the user live on. Needs `[assertion]` and our authenticator at the hub; when the hub or \
-            the store does not do it, an error says so, and the call can be repeated.",
+            the store does not do it, an error says so, and the call can be repeated. Whoever repeats \
+            it is told the sessions of the first call as well: `ended` counts the last ten minutes.",
         )
         .path_parameter("name", "The user's name, percent-encoded.")
         .answers(
@@ -68,7 +69,8 @@ async fn end(
     ClientAddress(client): ClientAddress,
 ) -> Result<ApiResponse, ApiError> {
     let username = name.of(&caller.app, &api)?;
-    let ended = api.login.session_ender.end(&username, &caller.app, client, AuditReason::Api).await;
+    let sessions = &api.login.session_ender;
+    let ended = sessions.end(&username, &caller.app, client, AuditReason::Api, &api.shutdown).await;
     let ended = ended.map_err(ApiError::End)?;
     Ok(json_response(StatusCode::OK, &EndedJson { ended }))
 }

@@ -36,6 +36,7 @@ pub(super) fn end_status_and_code(error: &EndError) -> (StatusCode, &'static str
         EndError::Hub(error) => hub_status_and_code(error),
         EndError::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
         EndError::NoRandomness(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_randomness"),
+        EndError::BrokenOff => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     }
 }
 
@@ -137,7 +138,9 @@ pub(in crate::api) fn refusal_status_and_code(refusal: &Refusal) -> (StatusCode,
         },
         Refusal::Next { error: NextError::NotAllowed, .. } => (StatusCode::FORBIDDEN, "not_allowed"),
         Refusal::Next { .. } => (StatusCode::BAD_REQUEST, "invalid_next"),
-        Refusal::Store(StoreError::Unavailable(_)) => STORE_UNAVAILABLE,
+        Refusal::Store(StoreError::Unavailable(_)) | Refusal::Exchange(StoreError::Unavailable(_)) => {
+            STORE_UNAVAILABLE
+        }
     }
 }
 

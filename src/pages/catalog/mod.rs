@@ -62,6 +62,7 @@ pub struct Catalog {
     /// The status of the hub's response stands between `what` and `advice`.
     pub hub_unexpected: Message,
     pub store_unavailable: Message,
+    pub exchange_failed: Message,
     pub logout_failed: Message,
     pub login_failed: Message,
     pub bad_gateway: Message,

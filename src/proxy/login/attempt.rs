@@ -167,7 +167,7 @@ impl Attempt {
             }
             Refusal::Link { link: Some(link), .. } => is_within_grace = login.redeemer.is_within_grace(link),
             Refusal::Next { error, .. } => tracing::debug!(%error, "login: next refused"),
-            Refusal::Link { link: None, .. } | Refusal::Store(_) => {}
+            Refusal::Link { link: None, .. } | Refusal::Store(_) | Refusal::Exchange(_) => {}
         }
         self.held = Held { unrecorded: Some(unrecorded), ..Held::default() };
         self.facts.visitor = None;

@@ -246,7 +246,7 @@ impl Decision<'_> {
     /// any more.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Refuse(Refusal::Link { .. } | Refusal::Next { .. })
+            Self::Refuse(Refusal::Link { .. } | Refusal::Next { .. } | Refusal::Exchange(_))
             | Self::Reject(Rejection::Next | Rejection::LoginQuery)
             | Self::TooManyTries(_)
             | Self::AlreadyDone(_)

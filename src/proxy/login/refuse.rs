@@ -83,6 +83,10 @@ pub fn page(proxy: &Proxy, request: &LoginRequest, refusal: &Refusal) -> Respons
             tracing::error!(%error, "login: token store");
             return respond::page(proxy, &Page::StoreDown, format);
         }
+        Refusal::Exchange(error) => {
+            tracing::error!(%error, "login: a token that was to be exchanged is lost");
+            return respond::page(proxy, &Page::ExchangeFailed, format);
+        }
         Refusal::Link { reason, .. } => match reason {
             RefusalReason::Unknown => LinkRefusal::Unknown,
             RefusalReason::Expired => LinkRefusal::Expired,

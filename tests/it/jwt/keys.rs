@@ -8,8 +8,8 @@ use hublatch::clock::{Clock as _, ManualClock};
 use serde_json::{Value, json};
 
 use super::signer::{AUDIENCE, ISSUER, Signer, claims};
-use crate::support::proxy::{Builder, standing_clock};
-use crate::support::{Answer, FakeHub, TestProxy, Then};
+use crate::support::proxy::{Builder, standing_clock, wait_until};
+use crate::support::{Answer, FakeHub, Gate, TestProxy, Then};
 
 /// A hublatch whose portal publishes its keys on a server.
 struct Deployment {
@@ -139,6 +139,66 @@ fn without_any_answer_nobody_is_logged_in_and_nothing_is_used_up() {
     deployment.clock.advance(Duration::from_secs(10));
     assert_eq!(deployment.proxy.browser().get(&target).status, 302);
     assert_eq!(deployment.hub.seen_at("/hub/login").len(), 1);
+}
+
+/// Lets the server of the keys answer with these as soon as the gate is open.
+fn publish_behind(gate: &Gate, deployment: &Deployment, keys: &[Value]) {
+    let (waits, set) = (gate.clone(), json!({ "keys": keys }).to_string());
+    deployment.portal.on("/keys", move |exchange| {
+        waits.pass();
+        exchange.answer("200 OK", &set)
+    });
+}
+
+#[test]
+fn whoever_goes_away_while_the_keys_are_asked_for_takes_them_from_nobody() {
+    let deployment = Deployment::new("[\"EdDSA\"]");
+    let (signer, gate) = (Signer::ed25519(), Gate::new());
+    publish_behind(&gate, &deployment, &[signer.jwk("a", &json!({}))]);
+    let claims = claims(deployment.clock.now().wall.as_second(), &json!({}));
+    // Anybody can sign such a token: nobody knows its key.
+    let token = Signer::ed25519().sign_as(&claims, |header| header.kid = Some("of-nobody".to_owned()));
+    let gone = deployment.proxy.browser().navigate(&format!("/hub/login?login_token={token}")).begin();
+    deployment.portal.wait_for_path("/keys");
+    gone.close();
+    wait_until("its connection is closed", || deployment.proxy.metric("hublatch_connections") == 0);
+    gate.open();
+    assert_eq!(deployment.click(&signer, Some("a")).status, 302);
+    assert_eq!(deployment.asked(), 1, "and the server is not asked twice");
+}
+
+#[test]
+fn while_a_server_is_asked_about_old_keys_nobody_waits_for_it_but_who_has_asked() {
+    let deployment = Deployment::new("[\"EdDSA\"]");
+    let (kept, lost, gate) = (Signer::ed25519(), Signer::ed25519(), Gate::new());
+    let keys = [kept.jwk("kept", &json!({})), lost.jwk("lost", &json!({}))];
+    deployment.publish(&keys);
+    assert_eq!(deployment.click(&kept, Some("kept")).status, 302);
+    publish_behind(&gate, &deployment, &keys[..1]);
+    deployment.clock.advance(Duration::from_mins(10));
+    let begin = |signer: &Signer, id: &str| {
+        let claims = claims(deployment.clock.now().wall.as_second(), &json!({}));
+        let token = signer.sign_as(&claims, |header| header.kid = Some(id.to_owned()));
+        deployment.proxy.browser().navigate(&format!("/hub/login?login_token={token}")).begin()
+    };
+    let mut asks = begin(&kept, "kept");
+    deployment.portal.wait_for(|seen| seen.iter().filter(|seen| seen.path() == "/keys").count() == 2);
+    assert_eq!(deployment.click(&kept, Some("kept")).status, 302);
+    assert!(asks.is_silent_for(Duration::from_millis(50)), "it waits for the answer");
+    gate.open();
+    assert_eq!(asks.answer_to("GET").expect("an answer").status, 302);
+    assert_eq!(deployment.click(&lost, Some("lost")).status, 403, "taken back");
+    assert_eq!(deployment.asked(), 2);
+    // After a reload no key counts that the server has not named since, whoever is asking.
+    let gate = Gate::new();
+    publish_behind(&gate, &deployment, &[]);
+    deployment.proxy.reload(&deployment.builder).unwrap();
+    let clicks = [begin(&kept, "kept"), begin(&kept, "kept")];
+    deployment.portal.wait_for(|seen| seen.iter().filter(|seen| seen.path() == "/keys").count() == 3);
+    gate.open();
+    for mut click in clicks {
+        assert_eq!(click.answer_to("GET").expect("an answer").status, 403);
+    }
 }
 
 #[test]

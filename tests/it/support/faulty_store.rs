@@ -1,6 +1,7 @@
 //! A memory store that goes wrong at a chosen call.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use hublatch::clock::Moment;
 use hublatch::store::{
@@ -146,6 +147,10 @@ impl TokenStore for FaultyStore {
 
     fn revoke_user<'a>(&'a self, user: &'a Username, app: &'a str, now: Moment) -> StoreFuture<'a, usize> {
         self.call("revoke_user", || self.store.revoke_user(user, app, now))
+    }
+
+    fn end_sessions(&self, sessions: Vec<String>, remembered: Duration) -> StoreFuture<'_, ()> {
+        self.call("end_sessions", || self.store.end_sessions(sessions, remembered))
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
