@@ -4,7 +4,7 @@
 //! thousand of one lecture hall do not stand before the one person at home. Whoever has had a turn and could not take it is
 //! before all groups. Knows neither time nor sockets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -48,6 +48,8 @@ pub struct WaitingLine {
     groups: HashMap<Group, GroupQueue, RandomState>,
     /// The round of whoever was served last.
     round: u64,
+    /// Those who had their turn in this round, and of whom nobody waited then.
+    served: HashSet<Group, RandomState>,
     arrivals: u64,
     waiting: usize,
 }
@@ -56,9 +58,9 @@ impl WaitingLine {
     /// Takes a place.
     pub fn join(&mut self, group: &Group, clicked: i64) -> LinePlace {
         let place = self.place(clicked);
-        // Not in the present one: a group of one after another, each of whom comes when the one before has been served, would
-        // always be before those who have waited all the time.
-        let round = self.round + 1;
+        // A group of one after another, each of whom comes when the one before has been served, would otherwise have every turn.
+        // Whoever has left without a turn, as to load a page anew, comes back to where they were.
+        let round = self.round + u64::from(self.served.contains(group));
         let queue =
             self.groups.entry(group.clone()).or_insert_with(|| GroupQueue { round, places: BTreeSet::new() });
         queue.places.insert(place);
@@ -112,11 +114,17 @@ impl WaitingLine {
             .filter_map(|(group, queue)| Some((group, queue.round, *queue.places.first()?)))
             .min_by_key(|(_, round, place)| (*round, *place))
             .map(|(group, round, place)| (group.clone(), round, place))?;
-        self.round = round;
+        if round > self.round {
+            self.round = round;
+            self.served.clear();
+        }
         if let Some(queue) = self.groups.get_mut(&group) {
             queue.round += 1;
         }
         self.leave(&group, place);
+        if !self.groups.contains_key(&group) {
+            self.served.insert(group);
+        }
         Some(place)
     }
 
@@ -190,7 +198,7 @@ mod tests {
         for clicked in 10..=12 {
             line.join(&group(2, "portal"), clicked);
         }
-        assert_eq!(order(&mut line), [4, 10, 5, 11, 6, 12]);
+        assert_eq!(order(&mut line), [10, 4, 11, 5, 12, 6]);
     }
 
     #[test]
@@ -206,6 +214,25 @@ mod tests {
             turns.extend(line.next_turn().map(|place| place.clicked));
         }
         assert_eq!(turns.iter().filter(|clicked| **clicked < 100).count(), 6, "{turns:?}");
+    }
+
+    #[test]
+    fn whoever_leaves_without_a_turn_and_comes_back_is_where_they_were() {
+        let mut line = WaitingLine::default();
+        for last in 1..=9 {
+            line.join(&group(last, "portal"), i64::from(last));
+        }
+        for _ in 0..3 {
+            line.next_turn();
+        }
+        for _ in 0..5 {
+            let place = line.join(&group(20, "portal"), 4);
+            assert_eq!(line.numbers()[&place], 2, "behind the one who clicked as early and is there");
+            assert!(line.leave(&group(20, "portal"), place));
+        }
+        line.join(&group(20, "portal"), 4);
+        assert_eq!(order(&mut line), [4, 4, 5, 6, 7, 8, 9]);
+        assert!(line.served.len() <= 10 && line.groups.is_empty());
     }
 
     #[test]
