@@ -260,6 +260,8 @@ impl Routes {
         }
         drop(writer);
         if !foreign.is_empty() {
+            // The first login asks the hub for its route, as after a start.
+            *self.started.lock().unwrap_or_else(PoisonError::into_inner) = std::time::Instant::now();
             self.save();
         }
         if let Some(replicas) = &self.replicas {
