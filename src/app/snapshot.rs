@@ -179,7 +179,7 @@ impl ActiveConfig {
         }
         let login = Arc::clone(&self.login);
         let (pages, signer) = (Pages::new(&config)?, signer(&config)?);
-        // After all that may fail: the limits of the line of starts, which all configurations share, change at once.
+        // After what may well fail: the limits of the line of starts, which all configurations share, change at once.
         let hub = HubClient::new(&config, Arc::clone(&state.metrics))?.carry_over(&login.hub());
         let hub = Arc::new(hub);
         let policy = Arc::new(login.next_policy(&config, hub).ok_or(StartError::PublicUrl)?);

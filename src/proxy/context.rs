@@ -282,10 +282,8 @@ impl Shared {
     }
 
     /// The same, if there is one at once.
-    pub(super) fn hub_share_at_once(&self, client: IpAddr, purpose: Purpose) -> Result<Share, ProxyError> {
-        let max = purpose.connections_per_client(&self.rules.limits);
-        let share = self.clients.requests.try_acquire(client, max);
-        share.ok_or_else(|| self.over_share("upstream_connections_per_client"))
+    pub(super) fn hub_share_at_once(&self, client: IpAddr, purpose: Purpose) -> Option<Share> {
+        self.clients.requests.try_acquire(client, purpose.connections_per_client(&self.rules.limits))
     }
 
     /// A slot of `client` for a tunnel.

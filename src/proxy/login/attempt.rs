@@ -354,7 +354,7 @@ impl Attempt {
             (Some(permit), probe) => {
                 // Nobody holds a turn at the hub while their own client has no connection left: others would wait for it.
                 let client = self.request.origin.client;
-                let Ok(share) = self.proxy.shared.hub_share_at_once(client, Purpose::Login) else {
+                let Some(share) = self.proxy.shared.hub_share_at_once(client, Purpose::Login) else {
                     drop(permit);
                     return self.wait_for_share().await;
                 };
@@ -391,6 +391,9 @@ impl Attempt {
                 }
             }
         };
+        if matches!(identified, Err(HubTrouble::NoRoom)) && self.held.permit.take().is_some() {
+            return self.wait_for_room().await;
+        }
         if identified.is_err() {
             self.outlook.is_hub_down = true;
         }
@@ -484,10 +487,18 @@ impl Attempt {
     /// of the line.
     async fn wait_for_share(&mut self) {
         let waited = self.proxy.shared.hub_share(self.request.origin.client, Purpose::Login);
-        match Box::pin(waited).await {
-            Ok(_share) => self.facts.place = None,
-            Err(_) => self.wait_in_line(),
+        if Box::pin(waited).await.is_ok() {
+            self.facts.place = None;
+        } else {
+            self.wait_for_room().await;
         }
+    }
+
+    /// There is no connection for it. That may have been found at once, and the events of the page of the line would call the
+    /// browser as fast, again and again.
+    async fn wait_for_room(&mut self) {
+        tokio::time::sleep(PATIENCE_IN_LINE).await;
+        self.wait_in_line();
     }
 
     /// The browser is shown the page of the line, although it is the next one.
