@@ -254,19 +254,30 @@ impl AdmissionState {
     }
 }
 
+/// What came back for a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginAnswer {
+    /// The hub has let the person in, and has said so as only the hub can.
+    LetIn,
+    /// The person goes on in the session that they have, without another word of the hub.
+    LedOn,
+    /// It is no login. Whatever it is may come from the hub's proxy, because the hub is gone.
+    Other,
+}
+
 impl LoginPermit {
-    /// The hub has answered a login, which `took` so long, and has let the person in or not.
-    pub fn logged_in(&self, took: Duration, is_let_in: bool) {
+    /// There was an `answer` to a login, which `took` so long.
+    pub fn logged_in(&self, took: Duration, answer: LoginAnswer) {
         let now = Instant::now();
         let mut state = self.admission.lock();
-        // Whatever else is answered may come from its proxy, because the hub is gone, and tells nothing of how long a login takes.
-        if is_let_in {
+        // What is no login tells nothing of how long one takes.
+        if answer != LoginAnswer::Other {
             let (at_hub, occupied) = (state.in_flight, state.occupied(now));
             state.limit.answered(took, at_hub, occupied, now);
             state.failing_since = None;
         }
         state.rate.note(now);
-        state.succeeded = is_let_in.then_some(now);
+        state.succeeded = (answer == LoginAnswer::LetIn).then_some(now);
         self.admission.metrics.logged_in(took);
         // Nobody reads it more often, and it is worked out of all that is remembered.
         if state.rate_told.is_none_or(|told| now.duration_since(told) >= RATE_TOLD_EVERY) {
@@ -560,17 +571,17 @@ mod tests {
         let permit = is_admitted(&mut join(&admission, 1)).await.expect("nobody is before");
         let other = is_admitted(&mut join(&admission, 2)).await.expect("there is room");
         assert!(!permit.is_hub_answering());
-        permit.logged_in(Duration::from_millis(20), true);
+        permit.logged_in(Duration::from_millis(20), LoginAnswer::LetIn);
         assert!(other.is_hub_answering());
         tokio::time::advance(PROOF).await;
         assert!(!other.is_hub_answering());
-        permit.logged_in(Duration::from_millis(20), true);
+        permit.logged_in(Duration::from_millis(20), LoginAnswer::LetIn);
         other.failed();
         assert!(!other.is_hub_answering());
         other.answered();
         assert!(!other.is_hub_answering(), "an answer to a question is no login");
-        permit.logged_in(Duration::from_millis(20), true);
-        other.logged_in(Duration::from_millis(20), false);
+        permit.logged_in(Duration::from_millis(20), LoginAnswer::LetIn);
+        other.logged_in(Duration::from_millis(20), LoginAnswer::Other);
         assert!(!other.is_hub_answering(), "that may have been a proxy before a hub that is gone");
     }
 
@@ -579,10 +590,13 @@ mod tests {
         let admission = admission(LoginsAtOnce::Auto);
         let permit = is_admitted(&mut join(&admission, 1)).await.expect("nobody is before");
         permit.failed();
-        permit.logged_in(Duration::from_millis(1), false);
+        permit.logged_in(Duration::from_millis(1), LoginAnswer::Other);
         assert!(join(&admission, 2).outlook().is_hub_down);
-        permit.logged_in(Duration::from_millis(20), true);
-        assert!(!join(&admission, 3).outlook().is_hub_down);
+        for answer in [LoginAnswer::LetIn, LoginAnswer::LedOn] {
+            permit.failed();
+            permit.logged_in(Duration::from_millis(20), answer);
+            assert!(!join(&admission, 3).outlook().is_hub_down);
+        }
     }
 
     /// 5,000 at once: the hub does one after the other, and its pace is the same at the end as at the beginning.
@@ -600,7 +614,7 @@ mod tests {
                 let sent = Instant::now();
                 let _hub = hub.acquire().await.expect("open");
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                permit.logged_in(sent.elapsed(), true);
+                permit.logged_in(sent.elapsed(), LoginAnswer::LetIn);
                 begin.elapsed()
             });
         }
@@ -637,7 +651,7 @@ mod tests {
                     let _hub = hub.acquire().await.expect("open");
                     tokio::time::sleep(if click % 2 == 0 { ON_AVERAGE / 2 } else { ON_AVERAGE * 3 / 2 })
                         .await;
-                    permit.logged_in(sent.elapsed(), true);
+                    permit.logged_in(sent.elapsed(), LoginAnswer::LetIn);
                 });
             }
             logins.join_all().await;

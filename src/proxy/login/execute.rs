@@ -9,7 +9,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::admission::LoginPermit;
+use super::admission::{LoginAnswer, LoginPermit};
 use super::attempt::{Attempt, Held};
 use super::confirm::{self, Names};
 use super::decide::{Decision, Plan};
@@ -278,7 +278,7 @@ async fn consume(
     // Whoever is next may have the hub now; the browser may take its time with the response.
     if let Some(permit) = permit {
         match took {
-            Some(took) => permit.logged_in(took, outcome.lets_in()),
+            Some(took) => permit.logged_in(took, outcome.answer(plan)),
             None if outcome.is_hubs_failure() => permit.failed(),
             None => drop(permit),
         }
@@ -361,9 +361,16 @@ impl LoginOutcome {
         matches!(self, Self::Hub { response, .. } if response.headers().contains_key(LOCATION))
     }
 
-    /// Whether the hub has let the user in. A redirect alone may be that of a front which stands in for the hub.
-    fn lets_in(&self) -> bool {
-        matches!(self, Self::Hub { response, is_redirect: true } if cookies::sets_hub_login(response.headers()))
+    /// What it says of the hub. A redirect alone may be that of a front which stands in for it; but whoever keeps their session
+    /// gets no new cookie, and the hub has just said who they are.
+    fn answer(&self, plan: Plan) -> LoginAnswer {
+        match self {
+            Self::Hub { response, is_redirect: true } if cookies::sets_hub_login(response.headers()) => {
+                LoginAnswer::LetIn
+            }
+            Self::Hub { is_redirect: true, .. } if plan == Plan::KeepSession => LoginAnswer::LedOn,
+            Self::Hub { .. } | Self::Page(..) | Self::Error(_) => LoginAnswer::Other,
+        }
     }
 
     /// Whether the hub did not answer: what fails here, or in the store, says nothing of it.
