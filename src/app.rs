@@ -8,6 +8,7 @@ mod snapshot;
 mod threads;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -364,9 +365,44 @@ fn audit_sink(sink: &AuditSink) -> Result<Box<dyn io::Write + Send>, StartError>
         AuditSink::Stderr => Ok(Box::new(io::stderr())),
         AuditSink::File(path) => {
             let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            let file =
+            let mut file =
                 open.map_err(|source| StartError::Audit { path: path.display().to_string(), source })?;
+            if is_torn(path) {
+                // If there is no room for it either, the first record tells.
+                _ = io::Write::write_all(&mut file, b"\n");
+            }
             Ok(Box::new(file))
+        }
+    }
+}
+
+/// Whether the last line of the file was written in part, as by a disk that was full: the next one must not become a part of
+/// it. Of what cannot be read nobody knows.
+fn is_torn(path: &Path) -> bool {
+    let last = || {
+        let mut file =
+            std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|file| file.is_file()))?;
+        let mut last = [0];
+        io::Seek::seek(&mut file, io::SeekFrom::End(-1)).ok()?;
+        io::Read::read_exact(&mut file, &mut last).ok()?;
+        Some(last[0])
+    };
+    last().is_some_and(|last| last != b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_an_earlier_process_has_torn_takes_no_other_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.log");
+        for (before, after) in [("", "{}\n"), ("{}\n", "{}\n{}\n"), ("{\"a", "{\"a\n{}\n")] {
+            std::fs::write(&path, before).unwrap();
+            let mut sink = audit_sink(&AuditSink::File(path.clone())).unwrap();
+            sink.write_all(b"{}\n").unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
         }
     }
 }
