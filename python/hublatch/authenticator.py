@@ -114,12 +114,12 @@ class SessionsHandler(BaseHandler):
                 self.db.delete(each)
         # The id is whatever cookie a browser had when its token was made: she may have brought somebody else's into one of
         # hers. What is also another user's is not hers to have ended.
+        ended = self.authenticator.sessions_ended(user.id, sessions)
         for kind in kinds:
-            of_others = self.db.query(kind.session_id).filter(kind.user_id != user.id, kind.session_id.in_(sessions))
-            sessions.difference_update({session_id for (session_id,) in of_others})
+            of_others = self.db.query(kind.session_id).filter(kind.user_id != user.id, kind.session_id.in_(ended))
+            ended.difference_update({session_id for (session_id,) in of_others})
         self.db.commit()
         self.log.info("hublatch: ended the sessions of %s", user.name)
-        ended = self.authenticator.sessions_ended(user.id, sessions)
         self._answer(200, {"sessions": sorted(ended), "ended": len(ended)})
 
     def _answer(self, status, model):
