@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::link::{self, ApiArgs};
 use super::{ConfigArg, Exit, block_on, complain, fail, load, print};
 use crate::config::Config;
-use crate::hub::{Created, HubClient};
+use crate::hub::{Created, HubClient, HubError};
 use crate::metrics::Metrics;
 use crate::tls::{Connector, Roots};
 
@@ -35,6 +35,10 @@ const PREFIX: &str = "rehearse-";
 const USERS_MAX: u32 = 5_000;
 /// How many users are created or removed at a time: the hub is one process, and nobody waits.
 const AT_A_TIME: usize = 8;
+/// How often, and how many times at most, it is looked whether a user is there again; and how many looks must find none.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOKS_MAX: usize = 10;
+const LOOKS_QUIET: usize = 2;
 /// The most links in one order (`api::links`).
 const BATCH_MAX: usize = 500;
 
@@ -111,7 +115,21 @@ async fn rehearse(args: &RehearseArgs, config: &Config) -> Result<Report, String
     let names: Vec<String> = (1..=args.users).map(|number| format!("{PREFIX}{number}")).collect();
     let outcome = class(args, config, &hub, &site, &names).await;
     // Whatever went wrong, nothing stays behind.
-    let left = remove(&hub, &names).await;
+    let mut left = remove(&hub, &names).await.left;
+    // Of a hub that does not remove them nothing better is known in a moment.
+    if left == 0 && outcome.as_ref().map_or(true, |report| report.failed() > 0) {
+        // A login that is under way when its browser gives up makes the hub create its user anew.
+        let mut quiet = 0;
+        for _ in 0..LOOKS_MAX {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let removed = remove(&hub, &names).await;
+            left = removed.left;
+            quiet = if removed.found == 0 { quiet + 1 } else { 0 };
+            if quiet == LOOKS_QUIET || left > 0 {
+                break;
+            }
+        }
+    }
     if left > 0 {
         complain(&format!(
             "hublatch rehearse: {left} users could not be removed; the hub's administrator can remove {PREFIX}*"
@@ -213,20 +231,28 @@ async fn refuse_a_busy_hub(hub: &HubClient) -> Result<(), String> {
     }
 }
 
-/// Removes the users, with their servers; how many are left.
-async fn remove(hub: &HubClient, names: &[String]) -> usize {
-    let removed: Vec<bool> = stream::iter(names)
-        .map(|name| async move {
-            match hub.delete_user(name).await {
-                Ok(()) => true,
-                Err(error) => {
-                    tracing::debug!(%error, "remove a rehearsing user");
-                    false
-                }
+/// What a removal of all users has met.
+struct Removal {
+    /// How many were there.
+    found: usize,
+    /// How many of them could not be removed.
+    left: usize,
+}
+
+/// Removes the users, with their servers.
+async fn remove(hub: &HubClient, names: &[String]) -> Removal {
+    let removing = stream::iter(names).map(|name| hub.delete_user(name)).buffer_unordered(AT_A_TIME);
+    let outcomes: Vec<Result<bool, HubError>> = removing.collect().await;
+    let mut removal = Removal { found: 0, left: 0 };
+    for outcome in outcomes {
+        match outcome {
+            Ok(there) => removal.found += usize::from(there),
+            Err(error) => {
+                tracing::debug!(%error, "remove a rehearsing user");
+                removal.found += 1;
+                removal.left += 1;
             }
-        })
-        .buffer_unordered(AT_A_TIME)
-        .collect()
-        .await;
-    removed.into_iter().filter(|removed| !removed).count()
+        }
+    }
+    removal
 }

@@ -91,14 +91,14 @@ impl HubClient {
         }
     }
 
-    /// Removes the user, with all servers that run. Scopes: `admin:users` and, for the servers, `servers`. One who is
-    /// not there is gone as well.
-    pub async fn delete_user(&self, name: &str) -> Result<(), HubError> {
+    /// Removes the user, with all servers that run; whether there was one. Scopes: `admin:users` and, for the servers,
+    /// `servers`.
+    pub async fn delete_user(&self, name: &str) -> Result<bool, HubError> {
         let call = Call::DeleteUser;
         let request = self.authorized(call, Method::DELETE, &["users", name])?;
         match self.call(call, request).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if error.refused_with() == Some(StatusCode::NOT_FOUND) => Ok(false),
             Err(error) => Err(error),
         }
     }
