@@ -19,8 +19,9 @@ from test_clicks import Pair, redis  # noqa: F401
 from test_clocks import by_the_clock_of, step
 from test_sessions_end import Person, chromium, profiles, seconds, session_has_ended  # noqa: F401
 
-# An idle machine takes one.
-SECONDS = 3
+# An idle machine takes one. A socket's close is noted by its page, which goes on loading JupyterLab and may be busy with that;
+# servers believe for five minutes what the hub has said.
+SECONDS = 15
 
 BESIDE = """
 from hublatch import beside
@@ -117,7 +118,7 @@ def test_what_one_replica_ends_is_over_at_the_other_and_after_a_restart(hub, sta
     at = end(pair.latches[1], "alice-pair", 2)
     # The one that was not told hears of it within a second.
     wait_for(alice.page, lambda: set(statuses()) <= {302, 403}, "both to hear of it")
-    assert time.time() - at <= 2 * SECONDS
+    assert time.time() - at <= 6
     assert_ended([alice, elsewhere], at)
     bob.assert_in()
 
