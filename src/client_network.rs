@@ -4,7 +4,7 @@ mod shares;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-pub use shares::{ClientShares, Share};
+pub use shares::{ClientShares, Share, take_when_freed};
 
 /// The network that counts as one client: an IPv4 address, or the 64 bits of an IPv6 network (RFC 6177).
 pub fn network_of(address: IpAddr) -> IpAddr {

@@ -32,11 +32,11 @@ struct InUse {
 struct ClientUse {
     used: usize,
     /// Those who wait, by how much the client may have for what they want: what one cannot take yet, another may.
-    waiting: Vec<Waiting>,
+    waiting: Vec<SameMaxWaiters>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct SameMaxWaiters {
     max: usize,
     count: usize,
     /// Tells one of them that something was given back.
@@ -49,6 +49,26 @@ pub struct Share {
     shares: ClientShares,
     client: u128,
     amount: usize,
+}
+
+/// What `take` gives, which is tried now and each time that something is `freed`; none if it gives nothing within `patience`.
+pub async fn take_when_freed<T>(
+    freed: &Notify,
+    patience: Duration,
+    take: impl Fn() -> Option<T>,
+) -> Option<T> {
+    let taking = async {
+        loop {
+            let mut freed = pin!(freed.notified());
+            // From here on nothing that is given back is missed, although many wait.
+            freed.as_mut().enable();
+            if let Some(taken) = take() {
+                return taken;
+            }
+            freed.await;
+        }
+    };
+    tokio::time::timeout(patience, taking).await.ok()
 }
 
 /// By what a client is found: the bits of its address, which are hashed at once.
@@ -92,18 +112,7 @@ impl ClientShares {
 
     async fn wait(&self, client: u128, max: usize, queue: usize, patience: Duration) -> Option<Share> {
         let waiting = ShareWaiter::new(self, client, max, queue)?;
-        let freed = async {
-            loop {
-                let mut freed = pin!(waiting.freed.notified());
-                // From here on nothing that is given back is missed, although many wait.
-                freed.as_mut().enable();
-                if let Some(share) = self.try_acquire_key(client, max) {
-                    return share;
-                }
-                freed.await;
-            }
-        };
-        tokio::time::timeout(patience, freed).await.ok()
+        take_when_freed(&waiting.freed, patience, || self.try_acquire_key(client, max)).await
     }
 
     fn lock(&self) -> MutexGuard<'_, InUse> {
@@ -189,7 +198,7 @@ impl<'a> ShareWaiter<'a> {
         }
         let waiting = &mut in_use.by_client.entry(client).or_default().waiting;
         let at = waiting.iter().position(|waiting| waiting.max == max).unwrap_or_else(|| {
-            waiting.push(Waiting { max, count: 0, freed: Arc::default() });
+            waiting.push(SameMaxWaiters { max, count: 0, freed: Arc::default() });
             waiting.len() - 1
         });
         waiting[at].count += 1;

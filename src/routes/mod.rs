@@ -188,6 +188,11 @@ impl Routes {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
+    /// The table lacks what only the hub knows, as after a start.
+    fn begin_anew(&self) {
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     /// Puts the route `key` in force: every request from now on, on every thread, goes by it.
     pub fn add(&self, key: &str, target: &str, data: Map<String, Value>) -> Result<(), AddError> {
         self.insert(key, target, data)?;
@@ -261,7 +266,7 @@ impl Routes {
         drop(writer);
         if !foreign.is_empty() {
             // The first login asks the hub for its route, as after a start.
-            *self.started.lock().unwrap_or_else(PoisonError::into_inner) = std::time::Instant::now();
+            self.begin_anew();
             self.save();
         }
         if let Some(replicas) = &self.replicas {
@@ -294,7 +299,7 @@ impl Routes {
         let is_lost = |route: &Arc<Route>| route.kind == RouteKind::User && table.get(&route.key).is_none();
         if all && self.table.load().iter().any(is_lost) {
             // Who has begun with an empty one may have written first: only the hub knows what is missing.
-            *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            self.begin_anew();
         }
         self.table.store(Arc::new(table));
         drop(writer);

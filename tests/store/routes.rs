@@ -222,9 +222,14 @@ fn the_latest_use_at_any_replica_is_told_by_all() {
     let notebook = FakeHub::start();
     let [first, second] = place.replicas();
     first.add_route("/user/alice", &notebook.url(), r#""user":"alice""#);
+    assert_second_tells_what_first_has_seen(&first, &second);
+}
+
+/// Of the use of alice's server.
+fn assert_second_tells_what_first_has_seen(first: &TestProxy, second: &TestProxy) {
     let before = second.last_activity("/user/alice");
     until("a later use", || {
-        assert_eq!(status(&first, "/user/alice/x"), 200);
+        assert_eq!(status(first, "/user/alice/x"), 200);
         first.last_activity("/user/alice") > before
     });
     let used = first.last_activity("/user/alice");
@@ -261,13 +266,7 @@ fn one_whose_clock_runs_ahead_makes_nobody_deaf_for_what_the_others_tell() {
     wait(table.activity(0, &used)).expect("Redis answers");
     let of_bob = second.last_activity("/user/bob");
     until("the other is told of bob", || second.last_activity("/user/bob") > of_bob);
-    let before = second.last_activity("/user/alice");
-    until("a later use", || {
-        assert_eq!(status(&first, "/user/alice/x"), 200);
-        first.last_activity("/user/alice") > before
-    });
-    let used = first.last_activity("/user/alice");
-    until("the other tells it", || second.last_activity("/user/alice") >= used);
+    assert_second_tells_what_first_has_seen(&first, &second);
     // One who is ahead itself hears of what was just now by the clock of Redis.
     let told = wait(table.activity(ahead, &[])).expect("Redis answers");
     assert!(told.iter().any(|(key, _)| key == "/user/alice"), "{told:?}");

@@ -1,11 +1,11 @@
 //! How many connections to the hub there may be, for all threads together: whoever finds none waits, and not too many do.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::client_network::take_when_freed;
 use crate::config::Limits;
 
 /// Of so many connections, one is for logins alone.
@@ -88,18 +88,8 @@ impl ConnectionLimit {
             Purpose::Login => &self.0.freed_for_logins,
             Purpose::Request => &self.0.freed_for_requests,
         };
-        let freed = async {
-            loop {
-                let mut freed = pin!(notify.notified());
-                // From here on nothing that is given back is missed, although many wait.
-                freed.as_mut().enable();
-                if let Some(permit) = self.try_acquire(purpose, limits) {
-                    return permit;
-                }
-                freed.await;
-            }
-        };
-        let permit = tokio::time::timeout(limits.upstream_connect_timeout, freed).await.ok();
+        let take = || self.try_acquire(purpose, limits);
+        let permit = take_when_freed(notify, limits.upstream_connect_timeout, take).await;
         drop(waiting);
         permit
     }
